@@ -7,6 +7,17 @@
 //! Invariant: an error while reading is [`Verdict::Unknown`], an event is only a hint to read the state again, and "empty" is said
 //! only after a read that said so.
 
+mod common;
+
+mod cgroup_events_inotify;
+mod cgroup_events_mio;
+mod cgroup_events_poll;
+mod cgroup_procs_poll;
+mod pidfd_main;
+mod pidfd_tree;
+mod subreaper;
+mod waitpid_main;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +28,7 @@ use crate::cgroup::CgroupError;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::param::Axis;
+use crate::param::{Axis, Unit};
 use crate::trial::{Root, Site, SpawnPlan};
 
 /// How a detector learns of a change.
@@ -32,6 +43,25 @@ pub enum Wake {
     Spin,
 }
 
+/// What a detector can be woken by at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// The set becoming empty.
+    Emptiness,
+    /// The cgroup being removed, and nothing else: it is silent for as long as nobody removes it.
+    Removal,
+}
+
+/// Time between two looks, for detectors that look at intervals.
+pub const INTERVAL: Axis = Axis {
+    name: "interval",
+    unit: Unit::Nanoseconds,
+    default: 1_000_000,
+    kill_default: None,
+    doc: "time between two looks of a detector that looks at intervals",
+};
+
 /// The facts about a detector; the soundness page is made from them.
 #[derive(Clone, Copy, Debug)]
 pub struct DetectorSpec {
@@ -43,6 +73,8 @@ pub struct DetectorSpec {
     pub scope: Scope,
     /// How it learns of a change.
     pub wake: Wake,
+    /// What it is woken by.
+    pub signal: Signal,
     /// Whether it reaps what it waits for. A supervisor that also waits elsewhere must know.
     pub reaps: bool,
     /// First kernel that has everything it needs.
@@ -205,7 +237,16 @@ impl From<nix::errno::Errno> for DetectError {
 }
 
 /// All detectors, sorted by id.
-pub static DETECTORS: &[&dyn Detector] = &[];
+pub static DETECTORS: &[&dyn Detector] = &[
+    &cgroup_events_inotify::CgroupEventsInotify,
+    &cgroup_events_mio::CgroupEventsMio,
+    &cgroup_events_poll::CgroupEventsPoll,
+    &cgroup_procs_poll::CgroupProcsPoll,
+    &pidfd_main::PidfdMain,
+    &pidfd_tree::PidfdTree,
+    &subreaper::Subreaper,
+    &waitpid_main::WaitpidMain,
+];
 
 /// Finds one by its id.
 pub fn by_id(id: &str) -> Option<&'static dyn Detector> {

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
 
 pub mod actor;
+pub mod alarm;
 pub mod fork;
 pub mod futex;
 pub mod ledger;
@@ -15,6 +16,7 @@ pub mod pidfd;
 pub mod privilege;
 pub mod spawn;
 pub mod time;
+pub mod wait;
 
 pub use time::MonoNs;
 

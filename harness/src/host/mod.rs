@@ -1,6 +1,7 @@
 //! What this machine offers, why not, and how to get it.
 
 mod kernel;
+pub mod limits;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
 
 pub mod alarm;
+pub mod bpf;
 pub mod fork;
 pub mod futex;
 pub mod ledger;

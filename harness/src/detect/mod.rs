@@ -12,11 +12,17 @@ mod common;
 mod cgroup_events_inotify;
 mod cgroup_events_mio;
 mod cgroup_events_poll;
+mod cgroup_events_sleep;
+mod cgroup_events_spin;
 mod cgroup_procs_poll;
 mod pidfd_main;
 mod pidfd_tree;
+mod prepopulated_cgroup;
 mod subreaper;
+mod subreaper_cgroup_events;
 mod waitpid_main;
+
+pub use common::pool::{Placeholder, Pool, Warm};
 
 use std::fmt;
 
@@ -204,6 +210,9 @@ pub struct Counters {
     pub overflows: u64,
     /// Processes reaped.
     pub reaped: u64,
+    /// Times it went without what its name says (a pool that had nothing warm).
+    #[serde(default)]
+    pub fallbacks: u64,
     /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures that.
     pub prepare_ns: u64,
 }
@@ -241,14 +250,54 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &cgroup_events_inotify::CgroupEventsInotify,
     &cgroup_events_mio::CgroupEventsMio,
     &cgroup_events_poll::CgroupEventsPoll,
+    &cgroup_events_sleep::CgroupEventsSleep,
+    &cgroup_events_spin::CgroupEventsSpin,
     &cgroup_procs_poll::CgroupProcsPoll,
     &pidfd_main::PidfdMain,
     &pidfd_tree::PidfdTree,
+    &prepopulated_cgroup::PrepopulatedCgroup,
     &subreaper::Subreaper,
+    &subreaper_cgroup_events::SubreaperCgroupEvents,
     &waitpid_main::WaitpidMain,
 ];
 
 /// Finds one by its id.
 pub fn by_id(id: &str) -> Option<&'static dyn Detector> {
     DETECTORS.iter().copied().find(|d| d.spec().id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sorted_and_every_fact_is_stated() {
+        let ids: Vec<&str> = DETECTORS.iter().map(|d| d.spec().id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        for spec in DETECTORS.iter().map(|d| d.spec()) {
+            for fact in [spec.summary, spec.escapes, spec.late, spec.idle_cost, spec.overflow] {
+                assert!(!fact.is_empty(), "{}", spec.id);
+                assert!(
+                    !fact.contains("  ") && !fact.ends_with('.') || fact == spec.summary,
+                    "{}: {fact}",
+                    spec.id
+                );
+            }
+            assert!(!spec.sources.is_empty(), "{}", spec.id);
+            assert_eq!(by_id(spec.id).map(|d| d.spec().id), Some(spec.id));
+        }
+        assert!(by_id("nonsense").is_none());
+    }
+
+    #[test]
+    fn each_detector_has_the_file_that_its_id_names() {
+        for id in DETECTORS.iter().map(|d| d.spec().id) {
+            let file = format!(
+                "{}/src/detect/{}.rs",
+                env!("CARGO_MANIFEST_DIR"),
+                id.replace(['-', '+'], "_")
+            );
+            assert!(std::path::Path::new(&file).exists(), "{file}");
+        }
+    }
 }

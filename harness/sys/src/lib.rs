@@ -9,6 +9,7 @@
 
 pub mod actor;
 pub mod alarm;
+pub mod bpf;
 pub mod fork;
 pub mod futex;
 pub mod ledger;

@@ -56,3 +56,18 @@ pub(in crate::detect) fn entered(root: &Root) -> Result<(), DetectError> {
         Slept::Deadline => Err(nix::errno::Errno::ETIMEDOUT.into()),
     }
 }
+
+/// As [`entered`], for a workload that waits at a gate before exec, in a cgroup that somebody else populates too.
+pub(in crate::detect) fn entered_behind_gate(root: &Root, cgroup: &Cgroup) -> Result<(), DetectError> {
+    if !matches!(root.entry, Entry::Moved(_)) {
+        return Ok(());
+    }
+    let deadline = now() + MOVE_LIMIT;
+    while !cgroup.procs()?.pids.contains(&root.pid.as_raw()) {
+        match sleep::until(now() + Duration::from_micros(200), deadline) {
+            Slept::Woken(_) => {}
+            Slept::Deadline => return Err(nix::errno::Errno::ETIMEDOUT.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,9 +1,12 @@
 //! What several detectors share. A detector itself is one file beside this directory.
 
+pub(super) mod backoff;
 pub(super) mod level;
 pub(super) mod limit;
+pub(super) mod pool;
 pub(super) mod probe;
 pub(super) mod proc_stat;
+pub(super) mod removal;
 pub(super) mod sleep;
 
 /// Why everything that sleeps on `cgroup.events` is late.

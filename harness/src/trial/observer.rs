@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::canary::Perched;
+use super::canary::Egg;
 use super::{Root, Site, SpawnPlan, TrialSpec};
 use crate::MonoNs;
 use crate::detect::{Counters, Verdict};
@@ -74,7 +74,10 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(|e| text(&e))?;
     let mut armed = spec.detector.arm(site, &mut plan).map_err(|e| text(&e))?;
     let mut killer = match spec.strategy {
-        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
+        Some(strategy) => Some((
+            strategy.prepare(site, &mut plan).map_err(|e| text(&e))?,
+            Egg::lay(site).map_err(|e| text(&e))?,
+        )),
         None => None,
     };
     let armed_at = time::now();
@@ -82,7 +85,7 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     let cpu_before = cpu_time();
     let root = plan.spawn().map_err(|e| text(&e))?;
     armed.attach(&root).map_err(|e| text(&e))?;
-    if let Some(killer) = &mut killer {
+    if let Some((killer, _)) = &mut killer {
         killer.attach(&root).map_err(|e| text(&e))?;
     }
     // Descriptors that the workload was to inherit are its alone now.
@@ -99,10 +102,10 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             Entry::None => "none".to_owned(),
         },
     };
-    if let Some(killer) = killer {
+    if let Some((mut killer, egg)) = killer {
         say(tell, &started)?;
         wait_for_exec(&root).map_err(|e| text(&e))?;
-        let canary = Perched::same_group(site, root.pid).map_err(|e| text(&e))?;
+        let canary = egg.hatch(root.pid).map_err(|e| text(&e))?;
         say(
             tell,
             &Message::Canary {
@@ -118,7 +121,6 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             ));
         }
         let ready_at = time::now();
-        let mut killer = killer;
         let report = killer.kill(&root, ready_at + spec.deadline).map_err(|e| text(&e))?;
         say(
             tell,

@@ -12,6 +12,7 @@ pub mod futex;
 pub mod ledger;
 pub mod pidfd;
 pub mod privilege;
+pub mod probe;
 pub mod spawn;
 pub mod time;
 

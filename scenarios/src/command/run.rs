@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use harness::host::{Base, Host};
+use harness::host::environment::Environment;
+use harness::host::{Base, Host, Paths};
 use harness::record::{Outcome, TrialRecord};
 use harness::trial::{ACTOR_UID, LeakReport, Run, RunOptions, TrialSpec};
 
@@ -50,7 +51,7 @@ fn with_host(args: &RunArgs, request: &Request, host: &Host) -> Result<Exit, Fai
     })?;
     output.document(PLAN, &document).map_err(Failure::incomplete)?;
     output
-        .document(ENVIRONMENT, &surroundings::environment(host, base)?)
+        .document(ENVIRONMENT, &Environment::capture(&Paths::default(), host))
         .map_err(Failure::incomplete)?;
     if !args.quiet {
         note(format!(

@@ -43,8 +43,3 @@ pub(super) fn undo(host: &mut Host) -> Vec<String> {
         .map(|error| format!("a change that could not be taken back: {error}"))
         .collect()
 }
-
-/// TEMP
-pub(super) fn environment(host: &Host, base: &Base) -> Result<serde_json::Value, Failure> {
-    Ok(serde_json::json!({"release": host.release, "base": base.how}))
-}

@@ -1,4 +1,9 @@
 //! Rules of the house that a machine can check. Each says what to do, not only what is wrong.
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "the whole file is a test"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -302,6 +302,34 @@ fn links_in_documents_lead_somewhere() {
     none(&broken, "these links lead nowhere");
 }
 
+/// The picture of the rooms in ARCHITECTURE.md: what it shows exists, and what exists is shown.
+#[test]
+fn the_picture_of_the_rooms_is_true() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let picture = text.split("## Rooms").nth(1).and_then(|rest| rest.split("```").nth(1)).unwrap();
+    let mut broken = Vec::new();
+    let mut shown = Vec::new();
+    let mut room = "";
+    for line in picture.lines().filter(|line| !line.is_empty()) {
+        let name = line.split_whitespace().next().unwrap();
+        let path = if line.starts_with(' ') { format!("{room}{name}") } else { name.to_owned() };
+        if !line.starts_with(' ') {
+            room = name;
+            shown.push(name.trim_end_matches('/').to_owned());
+        }
+        if !root().join(&path).exists() {
+            broken.push(format!("{path} is shown and does not exist"));
+        }
+    }
+    for (path, _) in files("toml").iter().filter(|(path, _)| path.ends_with("/Cargo.toml")) {
+        let top = path.split('/').next().unwrap();
+        if !shown.iter().any(|room| room == top) {
+            broken.push(format!("{top}/ exists and is not shown"));
+        }
+    }
+    none(&broken, "the picture of the rooms in ARCHITECTURE.md");
+}
+
 #[test]
 fn code_is_told_from_comments_and_strings() {
     let text = "let a = \"unsafe { }\"; // unsafe\n/// unsafe\nlet q = '\"'; unsafe { b() }\n";

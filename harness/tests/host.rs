@@ -1,7 +1,7 @@
 //! The search for a base, the probes and the clean-up, on the running kernel.
 //!
 //! `HARNESS_REQUIRE=root,cgroup2-write,...` turns a missing feature into a failure; without it a test that lacks one is reported as
-//! ignored, with the reason in its name. Each test that changes its process runs in a forked worker, so this program has one thread.
+//! ignored, with the reason. Each test that changes its process runs in a forked worker, so this program has one thread.
 #![expect(clippy::print_stderr, reason = "this is a program: it is its own main")]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use harness::host::limits::{Limit, create_v1_belt};
 use harness::host::name::{Owner, RunName};
 use harness::host::{Base, Belts, Detected, Found, Host, Layout, NoBase, Paths, Refusal, Support, leftovers, rerun};
 use harness::sys::fork;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -132,7 +132,7 @@ impl Test {
         let run = self.run;
         match features::gate(&needs, required, host) {
             Gate::Run => Trial::test(self.name, move || run().map_err(Failed::from)),
-            Gate::Ignore(why) => Trial::test(format!("{} (lacks {why})", self.name), || Ok(())).with_ignored_flag(true),
+            Gate::Ignore(why) => Trial::ignorable_test(self.name, move || Ok(Completion::ignored_with(why))),
             Gate::Fail(why) => Trial::test(self.name, move || Err(why.into())),
         }
     }

@@ -41,8 +41,8 @@ pub enum Refusal {
     /// Controllers would have to be enabled, and may not or cannot.
     #[error("its pids controller is not enabled for children: {0}")]
     NotDelegated(String),
-    /// A process could not be put into a child of it.
-    #[error("a process could not enter a child of it: {step}: {errno}")]
+    /// A process could not be started, or could not enter a child of the cgroup.
+    #[error("a process could not be started there: {step}: {errno}")]
     Entry {
         /// What was tried.
         step: &'static str,

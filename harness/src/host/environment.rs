@@ -176,7 +176,7 @@ impl Environment {
             schema: SCHEMA,
             captured_unix_s: unix_time(),
             kernel: kernel(paths, &host.release),
-            cgroups: cgroups(paths, host),
+            cgroups: cgroups(host),
             cpu: Cpu {
                 model: own(field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model"))),
                 online: paths
@@ -269,7 +269,7 @@ fn chosen(text: &str) -> Option<String> {
     Some(word.to_owned())
 }
 
-fn cgroups(paths: &Paths, host: &Host) -> Cgroups {
+fn cgroups(host: &Host) -> Cgroups {
     let layout = &host.layout;
     let kind = match (layout.v2().is_some(), layout.hybrid(), layout.mounts.is_empty()) {
         (true, true, _) => "hybrid",
@@ -278,7 +278,7 @@ fn cgroups(paths: &Paths, host: &Host) -> Cgroups {
         (false, _, true) => "none",
     };
     let v2_root = layout.v2().map(|mount| mount.point.join("cgroup.controllers"));
-    let controllers = v2_root.and_then(|path| paths.read(&path.to_string_lossy()));
+    let controllers = v2_root.and_then(|path| std::fs::read_to_string(path).ok());
     Cgroups {
         layout: kind.to_owned(),
         mounts: layout

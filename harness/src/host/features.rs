@@ -124,6 +124,29 @@ pub fn missing(wanted: &[&'static Feature], host: &Host) -> Vec<Missing> {
     tried.collect()
 }
 
+/// Whether a test that needs something is run here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Everything is there.
+    Run,
+    /// Something is missing; the text says what and why.
+    Ignore(String),
+    /// Something is missing that this machine was declared to have.
+    Fail(String),
+}
+
+/// Decides on a test that needs `needs` on a machine that was declared to have `required`.
+pub fn gate(needs: &[&'static Feature], required: &[&'static Feature], host: &Host) -> Gate {
+    let lacking = missing(needs, host);
+    let text = |m: &Missing| format!("{}: {}", m.feature, m.why);
+    let declared = lacking.iter().find(|m| required.iter().any(|f| f.name == m.feature));
+    match (declared, lacking.first()) {
+        (Some(m), _) => Gate::Fail(format!("required here, but missing: {} (help: {})", text(m), m.remedy)),
+        (None, Some(m)) => Gate::Ignore(text(m)),
+        (None, None) => Gate::Run,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_list_is_read_and_a_wrong_name_gets_its_nearest() {
-        let names = |list| parse_requirements(list).map(|fs| fs.iter().map(|f| f.name).collect::<Vec<_>>());
+        let names = |list: &str| parse_requirements(list).map(|fs| fs.iter().map(|f| f.name).collect::<Vec<_>>());
         assert_eq!(names(" pidfd, root,,pidfd ").unwrap(), ["pidfd", "root"]);
         assert_eq!(names("").unwrap(), [""; 0]);
         for (wrong, nearest) in [

@@ -4,7 +4,7 @@ pub mod base;
 pub mod bugs;
 mod candidate;
 mod capability;
-mod delegation;
+pub mod delegation;
 pub mod environment;
 pub mod features;
 mod kconfig;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
 
 pub mod actor;
+pub mod alloc;
 pub mod fork;
 pub mod futex;
 pub mod ledger;

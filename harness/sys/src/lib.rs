@@ -8,7 +8,9 @@
 #![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
 
 pub mod actor;
+pub mod alarm;
 pub mod alloc;
+pub mod bpf;
 pub mod fork;
 pub mod futex;
 pub mod ledger;
@@ -16,6 +18,7 @@ pub mod pidfd;
 pub mod privilege;
 pub mod spawn;
 pub mod time;
+pub mod wait;
 
 pub use time::MonoNs;
 

@@ -2,8 +2,7 @@
 //!
 //! The program has a `main` of its own, because an actor is this executable, re-run. Tests run one after the other: each reaps whatever
 //! becomes its child.
-#![allow(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
-
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod stage;
 mod support;
 
@@ -11,15 +10,15 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness::sys::alloc::{FORBIDDEN, Guarded};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{TestCaseError, TestRunner};
 use scenarios::actor::{self, NO_LEDGER, NO_SCRIPT, REFUSED};
 use scenarios::script::model;
 use scenarios::script::{Bounds, FOREVER, Op, Script};
 use stage::{Ends, Tree, renamed};
-use support::Scripts;
+use support::{Scripts, config};
 
 /// Actors must not allocate once they play: here, doing so ends them with [`FORBIDDEN`].
 #[global_allocator]
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Vec<Trial> {
-    let all: [(&str, fn()); 9] = [
+    let all: [(&str, fn()); 10] = [
         ("one_process_lives_and_ends", one_process_lives_and_ends),
         (
             "random_trees_are_as_the_model_has_them",
@@ -56,6 +55,7 @@ fn tests() -> Vec<Trial> {
             "who_ignores_signals_dies_of_sigkill_alone",
             who_ignores_signals_dies_of_sigkill_alone,
         ),
+        ("a_process_lives_without_its_leader", a_process_lives_without_its_leader),
         ("a_hopper_has_ever_new_numbers", a_hopper_has_ever_new_numbers),
         (
             "what_the_kernel_refuses_is_not_played_on",
@@ -67,8 +67,13 @@ fn tests() -> Vec<Trial> {
         ),
         ("the_guard_against_allocation_bites", the_guard_against_allocation_bites),
     ];
-    all.map(|(name, test)| Trial::test(name, move || Ok::<(), Failed>(test())))
-        .into()
+    all.map(|(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    })
+    .into()
 }
 
 fn tree(blocks: Vec<Vec<Op>>) -> Tree {
@@ -96,11 +101,7 @@ fn one_process_lives_and_ends() {
 }
 
 fn random_trees_are_as_the_model_has_them() {
-    let mut runner = TestRunner::new(Config {
-        cases: 32,
-        max_shrink_iters: 200,
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(config(32, "tests/regressions/actor.txt"));
     let play = |script: Script| {
         let expected = model::play(&script, usize::MAX).births();
         let mut tree = Tree::play(&scenarios::workload(&script).unwrap(), None);
@@ -216,6 +217,36 @@ fn who_ignores_signals_dies_of_sigkill_alone() {
     assert_eq!(tree.ends(), [WaitStatus::Signaled(tree.main, Signal::SIGKILL, false)]);
     let sums = tree.ledger.sums();
     assert_eq!((sums.births, sums.deaths), (1, 0), "who is killed leaves no stamp");
+}
+
+fn a_process_lives_without_its_leader() {
+    let mut tree = tree(vec![
+        vec![Op::ShedLeader, fork(1), Op::Ready, Op::Live { ns: FOREVER }],
+        vec![Op::ShedLeader, Op::Live { ns: 0 }],
+    ]);
+    tree.wait_ready();
+    let pid = tree.main;
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    // Leader and child may still be on their way out; they need nobody for that.
+    let enough = harness::sys::time::now() + std::time::Duration::from_secs(20);
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap();
+    while !state().contains(") Z ") || tree.ledger.sums().deaths == 0 {
+        assert!(
+            !enough.has_passed(),
+            "leader {}, ledger {:?}",
+            state(),
+            tree.ledger.sums()
+        );
+    }
+    assert_eq!(threads(), 2, "a dead leader and a living thread");
+    tree.kill();
+    let ends = tree.ends();
+    assert!(
+        ends.contains(&WaitStatus::Signaled(pid, Signal::SIGKILL, false)),
+        "{ends:?}"
+    );
+    assert_eq!(ends.len(), 2);
+    assert_eq!(tree.ledger.sums().deaths, 1, "the child left by itself");
 }
 
 fn a_hopper_has_ever_new_numbers() {

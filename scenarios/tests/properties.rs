@@ -4,10 +4,10 @@
 mod support;
 
 use proptest::prelude::*;
-use proptest::test_runner::{TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use scenarios::script::model::{Change, Ending, play};
 use scenarios::script::{Bounds, Op, Script, smaller};
-use support::Scripts;
+use support::{Scripts, config};
 
 const BOUNDS: Bounds = Bounds {
     processes: 40,
@@ -27,6 +27,8 @@ fn weight(script: &Script) -> (usize, u128) {
 }
 
 proptest! {
+    #![proptest_config(config(256, "tests/regressions/properties.txt"))]
+
     #[test]
     fn a_random_script_is_valid_and_its_tree_ends(script in Scripts(BOUNDS)) {
         prop_assert_eq!(script.check(), Ok(()));
@@ -82,7 +84,12 @@ proptest! {
 
 #[test]
 fn a_failure_is_shrunk_to_what_it_needs() {
-    let mut runner = TestRunner::deterministic();
+    // What fails here is meant to, and is not kept.
+    let forgetful = Config {
+        failure_persistence: None,
+        ..config(256, "")
+    };
+    let mut runner = TestRunner::new_with_rng(forgetful, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let wrong = |script: Script| match script.ops().any(|op| op == Op::Setsid) {
         true => Err(TestCaseError::fail("somebody begins a session")),
         false => Ok(()),

@@ -25,25 +25,25 @@ const DEADLINE: Duration = Duration::from_secs(20);
 ///
 /// There can be one at a time. What is left when it is dropped is killed.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// What the actors tell.
-    pub ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// The main process.
-    pub main: Pid,
+    pub(crate) main: Pid,
     children: SignalFd,
 }
 
 /// How the processes of a tree ended, in the order of their ends as the kernel reports it.
-pub type Ends = Vec<WaitStatus>;
+pub(crate) type Ends = Vec<WaitStatus>;
 
 impl Tree {
     /// Plays `workload`, born in `cgroup` if one is given.
-    pub fn play(workload: &Workload, cgroup: Option<BorrowedFd<'_>>) -> Self {
+    pub(crate) fn play(workload: &Workload, cgroup: Option<BorrowedFd<'_>>) -> Self {
         Self::start(workload, cgroup, Some(Ledger::create().unwrap()))
     }
 
     /// Plays it without a ledger on its descriptor.
-    pub fn play_without_ledger(workload: &Workload) -> Self {
+    pub(crate) fn play_without_ledger(workload: &Workload) -> Self {
         Self::start(workload, None, None)
     }
 
@@ -86,13 +86,13 @@ impl Tree {
     }
 
     /// Waits until every process has ended and been reaped.
-    pub fn ends(&mut self) -> Ends {
+    pub(crate) fn ends(&mut self) -> Ends {
         let ends = self.reap_until(time::now() + DEADLINE);
         ends.unwrap_or_else(|| panic!("somebody lives on after {DEADLINE:?}: {:?}", self.ledger.sums()))
     }
 
     /// Waits until "ready" is said. Whoever ends before that is reaped later.
-    pub fn wait_ready(&self) {
+    pub(crate) fn wait_ready(&self) {
         assert!(
             self.ledger.wait_ready(time::now() + DEADLINE),
             "never ready: {:?}",
@@ -101,7 +101,7 @@ impl Tree {
     }
 
     /// Kills everybody who is in the ledger and has not said that it ends. Nobody else has their numbers: this process reaps them.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         for entry in self.ledger.entries().filter(|e| e.exit.is_none()) {
             match pidfd::open(Pid::from_raw(entry.pid)) {
                 Ok(fd) => assert!(matches!(
@@ -150,7 +150,7 @@ impl Drop for Tree {
 }
 
 /// This executable under another name.
-pub fn renamed(name: &CStr) -> Workload {
+pub(crate) fn renamed(name: &CStr) -> Workload {
     let mut workload = scenarios::workload(&scenarios::Script {
         blocks: vec![Vec::new()],
     })

@@ -4,13 +4,23 @@ use std::vec::IntoIter;
 
 use proptest::prelude::Rng;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 use scenarios::Script;
 use scenarios::script::{Bounds, random, smaller};
 
+/// So many cases, none of them shrunk for long; failures are kept beside the tests, to be tried first from then on.
+pub(crate) fn config(cases: u32, regressions: &'static str) -> Config {
+    Config {
+        cases,
+        max_shrink_iters: 500,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
+        ..Config::default()
+    }
+}
+
 /// Scripts within these bounds.
 #[derive(Clone, Copy, Debug)]
-pub struct Scripts(pub Bounds);
+pub(crate) struct Scripts(pub(crate) Bounds);
 
 impl Strategy for Scripts {
     type Tree = Shrinking;
@@ -26,7 +36,7 @@ impl Strategy for Scripts {
 
 /// A script that failed, or one that is a step smaller and may.
 #[derive(Debug)]
-pub struct Shrinking {
+pub(crate) struct Shrinking {
     script: Script,
     /// The last one known to fail, and its smaller ones that are still to be tried.
     larger: Option<(Script, IntoIter<Script>)>,

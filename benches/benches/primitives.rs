@@ -114,24 +114,26 @@ fn start(program: &File, cgroup: BorrowedFd<'_>) -> Spawned {
 fn main() -> ExitCode {
     let mut criterion = Criterion::default().configure_from_args();
     open_pidfd(&mut criterion);
-    let done = Place::make().map(|place| {
-        read_events(&mut criterion, &place);
-        match File::open("/bin/true") {
-            Ok(program) => start_into_cgroup(&mut criterion, &place, &program),
-            Err(error) => eprintln!("left out: clone3 into a cgroup: could not open /bin/true: {error}"),
-        }
-        place
-    });
-    criterion.final_summary();
-    match done.map(Place::remove) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+    let left_over = match Place::make() {
+        Ok(place) => in_cgroup(&mut criterion, place).err(),
         Err(reason) => {
             eprintln!("left out, for want of a cgroup: read cgroup.events; clone3 into a cgroup\n{reason}");
-            ExitCode::SUCCESS
+            None
         }
+    };
+    criterion.final_summary();
+    if let Some(error) = left_over {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
+}
+
+fn in_cgroup(criterion: &mut Criterion, place: Place) -> Result<(), String> {
+    read_events(criterion, &place);
+    match File::open("/bin/true") {
+        Ok(program) => start_into_cgroup(criterion, &place, &program),
+        Err(error) => eprintln!("left out: clone3 into a cgroup: could not open /bin/true: {error}"),
+    }
+    place.remove()
 }

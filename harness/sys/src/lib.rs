@@ -9,6 +9,7 @@
 
 pub mod actor;
 pub mod alarm;
+pub mod alloc;
 pub mod bpf;
 pub mod fork;
 pub mod futex;

@@ -57,6 +57,8 @@ pub enum Op {
     WaitGo,
     /// Says that the tree is as it should be when it is killed.
     Ready,
+    /// Its first thread ends, and another goes on: the process lives without its leader.
+    ShedLeader,
     /// Makes a cgroup below its own and moves there. Needs [`harness::trial::Stage::delegated`] and a mounted cgroup v2.
     Burrow,
     /// A fork bomb: forks itself for ever, and so does every copy. At a limit it keeps trying; the first refusal says [`Op::Ready`].
@@ -158,7 +160,13 @@ mod tests {
         };
         assert_eq!(Script::from_bytes(&script.to_bytes()), Ok(script.clone()));
         assert!(!script.ends_by_itself() && !script.says_ready());
-        script.blocks[1] = vec![Op::Ready, Op::Burrow, Op::AwaitParent, Op::Bomb { setsid: false }];
+        script.blocks[1] = vec![
+            Op::Ready,
+            Op::Burrow,
+            Op::ShedLeader,
+            Op::AwaitParent,
+            Op::Bomb { setsid: false },
+        ];
         assert_eq!(Script::from_bytes(&script.to_bytes()), Ok(script.clone()));
         assert!(script.says_ready());
     }

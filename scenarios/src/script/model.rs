@@ -325,7 +325,7 @@ impl Kernel<'_> {
                 Op::CloseAll => self.note(who, Change::Closed),
                 Op::Burrow => self.note(who, Change::Burrowed),
                 Op::Ready => self.note(who, Change::Ready),
-                Op::IgnoreSignals | Op::WaitGo => {}
+                Op::IgnoreSignals | Op::WaitGo | Op::ShedLeader => {}
                 Op::AwaitParent => {
                     if self.table.0[who]
                         .parent

@@ -7,6 +7,7 @@
 //! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave it.
 #![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
 
+pub mod actor;
 pub mod alarm;
 pub mod bpf;
 pub mod fork;

@@ -306,7 +306,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
 /// # Safety
 ///
 /// As [`clone3`].
-unsafe fn fork_with_pidfd(flags: u64) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+pub(crate) unsafe fn fork_with_pidfd(flags: u64) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     let mut pidfd: RawFd = -1;
     let bits =
         libc::c_ulong::try_from(flags | CLONE_PIDFD).map_err(|_| Errno::EINVAL)? | libc::SIGCHLD as libc::c_ulong;
@@ -392,7 +392,7 @@ impl ChildSide<'_> {
         at: &dyn Fn(Step) -> F,
     ) -> Result<std::convert::Infallible, ChildFailure> {
         if let Some(credentials) = self.plan.credentials {
-            become_user(credentials).map_err(at(Step::Credentials))?;
+            privilege::become_user(credentials).map_err(at(Step::Credentials))?;
         }
         if self.plan.init {
             // SAFETY: both sides only make system calls until they exec or exit.
@@ -484,24 +484,6 @@ pub(crate) fn default_signals() -> Result<(), Errno> {
     // SAFETY: one live set to read, and nowhere to store the old one.
     let ret = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &empty, std::ptr::null_mut()) };
     check(libc::c_long::from(ret)).map(|_| ())
-}
-
-fn become_user(credentials: Credentials) -> Result<(), Errno> {
-    // glibc's wrappers would signal other threads; these are the system calls themselves.
-    // SAFETY: integers and one null pointer with count 0.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
-    let Credentials { uid, gid } = credentials;
-    // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
-    // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then clears the rest of root's.
-    // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
-    privilege::drop_capabilities()?;
-    // SAFETY: integers only.
-    check(libc::c_long::from(unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    }))
-    .map(|_| ())
 }
 
 fn pass_gate(gate: RawFd) -> Result<(), Errno> {

@@ -4,7 +4,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::common::census::Census;
+use crate::cgroup::Census;
 use super::common::probe;
 use super::common::signal::by_number;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};

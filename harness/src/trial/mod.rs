@@ -3,6 +3,7 @@
 mod plan;
 mod site;
 mod spec;
+pub mod survivors;
 
 pub use plan::{Gate, Root, SpawnError, SpawnPlan, Workload};
 pub use site::{Site, V1Belts};

@@ -6,7 +6,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::hold::{FREEZE_WAIT, Freeze};
-use super::{census::Census, signal::by_number, sweep};
+use super::{signal::by_number, sweep};
+use crate::cgroup::Census;
 use crate::MonoNs;
 use crate::cgroup::CgroupError;
 use crate::kill::{KillError, KillReport, Killer};

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::census::Census;
+use crate::cgroup::Census;
 use super::signal::{by_number, by_pidfd, may_be_signalled};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};

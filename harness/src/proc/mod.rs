@@ -101,7 +101,10 @@ mod tests {
     fn one_can_read_about_oneself() {
         let own = std::process::id().cast_signed();
         let stat = stat(own).unwrap();
-        assert_eq!((stat.pid, stat.is_zombie(), stat.is_kernel_thread()), (own, false, false));
+        assert_eq!(
+            (stat.pid, stat.is_zombie(), stat.is_kernel_thread()),
+            (own, false, false)
+        );
         assert_eq!(status(own).unwrap().tgid, own);
         assert!(threads(own).unwrap().iter().any(|thread| thread.pid == own));
         assert!(pids().unwrap().contains(&own));

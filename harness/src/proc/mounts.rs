@@ -5,78 +5,45 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::error::SysError;
+use crate::host::{CgroupMount, Hierarchy, Layout, LayoutError, Paths};
 
 /// Where cgroup hierarchies are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mounts {
-    all: Vec<Mount>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
-    /// `None`: v2. Else the controllers (and `name=`) of a v1 hierarchy.
-    controllers: Option<Vec<String>>,
-    /// What of the hierarchy is mounted.
-    root: PathBuf,
-    /// Where.
-    point: PathBuf,
-}
+pub(crate) struct Mounts(Layout);
 
 impl Mounts {
     /// Reads `/proc/self/mountinfo`.
     pub(crate) fn read() -> Result<Self, SysError> {
-        let fail = |_| SysError::path("read", "/proc/self/mountinfo", Errno::EIO);
-        let infos = procfs::process::Process::myself().and_then(|own| own.mountinfo()).map_err(fail)?;
-        let all = infos
-            .into_iter()
-            .filter_map(|info| {
-                let controllers = match info.fs_type.as_str() {
-                    "cgroup2" => None,
-                    "cgroup" => Some(
-                        info.super_options
-                            .into_iter()
-                            .map(|(key, value)| value.map_or(key.clone(), |value| format!("{key}={value}")))
-                            .collect(),
-                    ),
-                    _ => return None,
-                };
-                Some(Mount {
-                    controllers,
-                    root: info.root.into(),
-                    point: info.mount_point,
-                })
-            })
-            .collect();
-        Ok(Self { all })
+        Layout::read(&Paths::default()).map(Self).map_err(|e| match e {
+            LayoutError::Sys(e) => e,
+            LayoutError::Malformed { file, .. } => SysError::path("understand", file, Errno::EBADMSG),
+        })
     }
 
     /// The directory of a path in the v1 hierarchy of `controller`. `None`: there is no such hierarchy, or the path is outside of what is
     /// mounted.
     pub(crate) fn v1(&self, controller: &str, path: &str) -> Option<PathBuf> {
-        self.all
-            .iter()
-            .filter(|m| m.controllers.as_ref().is_some_and(|c| c.iter().any(|name| name == controller)))
-            .find_map(|m| m.directory(path))
+        directory(self.0.v1(controller)?, path)
     }
 
     /// The directory of a path in the v2 hierarchy.
     pub(crate) fn v2(&self, path: &str) -> Option<PathBuf> {
-        self.all.iter().filter(|m| m.controllers.is_none()).find_map(|m| m.directory(path))
+        self.v2_mounts().find_map(|mount| directory(mount, path))
     }
 
     /// The path that `/proc/<pid>/cgroup` shows for members of the v2 cgroup at `directory`.
     pub(crate) fn v2_path_of(&self, directory: &Path) -> Option<PathBuf> {
-        self.all
-            .iter()
-            .filter(|m| m.controllers.is_none())
-            .find_map(|m| Some(m.root.join(directory.strip_prefix(&m.point).ok()?)))
+        self.v2_mounts()
+            .find_map(|mount| Some(mount.root.join(directory.strip_prefix(&mount.point).ok()?)))
+    }
+
+    fn v2_mounts(&self) -> impl Iterator<Item = &CgroupMount> {
+        self.0.mounts.iter().filter(|mount| mount.hierarchy == Hierarchy::V2)
     }
 }
 
-impl Mount {
-    fn directory(&self, path: &str) -> Option<PathBuf> {
-        Some(self.point.join(Path::new(path).strip_prefix(&self.root).ok()?))
-    }
+fn directory(mount: &CgroupMount, path: &str) -> Option<PathBuf> {
+    Some(mount.point.join(Path::new(path).strip_prefix(&mount.root).ok()?))
 }
 
 #[cfg(test)]
@@ -84,25 +51,28 @@ mod tests {
     use super::*;
 
     fn mounts() -> Mounts {
-        let mount = |controllers: Option<&[&str]>, root: &str, point: &str| Mount {
-            controllers: controllers.map(|names| names.iter().map(|n| (*n).to_owned()).collect()),
+        let mount = |controllers: Option<&[&str]>, root: &str, point: &str| CgroupMount {
+            hierarchy: controllers.map_or(Hierarchy::V2, |names| Hierarchy::V1 {
+                controllers: names.iter().map(|n| (*n).to_owned()).collect(),
+                name: None,
+            }),
             root: root.into(),
             point: point.into(),
+            options: vec!["rw".to_owned()],
         };
-        Mounts {
-            all: vec![
-                mount(Some(&["rw", "cpu", "cpuacct"]), "/", "/cg/cpu"),
-                mount(Some(&["rw", "name=systemd"]), "/", "/cg/systemd"),
+        Mounts(Layout {
+            mounts: vec![
+                mount(Some(&["cpu", "cpuacct"]), "/", "/cg/cpu"),
                 mount(None, "/box", "/cg/unified"),
             ],
-        }
+            own: Vec::new(),
+        })
     }
 
     #[test]
     fn paths_and_directories_correspond() {
         let mounts = mounts();
         assert_eq!(mounts.v1("cpu", "/a/b"), Some("/cg/cpu/a/b".into()));
-        assert_eq!(mounts.v1("name=systemd", "/"), Some("/cg/systemd/".into()));
         assert_eq!(mounts.v1("freezer", "/a"), None);
         assert_eq!(mounts.v2("/box/x"), Some("/cg/unified/x".into()));
         assert_eq!(mounts.v2("/elsewhere"), None, "outside of what is mounted");

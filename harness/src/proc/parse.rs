@@ -67,6 +67,8 @@ pub(crate) fn stat(content: &[u8]) -> Option<Stat> {
 pub(crate) struct Status {
     /// The process, if this is a thread.
     pub(crate) tgid: i32,
+    /// Real, effective, saved and file-system user id.
+    pub(crate) uids: [u32; 4],
     /// Who traces it; 0: nobody.
     pub(crate) tracer: i32,
     /// Signals pending for the thread, bit n-1 for signal n.
@@ -107,8 +109,10 @@ pub(crate) fn status(content: &[u8]) -> Option<Status> {
             .map(str::trim)
     };
     let mask = |key| u64::from_str_radix(field(key)?, 16).ok();
+    let mut uids = field("Uid:")?.split_ascii_whitespace().map(|id| id.parse().ok());
     Some(Status {
         tgid: field("Tgid:")?.parse().ok()?,
+        uids: [uids.next()??, uids.next()??, uids.next()??, uids.next()??],
         tracer: field("TracerPid:")?.parse().ok()?,
         pending: mask("SigPnd:")?,
         shared_pending: mask("ShdPnd:")?,
@@ -130,7 +134,10 @@ pub(crate) struct Membership {
 impl Membership {
     /// Its path in the v2 hierarchy, relative to the reader's cgroup namespace.
     pub(crate) fn v2(&self) -> Option<&str> {
-        self.lines.iter().find(|(names, _)| names.is_empty()).map(|(_, path)| path.as_str())
+        self.lines
+            .iter()
+            .find(|(names, _)| names.is_empty())
+            .map(|(_, path)| path.as_str())
     }
 
     /// Its path in the v1 hierarchy of `controller`.
@@ -184,9 +191,21 @@ mod tests {
 
     #[test]
     fn a_hostile_name_does_not_move_the_fields() {
-        for comm in [&b"x"[..], b"", b") R 1 (", b"a\nb", b"(((", b")))", b") Z 1 1 1 0 -1 4", b"\xff\xfe"] {
+        for comm in [
+            &b"x"[..],
+            b"",
+            b") R 1 (",
+            b"a\nb",
+            b"(((",
+            b")))",
+            b") Z 1 1 1 0 -1 4",
+            b"\xff\xfe",
+        ] {
             let stat = stat(&line(comm, 'D', PF_KTHREAD | PF_EXITING)).unwrap();
-            assert_eq!((stat.pid, stat.state, stat.ppid, stat.pgrp, stat.session), (42, 'D', 1, 42, 7));
+            assert_eq!(
+                (stat.pid, stat.state, stat.ppid, stat.pgrp, stat.session),
+                (42, 'D', 1, 42, 7)
+            );
             assert_eq!(stat.comm, String::from_utf8_lossy(comm));
             assert!(stat.is_kernel_thread() && stat.is_exiting() && !stat.is_zombie());
         }
@@ -194,12 +213,20 @@ mod tests {
 
     #[test]
     fn what_is_no_stat_is_none() {
-        for bad in [&b""[..], b"42", b"42 (x", b"42 (x) ", b"42 (x) RR 1 1 1 0 0 0", b"x (x) R 1 1 1 0 -1 0", b")x( R 1 1 1 0 -1 0"] {
+        for bad in [
+            &b""[..],
+            b"42",
+            b"42 (x",
+            b"42 (x) ",
+            b"42 (x) RR 1 1 1 0 0 0",
+            b"x (x) R 1 1 1 0 -1 0",
+            b")x( R 1 1 1 0 -1 0",
+        ] {
             assert_eq!(stat(bad), None, "{:?}", String::from_utf8_lossy(bad));
         }
     }
 
-    const STATUS: &str = "Name:\tTgid:\\n1\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t42\nPid:\t42\nPPid:\t1\nTracerPid:\t7\nVmRSS:\t     \
+    const STATUS: &str = "Name:\tTgid:\\n1\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t42\nPid:\t42\nPPid:\t1\nTracerPid:\t7\nUid:\t0\t1\t2\t3\nVmRSS:\t     \
                           512 kB\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\nSigBlk:\t0000000000000000\n\
                           SigIgn:\t0000000000004000\n";
 
@@ -207,6 +234,7 @@ mod tests {
     fn status_says_who_traces_and_what_is_pending() {
         let status = status(STATUS.as_bytes()).unwrap();
         assert_eq!((status.tgid, status.tracer, status.rss_kib), (42, 7, Some(512)));
+        assert_eq!(status.uids, [0, 1, 2, 3]);
         assert!(status.has_pending(Signal::SIGKILL) && !status.has_pending(Signal::SIGTERM));
         assert!(status.shrugs_off(Signal::SIGTERM) && !status.shrugs_off(Signal::SIGHUP));
         assert_eq!(super::status(b"Tgid:\t42\n"), None, "unknown is not `nothing pending`");
@@ -225,7 +253,11 @@ mod tests {
     #[test]
     fn a_sibling_with_a_longer_name_is_outside() {
         assert!(within("/a/b", Path::new("/a/b")) && within("/a/b/c", Path::new("/a/b")));
-        assert!(!within("/a/bc", Path::new("/a/b")) && !within("/a", Path::new("/a/b")) && !within("/a/b/../c", Path::new("/a/b")));
+        assert!(
+            !within("/a/bc", Path::new("/a/b"))
+                && !within("/a", Path::new("/a/b"))
+                && !within("/a/b/../c", Path::new("/a/b"))
+        );
     }
 
     proptest! {

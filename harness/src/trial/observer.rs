@@ -99,7 +99,8 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             Entry::None => "none".to_owned(),
         },
     };
-    if let Some(killer) = killer {
+    // The strategy keeps what it holds until the verdict: giving it up may take time.
+    if let Some(killer) = &mut killer {
         say(tell, &started)?;
         wait_for_exec(&root).map_err(|e| text(&e))?;
         let canary = Perched::same_group(site, root.pid).map_err(|e| text(&e))?;
@@ -118,7 +119,6 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             ));
         }
         let ready_at = time::now();
-        let mut killer = killer;
         let report = killer.kill(&root, ready_at + spec.deadline).map_err(|e| text(&e))?;
         say(
             tell,

@@ -87,7 +87,10 @@ mod tests {
         assert_eq!(above(&own, frozen), Some(tree.path().join("a")));
         std::fs::write(own.join("cgroup.freeze"), "1\n").unwrap();
         assert_eq!(above(&own, frozen), Some(own.clone()));
-        assert_eq!(told(Some(own.clone()), "cgroup.freeze", &own), "by its own cgroup: cgroup.freeze is 1");
+        assert_eq!(
+            told(Some(own.clone()), "cgroup.freeze", &own),
+            "by its own cgroup: cgroup.freeze is 1"
+        );
         for dir in ["a", "a/b/c"] {
             std::fs::write(tree.path().join(dir).join("cgroup.freeze"), "0\n").unwrap();
         }

@@ -68,7 +68,10 @@ pub(super) fn traced(case: &Case<'_>) -> Option<Finding> {
     let name = proc::stat(tracer).map_or_else(|_| "unknown".to_owned(), |stat| stat.comm);
     Some(Finding::new(
         Reason::Traced,
-        format!("thread {} is in state t under tracer {tracer} ({name}); no SIGKILL is pending", thread.pid),
+        format!(
+            "thread {} is in state t under tracer {tracer} ({name}); no SIGKILL is pending",
+            thread.pid
+        ),
     ))
 }
 
@@ -81,7 +84,10 @@ pub(super) fn stopped(case: &Case<'_>) -> Option<Finding> {
         } else {
             "no SIGKILL is pending"
         };
-        Finding::new(Reason::Stopped, format!("thread {} is in state T; {waiting}", thread.pid))
+        Finding::new(
+            Reason::Stopped,
+            format!("thread {} is in state T; {waiting}", thread.pid),
+        )
     })
 }
 
@@ -110,7 +116,10 @@ pub(super) fn threaded(case: &Case<'_>) -> Option<Finding> {
     (!case.is_killed() && kind.trim() == "threaded").then(|| {
         Finding::new(
             Reason::ThreadedCgroup,
-            format!("cgroup.type of {} is threaded; no SIGKILL is pending", directory.display()),
+            format!(
+                "cgroup.type of {} is threaded; no SIGKILL is pending",
+                directory.display()
+            ),
         )
     })
 }

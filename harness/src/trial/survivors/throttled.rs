@@ -65,7 +65,10 @@ fn nearest(own: &Path, file: &'static str) -> Option<Limit> {
 
 /// `-1` (v1) and `max ...` (v2) mean no limit.
 fn is_limit(value: &str) -> bool {
-    value.split_whitespace().next().is_some_and(|quota| quota.parse::<u64>().is_ok())
+    value
+        .split_whitespace()
+        .next()
+        .is_some_and(|quota| quota.parse::<u64>().is_ok())
 }
 
 fn counter(directory: &Path) -> Option<u64> {
@@ -93,7 +96,10 @@ mod tests {
 
     #[test]
     fn the_counter_is_read() {
-        assert_eq!(nr_throttled("nr_periods 9\nnr_throttled 7\nthrottled_time 1\n"), Some(7));
+        assert_eq!(
+            nr_throttled("nr_periods 9\nnr_throttled 7\nthrottled_time 1\n"),
+            Some(7)
+        );
         assert_eq!(nr_throttled("usage_usec 1\n"), None, "unknown is not zero");
     }
 

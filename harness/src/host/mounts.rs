@@ -93,17 +93,22 @@ impl Layout {
 
     /// The directory of own cgroup in the v1 hierarchy of `controller`.
     pub fn own_v1(&self, controller: &'static str) -> Result<V1Dir, NotVisible> {
-        let mount = self
-            .v1(controller)
-            .ok_or_else(|| NotVisible::NotMounted(format!("v1 {controller}")))?;
+        let (path, relative) = self.own_dir_v1(controller)?;
+        Ok(V1Dir {
+            controller,
+            path,
+            relative,
+        })
+    }
+
+    /// As [`Layout::own_v1`]: the directory, and its part below the mount point.
+    pub(super) fn own_dir_v1(&self, controller: &str) -> Result<(PathBuf, PathBuf), NotVisible> {
+        let not_mounted = || NotVisible::NotMounted(format!("v1 {controller}"));
+        let mount = self.v1(controller).ok_or_else(not_mounted)?;
         let own = self.own.iter().find(|o| o.controllers.iter().any(|c| c == controller));
         let own = own.ok_or_else(|| NotVisible::NoLine(controller.to_owned()))?;
         let relative = below(mount, &own.path)?;
-        Ok(V1Dir {
-            controller,
-            path: mount.point.join(&relative),
-            relative,
-        })
+        Ok((mount.point.join(&relative), relative))
     }
 }
 

@@ -41,7 +41,7 @@ struct AxisEntry {
 }
 
 /// Prints the catalogue.
-pub fn list(args: &ListArgs) -> Result<Exit, Failure> {
+pub(super) fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let catalogue = catalogue();
     let text = match args.format {
         ListFormat::Json => {
@@ -145,8 +145,11 @@ fn text(catalogue: &Catalogue) -> String {
         text.push_str(&table.trim_fmt());
         text.push_str("\n\n");
     }
-    let mut axes: Vec<&AxisEntry> =
-        [&catalogue.scenarios, &catalogue.detectors, &catalogue.strategies].into_iter().flatten().flat_map(|e| &e.axes).collect();
+    let mut axes: Vec<&AxisEntry> = [&catalogue.scenarios, &catalogue.detectors, &catalogue.strategies]
+        .into_iter()
+        .flatten()
+        .flat_map(|e| &e.axes)
+        .collect();
     axes.sort_by_key(|axis| (axis.name, axis.doc));
     axes.dedup_by_key(|axis| (axis.name, axis.doc));
     text.push_str("Axes (--set axis=value):\n");
@@ -165,7 +168,9 @@ mod tests {
     fn everything_registered_is_listed() {
         let text = text(&catalogue());
         let ids = SCENARIOS.iter().map(|s| s.spec().id);
-        let ids = ids.chain(DETECTORS.iter().map(|d| d.spec().id)).chain(STRATEGIES.iter().map(|s| s.spec().id));
+        let ids = ids
+            .chain(DETECTORS.iter().map(|d| d.spec().id))
+            .chain(STRATEGIES.iter().map(|s| s.spec().id));
         for id in ids {
             assert!(text.lines().any(|line| line.trim_start().starts_with(id)), "{id}");
         }

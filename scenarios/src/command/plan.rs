@@ -20,11 +20,11 @@ use super::summary::RowKey;
 use crate::Scenario;
 
 /// Who watches where a strategy kills.
-pub const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
+pub(super) const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
 
 /// What this machine offers, by id.
 #[derive(Clone, Debug, Default)]
-pub struct Offers {
+pub(super) struct Offers {
     /// Detectors.
     pub detectors: BTreeMap<&'static str, Support>,
     /// Strategies.
@@ -33,20 +33,23 @@ pub struct Offers {
 
 impl Offers {
     /// Asks every mechanism. A probe that fails is not "available", and it is not silent either.
-    pub fn of(host: &Host) -> Self {
+    pub(super) fn of(host: &Host) -> Self {
         let answer = |probed: Result<Support, ProbeError>| {
             probed.unwrap_or_else(|e| Support::missing(format!("the probe failed: {e}"), "see `scenario doctor`"))
         };
         Self {
             detectors: DETECTORS.iter().map(|d| (d.spec().id, answer(d.probe(host)))).collect(),
-            strategies: STRATEGIES.iter().map(|s| (s.spec().id, answer(s.probe(host)))).collect(),
+            strategies: STRATEGIES
+                .iter()
+                .map(|s| (s.spec().id, answer(s.probe(host))))
+                .collect(),
         }
     }
 }
 
 /// One row of the matrix: a pair, at one point of the axes.
 #[derive(Clone, Debug)]
-pub struct Cell {
+pub(super) struct Cell {
     /// The workload.
     pub scenario: &'static dyn Scenario,
     /// Who watches.
@@ -63,7 +66,7 @@ pub struct Cell {
 
 /// A pair that is not run, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Skip {
+pub(super) struct Skip {
     /// The detector or strategy.
     pub mechanism: String,
     /// The scenario; absent if the mechanism cannot be run at all.
@@ -76,7 +79,7 @@ pub struct Skip {
 
 /// A whole run.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Seed of everything that is drawn.
     pub seed: u64,
     /// The rows.
@@ -88,7 +91,7 @@ pub struct Plan {
 }
 
 /// Makes the plan.
-pub fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Result<Plan, Failure> {
+pub(super) fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Result<Plan, Failure> {
     let mut builder = Builder {
         request,
         used: BTreeSet::new(),
@@ -112,7 +115,7 @@ pub fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Result<Plan,
 }
 
 /// An expectation, with its reason.
-pub fn expected_in_words(expected: Expected) -> String {
+pub(super) fn expected_in_words(expected: Expected) -> String {
     match expected {
         Expected::Detect(Expectation::Sound) => "says \"empty\" when it is over, not before".to_owned(),
         Expected::Detect(Expectation::Early(why)) => format!("too early: {why}"),
@@ -200,9 +203,9 @@ impl<'a> Builder<'a> {
     fn offered(&mut self, id: &str, offers: &BTreeMap<&str, Support>, required: bool) -> Result<bool, Failure> {
         match offers.get(id) {
             Some(Support::Available) => Ok(true),
-            Some(Support::Missing { why, remedy }) if required => {
-                Err(Failure::missing(anyhow::anyhow!("{id} is not available here: {why}; {remedy}")))
-            }
+            Some(Support::Missing { why, remedy }) if required => Err(Failure::missing(anyhow::anyhow!(
+                "{id} is not available here: {why}; {remedy}"
+            ))),
             Some(Support::Missing { why, remedy }) => {
                 self.skipped.push(Skip {
                     mechanism: id.to_owned(),
@@ -230,9 +233,15 @@ impl<'a> Builder<'a> {
         let axes: Vec<&'static Axis> = of_scenario.iter().chain(of_mechanism.iter().copied()).collect();
         self.axes.extend(axes.iter().map(|axis| axis.name));
 
-        let mut points = vec![(ParamPoint::defaults(axes.iter().copied(), plane), String::new(), String::new())];
+        let mut points = vec![(
+            ParamPoint::defaults(axes.iter().copied(), plane),
+            String::new(),
+            String::new(),
+        )];
         for (name, values) in &self.request.sets {
-            let Some(axis) = axes.iter().copied().find(|axis| axis.name == name) else { continue };
+            let Some(axis) = axes.iter().copied().find(|axis| axis.name == name) else {
+                continue;
+            };
             self.used.insert(name);
             let of_scenario = of_scenario.iter().any(|a| a.name == name);
             let mut next = Vec::new();
@@ -269,12 +278,16 @@ impl<'a> Builder<'a> {
         key: RowKey,
     ) -> Result<(), Failure> {
         // A value that reads well may still make no script (more tasks than a script can have): that is the user's mistake, found here.
-        scenario.script(&params, key.plane, 0).map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
+        scenario
+            .script(&params, key.plane, 0)
+            .map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
         let expected = match strategy {
             None => Expected::Detect(scenario.expect(&params, detector.spec().scope)),
             Some(strategy) => Expected::Kill(scenario.expect_kill(&params, strategy.spec().reach)),
         };
-        if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) = expected {
+        if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) =
+            expected
+        {
             self.skipped.push(Skip {
                 mechanism: key.mechanism,
                 scenario: Some(key.scenario),
@@ -296,7 +309,12 @@ impl<'a> Builder<'a> {
 
     fn every_axis_is_known(&self) -> Result<(), Failure> {
         let known: Vec<&str> = self.axes.iter().copied().collect();
-        match self.request.sets.iter().find(|(name, _)| !self.used.contains(name.as_str())) {
+        match self
+            .request
+            .sets
+            .iter()
+            .find(|(name, _)| !self.used.contains(name.as_str()))
+        {
             None => Ok(()),
             Some((name, _)) => Err(Failure::usage(format!(
                 "{} (of the scenarios, detectors and strategies that take part)",

@@ -45,7 +45,11 @@ pub fn page() -> String {
                 kebab(&spec.reach.scope),
                 kebab(&spec.reach.sweep),
                 yes(spec.claims_sound),
-                if hits.is_empty() { "nobody else".to_owned() } else { hits.join(", ") },
+                if hits.is_empty() {
+                    "nobody else".to_owned()
+                } else {
+                    hits.join(", ")
+                },
                 spec.since,
                 id = spec.id,
             ),
@@ -67,7 +71,11 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
     line(page, format_args!("\n## {}\n\n{}\n", spec.id, spec.summary));
     fact(page, "How it learns", wake);
     fact(page, "Who escapes it", spec.escapes);
-    fact(page, "When it is early", or(spec.early, "never, for the processes that it sees"));
+    fact(
+        page,
+        "When it is early",
+        or(spec.early, "never, for the processes that it sees"),
+    );
     fact(page, "When it is late", spec.late);
     fact(page, "Cost while nothing happens", spec.idle_cost);
     fact(page, "When events overflow or are lost", spec.overflow);

@@ -10,8 +10,11 @@ use super::summary::Row;
 use super::table;
 
 /// One line about the detectors.
-pub fn detect(rows: &[Row]) -> Option<String> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == Plane::Detect && row.n > 0).collect();
+pub(super) fn detect(rows: &[Row]) -> Option<String> {
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.key.plane == Plane::Detect && row.n > 0)
+        .collect();
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
@@ -20,7 +23,12 @@ pub fn detect(rows: &[Row]) -> Option<String> {
     let truthful: Vec<&str> = mechanisms
         .iter()
         .copied()
-        .filter(|m| !rows.iter().filter(|row| row.key.mechanism == *m).any(|row| wrong(&&row)))
+        .filter(|m| {
+            !rows
+                .iter()
+                .filter(|row| row.key.mechanism == *m)
+                .any(|row| wrong(&&row))
+        })
         .collect();
     let mut parts = vec![format!(
         "{} of {} detectors told the truth in every trial ({})",
@@ -51,16 +59,29 @@ fn who_did(rows: &[&Row], outcome: Outcome, what: &str) -> Option<String> {
     Some(format!("{} {what} on {}", list(&who), list(&on)))
 }
 
-/// The slowest truthful row, beside the fastest on the same scenario.
+/// The slowest row that was right in every trial, beside the fastest such row of the same scenario.
 fn latest(rows: &[&Row]) -> Option<String> {
-    let median = |row: &Row| row.latency.percentile(50).value();
-    let slow = rows.iter().filter(|row| median(row).is_some()).max_by_key(|row| median(row))?;
+    let median = |row: &Row| {
+        row.latency
+            .percentile(50)
+            .value()
+            .filter(|_| row.count(Outcome::Right) == row.n)
+    };
+    let slow = rows
+        .iter()
+        .filter(|row| median(row).is_some())
+        .max_by_key(|row| median(row))?;
     let fast = rows
         .iter()
         .filter(|row| row.key.scenario == slow.key.scenario && median(row).is_some())
         .min_by_key(|row| median(row))?;
     let (late, soon) = (median(slow)?, median(fast)?);
-    let slowest = format!("latest is {} on {}, median {}", slow.key.mechanism, slow.key.scenario, stats::ns(late));
+    let slowest = format!(
+        "latest is {} on {}, median {}",
+        slow.key.mechanism,
+        slow.key.scenario,
+        stats::ns(late)
+    );
     Some(match late > soon {
         true => format!("{slowest}, where {} takes {}", fast.key.mechanism, stats::ns(soon)),
         false => slowest,
@@ -68,23 +89,42 @@ fn latest(rows: &[&Row]) -> Option<String> {
 }
 
 /// One line about the strategies.
-pub fn kill(rows: &[Row]) -> Option<String> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == Plane::Kill && row.n > 0).collect();
+pub(super) fn kill(rows: &[Row]) -> Option<String> {
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.key.plane == Plane::Kill && row.n > 0)
+        .collect();
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
     }
-    let of = |mechanism: &str| rows.iter().copied().filter(move |row| row.key.mechanism == mechanism).collect::<Vec<_>>();
+    let of = |mechanism: &str| {
+        rows.iter()
+            .copied()
+            .filter(move |row| row.key.mechanism == mechanism)
+            .collect::<Vec<_>>()
+    };
     let clean: Vec<&str> = mechanisms
         .iter()
         .copied()
-        .filter(|m| of(m).iter().all(|row| row.count(Outcome::Emptied) == row.n && row.kill.canaries.is_empty()))
+        .filter(|m| {
+            of(m)
+                .iter()
+                .all(|row| row.count(Outcome::Emptied) == row.n && row.kill.canaries.is_empty())
+        })
         .collect();
     let mut parts = Vec::new();
     if clean.is_empty() {
-        parts.push(format!("none of {} strategies emptied the cgroup in every trial", mechanisms.len()));
+        parts.push(format!(
+            "none of {} strategies emptied the cgroup in every trial",
+            mechanisms.len()
+        ));
     } else {
-        let n = clean.iter().map(|m| of(m).iter().map(|row| row.n).sum::<usize>()).min().unwrap_or(0);
+        let n = clean
+            .iter()
+            .map(|m| of(m).iter().map(|row| row.n).sum::<usize>())
+            .min()
+            .unwrap_or(0);
         parts.push(format!(
             "{} left nothing alive and hit nobody else (survivors in 0 of {n} trials each; a true rate of up to {} % would look the same)",
             list(&clean),
@@ -107,7 +147,10 @@ fn what_was_left(mechanism: &str, rows: &[&Row]) -> String {
         _ => format!("{mechanism} left up to {most} alive in {survived} of {n} trials"),
     };
     if hits > 0 {
-        text.push_str(&format!("{} hit bystanders in {hits} of {n}", if survived > 0 { " and" } else { "" }));
+        text.push_str(&format!(
+            "{} hit bystanders in {hits} of {n}",
+            if survived > 0 { " and" } else { "" }
+        ));
     }
     if survived == 0 && hits == 0 {
         text.push_str(" could not be judged in every trial");
@@ -116,7 +159,7 @@ fn what_was_left(mechanism: &str, rows: &[&Row]) -> String {
 }
 
 /// Whether every expectation held, and which did not.
-pub fn expectations(rows: &[Row]) -> Vec<String> {
+pub(super) fn expectations(rows: &[Row]) -> Vec<String> {
     let n: usize = rows.iter().map(|row| row.n).sum();
     let held: usize = rows.iter().map(|row| row.held).sum();
     if n == 0 {
@@ -135,7 +178,7 @@ pub fn expectations(rows: &[Row]) -> Vec<String> {
                 row.key.mechanism,
                 row.key.scenario,
                 table::name(broken.outcome),
-                broken.expected,
+                row.expected,
             ));
         }
     }
@@ -158,5 +201,9 @@ fn list(names: &[&str]) -> String {
 
 fn percent(rate: f64) -> String {
     let percent = rate * 100.0;
-    if percent >= 10.0 { format!("{percent:.0}") } else { format!("{percent:.1}") }
+    if percent >= 10.0 {
+        format!("{percent:.0}")
+    } else {
+        format!("{percent:.1}")
+    }
 }

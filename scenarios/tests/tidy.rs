@@ -1,4 +1,9 @@
 //! Rules of the house that a machine can check. Each says what to do, not only what is wrong.
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "the whole file is a test"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -295,6 +300,34 @@ fn links_in_documents_lead_somewhere() {
         }
     }
     none(&broken, "these links lead nowhere");
+}
+
+/// The picture of the rooms in ARCHITECTURE.md: what it shows exists, and what exists is shown.
+#[test]
+fn the_picture_of_the_rooms_is_true() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let picture = text.split("## Rooms").nth(1).and_then(|rest| rest.split("```").nth(1)).unwrap();
+    let mut broken = Vec::new();
+    let mut shown = Vec::new();
+    let mut room = "";
+    for line in picture.lines().filter(|line| !line.is_empty()) {
+        let name = line.split_whitespace().next().unwrap();
+        let path = if line.starts_with(' ') { format!("{room}{name}") } else { name.to_owned() };
+        if !line.starts_with(' ') {
+            room = name;
+            shown.push(name.trim_end_matches('/').to_owned());
+        }
+        if !root().join(&path).exists() {
+            broken.push(format!("{path} is shown and does not exist"));
+        }
+    }
+    for (path, _) in files("toml").iter().filter(|(path, _)| path.ends_with("/Cargo.toml")) {
+        let top = path.split('/').next().unwrap();
+        if !shown.iter().any(|room| room == top) {
+            broken.push(format!("{top}/ exists and is not shown"));
+        }
+    }
+    none(&broken, "the picture of the rooms in ARCHITECTURE.md");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! `scenario doctor`: what this machine offers, what is missing, why, and how to get it. Everything is tried, nothing concluded.
 
-use std::fmt::Write as _;
-
 use harness::detect::DETECTORS;
 use harness::host::bugs::{self, KILLED_AT_BIRTH, Presence};
 use harness::host::environment::Environment;
@@ -69,10 +67,19 @@ fn diagnose(host: &Host) -> Diagnosis {
         usable: host.base.is_some(),
         no_base: host.no_base.as_ref().map(ToString::to_string),
         environment: Environment::capture(&Paths::default(), host),
-        features: FEATURES.iter().map(|f| Finding::new(f.name, f.summary, f.probe(host))).collect(),
-        detectors: DETECTORS.iter().map(|d| Finding::new(d.spec().id, d.spec().summary, d.probe(host))).collect(),
-        strategies: STRATEGIES.iter().map(|s| Finding::new(s.spec().id, s.spec().summary, s.probe(host))).collect(),
-        kernel_bugs: host.base.iter().map(|base| killed_at_birth(base)).collect(),
+        features: FEATURES
+            .iter()
+            .map(|f| Finding::new(f.name, f.summary, f.probe(host)))
+            .collect(),
+        detectors: DETECTORS
+            .iter()
+            .map(|d| Finding::new(d.spec().id, d.spec().summary, d.probe(host)))
+            .collect(),
+        strategies: STRATEGIES
+            .iter()
+            .map(|s| Finding::new(s.spec().id, s.spec().summary, s.probe(host)))
+            .collect(),
+        kernel_bugs: host.base.iter().map(killed_at_birth).collect(),
     }
 }
 
@@ -82,7 +89,7 @@ fn killed_at_birth(base: &harness::host::Base) -> Bug {
         answer: match bugs::killed_at_birth(&base.cgroup) {
             Ok(Presence::Present) => "present".to_owned(),
             Ok(Presence::Absent) => "absent".to_owned(),
-            Ok(Presence::Impossible(why)) => format!("cannot happen: {why}"),
+            Ok(Presence::NotApplicable(why)) => format!("cannot happen: {why}"),
             Err(e) => format!("not known: {e}"),
         },
         summary: KILLED_AT_BIRTH.summary,
@@ -113,24 +120,38 @@ fn text(diagnosis: &Diagnosis) -> String {
     if let Some(no_base) = &diagnosis.no_base {
         line(&mut text, format_args!("\nNo run is possible: {no_base}"));
     }
-    for (title, findings) in
-        [("Features", &diagnosis.features), ("Detectors", &diagnosis.detectors), ("Strategies", &diagnosis.strategies)]
-    {
+    for (title, findings) in [
+        ("Features", &diagnosis.features),
+        ("Detectors", &diagnosis.detectors),
+        ("Strategies", &diagnosis.strategies),
+    ] {
         let there = findings.iter().filter(|f| f.available).count();
-        line(&mut text, format_args!("\n{title}: {there} of {} available", findings.len()));
+        line(
+            &mut text,
+            format_args!("\n{title}: {there} of {} available", findings.len()),
+        );
         for finding in findings {
             let mark = if finding.available { "yes" } else { "NO " };
             match (&finding.why, &finding.remedy) {
                 (None, _) => line(&mut text, format_args!("  {mark} {:24} {}", finding.name, finding.what)),
                 (Some(why), None) => line(&mut text, format_args!("  {mark} {:24} {why}", finding.name)),
                 (Some(why), Some(remedy)) => {
-                    line(&mut text, format_args!("  {mark} {:24} {why}\n      {:24} help: {remedy}", finding.name, ""));
+                    line(
+                        &mut text,
+                        format_args!("  {mark} {:24} {why}\n      {:24} help: {remedy}", finding.name, ""),
+                    );
                 }
             }
         }
     }
     for bug in &diagnosis.kernel_bugs {
-        line(&mut text, format_args!("\nKernel bug {}: {}\n  {}\n  {}", bug.id, bug.answer, bug.summary, bug.source));
+        line(
+            &mut text,
+            format_args!(
+                "\nKernel bug {}: {}\n  {}\n  {}",
+                bug.id, bug.answer, bug.summary, bug.source
+            ),
+        );
     }
     text
 }
@@ -138,23 +159,48 @@ fn text(diagnosis: &Diagnosis) -> String {
 fn machine(text: &mut String, environment: &Environment) {
     let unknown = || "not known".to_owned();
     let kernel = &environment.kernel;
-    let preemption = kernel.preemption.running.as_ref().or(kernel.preemption.configured.as_ref());
+    let preemption = kernel
+        .preemption
+        .running
+        .as_ref()
+        .or(kernel.preemption.configured.as_ref());
     line(text, format_args!("kernel      {}", kernel.release));
-    line(text, format_args!("timer       {}", kernel.hz.map_or_else(unknown, |hz| format!("{hz} Hz"))));
-    line(text, format_args!("preemption  {}", preemption.cloned().unwrap_or_else(unknown)));
-    line(text, format_args!("processors  {}", environment.cpu.allowed.map_or_else(unknown, |n| n.to_string())));
+    line(
+        text,
+        format_args!(
+            "timer       {}",
+            kernel.hz.map_or_else(unknown, |hz| format!("{hz} Hz"))
+        ),
+    );
+    line(
+        text,
+        format_args!("preemption  {}", preemption.cloned().unwrap_or_else(unknown)),
+    );
+    line(
+        text,
+        format_args!(
+            "processors  {}",
+            environment.cpu.allowed.map_or_else(unknown, |n| n.to_string())
+        ),
+    );
     line(text, format_args!("cgroups     {}", environment.cgroups.layout));
     if let Some(base) = &environment.cgroups.base {
         let memory = if base.memory_limit { "with" } else { "without" };
         line(text, format_args!("base        {} ({})", base.path, base.how));
-        line(text, format_args!("belts       pids: {}, {memory} a memory limit", base.belts));
-        base.changes.iter().for_each(|change| line(text, format_args!("changed     {change}")));
-        base.notes.iter().for_each(|note| line(text, format_args!("note        {note}")));
+        line(
+            text,
+            format_args!("belts       pids: {}, {memory} a memory limit", base.belts),
+        );
+        base.changes
+            .iter()
+            .for_each(|change| line(text, format_args!("changed     {change}")));
+        base.notes
+            .iter()
+            .for_each(|note| line(text, format_args!("note        {note}")));
     }
     line(text, format_args!("user        {}", environment.euid));
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
-    let written = writeln!(text, "{content}");
-    debug_assert!(written.is_ok(), "a String takes every text");
+    text.push_str(&format!("{content}\n"));
 }

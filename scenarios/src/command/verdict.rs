@@ -19,16 +19,11 @@ pub(super) fn detect(rows: &[Row]) -> Option<String> {
     if mechanisms.is_empty() {
         return None;
     }
-    let wrong = |row: &&&Row| row.count(Outcome::Right) + row.count(Outcome::Removed) != row.n;
+    let wrong = |row: &Row| row.count(Outcome::Right) + row.count(Outcome::Removed) != row.n;
     let truthful: Vec<&str> = mechanisms
         .iter()
         .copied()
-        .filter(|m| {
-            !rows
-                .iter()
-                .filter(|row| row.key.mechanism == *m)
-                .any(|row| wrong(&&row))
-        })
+        .filter(|m| !rows.iter().filter(|row| row.key.mechanism == *m).any(|row| wrong(row)))
         .collect();
     let mut parts = vec![format!(
         "{} of {} detectors told the truth in every trial ({})",

@@ -2,6 +2,12 @@
 //!
 //! A test states what it needs. What is missing makes it *ignored*, with the reason; what `HARNESS_REQUIRE` names and is missing makes it
 //! fail, so that a machine that is meant to have a feature cannot pass by not having it. Times are never asserted, only order and outcome.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "the whole program is a test runner"
+)]
 
 mod cli;
 mod common;

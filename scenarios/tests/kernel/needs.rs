@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::detect::DETECTORS;
-use harness::host::{Belts, Detected, Host, Options, Support};
+use harness::host::features::FEATURES;
+use harness::host::{Detected, Host, Options, Support};
 use harness::kill::STRATEGIES;
 
-/// Something that a test needs: one of the names below, or the id of a detector or strategy.
+/// Something that a test needs: a feature of `harness::host::features` (the names that the tests use stand below), the id of a detector or of
+/// a strategy, or [`MOUNT`].
 pub(crate) type Need = &'static str;
 
 /// The process is root.
@@ -17,8 +19,6 @@ pub(crate) const CGROUP2_WRITE: Need = "cgroup2-write";
 pub(crate) const PIDS_LIMIT: Need = "pids-limit";
 /// `clone3` with `CLONE_INTO_CGROUP`.
 pub(crate) const CLONE_INTO_CGROUP: Need = "clone-into-cgroup";
-/// Process descriptors.
-pub(crate) const PIDFD: Need = "pidfd";
 /// Mounting in a mount namespace of one's own, with unshare(1).
 pub(crate) const MOUNT: Need = "mount";
 
@@ -51,12 +51,15 @@ impl Machine {
             Detected::Host(host) => host,
             Detected::Rerun(rerun) => return Err(format!("no program was given, and yet: {}", rerun.why)),
         };
-        let mut has = features(&host);
         let support = |probed: Result<Support, _>| match probed {
             Ok(Support::Available) => None,
             Ok(Support::Missing { why, .. }) => Some(why),
             Err(e) => Some(format!("the probe failed: {e}")),
         };
+        let mut has = BTreeMap::from([(MOUNT, mount())]);
+        for feature in FEATURES {
+            has.insert(feature.name, support(feature.probe(&host)));
+        }
         for detector in DETECTORS {
             has.insert(detector.spec().id, support(detector.probe(&host)));
         }
@@ -90,50 +93,6 @@ impl Machine {
             required: self.required.contains(name),
         })
     }
-}
-
-fn features(host: &Host) -> BTreeMap<Need, Option<String>> {
-    let no_base = || {
-        host.no_base
-            .as_ref()
-            .map(|e| e.to_string().lines().next().unwrap_or_default().to_owned())
-    };
-    let has_limit = host.base.as_ref().is_some_and(|base| base.belts != Belts::None);
-    let unless = |there: bool, why: &str| (!there).then(|| why.to_owned());
-    BTreeMap::from([
-        (ROOT, unless(host.euid == 0, "effective user is not 0")),
-        (CGROUP2_WRITE, no_base()),
-        (
-            PIDS_LIMIT,
-            no_base().or_else(|| unless(has_limit, "no pids controller")),
-        ),
-        (CLONE_INTO_CGROUP, clone_into_cgroup(host)),
-        (
-            PIDFD,
-            harness::sys::pidfd::open(nix::unistd::getpid())
-                .err()
-                .map(|e| e.to_string()),
-        ),
-        (MOUNT, mount()),
-    ])
-}
-
-fn clone_into_cgroup(host: &Host) -> Option<String> {
-    use std::os::fd::AsFd;
-    let Some(base) = &host.base else {
-        return Some("there is no cgroup to clone into".to_owned());
-    };
-    let name = format!("{}.need", harness::host::run_name().ok()?);
-    let tried = base.cgroup.create(&name).map_err(|e| e.to_string()).and_then(|cgroup| {
-        let worker = harness::sys::fork::worker(0, Some(cgroup.as_fd()), || 0).map_err(|e| format!("clone3: {e}"));
-        let waited = worker.and_then(|w| {
-            nix::sys::wait::waitpid(w.pid, Some(nix::sys::wait::WaitPidFlag::__WALL))
-                .map_err(|e| format!("waitpid: {e}"))
-        });
-        let removed = base.cgroup.remove_child(&name).map_err(|e| e.to_string());
-        waited.and(removed)
-    });
-    tried.err()
 }
 
 fn mount() -> Option<String> {

@@ -74,10 +74,11 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(|e| text(&e))?;
     let mut armed = spec.detector.arm(site, &mut plan).map_err(|e| text(&e))?;
     let mut killer = match spec.strategy {
-        Some(strategy) => Some((
-            strategy.prepare(site, &mut plan).map_err(|e| text(&e))?,
-            Egg::lay(site).map_err(|e| text(&e))?,
-        )),
+        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
+        None => None,
+    };
+    let egg = match killer {
+        Some(_) => Some(Egg::lay(site).map_err(|e| text(&e))?),
         None => None,
     };
     let armed_at = time::now();
@@ -85,7 +86,7 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     let cpu_before = cpu_time();
     let root = plan.spawn().map_err(|e| text(&e))?;
     armed.attach(&root).map_err(|e| text(&e))?;
-    if let Some((killer, _)) = &mut killer {
+    if let Some(killer) = &mut killer {
         killer.attach(&root).map_err(|e| text(&e))?;
     }
     // Descriptors that the workload was to inherit are its alone now.
@@ -102,7 +103,8 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             Entry::None => "none".to_owned(),
         },
     };
-    if let Some((mut killer, egg)) = killer {
+    // The strategy keeps what it holds until the verdict: giving it up may take time.
+    if let (Some(killer), Some(egg)) = (&mut killer, egg) {
         say(tell, &started)?;
         wait_for_exec(&root).map_err(|e| text(&e))?;
         let canary = egg.hatch(root.pid).map_err(|e| text(&e))?;

@@ -9,6 +9,9 @@ use super::stats::{self, upper_bound_of_none};
 use super::summary::Row;
 use super::table;
 
+/// So many names are read; more are only counted.
+const FEW: usize = 6;
+
 /// One line about the detectors.
 pub(super) fn detect(rows: &[Row]) -> Option<String> {
     let rows: Vec<&Row> = rows
@@ -25,11 +28,14 @@ pub(super) fn detect(rows: &[Row]) -> Option<String> {
         .copied()
         .filter(|m| !rows.iter().filter(|row| row.key.mechanism == *m).any(|row| wrong(row)))
         .collect();
+    let named = match truthful.len() {
+        1..=FEW => format!(" ({})", list(&truthful)),
+        _ => String::new(),
+    };
     let mut parts = vec![format!(
-        "{} of {} detectors told the truth in every trial ({})",
+        "{} of {} detectors told the truth in every trial{named}",
         truthful.len(),
         mechanisms.len(),
-        list(&truthful),
     )];
     for (outcome, what) in [
         (Outcome::Early, "said \"empty\" while something lived"),

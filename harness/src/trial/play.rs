@@ -294,6 +294,15 @@ fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit
         record.note = Some(what);
         return;
     }
+    let refused = record.ledger.refused;
+    if refused > 0 && !spec.stage.hostile {
+        // A tree that is not what the script says: nothing about it was expected.
+        record.outcome = Outcome::Broken;
+        record.note = Some(format!(
+            "the workload could not play its script: {refused} forks were refused (RLIMIT_NPROC of the actors' user, or the limit on tasks)"
+        ));
+        return;
+    }
     let stamps = &record.stamps;
     let truth = Truth {
         lower_ns: stamps.over_lower_ns,

@@ -13,6 +13,7 @@ mod cli;
 mod common;
 mod detect;
 mod kill;
+mod luck;
 mod needs;
 mod survivors;
 mod trial;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         cli::tests(),
         detect::tests(),
         kill::tests(),
+        luck::tests(),
         survivors::tests(),
         trial::tests(),
     ];

@@ -62,7 +62,9 @@ pub(in crate::detect) fn tried<T>(
 pub(in crate::detect) fn armed<T>(result: Result<T, DetectError>) -> Result<Support, ProbeError> {
     match result {
         Ok(_) => Ok(Support::Available),
-        Err(e @ DetectError::Limit { remedy, .. }) => Ok(Support::missing(e, remedy)),
+        Err(DetectError::Limit { limit, errno, remedy }) => {
+            Ok(Support::missing(format_args!("{limit} is exhausted ({errno})"), remedy))
+        }
         Err(DetectError::Sys(e)) => Err(e.into()),
         Err(DetectError::Cgroup(e)) => Err(e.into()),
     }

@@ -47,9 +47,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let host = host();
+    let mut host = host();
     let trials = TESTS.iter().map(|test| test.trial(&required, &host)).collect();
-    drop(host);
+    for failed in host.base.iter_mut().flat_map(Base::undo) {
+        eprintln!("not taken back: {failed}");
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -150,10 +152,30 @@ fn host() -> Host {
     }
 }
 
-fn search(options: &Options) -> Result<Base, NoBase> {
+/// A base that takes back what was changed for it. Only the process that searched drops one; workers borrow.
+#[derive(Debug)]
+struct Mine(Base);
+
+impl std::ops::Deref for Mine {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.0
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        for failed in self.0.undo() {
+            eprintln!("not taken back: {failed}");
+        }
+    }
+}
+
+fn search(options: &Options) -> Result<Mine, NoBase> {
     let layout = Layout::read(&options.paths).expect("/proc is readable");
     match find(options, &layout, nix::unistd::geteuid().as_raw())? {
-        Found::Here(base) => Ok(*base),
+        Found::Here(base) => Ok(Mine(*base)),
         Found::Rerun(_) => unreachable!("no program was given"),
     }
 }
@@ -194,9 +216,6 @@ fn worker(body: impl FnOnce() -> Outcome) -> Outcome {
 fn base_is_found() -> Outcome {
     worker(|| {
         let mut base = search(&options()).map_err(text)?;
-        let changes = base.changes.clone();
-        let failed = base.undo();
-        ensure(failed.is_empty(), || format!("{changes:?} not taken back: {failed:?}"))?;
         if let Belts::V1 { pids, .. } = &base.belts {
             let name = format!("{}.belt", RunName::own().map_err(text)?);
             let belt = create_v1_belt(pids, &Path::new(&name).join("7"), Limit::Tasks(64)).map_err(text)?;
@@ -206,6 +225,9 @@ fn base_is_found() -> Outcome {
                 .map_err(text)?;
             ensure(max == "64\n", || format!("pids.max is {max:?}"))?;
         }
+        let changes = base.changes.clone();
+        let failed = base.0.undo();
+        ensure(failed.is_empty(), || format!("{changes:?} not taken back: {failed:?}"))?;
         let left = own_leftovers()?;
         ensure(left.is_empty(), || format!("left behind: {left:?}"))
     })
@@ -254,7 +276,7 @@ fn clone3_hidden() -> Outcome {
         let program: seccompiler::BpfProgram = filter.try_into().map_err(text)?;
         apply_filter(&program).map_err(text)?;
 
-        let host = host();
+        let mut host = host();
         ensure(host.base.is_some(), || format!("{:?}", host.no_base))?;
         let support = features::by_name("clone-into-cgroup")
             .map_err(text)?
@@ -266,7 +288,10 @@ fn clone3_hidden() -> Outcome {
         ensure(why.contains("ENOSYS") && remedy.contains("seccomp"), || {
             format!("{why}; {remedy}")
         })?;
-        let bug = killed_at_birth(&host.base.as_ref().ok_or("no base")?.cgroup).map_err(text)?;
+        let base = host.base.as_mut().ok_or("no base")?;
+        let bug = killed_at_birth(&base.cgroup).map_err(text)?;
+        let failed = base.undo();
+        ensure(failed.is_empty(), || format!("{failed:?}"))?;
         ensure(matches!(bug, Presence::NotApplicable(_)), || format!("{bug:?}"))
     })
 }

@@ -126,10 +126,12 @@ fn random_trees_are_as_the_model_has_them() {
 }
 
 fn a_daemon_outlives_those_who_made_it() {
+    // The older ones take their time, so that only who waits for them ends last.
+    let linger = Op::Live { ns: 3_000_000 };
     let mut tree = tree(vec![
-        vec![fork(1)],
-        vec![Op::Setsid, fork(2), Op::AwaitParent],
-        vec![Op::CloseAll, Op::AwaitParent, Op::Ready, Op::Live { ns: 1_000_000 }],
+        vec![fork(1), linger],
+        vec![Op::Setsid, fork(2), Op::AwaitParent, linger],
+        vec![Op::CloseAll, Op::AwaitParent, Op::Ready],
     ]);
     assert!(all_exited(&tree.ends(), 3));
     // In the order of births: the main process, the one in between, the daemon.

@@ -8,6 +8,7 @@
 
 pub mod actor;
 pub mod cases;
+pub mod command;
 pub mod script;
 pub mod view;
 

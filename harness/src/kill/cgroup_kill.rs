@@ -54,10 +54,6 @@ struct Ready<'t> {
 }
 
 impl Killer for Ready<'_> {
-    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
-        Ok(())
-    }
-
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         kill_or_fall_back(self.site, deadline, &mut report)?;

@@ -16,6 +16,7 @@ pub mod futex;
 pub mod ledger;
 pub mod pidfd;
 pub mod privilege;
+pub mod probe;
 pub mod spawn;
 pub mod time;
 pub mod wait;

@@ -306,13 +306,21 @@ fn links_in_documents_lead_somewhere() {
 #[test]
 fn the_picture_of_the_rooms_is_true() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let picture = text.split("## Rooms").nth(1).and_then(|rest| rest.split("```").nth(1)).unwrap();
+    let picture = text
+        .split("## Rooms")
+        .nth(1)
+        .and_then(|rest| rest.split("```").nth(1))
+        .unwrap();
     let mut broken = Vec::new();
     let mut shown = Vec::new();
     let mut room = "";
     for line in picture.lines().filter(|line| !line.is_empty()) {
         let name = line.split_whitespace().next().unwrap();
-        let path = if line.starts_with(' ') { format!("{room}{name}") } else { name.to_owned() };
+        let path = if line.starts_with(' ') {
+            format!("{room}{name}")
+        } else {
+            name.to_owned()
+        };
         if !line.starts_with(' ') {
             room = name;
             shown.push(name.trim_end_matches('/').to_owned());

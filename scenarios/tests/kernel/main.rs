@@ -9,12 +9,16 @@
     reason = "the whole program is a test runner"
 )]
 
+mod actor;
 mod cli;
 mod common;
 mod detect;
 mod kill;
 mod luck;
 mod needs;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 mod survivors;
 mod trial;
 
@@ -29,6 +33,7 @@ use needs::Machine;
 
 fn main() -> ExitCode {
     scenarios::actor::main_if_actor();
+    actor::main_if_allocating();
     let mut args = Arguments::from_args();
     // The harness forks without exec, so it must have one thread.
     args.test_threads = Some(1);
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
     };
     let ignored = Arc::new(Mutex::new(BTreeMap::<String, u32>::new()));
     let tests = [
+        actor::tests(),
         cli::tests(),
         detect::tests(),
         kill::tests(),

@@ -1,42 +1,49 @@
-//! Scripts played with real processes.
+//! Scripts played with real processes, without a harness around them: what actors do is what their script says.
 //!
-//! The program has a `main` of its own, because an actor is this executable, re-run. Tests run one after the other: each reaps whatever
-//! becomes its child.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-mod stage;
-mod support;
+//! Each test reaps whatever becomes its child, and leaves nobody behind.
 
-use std::process::ExitCode;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use harness::record::Outcome;
 use harness::sys::alloc::{FORBIDDEN, Guarded};
-use libtest_mimic::{Arguments, Trial};
+use harness::sys::spawn::exit_now;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use scenarios::actor::{self, NO_LEDGER, NO_SCRIPT, REFUSED};
 use scenarios::script::model;
 use scenarios::script::{Bounds, FOREVER, Op, Script};
-use stage::{Ends, Tree, renamed};
-use support::{Scripts, config};
 
-/// Actors must not allocate once they play: here, doing so ends them with [`FORBIDDEN`].
+use super::common::{Test, base, ensure, play, reference, spec};
+use super::needs::CGROUP2_WRITE;
+use super::stage::{Ends, Tree, renamed};
+use super::support::{Scripts, config};
+
+/// Actors must not allocate once they play: in this program, doing so ends them with [`FORBIDDEN`].
 #[global_allocator]
 static ALLOCATOR: Guarded = Guarded::new(|| actor::playing() || SEALED.load(Ordering::Relaxed));
 static SEALED: AtomicBool = AtomicBool::new(false);
 
-fn main() -> ExitCode {
-    actor::main_if_actor();
-    if std::env::args_os().next().is_some_and(|name| name == "allocates") {
+/// `argv[0]` of a process that allocates where it must not, to see the guard bite.
+const ALLOCATES: &CStr = c"allocates";
+
+/// Becomes such a process if it was started as one.
+pub(crate) fn main_if_allocating() {
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| name.as_bytes() == ALLOCATES.to_bytes())
+    {
         SEALED.store(true, Ordering::Relaxed);
-        return ExitCode::from(u8::try_from(vec![0u8; 10].len()).unwrap_or(0));
+        drop(std::hint::black_box(Box::new(0u8)));
+        exit_now(0);
     }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, tests()).exit_code()
 }
 
-fn tests() -> Vec<Trial> {
+/// All tests of this area.
+pub(crate) fn tests() -> Vec<Test> {
     let all: [(&str, fn()); 10] = [
         ("one_process_lives_and_ends", one_process_lives_and_ends),
         (
@@ -67,13 +74,26 @@ fn tests() -> Vec<Trial> {
         ),
         ("the_guard_against_allocation_bites", the_guard_against_allocation_bites),
     ];
-    all.map(|(name, test)| {
-        Trial::test(name, move || {
-            test();
+    let test = |(name, needs, body): (&str, &[_], fn())| {
+        Test::new(format!("actor::{name}"), needs, move || {
+            body();
             Ok(())
         })
-    })
-    .into()
+    };
+    let everywhere = all.into_iter().map(|(name, body)| test((name, &[], body)));
+    let burrow = [
+        test((
+            "who_burrows_leaves_its_cgroup_but_not_the_subtree",
+            &[CGROUP2_WRITE],
+            burrow,
+        )),
+        Test::new(
+            "actor::a_delegated_site_can_be_burrowed_into",
+            &[CGROUP2_WRITE],
+            delegated_burrow,
+        ),
+    ];
+    everywhere.chain(burrow).collect()
 }
 
 fn tree(blocks: Vec<Vec<Op>>) -> Tree {
@@ -126,10 +146,12 @@ fn random_trees_are_as_the_model_has_them() {
 }
 
 fn a_daemon_outlives_those_who_made_it() {
+    // The older ones take their time, so that only who waits for them ends last.
+    let linger = Op::Live { ns: 3_000_000 };
     let mut tree = tree(vec![
-        vec![fork(1)],
-        vec![Op::Setsid, fork(2), Op::AwaitParent],
-        vec![Op::CloseAll, Op::AwaitParent, Op::Ready, Op::Live { ns: 1_000_000 }],
+        vec![fork(1), linger],
+        vec![Op::Setsid, fork(2), Op::AwaitParent, linger],
+        vec![Op::CloseAll, Op::AwaitParent, Op::Ready],
     ]);
     assert!(all_exited(&tree.ends(), 3));
     // In the order of births: the main process, the one in between, the daemon.
@@ -288,6 +310,51 @@ fn an_actor_without_script_or_ledger_says_so() {
 }
 
 fn the_guard_against_allocation_bites() {
-    let mut tree = Tree::play(&renamed(c"allocates"), None);
+    let mut tree = Tree::play(&renamed(ALLOCATES), None);
     assert_eq!(tree.ends(), [WaitStatus::Exited(tree.main, FORBIDDEN)]);
+}
+
+fn burrow() {
+    let name = harness::host::run_name().unwrap() + ".burrow";
+    let cgroup = base().cgroup.create(&name).unwrap();
+    let blocks = vec![
+        vec![fork(1), Op::Live { ns: FOREVER }],
+        vec![Op::Burrow, Op::Burrow, Op::Ready, Op::Live { ns: FOREVER }],
+    ];
+    let workload = scenarios::workload(&Script::new(blocks).unwrap()).unwrap();
+    let mut tree = Tree::play(&workload, Some(cgroup.as_fd()));
+    tree.wait_ready();
+    let child = tree.ledger.entries().last().unwrap().pid;
+    let deepest = cgroup
+        .child(&child.to_string())
+        .unwrap()
+        .child(&child.to_string())
+        .unwrap();
+    assert_eq!(cgroup.procs().unwrap().pids, [tree.main.as_raw()]);
+    assert_eq!(deepest.procs().unwrap().pids, [child]);
+    assert_eq!(cgroup.procs_recursive().unwrap().pids.len(), 2);
+    cgroup.kill().unwrap();
+    assert_eq!(tree.ends().len(), 2);
+    cgroup.remove_tree().map_err(|(_, e)| e).unwrap();
+}
+
+fn delegated_burrow() -> Result<(), String> {
+    let mut spec = spec(scenarios::by_id("fork-exit").unwrap(), reference(), None);
+    // An orphan two levels down. If it could not burrow, it would end, and the main process would wait at the barrier for ever.
+    let script = Script::new(vec![
+        vec![fork(1), Op::Barrier { index: 0, count: 2 }],
+        vec![
+            Op::Burrow,
+            Op::Burrow,
+            Op::Barrier { index: 0, count: 2 },
+            Op::AwaitParent,
+            Op::Live { ns: 50_000_000 },
+        ],
+    ]);
+    spec.workload = scenarios::workload(&script.unwrap()).unwrap();
+    spec.stage.delegated = true;
+    let record = play(&spec)?;
+    ensure(record.outcome == Outcome::Right && record.held, || {
+        format!("{record:?}")
+    })
 }

@@ -25,12 +25,17 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::UntilNone,
     },
     claims_sound: false,
-    may_hit: &[Canary::ReusedPid],
+    may_hit: &[Canary::SameGroup, Canary::ReusedPid],
     since: KernelVersion(4, 5),
     privilege: "",
     faults: "a signal is not acted on at once: who is not stopped yet forks after the pass that met nobody new; members can continue each other; \
-             a reused number is taken for one that was stopped",
-    sources: &["signal(7): SIGSTOP", "kill(2)"],
+             a reused number is taken for one that was stopped; a process group that is orphaned while a member is stopped is sent SIGHUP \
+             by the kernel, which ends outsiders in it",
+    sources: &[
+        "signal(7): SIGSTOP",
+        "setpgid(2): orphaned process groups",
+        "kernel/exit.c: kill_orphaned_pgrp()",
+    ],
     axes: &[],
 };
 

@@ -397,9 +397,10 @@ impl ChildSide<'_> {
         if self.plan.init {
             // SAFETY: both sides only make system calls until they exec or exit.
             if let Some(child) = unsafe { raw_fork() }.map_err(at(Step::InitFork))? {
-                // Only the workload may hold the failure pipe open, or exec would not be seen.
-                // SAFETY: closing an inherited descriptor that nothing here uses again.
-                unsafe { libc::close(self.report) };
+                // Only the workload may hold the failure pipe open, or its exec would not be seen, and whatever else it inherits, or an
+                // end of that would not be. The init needs none of it. (Not before Linux 5.9: then both come late.)
+                // SAFETY: integers only; nothing here uses a descriptor again.
+                unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0u32) };
                 reap_until_alone(child);
             }
         }

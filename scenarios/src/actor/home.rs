@@ -41,6 +41,18 @@ impl Home {
     ///
     /// Errors: `EACCES` the cgroup was not delegated, `ENAMETOOLONG`, and as mkdir(2).
     pub(super) fn burrow(&mut self, pid: i32) -> Result<(), Errno> {
+        let length = self.length;
+        let moved = self.dig(pid);
+        if moved.is_err()
+            && let Some(added) = self.path.get_mut(length..self.length)
+        {
+            added.fill(0);
+            self.length = length;
+        }
+        moved
+    }
+
+    fn dig(&mut self, pid: i32) -> Result<(), Errno> {
         self.push(b"/")?;
         let mut digits = [0; 10];
         self.push(decimal(pid.unsigned_abs(), &mut digits))?;

@@ -111,6 +111,7 @@ impl<'a> Player<'a> {
             Op::ShedLeader => Err(without_leader(self, Self::play)),
             Op::Burrow => self.home.as_mut().ok_or(Errno::ENOENT)?.burrow(self.pid.as_raw()),
             Op::Bomb { setsid } => self.bomb(setsid),
+            Op::BurrowBomb => self.burrow_bomb(),
             Op::Hop => self.hop(),
         }
     }
@@ -168,6 +169,25 @@ impl<'a> Player<'a> {
                 Forked::Child => apart = scatter && setsid().is_ok(),
                 Forked::Refused => {
                     if apart || !scatter {
+                        self.ledger.set_ready();
+                    }
+                    yield_once();
+                }
+            }
+        }
+    }
+
+    fn burrow_bomb(&mut self) -> ! {
+        let mut moved = false;
+        loop {
+            match self.fork() {
+                Forked::Parent => {}
+                Forked::Child => {
+                    let pid = self.pid.as_raw();
+                    moved = self.home.as_mut().is_some_and(|home| home.burrow(pid).is_ok());
+                }
+                Forked::Refused => {
+                    if moved {
                         self.ledger.set_ready();
                     }
                     yield_once();

@@ -359,6 +359,20 @@ impl Kernel<'_> {
                     }
                     return;
                 }
+                Op::BurrowBomb => {
+                    if who != 0 && self.table.0[who].depth == 0 {
+                        self.note(who, Change::Burrowed);
+                    }
+                    if self.birth(Some(who), here) {
+                        self.runnable.push_back((who, here));
+                    } else {
+                        if self.table.0[who].depth > 0 {
+                            self.note(who, Change::Ready);
+                        }
+                        self.bombs.push((who, here));
+                    }
+                    return;
+                }
                 Op::Hop => {
                     // One hop shows what follows from it: an orphan with a new number. The rest would be the same again.
                     if self.table.0[who].parent.is_some_and(|p| !self.table.0[p].alive) {

@@ -23,13 +23,14 @@ pub fn page() -> String {
         line(
             &mut page,
             format_args!(
-                "| [{id}](#{id}) | {} | {} | {} | {} | {} |",
+                "| [{}](#{}) | {} | {} | {} | {} | {} |",
+                spec.id,
+                anchor(spec.id),
                 kebab(&spec.scope),
                 if spec.early.is_empty() { "no" } else { "yes" },
                 yes(spec.reaps),
                 yes(spec.loses_on_removal),
                 spec.since,
-                id = spec.id,
             ),
         );
     }
@@ -39,7 +40,9 @@ pub fn page() -> String {
         line(
             &mut page,
             format_args!(
-                "| [{id}](#{id}) | {} | {} | {} | {} | {} |",
+                "| [{}](#{}) | {} | {} | {} | {} | {} |",
+                spec.id,
+                anchor(spec.id),
                 kebab(&spec.reach.scope),
                 kebab(&spec.reach.sweep),
                 yes(spec.claims_sound),
@@ -49,13 +52,12 @@ pub fn page() -> String {
                     hits.join(", ")
                 },
                 spec.since,
-                id = spec.id,
             ),
         );
     }
-    page.push_str("\n# Detectors, one by one\n");
+    page.push_str("\n## Detectors, one by one\n");
     DETECTORS.iter().for_each(|d| detector(&mut page, d.spec()));
-    page.push_str("\n# Strategies, one by one\n");
+    page.push_str("\n## Strategies, one by one\n");
     STRATEGIES.iter().for_each(|s| strategy(&mut page, s.spec()));
     page
 }
@@ -66,7 +68,7 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
         Wake::Interval => "looks at intervals",
         Wake::Spin => "never sleeps",
     };
-    line(page, format_args!("\n## {}\n\n{}\n", spec.id, spec.summary));
+    line(page, format_args!("\n### {}\n\n{}\n", spec.id, spec.summary));
     fact(page, "How it learns", wake);
     fact(page, "Who escapes it", spec.escapes);
     fact(
@@ -82,10 +84,15 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
 }
 
 fn strategy(page: &mut String, spec: &KillSpec) {
-    line(page, format_args!("\n## {}\n\n{}\n", spec.id, spec.summary));
+    line(page, format_args!("\n### {}\n\n{}\n", spec.id, spec.summary));
     fact(page, "How it can fail", spec.faults);
     fact(page, "Privilege", or(spec.privilege, "none beyond a cgroup of its own"));
     sources(page, spec.sources);
+}
+
+/// What renderers of Markdown make of a heading: only letters, digits and hyphens stay.
+fn anchor(id: &str) -> String {
+    id.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "")
 }
 
 fn fact(page: &mut String, name: &str, value: &str) {

@@ -14,6 +14,7 @@ mod common;
 mod detect;
 mod kill;
 mod needs;
+mod place;
 mod survivors;
 mod trial;
 

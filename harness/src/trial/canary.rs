@@ -104,11 +104,14 @@ impl Perched {
         Ok(Self { kind, pid, pidfd })
     }
 
-    /// Its kind, if it has been hit.
+    /// Its kind, if it has been hit: it is dead, or has a SIGKILL pending and has not got round to dying.
     pub(super) fn hit(&self) -> Result<Option<Canary>, SysError> {
         let dead =
             pidfd::has_exited(self.pidfd.as_fd()).map_err(|e| SysError::pid("poll pidfd", self.pid.as_raw(), e))?;
-        Ok(dead.then_some(self.kind))
+        // Our own child: the number is its own until it is reaped, and then it is dead.
+        let dying = crate::proc::status(self.pid.as_raw())
+            .is_ok_and(|status| status.has_pending(nix::sys::signal::Signal::SIGKILL));
+        Ok((dead || dying).then_some(self.kind))
     }
 
     /// Ends it. The harness reaps.

@@ -46,8 +46,8 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
     let mut seen = Seen::default();
 
     let played = perform(run, spec, &site, &mut record, &mut seen);
-    let hit = hit_canaries(&mut seen);
     let truth = played.and_then(|()| settle(run, spec, &site, &mut record, &mut seen));
+    let hit = hit_canaries(&mut seen);
     if let Err(error) = truth {
         seen.broken = Some(error.to_string());
     }

@@ -16,6 +16,7 @@ mod detect;
 mod kill;
 mod luck;
 mod needs;
+mod place;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -21,6 +21,14 @@ pub(crate) const PIDS_LIMIT: Need = "pids-limit";
 pub(crate) const CLONE_INTO_CGROUP: Need = "clone-into-cgroup";
 /// Mounting in a mount namespace of one's own, with unshare(1).
 pub(crate) const MOUNT: Need = "mount";
+/// PID namespaces.
+pub(crate) const PID_NAMESPACE: Need = "pid-namespace";
+/// The v1 freezer hierarchy.
+pub(crate) const V1_FREEZER: Need = "v1-freezer";
+/// An own cgroup of the v1 cpu hierarchy.
+pub(crate) const V1_CPU: Need = "v1-cpu";
+/// A loop-mounted file system that can be frozen (FIFREEZE): a sleep that no signal ends.
+pub(crate) const FILE_SYSTEM_FREEZE: Need = "file-system-freeze";
 
 /// This machine.
 #[derive(Debug)]
@@ -56,7 +64,11 @@ impl Machine {
             Ok(Support::Missing { why, .. }) => Some(why),
             Err(e) => Some(format!("the probe failed: {e}")),
         };
-        let mut has = BTreeMap::from([(MOUNT, mount())]);
+        let mut has = BTreeMap::from([
+            (MOUNT, mount()),
+            (V1_CPU, v1_cpu()),
+            (FILE_SYSTEM_FREEZE, super::place::FrozenFiles::make().err()),
+        ]);
         for feature in FEATURES {
             has.insert(feature.name, support(feature.probe(&host)));
         }
@@ -104,4 +116,8 @@ fn mount() -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(e) => Some(format!("unshare: {e}")),
     }
+}
+
+fn v1_cpu() -> Option<String> {
+    super::place::V1Dir::make("cpu").err()
 }

@@ -14,10 +14,11 @@ pub(super) fn kernel_thread(case: &Case<'_>) -> Option<Finding> {
         .then(|| Finding::new(Reason::KernelThread, "PF_KTHREAD in /proc/<pid>/stat"))
 }
 
-/// State `D`: signals are not looked at until whatever it waits for has come. `wchan` and, for root, `stack` say where.
+/// State `D` with a SIGKILL pending: signals are not looked at until whatever it waits for has come. `wchan` and, for root, `stack` say
+/// where. Without a pending SIGKILL the state proves nothing: some of these sleeps (a parent in vfork) end at once when killed.
 /// Source: proc_pid_wchan(5), proc_pid_stack(5).
 pub(super) fn uninterruptible(case: &Case<'_>) -> Option<Finding> {
-    let thread = case.thread_in('D')?;
+    let thread = case.thread_in('D').filter(|_| case.is_killed())?;
     let place = |name| proc::text(case.stat.pid, &format!("task/{}/{name}", thread.pid));
     let wchan = place("wchan").filter(|name| name != "0");
     let stack = place("stack").map(|lines| frames(&lines));

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "this is a program: it is its own main")]
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,15 +18,16 @@ use harness::host::features::{self, FEATURES, Feature, Gate};
 use harness::host::limits::{Limit, create_v1_belt};
 use harness::host::name::{Owner, RunName};
 use harness::host::{Base, Belts, Detected, Found, Host, Layout, NoBase, Paths, Refusal, Support, leftovers, rerun};
-use harness::sys::fork;
+use harness::sys::{fork, pidfd};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
-use std::os::fd::AsFd;
 
 type Outcome = Result<(), String>;
 
@@ -206,11 +208,26 @@ fn worker(body: impl FnOnce() -> Outcome) -> Outcome {
     });
     let worker = worker.map_err(|e| format!("fork: {e}"))?;
     drop(write);
-    let status = waitid(Id::PIDFd(worker.pidfd.as_fd()), WaitPidFlag::WEXITED).map_err(text)?;
+    let status = end_of(worker.pidfd.as_fd())?;
     let said = std::io::read_to_string(std::fs::File::from(read)).map_err(text)?;
     ensure(matches!(status, WaitStatus::Exited(_, 0)), || {
         format!("{status:?}: {said}")
     })
+}
+
+/// Reaps a worker, which has a minute to end by itself.
+fn end_of(worker: BorrowedFd<'_>) -> Result<WaitStatus, String> {
+    let mut fds = [PollFd::new(worker, PollFlags::POLLIN)];
+    let in_time = poll(&mut fds, PollTimeout::from(60_000u16)).map_err(text)? == 1;
+    if !in_time {
+        pidfd::send_signal(worker, Some(Signal::SIGKILL)).map_err(text)?;
+    }
+    let status = waitid(Id::PIDFd(worker), WaitPidFlag::WEXITED).map_err(text)?;
+    if in_time {
+        Ok(status)
+    } else {
+        Err("did not end within a minute".to_owned())
+    }
 }
 
 fn base_is_found() -> Outcome {
@@ -497,15 +514,14 @@ fn clean() -> Outcome {
         .filter(ours)
         .collect();
     let cleaned = leftovers::clean(&found, Duration::from_secs(10));
-    let status = waitid(Id::PIDFd(sleeper.pidfd.as_fd()), WaitPidFlag::WEXITED).map_err(text)?;
+    let status = end_of(sleeper.pidfd.as_fd())?;
     base.cgroup
         .remove_child(alive.path().file_name().and_then(|n| n.to_str()).unwrap_or(""))
         .map_err(text)?;
 
-    ensure(
-        matches!(status, WaitStatus::Signaled(_, nix::sys::signal::Signal::SIGKILL, _)),
-        || format!("{status:?}"),
-    )?;
+    ensure(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), || {
+        format!("{status:?}")
+    })?;
     ensure(cleaned.failed.is_empty(), || format!("{:?}", cleaned.failed))?;
     ensure(
         cleaned.kept.iter().all(|l| l.owner == Owner::Alive) && cleaned.kept.len() == 1,

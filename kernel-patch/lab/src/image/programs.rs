@@ -1,0 +1,142 @@
+//! The project's programs, built static, so that they run where there is no C library.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::process;
+
+/// The target: the machine's own, with the C library linked in. A musl target is not needed.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Programs of the workspace that go into every image if the workspace has them: package and program.
+const WANTED: [(&str, &str); 2] = [("lab", "lab-probe"), ("scenarios", "scenario")];
+
+/// What was built.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The PID 1.
+    pub init: PathBuf,
+    /// Name in `/bin` and place here.
+    pub tools: BTreeMap<String, PathBuf>,
+}
+
+/// The workspace's root: the directory above the current one, or else above this package, that has `kernel-patch/config`.
+///
+/// # Errors
+/// When neither has.
+pub fn workspace_root() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("cannot tell the current directory")?;
+    here.ancestors()
+        .chain(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors())
+        .find(|dir| dir.join("kernel-patch/config").is_dir() && dir.join("Cargo.toml").is_file())
+        .map(Path::to_path_buf)
+        .context("cannot find the workspace (a directory with Cargo.toml and kernel-patch/config): run `lab` inside it")
+}
+
+impl Programs {
+    /// Builds init and every wanted program that the workspace has, in `target/static`, away from other builds.
+    ///
+    /// # Errors
+    /// When cargo fails.
+    pub fn build() -> Result<Self> {
+        let root = workspace_root()?;
+        let target_dir = root.join("target/static");
+        let mut programs = vec!["lab-init".to_owned()];
+        let mut packages = vec!["lab"];
+        for (package, program) in workspace_programs(&root)? {
+            if let Some((known, _)) = WANTED.iter().find(|wanted| **wanted == (package.as_str(), program.as_str())) {
+                packages.push(known);
+                programs.push(program);
+            }
+        }
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .current_dir(&root)
+            .args(["build", "--release", "--quiet", "--target", TARGET, "--target-dir"])
+            .arg(&target_dir)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static");
+        for package in packages {
+            cargo.args(["--package", package]);
+        }
+        for program in &programs {
+            cargo.args(["--bin", program]);
+        }
+        process::output(&mut cargo).context("cannot build the static programs of the image")?;
+        let built = target_dir.join(TARGET).join("release");
+        let tools = programs.iter().skip(1).map(|name| (name.clone(), built.join(name))).collect();
+        Ok(Self { init: built.join("lab-init"), tools })
+    }
+
+    /// The place here of the program called `name`.
+    ///
+    /// # Errors
+    /// When the workspace has no such program.
+    pub fn tool(&self, name: &str) -> Result<&Path> {
+        self.tools.get(name).map(PathBuf::as_path).with_context(|| {
+            let have: Vec<&str> = self.tools.keys().map(String::as_str).collect();
+            format!("the image has no program `{name}`: it has {}; add a file with --with PATH", have.join(", "))
+        })
+    }
+}
+
+/// Package and program of every binary target of the workspace, as cargo tells it.
+fn workspace_programs(root: &Path) -> Result<Vec<(String, String)>> {
+    let text = process::text(
+        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .current_dir(root)
+            .args(["metadata", "--no-deps", "--format-version", "1", "--offline"]),
+    )?;
+    let tree: serde_json::Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
+    let list = |value: &serde_json::Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+    let mut programs = Vec::new();
+    for package in list(&tree, "packages") {
+        let name = package["name"].as_str().unwrap_or_default().to_owned();
+        for target in list(&package, "targets") {
+            if list(&target, "kind").iter().any(|kind| kind == "bin") {
+                programs.push((name.clone(), target["name"].as_str().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+    Ok(programs)
+}
+
+/// The shared libraries and the loader that a program needs, as `ldd(1)` resolves them here; none for a static one.
+///
+/// # Errors
+/// When one is missing here.
+pub fn shared_libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(text) = process::text(Command::new("ldd").arg(program)) else {
+        // `ldd` fails on static programs.
+        return Ok(Vec::new());
+    };
+    parse_ldd(&text).with_context(|| format!("cannot put {} into the image", program.display()))
+}
+
+fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
+    let mut libraries = Vec::new();
+    for line in text.lines() {
+        if line.contains("not found") {
+            anyhow::bail!("a shared library is missing: {}", line.trim());
+        }
+        let path = line.split_whitespace().find(|word| word.starts_with('/'));
+        libraries.extend(path.map(PathBuf::from));
+    }
+    Ok(libraries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ldd_is_read() {
+        let text = "\tlinux-vdso.so.1 (0x7)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7)\n\t/lib64/ld-linux-x86-64.so.2 (0x7)\n";
+        let found = parse_ldd(text).unwrap();
+        assert_eq!(found, [Path::new("/lib/x86_64-linux-gnu/libc.so.6"), Path::new("/lib64/ld-linux-x86-64.so.2")]);
+        assert!(parse_ldd("\tstatically linked\n").unwrap().is_empty());
+        assert!(parse_ldd("\tlibx.so => not found\n").is_err());
+    }
+}

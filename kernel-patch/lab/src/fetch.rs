@@ -1,7 +1,7 @@
 //! What to fetch: the newest source, and one stock image of each kernel series of the row.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -66,7 +66,7 @@ impl Market {
     pub fn open(cache: &Cache) -> Result<Self> {
         let apt = Apt::new(cache)?;
         let mut market = Self { apt, offers: Vec::new(), missing: Vec::new() };
-        let wanted = |name: &str| ["linux-source-", "linux-image-", "linux-binary-"].iter().any(|p| name.starts_with(p));
+        let wanted = |name: &str| ["linux-source-", "linux-image-", "linux-binary-", "linux-base-"].iter().any(|p| name.starts_with(p));
         for suite in Suite::all() {
             if let Err(error) = market.apt.update(&suite) {
                 if suite == Suite::Configured {
@@ -166,10 +166,32 @@ impl Market {
         let files = dir.path().join("files");
         process::output(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&files))
             .with_context(|| format!("cannot unpack {}", package.name))?;
-        let boot = files.join("boot");
-        let image = named(&boot, "vmlinuz-")?.with_context(|| format!("{} has no /boot/vmlinuz-*", package.name))?;
-        let config = named(&boot, "config-")?;
+        // Older packages have it in /boot, those from 7.2 on beside the modules.
+        let image = named(&files, "vmlinuz")?.with_context(|| format!("{} has no vmlinuz", package.name))?;
+        let config = match named(&files, "config")? {
+            Some(config) => Some(config),
+            None => self.config_of(offer, dir.path())?,
+        };
         Ok((Kernel::keep(cache, &name, &image, config.as_deref(), origin)?, false))
+    }
+}
+
+impl Market {
+    /// The configuration of a split image: it is in a small package of the same version.
+    fn config_of(&self, image: &Offer, dir: &Path) -> Result<Option<PathBuf>> {
+        let name = image.package.name.replacen("linux-binary-", "linux-base-", 1);
+        let same = |offer: &&Offer| {
+            let package = &offer.package;
+            package.name == name && package.version == image.package.version && offer.suite == image.suite
+        };
+        let Some(base) = self.offers.iter().filter(same).find(|offer| offer.package.name != image.package.name) else {
+            return Ok(None);
+        };
+        let file = self.apt.download(&base.suite, &base.package, dir)?;
+        let files = dir.join("base");
+        process::output(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&files))
+            .with_context(|| format!("cannot unpack {name}"))?;
+        named(&files, "config")
     }
 }
 
@@ -204,13 +226,26 @@ fn stock<'a>(offers: &'a [Offer], series: &str, flavour: Flavour) -> Option<&'a 
         .max_by(|a, b| compare(&a.package.version, &b.package.version))
 }
 
-/// The file in `dir` whose name begins with `prefix`.
-fn named(dir: &Path, prefix: &str) -> Result<Option<std::path::PathBuf>> {
-    Ok(fs::read_dir(dir)
-        .with_context(|| format!("cannot list {}", dir.display()))?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))))
+/// The first file called `name` or `name-…` in `dir` or below it.
+fn named(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let mut later = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
+        let kind = entry.file_type().with_context(|| format!("cannot ask what {} is", entry.path().display()))?;
+        let rest = entry.file_name().to_string_lossy().strip_prefix(name).map(str::to_owned);
+        if kind.is_dir() {
+            later.push(entry.path());
+        } else if kind.is_file() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    later.sort();
+    for dir in later {
+        if let Some(found) = named(&dir, name)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

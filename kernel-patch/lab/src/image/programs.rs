@@ -12,7 +12,7 @@ use crate::process;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Programs of the workspace that go into every image if the workspace has them: package and program.
-const WANTED: [(&str, &str); 2] = [("lab", "lab-probe"), ("scenarios", "scenario")];
+const WANTED: [(&str, &str); 2] = [("lab-probe", "lab-probe"), ("scenarios", "scenario")];
 
 /// What was built.
 #[derive(Debug, Clone)]

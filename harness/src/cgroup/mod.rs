@@ -1,0 +1,278 @@
+//! A handle on one cgroup directory (v2): create, read, kill, freeze, remove.
+//!
+//! Everything goes through a directory descriptor, so a cgroup that was removed and made again under the same name is not taken for
+//! the old one. Nothing here retries, waits or guesses: a file that cannot be read is an error, never "empty".
+//!
+//! Source: Documentation/admin-guide/cgroup-v2.rst.
+
+mod parse;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use thiserror::Error;
+
+use crate::error::SysError;
+
+pub use parse::{Events, Members, parse_events, parse_members};
+
+/// A failed operation on a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CgroupError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// A file had a content that this version does not understand.
+    #[error("could not understand {path}: {content:?}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        content: String,
+    },
+}
+
+impl CgroupError {
+    /// The kernel's answer, if that is what went wrong.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Sys(e) => Some(e.errno),
+            Self::Malformed { .. } => None,
+        }
+    }
+}
+
+/// An open cgroup directory.
+#[derive(Debug)]
+pub struct Cgroup {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Opens an existing directory.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, CgroupError> {
+        let path = path.into();
+        let dir = nix::fcntl::open(&path, DIRECTORY, Mode::empty()).map_err(|e| SysError::path("open", &path, e))?;
+        Ok(Self { dir, path })
+    }
+
+    /// Makes a child and opens it. `EEXIST` is an error: a name is never shared.
+    pub fn create(&self, name: &str) -> Result<Self, CgroupError> {
+        let path = self.path.join(name);
+        mkdirat(&self.dir, name, Mode::from_bits_truncate(0o755)).map_err(|e| SysError::path("mkdir", &path, e))?;
+        self.child(name)
+    }
+
+    /// Opens a child.
+    pub fn child(&self, name: &str) -> Result<Self, CgroupError> {
+        let path = self.path.join(name);
+        let dir = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(|e| SysError::path("open", &path, e))?;
+        Ok(Self { dir, path })
+    }
+
+    /// A second handle on the same directory.
+    pub fn try_clone(&self) -> Result<Self, CgroupError> {
+        let dir = self
+            .dir
+            .try_clone()
+            .map_err(|e| SysError::io("dup", crate::Target::Path(self.path.clone()), &e))?;
+        Ok(Self {
+            dir,
+            path: self.path.clone(),
+        })
+    }
+
+    /// Where it is mounted, for messages and for interfaces that only take paths.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The inode number: what the kernel calls the cgroup's id.
+    pub fn id(&self) -> Result<u64, CgroupError> {
+        Ok(fstat(&self.dir)
+            .map_err(|e| SysError::path("fstat", &self.path, e))?
+            .st_ino)
+    }
+
+    /// Opens one of its files.
+    pub fn open_file(&self, name: &str, flags: OFlag) -> Result<File, CgroupError> {
+        openat(&self.dir, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+            .map(File::from)
+            .map_err(|e| SysError::path("open", self.path.join(name), e).into())
+    }
+
+    /// Reads one of its files whole.
+    pub fn read(&self, name: &str) -> Result<String, CgroupError> {
+        let mut content = String::new();
+        self.open_file(name, OFlag::O_RDONLY)?
+            .read_to_string(&mut content)
+            .map_err(|e| SysError::io("read", crate::Target::Path(self.path.join(name)), &e))?;
+        Ok(content)
+    }
+
+    /// Writes `value` to one of its files in one `write(2)`.
+    pub fn write(&self, name: &str, value: &str) -> Result<(), CgroupError> {
+        let file = self.open_file(name, OFlag::O_WRONLY)?;
+        nix::unistd::write(&file, value.as_bytes()).map_err(|e| SysError::path("write to", self.path.join(name), e))?;
+        Ok(())
+    }
+
+    /// Opens `cgroup.events` for polling: read it through [`EventsFile::read`] before every wait.
+    pub fn events_file(&self) -> Result<EventsFile, CgroupError> {
+        Ok(EventsFile {
+            file: self.open_file("cgroup.events", OFlag::O_RDONLY)?,
+            path: self.path.join("cgroup.events"),
+        })
+    }
+
+    /// Reads `cgroup.events` once.
+    pub fn events(&self) -> Result<Events, CgroupError> {
+        self.events_file()?.read()
+    }
+
+    /// The processes listed in `cgroup.procs` (this cgroup alone).
+    ///
+    /// Members that the reader's PID namespace cannot name are counted in [`Members::foreign`]; they are listed as pid 0 and must never be signalled.
+    /// Errors: `EOPNOTSUPP` in a threaded cgroup, `ENODEV` after removal.
+    pub fn procs(&self) -> Result<Members, CgroupError> {
+        let content = self.read("cgroup.procs")?;
+        parse_members(&content).ok_or_else(|| CgroupError::Malformed {
+            path: self.path.join("cgroup.procs"),
+            content,
+        })
+    }
+
+    /// The processes of this cgroup and of all its descendants. A child that disappears while the tree is walked is left out; that
+    /// is a proof that it had no members.
+    pub fn procs_recursive(&self) -> Result<Members, CgroupError> {
+        let mut all = self.procs()?;
+        for child in self.children()? {
+            match child.procs_recursive() {
+                Ok(members) => all.extend(members),
+                Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Opens all children. One that disappears meanwhile is left out.
+    pub fn children(&self) -> Result<Vec<Self>, CgroupError> {
+        let fail = |e| CgroupError::from(SysError::path("readdir", &self.path, e));
+        // A new open file description: reading the shared one would move its offset.
+        let mut dir = Dir::openat(&self.dir, ".", DIRECTORY, Mode::empty()).map_err(fail)?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type() == Some(nix::dir::Type::Directory) && name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        let mut children = Vec::new();
+        for name in names {
+            match self.child(&name) {
+                Ok(child) => children.push(child),
+                Err(e) if e.errno() == Some(Errno::ENOENT) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(children)
+    }
+
+    /// Writes `1` to `cgroup.kill`: SIGKILL to every process of the subtree, those being forked included. Issued, not dead.
+    ///
+    /// Kernel: 5.14 (661ee6280931). Errors: `ENOENT` before 5.14, `EOPNOTSUPP` threaded, `ENODEV` removed, `EACCES`.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        self.write("cgroup.kill", "1")
+    }
+
+    /// Writes `cgroup.freeze`. A request; [`Events::frozen`] says when it is done. Kernel: 5.2.
+    pub fn freeze(&self, on: bool) -> Result<(), CgroupError> {
+        self.write("cgroup.freeze", if on { "1" } else { "0" })
+    }
+
+    /// Removes a child directory. `EBUSY`: it is populated, or has children. `ENOENT`: somebody was first.
+    pub fn remove_child(&self, name: &str) -> Result<(), CgroupError> {
+        unlinkat(&self.dir, name, UnlinkatFlags::RemoveDir)
+            .map_err(|e| SysError::path("rmdir", self.path.join(name), e).into())
+    }
+
+    /// Removes this directory, and before it every descendant, leaves first. Does not wait and does not kill.
+    pub fn remove_tree(self) -> Result<(), (Self, CgroupError)> {
+        let below = || -> Result<(), CgroupError> {
+            for child in self.children()? {
+                match child.remove_tree() {
+                    Ok(()) => {}
+                    Err((_, e)) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {}
+                    Err((_, e)) => return Err(e),
+                }
+            }
+            // By path: a directory cannot be removed through its own descriptor. The parent is ours, so the name is too.
+            nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir)
+                .map_err(|e| SysError::path("rmdir", &self.path, e).into())
+        };
+        below().map_err(|e| (self, e))
+    }
+
+    /// Hands directory and process files to `uid`, so that a delegatee may make children and move its own processes.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<(), CgroupError> {
+        let (uid, gid) = (Some(uid.into()), Some(gid.into()));
+        for name in [".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            nix::unistd::fchownat(&self.dir, name, uid, gid, AtFlags::empty())
+                .map_err(|e| SysError::path("chown", self.path.join(name), e))?;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Cgroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+
+/// An open `cgroup.events`, read again and again through one descriptor.
+///
+/// Each read also resets what `poll(2)` compares with (`kernfs_generic_poll()`, fs/kernfs/file.c), so it has to precede every wait.
+#[derive(Debug)]
+pub struct EventsFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl EventsFile {
+    /// Reads the state as it is now, from offset 0.
+    ///
+    /// Errors: `ENODEV` the cgroup has been removed: a verdict of its own, neither empty nor populated.
+    pub fn read(&self) -> Result<Events, CgroupError> {
+        // The file is about 20 bytes; a fixed buffer keeps the read free of allocation.
+        let mut buf = [0u8; 128];
+        let n = crate::error::retry_eintr(|| nix::sys::uio::pread(&self.file, &mut buf, 0))
+            .map_err(|e| SysError::path("read", &self.path, e))?;
+        std::str::from_utf8(&buf[..n])
+            .ok()
+            .and_then(parse_events)
+            .ok_or_else(|| CgroupError::Malformed {
+                path: self.path.clone(),
+                content: String::from_utf8_lossy(&buf[..n]).into_owned(),
+            })
+    }
+}
+
+impl AsFd for EventsFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

@@ -1,0 +1,213 @@
+//! Completion detectors: one file per way to learn that a tree of processes is gone.
+//!
+//! A detector is a stateless entry of the registry [`DETECTORS`]; [`Detector::arm`] makes the value that lives for one trial. The
+//! order is always the same: `arm` before the workload exists, `attach` right after it was started, `wait` until a deadline, `disarm`.
+//! Between `arm` and `disarm` nothing is logged.
+//!
+//! Invariant: an error while reading is [`Verdict::Unknown`], an event is only a hint to read the state again, and "empty" is said
+//! only after a read that said so.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::MonoNs;
+use crate::cgroup::CgroupError;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::param::Axis;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// How a detector learns of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wake {
+    /// It sleeps until the kernel wakes it.
+    Event,
+    /// It looks at intervals.
+    Interval,
+    /// It never sleeps.
+    Spin,
+}
+
+/// The facts about a detector; the soundness page is made from them.
+#[derive(Clone, Copy, Debug)]
+pub struct DetectorSpec {
+    /// Kebab-case; the file's name with `-` for `_`. Says the mechanism, not a virtue.
+    pub id: &'static str,
+    /// One sentence: what it does.
+    pub summary: &'static str,
+    /// Which processes it can see.
+    pub scope: Scope,
+    /// How it learns of a change.
+    pub wake: Wake,
+    /// Whether it reaps what it waits for. A supervisor that also waits elsewhere must know.
+    pub reaps: bool,
+    /// First kernel that has everything it needs.
+    pub since: KernelVersion,
+    /// What a process needs to be allowed to use it, beyond a cgroup of its own. Empty: nothing.
+    pub privilege: &'static str,
+    /// Which processes of the tree can escape it, and how.
+    pub escapes: &'static str,
+    /// When it says "empty" too early. Empty: never, for the processes in its scope.
+    pub early: &'static str,
+    /// When it is late, and by how much.
+    pub late: &'static str,
+    /// What it costs while nothing happens.
+    pub idle_cost: &'static str,
+    /// What happens when its source of events overflows or is lost.
+    pub overflow: &'static str,
+    /// Whether a sleeper may never be woken if the owner removes the cgroup (the lost wake-up).
+    pub loses_on_removal: bool,
+    /// Man page sections, kernel files and commits.
+    pub sources: &'static [&'static str],
+    /// What can be varied.
+    pub axes: &'static [Axis],
+}
+
+/// One way to learn that a tree is gone.
+pub trait Detector: fmt::Debug + Sync {
+    /// The facts.
+    fn spec(&self) -> &'static DetectorSpec;
+
+    /// Whether this machine offers it to this process; if not, why, and how to get it. Tries, rather than compares versions.
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
+
+    /// Prepares to watch `site`, and says through `plan` what the workload's birth needs (a flag, a descriptor, a gate).
+    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError>;
+}
+
+/// A detector that watches one site.
+pub trait Armed: fmt::Debug + Send {
+    /// Called once, right after the workload's main process was started.
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError>;
+
+    /// Sleeps until there is a verdict or `deadline` has passed. Not called again after a verdict.
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError>;
+
+    /// Gives up what it holds, and says what the wait took.
+    fn disarm(self: Box<Self>) -> Counters;
+}
+
+/// What a detector says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The set is empty.
+    Empty {
+        /// When it woke up for the last time.
+        woke_ns: u64,
+        /// When it had read the state that says so.
+        decided_ns: u64,
+    },
+    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not see it.
+    SiteRemoved {
+        /// When that was noticed.
+        at_ns: u64,
+    },
+    /// It cannot say. Unknown is never empty.
+    Unknown {
+        /// When.
+        at_ns: u64,
+        /// Why: operation and errno, or overflow.
+        why: String,
+    },
+    /// The deadline passed.
+    DeadlinePassed {
+        /// When.
+        at_ns: u64,
+    },
+}
+
+impl Verdict {
+    /// "Empty", decided now after a wake-up at `woke`.
+    pub fn empty(woke: MonoNs) -> Self {
+        Self::Empty {
+            woke_ns: woke.0,
+            decided_ns: crate::sys::time::now().0,
+        }
+    }
+
+    /// The deadline passed, now.
+    pub fn deadline() -> Self {
+        Self::DeadlinePassed {
+            at_ns: crate::sys::time::now().0,
+        }
+    }
+
+    /// The verdict on a failed read of a cgroup file: `ENODEV` and `ENOENT` mean that it was removed, all else is unknown.
+    pub fn from_cgroup(error: &CgroupError) -> Self {
+        use nix::errno::Errno;
+        let at_ns = crate::sys::time::now().0;
+        match error.errno() {
+            Some(Errno::ENODEV | Errno::ENOENT) => Self::SiteRemoved { at_ns },
+            _ => Self::Unknown {
+                at_ns,
+                why: error.to_string(),
+            },
+        }
+    }
+
+    /// Unknown, now.
+    pub fn unknown(why: impl fmt::Display) -> Self {
+        Self::Unknown {
+            at_ns: crate::sys::time::now().0,
+            why: why.to_string(),
+        }
+    }
+}
+
+/// What a wait took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Returns from a sleep.
+    pub wakeups: u64,
+    /// Wake-ups after which nothing had changed.
+    pub spurious: u64,
+    /// Reads of the state.
+    pub reads: u64,
+    /// Overflows of the source of events.
+    pub overflows: u64,
+    /// Processes reaped.
+    pub reaped: u64,
+    /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures that.
+    pub prepare_ns: u64,
+}
+
+/// A detector could not be set up or went wrong in a way that is not a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// A system call.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// A cgroup file.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// A limit of the machine was met.
+    #[error("{limit} is exhausted ({errno}): {remedy}")]
+    Limit {
+        /// Which: `fs.inotify.max_user_instances`, `RLIMIT_NOFILE`.
+        limit: &'static str,
+        /// What the kernel answered.
+        errno: nix::errno::Errno,
+        /// What the user can do.
+        remedy: &'static str,
+    },
+}
+
+impl From<nix::errno::Errno> for DetectError {
+    fn from(errno: nix::errno::Errno) -> Self {
+        Self::Sys(SysError::plain("system call", errno))
+    }
+}
+
+/// All detectors, sorted by id.
+pub static DETECTORS: &[&dyn Detector] = &[];
+
+/// Finds one by its id.
+pub fn by_id(id: &str) -> Option<&'static dyn Detector> {
+    DETECTORS.iter().copied().find(|d| d.spec().id == id)
+}

@@ -1,0 +1,201 @@
+//! What remains of a trial: one JSON line. No operating-system calls in here.
+//!
+//! Stamps are integer nanoseconds of `CLOCK_MONOTONIC`. Fields are only ever added; a change of meaning raises [`SCHEMA`]. No field is
+//! flattened and no enum is untagged, so that a reader in another language needs no tricks.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::detect::{Counters, Verdict};
+use crate::error::ErrorRecord;
+use crate::expect::{Canary, Plane};
+use crate::kill::KillReport;
+
+/// Version of the record format.
+pub const SCHEMA: u32 = 1;
+
+/// One trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// The run it belongs to.
+    pub run: String,
+    /// Place in the run's order, from 0.
+    pub seq: u32,
+    /// Detect or kill.
+    pub plane: Plane,
+    /// Scenario id.
+    pub scenario: String,
+    /// Detector id; in the kill plane the reference detector.
+    pub detector: String,
+    /// Strategy id, in the kill plane.
+    pub strategy: Option<String>,
+    /// Values of all axes.
+    pub params: BTreeMap<String, u64>,
+    /// Seed of the scenario's script.
+    pub seed: u64,
+    /// How the workload came into its cgroup: `born`, or `moved: <errno>`.
+    pub entry: String,
+    /// When things happened.
+    pub stamps: Stamps,
+    /// What the detector said. Absent if the trial broke before.
+    pub verdict: Option<Verdict>,
+    /// What the harness concludes.
+    pub outcome: Outcome,
+    /// What was expected, in words, with the reason.
+    pub expected: String,
+    /// Whether the outcome is as expected.
+    pub held: bool,
+    /// Why not, or why the trial broke.
+    pub note: Option<String>,
+    /// What the wait took.
+    pub counters: Counters,
+    /// CPU time of the observer between arm and disarm.
+    pub cpu_ns: Option<u64>,
+    /// What the actors told.
+    pub ledger: LedgerRecord,
+    /// What the strategy did.
+    pub kill: Option<KillReport>,
+    /// Who lived on after the kill, with why.
+    pub survivors: Vec<Survivor>,
+    /// Canaries that were hit.
+    pub canaries_hit: Vec<Canary>,
+    /// Errors met and survived: operation, target, errno.
+    pub errors: Vec<ErrorRecord>,
+}
+
+/// When things happened, in nanoseconds of `CLOCK_MONOTONIC`. What did not happen is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stamps {
+    /// The detector was armed.
+    pub armed_ns: Option<u64>,
+    /// The spawn was begun.
+    pub spawn_ns: Option<u64>,
+    /// The spawn had returned.
+    pub spawned_ns: Option<u64>,
+    /// The tree was as it is meant to be when it is killed.
+    pub ready_ns: Option<u64>,
+    /// Truth, lower bound: the last process had not ended before.
+    pub over_lower_ns: Option<u64>,
+    /// Truth, upper bound: everything had ended by then.
+    pub over_upper_ns: Option<u64>,
+    /// The oracle's first read of `populated 0`.
+    pub unpopulated_ns: Option<u64>,
+    /// All children and orphans were reaped.
+    pub reaped_ns: Option<u64>,
+    /// `rmdir` of the site was accepted.
+    pub removed_ns: Option<u64>,
+}
+
+/// What the harness concludes from the verdict and the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Said "empty", and it was.
+    Right,
+    /// Said "empty" while something lived.
+    Early,
+    /// All was over, and it had not said so at the deadline.
+    Missed,
+    /// Nothing was over at the deadline, and it said nothing.
+    StillRunning,
+    /// Said that the site was removed.
+    Removed,
+    /// Said that it does not know.
+    Unknown,
+    /// Kill plane: nothing left.
+    Emptied,
+    /// Kill plane: something left.
+    Survived,
+    /// The trial broke; `note` says how.
+    Broken,
+    /// The run was interrupted during the trial.
+    Interrupted,
+}
+
+/// Sums of the ledger at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LedgerRecord {
+    /// Processes born.
+    pub births: u32,
+    /// Exits stamped.
+    pub deaths: u32,
+    /// Forks refused by a limit.
+    pub refused: u32,
+}
+
+/// A process of the set that outlived the kill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survivor {
+    /// Process id.
+    pub pid: i32,
+    /// Its command name.
+    pub comm: String,
+    /// State letter of `/proc/<pid>/stat`.
+    pub state: String,
+    /// Its cgroup v2 path.
+    pub cgroup: String,
+    /// The most likely reason why it lives.
+    pub reason: String,
+    /// What that is concluded from.
+    pub evidence: String,
+}
+
+/// A line that is no record of this version.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file.
+    #[error("could not read line {line}: {source}")]
+    Io {
+        /// Line number, from 1.
+        line: usize,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The text.
+    #[error("line {line} is not a trial record: {source}")]
+    Json {
+        /// Line number, from 1.
+        line: usize,
+        /// What the parser met.
+        source: serde_json::Error,
+    },
+    /// A newer writer.
+    #[error("line {line} has schema {found}; this program reads up to {SCHEMA}")]
+    Schema {
+        /// Line number, from 1.
+        line: usize,
+        /// What the line says.
+        found: u32,
+    },
+}
+
+/// Writes one record as one line and flushes, so that a later crash loses nothing.
+pub fn write_line(out: &mut impl Write, record: &TrialRecord) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    out.flush()
+}
+
+/// Reads records, one a line. An unfinished last line (a crash while writing) is an error of that line only.
+pub fn read_lines(input: impl BufRead) -> impl Iterator<Item = Result<TrialRecord, ReadError>> {
+    input.lines().enumerate().map(|(index, text)| {
+        let line = index + 1;
+        let text = text.map_err(|source| ReadError::Io { line, source })?;
+        let record: TrialRecord = serde_json::from_str(&text).map_err(|source| ReadError::Json { line, source })?;
+        if record.schema > SCHEMA {
+            Err(ReadError::Schema {
+                line,
+                found: record.schema,
+            })
+        } else {
+            Ok(record)
+        }
+    })
+}

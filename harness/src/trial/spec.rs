@@ -1,0 +1,90 @@
+//! What one trial is to be: everything that is decided before it starts.
+
+use std::time::Duration;
+
+use super::Workload;
+use crate::detect::Detector;
+use crate::expect::{Expectation, KillExpectation, Plane};
+use crate::kill::KillStrategy;
+use crate::param::ParamPoint;
+
+/// Limits around a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tasks (`pids.max`). The harness needs a few for itself inside a v1 belt; it adds them.
+    pub tasks: u64,
+    /// Memory, where there is a memory controller.
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 64 tasks (a bomb fills them in 0.1 s) and 512 MiB.
+    fn default() -> Self {
+        Self {
+            tasks: 64,
+            memory_bytes: 512 << 20,
+        }
+    }
+}
+
+/// What is expected of the trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Of the detector.
+    Detect(Expectation),
+    /// Of the strategy.
+    Kill(KillExpectation),
+}
+
+/// What a scenario asks of the place it plays in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stage {
+    /// It can exhaust the machine: refuse to start it without a pids limit.
+    pub hostile: bool,
+    /// Actors may make sub-cgroups of the site: hand the directory to their user.
+    pub delegated: bool,
+    /// A second party removes the site as soon as the main process has ended.
+    pub owner_removes: bool,
+    /// The kill waits until an actor says that the tree is as it should be ([`crate::sys::ledger::Ledger::set_ready`]).
+    pub says_ready: bool,
+}
+
+/// One trial, ready to be run.
+#[derive(Debug)]
+pub struct TrialSpec<'a> {
+    /// Place in the run's order; also names the trial's cgroup.
+    pub seq: u32,
+    /// Scenario id, for the record.
+    pub scenario: &'a str,
+    /// What is started.
+    pub workload: Workload,
+    /// What the scenario asks for.
+    pub stage: Stage,
+    /// Values of all axes.
+    pub params: ParamPoint,
+    /// Seed of the script, for the record.
+    pub seed: u64,
+    /// Who watches.
+    pub detector: &'a dyn Detector,
+    /// Who kills, in the kill plane.
+    pub strategy: Option<&'a dyn KillStrategy>,
+    /// What is expected.
+    pub expected: Expected,
+    /// How long the detector may wait, and how long death may take after a kill.
+    pub deadline: Duration,
+    /// Limits around the workload.
+    pub limits: Limits,
+    /// Idle time between the last migration and the arming: back-to-back trials hide the cost of RCU grace periods.
+    pub gap: Duration,
+}
+
+impl TrialSpec<'_> {
+    /// Which plane the trial belongs to.
+    pub fn plane(&self) -> Plane {
+        if self.strategy.is_some() {
+            Plane::Kill
+        } else {
+            Plane::Detect
+        }
+    }
+}

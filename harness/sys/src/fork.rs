@@ -1,0 +1,72 @@
+//! Forks that do not exec: the harness's own helpers, and the processes of an actor.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use crate::spawn;
+
+/// A helper process of the harness (observer, watchdog, canary).
+#[derive(Debug)]
+pub struct Worker {
+    /// Its process id.
+    pub pid: Pid,
+    /// Its descriptor.
+    pub pidfd: OwnedFd,
+}
+
+/// Runs `body` in a forked copy of this process, born in `cgroup` if one is given, and ends the copy with the number it returns
+/// (101 if it panics). `flags` are further clone flags.
+///
+/// The copy has all the caller's memory and descriptors and an empty signal mask. Memory that other threads were changing would be
+/// torn in it, so a process with more than one thread is refused with `EDEADLK`.
+/// Errors: as clone3(2); `ENOSYS` and `EPERM` where `clone3` is hidden by seccomp.
+pub fn worker(flags: u64, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> i32) -> Result<Worker, Errno> {
+    if thread_count()? != 1 {
+        return Err(Errno::EDEADLK);
+    }
+    // SAFETY: this process has exactly one thread, so its copy is complete and may run any code.
+    match unsafe { spawn::clone3(flags, cgroup) }? {
+        Some((pid, pidfd)) => Ok(Worker { pid, pidfd }),
+        None => {
+            // Nothing to report to yet; the body sets what it needs.
+            let code = match spawn::default_signals() {
+                Ok(()) => catch_unwind(AssertUnwindSafe(body)).unwrap_or(101),
+                Err(_) => 102,
+            };
+            spawn::exit_now(code)
+        }
+    }
+}
+
+/// How many threads this process has: the entries of `/proc/self/task`. Source: proc_pid_task(5).
+pub fn thread_count() -> Result<usize, Errno> {
+    let entries =
+        std::fs::read_dir("/proc/self/task").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(entries.count())
+}
+
+/// `fork(2)` for an actor: the single-threaded interpreter of a script. `None` in the child. Errors: `EAGAIN` at a limit.
+///
+/// Must only be called by a process with one thread; actors never start one through std.
+pub fn actor_fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: actors have a single thread (they are `main` and nothing else), so the copy is complete.
+    unsafe { spawn::raw_fork() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        // The test runner itself has threads.
+        let (keep, done) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || done.recv());
+        assert_eq!(worker(0, None, || 0).unwrap_err(), Errno::EDEADLK);
+        drop(keep);
+        assert!(thread.join().unwrap().is_err());
+    }
+}

@@ -12,8 +12,9 @@ use crate::kernel::{Kernel, Origin, Stock};
 use crate::process;
 use crate::source::{Tree, TreeOrigin};
 
-/// The row: where the semantics of "empty" changed, and what people run. The newest of all is added by itself.
-pub const ROW: [&str; 8] = ["6.1", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"];
+/// The row: where the semantics of "empty" changed, and what people run; 6.1.190 is the last of its series that kills the
+/// child of a clone3 into a cgroup that was killed before. The newest of all is added by itself.
+pub const ROW: [&str; 9] = ["6.1.190", "6.1", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"];
 
 /// A package and the suite that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +51,11 @@ impl Flavour {
         }
     }
 
-    fn name(self, series: &str) -> String {
+    /// The kernel's name in the lab, after the series or exact version that was asked for.
+    fn name(self, wanted: &str) -> String {
         match self {
-            Self::Cloud => format!("stock-{series}"),
-            Self::Rt => format!("stock-{series}-rt"),
+            Self::Cloud => format!("stock-{wanted}"),
+            Self::Rt => format!("stock-{wanted}-rt"),
         }
     }
 }
@@ -90,10 +92,10 @@ impl Market {
         sources(&self.offers)
     }
 
-    /// The newest stock image of a series.
+    /// The newest stock image of a series such as `6.1`, or of an exact version such as `6.1.176`.
     #[must_use]
-    pub fn stock(&self, series: &str, flavour: Flavour) -> Option<&Offer> {
-        stock(&self.offers, series, flavour)
+    pub fn stock(&self, wanted: &str, flavour: Flavour) -> Option<&Offer> {
+        stock(&self.offers, wanted, flavour)
     }
 
     /// Downloads and unpacks the source that `wanted` means, `newest` or a series. If the newest turns out to be gone,
@@ -145,10 +147,9 @@ impl Market {
     ///
     /// # Errors
     /// When the download, the checksum or the unpacking fails.
-    pub fn fetch_stock(&self, cache: &Cache, offer: &Offer, flavour: Flavour) -> Result<(Kernel, bool)> {
+    pub fn fetch_stock(&self, cache: &Cache, offer: &Offer, wanted: &str, flavour: Flavour) -> Result<(Kernel, bool)> {
         let package = &offer.package;
-        let series = package.series().context("a kernel package without a series")?;
-        let name = flavour.name(series);
+        let name = flavour.name(wanted);
         let origin = Origin::Stock(Stock {
             package: package.name.clone(),
             version: package.version.clone(),
@@ -211,11 +212,12 @@ fn sources(offers: &[Offer]) -> Vec<&Offer> {
 }
 
 /// From 6.19 on the image is in `linux-binary-*`, and `linux-image-*` of the same name only draws in the modules.
-fn stock<'a>(offers: &'a [Offer], series: &str, flavour: Flavour) -> Option<&'a Offer> {
+fn stock<'a>(offers: &'a [Offer], wanted: &str, flavour: Flavour) -> Option<&'a Offer> {
     let binary_of = |name: &str| name.replacen("linux-image-", "linux-binary-", 1);
     let is_image = |package: &Package| {
         let name = &package.name;
-        let right = name.ends_with(flavour.suffix()) && !name.contains("-dbg") && package.series() == Some(series);
+        let fits = package.series() == Some(wanted) || package.upstream() == wanted;
+        let right = name.ends_with(flavour.suffix()) && !name.contains("-dbg") && fits;
         let split = name.starts_with("linux-image-") && offers.iter().any(|offer| offer.package.name == binary_of(name));
         // A package that only names another is small.
         right && !split && !name.starts_with("linux-source-") && package.size_bytes > 4 << 20
@@ -286,6 +288,7 @@ mod tests {
         assert_eq!(name("6.12", Flavour::Cloud), Some("linux-image-6.12.117+deb12-cloud-amd64"));
         assert_eq!(name("7.3", Flavour::Cloud), Some("linux-binary-7.3-cloud-amd64"));
         assert_eq!(name("7.3", Flavour::Rt), Some("linux-binary-7.3-rt-amd64"));
+        assert_eq!(name("6.12.99", Flavour::Cloud), Some("linux-image-6.12.99+deb12-cloud-amd64"));
         assert_eq!(name("6.12", Flavour::Rt), None);
         assert_eq!(name("5.10", Flavour::Cloud), None);
     }

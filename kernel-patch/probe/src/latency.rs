@@ -131,8 +131,12 @@ fn wait(mechanism: Mechanism, group: &Group, child: &Worker, inotify: &Inotify) 
 }
 
 /// Sleeps until the descriptor has one of `flags`; when that was, or `None` after the deadline.
+///
+/// poll looks once more when its time is over, and finds a removed cgroup file "ready" that woke nobody: what is found
+/// only then was not told.
 pub(crate) fn sleep_on(fd: std::os::fd::BorrowedFd<'_>, flags: PollFlags, deadline: MonoNs) -> Result<Option<MonoNs>> {
     let timeout = PollTimeout::try_from(deadline.remaining() + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     let count = poll(&mut [PollFd::new(fd, flags)], timeout).context("poll")?;
-    Ok((count == 1).then(now))
+    let at = now();
+    Ok((count == 1 && at < deadline).then_some(at))
 }

@@ -28,6 +28,14 @@ impl Package {
     }
 }
 
+impl Package {
+    /// The upstream part of the version: `6.12.117` of `6.12.117-1~deb12u1`.
+    #[must_use]
+    pub fn upstream(&self) -> &str {
+        self.version.rsplit_once('-').map_or(self.version.as_str(), |(upstream, _)| upstream)
+    }
+}
+
 /// The packages of an index that `wanted` names. A stanza that lacks a field is left out: apt could not get it either.
 #[must_use]
 pub fn parse_index(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<Package> {
@@ -90,6 +98,8 @@ mod tests {
         };
         assert_eq!(package("6.12.117-1~deb12u1").series(), Some("6.12"));
         assert_eq!(package("6.1.192-2").series(), Some("6.1"));
+        assert_eq!(package("6.1.192-2").upstream(), "6.1.192");
+        assert_eq!(package("7.3~rc7-1~exp1").upstream(), "7.3~rc7");
         assert_eq!(package("7-1").series(), None);
         assert_eq!(package("x.1").series(), None);
     }

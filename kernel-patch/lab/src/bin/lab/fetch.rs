@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Sources to get: `newest`, or a series such as 6.12; may be given several times [default: newest]
     #[arg(long, value_name = "SERIES")]
     source: Vec<String>,
-    /// Stock images to get, by series; `6.12-rt` is the PREEMPT_RT flavour [default: the whole row, and the newest RT]
+    /// Stock images to get, by series or exact version (6.1, 6.1.176); `6.12-rt` is the PREEMPT_RT flavour [default: the whole row, and the newest RT]
     #[arg(long, value_name = "SERIES")]
     stock: Vec<String>,
     /// Only list what the mirror offers
@@ -48,7 +48,7 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
             }
             anyhow::bail!("no suite of the mirror has a stock image of {series} ({flavour:?}); `lab fetch --list` says what it has");
         };
-        let (kernel, kept) = market.fetch_stock(cache, offer, flavour).with_context(|| format!("stock image of {series}"))?;
+        let (kernel, kept) = market.fetch_stock(cache, offer, &series, flavour).with_context(|| format!("stock image of {series}"))?;
         println!("stock   {:28} {}{}", kernel.name, kernel.origin, if kept { ", kept" } else { "" });
     }
     Ok(ExitCode::SUCCESS)

@@ -22,4 +22,5 @@ pub mod ktap;
 pub mod process;
 pub mod protocol;
 pub mod source;
+pub mod suite;
 pub mod vm;

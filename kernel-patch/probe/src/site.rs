@@ -15,8 +15,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{pipe2, read, write};
 
-/// Nothing that is waited for takes longer, even under emulation.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// Nothing that is waited for takes longer, even under emulation on a machine that is busy otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cgroup below which all others are made.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ impl Line {
     }
 
     /// Whether something was said within `limit`.
-    pub(crate) fn is_ready(&self, limit: Duration) -> Result<bool> {
+    fn is_ready(&self, limit: Duration) -> Result<bool> {
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)];
         Ok(poll(&mut fds, timeout).context("poll")? == 1)

@@ -5,6 +5,7 @@ mod build;
 mod doctor;
 mod fetch;
 mod machine;
+mod matrix;
 mod run;
 
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ enum Command {
     Boot(run::BootArgs),
     /// Run a command in a throw-away machine; its status is the status
     Run(run::RunArgs),
+    /// Ask a row of kernels the same questions and write the table; fetches and builds what is missing
+    Matrix(matrix::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,5 +69,6 @@ fn go(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Build(args) => build::build(&cache()?, &args),
         Command::Boot(args) => run::boot(&cache()?, &args),
         Command::Run(args) => run::run(&cache()?, &args),
+        Command::Matrix(args) => matrix::matrix(&cache()?, &args),
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::CgroupError;
+
 /// What an operation was applied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -95,6 +97,19 @@ impl From<&SysError> for ErrorRecord {
             op: e.op.to_owned(),
             target: e.target.to_string().trim_start().to_owned(),
             errno: format!("{:?}", e.errno),
+        }
+    }
+}
+
+impl From<&CgroupError> for ErrorRecord {
+    fn from(e: &CgroupError) -> Self {
+        match e {
+            CgroupError::Sys(e) => e.into(),
+            CgroupError::Malformed { path, content } => Self {
+                op: format!("understand {content:?} in"),
+                target: path.display().to_string(),
+                errno: "EPROTO".to_owned(),
+            },
         }
     }
 }

@@ -7,6 +7,23 @@
 //! Invariant: an error while reading is [`Verdict::Unknown`], an event is only a hint to read the state again, and "empty" is said
 //! only after a read that said so.
 
+mod common;
+
+mod cgroup_events_inotify;
+mod cgroup_events_mio;
+mod cgroup_events_poll;
+mod cgroup_events_sleep;
+mod cgroup_events_spin;
+mod cgroup_procs_poll;
+mod pidfd_main;
+mod pidfd_tree;
+mod prepopulated_cgroup;
+mod subreaper;
+mod subreaper_cgroup_events;
+mod waitpid_main;
+
+pub use common::pool::{Placeholder, Pool, Warm};
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +34,7 @@ use crate::cgroup::CgroupError;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::param::Axis;
+use crate::param::{Axis, Unit};
 use crate::trial::{Root, Site, SpawnPlan};
 
 /// How a detector learns of a change.
@@ -32,6 +49,25 @@ pub enum Wake {
     Spin,
 }
 
+/// What a detector can be woken by at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// The set becoming empty.
+    Emptiness,
+    /// The cgroup being removed, and nothing else: it is silent for as long as nobody removes it.
+    Removal,
+}
+
+/// Time between two looks, for detectors that look at intervals.
+pub const INTERVAL: Axis = Axis {
+    name: "interval",
+    unit: Unit::Nanoseconds,
+    default: 1_000_000,
+    kill_default: None,
+    doc: "time between two looks of a detector that looks at intervals",
+};
+
 /// The facts about a detector; the soundness page is made from them.
 #[derive(Clone, Copy, Debug)]
 pub struct DetectorSpec {
@@ -43,6 +79,8 @@ pub struct DetectorSpec {
     pub scope: Scope,
     /// How it learns of a change.
     pub wake: Wake,
+    /// What it is woken by.
+    pub signal: Signal,
     /// Whether it reaps what it waits for. A supervisor that also waits elsewhere must know.
     pub reaps: bool,
     /// First kernel that has everything it needs.
@@ -172,6 +210,9 @@ pub struct Counters {
     pub overflows: u64,
     /// Processes reaped.
     pub reaped: u64,
+    /// Times it went without what its name says (a pool that had nothing warm).
+    #[serde(default)]
+    pub fallbacks: u64,
     /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures that.
     pub prepare_ns: u64,
 }
@@ -205,9 +246,58 @@ impl From<nix::errno::Errno> for DetectError {
 }
 
 /// All detectors, sorted by id.
-pub static DETECTORS: &[&dyn Detector] = &[];
+pub static DETECTORS: &[&dyn Detector] = &[
+    &cgroup_events_inotify::CgroupEventsInotify,
+    &cgroup_events_mio::CgroupEventsMio,
+    &cgroup_events_poll::CgroupEventsPoll,
+    &cgroup_events_sleep::CgroupEventsSleep,
+    &cgroup_events_spin::CgroupEventsSpin,
+    &cgroup_procs_poll::CgroupProcsPoll,
+    &pidfd_main::PidfdMain,
+    &pidfd_tree::PidfdTree,
+    &prepopulated_cgroup::PrepopulatedCgroup,
+    &subreaper::Subreaper,
+    &subreaper_cgroup_events::SubreaperCgroupEvents,
+    &waitpid_main::WaitpidMain,
+];
 
 /// Finds one by its id.
 pub fn by_id(id: &str) -> Option<&'static dyn Detector> {
     DETECTORS.iter().copied().find(|d| d.spec().id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sorted_and_every_fact_is_stated() {
+        let ids: Vec<&str> = DETECTORS.iter().map(|d| d.spec().id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        for spec in DETECTORS.iter().map(|d| d.spec()) {
+            for fact in [spec.summary, spec.escapes, spec.late, spec.idle_cost, spec.overflow] {
+                assert!(!fact.is_empty(), "{}", spec.id);
+                assert!(
+                    !fact.contains("  ") && !fact.ends_with('.') || fact == spec.summary,
+                    "{}: {fact}",
+                    spec.id
+                );
+            }
+            assert!(!spec.sources.is_empty(), "{}", spec.id);
+            assert_eq!(by_id(spec.id).map(|d| d.spec().id), Some(spec.id));
+        }
+        assert!(by_id("nonsense").is_none());
+    }
+
+    #[test]
+    fn each_detector_has_the_file_that_its_id_names() {
+        for id in DETECTORS.iter().map(|d| d.spec().id) {
+            let file = format!(
+                "{}/src/detect/{}.rs",
+                env!("CARGO_MANIFEST_DIR"),
+                id.replace(['-', '+'], "_")
+            );
+            assert!(std::path::Path::new(&file).exists(), "{file}");
+        }
+    }
 }

@@ -3,6 +3,14 @@
 //! A strategy says "issued", never "dead": that is for the oracle to say. It counts what it met (`ESRCH` means that somebody died
 //! first) and never signals pid 0 or itself.
 
+mod common;
+
+pub mod cgroup_kill;
+pub mod freeze_kill;
+pub mod kill_main;
+pub mod killpg;
+pub mod procs_loop;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -65,7 +73,13 @@ pub trait Killer: fmt::Debug + Send {
 /// What a strategy did.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KillReport {
-    /// Just before the first signal (or write that signals).
+    /// When the strategy began to act: to freeze, to look, to signal.
+    #[serde(default)]
+    pub begun_ns: u64,
+    /// When all members were known to be held still (`frozen 1`), if the strategy waits for that.
+    #[serde(default)]
+    pub held_ns: Option<u64>,
+    /// Just before the first signal (or write that signals). 0 if there was none.
     pub first_signal_ns: u64,
     /// After the last one.
     pub last_signal_ns: u64,
@@ -87,22 +101,54 @@ pub struct KillReport {
     pub errors: Vec<ErrorRecord>,
 }
 
+/// How many errors are kept one by one in a report.
+const ERRORS_KEPT: usize = 16;
+
 impl KillReport {
-    /// Begins a report: the first signal is about to be sent.
+    /// Begins a report: the strategy begins to act.
     pub fn begin() -> Self {
         Self {
-            first_signal_ns: crate::sys::time::now().0,
+            begun_ns: crate::sys::time::now().0,
             ..Self::default()
+        }
+    }
+
+    /// Stamps the first signal. Call it right before each.
+    pub fn about_to_signal(&mut self) {
+        if self.first_signal_ns == 0 {
+            self.first_signal_ns = crate::sys::time::now().0;
         }
     }
 
     /// Notes that a signal (or a write that signals) was sent or answered with `ESRCH`.
     pub fn sent(&mut self, answer: Result<(), nix::errno::Errno>, pid: i32) {
-        self.last_signal_ns = crate::sys::time::now().0;
         match answer {
-            Ok(()) => self.signals += 1,
+            Ok(()) => {
+                self.last_signal_ns = crate::sys::time::now().0;
+                self.signals += 1;
+            }
             Err(nix::errno::Errno::ESRCH) => self.esrch += 1,
-            Err(errno) => self.errors.push((&SysError::pid("signal", pid, errno)).into()),
+            Err(errno) => self.met(&SysError::pid("signal", pid, errno)),
+        }
+    }
+
+    /// Notes an error after which the strategy went on. The same error is kept once, and only so many: a loop may meet it a million times.
+    pub fn met(&mut self, error: &SysError) {
+        let record = ErrorRecord::from(error);
+        if self.errors.len() < ERRORS_KEPT && !self.errors.contains(&record) {
+            self.errors.push(record);
+        }
+    }
+
+    /// Notes that it does something else than its name says, and why.
+    pub fn fall_back(&mut self, why: String) {
+        match &mut self.fallback {
+            None => self.fallback = Some(why),
+            Some(earlier) if !earlier.contains(&why) => {
+                earlier.push_str("; ");
+                earlier.push_str(&why);
+            }
+            Some(_) => {}
         }
     }
 
@@ -126,9 +172,98 @@ pub enum KillError {
 }
 
 /// All strategies, sorted by id.
-pub static STRATEGIES: &[&dyn KillStrategy] = &[];
+pub static STRATEGIES: &[&dyn KillStrategy] = &[
+    &cgroup_kill::CgroupKill,
+    &freeze_kill::FreezeKill,
+    &kill_main::KillMain,
+    &killpg::Killpg,
+    &procs_loop::ProcsLoop,
+];
 
 /// Finds one by its id.
 pub fn by_id(id: &str) -> Option<&'static dyn KillStrategy> {
     STRATEGIES.iter().copied().find(|s| s.spec().id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expect::Sweep;
+    use nix::errno::Errno;
+
+    #[test]
+    fn the_registry_is_sorted_and_complete() {
+        let ids: Vec<_> = STRATEGIES.iter().map(|s| s.spec().id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        let mut files: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kill"))
+            .unwrap()
+            .filter_map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .into_string()
+                    .unwrap()
+                    .strip_suffix(".rs")
+                    .map(str::to_owned)
+            })
+            .filter(|name| name != "mod")
+            .map(|name| name.replace('_', "-"))
+            .collect();
+        files.sort();
+        assert_eq!(ids, files, "one file for each strategy, named after its id");
+    }
+
+    #[test]
+    fn facts_are_stated_and_do_not_contradict_each_other() {
+        for strategy in STRATEGIES {
+            let spec = strategy.spec();
+            assert!(by_id(spec.id).is_some_and(|found| found.spec().id == spec.id));
+            assert!(
+                !spec.summary.is_empty() && !spec.faults.is_empty() && !spec.sources.is_empty(),
+                "{}",
+                spec.id
+            );
+            assert!(spec.may_hit.is_sorted_by(|a, b| a < b), "{}", spec.id);
+            assert!(
+                !(spec.claims_sound && spec.reach.sweep == Sweep::Once),
+                "{}: one pass over members that are not held cannot be sound",
+                spec.id
+            );
+            assert!(
+                !(spec.claims_sound && spec.may_hit.contains(&Canary::ReusedPid)),
+                "{}: whoever hits strangers is not sound",
+                spec.id
+            );
+        }
+    }
+
+    #[test]
+    fn a_report_counts_and_keeps_each_error_once() {
+        let mut report = KillReport::begin();
+        report.about_to_signal();
+        report.sent(Ok(()), 7);
+        report.sent(Err(Errno::ESRCH), 8);
+        for _ in 0..100 {
+            report.sent(Err(Errno::EPERM), 9);
+        }
+        report.fall_back("a".to_owned());
+        report.fall_back("b".to_owned());
+        report.fall_back("a".to_owned());
+        let report = report.issued();
+        assert_eq!((report.signals, report.esrch, report.errors.len()), (1, 1, 1));
+        assert_eq!(report.errors[0].errno, "EPERM");
+        assert_eq!(report.fallback.as_deref(), Some("a; b"));
+        assert!(report.begun_ns <= report.first_signal_ns && report.first_signal_ns <= report.last_signal_ns);
+        assert!(report.last_signal_ns <= report.issued_ns);
+    }
+
+    #[test]
+    fn an_older_report_can_be_read() {
+        let report: KillReport = serde_json::from_str(
+            r#"{"first_signal_ns":1,"last_signal_ns":2,"issued_ns":3,"signals":1,"passes":1,"esrch":0,"foreign":0,"gave_up":false,
+                "fallback":null,"errors":[]}"#,
+        )
+        .unwrap();
+        assert_eq!((report.begun_ns, report.held_ns), (0, None));
+    }
 }

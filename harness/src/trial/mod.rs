@@ -1,9 +1,29 @@
 //! One honest trial: site, arm, spawn, attach, wait, decide, prove, clean, record.
+//!
+//! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds detector and strategy; a *watchdog* stands by in
+//! case the harness dies. [`Run`] is the frame, `play` the flow of one trial on the harness's side, `observer` the flow on the other.
 
+mod belts;
+mod canary;
+mod clean;
+mod error;
+mod family;
+mod judge;
+mod leaks;
+mod observer;
+mod oracle;
 mod plan;
+mod play;
+mod run;
 mod site;
 mod spec;
+pub mod survivors;
+mod watchdog;
 
+pub use belts::V1Belts;
+pub use error::TrialError;
+pub use leaks::LeakReport;
 pub use plan::{Gate, Root, SpawnError, SpawnPlan, Workload};
-pub use site::{Site, V1Belts};
+pub use run::{ACTOR_UID, Run, RunOptions};
+pub use site::Site;
 pub use spec::{Expected, Limits, Stage, TrialSpec};

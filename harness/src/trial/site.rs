@@ -1,21 +1,16 @@
 //! What a trial has to itself: a watched cgroup, the cgroup around it that carries the belts, and the ledger.
 
-use std::path::PathBuf;
+use std::path::Path;
 
+use super::belts::{self, V1Belts};
+use super::{Run, TrialError, TrialSpec};
 use crate::cgroup::Cgroup;
+use crate::error::SysError;
 use crate::expect::Plane;
+use crate::host::Belts;
 use crate::param::{Axis, ParamPoint};
 use crate::sys::ledger::Ledger;
 use crate::sys::spawn::Credentials;
-
-/// Directories of the trial in v1 hierarchies, on a hybrid machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct V1Belts {
-    /// In the pids hierarchy.
-    pub pids: PathBuf,
-    /// In the memory hierarchy, if there is one.
-    pub memory: Option<PathBuf>,
-}
 
 /// The place of one trial.
 ///
@@ -49,5 +44,33 @@ impl Site {
     /// The value of an axis in this trial.
     pub fn param(&self, axis: &Axis) -> u64 {
         self.params.get(axis)
+    }
+
+    /// Makes the cgroups, puts the belts on, and makes an empty ledger. What was made before a failure is removed with the run.
+    pub(super) fn make(run: &Run<'_>, spec: &TrialSpec<'_>) -> Result<Self, TrialError> {
+        if spec.stage.hostile && *run.belts() == Belts::None && !run.options().no_belt {
+            return Err(TrialError::NoBelt(spec.scenario.to_owned()));
+        }
+        let name = format!("trial-{}", spec.seq);
+        let relative = Path::new(run.name()).join(&name);
+        let parent = run.cgroup().create(&name)?;
+        let v1 = V1Belts::make(run.belts(), &relative)?;
+        belts::fasten(run.belts(), &parent, v1.as_ref(), spec.limits)?;
+        let cgroup = parent.create("site")?;
+        if spec.stage.delegated
+            && let Some(Credentials { uid, gid }) = run.credentials()
+        {
+            cgroup.delegate(uid, gid)?;
+        }
+        Ok(Self {
+            cgroup,
+            parent,
+            control: run.control().try_clone()?,
+            v1,
+            ledger: Ledger::create().map_err(|e| SysError::plain("memfd_create", e))?,
+            credentials: run.credentials(),
+            plane: spec.plane(),
+            params: spec.params.clone(),
+        })
     }
 }

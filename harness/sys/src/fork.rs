@@ -4,6 +4,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::spawn;
@@ -21,15 +23,22 @@ pub struct Worker {
 /// (101 if it panics). `flags` are further clone flags.
 ///
 /// The copy has all the caller's memory and descriptors and an empty signal mask. Memory that other threads were changing would be
-/// torn in it, so a process with more than one thread is refused with `EDEADLK`.
-/// Errors: as clone3(2); `ENOSYS` and `EPERM` where `clone3` is hidden by seccomp.
+/// torn in it, so a process with more than one thread is refused with `EDEADLK`. Where seccomp or an old kernel refuses `clone3`, the
+/// copy is made by clone(2) and moves itself into `cgroup` before `body` runs (exit code 103 if it cannot).
+/// Errors: as clone3(2) and clone(2).
 pub fn worker(flags: u64, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> i32) -> Result<Worker, Errno> {
     if thread_count()? != 1 {
         return Err(Errno::EDEADLK);
     }
     // SAFETY: this process has exactly one thread, so its copy is complete and may run any code.
-    match unsafe { spawn::clone3(flags, cgroup) }? {
+    let (forked, join) = match unsafe { spawn::clone3(flags, cgroup) } {
+        // SAFETY: as above.
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::E2BIG) => (unsafe { spawn::fork_with_pidfd(flags) }?, cgroup),
+        other => (other?, None),
+    };
+    match forked {
         Some((pid, pidfd)) => Ok(Worker { pid, pidfd }),
+        None if join.is_some_and(|dir| move_into(dir).is_err()) => spawn::exit_now(103),
         None => {
             // Nothing to report to yet; the body sets what it needs.
             let code = match spawn::default_signals() {
@@ -39,6 +48,11 @@ pub fn worker(flags: u64, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() ->
             spawn::exit_now(code)
         }
     }
+}
+
+fn move_into(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    let procs = nix::fcntl::openat(dir, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    nix::unistd::write(&procs, b"0").map(|_| ())
 }
 
 /// How many threads this process has: the entries of `/proc/self/task`. Source: proc_pid_task(5).

@@ -7,6 +7,9 @@
 //! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave it.
 #![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
 
+pub mod actor;
+pub mod alarm;
+pub mod bpf;
 pub mod fork;
 pub mod futex;
 pub mod ledger;
@@ -14,6 +17,7 @@ pub mod pidfd;
 pub mod privilege;
 pub mod spawn;
 pub mod time;
+pub mod wait;
 
 pub use time::MonoNs;
 

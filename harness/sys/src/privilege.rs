@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use crate::check;
+use crate::spawn::Credentials;
 
 /// Drops every capability from the bounding, ambient, inheritable, permitted and effective sets. Allocates nothing.
 ///
@@ -43,4 +44,26 @@ pub fn drop_capabilities() -> Result<(), Errno> {
     // SAFETY: version 3 reads one header and two data structures, both live for the call.
     let ret = unsafe { libc::syscall(libc::SYS_capset, std::ptr::from_ref(&header), data.as_ptr()) };
     check(ret).map(|_| ())
+}
+
+/// Becomes another user for good: no supplementary groups, no capabilities, `no_new_privs`. Allocates nothing.
+///
+/// Affects the calling thread only (the system calls themselves, not glibc's process-wide wrappers): for processes with one thread.
+/// Sources: setgroups(2), setresgid(2), setresuid(2), prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
+pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
+    // glibc's wrappers would signal other threads; these are the system calls themselves.
+    // SAFETY: integers and one null pointer with count 0.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
+    let Credentials { uid, gid } = credentials;
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then clears the rest of root's.
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+    drop_capabilities()?;
+    // SAFETY: integers only.
+    check(libc::c_long::from(unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    }))
+    .map(|_| ())
 }

@@ -269,6 +269,8 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
         envp: &envp,
         report: report.as_raw_fd(),
         join: None,
+        exe: plan.exe.as_raw_fd(),
+        gate: plan.gate.map(|fd| fd.as_raw_fd()),
     };
 
     // SAFETY: in the child only `ChildSide::run` executes, which makes system calls and never returns.
@@ -304,7 +306,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
 /// # Safety
 ///
 /// As [`clone3`].
-unsafe fn fork_with_pidfd(flags: u64) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+pub(crate) unsafe fn fork_with_pidfd(flags: u64) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     let mut pidfd: RawFd = -1;
     let bits =
         libc::c_ulong::try_from(flags | CLONE_PIDFD).map_err(|_| Errno::EINVAL)? | libc::SIGCHLD as libc::c_ulong;
@@ -348,10 +350,12 @@ struct ChildSide<'a> {
     envp: &'a [*const libc::c_char],
     report: RawFd,
     join: Option<RawFd>,
+    exe: RawFd,
+    gate: Option<RawFd>,
 }
 
 impl ChildSide<'_> {
-    fn run(&self) -> ! {
+    fn run(mut self) -> ! {
         let failed = match self.prepare_and_exec() {
             Ok(never) => match never {},
             Err(failed) => failed,
@@ -363,7 +367,7 @@ impl ChildSide<'_> {
         exit_now(127)
     }
 
-    fn prepare_and_exec(&self) -> Result<std::convert::Infallible, ChildFailure> {
+    fn prepare_and_exec(&mut self) -> Result<std::convert::Infallible, ChildFailure> {
         let at = |step: Step| move |errno: Errno| ChildFailure { step, errno };
         default_signals().map_err(at(Step::Signals))?;
         if let Some(procs) = self.join {
@@ -379,9 +383,8 @@ impl ChildSide<'_> {
             Session::Inherit => Ok(0),
         }
         .map_err(at(Step::Session))?;
-        let report = self.place_descriptors().map_err(at(Step::Descriptors))?;
-        let this = ChildSide { report, ..*self };
-        this.finish(&at)
+        self.place_descriptors().map_err(at(Step::Descriptors))?;
+        self.finish(&at)
     }
 
     fn finish<F: Fn(Errno) -> ChildFailure>(
@@ -389,7 +392,7 @@ impl ChildSide<'_> {
         at: &dyn Fn(Step) -> F,
     ) -> Result<std::convert::Infallible, ChildFailure> {
         if let Some(credentials) = self.plan.credentials {
-            become_user(credentials).map_err(at(Step::Credentials))?;
+            privilege::become_user(credentials).map_err(at(Step::Credentials))?;
         }
         if self.plan.init {
             // SAFETY: both sides only make system calls until they exec or exit.
@@ -407,14 +410,14 @@ impl ChildSide<'_> {
             }))
             .map_err(at(Step::DeathSignal))?;
         }
-        if let Some(gate) = self.plan.gate {
-            pass_gate(gate.as_raw_fd()).map_err(at(Step::Gate))?;
+        if let Some(gate) = self.gate {
+            pass_gate(gate).map_err(at(Step::Gate))?;
         }
         // SAFETY: both arrays end in null and all strings live in the parent's plan, which this process has a copy of.
         unsafe {
             libc::syscall(
                 libc::SYS_execveat,
-                self.plan.exe.as_raw_fd(),
+                self.exe,
                 c"".as_ptr(),
                 self.argv.as_ptr(),
                 self.envp.as_ptr(),
@@ -427,15 +430,19 @@ impl ChildSide<'_> {
         })
     }
 
-    /// Gives the inherited descriptors their numbers and marks all others close-on-exec. Returns where the failure pipe is now.
-    fn place_descriptors(&self) -> Result<RawFd, Errno> {
-        // A target may be the number of another source, so everything is copied out of the way first.
+    /// Gives the inherited descriptors their numbers and marks all others close-on-exec. Those that are needed until exec move away.
+    fn place_descriptors(&mut self) -> Result<(), Errno> {
+        // A target may be the number of another source, of the program or of the gate, so everything is copied out of the way first.
         let mut scratch = [-1; 16];
         let pairs = self.plan.inherit.iter().zip(scratch.iter_mut());
         for ((source, _), copy) in pairs {
             *copy = duplicate(source.as_raw_fd(), SCRATCH_FD)?;
         }
-        let report = duplicate(self.report, SCRATCH_FD)?;
+        self.report = duplicate(self.report, SCRATCH_FD)?;
+        self.exe = duplicate(self.exe, SCRATCH_FD)?;
+        if let Some(gate) = self.gate {
+            self.gate = Some(duplicate(gate, SCRATCH_FD)?);
+        }
         for ((_, target), copy) in self.plan.inherit.iter().zip(scratch) {
             // SAFETY: dup2 takes integers; whatever had this number belongs to this process alone and is not used any more.
             check(libc::c_long::from(unsafe { libc::dup2(copy, *target) }))?;
@@ -456,7 +463,7 @@ impl ChildSide<'_> {
                 libc::CLOSE_RANGE_CLOEXEC,
             )
         };
-        Ok(report)
+        Ok(())
     }
 }
 
@@ -477,24 +484,6 @@ pub(crate) fn default_signals() -> Result<(), Errno> {
     // SAFETY: one live set to read, and nowhere to store the old one.
     let ret = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &empty, std::ptr::null_mut()) };
     check(libc::c_long::from(ret)).map(|_| ())
-}
-
-fn become_user(credentials: Credentials) -> Result<(), Errno> {
-    // glibc's wrappers would signal other threads; these are the system calls themselves.
-    // SAFETY: integers and one null pointer with count 0.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
-    let Credentials { uid, gid } = credentials;
-    // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
-    // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then clears the rest of root's.
-    // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
-    privilege::drop_capabilities()?;
-    // SAFETY: integers only.
-    check(libc::c_long::from(unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    }))
-    .map(|_| ())
 }
 
 fn pass_gate(gate: RawFd) -> Result<(), Errno> {

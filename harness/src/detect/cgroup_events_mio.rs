@@ -1,0 +1,113 @@
+//! The same file in an event loop: mio, which is always edge-triggered.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::common::level::{Level, entered};
+use super::common::{limit, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `Interest::PRIORITY` on `cgroup.events`. Edge-triggered: an edge before the registration is never reported, so the state is read
+/// after registering and after every wake-up.
+#[derive(Debug)]
+pub(super) struct CgroupEventsMio;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "cgroup-events-mio",
+    summary: "Registers cgroup.events with mio (PRIORITY, edge-triggered) and reads populated at registration and after every wake-up.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(4, 5),
+    privilege: "",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: super::common::RATE_LIMIT,
+    idle_cost: "nothing",
+    overflow: "cannot: edges merge, and the state is read again",
+    loses_on_removal: true,
+    sources: &[
+        "epoll(7)",
+        "mio: sys/unix/selector/epoll.rs",
+        "fs/kernfs/file.c: kernfs_generic_poll()",
+    ],
+    axes: &[],
+};
+
+impl Detector for CgroupEventsMio {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::events(host)
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        let fail =
+            |op: &'static str| move |e: std::io::Error| limit::descriptor(SysError::plain(op, limit::errno_of(&e)));
+        let level = Level::open(&site.cgroup)?;
+        let poll = Poll::new().map_err(fail("epoll_create1"))?;
+        poll.registry()
+            .register(
+                &mut SourceFd(&level.events.as_fd().as_raw_fd()),
+                Token(0),
+                Interest::PRIORITY,
+            )
+            .map_err(fail("epoll_ctl"))?;
+        Ok(Box::new(Looping {
+            poll,
+            ready: Events::with_capacity(4),
+            level,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Looping {
+    poll: Poll,
+    ready: Events,
+    level: Level,
+    counters: Counters,
+}
+
+impl Armed for Looping {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        entered(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
+                return Ok(verdict);
+            }
+            match self.poll.poll(&mut self.ready, Some(deadline.remaining())) {
+                Ok(()) => woke = now(),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(SysError::plain("epoll_wait", limit::errno_of(&e)).into()),
+            }
+            if self.ready.is_empty() && woke >= deadline {
+                return Ok(Verdict::deadline());
+            }
+            self.counters.wakeups += 1;
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        Counters {
+            spurious: self.counters.wakeups.saturating_sub(1),
+            ..self.counters
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Read `cgroup.events` without ever sleeping: the lower bound for everything that trusts `populated`, up to Linux 6.18.
+
+use super::common::level::{Level, entered};
+use super::common::probe;
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `pread(2)` in a loop. Takes a whole CPU from the workload it watches.
+#[derive(Debug)]
+pub(super) struct CgroupEventsSpin;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "cgroup-events-spin",
+    summary: "Reads populated over and over without sleeping.",
+    scope: Scope::Cgroup,
+    wake: Wake::Spin,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(4, 5),
+    privilege: "",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "by one read, about a microsecond, while it has a CPU of its own; else by its time slice",
+    idle_cost: "a whole CPU",
+    overflow: "cannot: it reads the state",
+    loses_on_removal: false,
+    sources: &["cgroups(7)", "kernel/cgroup/cgroup.c: cgroup_events_show()"],
+    axes: &[],
+};
+
+impl Detector for CgroupEventsSpin {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::events(host)
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        Ok(Box::new(Spinning {
+            level: Level::open(&site.cgroup)?,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Spinning {
+    level: Level,
+    counters: Counters,
+}
+
+impl Armed for Spinning {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        entered(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        loop {
+            let woke = now();
+            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
+                return Ok(verdict);
+            }
+            if woke >= deadline {
+                return Ok(Verdict::deadline());
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,78 @@
+//! Trying a mechanism on a cgroup made for the purpose: support is probed, never concluded from a version.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::detect::DetectError;
+use crate::host::{Host, ProbeError, Support};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `attempt` on a fresh cgroup below the base and removes that again.
+pub(in crate::detect) fn in_cgroup(
+    host: &Host,
+    attempt: impl FnOnce(&Cgroup) -> Result<Support, ProbeError>,
+) -> Result<Support, ProbeError> {
+    let Some(base) = &host.base else {
+        return Ok(Support::missing(
+            "there is no cgroup v2 directory that may be used",
+            "see what `scenario doctor` says about the base",
+        ));
+    };
+    // One probe may run inside another, and probes of different processes at the same time.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let site = base
+        .cgroup
+        .create(&format!("scenario-probe.{}.{number}", std::process::id()))?;
+    let answer = attempt(&site);
+    site.remove_tree().map_err(|(_, e)| e)?;
+    answer
+}
+
+/// Whether a cgroup below the base has a readable `cgroup.events`.
+pub(in crate::detect) fn events(host: &Host) -> Result<Support, ProbeError> {
+    in_cgroup(host, |site| {
+        site.events()?;
+        Ok(Support::Available)
+    })
+}
+
+/// Support from the result of trying, where the ways in which a kernel says "not here" are known.
+pub(in crate::detect) fn tried<T>(
+    op: &str,
+    result: Result<T, Errno>,
+    remedy: impl FnOnce(Errno) -> Option<&'static str>,
+) -> Result<Support, ProbeError> {
+    match result {
+        Ok(_) => Ok(Support::Available),
+        Err(errno) => match remedy(errno) {
+            Some(remedy) => Ok(Support::missing(format!("{op}: {errno}"), remedy)),
+            None => Err(crate::SysError::plain("probe", errno).into()),
+        },
+    }
+}
+
+/// As [`tried`] for something that fails with a [`DetectError`]; limits are reported as missing with their remedy.
+pub(in crate::detect) fn armed<T>(result: Result<T, DetectError>) -> Result<Support, ProbeError> {
+    match result {
+        Ok(_) => Ok(Support::Available),
+        Err(e @ DetectError::Limit { remedy, .. }) => Ok(Support::missing(e, remedy)),
+        Err(DetectError::Sys(e)) => Err(e.into()),
+        Err(DetectError::Cgroup(e)) => Err(e.into()),
+    }
+}
+
+/// Whether processes have descriptors here.
+pub(in crate::detect) fn pidfd() -> Result<Support, ProbeError> {
+    tried(
+        "pidfd_open",
+        crate::sys::pidfd::open(nix::unistd::Pid::this()),
+        |errno| match errno {
+            Errno::ENOSYS => Some("Linux 5.3 or later"),
+            Errno::EPERM => Some("a seccomp policy that allows pidfd_open"),
+            _ => None,
+        },
+    )
+}

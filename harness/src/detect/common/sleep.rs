@@ -1,0 +1,75 @@
+//! `ppoll(2)` until an absolute deadline.
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, ppoll};
+use nix::sys::time::TimeSpec;
+
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::sys::time::now;
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::detect) enum Slept {
+    /// A descriptor is ready; when that was noticed.
+    Woken(MonoNs),
+    /// The deadline passed.
+    Deadline,
+}
+
+/// Sleeps until one of `fds` is ready or `deadline` has passed. Interruptions are slept through.
+pub(in crate::detect) fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
+    loop {
+        let left = TimeSpec::from_duration(deadline.remaining());
+        match ppoll(fds, Some(left), None) {
+            Ok(0) if deadline.has_passed() => return Ok(Slept::Deadline),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(Slept::Woken(now())),
+            Err(e) => return Err(SysError::plain("ppoll", e)),
+        }
+    }
+}
+
+/// Sleeps until `at`, but not past `deadline`. For detectors that look at intervals.
+pub(in crate::detect) fn until(at: MonoNs, deadline: MonoNs) -> Slept {
+    let wake = at.min(deadline);
+    while !wake.has_passed() {
+        match crate::sys::time::sleep_until(wake) {
+            // Only an interruption can end it early; the clock decides.
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let now = now();
+    if now >= deadline {
+        Slept::Deadline
+    } else {
+        Slept::Woken(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::poll::PollFlags;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    #[test]
+    fn a_deadline_in_the_past_still_looks_once() {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let mut fds = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(on(&mut fds, MonoNs(0)).unwrap(), Slept::Deadline);
+        drop(write);
+        assert!(matches!(on(&mut fds, MonoNs(0)).unwrap(), Slept::Woken(_)));
+    }
+
+    #[test]
+    fn an_interval_never_ends_after_the_deadline_unnoticed() {
+        let soon = now() + Duration::from_millis(1);
+        assert_eq!(until(now() + Duration::from_secs(60), soon), Slept::Deadline);
+        assert!(matches!(
+            until(MonoNs(0), now() + Duration::from_secs(60)),
+            Slept::Woken(_)
+        ));
+    }
+}

@@ -1,0 +1,222 @@
+//! Follow the parent links of live processes, and hold a pidfd of each one found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::unistd::Pid;
+
+use super::common::proc_stat::{self, Stat};
+use super::common::sleep::{self, Slept};
+use super::common::{limit, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::param::{Axis, Unit};
+use crate::sys::pidfd;
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// Discover, open, watch, discover again until nothing new is found.
+#[derive(Debug)]
+pub(super) struct PidfdTree;
+
+const RESCAN: Axis = Axis {
+    name: "rescan",
+    unit: Unit::Nanoseconds,
+    default: 10_000_000,
+    kill_default: None,
+    doc: "how often pidfd-tree looks for new descendants while no known process ends",
+};
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "pidfd-tree",
+    summary: "Finds descendants by parent links in /proc, polls a pidfd of each, and looks again when one ends and at intervals.",
+    scope: Scope::LinkedDescendants,
+    wake: Wake::Interval,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(5, 3),
+    privilege: "",
+    escapes: "a child whose parent ends before the next look: its parent link then leads elsewhere (double fork, setsid daemons)",
+    early: "when the last process that it knows has ended and an orphan that it never saw lives on",
+    late: "one wake-up and one pass over /proc, which grows with the number of processes on the machine",
+    idle_cost: "one pass over /proc per interval: about three system calls per process on the machine",
+    overflow: "no descriptor left (RLIMIT_NOFILE): says unknown",
+    loses_on_removal: false,
+    sources: &["pidfd_open(2)", "proc_pid_stat(5)"],
+    axes: &[RESCAN],
+};
+
+impl Detector for PidfdTree {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        probe::pidfd()
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        Ok(Box::new(Following {
+            living: BTreeMap::new(),
+            rescan: Duration::from_nanos(site.param(&RESCAN)),
+            counters: Counters::default(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Following {
+    /// Known processes that have not ended. A number is not reused while its pidfd says that the process runs.
+    living: BTreeMap<i32, OwnedFd>,
+    rescan: Duration,
+    counters: Counters,
+}
+
+impl Following {
+    /// Drops the ones that have ended.
+    fn bury(&mut self) -> Result<(), SysError> {
+        let mut ended = Vec::new();
+        for (pid, fd) in &self.living {
+            if pidfd::has_exited(fd.as_fd()).map_err(|e| SysError::pid("poll the pidfd", *pid, e))? {
+                ended.push(*pid);
+            }
+        }
+        for pid in ended {
+            self.living.remove(&pid);
+        }
+        Ok(())
+    }
+
+    /// Adds every live descendant of a known process, until a pass finds none.
+    fn discover(&mut self) -> Result<(), DetectError> {
+        loop {
+            self.counters.reads += 1;
+            let known: BTreeSet<i32> = self.living.keys().copied().collect();
+            let mut added = false;
+            for found in descendants(&proc_stat::scan()?, &known) {
+                if let Some(fd) = open_same(&found)? {
+                    self.living.insert(found.pid, fd);
+                    added = true;
+                }
+            }
+            if !added {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Live processes below `known` in one pass over /proc, not in `known` themselves.
+fn descendants(all: &[Stat], known: &BTreeSet<i32>) -> Vec<Stat> {
+    let mut inside = known.clone();
+    let mut found = Vec::new();
+    loop {
+        let before = found.len();
+        for stat in all {
+            if inside.contains(&stat.ppid) && inside.insert(stat.pid) {
+                found.push(*stat);
+            }
+        }
+        if found.len() == before {
+            found.retain(|s| !s.over());
+            return found;
+        }
+    }
+}
+
+/// Opens the process that `stat` was read from. `None`: it has ended, and its number may be somebody else's by now.
+fn open_same(stat: &Stat) -> Result<Option<OwnedFd>, DetectError> {
+    let fd = match pidfd::open(Pid::from_raw(stat.pid)) {
+        Ok(fd) => fd,
+        Err(Errno::ESRCH) => return Ok(None),
+        Err(e) => return Err(limit::descriptor(SysError::pid("pidfd_open", stat.pid, e))),
+    };
+    // The same start time after opening: the descriptor is of the process that was read.
+    Ok(proc_stat::read(stat.pid)?
+        .is_some_and(|again| again.start == stat.start)
+        .then_some(fd))
+}
+
+impl Armed for Following {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        let own = root
+            .pidfd
+            .try_clone()
+            .map_err(|e| SysError::io("dup", crate::Target::Pid(root.pid.as_raw()), &e))?;
+        self.living.insert(root.pid.as_raw(), own);
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            match self.discover() {
+                Ok(()) => {}
+                Err(e @ DetectError::Limit { .. }) => return Ok(Verdict::unknown(e)),
+                Err(e) => return Err(e),
+            }
+            self.bury()?;
+            if self.living.is_empty() {
+                return Ok(Verdict::empty(woke));
+            }
+            let mut fds: Vec<_> = self
+                .living
+                .values()
+                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
+                .collect();
+            match sleep::on(&mut fds, (now() + self.rescan).min(deadline))? {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline if deadline.has_passed() => return Ok(Verdict::deadline()),
+                Slept::Deadline => woke = now(),
+            }
+            self.counters.wakeups += 1;
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(pid: i32, ppid: i32, state: u8) -> Stat {
+        Stat {
+            pid,
+            state,
+            ppid,
+            pgrp: pid,
+            session: pid,
+            threads: 1,
+            start: 0,
+        }
+    }
+
+    #[test]
+    fn grandchildren_are_found_whatever_the_order_and_orphans_are_not() {
+        let all = [
+            stat(30, 20, b'S'),
+            stat(20, 10, b'R'),
+            stat(40, 1, b'S'),
+            stat(10, 1, b'S'),
+            stat(50, 30, b'Z'),
+            stat(60, 50, b'S'),
+        ];
+        let mut found: Vec<i32> = descendants(&all, &BTreeSet::from([10])).iter().map(|s| s.pid).collect();
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            [20, 30, 60],
+            "a zombie is walked through, not counted; 40 was orphaned"
+        );
+        assert!(descendants(&all, &BTreeSet::new()).is_empty());
+    }
+}

@@ -1,0 +1,181 @@
+//! Spend the notification window beforehand: the cgroup has been populated for a while when the workload arrives.
+//!
+//! The kernel holds back an event of `cgroup.events` that follows another within 10 to 20 ms. A short job runs into that by its own
+//! start. If a placeholder has populated the cgroup earlier, the start is no transition, and the end is the first event for a long time.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::common::level::{Level, entered, entered_behind_gate};
+use super::common::pool::Placeholder;
+use super::common::probe;
+use super::common::removal::Removal;
+use super::common::sleep::{self, Slept};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::cgroup::Cgroup;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::param::{Axis, Unit};
+use crate::sys::time::now;
+use crate::trial::{Gate, Root, Site, SpawnPlan};
+
+/// A placeholder in the cgroup, replaced by the workload after the window has passed; then as `cgroup-events-poll`.
+#[derive(Debug)]
+pub(super) struct PrepopulatedCgroup;
+
+const WARM_UP: Axis = Axis {
+    name: "warm-up",
+    unit: Unit::Nanoseconds,
+    default: 25_000_000,
+    kill_default: None,
+    doc: "how long prepopulated-cgroup keeps the cgroup populated beforehand; 0: the pool is empty, fall back",
+};
+
+const PLACEHOLDER_EXECS: Axis = Axis {
+    name: "placeholder-execs",
+    unit: Unit::Count,
+    default: 0,
+    kill_default: None,
+    doc: "1: the placeholder is the workload's own process, waiting before exec; 0: another one, ended when the workload is in",
+};
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "prepopulated-cgroup",
+    summary: "Polls cgroup.events of a cgroup that a placeholder had populated for longer than the kernel's notification window.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(5, 7),
+    privilege: "",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "one wake-up. 10 to 20 ms if the pool had no warm cgroup, if the placeholder outlived the workload, or if the cgroup was \
+           empty in between or was frozen",
+    idle_cost: "nothing; a sleeping process per warm cgroup",
+    overflow: "cannot: events merge, and the state is read again",
+    loses_on_removal: false,
+    sources: &[
+        "cgroups(7)",
+        "kernel/cgroup/cgroup.c: cgroup_file_notify(), CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, Linux 4.18)",
+        "clone3(2): CLONE_INTO_CGROUP",
+    ],
+    axes: &[WARM_UP, PLACEHOLDER_EXECS],
+};
+
+impl Detector for PrepopulatedCgroup {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::in_cgroup(host, |site| {
+            probe::armed(Level::open(site).and_then(|_| Removal::watch(site)))
+        })
+    }
+
+    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        let warm_up = Duration::from_nanos(site.param(&WARM_UP));
+        let level = Level::open(&site.cgroup)?;
+        let removal = Removal::watch(&site.cgroup)?;
+        let holder = match (warm_up.is_zero(), site.param(&PLACEHOLDER_EXECS)) {
+            (true, _) => Holder::Nobody,
+            (false, 0) => {
+                let gate = plan.gate()?;
+                let placeholder = Placeholder::put_into(&site.cgroup)?;
+                placeholder.wait_warm(warm_up);
+                Holder::Other(placeholder, gate)
+            }
+            (false, _) => Holder::Itself(plan.gate()?, warm_up),
+        };
+        Ok(Box::new(Polling {
+            cgroup: &site.cgroup,
+            holder,
+            level,
+            removal,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+/// Who populated the cgroup before the workload runs.
+#[derive(Debug)]
+enum Holder {
+    /// Nobody: there was no warm cgroup.
+    Nobody,
+    /// Another process, which leaves while the workload waits at the gate.
+    Other(Placeholder, Gate),
+    /// The workload's own process, which waits at the gate for as long as the window lasts.
+    Itself(Gate, Duration),
+}
+
+#[derive(Debug)]
+struct Polling<'t> {
+    cgroup: &'t Cgroup,
+    holder: Holder,
+    level: Level,
+    removal: Removal,
+    counters: Counters,
+}
+
+impl Armed for Polling<'_> {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        let begun = now();
+        let open = |gate: Gate| gate.open().map_err(|e| SysError::plain("open the gate", e));
+        match std::mem::replace(&mut self.holder, Holder::Nobody) {
+            Holder::Nobody => {
+                self.counters.fallbacks += 1;
+                entered(root)?;
+            }
+            Holder::Other(placeholder, gate) => {
+                entered_behind_gate(root, self.cgroup)?;
+                placeholder.leave()?;
+                open(gate)?;
+                self.counters.prepare_ns = now().0 - begun.0;
+            }
+            Holder::Itself(gate, warm_up) => {
+                entered_behind_gate(root, self.cgroup)?;
+                let warm = begun + warm_up;
+                match sleep::until(warm, warm) {
+                    Slept::Woken(_) | Slept::Deadline => {}
+                }
+                let opened = now();
+                open(gate)?;
+                self.counters.prepare_ns = now().0 - opened.0;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
+                return Ok(verdict);
+            }
+            let mut fds = [
+                PollFd::new(self.level.events.as_fd(), PollFlags::POLLPRI),
+                PollFd::new(self.removal.as_fd(), PollFlags::POLLIN),
+            ];
+            match sleep::on(&mut fds, deadline)? {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline => return Ok(Verdict::deadline()),
+            }
+            self.counters.wakeups += 1;
+            if fds[1].any() == Some(true) {
+                self.removal.drain()?;
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        Counters {
+            spurious: self.counters.wakeups.saturating_sub(1),
+            ..self.counters
+        }
+    }
+}

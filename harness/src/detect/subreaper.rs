@@ -1,0 +1,100 @@
+//! Become the parent of every orphan of the tree, and reap until no child is left.
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::wait::WaitPidFlag;
+
+use super::common::probe;
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::alarm::Alarm;
+use crate::sys::time::now;
+use crate::sys::wait::{Whose, waitid};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `PR_SET_CHILD_SUBREAPER`, then `waitid(P_ALL)` with `__WALL` until it answers `ECHILD`.
+///
+/// It reaps *all* children of the process that uses it, so that process must have no others.
+#[derive(Debug)]
+pub(super) struct Subreaper;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "subreaper",
+    summary: "Adopts the tree's orphans (PR_SET_CHILD_SUBREAPER) and reaps until waitid(2) says ECHILD.",
+    scope: Scope::ReapedDescendants,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: true,
+    since: KernelVersion(3, 4),
+    privilege: "",
+    escapes: "what is no descendant: a process moved into the cgroup, or an orphan of a process that entered a PID namespace whose \
+              init is outside the tree (setns, privileged)",
+    early: "",
+    late: "wakes once per process that ends; the last wake-up is as fast as waitpid",
+    idle_cost: "nothing",
+    overflow: "cannot: zombies keep the state until they are read",
+    loses_on_removal: false,
+    sources: &[
+        "PR_SET_CHILD_SUBREAPER(2const)",
+        "waitid(2)",
+        "kernel/exit.c: find_new_reaper()",
+    ],
+    axes: &[],
+};
+
+impl Detector for Subreaper {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        probe::tried("prctl", prctl::get_child_subreaper(), |errno| {
+            (errno == Errno::EINVAL).then_some("Linux 3.4 or later")
+        })
+    }
+
+    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+        Ok(Box::new(Reaping::default()))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reaping {
+    counters: Counters,
+}
+
+impl Armed for Reaping {
+    fn attach(&mut self, _: &Root) -> Result<(), DetectError> {
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let _alarm = Alarm::at(deadline)?;
+        let mut woke = now();
+        loop {
+            match waitid(Whose::Any, WaitPidFlag::WEXITED | WaitPidFlag::__WALL) {
+                Ok(_) => {
+                    woke = now();
+                    self.counters.wakeups += 1;
+                    self.counters.reaped += 1;
+                    // A tree that forks without end is never without children, and waitid need not sleep for the next one.
+                    if woke >= deadline {
+                        return Ok(Verdict::deadline());
+                    }
+                }
+                Err(Errno::ECHILD) => return Ok(Verdict::empty(woke)),
+                Err(Errno::EINTR) if deadline.has_passed() => return Ok(Verdict::deadline()),
+                Err(Errno::EINTR) => self.counters.spurious += 1,
+                Err(e) => return Ok(Verdict::unknown(format_args!("waitid of all children: {e}"))),
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,163 @@
+//! Two witnesses: children that end wake the supervisor as fast as `waitpid`, and the cgroup says whether that was all.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::WaitPidFlag;
+
+use super::common::backoff::Backoff;
+use super::common::level::{Level, entered};
+use super::common::removal::Removal;
+use super::common::sleep::{self, Slept};
+use super::common::{limit, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::time::now;
+use crate::sys::wait::{Whose, waitid};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// A subreaper that sleeps on `SIGCHLD` (signalfd), on `cgroup.events`, and on the removal of the cgroup; `populated` decides.
+///
+/// Up to Linux 6.18 a process leaves the cgroup before its parent is told, so the first read after the last child is final. Since 6.19
+/// it leaves after, so there a few bounded re-reads follow. What is in the cgroup without being a descendant is left to
+/// `cgroup.events`. Like `subreaper` it reaps all children of the process that uses it, and it blocks `SIGCHLD` there.
+#[derive(Debug)]
+pub(super) struct SubreaperCgroupEvents;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "subreaper+cgroup-events",
+    summary: "A subreaper woken by SIGCHLD reads populated after each child; cgroup.events catches what is not a descendant.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: true,
+    since: KernelVersion(4, 5),
+    privilege: "",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "as fast as waitpid if the last process is a descendant (on 6.19 and later plus the time until it leaves the cgroup, at most \
+           a few re-reads); as cgroup-events-poll if it is not",
+    idle_cost: "nothing",
+    overflow: "cannot: signals and events merge, zombies and populated keep the state",
+    loses_on_removal: false,
+    sources: &[
+        "PR_SET_CHILD_SUBREAPER(2const)",
+        "signalfd(2)",
+        "cgroups(7)",
+        "Linux d245698d727a (6.19: a task leaves its cgroup after exit_notify)",
+    ],
+    axes: &[],
+};
+
+impl Detector for SubreaperCgroupEvents {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::in_cgroup(host, |site| {
+            probe::armed(Level::open(site).and_then(|_| Removal::watch(site)))
+        })
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block().map_err(|e| SysError::plain("block SIGCHLD", e))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let children =
+            SignalFd::with_flags(&mask, flags).map_err(|e| limit::descriptor(SysError::plain("signalfd", e)))?;
+        Ok(Box::new(Supervising {
+            children,
+            level: Level::open(&site.cgroup)?,
+            removal: Removal::watch(&site.cgroup)?,
+            backoff: Backoff::default(),
+            counters: Counters::default(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Supervising {
+    children: SignalFd,
+    level: Level,
+    removal: Removal,
+    backoff: Backoff,
+    counters: Counters,
+}
+
+impl Supervising {
+    /// Takes the signal and every zombie. True if there was one.
+    fn reap(&mut self) -> Result<bool, SysError> {
+        // One signal may stand for many children; which, only waitid knows.
+        while self
+            .children
+            .read_signal()
+            .map_err(|e| SysError::plain("read of signalfd", e))?
+            .is_some()
+        {}
+        let before = self.counters.reaped;
+        loop {
+            match waitid(
+                Whose::Any,
+                WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL,
+            ) {
+                Ok(Some(_)) => self.counters.reaped += 1,
+                Ok(None) | Err(Errno::ECHILD) => return Ok(self.counters.reaped > before),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(SysError::plain("waitid", e)),
+            }
+        }
+    }
+}
+
+impl Armed for Supervising {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        entered(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            // The level first: on the way to a verdict nothing else matters, and zombies do not count in it.
+            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
+                self.reap()?;
+                return Ok(verdict);
+            }
+            self.backoff.looked(now());
+            if self.reap()? {
+                self.backoff.hint(woke);
+            }
+            let mut fds = [
+                PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.level.events.as_fd(), PollFlags::POLLPRI),
+                PollFd::new(self.removal.as_fd(), PollFlags::POLLIN),
+            ];
+            match sleep::on(&mut fds, self.backoff.until(deadline))? {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline if deadline.has_passed() => return Ok(Verdict::deadline()),
+                Slept::Deadline => woke = now(),
+            }
+            self.counters.wakeups += 1;
+            let removed = fds[2].any() == Some(true);
+            if removed {
+                self.removal.drain()?;
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        Counters {
+            spurious: self.counters.wakeups.saturating_sub(1),
+            ..self.counters
+        }
+    }
+}

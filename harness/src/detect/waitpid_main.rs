@@ -1,0 +1,89 @@
+//! Wait for the process that was started, the way `waitpid(2)` always has.
+
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::alarm::Alarm;
+use crate::sys::time::now;
+use crate::sys::wait::{Whose, waitid};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `waitid(P_PID)`, asleep in the kernel; a timer signal interrupts it at the deadline and not before.
+#[derive(Debug)]
+pub(super) struct WaitpidMain;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "waitpid-main",
+    summary: "Sleeps in waitid(2) for the process that was started.",
+    scope: Scope::Main,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: true,
+    since: KernelVersion(2, 6),
+    privilege: "",
+    escapes: "every other process: whatever the main process leaves behind when it ends",
+    early: "whenever the main process is not the last one",
+    late: "one wake-up from `do_notify_parent()`; the figure that all others are held against",
+    idle_cost: "nothing",
+    overflow: "cannot: the zombie keeps the state until it is read",
+    loses_on_removal: false,
+    sources: &["waitid(2)", "kernel/exit.c: do_notify_parent(), do_wait()"],
+    axes: &[],
+};
+
+impl Detector for WaitpidMain {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        Ok(Support::Available)
+    }
+
+    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        Ok(Box::new(Waiting::default()))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    main: Option<Pid>,
+    counters: Counters,
+}
+
+impl Armed for Waiting {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        self.main = Some(root.pid);
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let Some(main) = self.main else {
+            return Ok(Verdict::unknown("nothing was attached"));
+        };
+        let _alarm = Alarm::at(deadline)?;
+        loop {
+            let answer = waitid(Whose::Pid(main), WaitPidFlag::WEXITED | WaitPidFlag::__WALL);
+            let woke = now();
+            self.counters.wakeups += 1;
+            match answer {
+                Ok(_) => {
+                    self.counters.reaped += 1;
+                    return Ok(Verdict::empty(woke));
+                }
+                Err(nix::errno::Errno::EINTR) if woke >= deadline => return Ok(Verdict::deadline()),
+                Err(nix::errno::Errno::EINTR) => self.counters.spurious += 1,
+                // ECHILD: somebody else has reaped it, and with it the knowledge of when it ended.
+                Err(e) => return Ok(Verdict::unknown(format_args!("waitid of pid {main}: {e}"))),
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}

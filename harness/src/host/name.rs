@@ -1,0 +1,183 @@
+//! The name of a run, which says whose it is: `scenario-<pid>-<start>-<pidns>`.
+//!
+//! `start` is the owner's start time (field 22 of `/proc/<pid>/stat`, clock ticks since boot), so that a reused pid is not taken for the
+//! owner; `pidns` is the inode of its PID namespace, because a pid of another namespace says nothing here.
+
+use std::fmt;
+
+use crate::error::{SysError, Target};
+
+/// What the name of every cgroup of a run begins with.
+pub const PREFIX: &str = "scenario-";
+
+/// Whose run it is, as its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunName {
+    /// The harness.
+    pub pid: i32,
+    /// When it was started, in clock ticks since boot.
+    pub start: u64,
+    /// Inode of its PID namespace.
+    pub pidns: u64,
+}
+
+/// What has become of the owner of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// It lives.
+    Alive,
+    /// It has ended: it is a zombie, there is no such process, or another one has its pid.
+    Gone,
+    /// It cannot be known from here: another PID namespace, or a name that does not say whose it is.
+    Unknown,
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}-{}-{}", self.pid, self.start, self.pidns)
+    }
+}
+
+impl RunName {
+    /// This process's. Errors: `/proc` is not mounted or not readable.
+    pub fn own() -> Result<Self, SysError> {
+        let pid = std::process::id();
+        let (_, start) = stat(pid).map_err(|e| SysError::io("read", Target::Path("/proc/self/stat".into()), &e))?;
+        Ok(Self {
+            pid: i32::try_from(pid).map_err(|_| SysError::plain("getpid", nix::errno::Errno::ERANGE))?,
+            start,
+            pidns: own_pidns()?,
+        })
+    }
+
+    /// Reads a name. What follows a dot is a suffix of the same run (`scenario-1-2-3.probe`).
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix(PREFIX)?.split('.').next()?.split('-');
+        let run = Self {
+            pid: parts.next()?.parse().ok().filter(|pid| *pid > 0)?,
+            start: parts.next()?.parse().ok()?,
+            pidns: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(run)
+    }
+
+    /// Whether the owner lives.
+    pub fn owner(&self) -> Owner {
+        match own_pidns() {
+            Ok(pidns) if pidns == self.pidns => {}
+            _ => return Owner::Unknown,
+        }
+        match stat(self.pid.unsigned_abs()) {
+            Ok((state, start)) if start == self.start && !matches!(state, 'Z' | 'X') => Owner::Alive,
+            Ok(_) => Owner::Gone,
+            // Opening gives ENOENT, reading a process that ends meanwhile ESRCH.
+            Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => Owner::Gone,
+            Err(_) => Owner::Unknown,
+        }
+    }
+}
+
+/// The name of a run of this process.
+pub fn run_name() -> Result<String, SysError> {
+    Ok(RunName::own()?.to_string())
+}
+
+/// Whether the run that `name` belongs to may still be going on: false only if its owner is known to be gone.
+pub fn is_alive(name: &str) -> bool {
+    RunName::parse(name).is_none_or(|run| run.owner() != Owner::Gone)
+}
+
+fn own_pidns() -> Result<u64, SysError> {
+    use std::os::unix::fs::MetadataExt;
+    let path = "/proc/self/ns/pid";
+    let meta = std::fs::metadata(path).map_err(|e| SysError::io("stat", Target::Path(path.into()), &e))?;
+    Ok(meta.ino())
+}
+
+fn stat(pid: u32) -> std::io::Result<(char, u64)> {
+    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+    parse_stat(&text).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+}
+
+/// State and start time. The command name may hold spaces, parentheses and newlines, so fields are counted after the last `)`.
+fn parse_stat(text: &[u8]) -> Option<(char, u64)> {
+    let after = text.iter().rposition(|b| *b == b')')? + 1;
+    let mut fields = std::str::from_utf8(text.get(after..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    // State is field 3, the start time field 22.
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn own_name_is_alive_and_a_reused_pid_is_gone() {
+        let own = RunName::own().unwrap();
+        assert_eq!(own.owner(), Owner::Alive);
+        assert!(is_alive(&run_name().unwrap()));
+        let earlier = RunName {
+            start: own.start - 1,
+            ..own
+        };
+        assert_eq!(earlier.owner(), Owner::Gone);
+        let never = RunName { pid: i32::MAX, ..own };
+        assert_eq!(never.owner(), Owner::Gone);
+        assert!(!is_alive(&format!("{never}.probe")));
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_not_called_gone() {
+        let own = RunName::own().unwrap();
+        let elsewhere = RunName {
+            pidns: own.pidns + 1,
+            pid: i32::MAX,
+            ..own
+        };
+        assert_eq!(elsewhere.owner(), Owner::Unknown);
+        for name in [
+            "scenario-",
+            "scenario-x-1-2",
+            "scenario-1-2",
+            "scenario-1-2-3-4",
+            "scenario-0-1-2",
+            "other",
+        ] {
+            assert_eq!(RunName::parse(name), None, "{name}");
+            assert!(is_alive(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_zombie_is_gone() {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let flags = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
+        nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid), flags).unwrap();
+        let (state, start) = stat(child.id()).unwrap();
+        assert_eq!(state, 'Z');
+        let run = RunName {
+            pid: pid.as_raw(),
+            start,
+            ..RunName::own().unwrap()
+        };
+        assert_eq!(run.owner(), Owner::Gone);
+        child.wait().unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn names_survive_a_round_trip(pid in 1..i32::MAX, start: u64, pidns: u64) {
+            let run = RunName { pid, start, pidns };
+            prop_assert_eq!(RunName::parse(&run.to_string()), Some(run));
+        }
+
+        #[test]
+        fn a_hostile_command_name_does_not_move_the_fields(comm in "[ -~\n]{0,15}") {
+            let text = format!("7 ({comm}) S 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 10000 1 18446744073709551615\n");
+            prop_assert_eq!(parse_stat(text.as_bytes()), Some(('S', 4242)));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Probes that several strategies share. They try the thing on an own, empty cgroup.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::host::{Host, ProbeError, Support};
+use crate::sys::pidfd;
+
+/// What to do where there is no cgroup to use.
+const NO_BASE: &str =
+    "run as root, or under `systemd-run --user --scope -p Delegate=yes`, or name a cgroup with --cgroup";
+
+/// Makes a cgroup, asks `question` about it, removes it.
+pub(in crate::kill) fn in_own_cgroup(
+    host: &Host,
+    question: impl FnOnce(&Cgroup) -> Result<Support, CgroupError>,
+) -> Result<Support, ProbeError> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let Some(base) = &host.base else {
+        return Ok(Support::missing(
+            "no cgroup v2 directory in which to make cgroups",
+            NO_BASE,
+        ));
+    };
+    let name = format!(
+        "scenario-probe-{}-{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    );
+    let cgroup = match base.cgroup.create(&name) {
+        Ok(cgroup) => cgroup,
+        Err(e) if matches!(e.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS)) => {
+            return Ok(Support::missing(e, NO_BASE));
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let answer = question(&cgroup);
+    base.cgroup.remove_child(&name)?;
+    Ok(answer?)
+}
+
+/// Whether an own cgroup has file `name` and it may be written.
+pub(in crate::kill) fn file(host: &Host, name: &'static str, remedy: &'static str) -> Result<Support, ProbeError> {
+    in_own_cgroup(host, |cgroup| match cgroup.open_file(name, OFlag::O_WRONLY) {
+        Ok(_) => Ok(Support::Available),
+        Err(e)
+            if matches!(
+                e.errno(),
+                Some(Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS)
+            ) =>
+        {
+            Ok(Support::missing(e, remedy))
+        }
+        Err(e) => Err(e),
+    })
+}
+
+/// Whether members of an own cgroup can be listed.
+pub(in crate::kill) fn lists(host: &Host) -> Result<Support, ProbeError> {
+    in_own_cgroup(host, |cgroup| cgroup.procs().map(|_| Support::Available))
+}
+
+/// Whether processes can be signalled through descriptors.
+pub(in crate::kill) fn pidfds() -> Result<Support, ProbeError> {
+    match pidfd::open(nix::unistd::Pid::this()) {
+        Ok(_) => Ok(Support::Available),
+        Err(errno @ (Errno::ENOSYS | Errno::EPERM)) => Ok(Support::missing(
+            format_args!("pidfd_open: {errno:?}"),
+            "Linux 5.3 or later, without a seccomp policy that hides it",
+        )),
+        Err(errno) => Err(crate::error::SysError::plain("pidfd_open", errno).into()),
+    }
+}

@@ -1,0 +1,142 @@
+//! Passes over the members of a cgroup in which a reused pid cannot cost a stranger its life.
+//!
+//! The number read from `cgroup.procs` may have been freed and given to somebody else. So a descriptor is opened first, and only then is
+//! it asked whether the process behind it is a member: by its cgroup's id (`PIDFD_GET_INFO`, Linux 6.13), or by reading the list again. In
+//! the second case: if the number is still listed, and the process behind the descriptor lives, then it has had the number all along.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::census::Census;
+use super::signal::{by_number, by_pidfd, may_be_signalled};
+use crate::MonoNs;
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::error::SysError;
+use crate::kill::KillReport;
+use crate::sys::pidfd;
+
+/// How many descriptors are open at a time.
+const CHUNK: usize = 128;
+
+/// One pass: sends `signal` to every member of `cgroup` and its descendants that is not in `done`, and adds whom it reached. Returns how
+/// many members were not in `done`: signalled now, or still to be verified.
+pub(in crate::kill) fn pass(
+    cgroup: &Cgroup,
+    signal: Signal,
+    done: &mut HashSet<i32>,
+    report: &mut KillReport,
+) -> Result<usize, CgroupError> {
+    let census = Census::deep(cgroup)?;
+    report.passes += 1;
+    report.foreign = report.foreign.max(census.foreign);
+    let own = Pid::this().as_raw();
+    let new: Vec<i32> = census
+        .new_to(done)
+        .into_iter()
+        .filter(|pid| may_be_signalled(*pid, own))
+        .collect();
+    for chunk in new.chunks(CHUNK) {
+        signal_chunk(cgroup, &census, chunk, signal, done, report)?;
+    }
+    Ok(new.len())
+}
+
+/// Passes until one finds nobody new, or `deadline` has passed. Complete if members cannot fork or move meanwhile.
+pub(in crate::kill) fn until_nobody_new(
+    cgroup: &Cgroup,
+    signal: Signal,
+    deadline: MonoNs,
+    report: &mut KillReport,
+) -> Result<(), CgroupError> {
+    let mut done = HashSet::new();
+    while pass(cgroup, signal, &mut done, report)? > 0 {
+        if deadline.has_passed() {
+            report.gave_up = true;
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Passes until the kernel says `populated 0`, or `deadline` has passed. Complete even if members move, as long as they cannot fork.
+pub(in crate::kill) fn until_unpopulated(
+    cgroup: &Cgroup,
+    signal: Signal,
+    deadline: MonoNs,
+    report: &mut KillReport,
+) -> Result<(), CgroupError> {
+    let events = cgroup.events_file()?;
+    while events.read()?.populated {
+        if deadline.has_passed() {
+            report.gave_up = true;
+            break;
+        }
+        // Everybody again: a number that was signalled before may belong to a new member by now.
+        pass(cgroup, signal, &mut HashSet::new(), report)?;
+    }
+    Ok(())
+}
+
+fn signal_chunk(
+    cgroup: &Cgroup,
+    census: &Census,
+    pids: &[i32],
+    signal: Signal,
+    done: &mut HashSet<i32>,
+    report: &mut KillReport,
+) -> Result<(), CgroupError> {
+    let mut open: Vec<(i32, OwnedFd)> = Vec::with_capacity(pids.len());
+    for pid in pids {
+        match pidfd::open(Pid::from_raw(*pid)) {
+            Ok(fd) => open.push((*pid, fd)),
+            Err(Errno::ESRCH) => {
+                report.sent(Err(Errno::ESRCH), *pid);
+                done.insert(*pid);
+            }
+            Err(errno @ (Errno::ENOSYS | Errno::EPERM)) => {
+                report.fall_back(format!(
+                    "pidfd_open: {errno:?}: signalled by number, unprotected against pid reuse"
+                ));
+                by_number(report, *pid, signal);
+                done.insert(*pid);
+            }
+            Err(errno) => report.met(&SysError::pid("pidfd_open", *pid, errno)),
+        }
+    }
+    let mut reread: Option<Census> = None;
+    for (pid, fd) in open {
+        let member = match pidfd::info(fd.as_fd()) {
+            Ok(pidfd::Info {
+                cgroup_id: Some(id), ..
+            }) => census.cgroups.contains(&id),
+            Err(Errno::ESRCH) => {
+                report.sent(Err(Errno::ESRCH), pid);
+                done.insert(pid);
+                continue;
+            }
+            Ok(_) | Err(Errno::ENOTTY | Errno::EINVAL) => {
+                // All descriptors of the chunk were open before this read.
+                let list = match reread.take() {
+                    Some(list) => list,
+                    None => Census::deep(cgroup)?,
+                };
+                let found = list.pids.binary_search(&pid).is_ok();
+                reread = Some(list);
+                found
+            }
+            Err(errno) => {
+                report.met(&SysError::pid("ioctl PIDFD_GET_INFO", pid, errno));
+                continue;
+            }
+        };
+        // Whoever is no member has moved to a cgroup that is younger than the walk, or is a stranger: the next walk tells.
+        if member && matches!(by_pidfd(report, &fd, pid, signal), Ok(()) | Err(Errno::ESRCH)) {
+            done.insert(pid);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! `freeze-kill`: freeze the cgroup, wait until it is frozen, SIGKILL everyone in it and below, thaw. The proposal under study.
+//!
+//! While `frozen 1` holds nobody forks, moves or exits by itself, so a walk is a snapshot and one pass reaches everybody; a second pass
+//! that finds nobody new ends it. The killed die while the cgroup is frozen, the thaw is not needed for that. What it costs: leaving the
+//! frozen state is a notification of `cgroup.events`, and the emptiness right after it is held back by the kernel's rate limit.
+
+use super::common::freeze::{FreezeKill as Ready, Variant};
+use super::common::hold::FREEZE_WAIT;
+use super::common::probe;
+use super::{KillError, KillSpec, KillStrategy, Killer};
+use crate::expect::{Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::trial::{Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct FreezeKill;
+
+static SPEC: KillSpec = KillSpec {
+    id: "freeze-kill",
+    summary: "freeze, wait until `frozen 1`, SIGKILL everyone in the cgroup and below through verified pidfds, thaw",
+    reach: Reach {
+        scope: Scope::Cgroup,
+        sweep: Sweep::Held,
+    },
+    claims_sound: true,
+    may_hit: &[],
+    since: KernelVersion(5, 3),
+    privilege: "",
+    faults: "a member in uninterruptible sleep keeps `frozen 1` away, then it goes on without (and says so); the news of emptiness is 10 to \
+             20 ms late where the kernel limits notifications",
+    sources: &[
+        "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
+        "kernel/cgroup/freezer.c: cgroup_update_frozen()",
+        "pidfd_open(2)",
+    ],
+    axes: &[FREEZE_WAIT],
+};
+
+impl KillStrategy for FreezeKill {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Ready {
+            site,
+            variant: Variant {
+                wait: true,
+                thaw_first: false,
+            },
+        }))
+    }
+}

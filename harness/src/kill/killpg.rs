@@ -1,0 +1,79 @@
+//! `killpg`: SIGKILL to the process group of the main process. What shells, `timeout` and most test runners do.
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgrp};
+
+use super::common::signal::may_be_signalled;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::{Canary, Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct Killpg;
+
+static SPEC: KillSpec = KillSpec {
+    id: "killpg",
+    summary: "SIGKILL to the process group of the main process, by its number",
+    reach: Reach {
+        scope: Scope::ProcessGroup,
+        // The group is walked under tasklist_lock, and fork joins a group under the same lock after a look at pending signals.
+        sweep: Sweep::Atomic,
+    },
+    claims_sound: false,
+    may_hit: &[Canary::SameGroup],
+    since: KernelVersion(1, 0),
+    privilege: "",
+    faults: "setsid(2) and setpgid(2) escape; outsiders who joined the group die too; once the group is empty and its leader reaped, \
+             the number may belong to another group",
+    sources: &[
+        "kill(2)",
+        "kernel/signal.c: __kill_pgrp_info()",
+        "kernel/fork.c: copy_process() (Linux 4.19, c3ad2c3b02e9)",
+    ],
+    axes: &[],
+};
+
+impl KillStrategy for Killpg {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        Ok(Support::Available)
+    }
+
+    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Ready))
+    }
+}
+
+#[derive(Debug)]
+struct Ready;
+
+impl Killer for Ready {
+    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
+        Ok(())
+    }
+
+    /// The main process made a group with its own number before exec. A group that is the caller's own is never signalled.
+    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        let group: Pid = root.pid;
+        if !may_be_signalled(group.as_raw(), getpgrp().as_raw()) {
+            return Err(SysError::pid(
+                "killpg (it is the caller's own group)",
+                group.as_raw(),
+                nix::errno::Errno::EINVAL,
+            )
+            .into());
+        }
+        report.passes = 1;
+        report.about_to_signal();
+        report.sent(killpg(group, Signal::SIGKILL), group.as_raw());
+        Ok(report.issued())
+    }
+}

@@ -1,0 +1,79 @@
+//! `procs-loop`: read `cgroup.procs` of the cgroup and everything below, SIGKILL each, again, until nobody is listed.
+//!
+//! What many supervisors did before `cgroup.kill`. Nobody is held meanwhile: it is a race that the loop happens to win.
+
+use nix::sys::signal::Signal;
+
+use super::common::census::Census;
+use super::common::probe;
+use super::common::signal::by_number;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::expect::{Canary, Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct ProcsLoop;
+
+static SPEC: KillSpec = KillSpec {
+    id: "procs-loop",
+    summary: "SIGKILL by number to everyone listed in cgroup.procs, recursively, over and over until nobody is listed",
+    reach: Reach {
+        scope: Scope::Cgroup,
+        sweep: Sweep::UntilNone,
+    },
+    claims_sound: false,
+    may_hit: &[Canary::ReusedPid],
+    since: KernelVersion(4, 5),
+    privilege: "",
+    faults: "members fork and move while the list is read; a number may have a new owner by the time it is signalled; a walk that finds \
+             nobody is no proof while members move",
+    sources: &["Documentation/admin-guide/cgroup-v2.rst: cgroup.procs", "kill(2)"],
+    axes: &[],
+};
+
+impl KillStrategy for ProcsLoop {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::lists(host)
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Ready { site }))
+    }
+}
+
+#[derive(Debug)]
+struct Ready<'t> {
+    site: &'t Site,
+}
+
+impl Killer for Ready<'_> {
+    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
+        Ok(())
+    }
+
+    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        loop {
+            let census = Census::deep(&self.site.cgroup)?;
+            report.passes += 1;
+            report.foreign = report.foreign.max(census.foreign);
+            if census.is_empty() {
+                return Ok(report.issued());
+            }
+            if deadline.has_passed() {
+                report.gave_up = true;
+                return Ok(report.issued());
+            }
+            for pid in census.pids {
+                by_number(&mut report, pid, Signal::SIGKILL);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The belts around a trial: a pids limit and, where there is a controller, a memory limit.
+//!
+//! On a machine with the controllers in v2 the limits sit on the trial's own cgroup. On a hybrid machine they sit in the v1 hierarchies,
+//! and the *observer* joins those before it spawns: a member inherits at birth, so nothing migrates between birth and exec. A migration
+//! costs about 15 ms (an RCU grace period in `cgroup_threadgroup_rwsem`) and would hide the gap that is measured.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::{Limits, TrialError};
+use crate::cgroup::Cgroup;
+use crate::error::SysError;
+use crate::host::limits::{self, Interface, Limit};
+use crate::host::{Belts, V1Dir};
+
+/// Tasks that the harness itself may have inside a belt: the observer, a canary, a tiny init, a placeholder.
+const HELPERS: u64 = 4;
+
+/// Directories in v1 hierarchies, on a hybrid machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V1Belts {
+    /// In the pids hierarchy.
+    pub pids: PathBuf,
+    /// In the memory hierarchy, if there is one.
+    pub memory: Option<PathBuf>,
+}
+
+impl V1Belts {
+    /// Makes a directory below the process's own in each hierarchy; removes the first again if the second fails.
+    pub(super) fn make(belts: &Belts, name: &Path) -> Result<Option<Self>, TrialError> {
+        let Belts::V1 { pids, memory } = belts else {
+            return Ok(None);
+        };
+        let pids = make_dir(pids, name)?;
+        let memory = match memory.as_ref().map(|dir| make_dir(dir, name)).transpose() {
+            Ok(memory) => memory,
+            Err(error) => {
+                remove_dir(&pids)?;
+                return Err(error);
+            }
+        };
+        Ok(Some(Self { pids, memory }))
+    }
+
+    /// Moves the calling process (which must have one thread) into the belts.
+    pub(super) fn join(&self) -> Result<(), SysError> {
+        for dir in self.dirs() {
+            let path = dir.join("cgroup.procs");
+            std::fs::write(&path, "0")
+                .map_err(|e| SysError::io("write \"0\" to", crate::Target::Path(path.clone()), &e))?;
+        }
+        Ok(())
+    }
+
+    /// The directories, pids first.
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.pids).chain(self.memory.as_ref())
+    }
+}
+
+fn make_dir(dir: &V1Dir, name: &Path) -> Result<PathBuf, TrialError> {
+    let path = dir.path.join(name);
+    std::fs::create_dir(&path).map_err(|e| SysError::io("mkdir", crate::Target::Path(path.clone()), &e))?;
+    Ok(path)
+}
+
+/// Removes a v1 directory. Already gone is fine.
+pub(super) fn remove_dir(path: &Path) -> Result<(), SysError> {
+    match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, path, nix::unistd::UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(SysError::path("rmdir", path, errno)),
+    }
+}
+
+/// Sets the limits of one trial: on its cgroup where the controllers are v2, else on its directories in the v1 hierarchies.
+pub(super) fn fasten(belts: &Belts, cgroup: &Cgroup, v1: Option<&V1Belts>, wanted: Limits) -> Result<(), SysError> {
+    let tasks = Limit::Tasks(wanted.tasks + HELPERS);
+    let memory = Limit::MemoryBytes(wanted.memory_bytes);
+    if let Belts::V2 { memory: has_memory } = belts {
+        limits::set(cgroup.path(), Interface::V2, tasks)?;
+        if *has_memory {
+            limits::set(cgroup.path(), Interface::V2, memory)?;
+        }
+    }
+    if let Some(v1) = v1 {
+        limits::set(&v1.pids, Interface::V1, tasks)?;
+        if let Some(dir) = &v1.memory {
+            limits::set(dir, Interface::V1, memory)?;
+        }
+    }
+    Ok(())
+}

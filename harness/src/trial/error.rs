@@ -1,0 +1,38 @@
+//! What can keep a run from going on. A trial that breaks is a record, not one of these.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::cgroup::CgroupError;
+use crate::error::SysError;
+
+/// The run cannot go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrialError {
+    /// A system call.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// A cgroup file.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The process has threads, so it cannot fork observers that go on in Rust.
+    #[error("this process has {0} threads; a run forks helpers that do not exec and needs exactly one")]
+    Threads(usize),
+    /// A hostile scenario and no belt.
+    #[error(
+        "scenario {0} can exhaust the machine and there is no pids limit to hold it: see `scenario doctor`, or override with --no-belt"
+    )]
+    NoBelt(String),
+    /// Something of a trial could not be removed.
+    #[error("{path} could not be emptied and removed within {seconds} s: {why}; `scenario clean` tries again", path = path.display())]
+    Stuck {
+        /// The cgroup.
+        path: PathBuf,
+        /// How long was tried.
+        seconds: u64,
+        /// What the kernel answered last, or who is left.
+        why: String,
+    },
+}

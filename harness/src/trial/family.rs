@@ -1,0 +1,117 @@
+//! The harness as a parent: signals by descriptor, and every child and orphan reaped at once.
+//!
+//! The harness is the subreaper of last resort. A bomb's zombies count against its belt until somebody reaps them; left to PID 1 that took
+//! 1.6 s for 256 tasks where a subreaper needs 15 ms (Linux 6.18, measured).
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::error::SysError;
+
+/// Signals, children and orphans of the harness, from the start of a run to its end.
+#[derive(Debug)]
+pub(super) struct Family {
+    signals: SignalFd,
+    old_mask: SigSet,
+    was_subreaper: bool,
+    ended: HashMap<i32, WaitStatus>,
+    interrupted: Option<Signal>,
+    reaped: u64,
+}
+
+impl Family {
+    /// Becomes the subreaper and takes `SIGCHLD`, `SIGINT`, `SIGTERM` and `SIGHUP` through a descriptor.
+    pub(super) fn adopt() -> Result<Self, SysError> {
+        let was_subreaper = prctl::get_child_subreaper().map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
+        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
+        let mask = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        let mut old_mask = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut old_mask))
+            .map_err(|e| SysError::plain("sigprocmask", e))?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|e| SysError::plain("signalfd", e))?;
+        Ok(Self {
+            signals,
+            old_mask,
+            was_subreaper,
+            ended: HashMap::new(),
+            interrupted: None,
+            reaped: 0,
+        })
+    }
+
+    /// Readable when a signal has come: call [`Family::look`] then.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+
+    /// Takes the signals that have come, and reaps whoever has ended.
+    pub(super) fn look(&mut self) -> Result<(), SysError> {
+        loop {
+            match self.signals.read_signal() {
+                Ok(Some(info)) => match i32::try_from(info.ssi_signo)
+                    .ok()
+                    .and_then(|n| Signal::try_from(n).ok())
+                {
+                    Some(Signal::SIGCHLD) | None => {}
+                    Some(signal) => self.interrupted = Some(signal),
+                },
+                Ok(None) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(SysError::plain("read signalfd", errno)),
+            }
+        }
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(status) => {
+                    self.reaped += 1;
+                    if let Some(pid) = status.pid() {
+                        self.ended.insert(pid.as_raw(), status);
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(SysError::plain("waitpid", errno)),
+            }
+        }
+    }
+
+    /// The signal that asked the run to end, if one did.
+    pub(super) fn interrupted(&self) -> Option<Signal> {
+        self.interrupted
+    }
+
+    /// How a child ended, if it has been reaped. Forgets it.
+    pub(super) fn take_status(&mut self, pid: Pid) -> Option<WaitStatus> {
+        self.ended.remove(&pid.as_raw())
+    }
+
+    /// Forgets who was reaped so far (numbers are reused).
+    pub(super) fn forget(&mut self) {
+        self.ended.clear();
+    }
+
+    /// How many processes were reaped in all.
+    pub(super) fn reaped(&self) -> u64 {
+        self.reaped
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        // Best effort on the way out: both calls only fail for arguments that were accepted before.
+        if let Err(errno) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None) {
+            tracing::warn!(%errno, "could not restore the signal mask");
+        }
+        if let Err(errno) = prctl::set_child_subreaper(self.was_subreaper) {
+            tracing::warn!(%errno, "could not restore the subreaper flag");
+        }
+    }
+}

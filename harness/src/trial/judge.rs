@@ -1,0 +1,142 @@
+//! From a verdict and the truth to an outcome, and from an outcome and an expectation to "held". Pure.
+
+use crate::detect::Verdict;
+use crate::expect::{Canary, Expectation, KillExpectation};
+use crate::record::Outcome;
+
+/// What is known about the end of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Truth {
+    /// The last exit stamp: something lived until then.
+    pub(super) lower_ns: Option<u64>,
+    /// The first independent sign that all had ended. Absent: not seen before the harness gave up.
+    pub(super) upper_ns: Option<u64>,
+    /// Something was seen alive right after the detector had said "empty".
+    pub(super) witness: bool,
+}
+
+/// What a detector's verdict amounts to.
+pub(super) fn outcome(verdict: &Verdict, truth: Truth) -> Outcome {
+    match verdict {
+        Verdict::Empty { decided_ns, .. } => {
+            let lived_on = truth.lower_ns.is_some_and(|lower| *decided_ns < lower) || truth.upper_ns.is_none();
+            if lived_on || truth.witness {
+                Outcome::Early
+            } else {
+                Outcome::Right
+            }
+        }
+        Verdict::SiteRemoved { .. } => Outcome::Removed,
+        Verdict::Unknown { .. } => Outcome::Unknown,
+        Verdict::DeadlinePassed { at_ns } => match truth.upper_ns.and(truth.lower_ns.or(truth.upper_ns)) {
+            Some(over) if over < *at_ns => Outcome::Missed,
+            _ => Outcome::StillRunning,
+        },
+    }
+}
+
+/// Whether a detector did as expected, and the expectation in words.
+pub(super) fn held(expected: Expectation, outcome: Outcome, loses_on_removal: bool) -> (bool, String) {
+    use Outcome::{Early, Missed, Removed, Right, StillRunning, Unknown};
+    match expected {
+        Expectation::Sound => (outcome == Right, "sound".to_owned()),
+        Expectation::Early(why) => (outcome == Early, format!("early: {why}")),
+        Expectation::MayBeEarly(why) => (matches!(outcome, Early | Right), format!("may be early: {why}")),
+        Expectation::NeverFires(why) => (matches!(outcome, Missed | StillRunning), format!("never fires: {why}")),
+        Expectation::Removed(why) => (matches!(outcome, Removed | Unknown | Right), format!("removed: {why}")),
+        // Who claims to survive a removal has to.
+        Expectation::MayBeLost(why) => (
+            matches!(outcome, Right | Removed | Unknown) || (outcome == Missed && loses_on_removal),
+            format!("may be lost: {why}"),
+        ),
+        Expectation::NotApplicable(why) => (true, format!("not applicable: {why}")),
+    }
+}
+
+/// Whether a strategy did as expected, and the expectation in words. An unexpected hit of a canary always fails.
+pub(super) fn kill_held(
+    expected: KillExpectation,
+    emptied: bool,
+    hit: &[Canary],
+    may_hit: &[Canary],
+) -> (bool, String) {
+    let (ok, words) = match expected {
+        KillExpectation::Empties => (emptied, "empties".to_owned()),
+        KillExpectation::MaySurvive(why) => (true, format!("may leave survivors: {why}")),
+        KillExpectation::Survives(why) => (!emptied, format!("leaves survivors: {why}")),
+        KillExpectation::NotApplicable(why) => (true, format!("not applicable: {why}")),
+    };
+    (ok && hit.iter().all(|canary| may_hit.contains(canary)), words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OVER: Truth = Truth {
+        lower_ns: Some(100),
+        upper_ns: Some(120),
+        witness: false,
+    };
+
+    fn empty_at(decided_ns: u64) -> Verdict {
+        Verdict::Empty {
+            woke_ns: decided_ns,
+            decided_ns,
+        }
+    }
+
+    #[test]
+    fn early_is_before_the_last_stamp_or_beside_a_witness() {
+        assert_eq!(outcome(&empty_at(99), OVER), Outcome::Early);
+        assert_eq!(
+            outcome(&empty_at(100), OVER),
+            Outcome::Right,
+            "inside the interval nobody can say that it was early"
+        );
+        assert_eq!(outcome(&empty_at(500), Truth { witness: true, ..OVER }), Outcome::Early);
+        assert_eq!(
+            outcome(&empty_at(500), Truth { upper_ns: None, ..OVER }),
+            Outcome::Early,
+            "it never ended"
+        );
+    }
+
+    #[test]
+    fn silence_is_a_miss_only_if_all_was_over() {
+        let silent = Verdict::DeadlinePassed { at_ns: 110 };
+        assert_eq!(outcome(&silent, OVER), Outcome::Missed);
+        assert_eq!(
+            outcome(
+                &silent,
+                Truth {
+                    lower_ns: Some(111),
+                    ..OVER
+                }
+            ),
+            Outcome::StillRunning
+        );
+        assert_eq!(
+            outcome(&silent, Truth { upper_ns: None, ..OVER }),
+            Outcome::StillRunning
+        );
+    }
+
+    #[test]
+    fn expectations_hold_both_ways() {
+        assert!(held(Expectation::Sound, Outcome::Right, false).0);
+        assert!(!held(Expectation::Sound, Outcome::Early, false).0);
+        assert!(
+            !held(Expectation::Early("x"), Outcome::Right, false).0,
+            "a naive detector that is right is a surprise"
+        );
+        assert!(held(Expectation::MayBeLost("x"), Outcome::Missed, true).0);
+        assert!(
+            !held(Expectation::MayBeLost("x"), Outcome::Missed, false).0,
+            "it claims to survive a removal"
+        );
+        assert!(!kill_held(KillExpectation::Survives("x"), true, &[], &[]).0);
+        assert!(!kill_held(KillExpectation::Empties, true, &[Canary::SameUid], &[]).0);
+        assert!(kill_held(KillExpectation::Empties, true, &[Canary::SameUid], &[Canary::SameUid]).0);
+    }
+}

@@ -1,0 +1,204 @@
+//! The observer: a process of its own per trial, in which detector and strategy run.
+//!
+//! It is forked from the harness without exec, so nothing has to be handed over but what comes back: one [`Message`] a line.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use super::canary::Perched;
+use super::{Root, Site, SpawnPlan, TrialSpec};
+use crate::MonoNs;
+use crate::detect::{Counters, Verdict};
+use crate::error::SysError;
+use crate::kill::KillReport;
+use crate::sys::spawn::{CLONE_PARENT, Entry};
+use crate::sys::{self, time};
+
+/// How long a tree may take to become what the scenario wants before it is killed.
+const RIPENING: Duration = Duration::from_secs(10);
+
+/// What the observer tells the harness, in this order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// The workload was started.
+    Started {
+        armed_ns: u64,
+        spawn_ns: (u64, u64),
+        pid: i32,
+        entry: String,
+    },
+    /// A canary was started that the harness has to look after.
+    Canary { pid: i32 },
+    /// The strategy has issued its kill.
+    Killed { ready_ns: Option<u64>, report: KillReport },
+    /// The detector has a verdict.
+    Done {
+        verdict: Verdict,
+        counters: Counters,
+        cpu_ns: u64,
+    },
+    /// The trial broke.
+    Broken { what: String },
+}
+
+/// The whole life of an observer. Returns its exit code.
+pub(super) fn run(site: &Site, spec: &TrialSpec<'_>, report: OwnedFd) -> i32 {
+    let mut tell = std::fs::File::from(report);
+    match observe(site, spec, &mut tell) {
+        Ok(()) => 0,
+        Err(what) => i32::from(say(&mut tell, &Message::Broken { what }).is_err()) + 1,
+    }
+}
+
+fn say(tell: &mut std::fs::File, message: &Message) -> Result<(), String> {
+    let mut line = serde_json::to_vec(message).map_err(|e| e.to_string())?;
+    line.push(b'\n');
+    tell.write_all(&line)
+        .map_err(|e| format!("could not report to the harness: {e}"))
+}
+
+fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Result<(), String> {
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    nix::unistd::setsid().map_err(|e| SysError::plain("setsid", e).to_string())?;
+    if let Some(belts) = &site.v1 {
+        belts.join().map_err(|e| text(&e))?;
+    }
+    idle(spec.gap);
+
+    let mut plan = SpawnPlan::new(site, &spec.workload).map_err(|e| text(&e))?;
+    let mut armed = spec.detector.arm(site, &mut plan).map_err(|e| text(&e))?;
+    let mut killer = match spec.strategy {
+        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
+        None => None,
+    };
+    let armed_at = time::now();
+    // From here to the verdict: no allocation by the machinery, no logging, nothing but the mechanism.
+    let cpu_before = cpu_time();
+    let root = plan.spawn().map_err(|e| text(&e))?;
+    armed.attach(&root).map_err(|e| text(&e))?;
+    if let Some(killer) = &mut killer {
+        killer.attach(&root).map_err(|e| text(&e))?;
+    }
+    // Descriptors that the workload was to inherit are its alone now.
+    drop(plan);
+    site.ledger.let_go();
+
+    let started = Message::Started {
+        armed_ns: armed_at.0,
+        spawn_ns: root.spawn_ns,
+        pid: root.pid.as_raw(),
+        entry: match root.entry {
+            Entry::Born => "born".to_owned(),
+            Entry::Moved(errno) => format!("moved: clone3 into the cgroup was refused with {errno:?}"),
+            Entry::None => "none".to_owned(),
+        },
+    };
+    if let Some(killer) = killer {
+        say(tell, &started)?;
+        wait_for_exec(&root).map_err(|e| text(&e))?;
+        let canary = Perched::same_group(site, root.pid).map_err(|e| text(&e))?;
+        say(
+            tell,
+            &Message::Canary {
+                pid: canary.pid.as_raw(),
+            },
+        )?;
+        let ready = !spec.stage.says_ready || site.ledger.wait_ready(time::now() + RIPENING);
+        child_failure(&root)?;
+        if !ready {
+            return Err(format!(
+                "the workload was not ready to be killed after {} s",
+                RIPENING.as_secs()
+            ));
+        }
+        let ready_at = time::now();
+        let mut killer = killer;
+        let report = killer.kill(&root, ready_at + spec.deadline).map_err(|e| text(&e))?;
+        say(
+            tell,
+            &Message::Killed {
+                ready_ns: Some(ready_at.0),
+                report,
+            },
+        )?;
+    } else if spec.stage.owner_removes {
+        start_owner(site, &root).map_err(|e| text(&e))?;
+    }
+
+    let verdict = armed.wait(time::now() + spec.deadline).map_err(|e| text(&e))?;
+    let cpu_ns = cpu_time().saturating_sub(cpu_before);
+    if spec.strategy.is_none() {
+        say(tell, &started)?;
+    }
+    child_failure(&root)?;
+    let counters = armed.disarm();
+    say(
+        tell,
+        &Message::Done {
+            verdict,
+            counters,
+            cpu_ns,
+        },
+    )
+}
+
+/// An error if the workload never came to its exec.
+fn child_failure(root: &Root) -> Result<(), String> {
+    match root.failure() {
+        Ok(None) => Ok(()),
+        Ok(Some(failure)) => Err(super::SpawnError::Child {
+            step: failure.step.name(),
+            errno: failure.errno,
+        }
+        .to_string()),
+        Err(errno) => Err(SysError::plain("read the spawn report", errno).to_string()),
+    }
+}
+
+/// Waits until the workload has exec'd (or died on the way).
+fn wait_for_exec(root: &Root) -> Result<(), SysError> {
+    let mut fds = [PollFd::new(root.exec_signal(), PollFlags::POLLIN)];
+    match crate::error::retry_eintr(|| poll(&mut fds, PollTimeout::from(5_000u16))) {
+        Ok(0) => Err(SysError::plain("see the workload exec", Errno::ETIMEDOUT)),
+        Ok(_) => Ok(()),
+        Err(errno) => Err(SysError::plain("poll", errno)),
+    }
+}
+
+/// Starts the second party of the lost wake-up: told of the main process's end by its pidfd, it removes the site at once.
+///
+/// It is a child of the harness, so that no detector waits for it. `EBUSY` (something lives, or the kernel is not done) is tried again.
+fn start_owner(site: &Site, root: &Root) -> Result<(), SysError> {
+    sys::fork::worker(CLONE_PARENT, Some(site.control.as_fd()), || {
+        let mut fds = [PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN)];
+        while matches!(poll(&mut fds, PollTimeout::NONE), Err(Errno::EINTR)) {}
+        let give_up = time::now() + Duration::from_secs(30);
+        loop {
+            match site.parent.remove_child("site") {
+                Ok(()) => return 0,
+                Err(e) if e.errno() == Some(Errno::EBUSY) && !give_up.has_passed() => {}
+                Err(_) => return 1,
+            }
+        }
+    })
+    .map(|_| ())
+    .map_err(|e| SysError::plain("fork the owner", e))
+}
+
+fn idle(gap: Duration) {
+    let until: MonoNs = time::now() + gap;
+    // A rest between trials, not a synchronisation: nothing depends on it but the cost of the next migration-free birth.
+    while matches!(time::sleep_until(until), Err(Errno::EINTR)) {}
+}
+
+#[expect(clippy::cast_sign_loss, reason = "CPU time is never negative")]
+fn cpu_time() -> u64 {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+        .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+}

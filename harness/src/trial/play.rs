@@ -1,0 +1,389 @@
+//! The flow of one trial, from the harness's side: site, observer, verdict, truth, proof, cleaning, record.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+
+use super::canary::Perched;
+use super::judge::{self, Truth};
+use super::observer::{self, Message};
+use super::oracle::{self, State};
+use super::{Expected, Run, Site, TrialError, TrialSpec, leaks, survivors};
+use crate::cgroup::CgroupError;
+use crate::detect::{Counters, Verdict};
+use crate::error::{ErrorRecord, SysError};
+use crate::expect::{Canary, Plane};
+use crate::record::{LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord};
+use crate::sys::{fork, pidfd, time};
+
+/// How much longer than its own deadlines an observer may take before it is called hung.
+const OBSERVER_SLACK: Duration = Duration::from_secs(15);
+/// How long a strategy's victims are left alone before the oracle asks whether somebody will live on.
+const DYING: Duration = Duration::from_millis(50);
+
+/// What was seen of one trial while it played.
+#[derive(Debug, Default)]
+struct Seen {
+    started: bool,
+    done: bool,
+    broken: Option<String>,
+    killed: bool,
+    lives_on: bool,
+    interrupted: bool,
+    witness: Option<i32>,
+    canaries: Vec<Perched>,
+    errors: Vec<ErrorRecord>,
+}
+
+/// Plays one trial.
+pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecord, TrialError> {
+    let site = Site::make(run, spec)?;
+    let mut record = blank(run, spec);
+    let mut seen = Seen::default();
+
+    let played = perform(run, spec, &site, &mut record, &mut seen);
+    let hit = hit_canaries(&mut seen);
+    let truth = played.and_then(|()| settle(run, spec, &site, &mut record, &mut seen));
+    if let Err(error) = truth {
+        seen.broken = Some(error.to_string());
+    }
+    let sums = site.ledger.sums();
+    record.ledger = LedgerRecord {
+        births: sums.births,
+        deaths: sums.deaths,
+        refused: sums.refused,
+    };
+    conclude(spec, &mut record, &mut seen, &hit);
+    strike(run, site, seen.canaries, &mut record)?;
+    record.errors = seen.errors;
+    Ok(record)
+}
+
+fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
+    TrialRecord {
+        schema: SCHEMA,
+        run: run.name().to_owned(),
+        seq: spec.seq,
+        plane: spec.plane(),
+        scenario: spec.scenario.to_owned(),
+        detector: spec.detector.spec().id.to_owned(),
+        strategy: spec.strategy.map(|s| s.spec().id.to_owned()),
+        params: spec
+            .params
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<BTreeMap<_, _>>(),
+        seed: spec.seed,
+        entry: String::new(),
+        stamps: Stamps::default(),
+        verdict: None,
+        outcome: Outcome::Broken,
+        expected: String::new(),
+        held: false,
+        note: None,
+        counters: Counters::default(),
+        cpu_ns: None,
+        ledger: LedgerRecord::default(),
+        kill: None,
+        survivors: Vec::new(),
+        canaries_hit: Vec::new(),
+        errors: Vec::new(),
+    }
+}
+
+/// Starts the observer and listens to it until it has said its last word, or nothing more is to be expected of it.
+fn perform(
+    run: &mut Run<'_>,
+    spec: &TrialSpec<'_>,
+    site: &Site,
+    record: &mut TrialRecord,
+    seen: &mut Seen,
+) -> Result<(), TrialError> {
+    let killing = spec.plane() == Plane::Kill;
+    if killing {
+        seen.canaries.push(Perched::same_uid(site)?);
+        seen.canaries.push(Perched::parent_cgroup(site)?);
+    }
+    let (hear, tell) =
+        nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|e| SysError::plain("pipe2", e))?;
+    let tell = std::cell::Cell::new(Some(tell));
+    let observer = fork::worker(0, Some(run.control().as_fd()), || match tell.take() {
+        Some(tell) => observer::run(site, spec, tell),
+        None => 104,
+    })
+    .map_err(|e| SysError::plain("fork the observer", e))?;
+    drop(tell);
+
+    let hung = time::now() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
+    let mut lines = Lines::default();
+    let mut kill_said_at = None;
+    loop {
+        let tick = if killing {
+            oracle::KILL_TICK
+        } else {
+            Duration::from_secs(1)
+        };
+        run.rest(&[hear.as_fd(), observer.pidfd.as_fd()], tick)?;
+        let ended = pidfd::has_exited(observer.pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))?;
+        for message in lines.drain(&hear)? {
+            take(message, site, record, seen);
+        }
+        if killing {
+            watch_kill(site, record, seen, &mut kill_said_at)?;
+        }
+        seen.interrupted = run.family.interrupted().is_some();
+        if ended || seen.interrupted || seen.lives_on {
+            break;
+        }
+        if hung.has_passed() {
+            seen.broken = Some(format!(
+                "the observer ({}) did not come back in time",
+                spec.detector.spec().id
+            ));
+            break;
+        }
+    }
+    run.reap(
+        &observer.pidfd,
+        if seen.done {
+            Duration::from_secs(1)
+        } else {
+            Duration::ZERO
+        },
+    )?;
+    if !seen.done && seen.broken.is_none() && !seen.interrupted && !seen.lives_on {
+        let how = run.family.take_status(observer.pid);
+        seen.broken = Some(format!("the observer ended without a verdict: {how:?}"));
+    }
+    Ok(())
+}
+
+/// Looks at a kill in progress: when is the site unpopulated, and if it is not, will somebody live on?
+fn watch_kill(
+    site: &Site,
+    record: &mut TrialRecord,
+    seen: &mut Seen,
+    said_at: &mut Option<crate::MonoNs>,
+) -> Result<(), CgroupError> {
+    if !seen.started || record.stamps.unpopulated_ns.is_some() {
+        return Ok(());
+    }
+    if oracle::look(site)? != State::Populated {
+        record.stamps.unpopulated_ns = Some(time::now().0);
+        return Ok(());
+    }
+    if seen.killed {
+        let now = time::now();
+        let said = *said_at.get_or_insert(now);
+        if now.since(said) > DYING && oracle::someone_lives_on(site)? {
+            seen.lives_on = true;
+        }
+    }
+    Ok(())
+}
+
+fn take(message: Message, site: &Site, record: &mut TrialRecord, seen: &mut Seen) {
+    match message {
+        Message::Started {
+            armed_ns,
+            spawn_ns,
+            pid: _,
+            entry,
+        } => {
+            record.stamps.armed_ns = Some(armed_ns);
+            record.stamps.spawn_ns = Some(spawn_ns.0);
+            record.stamps.spawned_ns = Some(spawn_ns.1);
+            record.entry = entry;
+            seen.started = true;
+        }
+        Message::Canary { pid } => match Perched::adopt(Canary::SameGroup, pid) {
+            Ok(canary) => seen.canaries.push(canary),
+            Err(e) => seen.errors.push((&e).into()),
+        },
+        Message::Killed { ready_ns, report } => {
+            record.stamps.ready_ns = ready_ns;
+            record.kill = Some(report);
+            seen.killed = true;
+        }
+        Message::Done {
+            verdict,
+            counters,
+            cpu_ns,
+        } => {
+            if matches!(verdict, Verdict::Empty { .. }) && record.plane == Plane::Detect {
+                match oracle::witness(site) {
+                    Ok(witness) => seen.witness = witness,
+                    Err(e) => seen.errors.push((&e).into()),
+                }
+            }
+            record.verdict = Some(verdict);
+            record.counters = counters;
+            record.cpu_ns = Some(cpu_ns);
+            seen.done = true;
+        }
+        Message::Broken { what } => seen.broken = Some(what),
+    }
+}
+
+/// Waits for the truth: the end of an undisturbed tree, or the end of the dying after a kill.
+fn settle(
+    run: &mut Run<'_>,
+    spec: &TrialSpec<'_>,
+    site: &Site,
+    record: &mut TrialRecord,
+    seen: &mut Seen,
+) -> Result<(), TrialError> {
+    if seen.broken.is_some() || seen.interrupted {
+        return Ok(());
+    }
+    let deadline = oracle::settle_deadline(spec.deadline);
+    while record.stamps.unpopulated_ns.is_none() && !seen.lives_on {
+        let state = oracle::look(site)?;
+        let sums = site.ledger.sums();
+        // Before 6.19 `populated 0` comes before the exit is reported, since then after it; stamps come before both.
+        if state != State::Populated && (record.plane == Plane::Kill || sums.births == sums.deaths) {
+            record.stamps.unpopulated_ns = Some(time::now().0);
+            break;
+        }
+        if deadline.has_passed() || run.family.interrupted().is_some() {
+            break;
+        }
+        run.rest(&[], oracle::SETTLE_TICK)?;
+    }
+    record.stamps.over_upper_ns = record.stamps.unpopulated_ns;
+    record.stamps.over_lower_ns = match record.plane {
+        Plane::Detect => site.ledger.sums().last_exit.map(|at| at.0),
+        Plane::Kill => record.kill.as_ref().map(|k| k.first_signal_ns),
+    };
+    if record.plane == Plane::Kill && record.stamps.unpopulated_ns.is_none() {
+        match survivors::diagnose(site) {
+            Ok(survivors) => record.survivors = survivors,
+            Err(e) => seen.errors.push((&e).into()),
+        }
+    }
+    Ok(())
+}
+
+fn hit_canaries(seen: &mut Seen) -> Vec<Canary> {
+    let mut hit = Vec::new();
+    for canary in &seen.canaries {
+        match canary.hit() {
+            Ok(Some(kind)) => hit.push(kind),
+            Ok(None) => {}
+            Err(e) => seen.errors.push((&e).into()),
+        }
+    }
+    hit.sort_unstable();
+    hit
+}
+
+/// Draws the conclusion: outcome, expectation, held.
+fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit: &[Canary]) {
+    record.canaries_hit = hit.to_vec();
+    if seen.interrupted {
+        record.outcome = Outcome::Interrupted;
+        record.note = Some("the run was interrupted during this trial".to_owned());
+        return;
+    }
+    if let Some(what) = seen.broken.take() {
+        record.outcome = Outcome::Broken;
+        record.note = Some(what);
+        return;
+    }
+    let stamps = &record.stamps;
+    let truth = Truth {
+        lower_ns: stamps.over_lower_ns,
+        upper_ns: stamps.over_upper_ns,
+        witness: seen.witness.is_some(),
+    };
+    let (held, expected) = match (spec.expected, &record.verdict) {
+        (Expected::Detect(expected), Some(verdict)) => {
+            record.outcome = judge::outcome(verdict, truth);
+            judge::held(expected, record.outcome, spec.detector.spec().loses_on_removal)
+        }
+        (Expected::Detect(_), None) => (false, "a verdict".to_owned()),
+        (Expected::Kill(expected), _) => {
+            let emptied = stamps.unpopulated_ns.is_some();
+            record.outcome = if emptied { Outcome::Emptied } else { Outcome::Survived };
+            let may_hit = spec.strategy.map_or(&[][..], |s| s.spec().may_hit);
+            judge::kill_held(expected, emptied, hit, may_hit)
+        }
+    };
+    record.held = held;
+    record.expected = expected;
+    if let Some(pid) = seen.witness {
+        record.note = Some(format!("process {pid} was alive when the detector said \"empty\""));
+    } else if !held && !hit.is_empty() {
+        record.note = Some(format!("canaries hit: {hit:?}"));
+    }
+}
+
+/// Takes the stage down: survivors, canaries, cgroups. A trial that leaves something ends the run.
+fn strike(run: &mut Run<'_>, site: Site, canaries: Vec<Perched>, record: &mut TrialRecord) -> Result<(), TrialError> {
+    for canary in canaries {
+        canary.release()?;
+    }
+    let v1: Vec<_> = site.v1.iter().flat_map(super::V1Belts::dirs).cloned().collect();
+    let emptied_by_kill = record.stamps.unpopulated_ns.is_some();
+    run.clean(&site.parent, &v1)?;
+    if emptied_by_kill {
+        record.stamps.removed_ns = Some(time::now().0);
+    }
+    // Whoever was killed above is a zombie for a moment; a child that stays is a leak.
+    let patience = time::now() + Duration::from_secs(5);
+    let expected = run.expected_children();
+    loop {
+        let strays = leaks::stray_children(&expected)?;
+        if strays.is_empty() {
+            record.stamps.reaped_ns = Some(time::now().0);
+            return Ok(());
+        }
+        if patience.has_passed() {
+            return Err(TrialError::Stuck {
+                path: site.parent.path().to_path_buf(),
+                seconds: 5,
+                why: format!("processes {strays:?} are children of the harness and do not end"),
+            });
+        }
+        for pid in &strays {
+            // Helpers in the control cgroup (an owner that still tries) end with the trial. They are our children, so the number is theirs.
+            match nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), Signal::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(SysError::pid("kill", *pid, errno).into()),
+            }
+        }
+        run.rest(&[], Duration::from_millis(1))?;
+    }
+}
+
+/// Messages of the observer, cut at line ends.
+#[derive(Debug, Default)]
+struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    fn drain(&mut self, hear: &OwnedFd) -> Result<Vec<Message>, SysError> {
+        let mut buf = [0u8; 4096];
+        loop {
+            match nix::unistd::read(hear, &mut buf) {
+                Ok(0) | Err(Errno::EAGAIN) => break,
+                Ok(n) => self.partial.extend_from_slice(&buf[..n]),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(SysError::plain("read from the observer", errno)),
+            }
+        }
+        let mut messages = Vec::new();
+        while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            messages.push(serde_json::from_slice(&line).unwrap_or_else(|e| Message::Broken {
+                what: format!("the observer spoke unclearly: {e}"),
+            }));
+        }
+        Ok(messages)
+    }
+}

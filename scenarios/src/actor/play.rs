@@ -1,0 +1,208 @@
+//! One process of a tree, playing its block.
+//!
+//! Everything here runs after the actor's last allocation, mostly in forked copies: no allocation, no locks, no logging, no panics.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use harness::sys::actor::{close_all, ignore_signals};
+use harness::sys::fork::actor_fork;
+use harness::sys::ledger::Ledger;
+use harness::sys::spawn::exit_now;
+use harness::sys::{pidfd, time};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::sched_yield;
+use nix::unistd::{Pid, getpid, getppid, setpgid, setsid};
+
+use super::REFUSED;
+use super::home::Home;
+use crate::script::{FOREVER, Op, Script};
+
+/// What comes after an operation.
+enum Next {
+    /// The next operation.
+    Op,
+    /// This is a newborn, and this is its block.
+    Block(usize),
+}
+
+/// Who one is after a fork.
+enum Forked {
+    Parent,
+    Child,
+    Refused,
+}
+
+/// This process.
+pub(super) struct Player<'a> {
+    script: &'a Script,
+    ledger: &'a Ledger,
+    home: Option<Home>,
+    /// Its row in the ledger.
+    row: Option<usize>,
+    pid: Pid,
+    /// Who forked it, whether or not that is still its parent.
+    parent: Pid,
+}
+
+impl<'a> Player<'a> {
+    /// The main process. It enters itself into the ledger, and announces itself if nobody has: up to here it is known to its observer
+    /// alone, by its pidfd.
+    pub(super) fn new(script: &'a Script, ledger: &'a Ledger, home: Option<Home>) -> Self {
+        let pid = getpid();
+        if ledger.sums().births == 0 {
+            ledger.announce();
+        }
+        let row = ledger.born(pid.as_raw());
+        Self {
+            script,
+            ledger,
+            home,
+            row,
+            pid,
+            parent: getppid(),
+        }
+    }
+
+    /// Plays the main block, or in a forked copy the block of that copy, to its end.
+    pub(super) fn play(mut self) -> ! {
+        let mut block = 0;
+        loop {
+            match self.block(block) {
+                Ok(Some(newborn)) => block = newborn,
+                Ok(None) => self.leave(0),
+                Err(_) => self.leave(REFUSED),
+            }
+        }
+    }
+
+    /// Plays one block. Returns another if this process is by now a newborn that has to play that one.
+    fn block(&mut self, block: usize) -> Result<Option<usize>, Errno> {
+        let script = self.script;
+        for op in script.blocks.get(block).into_iter().flatten() {
+            if let Next::Block(newborn) = self.step(*op)? {
+                return Ok(Some(newborn));
+            }
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, op: Op) -> Result<Next, Errno> {
+        match op {
+            Op::Live { ns } => live(ns)?,
+            Op::Fork { block, count } => {
+                for _ in 0..count {
+                    if let Forked::Child = self.fork() {
+                        return Ok(Next::Block(block));
+                    }
+                }
+            }
+            Op::Setsid => setsid().map(|_| ())?,
+            Op::Setpgid => setpgid(Pid::from_raw(0), Pid::from_raw(0))?,
+            Op::CloseAll => close_all()?,
+            Op::IgnoreSignals => ignore_signals(),
+            Op::AwaitParent => self.await_parent()?,
+            Op::Barrier { index, count } => self.ledger.barrier(index, count),
+            Op::WaitGo => self.ledger.wait_go(),
+            Op::Ready => self.ledger.set_ready(),
+            Op::Burrow => self.home.as_mut().ok_or(Errno::ENOENT)?.burrow(self.pid.as_raw())?,
+            Op::Bomb { setsid } => self.bomb(setsid),
+            Op::Hop => self.hop(),
+        }
+        Ok(Next::Op)
+    }
+
+    /// Forks, with the bookkeeping: announced before, entered by the child, taken back if refused.
+    fn fork(&mut self) -> Forked {
+        self.ledger.announce();
+        match actor_fork() {
+            Ok(Some(_)) => Forked::Parent,
+            Ok(None) => {
+                self.parent = self.pid;
+                self.pid = getpid();
+                self.row = self.ledger.born(self.pid.as_raw());
+                Forked::Child
+            }
+            Err(_) => {
+                self.ledger.refused();
+                Forked::Refused
+            }
+        }
+    }
+
+    /// Stamps and ends. Nothing comes between the two.
+    fn leave(&self, code: i32) -> ! {
+        self.ledger.exiting(self.row);
+        exit_now(code)
+    }
+
+    /// Sleeps until the process that forked this one has ended.
+    fn await_parent(&self) -> Result<(), Errno> {
+        if getppid() != self.parent {
+            return Ok(());
+        }
+        let parent = match pidfd::open(self.parent) {
+            Err(Errno::ESRCH) => return Ok(()),
+            other => other?,
+        };
+        // If it ended in between, its number may mean somebody else by now.
+        while getppid() == self.parent {
+            match poll(&mut [PollFd::new(parent.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn bomb(&mut self, scatter: bool) -> ! {
+        // Refused to the leader of a process group, which the main process is.
+        let mut apart = scatter && setsid().is_ok();
+        loop {
+            match self.fork() {
+                Forked::Parent => {}
+                Forked::Child => apart = scatter && setsid().is_ok(),
+                Forked::Refused => {
+                    if apart || !scatter {
+                        self.ledger.set_ready();
+                    }
+                    yield_once();
+                }
+            }
+        }
+    }
+
+    fn hop(&mut self) -> ! {
+        loop {
+            match self.fork() {
+                Forked::Parent => self.leave(0),
+                Forked::Child => {}
+                Forked::Refused => yield_once(),
+            }
+        }
+    }
+}
+
+/// Sleeps as the script says; part of the workload, not a synchronisation.
+fn live(ns: u64) -> Result<(), Errno> {
+    /// The kernel takes no "for ever".
+    const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+    let span = if ns == FOREVER { LONG } else { Duration::from_nanos(ns) };
+    let mut until = time::now() + span;
+    loop {
+        match time::sleep_until(until) {
+            Ok(()) if ns == FOREVER => until = until + LONG,
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Lets others run, among them whoever frees a place.
+fn yield_once() {
+    match sched_yield() {
+        Ok(()) | Err(_) => {}
+    }
+}

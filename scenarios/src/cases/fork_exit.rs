@@ -1,0 +1,77 @@
+//! `fork-exit`: the main process leaves at once, its child lives on.
+//!
+//! What every launcher that waits for its child gets wrong: the child is an orphan, still in the same group, session and cgroup.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::ParamPoint;
+use harness::trial::Stage;
+
+use super::{LIFE_ALONE, Scenario, ScenarioSpec};
+use crate::script::{Op, Script, ScriptError};
+use crate::view::Sees;
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "fork-exit",
+    summary: "The main process forks and exits; the child lives on for `lifetime`.",
+    planes: &[Plane::Detect, Plane::Kill],
+    stage: Stage {
+        hostile: false,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[LIFE_ALONE],
+    sources: &[
+        "wait(2)",
+        "kernel/exit.c, forget_original_parent(): orphans go to the nearest subreaper",
+    ],
+};
+
+/// An orphan.
+#[derive(Debug)]
+pub(super) struct ForkExit;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("the main process has ended, its child lives"),
+        Scope::LinkedDescendants => {
+            Sees::Race("the child is an orphan: whoever has not seen it before its parent ended finds no link to it")
+        }
+        Scope::ProcessGroup
+        | Scope::Session
+        | Scope::ReapedDescendants
+        | Scope::FdHolders
+        | Scope::User
+        | Scope::PidNamespace
+        | Scope::Cgroup
+        | Scope::CgroupAlone
+        | Scope::SystemWide => Sees::All,
+    }
+}
+
+impl Scenario for ForkExit {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        Script::new(vec![
+            vec![Op::Fork { block: 1, count: 1 }],
+            vec![
+                Op::AwaitParent,
+                Op::Ready,
+                Op::Live {
+                    ns: at.get(&LIFE_ALONE),
+                },
+            ],
+        ])
+    }
+
+    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
+        sees(scope).expect(at.get(&LIFE_ALONE))
+    }
+
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    }
+}

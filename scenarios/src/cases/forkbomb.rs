@@ -1,0 +1,66 @@
+//! `forkbomb`: a process that forks itself for ever, and so does every copy.
+//!
+//! It grows until the belt stops it and keeps trying, so every gap that a strategy tears is filled at once. It stays in its process
+//! group: a signal to the group and a fork exclude each other in the kernel, so `killpg` does end it.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::ParamPoint;
+use harness::trial::Stage;
+
+use super::{Scenario, ScenarioSpec};
+use crate::script::{Op, Script, ScriptError};
+use crate::view::Sees;
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "forkbomb",
+    summary: "A process that forks itself for ever, and so does every copy; all in one process group.",
+    planes: &[Plane::Kill],
+    stage: Stage {
+        hostile: true,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[],
+    sources: &[
+        "kernel/fork.c, copy_process(): a child is linked into its group under tasklist_lock, and the fork is given up if a signal is pending",
+        "kernel/signal.c, __kill_pgrp_info() and kill_something_info(): group and broadcast signals hold tasklist_lock",
+    ],
+};
+
+/// A bomb.
+#[derive(Debug)]
+pub(super) struct Forkbomb;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("only the first of many is killed"),
+        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
+            Sees::Race("members are found one by one, while others are born")
+        }
+        Scope::ProcessGroup
+        | Scope::Session
+        | Scope::User
+        | Scope::PidNamespace
+        | Scope::Cgroup
+        | Scope::CgroupAlone => Sees::All,
+    }
+}
+
+impl Scenario for Forkbomb {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        Script::new(vec![vec![Op::Bomb { setsid: false }]])
+    }
+
+    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
+        Expectation::NotApplicable("a bomb never ends by itself")
+    }
+
+    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    }
+}

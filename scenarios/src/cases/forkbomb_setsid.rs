@@ -1,0 +1,60 @@
+//! `forkbomb-setsid`: a fork bomb in which every copy begins a session of its own.
+//!
+//! The smallest change that defeats `killpg`: each copy is alone in its process group and session. (The first process is not: it leads
+//! its group already, and `setsid` is refused to such a one.)
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::ParamPoint;
+use harness::trial::Stage;
+
+use super::{Scenario, ScenarioSpec};
+use crate::script::{Op, Script, ScriptError};
+use crate::view::Sees;
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "forkbomb-setsid",
+    summary: "A fork bomb in which every copy begins a session of its own.",
+    planes: &[Plane::Kill],
+    stage: Stage {
+        hostile: true,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[],
+    sources: &["setsid(2)", "kernel/fork.c, copy_process()"],
+};
+
+/// A bomb that scatters.
+#[derive(Debug)]
+pub(super) struct ForkbombSetsid;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("only the first of many is killed"),
+        Scope::ProcessGroup => Sees::Part("every copy is in a process group of its own"),
+        Scope::Session => Sees::Part("every copy is in a session of its own"),
+        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
+            Sees::Race("members are found one by one, while others are born")
+        }
+        Scope::User | Scope::PidNamespace | Scope::Cgroup | Scope::CgroupAlone => Sees::All,
+    }
+}
+
+impl Scenario for ForkbombSetsid {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        Script::new(vec![vec![Op::Bomb { setsid: true }]])
+    }
+
+    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
+        Expectation::NotApplicable("a bomb never ends by itself")
+    }
+
+    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    }
+}

@@ -1,0 +1,87 @@
+//! The scenarios: one file each, named after its id.
+//!
+//! Invariant: nothing here knows a detector or a strategy. A scenario answers for a scope ([`Scope`]) or a reach ([`Reach`]), and for all
+//! of them.
+
+mod exit_now;
+mod fork_exit;
+mod forkbomb;
+mod forkbomb_setsid;
+mod owner_removes;
+mod setsid;
+
+use std::fmt;
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::{Axis, FOREVER, ParamPoint, Unit};
+use harness::trial::Stage;
+
+use crate::script::{Script, ScriptError};
+
+/// The facts about a scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct ScenarioSpec {
+    /// Kebab-case; the file's name with `-` for `_`.
+    pub id: &'static str,
+    /// One sentence: what the tree does.
+    pub summary: &'static str,
+    /// Where it can be played.
+    pub planes: &'static [Plane],
+    /// What it asks of the place.
+    pub stage: Stage,
+    /// What can be varied.
+    pub axes: &'static [Axis],
+    /// Where the facts come from that its expectations rest on: man page sections, kernel files and commits.
+    pub sources: &'static [&'static str],
+}
+
+/// One hostile workload.
+pub trait Scenario: fmt::Debug + Sync {
+    /// The facts.
+    fn spec(&self) -> &'static ScenarioSpec;
+
+    /// What its tree plays. Pure: the same for the same point, plane and seed.
+    fn script(&self, at: &ParamPoint, plane: Plane, seed: u64) -> Result<Script, ScriptError>;
+
+    /// What a detector of this scope ought to say.
+    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation;
+
+    /// What a strategy of this reach ought to leave alive.
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation;
+}
+
+/// All scenarios, sorted by id.
+pub static SCENARIOS: &[&dyn Scenario] = &[
+    &exit_now::ExitNow,
+    &fork_exit::ForkExit,
+    &forkbomb::Forkbomb,
+    &forkbomb_setsid::ForkbombSetsid,
+    &owner_removes::OwnerRemoves,
+    &setsid::Setsid,
+];
+
+/// Finds one by its id.
+pub fn by_id(id: &str) -> Option<&'static dyn Scenario> {
+    SCENARIOS.iter().copied().find(|s| s.spec().id == id)
+}
+
+/// How long a tree lives after its start, for scenarios whose main process is the last.
+const SHORT_LIFE: Axis = Axis {
+    name: "lifetime",
+    unit: Unit::Nanoseconds,
+    default: 0,
+    kill_default: Some(FOREVER),
+    doc: "how long the process lives after its start",
+};
+
+/// How long a tree lives on without its main process.
+const LIFE_ALONE: Axis = Axis {
+    name: "lifetime",
+    unit: Unit::Nanoseconds,
+    default: 50_000_000,
+    kill_default: Some(FOREVER),
+    doc: "how long the tree lives on after its main process has ended",
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! `setsid`: a daemon as the book has it: double fork, a new session, every descriptor closed.
+//!
+//! Not even hostile: what every old-fashioned service does. It leaves the process group, the session and every inherited pipe behind;
+//! what it cannot leave is the cgroup, the PID namespace, the user, and its subreaper.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::ParamPoint;
+use harness::trial::Stage;
+
+use super::{LIFE_ALONE, Scenario, ScenarioSpec};
+use crate::script::{Op, Script, ScriptError};
+use crate::view::Sees;
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "setsid",
+    summary: "A daemon: two forks, a session of its own, every descriptor closed; it lives on for `lifetime`.",
+    planes: &[Plane::Detect, Plane::Kill],
+    stage: Stage {
+        hostile: false,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[LIFE_ALONE],
+    sources: &["daemon(7)", "setsid(2)"],
+};
+
+/// A daemon.
+#[derive(Debug)]
+pub(super) struct Setsid;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("the main process has ended, the daemon lives"),
+        Scope::ProcessGroup => Sees::Part("the daemon has left the process group"),
+        Scope::Session => Sees::Part("the daemon is in a session of its own"),
+        Scope::FdHolders => Sees::Part("the daemon has closed every descriptor"),
+        Scope::LinkedDescendants => {
+            Sees::Race("the daemon is an orphan: whoever has not seen it before its parents ended finds no link to it")
+        }
+        Scope::ReapedDescendants
+        | Scope::User
+        | Scope::PidNamespace
+        | Scope::Cgroup
+        | Scope::CgroupAlone
+        | Scope::SystemWide => Sees::All,
+    }
+}
+
+impl Scenario for Setsid {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        Script::new(vec![
+            vec![Op::Fork { block: 1, count: 1 }],
+            // Both wait for their parents, so that whoever says "ready" is the only one left.
+            vec![Op::Setsid, Op::Fork { block: 2, count: 1 }, Op::AwaitParent],
+            vec![
+                Op::CloseAll,
+                Op::AwaitParent,
+                Op::Ready,
+                Op::Live {
+                    ns: at.get(&LIFE_ALONE),
+                },
+            ],
+        ])
+    }
+
+    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
+        sees(scope).expect(at.get(&LIFE_ALONE))
+    }
+
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    }
+}

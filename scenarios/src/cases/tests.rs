@@ -1,0 +1,206 @@
+//! Expectations against the model, for every scenario, scope and sweep.
+
+use harness::expect::Sweep;
+
+use super::*;
+use crate::script::model::{Ending, History, play};
+use crate::view::CERTAIN_NS;
+
+const TASKS: usize = 64;
+const SWEEPS: [Sweep; 4] = [Sweep::Atomic, Sweep::Held, Sweep::UntilNone, Sweep::Once];
+
+fn points(scenario: &dyn Scenario, plane: Plane) -> Vec<ParamPoint> {
+    let defaults = ParamPoint::defaults(scenario.spec().axes, plane);
+    let mut points = vec![defaults.clone()];
+    for axis in scenario.spec().axes {
+        for value in [0, 1_000_000, CERTAIN_NS, FOREVER] {
+            let mut point = defaults.clone();
+            point.set(axis, value);
+            points.push(point);
+        }
+    }
+    points
+}
+
+fn model(scenario: &dyn Scenario, at: &ParamPoint, plane: Plane) -> History {
+    play(&scenario.script(at, plane, 1).unwrap(), TASKS)
+}
+
+#[test]
+fn the_registry_is_sorted_and_has_names_as_files_have() {
+    let ids: Vec<_> = SCENARIOS.iter().map(|s| s.spec().id).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    for scenario in SCENARIOS {
+        let spec = scenario.spec();
+        assert!(
+            spec.id
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+            "{}",
+            spec.id
+        );
+        assert!(
+            spec.summary.ends_with('.') && !spec.planes.is_empty() && !spec.sources.is_empty(),
+            "{}",
+            spec.id
+        );
+        assert!(by_id(spec.id).is_some());
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cases/").to_owned() + &spec.id.replace('-', "_") + ".rs";
+        assert!(std::path::Path::new(&file).is_file(), "{file}");
+    }
+    assert!(by_id("no-such").is_none());
+}
+
+#[test]
+fn every_script_is_valid_and_keeps_what_its_spec_says() {
+    for scenario in SCENARIOS {
+        let spec = scenario.spec();
+        for &plane in spec.planes {
+            for at in points(*scenario, plane) {
+                let script = scenario.script(&at, plane, 1).unwrap();
+                assert_eq!(scenario.script(&at, plane, 1).unwrap(), script, "{}: pure", spec.id);
+                assert_eq!(script.says_ready(), spec.stage.says_ready, "{}", spec.id);
+                assert!(
+                    spec.stage.delegated || !script.ops().any(|op| op == crate::Op::Burrow),
+                    "{}",
+                    spec.id
+                );
+                assert!(
+                    spec.stage.hostile || model(*scenario, &at, plane).births() < TASKS,
+                    "{}",
+                    spec.id
+                );
+            }
+        }
+        let at = ParamPoint::defaults(spec.axes, Plane::Detect);
+        let ends = scenario.script(&at, Plane::Detect, 1).unwrap().ends_by_itself();
+        assert_eq!(
+            ends,
+            spec.planes.contains(&Plane::Detect),
+            "{}: ends where nobody kills",
+            spec.id
+        );
+        if spec.planes.contains(&Plane::Kill) {
+            let at = ParamPoint::defaults(spec.axes, Plane::Kill);
+            assert_eq!(
+                model(*scenario, &at, Plane::Kill).ending,
+                Ending::Alive,
+                "{}: waits to be killed",
+                spec.id
+            );
+        }
+    }
+}
+
+/// What the model lets a detector of `scope` say.
+fn agrees(history: &History, scope: Scope, expected: Expectation) -> bool {
+    let lost = history.emptied(scope).filter(|(_, alive)| *alive > 0).map(|(at, _)| at);
+    let certain = lost.is_some_and(|at| history.over_at_ns().is_none_or(|over| over - at >= CERTAIN_NS));
+    match expected {
+        Expectation::Sound => lost.is_none() && history.ending == Ending::Over,
+        Expectation::NeverFires(_) => lost.is_none() && history.ending == Ending::Alive,
+        // What is found by its links may have been found in time, however long it lives.
+        Expectation::Early(_) => certain && scope != Scope::LinkedDescendants,
+        Expectation::MayBeEarly(_) => lost.is_some() && (!certain || scope == Scope::LinkedDescendants),
+        Expectation::NotApplicable(_) => history.ending == Ending::Alive,
+        Expectation::MayBeLost(_) => lost.is_none() && matches!(scope, Scope::Cgroup | Scope::CgroupAlone),
+        Expectation::Removed(_) => false,
+    }
+}
+
+#[test]
+fn what_detectors_ought_to_say_follows_from_the_model() {
+    for scenario in SCENARIOS {
+        let spec = scenario.spec();
+        let detected = spec.planes.contains(&Plane::Detect);
+        for at in points(*scenario, Plane::Detect) {
+            let history = model(*scenario, &at, Plane::Detect);
+            for scope in Scope::ALL {
+                let expected = scenario.expect(&at, scope);
+                let skipped = matches!(expected, Expectation::NotApplicable(_));
+                assert!(detected || skipped, "{}: not played where nothing is killed", spec.id);
+                assert!(
+                    agrees(&history, scope, expected),
+                    "{} {at:?} {scope:?}: {expected:?}",
+                    spec.id
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_strategies_ought_to_leave_follows_from_the_model() {
+    for scenario in SCENARIOS {
+        let spec = scenario.spec();
+        if !spec.planes.contains(&Plane::Kill) {
+            continue;
+        }
+        for at in points(*scenario, Plane::Kill) {
+            let history = model(*scenario, &at, Plane::Kill);
+            let ready = history.when_ready().unwrap();
+            for (scope, sweep) in Scope::ALL
+                .into_iter()
+                .flat_map(|scope| SWEEPS.map(|sweep| (scope, sweep)))
+            {
+                let expected = scenario.expect_kill(&at, Reach { scope, sweep });
+                let whole = ready.seen(scope) == ready.alive();
+                let agrees = match expected {
+                    KillExpectation::Empties => whole,
+                    KillExpectation::Survives(_) => !whole && history.ending == Ending::Alive,
+                    KillExpectation::MaySurvive(_) => spec.stage.hostile || !whole,
+                    KillExpectation::NotApplicable(_) => false,
+                };
+                assert!(agrees, "{} {at:?} {scope:?} {sweep:?}: {expected:?}", spec.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cases_that_the_field_knows_by_heart() {
+    let at = |id: &str, plane| ParamPoint::defaults(by_id(id).unwrap().spec().axes, plane);
+    let says = |id: &str, scope| by_id(id).unwrap().expect(&at(id, Plane::Detect), scope);
+    let leaves = |id: &str, scope, sweep| {
+        by_id(id)
+            .unwrap()
+            .expect_kill(&at(id, Plane::Kill), Reach { scope, sweep })
+    };
+
+    assert!(matches!(says("setsid", Scope::Main), Expectation::Early(_)), "waitpid");
+    assert!(
+        matches!(says("setsid", Scope::FdHolders), Expectation::Early(_)),
+        "an inherited pipe"
+    );
+    assert_eq!(
+        says("setsid", Scope::ReapedDescendants),
+        Expectation::Sound,
+        "a subreaper"
+    );
+    assert_eq!(says("setsid", Scope::Cgroup), Expectation::Sound);
+    assert_eq!(says("exit-now", Scope::Main), Expectation::Sound);
+
+    assert_eq!(
+        leaves("forkbomb", Scope::ProcessGroup, Sweep::Atomic),
+        KillExpectation::Empties,
+        "killpg"
+    );
+    assert!(matches!(
+        leaves("forkbomb-setsid", Scope::ProcessGroup, Sweep::Atomic),
+        KillExpectation::Survives(_)
+    ));
+    assert!(matches!(
+        leaves("setsid", Scope::ProcessGroup, Sweep::Atomic),
+        KillExpectation::Survives(_)
+    ));
+    assert_eq!(
+        leaves("forkbomb-setsid", Scope::Cgroup, Sweep::Atomic),
+        KillExpectation::Empties,
+        "cgroup.kill"
+    );
+    assert_eq!(
+        leaves("forkbomb-setsid", Scope::Cgroup, Sweep::Held),
+        KillExpectation::Empties,
+        "freeze, then kill"
+    );
+}

@@ -1,0 +1,266 @@
+//! The command line: what may be written, and nothing of what it means.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use harness::param::{Axis, Unit};
+
+use super::exit::Exit;
+
+const EXAMPLES: &str = "\
+Examples:
+  scenario forkbomb                        the main job: every detector, every strategy, one table
+  scenario setsid --detector 'cgroup-*'    only the detectors that watch the cgroup
+  scenario exit-now --set lifetime=0,5ms --trials 200 --json > trials.jsonl
+  scenario forkbomb --detector none --kill cgroup-kill --kill freeze-kill --trials 20
+  scenario all --dry-run                   what would be run, in which order
+  scenario doctor                          what this machine offers, what is missing, how to get it
+";
+
+fn after_long_help() -> String {
+    format!("{EXAMPLES}\n{}", Exit::help())
+}
+
+/// Sets hostile process trees off inside belts, lets completion detectors watch them and kill strategies end them, and prints who
+/// told the truth, how late, and what was left alive.
+#[derive(Debug, Parser)]
+#[command(name = "scenario", version, max_term_width = 110)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
+#[command(after_help = "`--help` says more and has examples.", after_long_help = after_long_help())]
+pub struct Cli {
+    /// What is to be run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Commands beside the runs.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// Commands that run no trials.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List scenarios, detectors and strategies, with the axes that --set takes.
+    List(ListArgs),
+    /// Say what this machine offers, what is missing, why, and how to get it.
+    Doctor(DoctorArgs),
+    /// Remove what a crashed run left: its processes and cgroups. Running runs are left alone.
+    Clean(CleanArgs),
+}
+
+/// The shape of a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs: one JSON document.
+    Json,
+}
+
+/// The shape of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Table,
+    /// For programs: one JSON document.
+    Json,
+    /// What the specs say about each detector and strategy: the page SOUNDNESS.md.
+    Markdown,
+}
+
+/// Arguments of a run.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Scenarios, or `all` (`scenario list` names them).
+    ///
+    /// A scenario that ends by itself is given to the detectors. A bomb never ends, so it is given to the strategies, and the
+    /// detectors get every scenario that ends by itself.
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
+
+    /// Detectors to run: an id, a pattern such as `cgroup-*`, `all` or `none` [default: all]
+    ///
+    /// May be repeated. A detector that is named in full and that this machine does not offer ends the command with code 3; one that
+    /// only a pattern or the default asks for is listed below the table with the reason.
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    pub detector: Vec<String>,
+
+    /// Detectors to leave out: an id or a pattern
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    pub no_detector: Vec<String>,
+
+    /// Strategies to run: an id, a pattern, `all` or `none` [default: all, for scenarios that do not end by themselves]
+    ///
+    /// With this flag, scenarios that end by themselves are killed as well, if they have a form that lives for ever.
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    pub kill: Vec<String>,
+
+    /// Strategies to leave out: an id or a pattern
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    pub no_kill: Vec<String>,
+
+    /// Set an axis: lifetime=0, or several values for several rows: lifetime=0,1ms,5ms
+    #[arg(long, value_name = "AXIS=VALUE[,VALUE...]", help_heading = "What is run")]
+    pub set: Vec<String>,
+
+    /// Trials of each row [default: 3, or 10 for a single scenario that ends by itself]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "What is run")]
+    pub trials: Option<u32>,
+
+    /// Seed of the order of trials and of the scripts [default: drawn, and recorded in plan.json]
+    #[arg(long, value_name = "N", help_heading = "What is run")]
+    pub seed: Option<u64>,
+
+    /// How long a detector may wait, and death may take after a kill
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "What is run")]
+    pub deadline: Duration,
+
+    /// Idle time before each trial, so that one does not disturb the next
+    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = duration, help_heading = "What is run")]
+    pub gap: Duration,
+
+    /// Print the plan and run nothing
+    #[arg(long, help_heading = "What is run")]
+    pub dry_run: bool,
+
+    /// A cgroup v2 directory that the command may use [default: found; `scenario doctor` says which]
+    #[arg(long, value_name = "PATH", help_heading = "Belts")]
+    pub cgroup: Option<PathBuf>,
+
+    /// Most tasks that a workload may have at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(4..=100_000), help_heading = "Belts")]
+    pub tasks: u64,
+
+    /// Most memory that a workload may use, where there is a memory controller
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, help_heading = "Belts")]
+    pub memory: u64,
+
+    /// Accept a machine on which no limit on tasks can be had. A bomb can then take the whole machine down
+    #[arg(long, help_heading = "Belts")]
+    pub no_belt: bool,
+
+    /// Write each trial to standard output as one JSON line; the summary goes to standard error
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Where to keep the recorded trials [default: $XDG_STATE_HOME/scenario/<run>, the last ten]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+
+    /// Shape of the summary
+    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
+    pub format: Format,
+
+    /// Print no progress, no paths and no hints
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+
+    /// What to log to standard error: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", env = "HARNESS_LOG", default_value = "warn", help_heading = "Output")]
+    pub log: String,
+}
+
+/// Arguments of `scenario list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Shape of the list
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+/// Arguments of `scenario doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// A cgroup v2 directory that the command may use
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Shape of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// Arguments of `scenario clean`.
+#[derive(Debug, Args)]
+pub struct CleanArgs {
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where to look [default: every place where a run could have been]
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+}
+
+/// Reads a duration in the spelling of axes: `0`, `250us`, `5ms`, `2s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    const TIME: Axis = Axis {
+        name: "time",
+        unit: Unit::Nanoseconds,
+        default: 0,
+        kill_default: None,
+        doc: "",
+    };
+    match TIME.parse(text) {
+        Ok(harness::param::FOREVER) => Err("every wait has a deadline: a time such as 5ms or 2s is needed".to_owned()),
+        Ok(ns) => Ok(Duration::from_nanos(ns)),
+        Err(e) => Err(format!("not {}", e.wanted)),
+    }
+}
+
+/// Reads a size: a number of bytes, or one with K, M or G (powers of 1024).
+fn size(text: &str) -> Result<u64, String> {
+    let wanted = "a size such as 64M or 1G is needed";
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match &text[digits.len()..] {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        _ => return Err(wanted.to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wanted.to_owned())?;
+    let bytes = number.checked_mul(1 << shift).ok_or("larger than any machine")?;
+    if bytes < 4 << 20 {
+        return Err("a workload needs at least 4M to start".to_owned());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn words_are_commands_and_all_else_are_scenarios() {
+        let cli = Cli::try_parse_from(["scenario", "forkbomb", "--trials", "2"]).unwrap();
+        assert_eq!((cli.run.scenarios, cli.verb.is_none()), (vec!["forkbomb".to_owned()], true));
+        let cli = Cli::try_parse_from(["scenario", "doctor"]).unwrap();
+        assert!(matches!(cli.verb, Some(Verb::Doctor(_))));
+        assert!(Cli::try_parse_from(["scenario"]).is_err());
+        assert!(Cli::try_parse_from(["scenario", "list", "--trials", "3"]).is_err());
+        assert!(Cli::try_parse_from(["scenario", "forkbomb", "--trials", "0"]).is_err());
+    }
+
+    #[test]
+    fn sizes_and_times() {
+        assert_eq!(size("512M"), Ok(512 << 20));
+        assert_eq!(size("8388608"), Ok(8 << 20));
+        for bad in ["", "M", "-1M", "1T", "1M", "99999999999G"] {
+            assert!(size(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
+        assert!(duration("forever").is_err() && duration("5").is_err());
+    }
+
+    #[test]
+    fn the_long_help_has_examples_and_exit_codes() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("scenario forkbomb") && help.contains("4  an expectation did not hold"), "{help}");
+    }
+}

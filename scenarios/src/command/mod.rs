@@ -1,0 +1,76 @@
+//! The command `scenario`: from arguments to a plan, from records to a table and a verdict in plain words.
+//!
+//! What this module does not do: run trials (that is `harness::trial`) or judge them (an outcome is in the record). It has one thread and
+//! starts none, because observers are forked without exec.
+
+pub mod args;
+mod clean;
+mod doctor;
+pub mod exit;
+mod list;
+mod output;
+mod plan;
+mod record;
+mod report;
+mod request;
+mod run;
+mod select;
+pub mod soundness;
+mod stats;
+mod summary;
+mod surroundings;
+mod table;
+mod term;
+mod verdict;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Verb};
+use exit::{Exit, Failure};
+use term::note;
+
+/// The command: everything but turning into an actor, which `main` has to do first.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are errors to clap, but not to us.
+        Err(message) => {
+            let exit = if message.use_stderr() { Exit::Usage } else { Exit::Held };
+            return match message.print() {
+                Ok(()) => exit.into(),
+                Err(_) => Exit::Incomplete.into(),
+            };
+        }
+    };
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            note(format!("error: {:#}", failure.error));
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    log_to_stderr(if cli.verb.is_some() { "warn" } else { &cli.run.log })?;
+    match cli.verb {
+        None => run::run(&cli.run),
+        Some(Verb::List(args)) => list::list(&args),
+        Some(Verb::Doctor(args)) => doctor::doctor(&args),
+        Some(Verb::Clean(args)) => clean::clean(&args),
+    }
+}
+
+fn log_to_stderr(level: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::builder().parse(level).map_err(|e| Failure::usage(format!("--log {level:?}: {e}")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .without_time()
+        .try_init()
+        .map_err(|e| anyhow::anyhow!("could not set up logging: {e}").into())
+}

@@ -1,0 +1,185 @@
+//! Where recorded trials go: a directory of their own, made before the first trial, filled as the run goes on.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use harness::record::{self, TrialRecord};
+use serde::Serialize;
+
+/// How many runs are kept below the default directory.
+const KEPT: usize = 10;
+
+/// The plan of a run, as it was decided.
+pub const PLAN: &str = "plan.json";
+/// The machine it ran on.
+pub const ENVIRONMENT: &str = "environment.json";
+/// One line for each trial.
+pub const TRIALS: &str = "trials.jsonl";
+
+/// The directory of one run.
+#[derive(Debug)]
+pub struct Output {
+    dir: PathBuf,
+    trials: File,
+    good_bytes: u64,
+    recorded: usize,
+}
+
+impl Output {
+    /// Makes the directory `out`, or one for `run` below the default place, and begins an empty file of trials in it.
+    ///
+    /// A directory that already holds trials is refused: recorded trials are never overwritten.
+    pub fn create(out: Option<&Path>, run: &str) -> Result<Self> {
+        let dir = match out {
+            Some(dir) => dir.to_path_buf(),
+            None => default_parent()?.join(run),
+        };
+        fs::create_dir_all(&dir)
+            .with_context(|| format!("could not make the directory {} (--out names another)", dir.display()))?;
+        let path = dir.join(TRIALS);
+        let trials = match File::options().write(true).create_new(true).open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                bail!("{} exists: recorded trials are not overwritten; name another directory with --out", path.display())
+            }
+            other => other.with_context(|| format!("could not create {}", path.display()))?,
+        };
+        let output = Self {
+            dir,
+            trials,
+            good_bytes: 0,
+            recorded: 0,
+        };
+        if out.is_none() {
+            output.prune()?;
+        }
+        Ok(output)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How many trials were recorded.
+    pub fn recorded(&self) -> usize {
+        self.recorded
+    }
+
+    /// Writes a document beside the trials.
+    pub fn document(&self, name: &str, content: &impl Serialize) -> Result<()> {
+        let path = self.dir.join(name);
+        let mut text = serde_json::to_vec_pretty(content).with_context(|| format!("could not write {name} as JSON"))?;
+        text.push(b'\n');
+        fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))
+    }
+
+    /// Records a trial. If the disk is full, the unfinished line is taken back, so that what was recorded before stays readable.
+    pub fn record(&mut self, trial: &TrialRecord) -> Result<()> {
+        let written = record::write_line(&mut self.trials, trial);
+        if let Err(error) = written {
+            let taken_back = self.trials.set_len(self.good_bytes).map_or_else(
+                |e| format!("the last line is unfinished ({e})"),
+                |()| "the unfinished line was taken back".to_owned(),
+            );
+            return Err(error).with_context(|| {
+                format!(
+                    "could not record trial {} in {}; {} trials are recorded, {taken_back}",
+                    trial.seq,
+                    self.dir.join(TRIALS).display(),
+                    self.recorded
+                )
+            });
+        }
+        self.recorded += 1;
+        self.good_bytes = self.trials.stream_position().context("could not read the position in the file of trials")?;
+        Ok(())
+    }
+
+    /// Removes all but the last runs below the default directory. Only directories that this command made (they hold a plan).
+    fn prune(&self) -> Result<()> {
+        let Some(parent) = self.dir.parent() else { return Ok(()) };
+        let mut runs = Vec::new();
+        let list = fs::read_dir(parent).with_context(|| format!("could not list {}", parent.display()))?;
+        for entry in list {
+            let path = entry.with_context(|| format!("could not list {}", parent.display()))?.path();
+            // A run that is being removed by somebody else at this moment has no time, and is none of our business.
+            if let Ok(planned) = fs::metadata(path.join(PLAN)).and_then(|m| m.modified()) {
+                runs.push((planned, path));
+            }
+        }
+        runs.sort();
+        // The new one has no plan yet, so it is not among them.
+        let excess = (runs.len() + 1).saturating_sub(KEPT);
+        for (_, path) in runs.into_iter().take(excess) {
+            match fs::remove_dir_all(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(e).with_context(|| format!("could not remove the old run {}", path.display()));
+                }
+                _ => tracing::info!(path = %path.display(), "removed an old run"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `$XDG_STATE_HOME/scenario`, or `~/.local/state/scenario`.
+fn default_parent() -> Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    match state {
+        Some(state) => Ok(state.join("scenario")),
+        None => bail!("neither XDG_STATE_HOME nor HOME is set, so there is no place for the recorded trials; name one with --out"),
+    }
+}
+
+/// One JSON line on standard output.
+pub fn json_line(out: &mut impl Write, trial: &TrialRecord) -> Result<()> {
+    record::write_line(out, trial).with_context(|| format!("could not write trial {} to standard output", trial.seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorded_trials_are_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Output::create(Some(dir.path()), "r").unwrap();
+        assert_eq!(first.dir(), dir.path());
+        let error = Output::create(Some(dir.path()), "r").unwrap_err().to_string();
+        assert!(error.contains("not overwritten") && error.contains("--out"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_place_fails_at_once_and_names_itself() {
+        let error = Output::create(Some(Path::new("/proc/none/of/this")), "r").unwrap_err().to_string();
+        assert!(error.contains("/proc/none/of/this"), "{error}");
+    }
+
+    #[test]
+    fn only_the_last_runs_are_kept_and_nothing_foreign_is_touched() {
+        let parent = tempfile::tempdir().unwrap();
+        for run in 0..KEPT + 3 {
+            let dir = parent.path().join(format!("run-{run:02}"));
+            fs::create_dir(&dir).unwrap();
+            let plan = File::create(dir.join(PLAN)).unwrap();
+            let age = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 + run as u64);
+            plan.set_modified(age).unwrap();
+        }
+        fs::create_dir(parent.path().join("mine")).unwrap();
+        let output = Output {
+            dir: parent.path().join("new"),
+            trials: tempfile::tempfile().unwrap(),
+            good_bytes: 0,
+            recorded: 0,
+        };
+        output.prune().unwrap();
+        let mut left: Vec<_> = fs::read_dir(parent.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left.len(), KEPT - 1 + 1);
+        assert_eq!(left[0], "mine");
+        assert_eq!(left[1], "run-04");
+    }
+}

@@ -1,0 +1,307 @@
+//! The plan of a run: which rows, which trials of them, in which order. Pure, and recorded before the first trial.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness::detect::{self, DETECTORS, Detector};
+use harness::expect::{Expectation, KillExpectation, Plane};
+use harness::host::{Host, ProbeError, Support};
+use harness::kill::{self, KillStrategy, STRATEGIES};
+use harness::param::{Axis, ParamPoint};
+use harness::trial::Expected;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::exit::Failure;
+use super::request::Request;
+use super::select::Unknown;
+use super::summary::RowKey;
+use crate::Scenario;
+
+/// Who watches where a strategy kills.
+pub const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
+
+/// What this machine offers, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Offers {
+    /// Detectors.
+    pub detectors: BTreeMap<&'static str, Support>,
+    /// Strategies.
+    pub strategies: BTreeMap<&'static str, Support>,
+}
+
+impl Offers {
+    /// Asks every mechanism. A probe that fails is not "available", and it is not silent either.
+    pub fn of(host: &Host) -> Self {
+        let answer = |probed: Result<Support, ProbeError>| {
+            probed.unwrap_or_else(|e| Support::missing(format!("the probe failed: {e}"), "see `scenario doctor`"))
+        };
+        Self {
+            detectors: DETECTORS.iter().map(|d| (d.spec().id, answer(d.probe(host)))).collect(),
+            strategies: STRATEGIES.iter().map(|s| (s.spec().id, answer(s.probe(host)))).collect(),
+        }
+    }
+}
+
+/// One row of the matrix: a pair, at one point of the axes.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// The workload.
+    pub scenario: &'static dyn Scenario,
+    /// Who watches.
+    pub detector: &'static dyn Detector,
+    /// Who kills.
+    pub strategy: Option<&'static dyn KillStrategy>,
+    /// The values of all axes.
+    pub params: ParamPoint,
+    /// What is expected.
+    pub expected: Expected,
+    /// How the row is called.
+    pub key: RowKey,
+}
+
+/// A pair that is not run, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Skip {
+    /// The detector or strategy.
+    pub mechanism: String,
+    /// The scenario; absent if the mechanism cannot be run at all.
+    pub scenario: Option<String>,
+    /// Why.
+    pub why: String,
+    /// What would change that; absent if nothing would.
+    pub remedy: Option<String>,
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// The rows.
+    pub cells: Vec<Cell>,
+    /// One entry for each trial, in order: row and seed of the script. All trials of a block have the same script seed.
+    pub order: Vec<(usize, u64)>,
+    /// What is not run.
+    pub skipped: Vec<Skip>,
+}
+
+/// Makes the plan.
+pub fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Result<Plan, Failure> {
+    let mut builder = Builder {
+        request,
+        used: BTreeSet::new(),
+        axes: BTreeSet::new(),
+        cells: Vec::new(),
+        skipped: Vec::new(),
+    };
+    builder.detect_plane(offers)?;
+    builder.kill_plane(offers)?;
+    builder.every_axis_is_known()?;
+    let seed = request.seed.unwrap_or(drawn_seed);
+    let mut skipped = builder.skipped;
+    skipped.sort();
+    skipped.dedup();
+    Ok(Plan {
+        seed,
+        order: order(builder.cells.len(), request.trials, seed),
+        cells: builder.cells,
+        skipped,
+    })
+}
+
+/// An expectation, with its reason.
+pub fn expected_in_words(expected: Expected) -> String {
+    match expected {
+        Expected::Detect(Expectation::Sound) => "says \"empty\" when it is over, not before".to_owned(),
+        Expected::Detect(Expectation::Early(why)) => format!("too early: {why}"),
+        Expected::Detect(Expectation::MayBeEarly(why)) => format!("may be too early: {why}"),
+        Expected::Detect(Expectation::NeverFires(why)) => format!("never says \"empty\": {why}"),
+        Expected::Detect(Expectation::Removed(why)) => format!("says that the site was removed: {why}"),
+        Expected::Detect(Expectation::MayBeLost(why)) => format!("may never wake up: {why}"),
+        Expected::Kill(KillExpectation::Empties) => "leaves nothing alive".to_owned(),
+        Expected::Kill(KillExpectation::MaySurvive(why)) => format!("may leave survivors: {why}"),
+        Expected::Kill(KillExpectation::Survives(why)) => format!("leaves survivors: {why}"),
+        Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) => {
+            format!("not applicable: {why}")
+        }
+    }
+}
+
+/// Complete blocks, each in an order of its own: every row meets every phase of the machine's mood.
+fn order(cells: usize, trials: u32, seed: u64) -> Vec<(usize, u64)> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut block: Vec<usize> = (0..cells).collect();
+    let mut order = Vec::new();
+    for _ in 0..trials {
+        block.shuffle(&mut rng);
+        let script_seed = rng.next_u64();
+        order.extend(block.iter().map(|cell| (*cell, script_seed)));
+    }
+    order
+}
+
+struct Builder<'a> {
+    request: &'a Request,
+    /// Axes of `--set` that some row has.
+    used: BTreeSet<&'a str>,
+    /// Axes that some row has.
+    axes: BTreeSet<&'static str>,
+    cells: Vec<Cell>,
+    skipped: Vec<Skip>,
+}
+
+impl<'a> Builder<'a> {
+    fn detect_plane(&mut self, offers: &Offers) -> Result<(), Failure> {
+        let watched = self.request.watched.clone();
+        if watched.is_empty() {
+            return Ok(());
+        }
+        let selection = &self.request.detectors;
+        let mut available = Vec::new();
+        for id in &selection.ids {
+            if self.offered(id, &offers.detectors, selection.by_name.contains(id))? {
+                available.extend(detect::by_id(id));
+            }
+        }
+        for scenario in watched {
+            for detector in &available {
+                self.rows(scenario, *detector, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kill_plane(&mut self, offers: &Offers) -> Result<(), Failure> {
+        let killed = self.request.killed.clone();
+        if killed.is_empty() {
+            return Ok(());
+        }
+        let reference = detect::by_id(REFERENCE_DETECTOR)
+            .ok_or_else(|| anyhow::anyhow!("the reference detector {REFERENCE_DETECTOR} is not registered"))?;
+        self.offered(REFERENCE_DETECTOR, &offers.detectors, true)?;
+        let selection = &self.request.strategies;
+        let mut available = Vec::new();
+        for id in &selection.ids {
+            if self.offered(id, &offers.strategies, selection.by_name.contains(id))? {
+                available.extend(kill::by_id(id));
+            }
+        }
+        for scenario in killed {
+            for strategy in &available {
+                self.rows(scenario, reference, Some(*strategy))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this machine offers `id`. If not, that is a remark, or an error where it is `required`.
+    fn offered(&mut self, id: &str, offers: &BTreeMap<&str, Support>, required: bool) -> Result<bool, Failure> {
+        match offers.get(id) {
+            Some(Support::Available) => Ok(true),
+            Some(Support::Missing { why, remedy }) if required => {
+                Err(Failure::missing(anyhow::anyhow!("{id} is not available here: {why}; {remedy}")))
+            }
+            Some(Support::Missing { why, remedy }) => {
+                self.skipped.push(Skip {
+                    mechanism: id.to_owned(),
+                    scenario: None,
+                    why: why.clone(),
+                    remedy: Some(remedy.clone()),
+                });
+                Ok(false)
+            }
+            None => Err(anyhow::anyhow!("{id} was not probed").into()),
+        }
+    }
+
+    /// Adds a row for each combination of the values that were set.
+    fn rows(
+        &mut self,
+        scenario: &'static dyn Scenario,
+        detector: &'static dyn Detector,
+        strategy: Option<&'static dyn KillStrategy>,
+    ) -> Result<(), Failure> {
+        let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
+        let of_scenario = scenario.spec().axes;
+        let mut of_mechanism: Vec<&'static Axis> = detector.spec().axes.iter().collect();
+        of_mechanism.extend(strategy.iter().flat_map(|s| s.spec().axes));
+        let axes: Vec<&'static Axis> = of_scenario.iter().chain(of_mechanism.iter().copied()).collect();
+        self.axes.extend(axes.iter().map(|axis| axis.name));
+
+        let mut points = vec![(ParamPoint::defaults(axes.iter().copied(), plane), String::new(), String::new())];
+        for (name, values) in &self.request.sets {
+            let Some(axis) = axes.iter().copied().find(|axis| axis.name == name) else { continue };
+            self.used.insert(name);
+            let of_scenario = of_scenario.iter().any(|a| a.name == name);
+            let mut next = Vec::new();
+            for (point, scenario_label, mechanism_label) in &points {
+                for value in values {
+                    let value = axis.parse(value).map_err(Failure::usage)?;
+                    let mut row = (point.clone(), scenario_label.clone(), mechanism_label.clone());
+                    row.0.set(axis, value);
+                    let label = if of_scenario { &mut row.1 } else { &mut row.2 };
+                    label.push_str(&format!(" {name}={}", axis.format(value)));
+                    next.push(row);
+                }
+            }
+            points = next;
+        }
+        for (params, scenario_label, mechanism_label) in points {
+            let mechanism = strategy.map_or(detector.spec().id, |s| s.spec().id);
+            let key = RowKey {
+                plane,
+                scenario: format!("{}{scenario_label}", scenario.spec().id),
+                mechanism: format!("{mechanism}{mechanism_label}"),
+            };
+            self.row(scenario, detector, strategy, params, key)?;
+        }
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        scenario: &'static dyn Scenario,
+        detector: &'static dyn Detector,
+        strategy: Option<&'static dyn KillStrategy>,
+        params: ParamPoint,
+        key: RowKey,
+    ) -> Result<(), Failure> {
+        // A value that reads well may still make no script (more tasks than a script can have): that is the user's mistake, found here.
+        scenario.script(&params, key.plane, 0).map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
+        let expected = match strategy {
+            None => Expected::Detect(scenario.expect(&params, detector.spec().scope)),
+            Some(strategy) => Expected::Kill(scenario.expect_kill(&params, strategy.spec().reach)),
+        };
+        if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) = expected {
+            self.skipped.push(Skip {
+                mechanism: key.mechanism,
+                scenario: Some(key.scenario),
+                why: why.to_owned(),
+                remedy: None,
+            });
+            return Ok(());
+        }
+        self.cells.push(Cell {
+            scenario,
+            detector,
+            strategy,
+            params,
+            expected,
+            key,
+        });
+        Ok(())
+    }
+
+    fn every_axis_is_known(&self) -> Result<(), Failure> {
+        let known: Vec<&str> = self.axes.iter().copied().collect();
+        match self.request.sets.iter().find(|(name, _)| !self.used.contains(name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(Failure::usage(format!(
+                "{} (of the scenarios, detectors and strategies that take part)",
+                Unknown::new("axis", name, &known)
+            ))),
+        }
+    }
+}

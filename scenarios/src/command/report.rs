@@ -1,0 +1,227 @@
+//! The end of a run: the summary as text or as one JSON document.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use harness::expect::{Canary, Plane};
+use harness::record::Outcome;
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::plan::Skip;
+use super::stats::Sample;
+use super::summary::{Broken, Row, RowKey};
+use super::{table, verdict};
+
+/// Everything that the end of a run has to say.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// Name of the run.
+    pub run: &'a str,
+    /// Where the trials are recorded.
+    pub out: &'a Path,
+    /// Seed.
+    pub seed: u64,
+    /// Trials planned.
+    pub planned: usize,
+    /// Sums, row by row.
+    pub rows: &'a [Row],
+    /// What was not run.
+    pub skipped: &'a [Skip],
+    /// What was left behind, if anything.
+    pub leaks: &'a [String],
+    /// How the command will end.
+    pub exit: Exit,
+}
+
+/// For people.
+pub fn text(report: &Report<'_>) -> String {
+    let mut text = String::new();
+    for (plane, title) in [
+        (Plane::Detect, "Detectors: nothing is killed; who knows when the last process is gone?"),
+        (Plane::Kill, "Strategies: who leaves nothing alive, and hits nobody else?"),
+    ] {
+        if let Some(table) = table::of_plane(report.rows, plane) {
+            push(&mut text, title);
+            push(&mut text, &table.trim_fmt());
+            push(&mut text, "");
+        }
+    }
+    skipped(&mut text, report.skipped);
+    let verdicts = [verdict::detect(report.rows), verdict::kill(report.rows)];
+    for line in verdicts.into_iter().flatten().chain(verdict::expectations(report.rows)) {
+        push(&mut text, &line);
+    }
+    let run: usize = report.rows.iter().map(|row| row.n).sum();
+    if run < report.planned {
+        push(&mut text, &format!("Incomplete: {run} of {} trials were run.", report.planned));
+    }
+    match report.leaks {
+        [] => push(&mut text, "Nothing was left behind."),
+        leaks => {
+            push(&mut text, "Left behind (`scenario clean` removes cgroups and what lives in them):");
+            for leak in leaks {
+                push(&mut text, &format!("  {leak}"));
+            }
+        }
+    }
+    text
+}
+
+fn skipped(text: &mut String, skipped: &[Skip]) {
+    let missing: Vec<&Skip> = skipped.iter().filter(|skip| skip.scenario.is_none()).collect();
+    if !missing.is_empty() {
+        push(text, "Not available here:");
+        for skip in missing {
+            let remedy = skip.remedy.as_deref().map(|r| format!("; {r}")).unwrap_or_default();
+            push(text, &format!("  {}: {}{remedy}", skip.mechanism, skip.why));
+        }
+        push(text, "");
+    }
+    let mut pairs: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for skip in skipped {
+        if let Some(scenario) = &skip.scenario {
+            pairs.entry((&skip.mechanism, &skip.why)).or_default().push(scenario);
+        }
+    }
+    if !pairs.is_empty() {
+        push(text, "Not applicable:");
+        for ((mechanism, why), scenarios) in pairs {
+            push(text, &format!("  {mechanism} on {}: {why}", scenarios.join(", ")));
+        }
+        push(text, "");
+    }
+}
+
+fn push(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+/// For programs.
+pub fn json(report: &Report<'_>) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(&Document {
+        schema: 1,
+        run: report.run,
+        out: report.out,
+        seed: report.seed,
+        planned: report.planned,
+        exit: report.exit.code(),
+        exit_meaning: report.exit.meaning(),
+        rows: report.rows.iter().map(RowDocument::new).collect(),
+        skipped: report.skipped,
+        verdict_detect: verdict::detect(report.rows),
+        verdict_kill: verdict::kill(report.rows),
+        leaks: report.leaks,
+    })?;
+    text.push('\n');
+    Ok(text)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    run: &'a str,
+    out: &'a Path,
+    seed: u64,
+    planned: usize,
+    exit: u8,
+    exit_meaning: &'a str,
+    rows: Vec<RowDocument<'a>>,
+    skipped: &'a [Skip],
+    verdict_detect: Option<String>,
+    verdict_kill: Option<String>,
+    leaks: &'a [String],
+}
+
+#[derive(Serialize)]
+struct RowDocument<'a> {
+    #[serde(rename = "row")]
+    key: &'a RowKey,
+    trials: usize,
+    held: usize,
+    outcomes: &'a BTreeMap<Outcome, usize>,
+    /// Detect plane: end of the workload to decision. Kill plane: first signal to `populated 0`.
+    latency: SampleDocument,
+    wakeups_p50: Option<u64>,
+    cpu_p50_ns: Option<u64>,
+    kill: Option<KillDocument<'a>>,
+    broken: &'a [Broken],
+}
+
+#[derive(Serialize)]
+struct SampleDocument {
+    n: usize,
+    censored: usize,
+    p50_ns: Option<u64>,
+    p90_ns: Option<u64>,
+    p99_ns: Option<u64>,
+    max_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct KillDocument<'a> {
+    survivors_max: usize,
+    survivor_reasons: &'a BTreeMap<String, usize>,
+    canaries_hit: &'a BTreeMap<Canary, usize>,
+    fallbacks: &'a BTreeMap<String, usize>,
+    signals_p50: Option<u64>,
+    passes_p50: Option<u64>,
+}
+
+impl<'a> RowDocument<'a> {
+    fn new(row: &'a Row) -> Self {
+        Self {
+            key: &row.key,
+            trials: row.n,
+            held: row.held,
+            outcomes: &row.outcomes,
+            latency: SampleDocument::new(&row.latency),
+            wakeups_p50: row.wakeups.percentile(50).value(),
+            cpu_p50_ns: row.cpu.percentile(50).value(),
+            kill: (row.key.plane == Plane::Kill).then(|| KillDocument {
+                survivors_max: row.kill.survivors_max,
+                survivor_reasons: &row.kill.reasons,
+                canaries_hit: &row.kill.canaries,
+                fallbacks: &row.kill.fallbacks,
+                signals_p50: row.kill.signals.percentile(50).value(),
+                passes_p50: row.kill.passes.percentile(50).value(),
+            }),
+            broken: &row.broken,
+        }
+    }
+}
+
+impl SampleDocument {
+    fn new(sample: &Sample) -> Self {
+        let at = |percent| sample.percentile(percent).value();
+        Self {
+            n: sample.len(),
+            censored: sample.censored(),
+            p50_ns: at(50),
+            p90_ns: at(90),
+            p99_ns: (sample.len() >= table::ENOUGH_FOR_P99).then(|| at(99)).flatten(),
+            max_ns: sample.max().value(),
+        }
+    }
+}
+
+/// The plan for people: what `--dry-run` prints.
+pub fn plan_text(plan: &super::plan::Plan) -> String {
+    let mut table = table::plain(&["plane", "scenario", "mechanism", "expected"]);
+    for cell in &plan.cells {
+        let plane = match cell.key.plane {
+            Plane::Detect => "detect",
+            Plane::Kill => "kill",
+        };
+        table.add_row([plane, &cell.key.scenario, &cell.key.mechanism, &super::plan::expected_in_words(cell.expected)]);
+    }
+    let mut text = format!("{}\n\n", table.trim_fmt());
+    skipped(&mut text, &plan.skipped);
+    let trials = plan.order.len();
+    match writeln!(text, "{} rows, {trials} trials in blocks of random order, seed {}.", plan.cells.len(), plan.seed) {
+        Ok(()) => text,
+        Err(_) => unreachable!("a String takes every text"),
+    }
+}

@@ -1,0 +1,106 @@
+//! `SOUNDNESS.md`: who can be believed, made from the specs. A test compares the file with this, so neither can drift.
+
+use std::fmt::Write as _;
+
+use harness::detect::{DETECTORS, DetectorSpec, Wake};
+use harness::kill::{KillSpec, STRATEGIES};
+
+use super::list::kebab;
+
+const HEAD: &str = "\
+# Who can be believed
+
+<!-- Made by `scenario list --format markdown` from the specs in harness/src/detect and harness/src/kill. Do not edit. -->
+
+What each mechanism can see or reach, how it errs, and what it costs. Whether it is so on a given kernel is what the trials show; each
+statement about scope is an expectation that every trial checks.
+
+";
+
+/// The page.
+pub fn page() -> String {
+    let mut page = String::from(HEAD);
+    page.push_str("## Detectors\n\n| detector | sees | early | reaps | loses its wake-up on removal | since Linux |\n|---|---|---|---|---|---|\n");
+    for spec in DETECTORS.iter().map(|d| d.spec()) {
+        line(
+            &mut page,
+            format_args!(
+                "| [{id}](#{id}) | {} | {} | {} | {} | {} |",
+                kebab(&spec.scope),
+                if spec.early.is_empty() { "no" } else { "yes" },
+                yes(spec.reaps),
+                yes(spec.loses_on_removal),
+                spec.since,
+                id = spec.id,
+            ),
+        );
+    }
+    page.push_str("\n## Kill strategies\n\n| strategy | reaches | sweep | claims to leave nothing | may hit | since Linux |\n|---|---|---|---|---|---|\n");
+    for spec in STRATEGIES.iter().map(|s| s.spec()) {
+        let hits: Vec<String> = spec.may_hit.iter().map(ToString::to_string).collect();
+        line(
+            &mut page,
+            format_args!(
+                "| [{id}](#{id}) | {} | {} | {} | {} | {} |",
+                kebab(&spec.reach.scope),
+                kebab(&spec.reach.sweep),
+                yes(spec.claims_sound),
+                if hits.is_empty() { "nobody else".to_owned() } else { hits.join(", ") },
+                spec.since,
+                id = spec.id,
+            ),
+        );
+    }
+    page.push_str("\n# Detectors, one by one\n");
+    DETECTORS.iter().for_each(|d| detector(&mut page, d.spec()));
+    page.push_str("\n# Strategies, one by one\n");
+    STRATEGIES.iter().for_each(|s| strategy(&mut page, s.spec()));
+    page
+}
+
+fn detector(page: &mut String, spec: &DetectorSpec) {
+    let wake = match spec.wake {
+        Wake::Event => "sleeps until the kernel wakes it",
+        Wake::Interval => "looks at intervals",
+        Wake::Spin => "never sleeps",
+    };
+    line(page, format_args!("\n## {}\n\n{}\n", spec.id, spec.summary));
+    fact(page, "How it learns", wake);
+    fact(page, "Who escapes it", spec.escapes);
+    fact(page, "When it is early", or(spec.early, "never, for the processes that it sees"));
+    fact(page, "When it is late", spec.late);
+    fact(page, "Cost while nothing happens", spec.idle_cost);
+    fact(page, "When events overflow or are lost", spec.overflow);
+    fact(page, "Privilege", or(spec.privilege, "none beyond a cgroup of its own"));
+    sources(page, spec.sources);
+}
+
+fn strategy(page: &mut String, spec: &KillSpec) {
+    line(page, format_args!("\n## {}\n\n{}\n", spec.id, spec.summary));
+    fact(page, "How it can fail", spec.faults);
+    fact(page, "Privilege", or(spec.privilege, "none beyond a cgroup of its own"));
+    sources(page, spec.sources);
+}
+
+fn fact(page: &mut String, name: &str, value: &str) {
+    if !value.is_empty() {
+        line(page, format_args!("- {name}: {value}"));
+    }
+}
+
+fn sources(page: &mut String, sources: &[&str]) {
+    line(page, format_args!("- Sources: {}", sources.join("; ")));
+}
+
+fn or(text: &'static str, otherwise: &'static str) -> &'static str {
+    if text.is_empty() { otherwise } else { text }
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+    let written = writeln!(page, "{text}");
+    debug_assert!(written.is_ok(), "a String takes every text");
+}

@@ -1,0 +1,185 @@
+//! The summary for people: one table for each plane.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use harness::expect::{Canary, Plane};
+use harness::record::Outcome;
+
+use super::stats::{self, Quantile, Sample};
+use super::summary::Row;
+
+/// From this many latencies on, a p99 means something.
+pub const ENOUGH_FOR_P99: usize = 100;
+
+/// One line below the header, nothing else: it survives being pasted into a mail.
+const STYLE: TableStyle = TableStyle::new()
+    .header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// An empty table in the house style.
+pub fn plain(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().copied());
+    table
+}
+
+/// The table of one plane. `None` if it has no rows.
+pub fn of_plane(rows: &[Row], plane: Plane) -> Option<Table> {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == plane).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    Some(match plane {
+        Plane::Detect => detect(&rows),
+        Plane::Kill => kill(&rows),
+    })
+}
+
+fn detect(rows: &[&Row]) -> Table {
+    let tail = tail_name(rows);
+    let header = ["scenario", "detector", "right", "early", "missed", "other", "latency p50", tail, "wake-ups", "CPU", "as expected"];
+    let mut table = plain(&header);
+    let mut scenario = "";
+    for row in rows {
+        let [right, early, missed] = [Outcome::Right, Outcome::Early, Outcome::Missed].map(|o| row.count(o));
+        table.add_row([
+            unless_repeated(&mut scenario, &row.key.scenario),
+            row.key.mechanism.clone(),
+            count(right),
+            count(early),
+            count(missed),
+            others(&row.outcomes, &[Outcome::Right, Outcome::Early, Outcome::Missed]),
+            duration(row.latency.percentile(50)),
+            tail_value(&row.latency, tail),
+            plain_number(&row.wakeups),
+            duration(row.cpu.percentile(50)),
+            as_expected(row),
+        ]);
+    }
+    align_right(&mut table, 2..10);
+    table
+}
+
+fn kill(rows: &[&Row]) -> Table {
+    let tail = tail_name(rows);
+    let header = [
+        "scenario", "strategy", "emptied", "survivors", "canaries hit", "other", "signal → populated 0", tail, "signals", "passes",
+        "as expected",
+    ];
+    let mut table = plain(&header);
+    let mut scenario = "";
+    for row in rows {
+        let survivors = match row.kill.survivors_max {
+            0 => "0".to_owned(),
+            most => format!("up to {most}"),
+        };
+        table.add_row([
+            unless_repeated(&mut scenario, &row.key.scenario),
+            row.key.mechanism.clone(),
+            format!("{}/{}", row.count(Outcome::Emptied), row.n),
+            survivors,
+            canaries(&row.kill.canaries, row.n),
+            others(&row.outcomes, &[Outcome::Emptied, Outcome::Survived]),
+            duration(row.latency.percentile(50)),
+            tail_value(&row.latency, tail),
+            plain_number(&row.kill.signals),
+            plain_number(&row.kill.passes),
+            as_expected(row),
+        ]);
+    }
+    align_right(&mut table, 2..10);
+    table
+}
+
+fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// The name of a group, in its first row only.
+fn unless_repeated<'a>(last: &mut &'a str, this: &'a str) -> String {
+    if *last == this {
+        return String::new();
+    }
+    *last = this;
+    this.to_owned()
+}
+
+fn tail_name(rows: &[&Row]) -> &'static str {
+    match rows.iter().any(|row| row.latency.len() >= ENOUGH_FOR_P99) {
+        true => "p99",
+        false => "max",
+    }
+}
+
+/// The tail of a sample; a p99 only where there is enough for one.
+fn tail_value(sample: &Sample, name: &str) -> String {
+    match (name, sample.len()) {
+        ("p99", ENOUGH_FOR_P99..) => duration(sample.percentile(99)),
+        ("p99", 1..) => format!("(max) {}", duration(sample.max())),
+        _ => duration(sample.max()),
+    }
+}
+
+fn duration(quantile: Quantile) -> String {
+    match quantile {
+        Quantile::Nothing => "-".to_owned(),
+        Quantile::Censored => "never".to_owned(),
+        Quantile::Value(ns) => stats::ns(ns),
+    }
+}
+
+fn plain_number(sample: &Sample) -> String {
+    sample.percentile(50).value().map_or_else(|| "-".to_owned(), |v| v.to_string())
+}
+
+/// A count; zero is quiet.
+fn count(n: usize) -> String {
+    if n == 0 { ".".to_owned() } else { n.to_string() }
+}
+
+fn others(outcomes: &BTreeMap<Outcome, usize>, known: &[Outcome]) -> String {
+    let rest: Vec<String> = outcomes
+        .iter()
+        .filter(|(outcome, _)| !known.contains(outcome))
+        .map(|(outcome, n)| format!("{n} {}", name(*outcome)))
+        .collect();
+    if rest.is_empty() { ".".to_owned() } else { rest.join(", ") }
+}
+
+fn canaries(hit: &BTreeMap<Canary, usize>, n: usize) -> String {
+    if hit.is_empty() {
+        return "0".to_owned();
+    }
+    let kinds: Vec<String> = hit.iter().map(|(canary, hits)| format!("{canary} {hits}/{n}")).collect();
+    kinds.join(", ")
+}
+
+fn as_expected(row: &Row) -> String {
+    if row.held == row.n {
+        "yes".to_owned()
+    } else {
+        format!("NO, {} of {}", row.n - row.held, row.n)
+    }
+}
+
+/// An outcome in words.
+pub fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Right => "right",
+        Outcome::Early => "early",
+        Outcome::Missed => "missed",
+        Outcome::StillRunning => "still running",
+        Outcome::Removed => "site removed",
+        Outcome::Unknown => "unknown",
+        Outcome::Emptied => "emptied",
+        Outcome::Survived => "survived",
+        Outcome::Broken => "broken",
+        Outcome::Interrupted => "interrupted",
+    }
+}

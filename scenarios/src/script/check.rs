@@ -1,0 +1,299 @@
+//! Whether a script can be played as it stands.
+
+use harness::sys::ledger::{BARRIERS, SLOTS};
+use thiserror::Error;
+
+use super::model::{self, Ending};
+use super::{Op, Script};
+
+/// Why a script cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ScriptError {
+    /// It has no main block.
+    #[error("a script needs a block for its main process")]
+    Empty,
+    /// The bytes are no script.
+    #[error("could not read the script: {0}")]
+    Unreadable(String),
+    /// A fork names a block that does not exist.
+    #[error("block {block} forks block {target}, and there are {blocks} blocks")]
+    UnknownBlock {
+        /// Where.
+        block: usize,
+        /// What it names.
+        target: usize,
+        /// How many there are.
+        blocks: usize,
+    },
+    /// Blocks fork each other in a circle. What forks for ever is [`Op::Bomb`] or [`Op::Hop`].
+    #[error("block {block} forks itself, directly or through others; for a tree without end use bomb or hop")]
+    Cycle {
+        /// One block of the circle.
+        block: usize,
+    },
+    /// Nobody plays the block.
+    #[error("block {block} is forked by nobody")]
+    Unused {
+        /// Which.
+        block: usize,
+    },
+    /// Operations after one that never ends.
+    #[error("block {block} has operations after number {op}, which never ends")]
+    Unreachable {
+        /// Where.
+        block: usize,
+        /// Index of the operation that never ends.
+        op: usize,
+    },
+    /// More processes than the ledger can list.
+    #[error("the tree has {processes} processes; the ledger lists {SLOTS}")]
+    TooManyProcesses {
+        /// How many there would be.
+        processes: u64,
+    },
+    /// No such barrier.
+    #[error("barrier {index} does not exist; there are {BARRIERS}")]
+    UnknownBarrier {
+        /// Which.
+        index: usize,
+    },
+    /// A barrier is passed by another number of processes than it waits for.
+    #[error("barrier {index} waits for {wanted} processes and {arrivals} come")]
+    Barrier {
+        /// Which.
+        index: usize,
+        /// For how many an operation waits.
+        wanted: u32,
+        /// How many come.
+        arrivals: u64,
+    },
+    /// The processes wait for each other.
+    #[error("processes wait for ever at barrier {index}")]
+    Stuck {
+        /// Which.
+        index: usize,
+    },
+    /// The kernel would answer `EPERM`: who leads a process group cannot begin a session, who leads a session cannot begin a group.
+    #[error("operation {op} of block {block}: the process leads its group already")]
+    Leader {
+        /// Where.
+        block: usize,
+        /// Which operation.
+        op: usize,
+    },
+    /// The main process has no parent in the tree.
+    #[error("operation {op} of block 0: the main process's parent is no part of the tree")]
+    NoParent {
+        /// Which operation.
+        op: usize,
+    },
+}
+
+impl Script {
+    /// Whether the script can be played: blocks and barriers exist, the tree is finite and nobody waits for ever.
+    pub fn check(&self) -> Result<(), ScriptError> {
+        if self.blocks.is_empty() {
+            return Err(ScriptError::Empty);
+        }
+        for (block, ops) in self.blocks.iter().enumerate() {
+            self.check_block(block, ops)?;
+        }
+        let players = self.players()?;
+        if let Some(block) = players.iter().position(|n| *n == 0) {
+            return Err(ScriptError::Unused { block });
+        }
+        let processes = players.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+        if usize::try_from(processes).map_or(true, |n| n > SLOTS) {
+            return Err(ScriptError::TooManyProcesses { processes });
+        }
+        self.check_barriers(&players)
+    }
+
+    fn check_block(&self, block: usize, ops: &[Op]) -> Result<(), ScriptError> {
+        let mut leads = block == 0;
+        for (at, op) in ops.iter().enumerate() {
+            match *op {
+                Op::Fork { block: target, .. } if target >= self.blocks.len() => {
+                    return Err(ScriptError::UnknownBlock {
+                        block,
+                        target,
+                        blocks: self.blocks.len(),
+                    });
+                }
+                Op::Barrier { index, .. } if index >= BARRIERS => return Err(ScriptError::UnknownBarrier { index }),
+                Op::Setsid | Op::Setpgid if leads => return Err(ScriptError::Leader { block, op: at }),
+                Op::Setsid | Op::Setpgid => leads = true,
+                Op::AwaitParent if block == 0 => return Err(ScriptError::NoParent { op: at }),
+                _ => {}
+            }
+            if op.never_ends() && at + 1 < ops.len() {
+                return Err(ScriptError::Unreachable { block, op: at });
+            }
+        }
+        Ok(())
+    }
+
+    /// How many processes play each block; bombs and hops are counted once.
+    pub(super) fn players(&self) -> Result<Vec<u64>, ScriptError> {
+        let mut players = vec![0u64; self.blocks.len()];
+        players[0] = 1;
+        for block in self.order()? {
+            for op in &self.blocks[block] {
+                if let Op::Fork { block: target, count } = *op {
+                    players[target] = players[target].saturating_add(players[block].saturating_mul(u64::from(count)));
+                }
+            }
+        }
+        Ok(players)
+    }
+
+    /// The blocks, each before those that it forks.
+    fn order(&self) -> Result<Vec<usize>, ScriptError> {
+        let mut forked_by = vec![0usize; self.blocks.len()];
+        let targets = |block: usize| {
+            self.blocks[block].iter().filter_map(|op| match *op {
+                Op::Fork { block, .. } => Some(block),
+                _ => None,
+            })
+        };
+        for target in (0..self.blocks.len()).flat_map(targets) {
+            forked_by[target] += 1;
+        }
+        let mut order: Vec<usize> = (0..self.blocks.len()).filter(|b| forked_by[*b] == 0).collect();
+        let mut next = 0;
+        while let Some(&block) = order.get(next) {
+            next += 1;
+            for target in targets(block) {
+                forked_by[target] -= 1;
+                if forked_by[target] == 0 {
+                    order.push(target);
+                }
+            }
+        }
+        match forked_by.iter().position(|n| *n > 0) {
+            Some(block) => Err(ScriptError::Cycle { block }),
+            None => Ok(order),
+        }
+    }
+
+    fn check_barriers(&self, players: &[u64]) -> Result<(), ScriptError> {
+        let mut arrivals = [0u64; BARRIERS];
+        let uses = || {
+            self.blocks.iter().zip(players).flat_map(|(ops, n)| {
+                ops.iter().filter_map(move |op| match *op {
+                    Op::Barrier { index, count } => Some((index, count, *n)),
+                    _ => None,
+                })
+            })
+        };
+        for (index, _, n) in uses() {
+            arrivals[index] += n;
+        }
+        for (index, wanted, _) in uses() {
+            if u64::from(wanted) != arrivals[index] {
+                return Err(ScriptError::Barrier {
+                    index,
+                    wanted,
+                    arrivals: arrivals[index],
+                });
+            }
+        }
+        if uses().next().is_some()
+            && let Ending::Stuck { barrier } = model::play(self, SLOTS).ending
+        {
+            return Err(ScriptError::Stuck { index: barrier });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Op::{AwaitParent, Barrier, Bomb, Fork, Live, Ready, Setpgid, Setsid};
+
+    fn error(blocks: Vec<Vec<Op>>) -> ScriptError {
+        Script::new(blocks).unwrap_err()
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_refused() {
+        let fork = |block| Fork { block, count: 1 };
+        assert_eq!(error(vec![]), ScriptError::Empty);
+        assert_eq!(
+            error(vec![vec![fork(1)]]),
+            ScriptError::UnknownBlock {
+                block: 0,
+                target: 1,
+                blocks: 1
+            }
+        );
+        assert_eq!(error(vec![vec![fork(0)]]), ScriptError::Cycle { block: 0 });
+        assert_eq!(
+            error(vec![vec![fork(1)], vec![fork(2)], vec![fork(1)]]),
+            ScriptError::Cycle { block: 1 }
+        );
+        assert_eq!(error(vec![vec![], vec![]]), ScriptError::Unused { block: 1 });
+        assert_eq!(
+            error(vec![vec![Fork { block: 1, count: 0 }], vec![]]),
+            ScriptError::Unused { block: 1 }
+        );
+        assert_eq!(
+            error(vec![vec![Bomb { setsid: false }, Ready]]),
+            ScriptError::Unreachable { block: 0, op: 0 }
+        );
+        assert_eq!(error(vec![vec![Setsid]]), ScriptError::Leader { block: 0, op: 0 });
+        assert_eq!(
+            error(vec![vec![fork(1)], vec![Setpgid, Setsid]]),
+            ScriptError::Leader { block: 1, op: 1 }
+        );
+        assert_eq!(error(vec![vec![AwaitParent]]), ScriptError::NoParent { op: 0 });
+        assert_eq!(
+            error(vec![vec![Barrier { index: 16, count: 1 }]]),
+            ScriptError::UnknownBarrier { index: 16 }
+        );
+    }
+
+    #[test]
+    fn a_tree_larger_than_the_ledger_is_refused() {
+        let many = Fork { block: 1, count: 200 };
+        assert_eq!(
+            error(vec![vec![many], vec![Fork { block: 2, count: 200 }], vec![]]),
+            ScriptError::TooManyProcesses { processes: 40_201 }
+        );
+        let huge = |block| Fork { block, count: u32::MAX };
+        assert_eq!(
+            error(vec![vec![huge(1)], vec![huge(2)], vec![huge(3)], vec![]]),
+            ScriptError::TooManyProcesses { processes: u64::MAX }
+        );
+    }
+
+    #[test]
+    fn barriers_have_to_add_up_and_must_not_block_each_other() {
+        let at = |index, count| Barrier { index, count };
+        let fork = |count| Fork { block: 1, count };
+        assert!(Script::new(vec![vec![fork(2), at(0, 3)], vec![at(0, 3)]]).is_ok());
+        assert_eq!(
+            error(vec![vec![fork(2), at(0, 2)], vec![at(0, 3)]]),
+            ScriptError::Barrier {
+                index: 0,
+                wanted: 2,
+                arrivals: 3
+            }
+        );
+        assert_eq!(
+            error(vec![vec![at(0, 2), fork(1)], vec![at(0, 2)]]),
+            ScriptError::Stuck { index: 0 }
+        );
+        assert_eq!(
+            error(vec![vec![fork(1), at(0, 2), at(1, 2)], vec![at(1, 2), at(0, 2)]]),
+            ScriptError::Stuck { index: 0 }
+        );
+        assert_eq!(
+            error(vec![vec![fork(1), at(0, 2)], vec![AwaitParent, at(0, 2)]]),
+            ScriptError::Stuck { index: 0 }
+        );
+        assert!(Script::new(vec![vec![fork(1), Live { ns: 0 }], vec![AwaitParent]]).is_ok());
+    }
+}

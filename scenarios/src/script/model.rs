@@ -1,0 +1,377 @@
+//! A pure interpreter with a fake kernel: who is born, who leads what, who ends, in which order.
+//!
+//! Expectations are checked against it, without a single process. Time is virtual: only [`Op::Live`] takes any. Where the real kernel may
+//! choose an order, the model chooses one; so what it says about order is certain only where time, a barrier or [`Op::AwaitParent`]
+//! decides it. A bomb grows to the limit and is then parked until somebody dies; a hop is one process that stays.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use harness::expect::Scope;
+
+use super::{FOREVER, Op, Script};
+
+/// What happens to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is forked; the main process has no parent.
+    Born {
+        /// By whom.
+        parent: Option<usize>,
+    },
+    /// It begins a session.
+    Session,
+    /// It begins a process group.
+    Group,
+    /// It closes its descriptors.
+    Closed,
+    /// It moves into a cgroup below its own.
+    Burrowed,
+    /// It says that the tree is as it should be.
+    Ready,
+    /// A fork is refused.
+    Refused,
+    /// It ends.
+    Ended,
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Virtual time.
+    pub at_ns: u64,
+    /// Index of the process, in the order of births.
+    pub who: usize,
+    /// What.
+    pub change: Change,
+}
+
+/// How it came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All have ended.
+    Over,
+    /// Somebody lives until killed.
+    Alive,
+    /// Somebody waits at a barrier that will not open.
+    Stuck {
+        /// Which.
+        barrier: usize,
+    },
+}
+
+/// One process of the fake kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Who forked it.
+    pub parent: Option<usize>,
+    /// Leader of its process group.
+    pub group: usize,
+    /// Leader of its session.
+    pub session: usize,
+    /// Whether it holds an inherited descriptor.
+    pub holds: bool,
+    /// How many cgroups it is below the site's.
+    pub depth: usize,
+    /// Whether it has not ended.
+    pub alive: bool,
+}
+
+/// The processes at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Table(pub Vec<Process>);
+
+impl Table {
+    fn apply(&mut self, event: &Event) {
+        let who = event.who;
+        if let Change::Born { parent } = event.change {
+            let born = match parent {
+                Some(parent) => Process {
+                    parent: Some(parent),
+                    alive: true,
+                    ..self.0[parent]
+                },
+                None => Process {
+                    parent: None,
+                    group: who,
+                    session: who,
+                    holds: true,
+                    depth: 0,
+                    alive: true,
+                },
+            };
+            self.0.push(born);
+            return;
+        }
+        let process = &mut self.0[who];
+        match event.change {
+            Change::Session => (process.session, process.group) = (who, who),
+            Change::Group => process.group = who,
+            Change::Closed => process.holds = false,
+            Change::Burrowed => process.depth += 1,
+            Change::Ended => process.alive = false,
+            Change::Born { .. } | Change::Ready | Change::Refused => {}
+        }
+    }
+
+    /// How many are alive.
+    pub fn alive(&self) -> usize {
+        self.0.iter().filter(|p| p.alive).count()
+    }
+
+    /// How many of those who are alive can be seen in `scope`.
+    pub fn seen(&self, scope: Scope) -> usize {
+        let main = self.0.first().map_or((0, 0), |main| (main.group, main.session));
+        (0..self.0.len())
+            .filter(|&who| {
+                let p = &self.0[who];
+                p.alive
+                    && match scope {
+                        Scope::Main => who == 0,
+                        Scope::ProcessGroup => p.group == main.0,
+                        Scope::Session => p.session == main.1,
+                        Scope::FdHolders => p.holds,
+                        Scope::CgroupAlone => p.depth == 0,
+                        Scope::LinkedDescendants => self.linked(who),
+                        Scope::ReapedDescendants
+                        | Scope::User
+                        | Scope::PidNamespace
+                        | Scope::Cgroup
+                        | Scope::SystemWide => true,
+                    }
+            })
+            .count()
+    }
+
+    /// Whether a chain of living parents leads from the main process to `who`.
+    fn linked(&self, who: usize) -> bool {
+        self.0[who].alive && self.0[who].parent.is_none_or(|parent| self.linked(parent))
+    }
+}
+
+/// All that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// In order.
+    pub events: Vec<Event>,
+    /// How it came out.
+    pub ending: Ending,
+}
+
+impl History {
+    /// How many processes there were.
+    pub fn births(&self) -> usize {
+        self.events
+            .iter()
+            .filter(|e| matches!(e.change, Change::Born { .. }))
+            .count()
+    }
+
+    /// The processes in the order in which they ended.
+    pub fn ends(&self) -> impl Iterator<Item = usize> + '_ {
+        self.events.iter().filter(|e| e.change == Change::Ended).map(|e| e.who)
+    }
+
+    /// When the last process ended; `None` if somebody lives on.
+    pub fn over_at_ns(&self) -> Option<u64> {
+        (self.ending == Ending::Over).then(|| self.events.last().map_or(0, |e| e.at_ns))
+    }
+
+    /// When `scope` was first seen empty: virtual time, and how many were alive then.
+    pub fn emptied(&self, scope: Scope) -> Option<(u64, usize)> {
+        self.replay()
+            .find(|(_, table)| table.seen(scope) == 0)
+            .map(|(event, table)| (event.at_ns, table.alive()))
+    }
+
+    /// The processes when "ready" was said first.
+    pub fn when_ready(&self) -> Option<Table> {
+        self.replay()
+            .find(|(event, _)| event.change == Change::Ready)
+            .map(|(_, table)| table)
+    }
+
+    fn replay(&self) -> impl Iterator<Item = (&Event, Table)> {
+        self.events.iter().scan(Table::default(), |table, event| {
+            table.apply(event);
+            Some((event, table.clone()))
+        })
+    }
+}
+
+/// Plays `script` on a fake kernel that allows `tasks` living processes.
+pub fn play(script: &Script, tasks: usize) -> History {
+    let mut kernel = Kernel {
+        script,
+        tasks,
+        now_ns: 0,
+        table: Table::default(),
+        alive: 0,
+        events: Vec::new(),
+        runnable: VecDeque::new(),
+        sleeping: BinaryHeap::new(),
+        barriers: BTreeMap::new(),
+        orphans_to_be: Vec::new(),
+        bombs: Vec::new(),
+    };
+    kernel.birth(None, Place { block: 0, op: 0 });
+    kernel.run();
+    let ending = match (
+        kernel.barriers.iter().find(|(_, (_, waiting))| !waiting.is_empty()),
+        kernel.alive,
+    ) {
+        (Some((&barrier, _)), _) => Ending::Stuck { barrier },
+        (None, 0) => Ending::Over,
+        (None, _) => Ending::Alive,
+    };
+    History {
+        events: kernel.events,
+        ending,
+    }
+}
+
+/// Where a process is in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    block: usize,
+    op: usize,
+}
+
+struct Kernel<'a> {
+    script: &'a Script,
+    tasks: usize,
+    now_ns: u64,
+    table: Table,
+    alive: usize,
+    events: Vec<Event>,
+    runnable: VecDeque<(usize, Place)>,
+    sleeping: BinaryHeap<Reverse<(u64, usize, Place)>>,
+    barriers: BTreeMap<usize, (u32, Vec<(usize, Place)>)>,
+    orphans_to_be: Vec<(usize, Place)>,
+    bombs: Vec<(usize, Place)>,
+}
+
+impl Kernel<'_> {
+    fn run(&mut self) {
+        loop {
+            if let Some((who, place)) = self.runnable.pop_front() {
+                self.continue_with(who, place);
+            } else if let Some(Reverse((at_ns, who, place))) = self.sleeping.pop() {
+                self.now_ns = at_ns;
+                self.continue_with(who, place);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn note(&mut self, who: usize, change: Change) {
+        let event = Event {
+            at_ns: self.now_ns,
+            who,
+            change,
+        };
+        self.table.apply(&event);
+        self.events.push(event);
+    }
+
+    /// Forks, if the limit allows it.
+    fn birth(&mut self, parent: Option<usize>, place: Place) -> bool {
+        if self.alive >= self.tasks {
+            if let Some(parent) = parent {
+                self.note(parent, Change::Refused);
+            }
+            return false;
+        }
+        let who = self.table.0.len();
+        self.alive += 1;
+        self.note(who, Change::Born { parent });
+        self.runnable.push_back((who, place));
+        true
+    }
+
+    fn end(&mut self, who: usize) {
+        self.alive -= 1;
+        self.note(who, Change::Ended);
+        // Whoever waited for this: its children, and bombs at the limit.
+        let table = &self.table;
+        let (freed, waiting) = std::mem::take(&mut self.orphans_to_be)
+            .into_iter()
+            .partition(|(child, _)| table.0[*child].parent == Some(who));
+        self.orphans_to_be = waiting;
+        self.runnable.extend::<Vec<_>>(freed);
+        self.runnable.extend(std::mem::take(&mut self.bombs));
+    }
+
+    /// Lets `who` go on until it sleeps, waits or ends.
+    fn continue_with(&mut self, who: usize, mut place: Place) {
+        while let Some(op) = self.script.blocks.get(place.block).and_then(|ops| ops.get(place.op)) {
+            let here = place;
+            place.op += 1;
+            match *op {
+                Op::Live { ns: FOREVER } => return,
+                Op::Live { ns } => {
+                    self.sleeping
+                        .push(Reverse((self.now_ns.saturating_add(ns), who, place)));
+                    return;
+                }
+                Op::Fork { block, count } => {
+                    for _ in 0..count {
+                        self.birth(Some(who), Place { block, op: 0 });
+                    }
+                }
+                Op::Setsid => self.note(who, Change::Session),
+                Op::Setpgid => self.note(who, Change::Group),
+                Op::CloseAll => self.note(who, Change::Closed),
+                Op::Burrow => self.note(who, Change::Burrowed),
+                Op::Ready => self.note(who, Change::Ready),
+                Op::IgnoreSignals | Op::WaitGo => {}
+                Op::AwaitParent => {
+                    if self.table.0[who]
+                        .parent
+                        .is_some_and(|parent| self.table.0[parent].alive)
+                    {
+                        self.orphans_to_be.push((who, place));
+                        return;
+                    }
+                }
+                Op::Barrier { index, count } => {
+                    let (arrived, waiting) = self.barriers.entry(index).or_default();
+                    *arrived += 1;
+                    waiting.push((who, place));
+                    if *arrived >= count {
+                        self.runnable.extend(std::mem::take(waiting));
+                    }
+                    return;
+                }
+                Op::Bomb { setsid } => {
+                    let leads = self.table.0[who].group == who;
+                    if setsid && !leads {
+                        self.note(who, Change::Session);
+                    }
+                    if self.birth(Some(who), here) {
+                        self.runnable.push_back((who, here));
+                    } else {
+                        if !setsid || self.table.0[who].session == who && who != 0 {
+                            self.note(who, Change::Ready);
+                        }
+                        self.bombs.push((who, here));
+                    }
+                    return;
+                }
+                Op::Hop => {
+                    // One hop shows what follows from it: an orphan with a new number. The rest would be the same again.
+                    if self.table.0[who].parent.is_some_and(|p| !self.table.0[p].alive) {
+                        return;
+                    }
+                    if self.birth(Some(who), here) {
+                        break;
+                    }
+                    self.bombs.push((who, here));
+                    return;
+                }
+            }
+        }
+        self.end(who);
+    }
+}

@@ -1,0 +1,75 @@
+//! From what a scope holds of a tree to what its mechanisms ought to say and do.
+//!
+//! Each scenario states, per scope, what that scope [`Sees`]; the rest follows here, once for all scenarios.
+
+use harness::expect::{Expectation, KillExpectation, Sweep};
+use harness::param::FOREVER;
+
+/// A tree that lives on for at least this long after a mechanism has lost sight of it is missed in every trial; one that is over sooner may
+/// be over before the mechanism has looked.
+pub const CERTAIN_NS: u64 = 20_000_000;
+
+/// What a scope holds of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// Every process, from birth to death.
+    All,
+    /// Not all: it is empty while something lives on. The reason names what it cannot see.
+    Part(&'static str),
+    /// All or not, depending on who is first.
+    Race(&'static str),
+}
+
+impl Sees {
+    /// What a detector ought to say. `alone_ns`: how long the tree lives on after its main process.
+    pub fn expect(self, alone_ns: u64) -> Expectation {
+        match (self, alone_ns) {
+            (Self::All, FOREVER) => Expectation::NeverFires("a process of the tree lives for ever"),
+            (Self::All, _) => Expectation::Sound,
+            (Self::Part(why), CERTAIN_NS..) => Expectation::Early(why),
+            (Self::Race(_), FOREVER) => {
+                Expectation::NotApplicable("the tree never ends, and whether it is lost from sight is a race")
+            }
+            (Self::Part(why) | Self::Race(why), _) => Expectation::MayBeEarly(why),
+        }
+    }
+
+    /// What a strategy ought to leave of a tree that no longer changes. `alone_ns`: how long the tree lives on by itself.
+    pub fn expect_kill(self, alone_ns: u64) -> KillExpectation {
+        match self {
+            Self::All => KillExpectation::Empties,
+            Self::Part(why) if alone_ns == FOREVER => KillExpectation::Survives(why),
+            Self::Part(why) | Self::Race(why) => KillExpectation::MaySurvive(why),
+        }
+    }
+
+    /// What a strategy ought to leave of a tree that forks without end.
+    pub fn expect_kill_of_bomb(self, sweep: Sweep) -> KillExpectation {
+        match (self, sweep) {
+            (Self::All, Sweep::Atomic | Sweep::Held) => KillExpectation::Empties,
+            (Self::All, Sweep::UntilNone) => KillExpectation::MaySurvive(
+                "each pass races against new births; nothing says that it wins before the deadline",
+            ),
+            (Self::All, Sweep::Once) => KillExpectation::MaySurvive("who is born during the pass is not in it"),
+            (Self::Part(why), _) => KillExpectation::Survives(why),
+            (Self::Race(why), _) => KillExpectation::MaySurvive(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_tree_makes_certainty_a_race() {
+        let part = Sees::Part("x");
+        assert_eq!(part.expect(0), Expectation::MayBeEarly("x"));
+        assert_eq!(part.expect(CERTAIN_NS), Expectation::Early("x"));
+        assert_eq!(part.expect(FOREVER), Expectation::Early("x"));
+        assert_eq!(part.expect_kill(0), KillExpectation::MaySurvive("x"));
+        assert_eq!(part.expect_kill(FOREVER), KillExpectation::Survives("x"));
+        assert_eq!(Sees::All.expect(0), Expectation::Sound);
+        assert_eq!(Sees::All.expect_kill_of_bomb(Sweep::Held), KillExpectation::Empties);
+    }
+}

@@ -1,0 +1,235 @@
+//! Rules of the house that a machine can check. Each says what to do, not only what is wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use harness::detect::DETECTORS;
+use harness::kill::STRATEGIES;
+use harness::param::Axis;
+use scenarios::SCENARIOS;
+
+/// Files above the limit of [`LINES`], each with the reason why it is one piece.
+const LONG: [(&str, &str); 1] = [(
+    "harness/sys/src/spawn.rs",
+    "one flow, from the parent's plan through clone3 to exec, which must be read in one go",
+)];
+
+/// Look twice at a file that is longer.
+const LINES: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Files with this extension, relative to the workspace, without what is built or hidden.
+fn files(extension: &str) -> Vec<(String, String)> {
+    fn walk(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !name.starts_with('.') && !["target", "cache", "generated"].contains(&name.as_str()) {
+                    walk(&path, extension, found);
+                }
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root(), extension, &mut found);
+    found.sort();
+    let relative = |path: &PathBuf| path.strip_prefix(root()).unwrap().display().to_string();
+    found.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The code of a file: without comments and without what stands in double quotes.
+fn code(text: &str) -> String {
+    let mut code = String::new();
+    for line in text.lines() {
+        let mut quoted = false;
+        let mut last = ' ';
+        for (at, c) in line.char_indices() {
+            if !quoted && line[at..].starts_with("//") {
+                break;
+            }
+            if c == '"' && last != '\\' && !line[at + 1..].starts_with('\'') {
+                quoted = !quoted;
+            } else if !quoted {
+                code.push(c);
+            }
+            last = c;
+        }
+        code.push('\n');
+    }
+    code
+}
+
+fn none(broken: &[String], rule: &str) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn unsafe_code_is_in_sys_only() {
+    let mut broken = Vec::new();
+    for (path, text) in files("rs").iter().filter(|(path, _)| !path.starts_with("harness/sys/")) {
+        let code = code(text);
+        let word = |w: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|x| x == w);
+        if word("unsafe") || code.contains("allow(unsafe_code") || code.contains("expect(unsafe_code") {
+            broken.push(path.clone());
+        }
+    }
+    none(&broken, "unsafe code belongs into harness/sys, behind a safe signature");
+    let allowed: Vec<String> =
+        files("rs").into_iter().filter(|(_, text)| code(text).contains("allow(unsafe_code")).map(|(path, _)| path).collect();
+    assert_eq!(allowed, ["harness/sys/src/lib.rs"], "unsafe code is allowed once, at the root of harness/sys");
+}
+
+#[test]
+fn nothing_sleeps_to_synchronise() {
+    let broken: Vec<String> =
+        files("rs").into_iter().filter(|(_, text)| code(text).contains("thread::sleep")).map(|(path, _)| path).collect();
+    none(&broken, "wait for an event with a deadline instead of std::thread::sleep");
+}
+
+#[test]
+fn a_scenario_does_not_know_who_watches_it() {
+    let mut broken = Vec::new();
+    for (path, text) in files("rs") {
+        let of_scenario = ["scenarios/src/cases/", "scenarios/src/script/", "scenarios/src/actor/"];
+        if of_scenario.iter().any(|dir| path.starts_with(dir)) && !path.ends_with("tests.rs") {
+            let code = code(&text);
+            let words = ["harness::detect", "harness::kill", "detect::", "kill::", "DETECTORS", "STRATEGIES", "command::"];
+            broken.extend(words.iter().filter(|w| code.contains(**w)).map(|w| format!("{path}: {w}")));
+        }
+    }
+    none(&broken, "scenarios answer for scopes and reaches, never for a detector or strategy");
+}
+
+#[test]
+fn the_registries_are_sorted_and_each_entry_has_its_file() {
+    let plugins: [(&str, &str, Vec<&str>); 3] = [
+        ("harness/src/detect", "impl Detector for ", DETECTORS.iter().map(|d| d.spec().id).collect()),
+        ("harness/src/kill", "impl KillStrategy for ", STRATEGIES.iter().map(|s| s.spec().id).collect()),
+        ("scenarios/src/cases", "impl Scenario for ", SCENARIOS.iter().map(|s| s.spec().id).collect()),
+    ];
+    for (dir, marker, ids) in plugins {
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(ids, sorted, "the registry in {dir}/mod.rs is sorted by id, without repetitions");
+        assert!(ids.iter().all(|id| id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')));
+        let mut written = Vec::new();
+        for (path, text) in files("rs") {
+            let plugin = path.starts_with(&format!("{dir}/")) && !path.ends_with("/mod.rs") && code(&text).contains(marker);
+            if plugin && !path.contains("/common/") && !path.ends_with("tests.rs") {
+                let stem = Path::new(&path).file_stem().unwrap().to_string_lossy().replace('_', "-");
+                let inner = Path::new(&path).parent().unwrap().to_string_lossy() != dir;
+                assert!(inner || text.contains(&format!("id: \"{stem}\"")), "{path}: the id of a plug-in is its file's name");
+                if !inner {
+                    written.push(stem);
+                }
+            }
+        }
+        let written: Vec<&str> = written.iter().map(String::as_str).collect();
+        assert_eq!(written, ids, "each file in {dir} that has a plug-in is registered in mod.rs, and each entry has its file");
+    }
+    let words = ["all", "none", "list", "doctor", "clean"];
+    assert!(SCENARIOS.iter().all(|s| !words.contains(&s.spec().id)), "these words mean something else on the command line");
+}
+
+#[test]
+fn every_plug_in_is_documented() {
+    let mut broken = Vec::new();
+    let mut need = |id: &str, what: &str, there: bool| {
+        if !there {
+            broken.push(format!("{id}: {what}"));
+        }
+    };
+    let documented = |axes: &[Axis]| axes.iter().all(|a| !a.doc.is_empty() && !a.name.contains('_'));
+    for spec in DETECTORS.iter().map(|d| d.spec()) {
+        need(spec.id, "summary", !spec.summary.is_empty());
+        need(spec.id, "late", !spec.late.is_empty());
+        need(spec.id, "idle_cost", !spec.idle_cost.is_empty());
+        need(spec.id, "overflow", !spec.overflow.is_empty());
+        need(spec.id, "sources", !spec.sources.is_empty());
+        need(spec.id, "axes", documented(spec.axes));
+    }
+    for spec in STRATEGIES.iter().map(|s| s.spec()) {
+        need(spec.id, "summary", !spec.summary.is_empty());
+        need(spec.id, "faults", !spec.faults.is_empty());
+        need(spec.id, "sources", !spec.sources.is_empty());
+        need(spec.id, "axes", documented(spec.axes));
+    }
+    for spec in SCENARIOS.iter().map(|s| s.spec()) {
+        need(spec.id, "summary", !spec.summary.is_empty());
+        need(spec.id, "planes", !spec.planes.is_empty());
+        need(spec.id, "axes", documented(spec.axes));
+    }
+    none(&broken, "these facts are missing in the spec of a plug-in");
+}
+
+#[test]
+fn the_soundness_page_says_what_the_specs_say() {
+    let page = fs::read_to_string(root().join("SOUNDNESS.md")).unwrap();
+    assert!(
+        page == scenarios::command::soundness::page(),
+        "SOUNDNESS.md is not what the specs say: cargo run --bin scenario -- list --format markdown > SOUNDNESS.md"
+    );
+}
+
+#[test]
+fn files_stay_short() {
+    let mut broken = Vec::new();
+    for (path, text) in files("rs") {
+        let lines = text.lines().count();
+        let excused = LONG.iter().any(|(long, _)| *long == path);
+        if lines > 800 || (lines > LINES) != excused {
+            broken.push(format!("{path}: {lines} lines"));
+        }
+    }
+    none(&broken, "split what is longer than 500 lines, or give the reason in LONG; take shorter files off LONG");
+}
+
+#[test]
+fn every_crate_inherits_licence_lints_and_bench_setting() {
+    let mut broken = Vec::new();
+    for (path, text) in files("toml").iter().filter(|(path, _)| path.ends_with("/Cargo.toml")) {
+        for line in ["license.workspace = true", "edition.workspace = true", "publish.workspace = true", "[lints]\nworkspace = true"] {
+            if !text.contains(line) {
+                broken.push(format!("{path}: {line:?} is missing"));
+            }
+        }
+        let targets = text.matches("[lib]").count() + text.matches("[[bin]]").count();
+        if text.matches("bench = false").count() < targets {
+            broken.push(format!("{path}: every lib and bin says `bench = false`, so that `cargo bench -- --quick` works"));
+        }
+    }
+    none(&broken, "manifests");
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        assert!(root().join(licence).is_file(), "{licence}");
+    }
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    for (path, text) in files("md") {
+        let dir = root().join(&path).parent().unwrap().to_path_buf();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = target.split('#').next().unwrap_or("");
+            let elsewhere = target.is_empty() || target.contains("://") || target.starts_with("mailto:");
+            if !elsewhere && !dir.join(target).exists() {
+                broken.push(format!("{path}: {target}"));
+            }
+        }
+    }
+    none(&broken, "these links lead nowhere");
+}
+
+#[test]
+fn code_is_told_from_comments_and_strings() {
+    let text = "let a = \"unsafe { }\"; // unsafe\n/// unsafe\nlet q = '\"'; unsafe { b() }\n";
+    let code = code(text);
+    assert_eq!(code.matches("unsafe").count(), 1, "{code}");
+}

@@ -11,6 +11,9 @@ use crate::process;
 /// The target: the machine's own, with the C library linked in. A musl target is not needed.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// Where they are built, below the workspace's root.
+const TARGET_DIR: &str = "target/static";
+
 /// Programs of the workspace that go into every image if the workspace has them: package and program.
 const WANTED: [(&str, &str); 2] = [("lab-probe", "lab-probe"), ("scenarios", "scenario")];
 
@@ -43,7 +46,6 @@ impl Programs {
     /// When cargo fails.
     pub fn build() -> Result<Self> {
         let root = workspace_root()?;
-        let target_dir = root.join("target/static");
         let mut programs = vec!["lab-init".to_owned()];
         let mut packages = vec!["lab"];
         for (package, program) in workspace_programs(&root)? {
@@ -52,12 +54,8 @@ impl Programs {
                 programs.push(program);
             }
         }
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .current_dir(&root)
-            .args(["build", "--release", "--quiet", "--target", TARGET, "--target-dir"])
-            .arg(&target_dir)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static");
+        let mut cargo = cargo(&root);
+        cargo.args(["build", "--release", "--quiet"]);
         for package in packages {
             cargo.args(["--package", package]);
         }
@@ -65,9 +63,33 @@ impl Programs {
             cargo.args(["--bin", program]);
         }
         process::output(&mut cargo).context("cannot build the static programs of the image")?;
-        let built = target_dir.join(TARGET).join("release");
+        let built = root.join(TARGET_DIR).join(TARGET).join("release");
         let tools = programs.iter().skip(1).map(|name| (name.clone(), built.join(name))).collect();
         Ok(Self { init: built.join("lab-init"), tools })
+    }
+
+    /// Builds the project's kernel ring (package `scenarios`, test `kernel`) as a static program; `None` when the workspace
+    /// has none.
+    ///
+    /// # Errors
+    /// When cargo fails or does not say where the program is.
+    pub fn build_ring() -> Result<Option<PathBuf>> {
+        let root = workspace_root()?;
+        if !root.join("scenarios/tests/kernel/main.rs").is_file() {
+            return Ok(None);
+        }
+        let text = process::text(
+            cargo(&root)
+                .args(["test", "--no-run", "--release", "--quiet", "--message-format", "json"])
+                .args(["--package", "scenarios", "--test", "kernel"]),
+        )?;
+        let executable = |line: &str| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            let is_ring = message["target"]["name"] == "kernel";
+            message["executable"].as_str().filter(|_| is_ring).map(PathBuf::from)
+        };
+        let path = text.lines().find_map(executable).context("cargo does not say where the kernel ring is")?;
+        Ok(Some(path))
     }
 
     /// The place here of the program called `name`.
@@ -80,6 +102,17 @@ impl Programs {
             format!("the image has no program `{name}`: it has {}; add a file with --with PATH", have.join(", "))
         })
     }
+}
+
+/// cargo, building static programs away from other builds.
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("CARGO_BUILD_TARGET", TARGET)
+        .env("CARGO_TARGET_DIR", TARGET_DIR);
+    cargo
 }
 
 /// Package and program of every binary target of the workspace, as cargo tells it.

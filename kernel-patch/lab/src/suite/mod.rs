@@ -2,5 +2,6 @@
 
 pub mod answers;
 pub mod record;
+pub mod selftests;
 pub mod stats;
 pub mod table;

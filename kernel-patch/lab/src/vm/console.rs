@@ -119,12 +119,15 @@ pub enum TranscriptError {
 }
 
 impl Transcript {
-    /// Takes one line of the channel; the output of a step is handed back.
+    /// Takes one line of the channel; the output and the end of a step are handed back.
     pub fn take(&mut self, line: &str) -> Option<Message> {
         match Message::decode(line) {
             Ok(message @ (Message::Out(_) | Message::Err(_))) => return Some(message),
+            Ok(message @ Message::Step { ended, left, .. }) => {
+                self.steps.push((ended, left));
+                return Some(message);
+            }
             Ok(Message::Hello { release, version, controllers }) => self.hello = Some((release, version, controllers)),
-            Ok(Message::Step { ended, left, .. }) => self.steps.push((ended, left)),
             Ok(Message::Verdict(verdict)) => self.verdicts.push(verdict),
             Err(garbled) => self.garbled.push(garbled.0),
         }

@@ -121,7 +121,7 @@ pub enum BootError {
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Machine<'_> {
-    /// Boots, calls `hear` with each line of output of a step as it comes, and returns when QEMU is gone.
+    /// Boots, calls `hear` with each line of output and each end of a step as it comes, and returns when QEMU is gone.
     ///
     /// # Errors
     /// [`BootError`] when the boot is not to be believed; anything else when the lab's own plumbing failed.

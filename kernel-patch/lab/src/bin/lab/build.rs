@@ -40,6 +40,10 @@ impl Args {
         }
     }
 
+    pub(crate) fn variants(&self) -> &[String] {
+        &self.config
+    }
+
     pub(crate) fn outcome(&self, cache: &Cache) -> Result<(Tree, Outcome)> {
         let tree = self.tree(cache)?;
         let fragments = workspace_root()?.join("kernel-patch/config");

@@ -7,6 +7,7 @@ mod fetch;
 mod machine;
 mod matrix;
 mod run;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     Boot(run::BootArgs),
     /// Run a command in a throw-away machine; its status is the status
     Run(run::RunArgs),
+    /// Run the kernel's selftests of a tree and the project's kernel ring in a kernel
+    Test(test::Args),
     /// Ask a row of kernels the same questions and write the table; fetches and builds what is missing
     Matrix(matrix::Args),
 }
@@ -69,6 +72,7 @@ fn go(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Build(args) => build::build(&cache()?, &args),
         Command::Boot(args) => run::boot(&cache()?, &args),
         Command::Run(args) => run::run(&cache()?, &args),
+        Command::Test(args) => test::test(&cache()?, &args),
         Command::Matrix(args) => matrix::matrix(&cache()?, &args),
     }
 }

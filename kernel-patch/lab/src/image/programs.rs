@@ -14,8 +14,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Where they are built, below the workspace's root.
 const TARGET_DIR: &str = "target/static";
 
-/// Programs of the workspace that go into every image if the workspace has them: package and program.
-const WANTED: [(&str, &str); 2] = [("lab-probe", "lab-probe"), ("scenarios", "scenario")];
+/// Programs of the workspace that an image can have: package and program.
+const KNOWN: [(&str, &str); 2] = [("lab-probe", "lab-probe"), ("scenarios", "scenario")];
 
 /// What was built.
 #[derive(Debug, Clone)]
@@ -40,19 +40,18 @@ pub fn workspace_root() -> Result<PathBuf> {
 }
 
 impl Programs {
-    /// Builds init and every wanted program that the workspace has, in `target/static`, away from other builds.
+    /// Builds init and those of `wanted` that the lab knows, in `target/static`, away from other builds. What a machine
+    /// does not need is not built.
     ///
     /// # Errors
-    /// When cargo fails.
-    pub fn build() -> Result<Self> {
+    /// When cargo fails, or the workspace lacks one of them.
+    pub fn build(wanted: &[&str]) -> Result<Self> {
         let root = workspace_root()?;
-        let mut programs = vec!["lab-init".to_owned()];
+        let mut programs = vec!["lab-init"];
         let mut packages = vec!["lab"];
-        for (package, program) in workspace_programs(&root)? {
-            if let Some((known, _)) = WANTED.iter().find(|wanted| **wanted == (package.as_str(), program.as_str())) {
-                packages.push(known);
-                programs.push(program);
-            }
+        for (package, program) in KNOWN.iter().filter(|(_, program)| wanted.contains(program)) {
+            packages.push(package);
+            programs.push(program);
         }
         let mut cargo = cargo(&root);
         cargo.args(["build", "--release", "--quiet"]);
@@ -64,7 +63,7 @@ impl Programs {
         }
         process::output(&mut cargo).context("cannot build the static programs of the image")?;
         let built = root.join(TARGET_DIR).join(TARGET).join("release");
-        let tools = programs.iter().skip(1).map(|name| (name.clone(), built.join(name))).collect();
+        let tools = programs.iter().skip(1).map(|name| ((*name).to_owned(), built.join(name))).collect();
         Ok(Self { init: built.join("lab-init"), tools })
     }
 
@@ -98,8 +97,8 @@ impl Programs {
     /// When the workspace has no such program.
     pub fn tool(&self, name: &str) -> Result<&Path> {
         self.tools.get(name).map(PathBuf::as_path).with_context(|| {
-            let have: Vec<&str> = self.tools.keys().map(String::as_str).collect();
-            format!("the image has no program `{name}`: it has {}; add a file with --with PATH", have.join(", "))
+            let known: Vec<&str> = KNOWN.iter().map(|(_, program)| *program).collect();
+            format!("the lab knows no program `{name}`, only {}; add a file with --with PATH", known.join(", "))
         })
     }
 }
@@ -113,27 +112,6 @@ fn cargo(root: &Path) -> Command {
         .env("CARGO_BUILD_TARGET", TARGET)
         .env("CARGO_TARGET_DIR", TARGET_DIR);
     cargo
-}
-
-/// Package and program of every binary target of the workspace, as cargo tells it.
-fn workspace_programs(root: &Path) -> Result<Vec<(String, String)>> {
-    let text = process::text(
-        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .current_dir(root)
-            .args(["metadata", "--no-deps", "--format-version", "1", "--offline"]),
-    )?;
-    let tree: serde_json::Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
-    let list = |value: &serde_json::Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
-    let mut programs = Vec::new();
-    for package in list(&tree, "packages") {
-        let name = package["name"].as_str().unwrap_or_default().to_owned();
-        for target in list(&package, "targets") {
-            if list(&target, "kind").iter().any(|kind| kind == "bin") {
-                programs.push((name.clone(), target["name"].as_str().unwrap_or_default().to_owned()));
-            }
-        }
-    }
-    Ok(programs)
 }
 
 /// The shared libraries and the loader that a program needs, as `ldd(1)` resolves them here; none for a static one.

@@ -35,6 +35,21 @@ impl Answers {
         lines.iter().map(read).collect::<Result<_>>().map(Self)
     }
 
+    /// Adds the answers of a further boot of the same kernel, case by case.
+    pub fn add(&mut self, more: &Self) {
+        for answer in &more.0 {
+            let Some(mine) = self.0.iter_mut().find(|a| a.probe == answer.probe && a.case == answer.case) else {
+                self.0.push(answer.clone());
+                continue;
+            };
+            mine.tries += answer.tries;
+            mine.samples_ns.extend(&answer.samples_ns);
+            for (what, count) in &answer.counts {
+                *mine.counts.entry(what.clone()).or_default() += count;
+            }
+        }
+    }
+
     /// The answer of one case.
     #[must_use]
     pub fn get(&self, probe: &str, case: &str) -> Option<&Answer> {

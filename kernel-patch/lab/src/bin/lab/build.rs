@@ -14,7 +14,7 @@ use lab::source::Tree;
 pub(crate) struct Args {
     /// The fetched source to build: `newest`, or the beginning of a version such as 6.12
     #[arg(long, default_value = "newest", value_name = "VERSION")]
-    source: String,
+    pub source: String,
     /// Build a tree of your own instead; nothing is written into it
     #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "series"])]
     tree: Option<PathBuf>,

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
 mod build;
+mod compare;
 mod doctor;
 mod fetch;
 mod machine;
@@ -45,6 +46,8 @@ enum Command {
     Boot(run::BootArgs),
     /// Run a command in a throw-away machine; its status is the status
     Run(run::RunArgs),
+    /// Compare the base with a patch series: same configuration, boots taking turns, one table
+    Compare(compare::Args),
     /// Run the kernel's selftests of a tree and the project's kernel ring in a kernel
     Test(test::Args),
     /// Ask a row of kernels the same questions and write the table; fetches and builds what is missing
@@ -73,6 +76,7 @@ fn go(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Boot(args) => run::boot(&cache()?, &args),
         Command::Run(args) => run::run(&cache()?, &args),
         Command::Test(args) => test::test(&cache()?, &args),
+        Command::Compare(args) => compare::compare(&cache()?, &args),
         Command::Matrix(args) => matrix::matrix(&cache()?, &args),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
-    let programs = Programs::build()?;
+    let programs = Programs::build(&["lab-probe"])?;
     let mut not_covered = vec![("arm64".to_owned(), "no Rust target for it on the machines this was written on".to_owned())];
     let kernels = if args.kernel.is_empty() {
         whole_row(cache, &mut not_covered)?

@@ -37,7 +37,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn boot(cache: &Cache, args: &BootArgs) -> Result<ExitCode> {
-    let programs = Programs::build()?;
+    let programs = Programs::build(&[])?;
     let kernel = Kernel::find(cache, &args.kernel)?;
     let (boot, accelerator) = args.options.boot(cache, &programs, &kernel, Vec::new(), false, |_| {})?;
     println!("{}: {} {}", kernel.name, boot.release, boot.version);
@@ -47,9 +47,9 @@ pub(crate) fn boot(cache: &Cache, args: &BootArgs) -> Result<ExitCode> {
 }
 
 pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
-    let programs = Programs::build()?;
-    let kernel = Kernel::find(cache, &args.kernel)?;
     let program = args.command.first().context("no command")?;
+    let programs = Programs::build(&[program])?;
+    let kernel = Kernel::find(cache, &args.kernel)?;
     if args.options.with.is_empty() && !program.contains('/') {
         programs.tool(program)?;
     }

@@ -41,7 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
-    let mut programs = Programs::build()?;
+    let mut programs = Programs::build(&[])?;
     let (tree, built) = args.build.outcome(cache)?;
     let kernel = match &args.kernel {
         Some(name) => Kernel::find(cache, name)?,

@@ -56,9 +56,20 @@ impl Build<'_> {
             && key.is_some()
             && built.key == key
         {
-            return Ok(Outcome { kernel, cached: true, directory });
+            return Ok(Outcome {
+                kernel,
+                cached: true,
+                directory,
+            });
         }
-        cache.need_bytes(if config_name.contains("debug") { 3 << 30 } else { 1 << 30 }, "a kernel build")?;
+        cache.need_bytes(
+            if config_name.contains("debug") {
+                3 << 30
+            } else {
+                1 << 30
+            },
+            "a kernel build",
+        )?;
         // Two builds of one tree would write the same files.
         let _lock = cache.lock(&sha256_parts([self.tree.path.as_os_str().as_encoded_bytes()])[..16])?;
         let started = now();
@@ -81,8 +92,18 @@ impl Build<'_> {
             ticks: config::ticks(&finished),
         };
         let image = directory.join("arch/x86/boot/bzImage");
-        let kernel = Kernel::keep(cache, &name, &image, Some(&directory.join(".config")), Origin::Built(built))?;
-        Ok(Outcome { kernel, cached: false, directory })
+        let kernel = Kernel::keep(
+            cache,
+            &name,
+            &image,
+            Some(&directory.join(".config")),
+            Origin::Built(built),
+        )?;
+        Ok(Outcome {
+            kernel,
+            cached: false,
+            directory,
+        })
     }
 
     /// A make command for this tree and these object files. A fixed user, host and time: nothing of the machine gets into
@@ -121,7 +142,8 @@ impl Build<'_> {
         let path = directory.join(".config");
         process::logged(self.make(directory).arg("tinyconfig"), log).context("cannot make the tiny configuration")?;
         let base = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        fs::write(&path, config::merge(&base, fragments)).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, config::merge(&base, fragments))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         process::logged(self.make(directory).arg("olddefconfig"), log).context("cannot finish the configuration")?;
         let finished = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         config::check(&finished, fragments)?;
@@ -130,10 +152,17 @@ impl Build<'_> {
 
     /// The hash of everything that goes in; none for a tree that can change under us.
     fn key(&self, fragments: &[Fragment], compiler: &str) -> Option<String> {
-        let TreeOrigin::Package { sha256, .. } = &self.tree.origin else { return None };
+        let TreeOrigin::Package { sha256, .. } = &self.tree.origin else {
+            return None;
+        };
         let mut parts = vec![sha256.clone(), compiler.to_owned()];
         parts.extend(self.tree.patches.iter().map(|(_, hash)| hash.clone()));
-        parts.extend(fragments.iter().flat_map(|f| &f.lines).map(|line| format!("{}={}", line.symbol, line.value)));
+        parts.extend(
+            fragments
+                .iter()
+                .flat_map(|f| &f.lines)
+                .map(|line| format!("{}={}", line.symbol, line.value)),
+        );
         Some(sha256_parts(parts.iter().map(String::as_bytes)))
     }
 
@@ -142,11 +171,21 @@ impl Build<'_> {
         let base = match self.tree.origin {
             TreeOrigin::Package { .. } => makefile_version(&self.tree.path)?,
             TreeOrigin::Own => {
-                let name = self.tree.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = self
+                    .tree
+                    .path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
                 format!("own-{name}")
             }
         };
-        let label = if self.tree.label.is_empty() { String::new() } else { format!("+{}", self.tree.label) };
+        let label = if self.tree.label.is_empty() {
+            String::new()
+        } else {
+            format!("+{}", self.tree.label)
+        };
         Ok(format!("{base}-{config_name}{label}"))
     }
 
@@ -154,8 +193,15 @@ impl Build<'_> {
         match &self.tree.origin {
             TreeOrigin::Package { package, version, .. } => format!("{package} {version}"),
             TreeOrigin::Own => {
-                let head = process::text(Command::new("git").current_dir(&self.tree.path).args(["describe", "--always", "--dirty"]));
-                format!("own tree {}", head.map_or_else(|_| "without git".to_owned(), |text| text.trim().to_owned()))
+                let head = process::text(
+                    Command::new("git")
+                        .current_dir(&self.tree.path)
+                        .args(["describe", "--always", "--dirty"]),
+                );
+                format!(
+                    "own tree {}",
+                    head.map_or_else(|_| "without git".to_owned(), |text| text.trim().to_owned())
+                )
             }
         }
     }
@@ -174,11 +220,17 @@ fn makefile_version(tree: &Path) -> Result<String> {
 
 fn parse_makefile_version(text: &str) -> Option<String> {
     let field = |name: &str| {
-        let value = text.lines().take(10).find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
+        let value = text
+            .lines()
+            .take(10)
+            .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
         Some(value.trim().to_owned())
     };
     let (version, patch, sub) = (field("VERSION")?, field("PATCHLEVEL")?, field("SUBLEVEL")?);
-    Some(format!("{version}.{patch}.{sub}{}", field("EXTRAVERSION").unwrap_or_default()))
+    Some(format!(
+        "{version}.{patch}.{sub}{}",
+        field("EXTRAVERSION").unwrap_or_default()
+    ))
 }
 
 /// The SHA-256 of a kernel image, for records.
@@ -197,7 +249,10 @@ mod tests {
     fn a_makefile_says_its_version() {
         let text = "# SPDX\nVERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION = -rc7\nNAME = x\n";
         assert_eq!(parse_makefile_version(text).as_deref(), Some("7.3.0-rc7"));
-        assert_eq!(parse_makefile_version("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nEXTRAVERSION =\n").as_deref(), Some("6.12.117"));
+        assert_eq!(
+            parse_makefile_version("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nEXTRAVERSION =\n").as_deref(),
+            Some("6.12.117")
+        );
         assert_eq!(parse_makefile_version("all:\n"), None);
     }
 }

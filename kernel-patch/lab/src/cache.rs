@@ -29,7 +29,9 @@ impl Cache {
                 .join("lab"),
         };
         fs::create_dir_all(&root).with_context(|| format!("cannot make the cache directory {}", root.display()))?;
-        let root = root.canonicalize().with_context(|| format!("cannot resolve {}", root.display()))?;
+        let root = root
+            .canonicalize()
+            .with_context(|| format!("cannot resolve {}", root.display()))?;
         Ok(Self { root })
     }
 
@@ -103,11 +105,13 @@ pub fn sha256_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        use std::fmt::Write;
-        write!(text, "{byte:02x}").expect("a String takes every write");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            use std::fmt::Write;
+            write!(text, "{byte:02x}").expect("a String takes every write");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -125,7 +129,10 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_together() {
-        assert_ne!(sha256_parts([b"ab".as_slice(), b"c"]), sha256_parts([b"a".as_slice(), b"bc"]));
+        assert_ne!(
+            sha256_parts([b"ab".as_slice(), b"c"]),
+            sha256_parts([b"a".as_slice(), b"bc"])
+        );
     }
 
     #[test]

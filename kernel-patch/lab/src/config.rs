@@ -56,21 +56,34 @@ impl Fragment {
         for (index, raw) in text.lines().enumerate() {
             let raw = raw.trim();
             if let Some(symbol) = raw.strip_prefix("# ").and_then(|rest| rest.strip_suffix(" is not set")) {
-                lines.push(Line { symbol: symbol.to_owned(), value: "n".to_owned(), optional: false });
+                lines.push(Line {
+                    symbol: symbol.to_owned(),
+                    value: "n".to_owned(),
+                    optional: false,
+                });
                 continue;
             }
             if raw.is_empty() || raw.starts_with('#') {
                 continue;
             }
-            let (setting, comment) = raw.split_once(" #").map_or((raw, ""), |(a, b)| (a.trim_end(), b.trim()));
+            let (setting, comment) = raw
+                .split_once(" #")
+                .map_or((raw, ""), |(a, b)| (a.trim_end(), b.trim()));
             let parsed = setting.split_once('=').filter(|(symbol, value)| {
-                let known = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_' || c.is_ascii_lowercase();
-                symbol.strip_prefix("CONFIG_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(known))
+                let known =
+                    |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_' || c.is_ascii_lowercase();
+                symbol
+                    .strip_prefix("CONFIG_")
+                    .is_some_and(|rest| !rest.is_empty() && rest.chars().all(known))
                     && !value.is_empty()
                     && *value != "m"
             });
             let Some((symbol, value)) = parsed else {
-                return Err(BadLine { fragment: name.to_owned(), number: index + 1, text: raw.to_owned() });
+                return Err(BadLine {
+                    fragment: name.to_owned(),
+                    number: index + 1,
+                    text: raw.to_owned(),
+                });
             };
             lines.push(Line {
                 symbol: symbol.to_owned(),
@@ -78,7 +91,10 @@ impl Fragment {
                 optional: comment.starts_with("optional: "),
             });
         }
-        Ok(Self { name: name.to_owned(), lines })
+        Ok(Self {
+            name: name.to_owned(),
+            lines,
+        })
     }
 
     /// Reads `NAME.config` in `dir`.
@@ -116,13 +132,25 @@ pub fn fragments(dir: &Path, variants: &[String]) -> Result<Vec<Fragment>> {
 /// The name of a configuration: its variants in a row, `small` when there are none.
 #[must_use]
 pub fn name(variants: &[String]) -> String {
-    let named: Vec<&str> = variants.iter().map(String::as_str).filter(|name| *name != "small").collect();
-    if named.is_empty() { "small".to_owned() } else { named.join("-") }
+    let named: Vec<&str> = variants
+        .iter()
+        .map(String::as_str)
+        .filter(|name| *name != "small")
+        .collect();
+    if named.is_empty() {
+        "small".to_owned()
+    } else {
+        named.join("-")
+    }
 }
 
 /// What the fragments want together; a later one wins.
 fn wanted(fragments: &[Fragment]) -> BTreeMap<&str, &Line> {
-    fragments.iter().flat_map(|f| &f.lines).map(|line| (line.symbol.as_str(), line)).collect()
+    fragments
+        .iter()
+        .flat_map(|f| &f.lines)
+        .map(|line| (line.symbol.as_str(), line))
+        .collect()
 }
 
 /// `base` (the text of a `.config`) with the fragments' lines after it, as Kconfig reads it: the last word wins.
@@ -130,10 +158,16 @@ fn wanted(fragments: &[Fragment]) -> BTreeMap<&str, &Line> {
 pub fn merge(base: &str, fragments: &[Fragment]) -> String {
     let wanted = wanted(fragments);
     let mentions = |line: &str| {
-        let symbol = line.strip_prefix("# ").and_then(|rest| rest.strip_suffix(" is not set")).or_else(|| Some(line.split_once('=')?.0));
+        let symbol = line
+            .strip_prefix("# ")
+            .and_then(|rest| rest.strip_suffix(" is not set"))
+            .or_else(|| Some(line.split_once('=')?.0));
         symbol.is_some_and(|symbol| wanted.contains_key(symbol))
     };
-    let mut text: String = base.lines().filter(|line| !mentions(line)).fold(String::new(), |text, line| text + line + "\n");
+    let mut text: String = base
+        .lines()
+        .filter(|line| !mentions(line))
+        .fold(String::new(), |text, line| text + line + "\n");
     for (symbol, line) in wanted {
         text += &match line.value.as_str() {
             "n" => format!("# {symbol} is not set\n"),
@@ -149,7 +183,10 @@ pub fn merge(base: &str, fragments: &[Fragment]) -> String {
 /// [`NotTaken`] with every symbol that it has not.
 pub fn check(finished: &str, fragments: &[Fragment]) -> Result<(), NotTaken> {
     let has: BTreeMap<&str, &str> = finished.lines().filter_map(|line| line.split_once('=')).collect();
-    let mut error = NotTaken { wanted: Vec::new(), found: Vec::new() };
+    let mut error = NotTaken {
+        wanted: Vec::new(),
+        found: Vec::new(),
+    };
     for (symbol, line) in wanted(fragments) {
         let value = has.get(symbol).copied().unwrap_or("n");
         if value != line.value && !line.optional {
@@ -164,7 +201,10 @@ pub fn check(finished: &str, fragments: &[Fragment]) -> Result<(), NotTaken> {
 #[must_use]
 pub fn ticks(finished: &str) -> String {
     let has = |symbol: &str| finished.lines().any(|line| line.strip_prefix(symbol) == Some("=y"));
-    let hz = finished.lines().find_map(|line| line.strip_prefix("CONFIG_HZ=")).unwrap_or("?");
+    let hz = finished
+        .lines()
+        .find_map(|line| line.strip_prefix("CONFIG_HZ="))
+        .unwrap_or("?");
     let models = [
         ("CONFIG_PREEMPT_RT", "PREEMPT_RT"),
         ("CONFIG_PREEMPT_DYNAMIC", "PREEMPT_DYNAMIC"),
@@ -173,7 +213,10 @@ pub fn ticks(finished: &str) -> String {
         ("CONFIG_PREEMPT_NONE", "PREEMPT_NONE"),
         ("CONFIG_PREEMPT", "PREEMPT"),
     ];
-    let model = models.iter().find(|(symbol, _)| has(symbol)).map_or("?", |(_, name)| name);
+    let model = models
+        .iter()
+        .find(|(symbol, _)| has(symbol))
+        .map_or("?", |(_, name)| name);
     format!("HZ={hz} {model}")
 }
 
@@ -187,12 +230,21 @@ mod tests {
 
     #[test]
     fn lines_are_read_with_their_exceptions() {
-        let read = fragment("# why\nCONFIG_A=y\n\nCONFIG_B=n # optional: before 6.1\n# CONFIG_C is not set\nCONFIG_D=\"x\"\n");
-        let short: Vec<(&str, &str, bool)> =
-            read.lines.iter().map(|l| (l.symbol.as_str(), l.value.as_str(), l.optional)).collect();
+        let read =
+            fragment("# why\nCONFIG_A=y\n\nCONFIG_B=n # optional: before 6.1\n# CONFIG_C is not set\nCONFIG_D=\"x\"\n");
+        let short: Vec<(&str, &str, bool)> = read
+            .lines
+            .iter()
+            .map(|l| (l.symbol.as_str(), l.value.as_str(), l.optional))
+            .collect();
         assert_eq!(
             short,
-            [("CONFIG_A", "y", false), ("CONFIG_B", "n", true), ("CONFIG_C", "n", false), ("CONFIG_D", "\"x\"", false)]
+            [
+                ("CONFIG_A", "y", false),
+                ("CONFIG_B", "n", true),
+                ("CONFIG_C", "n", false),
+                ("CONFIG_D", "\"x\"", false)
+            ]
         );
     }
 
@@ -206,13 +258,18 @@ mod tests {
 
     #[test]
     fn a_later_fragment_wins_and_replaces_the_base() {
-        let merged = merge("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_HZ=100\n", &[fragment("CONFIG_B=y"), fragment("CONFIG_B=n\nCONFIG_HZ=250")]);
+        let merged = merge(
+            "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_HZ=100\n",
+            &[fragment("CONFIG_B=y"), fragment("CONFIG_B=n\nCONFIG_HZ=250")],
+        );
         assert_eq!(merged, "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_HZ=250\n");
     }
 
     #[test]
     fn a_dropped_symbol_is_an_error_and_an_optional_one_is_not() {
-        let wants = [fragment("CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y # optional: new\n# CONFIG_D is not set\n")];
+        let wants = [fragment(
+            "CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y # optional: new\n# CONFIG_D is not set\n",
+        )];
         assert_eq!(check("CONFIG_A=y\nCONFIG_B=y\n", &wants), Ok(()));
         let error = check("CONFIG_A=y\nCONFIG_D=y\n", &wants).unwrap_err();
         assert_eq!(error.wanted, ["CONFIG_B=y", "CONFIG_D=n"]);
@@ -221,7 +278,10 @@ mod tests {
     #[test]
     fn ticks_are_named() {
         assert_eq!(ticks("CONFIG_HZ=250\nCONFIG_PREEMPT_LAZY=y\n"), "HZ=250 PREEMPT_LAZY");
-        assert_eq!(ticks("CONFIG_PREEMPT_RT=y\nCONFIG_PREEMPT=y\nCONFIG_HZ=1000\n"), "HZ=1000 PREEMPT_RT");
+        assert_eq!(
+            ticks("CONFIG_PREEMPT_RT=y\nCONFIG_PREEMPT=y\nCONFIG_HZ=1000\n"),
+            "HZ=1000 PREEMPT_RT"
+        );
         assert_eq!(ticks(""), "HZ=? ?");
     }
 

@@ -28,11 +28,19 @@ pub enum What {
 pub const NEEDS: [Need; 17] = [
     need(What::Program("qemu-system-x86_64"), "qemu-system-x86", "boots kernels"),
     need(What::Program("setpriv"), "util-linux", "ends QEMU when the lab dies"),
-    need(What::Program("apt-get"), "apt", "fetches sources and images, signatures checked"),
+    need(
+        What::Program("apt-get"),
+        "apt",
+        "fetches sources and images, signatures checked",
+    ),
     need(What::Program("dpkg-deb"), "dpkg", "unpacks packages"),
     need(What::Program("tar"), "tar", "unpacks sources"),
     need(What::Program("xz"), "xz-utils", "unpacks sources"),
-    need(What::Program("cargo"), "cargo", "builds the static programs of the image (rustup's is as good)"),
+    need(
+        What::Program("cargo"),
+        "cargo",
+        "builds the static programs of the image (rustup's is as good)",
+    ),
     need(What::Program("gcc"), "gcc", "builds kernels"),
     need(What::Program("make"), "make", "builds kernels"),
     need(What::Program("flex"), "flex", "builds Kconfig"),
@@ -41,8 +49,16 @@ pub const NEEDS: [Need; 17] = [
     need(What::Program("perl"), "perl", "builds kernels, checkpatch"),
     need(What::Program("patch"), "patch", "applies series"),
     need(What::Header("gelf.h"), "libelf-dev", "builds objtool"),
-    need(What::Header("openssl/opensslv.h"), "libssl-dev", "builds certificates' tools, where a configuration has them"),
-    need(What::StaticLibrary("libc.a"), "libc6-dev", "links static programs and kernel selftests"),
+    need(
+        What::Header("openssl/opensslv.h"),
+        "libssl-dev",
+        "builds certificates' tools, where a configuration has them",
+    ),
+    need(
+        What::StaticLibrary("libc.a"),
+        "libc6-dev",
+        "links static programs and kernel selftests",
+    ),
 ];
 
 /// The keyring without which nothing can be verified.
@@ -84,7 +100,11 @@ fn under(kind: &str) -> Vec<PathBuf> {
 /// The packages that are missing, each once.
 #[must_use]
 pub fn missing(needs: &[Need], found: impl Fn(&Need) -> bool) -> Vec<&'static str> {
-    let mut packages: Vec<&'static str> = needs.iter().filter(|need| !found(need)).map(|need| need.package).collect();
+    let mut packages: Vec<&'static str> = needs
+        .iter()
+        .filter(|need| !found(need))
+        .map(|need| need.package)
+        .collect();
     packages.sort_unstable();
     packages.dedup();
     packages
@@ -102,7 +122,10 @@ mod tests {
 
     #[test]
     fn a_missing_program_leads_to_its_package() {
-        let needs = [need(What::Program("no-such-program"), "some-package", "a test"), need(What::Program("sh"), "dash", "a test")];
+        let needs = [
+            need(What::Program("no-such-program"), "some-package", "a test"),
+            need(What::Program("sh"), "dash", "a test"),
+        ];
         let packages = missing(&needs, |need| need.found().is_some());
         assert_eq!(packages, ["some-package"]);
         assert!(install_command(&packages).ends_with(" some-package"));

@@ -66,19 +66,33 @@ impl Market {
     /// # Errors
     /// When the machine's own sources cannot be read; a missing further suite is noted and left out.
     pub fn open(cache: &Cache) -> Result<Self> {
+        cache.need_bytes(200 << 20, "the mirror's indices")?;
         let apt = Apt::new(cache)?;
-        let mut market = Self { apt, offers: Vec::new(), missing: Vec::new() };
-        let wanted = |name: &str| ["linux-source-", "linux-image-", "linux-binary-", "linux-base-"].iter().any(|p| name.starts_with(p));
+        let mut market = Self {
+            apt,
+            offers: Vec::new(),
+            missing: Vec::new(),
+        };
+        let wanted = |name: &str| {
+            ["linux-source-", "linux-image-", "linux-binary-", "linux-base-"]
+                .iter()
+                .any(|p| name.starts_with(p))
+        };
         for suite in Suite::all() {
             if let Err(error) = market.apt.update(&suite) {
                 if suite == Suite::Configured {
                     return Err(error.context("cannot read the machine's own apt sources"));
                 }
-                market.missing.push((suite.name(), process::tail(&format!("{error:#}"), 1)));
+                market
+                    .missing
+                    .push((suite.name(), process::tail(&format!("{error:#}"), 1)));
                 continue;
             }
             let packages = market.apt.packages(&suite, wanted)?;
-            market.offers.extend(packages.into_iter().map(|package| Offer { package, suite: suite.clone() }));
+            market.offers.extend(packages.into_iter().map(|package| Offer {
+                package,
+                suite: suite.clone(),
+            }));
         }
         if market.offers.is_empty() {
             bail!("no suite of the mirror has a kernel package");
@@ -120,15 +134,24 @@ impl Market {
                 Err(error) => return Err(error),
             }
         }
-        let have: Vec<&str> = self.sources().iter().filter_map(|offer| offer.package.series()).collect();
-        bail!("no source package for {wanted} can be had; the mirror lists {}\n{}", have.join(", "), notes.join("\n"))
+        let have: Vec<&str> = self
+            .sources()
+            .iter()
+            .filter_map(|offer| offer.package.series())
+            .collect();
+        bail!(
+            "no source package for {wanted} can be had; the mirror lists {}\n{}",
+            have.join(", "),
+            notes.join("\n")
+        )
     }
 
     fn fetch_one_source(&self, cache: &Cache, offer: &Offer) -> Result<Tree> {
         let package = &offer.package;
-        if let Some(tree) = Tree::fetched(cache)?.into_iter().find(
-            |tree| matches!(&tree.origin, TreeOrigin::Package { sha256, .. } if *sha256 == package.sha256),
-        ) {
+        if let Some(tree) = Tree::fetched(cache)?
+            .into_iter()
+            .find(|tree| matches!(&tree.origin, TreeOrigin::Package { sha256, .. } if *sha256 == package.sha256))
+        {
             return Ok(tree);
         }
         cache.need_bytes(package.size_bytes, &package.name)?;
@@ -185,7 +208,12 @@ impl Market {
             let package = &offer.package;
             package.name == name && package.version == image.package.version && offer.suite == image.suite
         };
-        let Some(base) = self.offers.iter().filter(same).find(|offer| offer.package.name != image.package.name) else {
+        let Some(base) = self
+            .offers
+            .iter()
+            .filter(same)
+            .find(|offer| offer.package.name != image.package.name)
+        else {
             return Ok(None);
         };
         let file = self.apt.download(&base.suite, &base.package, dir)?;
@@ -198,7 +226,9 @@ impl Market {
 
 /// Whether trying an older package could help: a download that failed, but not a full disk or a wrong checksum.
 fn is_about_this_package(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(process::ProcessError::Failed { .. })))
+    error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(process::ProcessError::Failed { .. })))
 }
 
 fn sources(offers: &[Offer]) -> Vec<&Offer> {
@@ -218,7 +248,8 @@ fn stock<'a>(offers: &'a [Offer], wanted: &str, flavour: Flavour) -> Option<&'a 
         let name = &package.name;
         let fits = package.series() == Some(wanted) || package.upstream() == wanted;
         let right = name.ends_with(flavour.suffix()) && !name.contains("-dbg") && fits;
-        let split = name.starts_with("linux-image-") && offers.iter().any(|offer| offer.package.name == binary_of(name));
+        let split =
+            name.starts_with("linux-image-") && offers.iter().any(|offer| offer.package.name == binary_of(name));
         // A package that only names another is small.
         right && !split && !name.starts_with("linux-source-") && package.size_bytes > 4 << 20
     };
@@ -233,8 +264,14 @@ fn named(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
     let mut later = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
-        let kind = entry.file_type().with_context(|| format!("cannot ask what {} is", entry.path().display()))?;
-        let rest = entry.file_name().to_string_lossy().strip_prefix(name).map(str::to_owned);
+        let kind = entry
+            .file_type()
+            .with_context(|| format!("cannot ask what {} is", entry.path().display()))?;
+        let rest = entry
+            .file_name()
+            .to_string_lossy()
+            .strip_prefix(name)
+            .map(str::to_owned);
         if kind.is_dir() {
             later.push(entry.path());
         } else if kind.is_file() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
@@ -262,7 +299,10 @@ mod tests {
             size_bytes,
             sha256: "0".repeat(64),
         };
-        Offer { package, suite: Suite::Configured }
+        Offer {
+            package,
+            suite: Suite::Configured,
+        }
     }
 
     fn offers() -> Vec<Offer> {
@@ -285,10 +325,16 @@ mod tests {
     fn the_newest_image_of_a_series_is_found_and_empty_packages_are_not() {
         let offers = offers();
         let name = |series, flavour| stock(&offers, series, flavour).map(|offer| offer.package.name.as_str());
-        assert_eq!(name("6.12", Flavour::Cloud), Some("linux-image-6.12.117+deb12-cloud-amd64"));
+        assert_eq!(
+            name("6.12", Flavour::Cloud),
+            Some("linux-image-6.12.117+deb12-cloud-amd64")
+        );
         assert_eq!(name("7.3", Flavour::Cloud), Some("linux-binary-7.3-cloud-amd64"));
         assert_eq!(name("7.3", Flavour::Rt), Some("linux-binary-7.3-rt-amd64"));
-        assert_eq!(name("6.12.99", Flavour::Cloud), Some("linux-image-6.12.99+deb12-cloud-amd64"));
+        assert_eq!(
+            name("6.12.99", Flavour::Cloud),
+            Some("linux-image-6.12.99+deb12-cloud-amd64")
+        );
         assert_eq!(name("6.12", Flavour::Rt), None);
         assert_eq!(name("5.10", Flavour::Cloud), None);
     }
@@ -296,7 +342,10 @@ mod tests {
     #[test]
     fn sources_are_ordered_by_version() {
         let offers = offers();
-        let versions: Vec<&str> = sources(&offers).iter().map(|offer| offer.package.version.as_str()).collect();
+        let versions: Vec<&str> = sources(&offers)
+            .iter()
+            .map(|offer| offer.package.version.as_str())
+            .collect();
         assert_eq!(versions, ["6.12.117-1", "7.2.13-1", "7.3~rc7-1~exp1"]);
     }
 }

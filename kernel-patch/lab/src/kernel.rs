@@ -101,7 +101,12 @@ impl Kernel {
         let text = serde_json::to_string_pretty(&origin).context("encode the kernel's record")?;
         let record = dir.join(RECORD);
         fs::write(&record, text + "\n").with_context(|| format!("cannot write {}", record.display()))?;
-        Ok(Self { name: name.to_owned(), image, config, origin })
+        Ok(Self {
+            name: name.to_owned(),
+            image,
+            config,
+            origin,
+        })
     }
 
     /// The kernel kept under `name`, if there is one.
@@ -117,7 +122,12 @@ impl Kernel {
         let text = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
         let origin = serde_json::from_str(&text).with_context(|| format!("cannot understand {}", record.display()))?;
         let config = Some(dir.join(CONFIG)).filter(|path| path.is_file());
-        Ok(Some(Self { name: name.to_owned(), image: dir.join(IMAGE), config, origin }))
+        Ok(Some(Self {
+            name: name.to_owned(),
+            image: dir.join(IMAGE),
+            config,
+            origin,
+        }))
     }
 
     /// All kernels that are kept, by name.
@@ -132,7 +142,10 @@ impl Kernel {
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort_by(|a, b| crate::deb::compare(a, b));
-        names.iter().filter_map(|name| Self::kept(cache, name).transpose()).collect()
+        names
+            .iter()
+            .filter_map(|name| Self::kept(cache, name).transpose())
+            .collect()
     }
 
     /// The kernel that `text` means: a kept name, the only kept name that contains it, or the path of an image.
@@ -146,9 +159,18 @@ impl Kernel {
         if text.contains('/') {
             let image = PathBuf::from(text);
             let sha256 = sha256_file(&image)?;
-            let config = image.parent().and_then(Path::parent).and_then(Path::parent).and_then(Path::parent);
+            let config = image
+                .parent()
+                .and_then(Path::parent)
+                .and_then(Path::parent)
+                .and_then(Path::parent);
             let config = config.map(|root| root.join(".config")).filter(|path| path.is_file());
-            return Ok(Self { name: text.to_owned(), image, config, origin: Origin::File { sha256 } });
+            return Ok(Self {
+                name: text.to_owned(),
+                image,
+                config,
+                origin: Origin::File { sha256 },
+            });
         }
         let all = Self::all(cache)?;
         let names: Vec<&str> = all.iter().map(|kernel| kernel.name.as_str()).collect();
@@ -157,7 +179,11 @@ impl Kernel {
             [only] => Ok((*only).clone()),
             [] => bail!(
                 "no kernel is called {text:?}; there are: {}. `lab fetch` gets stock kernels, `lab build` builds one, and a path to an image works too",
-                if names.is_empty() { "none yet".to_owned() } else { names.join(", ") }
+                if names.is_empty() {
+                    "none yet".to_owned()
+                } else {
+                    names.join(", ")
+                }
             ),
             more => {
                 let more: Vec<&str> = more.iter().map(|kernel| kernel.name.as_str()).collect();
@@ -172,7 +198,13 @@ impl fmt::Display for Origin {
         match self {
             Self::Stock(stock) => write!(f, "{} {} ({})", stock.package, stock.version, stock.suite),
             Self::Built(built) => {
-                write!(f, "built from {}, {}, {}", built.source, built.fragments.join("+"), built.ticks)?;
+                write!(
+                    f,
+                    "built from {}, {}, {}",
+                    built.source,
+                    built.fragments.join("+"),
+                    built.ticks
+                )?;
                 match built.patches.len() {
                     0 => Ok(()),
                     n => write!(f, ", {n} patches"),
@@ -204,13 +236,27 @@ mod tests {
         fs::write(&image, "image").unwrap();
         Kernel::keep(&cache, "stock-6.1", &image, None, stock("6.1.192-2")).unwrap();
         Kernel::keep(&cache, "stock-6.12", &image, Some(&image), stock("6.12.117-1")).unwrap();
-        let names: Vec<String> = Kernel::all(&cache).unwrap().into_iter().map(|kernel| kernel.name).collect();
+        let names: Vec<String> = Kernel::all(&cache)
+            .unwrap()
+            .into_iter()
+            .map(|kernel| kernel.name)
+            .collect();
         assert_eq!(names, ["stock-6.1", "stock-6.12"]);
         // An exact name wins over a longer one that contains it.
         assert_eq!(Kernel::find(&cache, "stock-6.1").unwrap().origin, stock("6.1.192-2"));
         assert_eq!(Kernel::find(&cache, "6.12").unwrap().name, "stock-6.12");
-        assert!(Kernel::find(&cache, "stock").unwrap_err().to_string().contains("more than one"));
-        assert!(Kernel::find(&cache, "5.4").unwrap_err().to_string().contains("stock-6.12"));
+        assert!(
+            Kernel::find(&cache, "stock")
+                .unwrap_err()
+                .to_string()
+                .contains("more than one")
+        );
+        assert!(
+            Kernel::find(&cache, "5.4")
+                .unwrap_err()
+                .to_string()
+                .contains("stock-6.12")
+        );
         assert!(Kernel::find(&cache, image.to_str().unwrap()).is_ok());
     }
 

@@ -12,15 +12,17 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ProcessError {
     /// It is not installed, or could not be started.
-    #[error("cannot start `{program}`: {source}; `lab doctor` lists what is needed and the command that installs it")]
+    #[error("cannot start `{program}`: {cause}; `lab doctor` lists what is needed and the command that installs it")]
     Start {
         /// The program.
         program: String,
-        /// What the system answered.
-        source: io::Error,
+        /// What the system answered; in the message, and so no source of its own.
+        cause: io::Error,
     },
     /// The disk filled up while it ran.
-    #[error("the disk is full: `{line}` in {place} stopped with \"No space left on device\"; free some, or choose another place with --cache DIR")]
+    #[error(
+        "the disk is full: `{line}` in {place} stopped with \"No space left on device\"; free some, or choose another place with --cache DIR"
+    )]
     DiskFull {
         /// The command line.
         line: String,
@@ -64,11 +66,18 @@ pub fn tail(text: &str, lines: usize) -> String {
 /// # Errors
 /// [`ProcessError`] when it cannot be started or does not end with success.
 pub fn output(command: &mut Command) -> Result<Vec<u8>, ProcessError> {
-    let out = command.stdin(Stdio::null()).output().map_err(|source| start_error(command, source))?;
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|cause| start_error(command, cause))?;
     if out.status.success() {
         return Ok(out.stdout);
     }
-    let text = format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let text = format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
     Err(failed(command, out.status, &text))
 }
 
@@ -89,13 +98,13 @@ pub fn logged(command: &mut Command, log: &Path) -> Result<(), ProcessError> {
         let file = std::fs::File::options().create(true).append(true).open(log)?;
         Ok::<_, io::Error>((file.try_clone()?, file))
     };
-    let (out, err) = open().map_err(|source| start_error(command, source))?;
+    let (out, err) = open().map_err(|cause| start_error(command, cause))?;
     let status = command
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
         .status()
-        .map_err(|source| start_error(command, source))?;
+        .map_err(|cause| start_error(command, cause))?;
     if status.success() {
         return Ok(());
     }
@@ -103,23 +112,37 @@ pub fn logged(command: &mut Command, log: &Path) -> Result<(), ProcessError> {
     Err(failed(command, status, &text))
 }
 
-fn start_error(command: &Command, source: io::Error) -> ProcessError {
-    ProcessError::Start { program: command.get_program().to_string_lossy().into_owned(), source }
+fn start_error(command: &Command, cause: io::Error) -> ProcessError {
+    ProcessError::Start {
+        program: command.get_program().to_string_lossy().into_owned(),
+        cause,
+    }
 }
 
 fn failed(command: &Command, status: ExitStatus, text: &str) -> ProcessError {
     let line = line(command);
     if text.contains("No space left on device") {
-        let place = command.get_current_dir().unwrap_or_else(|| Path::new(".")).display().to_string();
+        let place = command
+            .get_current_dir()
+            .unwrap_or_else(|| Path::new("."))
+            .display()
+            .to_string();
         return ProcessError::DiskFull { line, place };
     }
     // A compiler's errors come long before the last line of a parallel build.
-    let errors: Vec<&str> = text.lines().filter(|l| l.contains("error:") || l.contains("Error ")).collect();
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|l| l.contains("error:") || l.contains("Error "))
+        .collect();
     let mut shown = tail(text, TAIL_LINES);
     if !errors.is_empty() {
         shown = format!("{}\n...\n{shown}", errors[..errors.len().min(TAIL_LINES)].join("\n"));
     }
-    ProcessError::Failed { line, status, tail: shown }
+    ProcessError::Failed {
+        line,
+        status,
+        tail: shown,
+    }
 }
 
 #[cfg(test)]
@@ -128,8 +151,13 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_with_the_remedy() {
-        let error = output(&mut Command::new("no-such-program-here")).unwrap_err().to_string();
-        assert!(error.contains("no-such-program-here") && error.contains("lab doctor"), "{error}");
+        let error = output(&mut Command::new("no-such-program-here"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no-such-program-here") && error.contains("lab doctor"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -145,6 +173,9 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo told you; exit 3"]);
         let error = output(&mut command).unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.contains("told you"), "{error}");
+        assert!(
+            error.contains("exit status: 3") && error.contains("told you"),
+            "{error}"
+        );
     }
 }

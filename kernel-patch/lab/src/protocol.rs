@@ -106,7 +106,11 @@ impl Message {
     #[must_use]
     pub fn encode(&self) -> String {
         match self {
-            Self::Hello { release, version, controllers } => format!("hello {release}|{version}|{controllers}"),
+            Self::Hello {
+                release,
+                version,
+                controllers,
+            } => format!("hello {release}|{version}|{controllers}"),
             Self::Out(text) => format!("o {text}"),
             Self::Err(text) => format!("e {text}"),
             Self::Step { index, ended, left } => {
@@ -138,11 +142,17 @@ impl Message {
             "e" => Some(Self::Err(rest.to_owned())),
             "hello" => {
                 let mut parts = rest.splitn(3, '|').map(str::to_owned);
-                Some(Self::Hello { release: parts.next()?, version: parts.next()?, controllers: parts.next()? })
+                Some(Self::Hello {
+                    release: parts.next()?,
+                    version: parts.next()?,
+                    controllers: parts.next()?,
+                })
             }
             "step" => {
                 let words: Vec<&str> = rest.split(' ').collect();
-                let [index, how, value, "left", left] = words[..] else { return None };
+                let [index, how, value, "left", left] = words[..] else {
+                    return None;
+                };
                 let value = value.parse().ok()?;
                 let ended = match how {
                     "exit" => Ended::Exit(value),
@@ -151,7 +161,11 @@ impl Message {
                     "not-started" => Ended::NotStarted(value),
                     _ => return None,
                 };
-                Some(Self::Step { index: index.parse().ok()?, ended, left: left.parse().ok()? })
+                Some(Self::Step {
+                    index: index.parse().ok()?,
+                    ended,
+                    left: left.parse().ok()?,
+                })
             }
             "verdict" => match rest.split_once(' ')? {
                 ("failed", count) => Some(Self::Verdict(Ok(count.parse().ok()?))),
@@ -179,11 +193,18 @@ mod tests {
 
     fn message() -> impl Strategy<Value = Message> {
         prop_oneof![
-            ("[^|\n]*", "[^|\n]*", "[^\n]*")
-                .prop_map(|(release, version, controllers)| Message::Hello { release, version, controllers }),
+            ("[^|\n]*", "[^|\n]*", "[^\n]*").prop_map(|(release, version, controllers)| Message::Hello {
+                release,
+                version,
+                controllers
+            }),
             "[^\n]*".prop_map(Message::Out),
             "[^\n]*".prop_map(Message::Err),
-            (any::<usize>(), ended(), any::<usize>()).prop_map(|(index, ended, left)| Message::Step { index, ended, left }),
+            (any::<usize>(), ended(), any::<usize>()).prop_map(|(index, ended, left)| Message::Step {
+                index,
+                ended,
+                left
+            }),
             any::<usize>().prop_map(|failed| Message::Verdict(Ok(failed))),
             "[^\n]*".prop_map(|why| Message::Verdict(Err(why))),
         ]
@@ -205,7 +226,14 @@ mod tests {
 
     #[test]
     fn half_a_verdict_is_none() {
-        for line in ["verdict", "verdict failed", "verdict failed x", "step 0 exit 0", "", "verdictfailed 0"] {
+        for line in [
+            "verdict",
+            "verdict failed",
+            "verdict failed x",
+            "step 0 exit 0",
+            "",
+            "verdictfailed 0",
+        ] {
             assert!(Message::decode(line).is_err(), "{line}");
         }
     }

@@ -52,11 +52,21 @@ impl Tree {
     /// # Errors
     /// When there is no kernel tree at `path`.
     pub fn own(path: &Path) -> Result<Self> {
-        let path = path.canonicalize().with_context(|| format!("no tree at {}", path.display()))?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("no tree at {}", path.display()))?;
         if !path.join("Kconfig").is_file() || !path.join("kernel/cgroup").is_dir() {
-            bail!("{} is not a kernel tree: it has no Kconfig, or no kernel/cgroup", path.display());
+            bail!(
+                "{} is not a kernel tree: it has no Kconfig, or no kernel/cgroup",
+                path.display()
+            );
         }
-        Ok(Self { path, origin: TreeOrigin::Own, patches: Vec::new(), label: String::new() })
+        Ok(Self {
+            path,
+            origin: TreeOrigin::Own,
+            patches: Vec::new(),
+            label: String::new(),
+        })
     }
 
     /// All unpacked packages, newest version last.
@@ -66,7 +76,10 @@ impl Tree {
     pub fn fetched(cache: &Cache) -> Result<Vec<Self>> {
         let dir = cache.dir("trees")?;
         let mut trees = Vec::new();
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?.filter_map(Result::ok) {
+        for entry in fs::read_dir(&dir)
+            .with_context(|| format!("cannot list {}", dir.display()))?
+            .filter_map(Result::ok)
+        {
             let record = entry.path();
             if record.extension().is_none_or(|extension| extension != "json") {
                 continue;
@@ -75,7 +88,12 @@ impl Tree {
             let origin: TreeOrigin =
                 serde_json::from_str(&text).with_context(|| format!("cannot understand {}", record.display()))?;
             let path = record.with_extension("");
-            trees.push(Self { path, origin, patches: Vec::new(), label: String::new() });
+            trees.push(Self {
+                path,
+                origin,
+                patches: Vec::new(),
+                label: String::new(),
+            });
         }
         trees.sort_by(|a, b| crate::deb::compare(a.version(), b.version()));
         Ok(trees)
@@ -114,7 +132,9 @@ impl Tree {
     /// # Errors
     /// When there is no room, or a tool fails.
     pub fn unpack(cache: &Cache, package_file: &Path, origin: TreeOrigin) -> Result<Self> {
-        let TreeOrigin::Package { package, version, .. } = &origin else { bail!("only packages are unpacked") };
+        let TreeOrigin::Package { package, version, .. } = &origin else {
+            bail!("only packages are unpacked")
+        };
         cache.need_bytes(3 << 30, "an unpacked kernel source with a build")?;
         let name = format!("{package}_{version}").replace('~', "-");
         let path = cache.dir("trees")?.join(name);
@@ -135,18 +155,33 @@ impl Tree {
             .context("cannot start tar")?;
         let said = String::from_utf8_lossy(&unpacked.stderr).into_owned();
         if said.contains("No space left on device") {
-            bail!("the disk is full: unpacking {package} into {}; free some, or choose another place with --cache DIR", path.display());
+            bail!(
+                "the disk is full: unpacking {package} into {}; free some, or choose another place with --cache DIR",
+                path.display()
+            );
         }
         let inner = inner.wait_with_output().context("cannot wait for tar")?;
         let outer = outer.wait_with_output().context("cannot wait for dpkg-deb")?;
         if !(unpacked.status.success() && inner.status.success() && outer.status.success()) {
             let all = [&outer.stderr, &inner.stderr, &unpacked.stderr].map(|s| String::from_utf8_lossy(s).into_owned());
-            bail!("cannot unpack {}: {}", package_file.display(), process::tail(&all.join("\n"), 8));
+            bail!(
+                "cannot unpack {}: {}",
+                package_file.display(),
+                process::tail(&all.join("\n"), 8)
+            );
         }
-        let record = path.with_file_name(format!("{}.json", path.file_name().unwrap_or_default().to_string_lossy()));
+        let record = path.with_file_name(format!(
+            "{}.json",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        ));
         let text = serde_json::to_string_pretty(&origin).context("encode the tree's record")?;
         fs::write(&record, text).with_context(|| format!("cannot write {}", record.display()))?;
-        Ok(Self { path, origin, patches: Vec::new(), label: String::new() })
+        Ok(Self {
+            path,
+            origin,
+            patches: Vec::new(),
+            label: String::new(),
+        })
     }
 
     /// This tree with the first `limit` patches of each series applied, in a copy that shares the unchanged files. Copies
@@ -168,15 +203,22 @@ impl Tree {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             patches.push((name, sha256_file(file)?));
         }
-        let mut label: Vec<String> =
-            series.iter().map(|dir| dir.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect();
+        let mut label: Vec<String> = series
+            .iter()
+            .map(|dir| dir.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .collect();
         if let Some(limit) = limit {
             label.push(limit.to_string());
         }
         let key = sha256_parts(patches.iter().map(|(_, hash)| hash.as_bytes()));
         let base = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let path = cache.dir("patched")?.join(format!("{base}+{}", &key[..16]));
-        let tree = Self { path, origin: self.origin.clone(), patches, label: label.join("+") };
+        let tree = Self {
+            path,
+            origin: self.origin.clone(),
+            patches,
+            label: label.join("+"),
+        };
         let done = tree.path.with_extension("done");
         if done.is_file() {
             return Ok(tree);
@@ -188,7 +230,10 @@ impl Tree {
         for file in files {
             // patch(1) writes a new file and renames it, so the base's files stay as they are.
             process::output(
-                Command::new("patch").current_dir(&tree.path).args(["-p1", "--batch", "--forward", "-F0", "-i"]).arg(file),
+                Command::new("patch")
+                    .current_dir(&tree.path)
+                    .args(["-p1", "--batch", "--forward", "-F0", "-i"])
+                    .arg(file),
             )
             .with_context(|| format!("{} does not apply to {base}", file.display()))?;
         }
@@ -201,13 +246,21 @@ impl Tree {
 fn patch_files(series: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for dir in series {
-        let dir = dir.canonicalize().with_context(|| format!("no series at {}", dir.display()))?;
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("no series at {}", dir.display()))?;
         let mut found: Vec<PathBuf> = fs::read_dir(&dir)
             .with_context(|| format!("cannot list {}", dir.display()))?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "patch"))
-            .filter(|path| !path.file_name().unwrap_or_default().to_string_lossy().contains("cover-letter"))
+            .filter(|path| {
+                !path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .contains("cover-letter")
+            })
             .collect();
         if found.is_empty() {
             bail!("{} has no *.patch", dir.display());
@@ -226,7 +279,12 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .collect();
-    let is_build = |path: &&PathBuf| path.file_name().unwrap_or_default().to_string_lossy().starts_with(BUILD_PREFIX);
+    let is_build = |path: &&PathBuf| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .starts_with(BUILD_PREFIX)
+    };
     let (builds, sources): (Vec<&PathBuf>, Vec<&PathBuf>) = entries.iter().partition(is_build);
     process::output(Command::new("cp").arg("-al").args(sources).arg(to)).context("cannot copy the tree")?;
     if !builds.is_empty() {
@@ -239,7 +297,12 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 fn pipe(command: &mut Command, input: Option<std::process::ChildStdout>) -> Result<std::process::Child> {
     let input = input.map_or_else(Stdio::null, Stdio::from);
     let line = process::line(command);
-    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start `{line}`"))
+    command
+        .stdin(input)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{line}`"))
 }
 
 #[cfg(test)]
@@ -275,9 +338,18 @@ mod tests {
         fs::write(series.join("0000-cover-letter.patch"), "words").unwrap();
         fs::write(series.join("0001-x.patch"), PATCH).unwrap();
         let patched = base.with_series(&cache, std::slice::from_ref(&series), None).unwrap();
-        assert_eq!(fs::read_to_string(patched.path.join("file.c")).unwrap(), "one\n2\nthree\n");
-        assert_eq!(fs::read_to_string(base.path.join("file.c")).unwrap(), "one\ntwo\nthree\n");
-        assert_eq!(fs::read_to_string(patched.path.join("lab-small/object")).unwrap(), "object");
+        assert_eq!(
+            fs::read_to_string(patched.path.join("file.c")).unwrap(),
+            "one\n2\nthree\n"
+        );
+        assert_eq!(
+            fs::read_to_string(base.path.join("file.c")).unwrap(),
+            "one\ntwo\nthree\n"
+        );
+        assert_eq!(
+            fs::read_to_string(patched.path.join("lab-small/object")).unwrap(),
+            "object"
+        );
         assert_eq!(patched.label, "a-prompt");
         assert_eq!(patched.patches.len(), 1);
         // The same content is the same copy.
@@ -304,12 +376,20 @@ mod tests {
         assert!(Tree::find(&cache, "newest").is_ok());
         assert!(Tree::find(&cache, "9").is_ok());
         let error = Tree::find(&cache, "9.1").unwrap_err().to_string();
-        assert!(error.contains("lab fetch --source 9.1") && error.contains("9.9-1"), "{error}");
+        assert!(
+            error.contains("lab fetch --source 9.1") && error.contains("9.9-1"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_directory_that_is_no_tree_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Tree::own(dir.path()).unwrap_err().to_string().contains("not a kernel tree"));
+        assert!(
+            Tree::own(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("not a kernel tree")
+        );
     }
 }

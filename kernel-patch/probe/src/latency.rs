@@ -34,10 +34,14 @@ pub(crate) fn ask(home: &Home, tries: usize, lifetimes_us: &[u64]) -> Result<Vec
     let pollable_kill = kill_is_pollable(home)?;
     let mut answers = Vec::new();
     for lifetime_us in lifetimes_us {
-        let mechanisms: Vec<_> =
-            MECHANISMS.iter().filter(|(m, _)| pollable_kill || !matches!(m, Mechanism::KillPoll)).collect();
-        let mut of_life: Vec<Answer> =
-            mechanisms.iter().map(|(_, name)| Answer::new("latency", format!("{name} {lifetime_us}us"))).collect();
+        let mechanisms: Vec<_> = MECHANISMS
+            .iter()
+            .filter(|(m, _)| pollable_kill || !matches!(m, Mechanism::KillPoll))
+            .collect();
+        let mut of_life: Vec<Answer> = mechanisms
+            .iter()
+            .map(|(_, name)| Answer::new("latency", format!("{name} {lifetime_us}us")))
+            .collect();
         for _ in 0..tries {
             for ((mechanism, _), answer) in mechanisms.iter().zip(&mut of_life) {
                 answer.tries += 1;
@@ -58,7 +62,10 @@ fn kill_is_pollable(home: &Home) -> Result<bool> {
     let group = home.group()?;
     let gate = Line::new()?;
     let child = group.spawn(|| i32::from(gate.take().is_err()))?;
-    let file = std::fs::File::options().write(true).open(group.path.join("cgroup.kill")).context("open cgroup.kill")?;
+    let file = std::fs::File::options()
+        .write(true)
+        .open(group.path.join("cgroup.kill"))
+        .context("open cgroup.kill")?;
     let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).context("poll cgroup.kill")?;
     let readable_while_full = fds[0].any().unwrap_or(false);
@@ -74,7 +81,9 @@ fn trial(home: &Home, mechanism: Mechanism, lifetime: Duration) -> Result<Option
     let stamps = Line::new()?;
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context("inotify_init")?;
     if let Mechanism::EventsInotify = mechanism {
-        inotify.add_watch(&group.path.join("cgroup.events"), AddWatchFlags::IN_MODIFY).context("inotify_add_watch")?;
+        inotify
+            .add_watch(&group.path.join("cgroup.events"), AddWatchFlags::IN_MODIFY)
+            .context("inotify_add_watch")?;
     }
     // Poll on a cgroup file reports changes since the last read.
     group.populated()?;
@@ -106,7 +115,10 @@ fn wait(mechanism: Mechanism, group: &Group, child: &Worker, inotify: &Inotify) 
         Mechanism::PidfdPoll => sleep_on(child.pidfd.as_fd(), PollFlags::POLLIN, deadline),
         Mechanism::KillPoll => {
             let path = group.path.join("cgroup.kill");
-            let file = std::fs::File::options().write(true).open(path).context("open cgroup.kill")?;
+            let file = std::fs::File::options()
+                .write(true)
+                .open(path)
+                .context("open cgroup.kill")?;
             sleep_on(file.as_fd(), PollFlags::POLLIN, deadline)
         }
         Mechanism::EventsPoll => loop {

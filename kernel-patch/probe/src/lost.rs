@@ -133,8 +133,16 @@ fn watch_it(watch: Watch, path: &Path, ready: &Line, seen: &Line) -> i32 {
         ready.stamp();
         let mut was_populated = false;
         loop {
-            let fd = if watch == Watch::Poll { held.as_ref().map(AsFd::as_fd) } else { Some(inotify.as_fd()) };
-            let flags = if watch == Watch::Poll { PollFlags::POLLPRI } else { PollFlags::POLLIN };
+            let fd = if watch == Watch::Poll {
+                held.as_ref().map(AsFd::as_fd)
+            } else {
+                Some(inotify.as_fd())
+            };
+            let flags = if watch == Watch::Poll {
+                PollFlags::POLLPRI
+            } else {
+                PollFlags::POLLIN
+            };
             let Some(fd) = fd else { return Ok(FAILED) };
             let limit = if was_populated { SILENCE } else { PATIENCE };
             if sleep_on(fd, flags, now() + limit)?.is_none() {

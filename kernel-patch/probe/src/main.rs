@@ -73,7 +73,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(probe: &'static str, case: impl Into<String>) -> Self {
-        Self { probe, case: case.into(), ..Self::default() }
+        Self {
+            probe,
+            case: case.into(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {
@@ -92,7 +96,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let probes = if cli.probes.is_empty() { Probe::value_variants().to_vec() } else { cli.probes.clone() };
+    let probes = if cli.probes.is_empty() {
+        Probe::value_variants().to_vec()
+    } else {
+        cli.probes.clone()
+    };
     let home = site::Home::make()?;
     for probe in probes {
         let answers = match probe {

@@ -35,7 +35,11 @@ pub(crate) fn ask(home: &Home, tries: usize) -> Result<Vec<Answer>> {
         gate.stamp();
         group.spin_until_empty()?;
         emptied.tries += 1;
-        emptied.count(if has_exited(child.pidfd.as_fd())? { "already exited" } else { "not yet exited" });
+        emptied.count(if has_exited(child.pidfd.as_fd())? {
+            "already exited"
+        } else {
+            "not yet exited"
+        });
         reap(&child)?;
         group.remove()?;
     }
@@ -44,8 +48,11 @@ pub(crate) fn ask(home: &Home, tries: usize) -> Result<Vec<Answer>> {
 
 /// What rmdir answers when the last process has just been reaped, is a zombie, or lives.
 pub(crate) fn ask_rmdir(home: &Home, tries: usize) -> Result<Vec<Answer>> {
-    let mut answers =
-        [Answer::new("rmdir", "after waitid"), Answer::new("rmdir", "beside a zombie"), Answer::new("rmdir", "with a live process")];
+    let mut answers = [
+        Answer::new("rmdir", "after waitid"),
+        Answer::new("rmdir", "beside a zombie"),
+        Answer::new("rmdir", "with a live process"),
+    ];
     for _ in 0..tries {
         for (case, answer) in answers.iter_mut().enumerate() {
             let group = home.group()?;

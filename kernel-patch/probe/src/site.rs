@@ -34,10 +34,16 @@ impl Home {
         });
         let root = root.context("cgroup v2 is not mounted")?;
         let own = fs::read_to_string("/proc/self/cgroup").context("read /proc/self/cgroup")?;
-        let own = own.lines().find_map(|line| line.strip_prefix("0::")).context("this process is in no v2 cgroup")?;
+        let own = own
+            .lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .context("this process is in no v2 cgroup")?;
         let path = PathBuf::from(format!("{root}{own}/lab-probe-{}", std::process::id()).replace("//", "/"));
         fs::create_dir(&path).with_context(|| format!("mkdir {}", path.display()))?;
-        Ok(Self { path, next: std::cell::Cell::new(0) })
+        Ok(Self {
+            path,
+            next: std::cell::Cell::new(0),
+        })
     }
 
     /// A fresh cgroup.
@@ -67,14 +73,22 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn make(path: &Path) -> Result<Self> {
         fs::create_dir(path).with_context(|| format!("mkdir {}", path.display()))?;
-        let dir = File::open(path).with_context(|| format!("open {}", path.display()))?.into();
+        let dir = File::open(path)
+            .with_context(|| format!("open {}", path.display()))?
+            .into();
         let events = path.join("cgroup.events");
         let events = File::open(&events).with_context(|| format!("open {}", events.display()))?;
-        Ok(Self { path: path.to_owned(), dir, events })
+        Ok(Self {
+            path: path.to_owned(),
+            dir,
+            events,
+        })
     }
 
     pub(crate) fn populated(&self) -> Result<bool> {
-        flag(&self.events, "populated").context("read cgroup.events")?.context("cgroup.events has no populated line")
+        flag(&self.events, "populated")
+            .context("read cgroup.events")?
+            .context("cgroup.events has no populated line")
     }
 
     pub(crate) fn write(&self, file: &str, text: &str) -> Result<()> {
@@ -118,7 +132,10 @@ pub(crate) fn flag(events: &File, name: &str) -> Result<Option<bool>, Errno> {
         .read_at(&mut text, 0)
         .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
     let text = std::str::from_utf8(&text[..count]).unwrap_or_default();
-    Ok(text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(|value| value == "1"))
+    Ok(text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .map(|value| value == "1"))
 }
 
 /// One millisecond of doing nothing, for retries that no event could replace.

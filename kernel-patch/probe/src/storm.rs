@@ -42,11 +42,17 @@ pub(crate) fn ask(home: &Home) -> Result<Vec<Answer>> {
     let status = reap(&flips)?;
     let mut answer = Answer::new("storm", format!("poll, wake-ups per {} ms", INTERVAL.as_millis()));
     answer.tries = wakes.len();
-    let WaitStatus::Exited(_, tens) = status else { anyhow::bail!("the flipper ended with {status:?}") };
+    let WaitStatus::Exited(_, tens) = status else {
+        anyhow::bail!("the flipper ended with {status:?}")
+    };
     anyhow::ensure!(tens != 255, "the flipper could not fork");
-    answer.counts.insert("flips, at least", usize::try_from(tens).unwrap_or(0) * 10);
+    answer
+        .counts
+        .insert("flips, at least", usize::try_from(tens).unwrap_or(0) * 10);
     answer.counts.insert("wake-ups", wakes.len());
-    answer.counts.insert("most in any interval", most_in_any_interval(&wakes));
+    answer
+        .counts
+        .insert("most in any interval", most_in_any_interval(&wakes));
     answer.counts.insert("final state seen", usize::from(final_empty));
     // Times between wake-ups.
     answer.samples_ns = wakes.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
@@ -74,7 +80,12 @@ fn watch(group: &crate::site::Group, end: MonoNs) -> Result<(Vec<MonoNs>, bool)>
 
 /// The largest number of wake-ups in any stretch of one interval.
 fn most_in_any_interval(wakes: &[MonoNs]) -> usize {
-    let in_window = |(first, at): (usize, &MonoNs)| wakes[first..].iter().take_while(|later| **later < *at + INTERVAL).count();
+    let in_window = |(first, at): (usize, &MonoNs)| {
+        wakes[first..]
+            .iter()
+            .take_while(|later| **later < *at + INTERVAL)
+            .count()
+    };
     wakes.iter().enumerate().map(in_window).max().unwrap_or(0)
 }
 

@@ -52,7 +52,11 @@ struct Channel(File);
 impl Channel {
     fn open() -> Result<Self> {
         mount_at("devtmpfs", "/dev", "devtmpfs", "")?;
-        let file = File::options().read(true).write(true).open(CHANNEL).with_context(|| format!("open {CHANNEL}"))?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(CHANNEL)
+            .with_context(|| format!("open {CHANNEL}"))?;
         let mut mode = tcgetattr(&file).context("tcgetattr")?;
         cfmakeraw(&mut mode);
         tcsetattr(&file, SetArg::TCSANOW, &mode).context("tcsetattr")?;
@@ -61,7 +65,9 @@ impl Channel {
 
     fn say(&mut self, message: &Message) -> Result<()> {
         let line = message.encode() + "\n";
-        self.0.write_all(line.as_bytes()).with_context(|| format!("write {CHANNEL}"))
+        self.0
+            .write_all(line.as_bytes())
+            .with_context(|| format!("write {CHANNEL}"))
     }
 
     fn drain(&self) -> Result<()> {
@@ -71,10 +77,20 @@ impl Channel {
 
 /// All steps; how many of them failed.
 fn run(channel: &mut Channel) -> Result<usize> {
-    for (kind, at) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/tmp"), ("tmpfs", "/run")] {
+    for (kind, at) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("tmpfs", "/tmp"),
+        ("tmpfs", "/run"),
+    ] {
         mount_at(kind, at, kind, "")?;
     }
-    for (kind, at) in [("tmpfs", "/dev/shm"), ("devpts", "/dev/pts"), ("tracefs", "/sys/kernel/tracing"), ("bpf", "/sys/fs/bpf")] {
+    for (kind, at) in [
+        ("tmpfs", "/dev/shm"),
+        ("devpts", "/dev/pts"),
+        ("tracefs", "/sys/kernel/tracing"),
+        ("bpf", "/sys/fs/bpf"),
+    ] {
         optional_mount(kind, at)?;
     }
     let text = fs::read_to_string(JOB_PATH).with_context(|| format!("read {JOB_PATH}"))?;
@@ -148,7 +164,11 @@ fn mount_cgroups(mode: CgroupMode) -> Result<String> {
             }
             let unified = format!("{CGROUP}/unified");
             mount_at("cgroup2", &unified, "cgroup2", "").context("this kernel has no cgroup v2")?;
-            Ok(format!("v1 {} + v2 {}", mounted.join(" "), enable_controllers(&unified)?))
+            Ok(format!(
+                "v1 {} + v2 {}",
+                mounted.join(" "),
+                enable_controllers(&unified)?
+            ))
         }
     }
 }
@@ -172,16 +192,27 @@ fn v1_controllers() -> Result<Vec<String>> {
         let words: Vec<&str> = line.split_whitespace().collect();
         (words.len() == 4 && words[3] == "1").then(|| words[0].to_owned())
     };
-    Ok(text.lines().filter(|l| !l.starts_with('#')).filter_map(enabled).collect())
+    Ok(text
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .filter_map(enabled)
+        .collect())
 }
 
 /// Runs one step with its output passed on line by line, until its first process has ended or its limit is over.
 fn run_step(step: &Step, env: &[(String, String)], children: &SignalFd, channel: &mut Channel) -> Result<Ended> {
-    let Some((program, arguments)) = step.argv.split_first() else { bail!("a step without a program") };
+    let Some((program, arguments)) = step.argv.split_first() else {
+        bail!("a step without a program")
+    };
     let spawned = Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs([("PATH", "/bin:/sbin"), ("HOME", "/root"), ("TMPDIR", "/tmp"), ("TERM", "dumb")])
+        .envs([
+            ("PATH", "/bin:/sbin"),
+            ("HOME", "/root"),
+            ("TMPDIR", "/tmp"),
+            ("TERM", "dumb"),
+        ])
         .envs(env.iter().map(|(name, value)| (name, value)))
         .current_dir(&step.dir)
         .stdin(Stdio::null())
@@ -277,7 +308,10 @@ struct Lines<R> {
 impl<R: Read + AsFd> Lines<R> {
     fn new(stream: R) -> Result<Self> {
         fcntl(&stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("fcntl O_NONBLOCK")?;
-        Ok(Self { reader: BufReader::new(stream), part: Vec::new() })
+        Ok(Self {
+            reader: BufReader::new(stream),
+            part: Vec::new(),
+        })
     }
 
     /// Says what has come; `false` once the pipe is closed. With `last`, half a line counts as a line.
@@ -306,7 +340,9 @@ impl<R: Read + AsFd> Lines<R> {
         if self.part.is_empty() {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&self.part).trim_end_matches('\n').replace('\r', "");
+        let text = String::from_utf8_lossy(&self.part)
+            .trim_end_matches('\n')
+            .replace('\r', "");
         self.part.clear();
         channel.say(&wrap(text))
     }
@@ -316,14 +352,25 @@ impl Streams {
     fn of(child: &mut Child) -> Result<Self> {
         let out = Lines::new(child.stdout.take().context("no stdout")?)?;
         let err = Lines::new(child.stderr.take().context("no stderr")?)?;
-        Ok(Self { out: Some(out), err: Some(err) })
+        Ok(Self {
+            out: Some(out),
+            err: Some(err),
+        })
     }
 
     /// Sleeps until a pipe has something, a child has ended, or `left` is over.
     fn wait(&self, children: &SignalFd, left: Duration) -> Result<()> {
         let mut fds = vec![PollFd::new(children.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.out.iter().map(|l| PollFd::new(l.reader.get_ref().as_fd(), PollFlags::POLLIN)));
-        fds.extend(self.err.iter().map(|l| PollFd::new(l.reader.get_ref().as_fd(), PollFlags::POLLIN)));
+        fds.extend(
+            self.out
+                .iter()
+                .map(|l| PollFd::new(l.reader.get_ref().as_fd(), PollFlags::POLLIN)),
+        );
+        fds.extend(
+            self.err
+                .iter()
+                .map(|l| PollFd::new(l.reader.get_ref().as_fd(), PollFlags::POLLIN)),
+        );
         let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),

@@ -13,8 +13,14 @@ use crate::process;
 
 /// Suites added to those that the machine has configured, by their role, so that no release has to be named. The newest
 /// kernels are in the first two, the row of kernels between two releases in the backports.
-const ADDED: [&str; 6] =
-    ["experimental", "unstable", "testing", "stable-backports", "oldstable", "oldstable-backports"];
+const ADDED: [&str; 6] = [
+    "experimental",
+    "unstable",
+    "testing",
+    "stable-backports",
+    "oldstable",
+    "oldstable-backports",
+];
 
 /// Where packages come from: what the machine has configured, or one more suite of the same mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +35,9 @@ impl Suite {
     /// All of them.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        std::iter::once(Self::Configured).chain(ADDED.map(Self::Added)).collect()
+        std::iter::once(Self::Configured)
+            .chain(ADDED.map(Self::Added))
+            .collect()
     }
 
     /// Its name in messages and records.
@@ -76,15 +84,24 @@ impl Apt {
         }
         if let Suite::Added(name) = suite {
             let mirror = self.mirror()?;
-            let signed = mirror.keyring.map(|path| format!("Signed-By: {path}\n")).unwrap_or_default();
-            let text = format!("Types: deb\nURIs: {}\nSuites: {name}\nComponents: main\n{signed}", mirror.uri);
+            let signed = mirror
+                .keyring
+                .map(|path| format!("Signed-By: {path}\n"))
+                .unwrap_or_default();
+            let text = format!(
+                "Types: deb\nURIs: {}\nSuites: {name}\nComponents: main\n{signed}",
+                mirror.uri
+            );
             let path = self.dir.join(suite.name()).join("sources/lab.sources");
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         // Only the index of packages: no translations, no icons.
-        process::output(self.apt("apt-get", suite).args(["-o", "Acquire::Languages=none", "update", "--error-on=any"]))
-            .map(drop)
-            .with_context(|| format!("suite {}", suite.name()))
+        process::output(
+            self.apt("apt-get", suite)
+                .args(["-o", "Acquire::Languages=none", "update", "--error-on=any"]),
+        )
+        .map(drop)
+        .with_context(|| format!("suite {}", suite.name()))
     }
 
     /// The packages of a suite whose name is `wanted`, from its verified index.
@@ -114,7 +131,11 @@ impl Apt {
     pub fn download(&self, suite: &Suite, package: &Package, to: &Path) -> Result<PathBuf> {
         fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
         let name = format!("{}:{}={}", package.name, package.architecture, package.version);
-        let name = if package.architecture == "all" { name.replace(":all=", "=") } else { name };
+        let name = if package.architecture == "all" {
+            name.replace(":all=", "=")
+        } else {
+            name
+        };
         process::output(self.apt("apt-get", suite).current_dir(to).args(["download", &name]))
             .with_context(|| format!("cannot download {name} from suite {}", suite.name()))?;
         let prefix = format!("{}_", package.name);
@@ -122,7 +143,10 @@ impl Apt {
             .with_context(|| format!("cannot list {}", to.display()))?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
-            .find(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix)))
+            .find(|path| {
+                path.file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with(&prefix))
+            })
             .with_context(|| format!("apt downloaded {name} and left no file in {}", to.display()))?;
         verify(&file, &package.sha256)?;
         Ok(file)
@@ -165,7 +189,9 @@ impl Apt {
         ]))?;
         let found = listed.lines().find_map(|line| {
             let fields: Vec<&str> = line.split('|').collect();
-            let ["Debian", "Debian", uri, entry] = fields[..] else { return None };
+            let ["Debian", "Debian", uri, entry] = fields[..] else {
+                return None;
+            };
             Some((uri.to_owned(), entry.to_owned()))
         });
         let Some((uri, entry)) = found else {
@@ -176,17 +202,24 @@ impl Apt {
         };
         let source = entry.rsplit_once(':').map_or(entry.as_str(), |(path, _)| path);
         let text = fs::read_to_string(source).with_context(|| format!("cannot read {source}"))?;
-        Ok(Mirror { uri, keyring: keyring_in(&text) })
+        Ok(Mirror {
+            uri,
+            keyring: keyring_in(&text),
+        })
     }
 }
 
 /// The first keyring file that a source list names, in either of its two formats (`sources.list(5)`).
 fn keyring_in(text: &str) -> Option<String> {
-    text.lines().filter(|line| !line.trim_start().starts_with('#')).find_map(|line| {
-        let value = line.strip_prefix("Signed-By:").or_else(|| line.split_once("signed-by=").map(|(_, rest)| rest))?;
-        let path = value.trim().split([' ', ']', ',']).next()?;
-        path.starts_with('/').then(|| path.to_owned())
-    })
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .find_map(|line| {
+            let value = line
+                .strip_prefix("Signed-By:")
+                .or_else(|| line.split_once("signed-by=").map(|(_, rest)| rest))?;
+            let path = value.trim().split([' ', ']', ',']).next()?;
+            path.starts_with('/').then(|| path.to_owned())
+        })
 }
 
 /// Compares a file with the checksum it should have; a wrong file is removed, so that it is not used by accident.
@@ -195,7 +228,11 @@ pub(super) fn verify(file: &Path, expected: &str) -> Result<()> {
     if got != expected {
         fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
         let file = file.display().to_string();
-        bail!(WrongChecksum { file, got, expected: expected.to_owned() });
+        bail!(WrongChecksum {
+            file,
+            got,
+            expected: expected.to_owned()
+        });
     }
     Ok(())
 }
@@ -219,7 +256,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("linux.deb");
         fs::write(&file, "abc").unwrap();
-        verify(&file, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").unwrap();
+        verify(
+            &file,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        )
+        .unwrap();
         assert!(file.exists());
     }
 

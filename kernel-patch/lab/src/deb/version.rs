@@ -9,7 +9,10 @@ pub fn compare(a: &str, b: &str) -> Ordering {
     let (b_epoch, b_rest) = epoch(b);
     let (a_upstream, a_revision) = a_rest.rsplit_once('-').unwrap_or((a_rest, "0"));
     let (b_upstream, b_revision) = b_rest.rsplit_once('-').unwrap_or((b_rest, "0"));
-    a_epoch.cmp(&b_epoch).then_with(|| part(a_upstream, b_upstream)).then_with(|| part(a_revision, b_revision))
+    a_epoch
+        .cmp(&b_epoch)
+        .then_with(|| part(a_upstream, b_upstream))
+        .then_with(|| part(a_revision, b_revision))
 }
 
 fn epoch(version: &str) -> (u64, &str) {

@@ -39,7 +39,15 @@ impl Writer {
             return;
         }
         self.parents(path);
-        self.entry(path, Head { mode: DIRECTORY | 0o755, links: 2, ..Head::default() }, &[]);
+        self.entry(
+            path,
+            Head {
+                mode: DIRECTORY | 0o755,
+                links: 2,
+                ..Head::default()
+            },
+            &[],
+        );
     }
 
     /// A regular file with its permission bits.
@@ -49,28 +57,59 @@ impl Writer {
     pub fn file(&mut self, path: &str, permissions: u32, data: &[u8]) {
         let path = path.trim_matches('/');
         self.parents(path);
-        self.entry(path, Head { mode: REGULAR | (permissions & 0o7777), links: 1, ..Head::default() }, data);
+        self.entry(
+            path,
+            Head {
+                mode: REGULAR | (permissions & 0o7777),
+                links: 1,
+                ..Head::default()
+            },
+            data,
+        );
     }
 
     /// A symbolic link.
     pub fn symlink(&mut self, path: &str, target: &str) {
         let path = path.trim_matches('/');
         self.parents(path);
-        self.entry(path, Head { mode: SYMLINK | 0o777, links: 1, ..Head::default() }, target.as_bytes());
+        self.entry(
+            path,
+            Head {
+                mode: SYMLINK | 0o777,
+                links: 1,
+                ..Head::default()
+            },
+            target.as_bytes(),
+        );
     }
 
     /// A character device, mode 0600: the kernel opens `/dev/console` before anything is mounted.
     pub fn character(&mut self, path: &str, major: u32, minor: u32) {
         let path = path.trim_matches('/');
         self.parents(path);
-        self.entry(path, Head { mode: CHARACTER | 0o600, links: 1, device: (major, minor) }, &[]);
+        self.entry(
+            path,
+            Head {
+                mode: CHARACTER | 0o600,
+                links: 1,
+                device: (major, minor),
+            },
+            &[],
+        );
     }
 
     /// The archive, closed by its trailer.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         self.inode = 0;
-        self.entry("TRAILER!!!", Head { links: 1, ..Head::default() }, &[]);
+        self.entry(
+            "TRAILER!!!",
+            Head {
+                links: 1,
+                ..Head::default()
+            },
+            &[],
+        );
         self.bytes
     }
 

@@ -28,10 +28,16 @@ impl Addition {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text.split_once(':') {
-            Some((source, target)) => Self { source: source.into(), target: target.to_owned() },
+            Some((source, target)) => Self {
+                source: source.into(),
+                target: target.to_owned(),
+            },
             None => {
                 let name = Path::new(text).file_name().map(|n| n.to_string_lossy().into_owned());
-                Self { source: text.into(), target: format!("/bin/{}", name.unwrap_or_default()) }
+                Self {
+                    source: text.into(),
+                    target: format!("/bin/{}", name.unwrap_or_default()),
+                }
             }
         }
     }
@@ -47,7 +53,11 @@ pub fn initramfs(programs: &Programs, additions: &[Addition], job: &Job) -> Resu
         writer.directory(path);
     }
     writer.character("dev/console", 5, 1);
-    writer.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/false\n");
+    writer.file(
+        "etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/false\n",
+    );
     writer.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n");
     writer.file("init", 0o755, &read(&programs.init)?);
     for (name, path) in &programs.tools {
@@ -70,7 +80,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Adds a file, with the shared libraries that it needs, or a directory with all below it.
-fn add(writer: &mut Writer, source: &Path, target: &str, libraries: &mut std::collections::BTreeSet<PathBuf>) -> Result<()> {
+fn add(
+    writer: &mut Writer,
+    source: &Path,
+    target: &str,
+    libraries: &mut std::collections::BTreeSet<PathBuf>,
+) -> Result<()> {
     let info = fs::metadata(source).with_context(|| format!("cannot read {}", source.display()))?;
     if info.is_dir() {
         writer.directory(target);
@@ -80,7 +95,12 @@ fn add(writer: &mut Writer, source: &Path, target: &str, libraries: &mut std::co
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let name = entry.file_name();
-            add(writer, &entry.path(), &format!("{target}/{}", name.to_string_lossy()), libraries)?;
+            add(
+                writer,
+                &entry.path(),
+                &format!("{target}/{}", name.to_string_lossy()),
+                libraries,
+            )?;
         }
         return Ok(());
     }
@@ -99,7 +119,10 @@ mod tests {
     #[test]
     fn an_addition_has_a_default_place() {
         let plain = Addition::parse("/usr/bin/busybox");
-        assert_eq!((plain.source.as_path(), plain.target.as_str()), (Path::new("/usr/bin/busybox"), "/bin/busybox"));
+        assert_eq!(
+            (plain.source.as_path(), plain.target.as_str()),
+            (Path::new("/usr/bin/busybox"), "/bin/busybox")
+        );
         assert_eq!(Addition::parse("a:/lib/b").target, "/lib/b");
     }
 }

@@ -63,8 +63,15 @@ impl Programs {
         }
         process::output(&mut cargo).context("cannot build the static programs of the image")?;
         let built = root.join(TARGET_DIR).join(TARGET).join("release");
-        let tools = programs.iter().skip(1).map(|name| ((*name).to_owned(), built.join(name))).collect();
-        Ok(Self { init: built.join("lab-init"), tools })
+        let tools = programs
+            .iter()
+            .skip(1)
+            .map(|name| ((*name).to_owned(), built.join(name)))
+            .collect();
+        Ok(Self {
+            init: built.join("lab-init"),
+            tools,
+        })
     }
 
     /// Builds the project's kernel ring (package `scenarios`, test `kernel`) as a static program; `None` when the workspace
@@ -87,7 +94,10 @@ impl Programs {
             let is_ring = message["target"]["name"] == "kernel";
             message["executable"].as_str().filter(|_| is_ring).map(PathBuf::from)
         };
-        let path = text.lines().find_map(executable).context("cargo does not say where the kernel ring is")?;
+        let path = text
+            .lines()
+            .find_map(executable)
+            .context("cargo does not say where the kernel ring is")?;
         Ok(Some(path))
     }
 
@@ -98,7 +108,10 @@ impl Programs {
     pub fn tool(&self, name: &str) -> Result<&Path> {
         self.tools.get(name).map(PathBuf::as_path).with_context(|| {
             let known: Vec<&str> = KNOWN.iter().map(|(_, program)| *program).collect();
-            format!("the lab knows no program `{name}`, only {}; add a file with --with PATH", known.join(", "))
+            format!(
+                "the lab knows no program `{name}`, only {}; add a file with --with PATH",
+                known.join(", ")
+            )
         })
     }
 }
@@ -146,7 +159,13 @@ mod tests {
     fn ldd_is_read() {
         let text = "\tlinux-vdso.so.1 (0x7)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7)\n\t/lib64/ld-linux-x86-64.so.2 (0x7)\n";
         let found = parse_ldd(text).unwrap();
-        assert_eq!(found, [Path::new("/lib/x86_64-linux-gnu/libc.so.6"), Path::new("/lib64/ld-linux-x86-64.so.2")]);
+        assert_eq!(
+            found,
+            [
+                Path::new("/lib/x86_64-linux-gnu/libc.so.6"),
+                Path::new("/lib64/ld-linux-x86-64.so.2")
+            ]
+        );
         assert!(parse_ldd("\tstatically linked\n").unwrap().is_empty());
         assert!(parse_ldd("\tlibx.so => not found\n").is_err());
     }

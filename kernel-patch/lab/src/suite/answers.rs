@@ -31,14 +31,19 @@ impl Answers {
     /// # Errors
     /// When a line is no answer, with the line.
     pub fn parse(lines: &[String]) -> Result<Self> {
-        let read = |line: &String| serde_json::from_str(line).with_context(|| format!("not an answer of lab-probe: {line}"));
+        let read =
+            |line: &String| serde_json::from_str(line).with_context(|| format!("not an answer of lab-probe: {line}"));
         lines.iter().map(read).collect::<Result<_>>().map(Self)
     }
 
     /// Adds the answers of a further boot of the same kernel, case by case.
     pub fn add(&mut self, more: &Self) {
         for answer in &more.0 {
-            let Some(mine) = self.0.iter_mut().find(|a| a.probe == answer.probe && a.case == answer.case) else {
+            let Some(mine) = self
+                .0
+                .iter_mut()
+                .find(|a| a.probe == answer.probe && a.case == answer.case)
+            else {
                 self.0.push(answer.clone());
                 continue;
             };
@@ -53,7 +58,9 @@ impl Answers {
     /// The answer of one case.
     #[must_use]
     pub fn get(&self, probe: &str, case: &str) -> Option<&Answer> {
-        self.0.iter().find(|answer| answer.probe == probe && answer.case == case)
+        self.0
+            .iter()
+            .find(|answer| answer.probe == probe && answer.case == case)
     }
 
     /// Times of one case, empty when it was not asked.
@@ -72,7 +79,9 @@ impl Answers {
     /// The first case of a probe that begins with `prefix`, for cases that carry a number.
     #[must_use]
     pub fn starting(&self, probe: &str, prefix: &str) -> Option<&Answer> {
-        self.0.iter().find(|answer| answer.probe == probe && answer.case.starts_with(prefix))
+        self.0
+            .iter()
+            .find(|answer| answer.probe == probe && answer.case.starts_with(prefix))
     }
 }
 

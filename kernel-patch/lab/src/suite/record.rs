@@ -53,7 +53,12 @@ impl Record {
     /// # Errors
     /// When the image or its configuration cannot be read.
     pub fn new(kernel: &Kernel, boot: &Boot, accelerator: Accelerator, answers: Answers) -> Result<Self> {
-        let config = kernel.config.as_ref().map(fs::read_to_string).transpose().context("cannot read a configuration")?;
+        let config = kernel
+            .config
+            .as_ref()
+            .map(fs::read_to_string)
+            .transpose()
+            .context("cannot read a configuration")?;
         Ok(Self {
             schema: SCHEMA,
             kernel: kernel.name.clone(),
@@ -61,7 +66,10 @@ impl Record {
             image_sha256: image_sha256(kernel)?,
             release: boot.release.clone(),
             version: boot.version.clone(),
-            ticks: config.map_or_else(|| "configuration not packaged".to_owned(), |text| crate::config::ticks(&text)),
+            ticks: config.map_or_else(
+                || "configuration not packaged".to_owned(),
+                |text| crate::config::ticks(&text),
+            ),
             controllers: boot.controllers.clone(),
             accelerator,
             boot_ms: u64::try_from(boot.boot.as_millis()).unwrap_or(u64::MAX),
@@ -86,7 +94,10 @@ impl Record {
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))?;
-        compressed(&dir.join(format!("{}{tag}.console.gz", file_name(&self.kernel))), console.as_bytes())?;
+        compressed(
+            &dir.join(format!("{}{tag}.console.gz", file_name(&self.kernel))),
+            console.as_bytes(),
+        )?;
         if let Some(config) = &kernel.config {
             let text = fs::read(config).with_context(|| format!("cannot read {}", config.display()))?;
             compressed(&dir.join(format!("{}.config.gz", file_name(&self.kernel))), &text)?;

@@ -51,14 +51,20 @@ impl Selftests {
         for target in TARGETS {
             let dir = directory.join(target);
             for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
-                let name = entry.with_context(|| format!("cannot list {}", dir.display()))?.file_name();
+                let name = entry
+                    .with_context(|| format!("cannot list {}", dir.display()))?
+                    .file_name();
                 let name = name.to_string_lossy().into_owned();
                 if !HELPERS.contains(&name.as_str()) && !name.contains('.') {
                     programs.push((target.to_owned(), name));
                 }
             }
         }
-        anyhow::ensure!(!programs.is_empty(), "the tree has no selftests for {}", TARGETS.join(" and "));
+        anyhow::ensure!(
+            !programs.is_empty(),
+            "the tree has no selftests for {}",
+            TARGETS.join(" and ")
+        );
         programs.sort();
         Ok(Self { directory, programs })
     }
@@ -66,7 +72,10 @@ impl Selftests {
     /// What goes into the image.
     #[must_use]
     pub fn addition(&self) -> Addition {
-        Addition { source: self.directory.clone(), target: INSIDE.to_owned() }
+        Addition {
+            source: self.directory.clone(),
+            target: INSIDE.to_owned(),
+        }
     }
 
     /// One step a program, each in its own directory.
@@ -142,7 +151,11 @@ impl Results {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let of = |(program, report): (&String, &Report)| {
-            report.faults.iter().map(|fault| format!("{program}: {fault}")).collect::<Vec<_>>()
+            report
+                .faults
+                .iter()
+                .map(|fault| format!("{program}: {fault}"))
+                .collect::<Vec<_>>()
         };
         self.reports.iter().flat_map(of).collect()
     }
@@ -218,7 +231,11 @@ mod tests {
         for line in output.lines() {
             collector.hear(&Message::Out(line.to_owned()));
         }
-        collector.hear(&Message::Step { index: 0, ended, left: 0 });
+        collector.hear(&Message::Step {
+            index: 0,
+            ended,
+            left: 0,
+        });
         collector.results(&[("cgroup".to_owned(), "test_core".to_owned())], &[(ended, 0)])
     }
 
@@ -229,7 +246,12 @@ mod tests {
         assert_eq!(good.cases()["cgroup/test_core: a"], Outcome::Pass);
         let dead = results("1..2\nok 1 a\n", Ended::Signal(11));
         assert_eq!(dead.faults().len(), 2, "{:?}", dead.faults());
-        assert!(dead.ktap().contains("not ok 3 cgroup/test_core: the program ended with Signal(11)"), "{}", dead.ktap());
+        assert!(
+            dead.ktap()
+                .contains("not ok 3 cgroup/test_core: the program ended with Signal(11)"),
+            "{}",
+            dead.ktap()
+        );
         assert_eq!(ktap::parse(&dead.ktap()).faults, Vec::<String>::new());
     }
 
@@ -238,7 +260,10 @@ mod tests {
         let base = results("1..3\nok 1 old\nnot ok 2 new\nok 3 easy_new\n", Ended::Exit(1));
         let patched = results("1..3\nnot ok 1 old\nok 2 new\nok 3 easy_new\n", Ended::Exit(1));
         let difference = Difference::of(&base, &patched, |name| name.ends_with("new"));
-        assert_eq!(difference.changed, [("cgroup/test_core: old".to_owned(), Outcome::Pass, Outcome::Fail)]);
+        assert_eq!(
+            difference.changed,
+            [("cgroup/test_core: old".to_owned(), Outcome::Pass, Outcome::Fail)]
+        );
         assert_eq!(difference.passed_on_base, ["cgroup/test_core: easy_new"]);
         assert!(difference.not_passed.is_empty());
         assert!(!difference.is_clean());

@@ -2,7 +2,12 @@
 
 /// The value below which the share `q` of the samples lies (nearest rank); `None` without samples.
 #[must_use]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank within the slice")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rank within the slice"
+)]
 pub fn quantile(samples: &[u64], q: f64) -> Option<u64> {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();
@@ -36,11 +41,16 @@ const DRAWS: usize = 2_000;
 pub fn ratio(above: &[u64], below: &[u64]) -> Option<Ratio> {
     let value = |above: &[u64], below: &[u64]| Some(median(above)? as f64 / (median(below)? as f64).max(1.0));
     let mut random = Draw(0x2545_f491_4f6c_dd1d);
-    let mut ratios: Vec<f64> =
-        (0..DRAWS).filter_map(|_| value(&random.again(above), &random.again(below))).collect();
+    let mut ratios: Vec<f64> = (0..DRAWS)
+        .filter_map(|_| value(&random.again(above), &random.again(below)))
+        .collect();
     ratios.sort_by(f64::total_cmp);
     let at = |share: usize| ratios.get(ratios.len() * share / 1_000).copied();
-    Some(Ratio { value: value(above, below)?, low: at(25)?, high: at(975)? })
+    Some(Ratio {
+        value: value(above, below)?,
+        low: at(25)?,
+        high: at(975)?,
+    })
 }
 
 /// xorshift64*: enough to draw with, and the same on every machine.
@@ -54,9 +64,10 @@ impl Draw {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "64-bit machines only")]
     fn again(&mut self, samples: &[u64]) -> Vec<u64> {
-        (0..samples.len()).map(|_| samples[(self.next() >> 11) as usize % samples.len()]).collect()
+        (0..samples.len())
+            .map(|_| samples[(self.next() >> 11) as usize % samples.len()])
+            .collect()
     }
 }
 

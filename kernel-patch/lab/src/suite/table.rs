@@ -28,19 +28,44 @@ fn head(text: &mut String, cells: &[&str]) {
 
 fn kernels(text: &mut String, records: &[Record], not_covered: &[(String, String)]) {
     text.push_str("## Kernels\n\n");
-    head(text, &["kernel", "release", "where from", "ticks, preemption", "boot to init"]);
+    head(
+        text,
+        &["kernel", "release", "where from", "ticks, preemption", "boot to init"],
+    );
     for record in records {
         let boot = format!("{}.{:02} s", record.boot_ms / 1000, record.boot_ms % 1000 / 10);
         let from = record.origin.to_string();
-        row(text, &[record.kernel.clone(), record.release.clone(), from, record.ticks.clone(), boot]);
+        row(
+            text,
+            &[
+                record.kernel.clone(),
+                record.release.clone(),
+                from,
+                record.ticks.clone(),
+                boot,
+            ],
+        );
     }
     for (kernel, why) in not_covered {
-        row(text, &[kernel.clone(), "not covered".to_owned(), why.clone(), String::new(), String::new()]);
+        row(
+            text,
+            &[
+                kernel.clone(),
+                "not covered".to_owned(),
+                why.clone(),
+                String::new(),
+                String::new(),
+            ],
+        );
     }
     if let Some(record) = records.first() {
-        let how = records.iter().map(|record| record.accelerator.label()).collect::<std::collections::BTreeSet<_>>();
+        let how = records
+            .iter()
+            .map(|record| record.accelerator.label())
+            .collect::<std::collections::BTreeSet<_>>();
         let how = how.into_iter().collect::<Vec<_>>().join(", ");
-        writeln!(text, "\nMachines: 2 CPUs, {how}; {}; {}.", record.qemu, record.at).expect("a String takes every write");
+        writeln!(text, "\nMachines: 2 CPUs, {how}; {}; {}.", record.qemu, record.at)
+            .expect("a String takes every write");
     }
 }
 
@@ -55,14 +80,26 @@ fn share(counted: Option<(usize, usize)>) -> String {
 
 /// Of the tries that prove something, how many were never told.
 fn lost(answers: &Answers, case: &str) -> String {
-    let Some((lost, _)) = answers.share("lost", case, "never woken") else { return "not asked".to_owned() };
+    let Some((lost, _)) = answers.share("lost", case, "never woken") else {
+        return "not asked".to_owned();
+    };
     let told = answers.share("lost", case, "told").map_or(0, |(told, _)| told);
-    if lost + told == 0 { "owner never in the window".to_owned() } else { format!("{lost} of {}", lost + told) }
+    if lost + told == 0 {
+        "owner never in the window".to_owned()
+    } else {
+        format!("{lost} of {}", lost + told)
+    }
 }
 
 fn rmdir(answers: &Answers, case: &str) -> String {
-    let Some(answer) = answers.get("rmdir", case) else { return "not asked".to_owned() };
-    let parts: Vec<String> = answer.counts.iter().map(|(what, count)| format!("{count}× {what}")).collect();
+    let Some(answer) = answers.get("rmdir", case) else {
+        return "not asked".to_owned();
+    };
+    let parts: Vec<String> = answer
+        .counts
+        .iter()
+        .map(|(what, count)| format!("{count}× {what}"))
+        .collect();
     parts.join(", ")
 }
 
@@ -108,7 +145,9 @@ fn behaviours(text: &mut String, records: &[Record]) {
 
 /// Median and 90th percentile in milliseconds.
 fn times(samples: &[u64]) -> String {
-    let (Some(mid), Some(high)) = (median(samples), quantile(samples, 0.9)) else { return "no time".to_owned() };
+    let (Some(mid), Some(high)) = (median(samples), quantile(samples, 0.9)) else {
+        return "no time".to_owned();
+    };
     format!("{} / {}", ms(mid), ms(high))
 }
 
@@ -119,12 +158,21 @@ fn ms(ns: u64) -> String {
 /// A ratio of medians with its bounds.
 #[must_use]
 pub fn ratio_cell(above: &[u64], below: &[u64]) -> String {
-    ratio(above, below).map_or_else(|| "none".to_owned(), |r| format!("{:.2} [{:.2}, {:.2}]", r.value, r.low, r.high))
+    ratio(above, below).map_or_else(
+        || "none".to_owned(),
+        |r| format!("{:.2} [{:.2}, {:.2}]", r.value, r.low, r.high),
+    )
 }
 
 fn latencies(text: &mut String, records: &[Record]) {
-    let emulated = records.iter().any(|record| record.accelerator == Accelerator::Emulation);
-    let note = if emulated { "**Emulated: only the ratios, each within one boot, mean anything.** " } else { "" };
+    let emulated = records
+        .iter()
+        .any(|record| record.accelerator == Accelerator::Emulation);
+    let note = if emulated {
+        "**Emulated: only the ratios, each within one boot, mean anything.** "
+    } else {
+        ""
+    };
     write!(
         text,
         "\n## From the last exit to the waiter\n\n{note}Median / 90th percentile in milliseconds; ratios are of medians, in \
@@ -133,7 +181,19 @@ fn latencies(text: &mut String, records: &[Record]) {
     .expect("a String takes every write");
     for lifetime in ["0us", "1000us"] {
         write!(text, "\n### Job of {lifetime}\n\n").expect("a String takes every write");
-        head(text, &["kernel", "n", "waitid", "pidfd poll", "cgroup.events poll", "cgroup.events inotify", "poll ÷ pidfd", "inotify ÷ pidfd"]);
+        head(
+            text,
+            &[
+                "kernel",
+                "n",
+                "waitid",
+                "pidfd poll",
+                "cgroup.events poll",
+                "cgroup.events inotify",
+                "poll ÷ pidfd",
+                "inotify ÷ pidfd",
+            ],
+        );
         for record in records {
             let of = |name: &str| record.answers.samples("latency", &format!("{name} {lifetime}"));
             let (waitid, pidfd) = (of("waitid"), of("pidfd-poll"));
@@ -154,9 +214,23 @@ fn latencies(text: &mut String, records: &[Record]) {
         }
     }
     text.push_str("\n### Freeze, then kill: from the write of `cgroup.kill` to knowing\n\n");
-    head(text, &["kernel", "case", "n", "poll of cgroup.events", "every pidfd", "poll ÷ pidfds"]);
+    head(
+        text,
+        &[
+            "kernel",
+            "case",
+            "n",
+            "poll of cgroup.events",
+            "every pidfd",
+            "poll ÷ pidfds",
+        ],
+    );
     for record in records {
-        let polls = record.answers.0.iter().filter(|a| a.probe == "freeze" && a.case.ends_with("poll of cgroup.events"));
+        let polls = record
+            .answers
+            .0
+            .iter()
+            .filter(|a| a.probe == "freeze" && a.case.ends_with("poll of cgroup.events"));
         for poll in polls {
             let tasks = poll.case.split(',').next().unwrap_or_default();
             let pidfds = record.answers.samples("freeze", &format!("{tasks}, every pidfd"));

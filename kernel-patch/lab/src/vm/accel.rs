@@ -64,8 +64,15 @@ impl Accelerator {
         }
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
         let version = process::text(Command::new(qemu::QEMU).arg("--version"))?;
-        let key = format!("{} {} {}", boot_id.trim(), version.lines().next().unwrap_or(""), sha256_file(image)?);
-        let kept = cache.dir("accelerator")?.join(&crate::cache::sha256_parts([key.as_bytes()])[..16]);
+        let key = format!(
+            "{} {} {}",
+            boot_id.trim(),
+            version.lines().next().unwrap_or(""),
+            sha256_file(image)?
+        );
+        let kept = cache
+            .dir("accelerator")?
+            .join(&crate::cache::sha256_parts([key.as_bytes()])[..16]);
         if let Ok(text) = fs::read_to_string(&kept)
             && let Ok(answer) = serde_json::from_str::<Answer>(&text)
             && answer.key == key
@@ -76,13 +83,22 @@ impl Accelerator {
             Ok(()) => (true, "the kernel booted in it".to_owned()),
             Err(error) => (false, format!("no boot under KVM: {}", first_line(&error))),
         };
-        let text = serde_json::to_string(&Answer { key, works, why: why.clone() }).context("encode the answer")?;
+        let text = serde_json::to_string(&Answer {
+            key,
+            works,
+            why: why.clone(),
+        })
+        .context("encode the answer")?;
         fs::write(&kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
         Ok((if works { Self::Kvm } else { Self::Emulation }, why))
     }
 
     fn self_test(programs: &Programs, image: &Path) -> Result<()> {
-        let job = Job { cgroup: CgroupMode::None, env: Vec::new(), steps: Vec::new() };
+        let job = Job {
+            cgroup: CgroupMode::None,
+            env: Vec::new(),
+            steps: Vec::new(),
+        };
         let machine = Machine {
             image,
             initramfs: &initramfs(programs, &[], &job)?,
@@ -99,5 +115,11 @@ impl Accelerator {
 }
 
 fn first_line(error: &anyhow::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(':')
+        .to_owned()
 }

@@ -29,7 +29,10 @@ const FAULTS: [(&str, &str); 17] = [
     ("suspicious RCU usage", "RCU usage report"),
     ("detected stalls on CPUs", "RCU stall"),
     ("self-detected stall on CPU", "RCU stall"),
-    ("sleeping function called from invalid context", "sleep in atomic context"),
+    (
+        "sleeping function called from invalid context",
+        "sleep in atomic context",
+    ),
     ("blocked for more than", "hung task"),
     ("soft lockup", "soft lockup"),
     ("BUG: ", "oops"),
@@ -58,17 +61,27 @@ pub fn fault_in(line: &str) -> Option<&'static str> {
     if OOPS_STARTS.iter().any(|start| text.starts_with(start)) {
         return Some("oops");
     }
-    FAULTS.iter().find(|(words, _)| text.contains(words)).map(|(_, kind)| *kind)
+    FAULTS
+        .iter()
+        .find(|(words, _)| text.contains(words))
+        .map(|(_, kind)| *kind)
 }
 
 /// The first fault of a console, the panic before all others, since it is why the machine ended.
 #[must_use]
 pub fn first_fault(console: &str) -> Option<Fault> {
     let lines: Vec<&str> = console.lines().collect();
-    let found: Vec<(usize, &'static str)> =
-        lines.iter().enumerate().filter_map(|(i, line)| Some((i, fault_in(line)?))).collect();
+    let found: Vec<(usize, &'static str)> = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(i, line)| Some((i, fault_in(line)?)))
+        .collect();
     let (at, kind) = *found.first()?;
-    let kind = found.iter().map(|(_, kind)| *kind).find(|kind| *kind == "panic").unwrap_or(kind);
+    let kind = found
+        .iter()
+        .map(|(_, kind)| *kind)
+        .find(|kind| *kind == "panic")
+        .unwrap_or(kind);
     let excerpt = lines[at.saturating_sub(BEFORE)..lines.len().min(at + AFTER)].join("\n");
     Some(Fault { kind, excerpt })
 }
@@ -127,7 +140,11 @@ impl Transcript {
                 self.steps.push((ended, left));
                 return Some(message);
             }
-            Ok(Message::Hello { release, version, controllers }) => self.hello = Some((release, version, controllers)),
+            Ok(Message::Hello {
+                release,
+                version,
+                controllers,
+            }) => self.hello = Some((release, version, controllers)),
             Ok(Message::Verdict(verdict)) => self.verdicts.push(verdict),
             Err(garbled) => self.garbled.push(garbled.0),
         }
@@ -155,7 +172,10 @@ impl Transcript {
             return Err(TranscriptError::Garbled(line.clone()));
         }
         if self.steps.len() != asked {
-            return Err(TranscriptError::Steps { heard: self.steps.len(), asked });
+            return Err(TranscriptError::Steps {
+                heard: self.steps.len(),
+                asked,
+            });
         }
         let seen = self.steps.iter().filter(|(ended, _)| !ended.is_success()).count();
         if said != seen {
@@ -188,14 +208,22 @@ mod tests {
 
     #[test]
     fn one_verdict_is_believed() {
-        let ok = transcript(&["hello 6.1|#1|v2 pids", "o text", "step 0 exit 0 left 0", "verdict failed 0"]);
+        let ok = transcript(&[
+            "hello 6.1|#1|v2 pids",
+            "o text",
+            "step 0 exit 0 left 0",
+            "verdict failed 0",
+        ]);
         assert_eq!(ok.judge(1), Ok(()));
         assert_eq!(ok.hello.as_ref().unwrap().0, "6.1");
     }
 
     #[test]
     fn no_verdict_two_verdicts_and_contradictions_are_errors() {
-        assert_eq!(transcript(&["hello 6.1|#1|v2"]).judge(0), Err(TranscriptError::NoVerdict));
+        assert_eq!(
+            transcript(&["hello 6.1|#1|v2"]).judge(0),
+            Err(TranscriptError::NoVerdict)
+        );
         assert_eq!(
             transcript(&["verdict failed 0", "verdict failed 0"]).judge(0),
             Err(TranscriptError::Doubled(2))
@@ -204,7 +232,10 @@ mod tests {
             transcript(&["step 0 exit 1 left 0", "verdict failed 0"]).judge(1),
             Err(TranscriptError::Contradiction { said: 0, seen: 1 })
         );
-        assert_eq!(transcript(&["verdict failed 0"]).judge(2), Err(TranscriptError::Steps { heard: 0, asked: 2 }));
+        assert_eq!(
+            transcript(&["verdict failed 0"]).judge(2),
+            Err(TranscriptError::Steps { heard: 0, asked: 2 })
+        );
         assert_eq!(
             transcript(&["verdict init no cgroup v2"]).judge(1),
             Err(TranscriptError::Init("no cgroup v2".to_owned()))
@@ -218,22 +249,49 @@ mod tests {
     #[test]
     fn a_program_cannot_forge_a_verdict() {
         // Init prefixes every line of a program's output.
-        assert_eq!(transcript(&["o verdict failed 0"]).judge(0), Err(TranscriptError::NoVerdict));
+        assert_eq!(
+            transcript(&["o verdict failed 0"]).judge(0),
+            Err(TranscriptError::NoVerdict)
+        );
     }
 
     #[test]
     fn faults_are_found_and_named() {
         for (line, kind) in [
-            ("[    0.912345] Kernel panic - not syncing: VFS: Unable to mount root fs", "panic"),
-            ("[    1.000000] BUG: kernel NULL pointer dereference, address: 0", "oops"),
+            (
+                "[    0.912345] Kernel panic - not syncing: VFS: Unable to mount root fs",
+                "panic",
+            ),
+            (
+                "[    1.000000] BUG: kernel NULL pointer dereference, address: 0",
+                "oops",
+            ),
             ("[    1.000000][   T12] Oops: 0002 [#1] PREEMPT SMP", "oops"),
-            ("[    1.000000] WARNING: possible circular locking dependency detected", "lockdep report"),
+            (
+                "[    1.000000] WARNING: possible circular locking dependency detected",
+                "lockdep report",
+            ),
             ("[    1.000000] WARNING: suspicious RCU usage", "RCU usage report"),
-            ("[    1.000000] BUG: KASAN: slab-use-after-free in cgroup_kill", "KASAN report"),
-            ("[   21.000000] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "RCU stall"),
-            ("[    1.000000] BUG: sleeping function called from invalid context at x.c:1", "sleep in atomic context"),
-            ("[  121.000000] INFO: task a:1 blocked for more than 120 seconds.", "hung task"),
-            ("[    1.000000] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 x+0x1/0x2", "kernel warning"),
+            (
+                "[    1.000000] BUG: KASAN: slab-use-after-free in cgroup_kill",
+                "KASAN report",
+            ),
+            (
+                "[   21.000000] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+                "RCU stall",
+            ),
+            (
+                "[    1.000000] BUG: sleeping function called from invalid context at x.c:1",
+                "sleep in atomic context",
+            ),
+            (
+                "[  121.000000] INFO: task a:1 blocked for more than 120 seconds.",
+                "hung task",
+            ),
+            (
+                "[    1.000000] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 x+0x1/0x2",
+                "kernel warning",
+            ),
         ] {
             assert_eq!(fault_in(line), Some(kind), "{line}");
         }
@@ -256,6 +314,10 @@ mod tests {
         let console = "a\nb\nc\nd\n[ 1.0] BUG: kernel NULL pointer dereference\nRIP: x\n[ 1.1] Kernel panic - not syncing: Fatal\n";
         let fault = first_fault(console).unwrap();
         assert_eq!(fault.kind, "panic");
-        assert!(fault.excerpt.starts_with("b\n") && fault.excerpt.contains("NULL pointer"), "{}", fault.excerpt);
+        assert!(
+            fault.excerpt.starts_with("b\n") && fault.excerpt.contains("NULL pointer"),
+            "{}",
+            fault.excerpt
+        );
     }
 }

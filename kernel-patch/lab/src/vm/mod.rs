@@ -95,12 +95,12 @@ pub enum BootError {
         excerpt: String,
     },
     /// Init's words do not add up.
-    #[error("{image}: {source}; its console ended with:\n{excerpt}")]
+    #[error("{image}: {wrong}; its console ended with:\n{excerpt}")]
     Transcript {
         /// The kernel image.
         image: PathBuf,
         /// What is wrong.
-        source: TranscriptError,
+        wrong: TranscriptError,
         /// The end of the console.
         excerpt: String,
     },
@@ -126,10 +126,17 @@ impl Machine<'_> {
     /// # Errors
     /// [`BootError`] when the boot is not to be believed; anything else when the lab's own plumbing failed.
     pub fn boot(&self, mut hear: impl FnMut(&Message)) -> Result<Boot> {
-        let dir = tempfile::Builder::new().prefix("lab-vm-").tempdir().context("cannot make a temporary directory")?;
+        let dir = tempfile::Builder::new()
+            .prefix("lab-vm-")
+            .tempdir()
+            .context("cannot make a temporary directory")?;
         let initramfs = dir.path().join("initramfs");
         fs::write(&initramfs, self.initramfs).with_context(|| {
-            format!("cannot write the initramfs of {} MiB to {}", self.initramfs.len() >> 20, dir.path().display())
+            format!(
+                "cannot write the initramfs of {} MiB to {}",
+                self.initramfs.len() >> 20,
+                dir.path().display()
+            )
         })?;
         let channel = dir.path().join("channel");
         for end in ["in", "out"] {
@@ -216,12 +223,24 @@ impl Machine<'_> {
         }
         let excerpt = excerpt(&heard.console);
         if heard.limit {
-            return Err(BootError::Limit { image, limit_s: self.limit.as_secs(), excerpt }.into());
+            return Err(BootError::Limit {
+                image,
+                limit_s: self.limit.as_secs(),
+                excerpt,
+            }
+            .into());
         }
         if !status.success() {
-            return Err(BootError::Qemu { status, said: said.trim().to_owned() }.into());
+            return Err(BootError::Qemu {
+                status,
+                said: said.trim().to_owned(),
+            }
+            .into());
         }
-        heard.transcript.judge(self.steps).map_err(|source| BootError::Transcript { image, source, excerpt })?;
+        heard
+            .transcript
+            .judge(self.steps)
+            .map_err(|wrong| BootError::Transcript { image, wrong, excerpt })?;
         let (release, version, controllers) = heard.transcript.hello.context("a verdict without a greeting")?;
         Ok(Boot {
             release,
@@ -257,7 +276,9 @@ impl Running {
         }
         let mut said = String::new();
         if let Some(mut stderr) = self.0.stderr.take() {
-            stderr.read_to_string(&mut said).context("cannot read QEMU's standard error")?;
+            stderr
+                .read_to_string(&mut said)
+                .context("cannot read QEMU's standard error")?;
         }
         Ok((self.0.wait().context("cannot wait for QEMU")?, said))
     }
@@ -292,7 +313,9 @@ impl Signals {
         mask.add(Signal::SIGINT);
         mask.add(Signal::SIGTERM);
         mask.thread_block().context("cannot block signals")?;
-        SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).context("signalfd").map(Self)
+        SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .context("signalfd")
+            .map(Self)
     }
 }
 
@@ -325,7 +348,14 @@ fn read_some(stream: &mut impl Read) -> Result<Option<Vec<u8>>> {
             buffer.truncate(count);
             Ok(Some(buffer))
         }
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error).context("cannot read from QEMU"),
     }
 }

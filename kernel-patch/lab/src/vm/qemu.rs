@@ -20,7 +20,14 @@ pub(super) fn start(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> 
     command.args(["--pdeathsig", "KILL", "--", QEMU]);
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-        .args(["-machine", "pc", "-smp", &machine.cpus.to_string(), "-m", &machine.memory_mib.to_string()])
+        .args([
+            "-machine",
+            "pc",
+            "-smp",
+            &machine.cpus.to_string(),
+            "-m",
+            &machine.memory_mib.to_string(),
+        ])
         .args(machine.accelerator.qemu_args())
         .arg("-kernel")
         .arg(machine.image)
@@ -28,12 +35,23 @@ pub(super) fn start(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> 
         .arg(initramfs)
         .args(["-append", &command_line(machine)])
         .args(["-serial", "stdio"])
-        .args(["-chardev", &format!("pipe,id=channel,path={}", channel.display()), "-serial", "chardev:channel"])
+        .args([
+            "-chardev",
+            &format!("pipe,id=channel,path={}", channel.display()),
+            "-serial",
+            "chardev:channel",
+        ])
         .args(machine.qemu_args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.spawn().map_err(|source| ProcessError::Start { program: "setpriv".to_owned(), source }.into())
+    command.spawn().map_err(|cause| {
+        ProcessError::Start {
+            program: "setpriv".to_owned(),
+            cause,
+        }
+        .into()
+    })
 }
 
 fn command_line(machine: &Machine<'_>) -> String {

@@ -47,8 +47,13 @@ impl Args {
     pub(crate) fn outcome(&self, cache: &Cache) -> Result<(Tree, Outcome)> {
         let tree = self.tree(cache)?;
         let fragments = workspace_root()?.join("kernel-patch/config");
-        let outcome =
-            Build { tree: &tree, fragments: &fragments, variants: &self.config, make_args: &self.make }.run(cache)?;
+        let outcome = Build {
+            tree: &tree,
+            fragments: &fragments,
+            variants: &self.config,
+            make_args: &self.make,
+        }
+        .run(cache)?;
         Ok((tree, outcome))
     }
 }

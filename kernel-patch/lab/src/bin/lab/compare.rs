@@ -42,11 +42,19 @@ pub(crate) struct Args {
 
 pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     let (patched_tree, patched) = args.build.outcome(cache)?;
-    ensure!(!patched_tree.patches.is_empty(), "nothing to compare: give the patches with --series DIR");
+    ensure!(
+        !patched_tree.patches.is_empty(),
+        "nothing to compare: give the patches with --series DIR"
+    );
     let base_tree = Tree::find(cache, &args.build.source)?;
     let fragments = workspace_root()?.join("kernel-patch/config");
-    let base =
-        Build { tree: &base_tree, fragments: &fragments, variants: args.build.variants(), make_args: &[] }.run(cache)?;
+    let base = Build {
+        tree: &base_tree,
+        fragments: &fragments,
+        variants: args.build.variants(),
+        make_args: &[],
+    }
+    .run(cache)?;
     let programs = Programs::build(&["lab-probe"])?;
     let out = match &args.out {
         Some(out) => out.clone(),
@@ -58,7 +66,10 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
 
-    let mut pools = [(&base.kernel, Answers::default(), None), (&patched.kernel, Answers::default(), None)];
+    let mut pools = [
+        (&base.kernel, Answers::default(), None),
+        (&patched.kernel, Answers::default(), None),
+    ];
     for number in 0..args.boots {
         for (kernel, pool, last) in &mut pools {
             eprintln!("lab: {} boot {}", kernel.name, number + 1);
@@ -69,7 +80,12 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     }
     let records: Vec<Record> = pools
         .into_iter()
-        .filter_map(|(_, pool, last)| last.map(|record: Record| Record { answers: pool, ..record }))
+        .filter_map(|(_, pool, last)| {
+            last.map(|record: Record| Record {
+                answers: pool,
+                ..record
+            })
+        })
         .collect();
     let mut text = table::matrix(&records, &[]);
     let mut clean = true;
@@ -92,16 +108,33 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn ask(cache: &Cache, args: &Args, programs: &Programs, kernel: &Kernel, out: &std::path::Path, number: usize) -> Result<Record> {
+fn ask(
+    cache: &Cache,
+    args: &Args,
+    programs: &Programs,
+    kernel: &Kernel,
+    out: &std::path::Path,
+    number: usize,
+) -> Result<Record> {
     let argv = ["lab-probe", "-n", &args.tries.to_string()].map(str::to_owned).to_vec();
-    let step = Step { argv, dir: "/".to_owned(), limit_s: args.options.limit };
+    let step = Step {
+        argv,
+        dir: "/".to_owned(),
+        limit_s: args.options.limit,
+    };
     let mut lines = Vec::new();
-    let (boot, accelerator) = args.options.boot(cache, programs, kernel, vec![step], false, |message| match message {
-        Message::Out(line) => lines.push(line.clone()),
-        Message::Err(line) => eprintln!("{}: {line}", kernel.name),
-        _ => {}
-    })?;
-    ensure!(boot.steps.iter().all(|(ended, _)| ended.is_success()), "lab-probe failed in {}", kernel.name);
+    let (boot, accelerator) =
+        args.options
+            .boot(cache, programs, kernel, vec![step], false, |message| match message {
+                Message::Out(line) => lines.push(line.clone()),
+                Message::Err(line) => eprintln!("{}: {line}", kernel.name),
+                _ => {}
+            })?;
+    ensure!(
+        boot.steps.iter().all(|(ended, _)| ended.is_success()),
+        "lab-probe failed in {}",
+        kernel.name
+    );
     let record = Record::new(kernel, &boot, accelerator, Answers::parse(&lines)?)?;
     record.keep(out, kernel, &boot.console, &format!(".boot{number}"))?;
     Ok(record)

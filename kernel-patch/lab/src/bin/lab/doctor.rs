@@ -18,7 +18,10 @@ pub(crate) fn doctor() -> ExitCode {
         println!("nothing is missing");
         return ExitCode::SUCCESS;
     }
-    println!("to install what is missing: `lab setup`, or, as root:\n  {}", install_command(&packages));
+    println!(
+        "to install what is missing: `lab setup`, or, as root:\n  {}",
+        install_command(&packages)
+    );
     ExitCode::FAILURE
 }
 
@@ -29,7 +32,10 @@ pub(crate) fn setup() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if packages.contains(&"apt") {
-        bail!("this machine has no apt: install the counterparts of these packages by its own means: {}", packages.join(" "));
+        bail!(
+            "this machine has no apt: install the counterparts of these packages by its own means: {}",
+            packages.join(" ")
+        );
     }
     packages.push(KEYRING_PACKAGE);
     // Not rustup's place to be replaced: a missing cargo is for the user to decide.

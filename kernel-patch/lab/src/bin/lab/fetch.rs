@@ -31,7 +31,11 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
         return list(&market);
     }
     let all = args.source.is_empty() && args.stock.is_empty();
-    let sources = if all { vec!["newest".to_owned()] } else { args.source.clone() };
+    let sources = if all {
+        vec!["newest".to_owned()]
+    } else {
+        args.source.clone()
+    };
     for wanted in &sources {
         let (tree, notes) = market.fetch_source(cache, wanted)?;
         for note in notes {
@@ -46,10 +50,19 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
                 println!("stock   {series:28} not covered: no suite of the mirror has it");
                 continue;
             }
-            anyhow::bail!("no suite of the mirror has a stock image of {series} ({flavour:?}); `lab fetch --list` says what it has");
+            anyhow::bail!(
+                "no suite of the mirror has a stock image of {series} ({flavour:?}); `lab fetch --list` says what it has"
+            );
         };
-        let (kernel, kept) = market.fetch_stock(cache, offer, &series, flavour).with_context(|| format!("stock image of {series}"))?;
-        println!("stock   {:28} {}{}", kernel.name, kernel.origin, if kept { ", kept" } else { "" });
+        let (kernel, kept) = market
+            .fetch_stock(cache, offer, &series, flavour)
+            .with_context(|| format!("stock image of {series}"))?;
+        println!(
+            "stock   {:28} {}{}",
+            kernel.name,
+            kernel.origin,
+            if kept { ", kept" } else { "" }
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -62,7 +75,10 @@ fn wanted_stock(market: &Market, args: &Args, all: bool) -> Vec<(String, Flavour
         };
         return args.stock.iter().map(flavour).collect();
     }
-    let mut wanted: Vec<(String, Flavour)> = ROW.iter().map(|series| ((*series).to_owned(), Flavour::Cloud)).collect();
+    let mut wanted: Vec<(String, Flavour)> = ROW
+        .iter()
+        .map(|series| ((*series).to_owned(), Flavour::Cloud))
+        .collect();
     if let Some(newest) = market.sources().last().and_then(|offer| offer.package.series()) {
         if !ROW.contains(&newest) {
             wanted.push((newest.to_owned(), Flavour::Cloud));
@@ -74,12 +90,22 @@ fn wanted_stock(market: &Market, args: &Args, all: bool) -> Vec<(String, Flavour
 
 fn list(market: &Market) -> Result<ExitCode> {
     for offer in market.sources() {
-        println!("source  {:44} {:24} {}", offer.package.name, offer.package.version, offer.suite.name());
+        println!(
+            "source  {:44} {:24} {}",
+            offer.package.name,
+            offer.package.version,
+            offer.suite.name()
+        );
     }
     for series in ROW {
         for flavour in [Flavour::Cloud, Flavour::Rt] {
             if let Some(offer) = market.stock(series, flavour) {
-                println!("stock   {:44} {:24} {}", offer.package.name, offer.package.version, offer.suite.name());
+                println!(
+                    "stock   {:44} {:24} {}",
+                    offer.package.name,
+                    offer.package.version,
+                    offer.suite.name()
+                );
             }
         }
     }

@@ -75,9 +75,17 @@ impl Options {
             .collect::<Option<Vec<_>>>()
             .context("--env takes NAME=VALUE")?;
         let additions: Vec<Addition> = self.with.iter().map(|text| Addition::parse(text)).collect();
-        let limit = steps.iter().map(|step| Duration::from_secs(u64::from(step.limit_s) + 20)).sum::<Duration>() + BOOT_LIMIT;
+        let limit = steps
+            .iter()
+            .map(|step| Duration::from_secs(u64::from(step.limit_s) + 20))
+            .sum::<Duration>()
+            + BOOT_LIMIT;
         let count = steps.len();
-        let job = Job { cgroup: self.cgroup, env, steps };
+        let job = Job {
+            cgroup: self.cgroup,
+            env,
+            steps,
+        };
         let machine = Machine {
             image: &kernel.image,
             initramfs: &initramfs(programs, &additions, &job)?,

@@ -39,11 +39,17 @@ pub(crate) struct Args {
 
 pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
     let programs = Programs::build(&["lab-probe"])?;
-    let mut not_covered = vec![("arm64".to_owned(), "no Rust target for it on the machines this was written on".to_owned())];
+    let mut not_covered = vec![(
+        "arm64".to_owned(),
+        "no Rust target for it on the machines this was written on".to_owned(),
+    )];
     let kernels = if args.kernel.is_empty() {
         whole_row(cache, &mut not_covered)?
     } else {
-        args.kernel.iter().map(|name| Kernel::find(cache, name)).collect::<Result<_>>()?
+        args.kernel
+            .iter()
+            .map(|name| Kernel::find(cache, name))
+            .collect::<Result<_>>()?
     };
     // Made before the first boot, so that a bad path fails at once; old records do not mix with new ones.
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
@@ -70,26 +76,45 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
     }
     println!("{}", table::matrix(&records, &not_covered));
     if !failed.is_empty() {
-        bail!("{} of {} kernels failed: {}", failed.len(), kernels.len(), failed.join(", "));
+        bail!(
+            "{} of {} kernels failed: {}",
+            failed.len(),
+            kernels.len(),
+            failed.join(", ")
+        );
     }
-    let broken = if args.check { broken_expectations(&records) } else { Vec::new() };
+    let broken = if args.check {
+        broken_expectations(&records)
+    } else {
+        Vec::new()
+    };
     for line in &broken {
         eprintln!("lab: not as known: {line}");
     }
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Boots one kernel, asks everything, and keeps the record.
 pub(crate) fn ask(cache: &Cache, args: &Args, programs: &Programs, kernel: &Kernel) -> Result<Record> {
     eprintln!("lab: {}", kernel.name);
     let argv = ["lab-probe", "-n", &args.tries.to_string()].map(str::to_owned).to_vec();
-    let step = Step { argv, dir: "/".to_owned(), limit_s: args.options.limit };
+    let step = Step {
+        argv,
+        dir: "/".to_owned(),
+        limit_s: args.options.limit,
+    };
     let mut lines = Vec::new();
-    let (boot, accelerator) = args.options.boot(cache, programs, kernel, vec![step], false, |message| match message {
-        Message::Out(line) => lines.push(line.clone()),
-        Message::Err(line) => eprintln!("{}: {line}", kernel.name),
-        _ => {}
-    })?;
+    let (boot, accelerator) =
+        args.options
+            .boot(cache, programs, kernel, vec![step], false, |message| match message {
+                Message::Out(line) => lines.push(line.clone()),
+                Message::Err(line) => eprintln!("{}: {line}", kernel.name),
+                _ => {}
+            })?;
     if let Some((ended, _)) = boot.steps.iter().find(|(ended, _)| !ended.is_success()) {
         bail!("lab-probe ended with {ended:?}");
     }
@@ -105,14 +130,22 @@ fn whole_row(cache: &Cache, not_covered: &mut Vec<(String, String)>) -> Result<V
     for note in notes {
         eprintln!("lab: passed over {note}");
     }
-    let series = market.sources().last().and_then(|offer| offer.package.series()).unwrap_or_default().to_owned();
+    let series = market
+        .sources()
+        .last()
+        .and_then(|offer| offer.package.series())
+        .unwrap_or_default()
+        .to_owned();
     let mut wanted: Vec<(String, Flavour)> = ROW.iter().map(|name| ((*name).to_owned(), Flavour::Cloud)).collect();
     wanted.push((series, Flavour::Rt));
     let mut kernels = Vec::new();
     for (name, flavour) in wanted {
         match market.stock(&name, flavour) {
             Some(offer) => kernels.push(market.fetch_stock(cache, offer, &name, flavour)?.0),
-            None => not_covered.push((format!("stock {name} {flavour:?}"), "no suite of the mirror has it".to_owned())),
+            None => not_covered.push((
+                format!("stock {name} {flavour:?}"),
+                "no suite of the mirror has it".to_owned(),
+            )),
         }
     }
     for variants in [vec![], vec!["hz1000".to_owned()]] {
@@ -123,7 +156,13 @@ fn whole_row(cache: &Cache, not_covered: &mut Vec<(String, String)>) -> Result<V
 
 fn build(cache: &Cache, tree: &Tree, variants: &[String]) -> Result<Kernel> {
     let fragments = workspace_root()?.join("kernel-patch/config");
-    let outcome = Build { tree, fragments: &fragments, variants, make_args: &[] }.run(cache)?;
+    let outcome = Build {
+        tree,
+        fragments: &fragments,
+        variants,
+        make_args: &[],
+    }
+    .run(cache)?;
     Ok(outcome.kernel)
 }
 
@@ -136,9 +175,14 @@ fn broken_expectations(records: &[Record]) -> Vec<String> {
     for record in records {
         let poll = median(record.answers.samples("latency", "cgroup-events-poll 0us"));
         if record.kernel.starts_with("stock-") && poll.is_none_or(|ns| ns < GAP_NS) {
-            broken.push(format!("{}: cgroup.events poll at lifetime 0 is above 5 ms on every stock kernel, got {poll:?} ns", record.kernel));
+            broken.push(format!(
+                "{}: cgroup.events poll at lifetime 0 is above 5 ms on every stock kernel, got {poll:?} ns",
+                record.kernel
+            ));
         }
-        let reuse = record.answers.share("reuse", "child of clone3 in a cgroup killed before", "killed at birth");
+        let reuse = record
+            .answers
+            .share("reuse", "child of clone3 in a cgroup killed before", "killed at birth");
         let expected = match record.kernel.as_str() {
             "stock-6.1.190" => Some(true),
             name if name.contains("7.3") => Some(false),
@@ -147,7 +191,11 @@ fn broken_expectations(records: &[Record]) -> Vec<String> {
         if let (Some(expected), Some((killed, tries))) = (expected, reuse)
             && killed != if expected { tries } else { 0 }
         {
-            broken.push(format!("{}: children killed at birth: {killed} of {tries}, expected {}", record.kernel, if expected { "all" } else { "none" }));
+            broken.push(format!(
+                "{}: children killed at birth: {killed} of {tries}, expected {}",
+                record.kernel,
+                if expected { "all" } else { "none" }
+            ));
         }
     }
     broken

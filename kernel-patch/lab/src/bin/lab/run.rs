@@ -39,10 +39,17 @@ pub(crate) struct RunArgs {
 pub(crate) fn boot(cache: &Cache, args: &BootArgs) -> Result<ExitCode> {
     let programs = Programs::build(&[])?;
     let kernel = Kernel::find(cache, &args.kernel)?;
-    let (boot, accelerator) = args.options.boot(cache, &programs, &kernel, Vec::new(), false, |_| {})?;
+    let (boot, accelerator) = args
+        .options
+        .boot(cache, &programs, &kernel, Vec::new(), false, |_| {})?;
     println!("{}: {} {}", kernel.name, boot.release, boot.version);
     println!("  cgroups  {}", boot.controllers);
-    println!("  boot     {:.2} s to init, {:.2} s in all, {}", boot.boot.as_secs_f64(), boot.total.as_secs_f64(), accelerator.label());
+    println!(
+        "  boot     {:.2} s to init, {:.2} s in all, {}",
+        boot.boot.as_secs_f64(),
+        boot.total.as_secs_f64(),
+        accelerator.label()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,9 +60,17 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
     if args.options.with.is_empty() && !program.contains('/') {
         programs.tool(program)?;
     }
-    let step = Step { argv: args.command.clone(), dir: "/".to_owned(), limit_s: args.options.limit };
-    let (boot, _) = args.options.boot(cache, &programs, &kernel, vec![step], true, pass_on)?;
-    let [(ended, left)] = boot.steps[..] else { bail!("one step was asked for, {} were reported", boot.steps.len()) };
+    let step = Step {
+        argv: args.command.clone(),
+        dir: "/".to_owned(),
+        limit_s: args.options.limit,
+    };
+    let (boot, _) = args
+        .options
+        .boot(cache, &programs, &kernel, vec![step], true, pass_on)?;
+    let [(ended, left)] = boot.steps[..] else {
+        bail!("one step was asked for, {} were reported", boot.steps.len())
+    };
     if left > 0 {
         eprintln!("lab: the command left {left} processes, which were killed");
     }
@@ -66,7 +81,10 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
             ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
         }
         Ended::TimedOut => {
-            eprintln!("lab: the command was still running after {} s and was killed; --limit gives it longer", args.options.limit);
+            eprintln!(
+                "lab: the command was still running after {} s and was killed; --limit gives it longer",
+                args.options.limit
+            );
             ExitCode::from(STATUS_LIMIT)
         }
         Ended::NotStarted(errno) => bail!("the command could not be started in the machine: errno {errno}"),

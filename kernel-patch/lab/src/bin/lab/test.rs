@@ -62,7 +62,12 @@ pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
 /// Builds the selftests of a tree beside its kernel.
 pub(crate) fn selftests(args: &build::Args, tree: &Tree, built: &BuildOutcome) -> Result<Selftests> {
     let fragments = workspace_root()?.join("kernel-patch/config");
-    let build = Build { tree, fragments: &fragments, variants: args.variants(), make_args: &[] };
+    let build = Build {
+        tree,
+        fragments: &fragments,
+        variants: args.variants(),
+        make_args: &[],
+    };
     Selftests::build(&build, &built.directory)
 }
 
@@ -76,7 +81,9 @@ pub(crate) fn run_selftests(
 ) -> Result<Results> {
     let addition = selftests.addition();
     let mut options = options.clone();
-    options.with.push(format!("{}:{}", addition.source.display(), addition.target));
+    options
+        .with
+        .push(format!("{}:{}", addition.source.display(), addition.target));
     let mut collector = Collector::default();
     let steps = selftests.steps(options.limit);
     let (boot, _) = options.boot(cache, programs, kernel, steps, false, |message| collector.hear(message))?;
@@ -90,12 +97,19 @@ fn report(results: &Results, args: &Args) -> Result<bool> {
     }
     let cases = results.cases();
     let count = |outcome: Outcome| cases.values().filter(|o| **o == outcome).count();
-    let failed: Vec<String> =
-        cases.iter().filter(|(_, o)| **o == Outcome::Fail).map(|(name, _)| name.clone()).chain(results.faults()).collect();
+    let failed: Vec<String> = cases
+        .iter()
+        .filter(|(_, o)| **o == Outcome::Fail)
+        .map(|(name, _)| name.clone())
+        .chain(results.faults())
+        .collect();
     let known = args.known.as_deref().map(read_known).transpose()?.unwrap_or_default();
     let is_known = |name: &str| known.iter().any(|line| line.trim_start_matches("? ") == name);
     let unknown: Vec<&String> = failed.iter().filter(|name| !is_known(name)).collect();
-    let healed: Vec<&String> = known.iter().filter(|line| !line.starts_with("? ") && !failed.contains(line)).collect();
+    let healed: Vec<&String> = known
+        .iter()
+        .filter(|line| !line.starts_with("? ") && !failed.contains(line))
+        .collect();
     for name in &unknown {
         eprintln!("not ok {name}");
     }
@@ -114,7 +128,12 @@ fn report(results: &Results, args: &Args) -> Result<bool> {
 
 fn read_known(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The project's kernel ring. What this kernel can do is declared, so that a test cannot skip in silence.
@@ -125,8 +144,14 @@ fn ring(cache: &Cache, options: &Options, programs: &mut Programs, kernel: &Kern
     programs.tools.insert("kernel-ring".to_owned(), path);
     let argv = ["kernel-ring", "--test-threads=1"].map(str::to_owned).to_vec();
     let mut options = options.clone();
-    options.env.push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
-    let step = Step { argv, dir: "/".to_owned(), limit_s: options.limit };
+    options
+        .env
+        .push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
+    let step = Step {
+        argv,
+        dir: "/".to_owned(),
+        limit_s: options.limit,
+    };
     let (boot, _) = options.boot(cache, programs, kernel, vec![step], false, |message| match message {
         Message::Out(line) if quiet => eprintln!("{line}"),
         Message::Out(line) => println!("{line}"),

@@ -49,7 +49,7 @@ const AFTER: usize = 30;
 /// The message of a console line, without its time stamp `[    1.234567] `.
 fn message(line: &str) -> &str {
     match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((stamp, text)) if stamp.chars().all(|c| c.is_ascii_digit() || " .T:C".contains(c)) => text,
+        Some((stamp, text)) if stamp.chars().all(|c| c.is_ascii_digit() || " .T:C[]".contains(c)) => text,
         _ => line,
     }
 }

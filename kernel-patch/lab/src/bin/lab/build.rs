@@ -1,0 +1,73 @@
+//! `lab build`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use lab::build::{Build, Outcome};
+use lab::cache::Cache;
+use lab::image::workspace_root;
+use lab::kernel::Origin;
+use lab::source::Tree;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The fetched source to build: `newest`, or the beginning of a version such as 6.12
+    #[arg(long, default_value = "newest", value_name = "VERSION")]
+    pub source: String,
+    /// Build a tree of your own instead; nothing is written into it
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "series"])]
+    tree: Option<PathBuf>,
+    /// A directory of *.patch files to apply first; may be given several times
+    #[arg(long, value_name = "DIR")]
+    series: Vec<PathBuf>,
+    /// Apply only the first N patches of the series
+    #[arg(long, value_name = "N", requires = "series")]
+    patches: Option<usize>,
+    /// Variants: names of fragments beside `small`, such as hz1000, preempt-rt, debug
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    config: Vec<String>,
+    /// Further words for make, such as C=1
+    #[arg(long, value_name = "WORD")]
+    make: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn tree(&self, cache: &Cache) -> Result<Tree> {
+        match &self.tree {
+            Some(path) => Tree::own(path),
+            None => Tree::find(cache, &self.source)?.with_series(cache, &self.series, self.patches),
+        }
+    }
+
+    pub(crate) fn variants(&self) -> &[String] {
+        &self.config
+    }
+
+    pub(crate) fn outcome(&self, cache: &Cache) -> Result<(Tree, Outcome)> {
+        let tree = self.tree(cache)?;
+        let fragments = workspace_root()?.join("kernel-patch/config");
+        let outcome = Build {
+            tree: &tree,
+            fragments: &fragments,
+            variants: &self.config,
+            make_args: &self.make,
+        }
+        .run(cache)?;
+        Ok((tree, outcome))
+    }
+}
+
+pub(crate) fn build(cache: &Cache, args: &Args) -> Result<ExitCode> {
+    let (tree, outcome) = args.outcome(cache)?;
+    let took = match (&outcome.kernel.origin, outcome.cached) {
+        (_, true) => "kept from an earlier build of the same content".to_owned(),
+        (Origin::Built(built), false) => format!("built in {} s, {}", built.build_s, built.ticks),
+        (_, false) => String::new(),
+    };
+    println!("{}  ({took})", outcome.kernel.name);
+    println!("  image    {}", outcome.kernel.image.display());
+    println!("  objects  {}", outcome.directory.display());
+    println!("  tree     {}", tree.path.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,167 @@
+//! `lab compare`: base and patched kernel, same configuration, same boot parameters, boots taking turns.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use lab::build::Build;
+use lab::cache::Cache;
+use lab::image::{Programs, workspace_root};
+use lab::kernel::Kernel;
+use lab::protocol::{Message, Step};
+use lab::source::Tree;
+use lab::suite::answers::Answers;
+use lab::suite::record::Record;
+use lab::suite::selftests::{Difference, Results};
+use lab::suite::table;
+
+use crate::machine::Options;
+use crate::{build, test};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Boots of each kernel; base and patched take turns
+    #[arg(long, default_value_t = 3)]
+    boots: usize,
+    /// How often each question is asked in a boot
+    #[arg(long, short = 'n', default_value_t = 50)]
+    tries: usize,
+    /// Run the selftests of the patched tree on both: old cases must end alike, new ones fail or skip on the base and pass
+    /// on the patched kernel
+    #[arg(long)]
+    selftests: bool,
+    /// Where records, consoles and the table are written [default: kernel-patch/results/compare-<series>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    build: build::Args,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
+    let (patched_tree, patched) = args.build.outcome(cache)?;
+    ensure!(
+        !patched_tree.patches.is_empty(),
+        "nothing to compare: give the patches with --series DIR"
+    );
+    let base_tree = Tree::find(cache, &args.build.source)?;
+    let fragments = workspace_root()?.join("kernel-patch/config");
+    let base = Build {
+        tree: &base_tree,
+        fragments: &fragments,
+        variants: args.build.variants(),
+        make_args: &[],
+    }
+    .run(cache)?;
+    let programs = Programs::build(&["lab-probe"])?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => workspace_root()?.join(format!("kernel-patch/results/compare-{}", patched_tree.label)),
+    };
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let old = out.join("records.jsonl");
+    if old.exists() {
+        fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+    }
+
+    let mut pools = [
+        (&base.kernel, Answers::default(), None),
+        (&patched.kernel, Answers::default(), None),
+    ];
+    for number in 0..args.boots {
+        for (kernel, pool, last) in &mut pools {
+            eprintln!("lab: {} boot {}", kernel.name, number + 1);
+            let record = ask(cache, args, &programs, kernel, &out, number + 1)?;
+            pool.add(&record.answers);
+            *last = Some(record);
+        }
+    }
+    let records: Vec<Record> = pools
+        .into_iter()
+        .filter_map(|(_, pool, last)| {
+            last.map(|record: Record| Record {
+                answers: pool,
+                ..record
+            })
+        })
+        .collect();
+    let mut text = table::matrix(&records, &[]);
+    let mut clean = true;
+    if args.selftests {
+        let selftests = test::selftests(&args.build, &patched_tree, &patched)?;
+        let on = |kernel: &Kernel| test::run_selftests(cache, &args.options, &programs, kernel, &selftests);
+        let (on_base, on_patched) = (on(&base.kernel)?, on(&patched.kernel)?);
+        // The cases of the base's own selftests are the old ones.
+        let old_tests = {
+            let old = test::selftests(&args.build, &base_tree, &base)?;
+            test::run_selftests(cache, &args.options, &programs, &base.kernel, &old)?
+        };
+        let difference = difference(&old_tests, &on_base, &on_patched);
+        clean = difference.is_clean();
+        text += &selftest_section(&difference, &on_patched);
+    }
+    let path = out.join("README.md");
+    fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{text}");
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ask(
+    cache: &Cache,
+    args: &Args,
+    programs: &Programs,
+    kernel: &Kernel,
+    out: &std::path::Path,
+    number: usize,
+) -> Result<Record> {
+    let argv = ["lab-probe", "-n", &args.tries.to_string()].map(str::to_owned).to_vec();
+    let step = Step {
+        argv,
+        dir: "/".to_owned(),
+        limit_s: args.options.limit,
+    };
+    let mut lines = Vec::new();
+    let (boot, accelerator) =
+        args.options
+            .boot(cache, programs, kernel, vec![step], false, |message| match message {
+                Message::Out(line) => lines.push(line.clone()),
+                Message::Err(line) => eprintln!("{}: {line}", kernel.name),
+                _ => {}
+            })?;
+    ensure!(
+        boot.steps.iter().all(|(ended, _)| ended.is_success()),
+        "lab-probe failed in {}",
+        kernel.name
+    );
+    let record = Record::new(kernel, &boot, accelerator, Answers::parse(&lines)?)?;
+    record.keep(out, kernel, &boot.console, &format!(".boot{number}"))?;
+    Ok(record)
+}
+
+fn difference(old: &Results, on_base: &Results, on_patched: &Results) -> Difference {
+    let known = old.cases();
+    Difference::of(on_base, on_patched, |name| !known.contains_key(name))
+}
+
+fn selftest_section(difference: &Difference, patched: &Results) -> String {
+    let mut text = format!(
+        "\n## Selftests of the patched tree on both kernels\n\n{} cases on the patched kernel, {} programs with faults.\n\n",
+        patched.cases().len(),
+        patched.faults().len()
+    );
+    for (name, before, now) in &difference.changed {
+        text += &format!("- changed: {name}: {before:?} on the base, {now:?} on the patched kernel\n");
+    }
+    for name in &difference.passed_on_base {
+        text += &format!("- new, and passes on the base, where it proves nothing: {name}\n");
+    }
+    for name in &difference.not_passed {
+        text += &format!("- new, and does not pass on the patched kernel: {name}\n");
+    }
+    if difference.is_clean() {
+        text += "Old cases end alike; new ones fail or skip on the base and pass on the patched kernel.\n";
+    }
+    text
+}

@@ -1,0 +1,106 @@
+//! Options that every command which boots has in common.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lab::cache::Cache;
+use lab::image::{Addition, Programs, initramfs};
+use lab::kernel::Kernel;
+use lab::protocol::{CgroupMode, Job, Message, Step};
+use lab::vm::{Accelerator, Boot, Machine};
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// How cgroups are mounted in the machine
+    #[arg(long, value_enum, default_value = "v2")]
+    pub cgroup: CgroupMode,
+    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accelerator>,
+    /// CPUs of the machine
+    #[arg(long, default_value_t = 2)]
+    pub cpus: u32,
+    /// Memory of the machine
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub memory: u32,
+    /// Seconds after which a command is killed
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub limit: u32,
+    /// Words for the kernel's command line
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// Put a file or directory into the machine, with the shared libraries it needs: SOURCE (to /bin) or SOURCE:TARGET
+    #[arg(long, value_name = "PATH")]
+    pub with: Vec<String>,
+    /// Set a variable for commands: NAME=VALUE
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Keep everything that the kernel prints in this file
+    #[arg(long, value_name = "FILE")]
+    pub console: Option<PathBuf>,
+    /// Words for QEMU, as they are
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub qemu: Vec<String>,
+}
+
+/// Beyond the steps' own limits, a machine has this long to boot and to end.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+impl Options {
+    /// Boots `kernel` and runs `steps`. What the lab chose by itself is said on standard error when `talk` is set.
+    pub(crate) fn boot(
+        &self,
+        cache: &Cache,
+        programs: &Programs,
+        kernel: &Kernel,
+        steps: Vec<Step>,
+        talk: bool,
+        hear: impl FnMut(&Message),
+    ) -> Result<(Boot, Accelerator)> {
+        let accelerator = match self.accel {
+            Some(accelerator) => accelerator,
+            None => {
+                let (accelerator, why) = Accelerator::choose(cache, programs, &kernel.image)?;
+                if talk {
+                    eprintln!("lab: {} on {} ({why})", kernel.name, accelerator.label());
+                }
+                accelerator
+            }
+        };
+        let env = self
+            .env
+            .iter()
+            .map(|text| text.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())))
+            .collect::<Option<Vec<_>>>()
+            .context("--env takes NAME=VALUE")?;
+        let additions: Vec<Addition> = self.with.iter().map(|text| Addition::parse(text)).collect();
+        let limit = steps
+            .iter()
+            .map(|step| Duration::from_secs(u64::from(step.limit_s) + 20))
+            .sum::<Duration>()
+            + BOOT_LIMIT;
+        let count = steps.len();
+        let job = Job {
+            cgroup: self.cgroup,
+            env,
+            steps,
+        };
+        let machine = Machine {
+            image: &kernel.image,
+            initramfs: &initramfs(programs, &additions, &job)?,
+            steps: count,
+            append: &self.append,
+            accelerator,
+            cpus: self.cpus,
+            memory_mib: self.memory,
+            limit,
+            qemu_args: &self.qemu,
+        };
+        let boot = machine.boot(hear)?;
+        if let Some(path) = &self.console {
+            std::fs::write(path, &boot.console).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok((boot, accelerator))
+    }
+}

@@ -1,0 +1,202 @@
+//! `lab matrix`: one suite, a row of kernels, one table.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use lab::build::Build;
+use lab::cache::Cache;
+use lab::fetch::{Flavour, Market, ROW};
+use lab::image::{Programs, workspace_root};
+use lab::kernel::Kernel;
+use lab::protocol::{Message, Step};
+use lab::source::Tree;
+use lab::suite::answers::Answers;
+use lab::suite::record::Record;
+use lab::suite::{stats::median, table};
+
+use crate::machine::Options;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Kernels, in the order of the table [default: the stock row, the newest RT, the newest source built at HZ 250 and
+    /// 1000; whatever is missing is fetched and built]
+    #[arg(long, short)]
+    kernel: Vec<String>,
+    /// How often each question is asked
+    #[arg(long, short = 'n', default_value_t = 50)]
+    tries: usize,
+    /// Where records, consoles and the table are written
+    #[arg(long, value_name = "DIR", default_value = "kernel-patch/results/matrix")]
+    out: PathBuf,
+    /// Fail unless what is known of these kernels is seen again
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
+    let programs = Programs::build(&["lab-probe"])?;
+    let mut not_covered = vec![(
+        "arm64".to_owned(),
+        "no Rust target for it on the machines this was written on".to_owned(),
+    )];
+    let kernels = if args.kernel.is_empty() {
+        whole_row(cache, &mut not_covered)?
+    } else {
+        args.kernel
+            .iter()
+            .map(|name| Kernel::find(cache, name))
+            .collect::<Result<_>>()?
+    };
+    // Made before the first boot, so that a bad path fails at once; old records do not mix with new ones.
+    fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
+    let records_file = args.out.join("records.jsonl");
+    if records_file.exists() {
+        fs::remove_file(&records_file).with_context(|| format!("cannot remove {}", records_file.display()))?;
+    }
+    let mut records = Vec::new();
+    let mut failed = Vec::new();
+    for kernel in &kernels {
+        match ask(cache, args, &programs, kernel) {
+            Ok(record) => records.push(record),
+            // A kernel that fails is a row of its own, and the others are still asked.
+            Err(error) => {
+                eprintln!("lab: {}: {error:#}", kernel.name);
+                let why = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
+                not_covered.push((kernel.name.clone(), format!("failed: {why}")));
+                failed.push(kernel.name.clone());
+            }
+        }
+        let text = table::matrix(&records, &not_covered);
+        let path = args.out.join("README.md");
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    println!("{}", table::matrix(&records, &not_covered));
+    if !failed.is_empty() {
+        bail!(
+            "{} of {} kernels failed: {}",
+            failed.len(),
+            kernels.len(),
+            failed.join(", ")
+        );
+    }
+    let broken = if args.check {
+        broken_expectations(&records)
+    } else {
+        Vec::new()
+    };
+    for line in &broken {
+        eprintln!("lab: not as known: {line}");
+    }
+    Ok(if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Boots one kernel, asks everything, and keeps the record.
+pub(crate) fn ask(cache: &Cache, args: &Args, programs: &Programs, kernel: &Kernel) -> Result<Record> {
+    eprintln!("lab: {}", kernel.name);
+    let argv = ["lab-probe", "-n", &args.tries.to_string()].map(str::to_owned).to_vec();
+    let step = Step {
+        argv,
+        dir: "/".to_owned(),
+        limit_s: args.options.limit,
+    };
+    let mut lines = Vec::new();
+    let (boot, accelerator) =
+        args.options
+            .boot(cache, programs, kernel, vec![step], false, |message| match message {
+                Message::Out(line) => lines.push(line.clone()),
+                Message::Err(line) => eprintln!("{}: {line}", kernel.name),
+                _ => {}
+            })?;
+    if let Some((ended, _)) = boot.steps.iter().find(|(ended, _)| !ended.is_success()) {
+        bail!("lab-probe ended with {ended:?}");
+    }
+    let record = Record::new(kernel, &boot, accelerator, Answers::parse(&lines)?)?;
+    record.keep(&args.out, kernel, &boot.console, "")?;
+    Ok(record)
+}
+
+/// Fetches and builds what the whole row needs; a kernel that nobody offers is noted.
+fn whole_row(cache: &Cache, not_covered: &mut Vec<(String, String)>) -> Result<Vec<Kernel>> {
+    let market = Market::open(cache)?;
+    let (newest, notes) = market.fetch_source(cache, "newest")?;
+    for note in notes {
+        eprintln!("lab: passed over {note}");
+    }
+    let series = market
+        .sources()
+        .last()
+        .and_then(|offer| offer.package.series())
+        .unwrap_or_default()
+        .to_owned();
+    let mut wanted: Vec<(String, Flavour)> = ROW.iter().map(|name| ((*name).to_owned(), Flavour::Cloud)).collect();
+    wanted.push((series, Flavour::Rt));
+    let mut kernels = Vec::new();
+    for (name, flavour) in wanted {
+        match market.stock(&name, flavour) {
+            Some(offer) => kernels.push(market.fetch_stock(cache, offer, &name, flavour)?.0),
+            None => not_covered.push((
+                format!("stock {name} {flavour:?}"),
+                "no suite of the mirror has it".to_owned(),
+            )),
+        }
+    }
+    for variants in [vec![], vec!["hz1000".to_owned()]] {
+        kernels.push(build(cache, &newest, &variants)?);
+    }
+    Ok(kernels)
+}
+
+fn build(cache: &Cache, tree: &Tree, variants: &[String]) -> Result<Kernel> {
+    let fragments = workspace_root()?.join("kernel-patch/config");
+    let outcome = Build {
+        tree,
+        fragments: &fragments,
+        variants,
+        make_args: &[],
+    }
+    .run(cache)?;
+    Ok(outcome.kernel)
+}
+
+/// A late notification: the gap that every stock kernel has.
+const GAP_NS: u64 = 5_000_000;
+
+/// What is known, asserted on both sides; each line says what was expected of which kernel and what came.
+fn broken_expectations(records: &[Record]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for record in records {
+        let poll = median(record.answers.samples("latency", "cgroup-events-poll 0us"));
+        if record.kernel.starts_with("stock-") && poll.is_none_or(|ns| ns < GAP_NS) {
+            broken.push(format!(
+                "{}: cgroup.events poll at lifetime 0 is above 5 ms on every stock kernel, got {poll:?} ns",
+                record.kernel
+            ));
+        }
+        let reuse = record
+            .answers
+            .share("reuse", "child of clone3 in a cgroup killed before", "killed at birth");
+        let expected = match record.kernel.as_str() {
+            "stock-6.1.190" => Some(true),
+            name if name.contains("7.3") => Some(false),
+            _ => None,
+        };
+        if let (Some(expected), Some((killed, tries))) = (expected, reuse)
+            && killed != if expected { tries } else { 0 }
+        {
+            broken.push(format!(
+                "{}: children killed at birth: {killed} of {tries}, expected {}",
+                record.kernel,
+                if expected { "all" } else { "none" }
+            ));
+        }
+    }
+    broken
+}

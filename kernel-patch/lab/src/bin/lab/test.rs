@@ -1,0 +1,162 @@
+//! `lab test`: the kernel's selftests of a tree, and the project's own ring, inside a kernel.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use lab::build::{Build, Outcome as BuildOutcome};
+use lab::cache::Cache;
+use lab::image::{Programs, workspace_root};
+use lab::kernel::Kernel;
+use lab::ktap::Outcome;
+use lab::protocol::{Ended, Message, Step};
+use lab::source::Tree;
+use lab::suite::selftests::{Collector, Results, Selftests};
+
+use crate::build;
+use crate::machine::Options;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Boot this kernel instead of the one built from the tree: new tests on an old kernel
+    #[arg(long, short)]
+    kernel: Option<String>,
+    /// A file with the cases that are known to fail, one a line as this command prints them; any other failure, and any
+    /// case of the list that passes, is an error. A line that begins with `? ` may go either way: it depends on time
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
+    /// Leave out the kernel's selftests
+    #[arg(long)]
+    no_selftests: bool,
+    /// Leave out the project's kernel ring
+    #[arg(long)]
+    no_ring: bool,
+    /// Print results as KTAP and nothing else on standard output
+    #[arg(long)]
+    ktap: bool,
+    #[command(flatten)]
+    build: build::Args,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
+    let mut programs = Programs::build(&[])?;
+    let (tree, built) = args.build.outcome(cache)?;
+    let kernel = match &args.kernel {
+        Some(name) => Kernel::find(cache, name)?,
+        None => built.kernel.clone(),
+    };
+    let mut clean = true;
+    if !args.no_selftests {
+        let selftests = selftests(&args.build, &tree, &built)?;
+        let results = run_selftests(cache, &args.options, &programs, &kernel, &selftests)?;
+        clean &= report(&results, args)?;
+    }
+    if !args.no_ring {
+        clean &= ring(cache, &args.options, &mut programs, &kernel, args.ktap)?;
+    }
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the selftests of a tree beside its kernel.
+pub(crate) fn selftests(args: &build::Args, tree: &Tree, built: &BuildOutcome) -> Result<Selftests> {
+    let fragments = workspace_root()?.join("kernel-patch/config");
+    let build = Build {
+        tree,
+        fragments: &fragments,
+        variants: args.variants(),
+        make_args: &[],
+    };
+    Selftests::build(&build, &built.directory)
+}
+
+/// Runs every selftest in one boot.
+pub(crate) fn run_selftests(
+    cache: &Cache,
+    options: &Options,
+    programs: &Programs,
+    kernel: &Kernel,
+    selftests: &Selftests,
+) -> Result<Results> {
+    let addition = selftests.addition();
+    let mut options = options.clone();
+    options
+        .with
+        .push(format!("{}:{}", addition.source.display(), addition.target));
+    let mut collector = Collector::default();
+    let steps = selftests.steps(options.limit);
+    let (boot, _) = options.boot(cache, programs, kernel, steps, false, |message| collector.hear(message))?;
+    Ok(collector.results(&selftests.programs, &boot.steps))
+}
+
+/// Prints what is to be seen; whether all is as it should be.
+fn report(results: &Results, args: &Args) -> Result<bool> {
+    if args.ktap {
+        print!("{}", results.ktap());
+    }
+    let cases = results.cases();
+    let count = |outcome: Outcome| cases.values().filter(|o| **o == outcome).count();
+    let failed: Vec<String> = cases
+        .iter()
+        .filter(|(_, o)| **o == Outcome::Fail)
+        .map(|(name, _)| name.clone())
+        .chain(results.faults())
+        .collect();
+    let known = args.known.as_deref().map(read_known).transpose()?.unwrap_or_default();
+    let is_known = |name: &str| known.iter().any(|line| line.trim_start_matches("? ") == name);
+    let unknown: Vec<&String> = failed.iter().filter(|name| !is_known(name)).collect();
+    let healed: Vec<&String> = known
+        .iter()
+        .filter(|line| !line.starts_with("? ") && !failed.contains(line))
+        .collect();
+    for name in &unknown {
+        eprintln!("not ok {name}");
+    }
+    for name in &healed {
+        eprintln!("known to fail, and passes: {name}");
+    }
+    eprintln!(
+        "selftests: {} passed, {} failed ({} of them known), {} skipped",
+        count(Outcome::Pass),
+        failed.len(),
+        failed.len() - unknown.len(),
+        count(Outcome::Skip)
+    );
+    Ok(unknown.is_empty() && healed.is_empty())
+}
+
+fn read_known(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// The project's kernel ring. What this kernel can do is declared, so that a test cannot skip in silence.
+fn ring(cache: &Cache, options: &Options, programs: &mut Programs, kernel: &Kernel, quiet: bool) -> Result<bool> {
+    let Some(path) = Programs::build_ring()? else {
+        bail!("the workspace has no kernel ring (package scenarios, test kernel): --no-ring leaves it out");
+    };
+    programs.tools.insert("kernel-ring".to_owned(), path);
+    let argv = ["kernel-ring", "--test-threads=1"].map(str::to_owned).to_vec();
+    let mut options = options.clone();
+    options
+        .env
+        .push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
+    let step = Step {
+        argv,
+        dir: "/".to_owned(),
+        limit_s: options.limit,
+    };
+    let (boot, _) = options.boot(cache, programs, kernel, vec![step], false, |message| match message {
+        Message::Out(line) if quiet => eprintln!("{line}"),
+        Message::Out(line) => println!("{line}"),
+        Message::Err(line) => eprintln!("{line}"),
+        _ => {}
+    })?;
+    Ok(matches!(boot.steps[..], [(Ended::Exit(0), _)]))
+}

@@ -1,0 +1,107 @@
+//! The answers of `lab-probe`, read back.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// One answer: a probe, a case of it, what happened how often, and times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The probe.
+    pub probe: String,
+    /// The case.
+    pub case: String,
+    /// How often it was tried.
+    pub tries: usize,
+    /// What happened how often.
+    pub counts: BTreeMap<String, usize>,
+    /// Times, one a try that has one.
+    pub samples_ns: Vec<u64>,
+}
+
+/// All answers of one boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Answers(pub Vec<Answer>);
+
+impl Answers {
+    /// Reads the lines that the program printed; none of them may be anything else.
+    ///
+    /// # Errors
+    /// When a line is no answer, with the line.
+    pub fn parse(lines: &[String]) -> Result<Self> {
+        let read =
+            |line: &String| serde_json::from_str(line).with_context(|| format!("not an answer of lab-probe: {line}"));
+        lines.iter().map(read).collect::<Result<_>>().map(Self)
+    }
+
+    /// Adds the answers of a further boot of the same kernel, case by case.
+    pub fn add(&mut self, more: &Self) {
+        for answer in &more.0 {
+            let Some(mine) = self
+                .0
+                .iter_mut()
+                .find(|a| a.probe == answer.probe && a.case == answer.case)
+            else {
+                self.0.push(answer.clone());
+                continue;
+            };
+            mine.tries += answer.tries;
+            mine.samples_ns.extend(&answer.samples_ns);
+            for (what, count) in &answer.counts {
+                *mine.counts.entry(what.clone()).or_default() += count;
+            }
+        }
+    }
+
+    /// The answer of one case.
+    #[must_use]
+    pub fn get(&self, probe: &str, case: &str) -> Option<&Answer> {
+        self.0
+            .iter()
+            .find(|answer| answer.probe == probe && answer.case == case)
+    }
+
+    /// Times of one case, empty when it was not asked.
+    #[must_use]
+    pub fn samples(&self, probe: &str, case: &str) -> &[u64] {
+        self.get(probe, case).map_or(&[], |answer| answer.samples_ns.as_slice())
+    }
+
+    /// How often something happened in a case, out of how many tries; `None` when it was not asked.
+    #[must_use]
+    pub fn share(&self, probe: &str, case: &str, what: &str) -> Option<(usize, usize)> {
+        let answer = self.get(probe, case)?;
+        Some((answer.counts.get(what).copied().unwrap_or(0), answer.tries))
+    }
+
+    /// The first case of a probe that begins with `prefix`, for cases that carry a number.
+    #[must_use]
+    pub fn starting(&self, probe: &str, prefix: &str) -> Option<&Answer> {
+        self.0
+            .iter()
+            .find(|answer| answer.probe == probe && answer.case.starts_with(prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_and_found() {
+        let line = r#"{"probe":"lost","case":"poll","tries":20,"counts":{"never woken":20},"samples_ns":[5]}"#;
+        let answers = Answers::parse(&[line.to_owned()]).unwrap();
+        assert_eq!(answers.share("lost", "poll", "never woken"), Some((20, 20)));
+        assert_eq!(answers.share("lost", "poll", "told"), Some((0, 20)));
+        assert_eq!(answers.share("lost", "inotify", "told"), None);
+        assert_eq!(answers.samples("lost", "poll"), [5]);
+    }
+
+    #[test]
+    fn anything_else_is_an_error_with_the_line() {
+        let error = Answers::parse(&["panicked at".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("panicked at"), "{error}");
+    }
+}

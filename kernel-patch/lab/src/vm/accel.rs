@@ -1,0 +1,125 @@
+//! Emulation, or the machine's own virtualisation once it has been shown to work.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{Machine, qemu};
+use crate::cache::{Cache, sha256_file};
+use crate::image::{Programs, initramfs};
+use crate::process;
+use crate::protocol::{CgroupMode, Job};
+
+/// How QEMU runs the machine's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accelerator {
+    /// TCG, one thread a CPU. Times are those of the emulator: only their ratios within one boot mean anything.
+    #[value(name = "tcg")]
+    Emulation,
+    /// KVM. Times are near to native ones.
+    Kvm,
+}
+
+/// The self-test's limit: an emulated boot takes a few seconds, so an accelerated one that has not come up by then hangs.
+const SELF_TEST: Duration = Duration::from_secs(15);
+
+/// An answer of the self-test, kept for this boot of the machine.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    key: String,
+    works: bool,
+    why: String,
+}
+
+impl Accelerator {
+    pub(super) fn qemu_args(self) -> &'static [&'static str] {
+        match self {
+            Self::Emulation => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
+        }
+    }
+
+    /// The word used in tables and records.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Emulation => "emulated (QEMU TCG)",
+            Self::Kvm => "virtualised (KVM)",
+        }
+    }
+
+    /// KVM if this very kernel boots in it to init's verdict, emulation otherwise. There are machines where `/dev/kvm`
+    /// exists and a kernel hangs in it, so only a boot counts; the answer is kept until the machine reboots.
+    ///
+    /// # Errors
+    /// When the answer cannot be read or kept.
+    pub fn choose(cache: &Cache, programs: &Programs, image: &Path) -> Result<(Self, String)> {
+        if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+            return Ok((Self::Emulation, "/dev/kvm cannot be opened".to_owned()));
+        }
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
+        let version = process::text(Command::new(qemu::QEMU).arg("--version"))?;
+        let key = format!(
+            "{} {} {}",
+            boot_id.trim(),
+            version.lines().next().unwrap_or(""),
+            sha256_file(image)?
+        );
+        let kept = cache
+            .dir("accelerator")?
+            .join(&crate::cache::sha256_parts([key.as_bytes()])[..16]);
+        if let Ok(text) = fs::read_to_string(&kept)
+            && let Ok(answer) = serde_json::from_str::<Answer>(&text)
+            && answer.key == key
+        {
+            return Ok((if answer.works { Self::Kvm } else { Self::Emulation }, answer.why));
+        }
+        let (works, why) = match Self::self_test(programs, image) {
+            Ok(()) => (true, "the kernel booted in it".to_owned()),
+            Err(error) => (false, format!("no boot under KVM: {}", first_line(&error))),
+        };
+        let text = serde_json::to_string(&Answer {
+            key,
+            works,
+            why: why.clone(),
+        })
+        .context("encode the answer")?;
+        fs::write(&kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
+        Ok((if works { Self::Kvm } else { Self::Emulation }, why))
+    }
+
+    fn self_test(programs: &Programs, image: &Path) -> Result<()> {
+        let job = Job {
+            cgroup: CgroupMode::None,
+            env: Vec::new(),
+            steps: Vec::new(),
+        };
+        let machine = Machine {
+            image,
+            initramfs: &initramfs(programs, &[], &job)?,
+            steps: 0,
+            append: &[],
+            accelerator: Self::Kvm,
+            cpus: 2,
+            memory_mib: 512,
+            limit: SELF_TEST,
+            qemu_args: &[],
+        };
+        machine.boot(|_| {}).map(drop)
+    }
+}
+
+fn first_line(error: &anyhow::Error) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(':')
+        .to_owned()
+}

@@ -1,0 +1,361 @@
+//! One boot of one kernel: QEMU started, listened to and ended; what it said, judged.
+
+mod accel;
+pub mod console;
+mod qemu;
+
+pub use accel::Accelerator;
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use thiserror::Error;
+
+use crate::clock::{Deadline, now};
+use crate::protocol::{Ended, Message};
+use console::{Fault, Transcript, TranscriptError, excerpt, first_fault};
+
+/// What a boot is given.
+#[derive(Debug, Clone)]
+pub struct Machine<'a> {
+    /// The kernel image.
+    pub image: &'a Path,
+    /// The initramfs, as [`crate::image::initramfs`] makes it.
+    pub initramfs: &'a [u8],
+    /// Steps in its job.
+    pub steps: usize,
+    /// Words added to the kernel's command line.
+    pub append: &'a [String],
+    /// How QEMU runs the machine's instructions.
+    pub accelerator: Accelerator,
+    /// CPUs of the machine.
+    pub cpus: u32,
+    /// Memory of the machine.
+    pub memory_mib: u32,
+    /// The machine is ended after this long, whatever it is doing.
+    pub limit: Duration,
+    /// Arguments given to QEMU as they are.
+    pub qemu_args: &'a [String],
+}
+
+/// What a boot that is to be believed has shown.
+#[derive(Debug)]
+pub struct Boot {
+    /// `uname -r` inside.
+    pub release: String,
+    /// `uname -v` inside.
+    pub version: String,
+    /// Controllers as mounted.
+    pub controllers: String,
+    /// How each step ended, and how many processes it left.
+    pub steps: Vec<(Ended, usize)>,
+    /// From the start of QEMU to init's greeting.
+    pub boot: Duration,
+    /// From the start of QEMU to its end.
+    pub total: Duration,
+    /// Everything that the kernel printed.
+    pub console: String,
+}
+
+/// Why a boot is not to be believed. Each carries the console, cut to what matters.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The kernel reported a fault of its own.
+    #[error("{kind} in {image}:\n{excerpt}")]
+    Fault {
+        /// What kind.
+        kind: &'static str,
+        /// The kernel image.
+        image: PathBuf,
+        /// The console around it.
+        excerpt: String,
+    },
+    /// Nothing more was heard within the limit.
+    #[error("{image} did not end within {limit_s} s and was killed; its console ended with:\n{excerpt}")]
+    Limit {
+        /// The kernel image.
+        image: PathBuf,
+        /// The limit.
+        limit_s: u64,
+        /// The end of the console.
+        excerpt: String,
+    },
+    /// Init's words do not add up.
+    #[error("{image}: {wrong}; its console ended with:\n{excerpt}")]
+    Transcript {
+        /// The kernel image.
+        image: PathBuf,
+        /// What is wrong.
+        wrong: TranscriptError,
+        /// The end of the console.
+        excerpt: String,
+    },
+    /// QEMU itself failed.
+    #[error("QEMU ended with {status}: {said}")]
+    Qemu {
+        /// Its status.
+        status: ExitStatus,
+        /// Its standard error.
+        said: String,
+    },
+    /// The user asked to stop, by Ctrl-C or SIGTERM. QEMU is gone.
+    #[error("interrupted by {0}; the machine was ended")]
+    Interrupted(Signal),
+}
+
+/// How long a machine may go on after its kernel said that it is at fault.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Machine<'_> {
+    /// Boots, calls `hear` with each line of output and each end of a step as it comes, and returns when QEMU is gone.
+    ///
+    /// # Errors
+    /// [`BootError`] when the boot is not to be believed; anything else when the lab's own plumbing failed.
+    pub fn boot(&self, mut hear: impl FnMut(&Message)) -> Result<Boot> {
+        let dir = tempfile::Builder::new()
+            .prefix("lab-vm-")
+            .tempdir()
+            .context("cannot make a temporary directory")?;
+        let initramfs = dir.path().join("initramfs");
+        fs::write(&initramfs, self.initramfs).with_context(|| {
+            format!(
+                "cannot write the initramfs of {} MiB to {}",
+                self.initramfs.len() >> 20,
+                dir.path().display()
+            )
+        })?;
+        let channel = dir.path().join("channel");
+        for end in ["in", "out"] {
+            let path = channel.with_extension(end);
+            mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).with_context(|| format!("mkfifo {}", path.display()))?;
+        }
+        // Opened before QEMU starts, so that nothing that it writes is lost.
+        let from_init = fs::File::options()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(channel.with_extension("out"))
+            .context("cannot open the channel")?;
+
+        let signals = Signals::block()?;
+        let started = now();
+        let mut running = Running(qemu::start(self, &initramfs, &channel)?);
+        let heard = self.listen(&mut running.0, &from_init, &signals, started, &mut hear);
+        let (status, said) = running.end()?;
+        let heard = heard?;
+        let total = now() - started;
+        self.judge(heard, status, &said, total)
+    }
+
+    /// Reads both streams until QEMU closes them, the limit is over or the user interrupts.
+    fn listen(
+        &self,
+        qemu: &mut Child,
+        from_init: &fs::File,
+        signals: &Signals,
+        started: Duration,
+        hear: &mut impl FnMut(&Message),
+    ) -> Result<Heard> {
+        let mut console_pipe = qemu.stdout.take().context("QEMU has no standard output")?;
+        let mut deadline = Deadline::after(self.limit);
+        let mut heard = Heard::default();
+        let mut part = Vec::new();
+        let mut console = Vec::new();
+        loop {
+            let Some(left) = deadline.left() else {
+                heard.limit = true;
+                break;
+            };
+            let ready = wait_for([console_pipe.as_fd(), from_init.as_fd(), signals.0.as_fd()], left)?;
+            if ready[2]
+                && let Some(info) = signals.0.read_signal().context("read signalfd")?
+            {
+                let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+                let signal = Signal::try_from(number).unwrap_or(Signal::SIGTERM);
+                return Err(BootError::Interrupted(signal).into());
+            }
+            // The channel first: what init said before the console closed is not lost.
+            while let Some(bytes) = read_some(&mut &*from_init)?.filter(|bytes| !bytes.is_empty()) {
+                part.extend(bytes);
+                while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = part.drain(..=end).collect();
+                    if let Some(message) = heard.transcript.take(String::from_utf8_lossy(&line).trim_end()) {
+                        hear(&message);
+                    }
+                    if heard.boot.is_none() && heard.transcript.hello.is_some() {
+                        heard.boot = Some(now() - started);
+                    }
+                }
+            }
+            if ready[0] {
+                let bytes = read_some(&mut console_pipe)?.unwrap_or_default();
+                if bytes.is_empty() {
+                    break;
+                }
+                console.extend(bytes);
+                if !heard.faulty && first_fault(&String::from_utf8_lossy(&console)).is_some_and(|f| f.kind == "panic") {
+                    heard.faulty = true;
+                    deadline = deadline.min(Deadline::after(GRACE));
+                }
+            }
+        }
+        heard.console = String::from_utf8_lossy(&console).replace('\r', "");
+        Ok(heard)
+    }
+
+    fn judge(&self, heard: Heard, status: ExitStatus, said: &str, total: Duration) -> Result<Boot> {
+        let image = self.image.to_path_buf();
+        if let Some(Fault { kind, excerpt }) = first_fault(&heard.console) {
+            return Err(BootError::Fault { kind, image, excerpt }.into());
+        }
+        let excerpt = excerpt(&heard.console);
+        if heard.limit {
+            return Err(BootError::Limit {
+                image,
+                limit_s: self.limit.as_secs(),
+                excerpt,
+            }
+            .into());
+        }
+        if !status.success() {
+            return Err(BootError::Qemu {
+                status,
+                said: said.trim().to_owned(),
+            }
+            .into());
+        }
+        heard
+            .transcript
+            .judge(self.steps)
+            .map_err(|wrong| BootError::Transcript { image, wrong, excerpt })?;
+        let (release, version, controllers) = heard.transcript.hello.context("a verdict without a greeting")?;
+        Ok(Boot {
+            release,
+            version,
+            controllers,
+            steps: heard.transcript.steps,
+            boot: heard.boot.unwrap_or(total),
+            total,
+            console: heard.console,
+        })
+    }
+}
+
+/// What was heard of a machine until it ended.
+#[derive(Debug, Default)]
+struct Heard {
+    transcript: Transcript,
+    console: String,
+    boot: Option<Duration>,
+    limit: bool,
+    faulty: bool,
+}
+
+/// QEMU, killed and reaped when it goes out of scope.
+struct Running(Child);
+
+impl Running {
+    fn end(&mut self) -> Result<(ExitStatus, String)> {
+        // QEMU closes its console only when it ends; one that still has it open is to be killed.
+        let ended = self.0.stdout.is_none() && wait_briefly(&mut self.0)?;
+        if !ended {
+            self.0.kill().context("cannot kill QEMU")?;
+        }
+        let mut said = String::new();
+        if let Some(mut stderr) = self.0.stderr.take() {
+            stderr
+                .read_to_string(&mut said)
+                .context("cannot read QEMU's standard error")?;
+        }
+        Ok((self.0.wait().context("cannot wait for QEMU")?, said))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After `end` both fail, as they should: the child has been reaped.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Gives a QEMU that has closed its console a moment to end by itself.
+fn wait_briefly(qemu: &mut Child) -> Result<bool> {
+    let deadline = Deadline::after(Duration::from_secs(2));
+    while deadline.left().is_some() {
+        if qemu.try_wait().context("cannot wait for QEMU")?.is_some() {
+            return Ok(true);
+        }
+        poll(&mut [], PollTimeout::from(10u8)).context("poll")?;
+    }
+    Ok(false)
+}
+
+/// SIGINT and SIGTERM as a descriptor, so that an interrupted boot still removes its files and its QEMU.
+struct Signals(SignalFd);
+
+impl Signals {
+    fn block() -> Result<Self> {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGINT);
+        mask.add(Signal::SIGTERM);
+        mask.thread_block().context("cannot block signals")?;
+        SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .context("signalfd")
+            .map(Self)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGINT);
+        mask.add(Signal::SIGTERM);
+        // It cannot fail with a valid mask; and there is nobody to tell.
+        mask.thread_unblock().unwrap_or_default();
+    }
+}
+
+/// Waits until one of three descriptors can be read or was closed; which ones.
+fn wait_for(fds: [BorrowedFd<'_>; 3], left: Duration) -> Result<[bool; 3]> {
+    let mut set = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    match poll(&mut set, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno).context("poll"),
+    }
+    Ok([0, 1, 2].map(|i| set[i].any().unwrap_or(false)))
+}
+
+/// What can be read now: `None` when nothing can, empty at the end.
+fn read_some(stream: &mut impl Read) -> Result<Option<Vec<u8>>> {
+    let mut buffer = vec![0; 1 << 16];
+    match stream.read(&mut buffer) {
+        Ok(count) => {
+            buffer.truncate(count);
+            Ok(Some(buffer))
+        }
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).context("cannot read from QEMU"),
+    }
+}

@@ -1,0 +1,120 @@
+//! Behaviours of the kernel around "everything is gone", each asked for directly and answered in one JSON line.
+//!
+//! It runs in the lab's machines and as well on a real one (root, or a delegated cgroup v2). It makes cgroups below its
+//! own, and removes them. Times are from a stamp that the last process writes just before it exits to the moment when the
+//! waiter is running again. All cases of a probe take turns within one run, so that their ratios can be trusted where
+//! their absolute times, under emulation, cannot.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+
+mod freeze;
+mod latency;
+mod lost;
+mod order;
+mod reuse;
+mod site;
+mod storm;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+/// Ask the running kernel how it behaves; one JSON line an answer.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// What to ask [default: everything]
+    #[arg(value_enum)]
+    probes: Vec<Probe>,
+    /// How often to ask
+    #[arg(long, short = 'n', default_value_t = 50)]
+    tries: usize,
+    /// Life of the job in the latency probe, in microseconds; may be given several times
+    #[arg(long, value_name = "US", default_values_t = [0, 1_000])]
+    lifetime_us: Vec<u64>,
+    /// Tasks in the freeze probe
+    #[arg(long, default_value_t = 10)]
+    tasks: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Probe {
+    /// From the last exit to the waiter, by mechanism
+    Latency,
+    /// Which is first, `waitid` or `populated 0`, and how far apart
+    Order,
+    /// What rmdir says right after the last process was reaped
+    Rmdir,
+    /// Is a child born dead in a cgroup that was killed before
+    Reuse,
+    /// Is a sleeper on `cgroup.events` woken when the owner removes the cgroup
+    Lost,
+    /// From the first signal to "all gone" when frozen tasks are killed
+    Freeze,
+    /// How many wake-ups a watcher gets while a cgroup flips between empty and not
+    Storm,
+}
+
+/// One answer.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Answer {
+    /// The probe.
+    pub probe: &'static str,
+    /// The case of it.
+    pub case: String,
+    /// How often it was tried.
+    pub tries: usize,
+    /// What happened how often.
+    pub counts: BTreeMap<&'static str, usize>,
+    /// Times, one a try that has one, in the order of the tries.
+    pub samples_ns: Vec<u64>,
+}
+
+impl Answer {
+    pub(crate) fn new(probe: &'static str, case: impl Into<String>) -> Self {
+        Self {
+            probe,
+            case: case.into(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab-probe: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let probes = if cli.probes.is_empty() {
+        Probe::value_variants().to_vec()
+    } else {
+        cli.probes.clone()
+    };
+    let home = site::Home::make()?;
+    for probe in probes {
+        let answers = match probe {
+            Probe::Latency => latency::ask(&home, cli.tries, &cli.lifetime_us),
+            Probe::Order => order::ask(&home, cli.tries),
+            Probe::Rmdir => order::ask_rmdir(&home, cli.tries),
+            Probe::Reuse => reuse::ask(&home, cli.tries),
+            Probe::Lost => lost::ask(&home, cli.tries),
+            Probe::Freeze => freeze::ask(&home, cli.tries, cli.tasks),
+            Probe::Storm => storm::ask(&home),
+        };
+        for answer in answers.with_context(|| format!("{probe:?}"))? {
+            println!("{}", serde_json::to_string(&answer).context("encode an answer")?);
+        }
+    }
+    home.remove()
+}

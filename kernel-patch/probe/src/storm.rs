@@ -1,0 +1,102 @@
+//! A cgroup that flips between empty and not as fast as processes can be born and die: how often is a watcher woken?
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use harness_sys::fork::worker;
+use harness_sys::time::{MonoNs, now};
+use nix::poll::PollFlags;
+use nix::sys::wait::WaitStatus;
+
+use crate::Answer;
+use crate::latency::sleep_on;
+use crate::site::{Home, Line, flag, reap};
+
+/// How long the storm lasts.
+const STORM: Duration = Duration::from_secs(1);
+/// The interval of the kernel's limit at HZ 250, which has the longest of the usual ones but for HZ 100.
+const INTERVAL: Duration = Duration::from_millis(16);
+/// After the last flip the final state must have been delivered by then.
+const TRAILING: Duration = Duration::from_millis(400);
+
+pub(crate) fn ask(home: &Home) -> Result<Vec<Answer>> {
+    let group = home.group()?;
+    let ready = Line::new()?;
+    let end = now() + STORM + Duration::from_millis(200);
+    let flips = worker(0, None, || {
+        ready.stamp();
+        let mut count: i32 = 0;
+        while !end.has_passed() {
+            let Ok(child) = group.spawn(|| 0) else { return 255 };
+            if reap(&child).is_err() {
+                return 255;
+            }
+            count += 1;
+        }
+        (count / 10).min(250)
+    })
+    .context("fork the flipper")?;
+    ready.take()?;
+    let (wakes, final_empty) = watch(&group, end)?;
+    let status = reap(&flips)?;
+    let mut answer = Answer::new("storm", format!("poll, wake-ups per {} ms", INTERVAL.as_millis()));
+    answer.tries = wakes.len();
+    let WaitStatus::Exited(_, tens) = status else {
+        anyhow::bail!("the flipper ended with {status:?}")
+    };
+    anyhow::ensure!(tens != 255, "the flipper could not fork");
+    answer
+        .counts
+        .insert("flips, at least", usize::try_from(tens).unwrap_or(0) * 10);
+    answer.counts.insert("wake-ups", wakes.len());
+    answer
+        .counts
+        .insert("most in any interval", most_in_any_interval(&wakes));
+    answer.counts.insert("final state seen", usize::from(final_empty));
+    // Times between wake-ups.
+    answer.samples_ns = wakes.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    group.remove()?;
+    Ok(vec![answer])
+}
+
+/// Every wake-up until the storm is over, and whether the last of them left the watcher with `populated 0`.
+fn watch(group: &crate::site::Group, end: MonoNs) -> Result<(Vec<MonoNs>, bool)> {
+    let mut wakes = Vec::new();
+    let mut populated = flag(&group.events, "populated").context("read cgroup.events")?;
+    loop {
+        let deadline = end + TRAILING;
+        match sleep_on(group.events.as_fd(), PollFlags::POLLPRI, deadline)? {
+            Some(at) => {
+                populated = flag(&group.events, "populated").context("read cgroup.events")?;
+                if at < end {
+                    wakes.push(at);
+                }
+            }
+            None => return Ok((wakes, populated == Some(false))),
+        }
+    }
+}
+
+/// The largest number of wake-ups in any stretch of one interval.
+fn most_in_any_interval(wakes: &[MonoNs]) -> usize {
+    let in_window = |(first, at): (usize, &MonoNs)| {
+        wakes[first..]
+            .iter()
+            .take_while(|later| **later < *at + INTERVAL)
+            .count()
+    };
+    wakes.iter().enumerate().map(in_window).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fullest_window_is_found() {
+        let ms = |ms: u64| MonoNs(ms * 1_000_000);
+        assert_eq!(most_in_any_interval(&[]), 0);
+        assert_eq!(most_in_any_interval(&[ms(0), ms(16), ms(20), ms(30), ms(60)]), 3);
+    }
+}

@@ -7,7 +7,7 @@
  *
  *   measure latency ROUNDS LIFETIME_US   lat,detector,lifetime_us,ns
  *   measure freeze ROUNDS TASKS          frz,detector,tasks,ns
- *   measure rmdir ROUNDS                 rmd,detector,jobs,woken(0/1),ns
+ *   measure rmdir ROUNDS LOST_MS         rmd,detector,jobs,woken(0/1),ns
  *   measure storm SECONDS                stm,detector,wakeup_ns (since start)
  *
  * lat: from a stamp just before _exit() to the decision; frz: from the first
@@ -36,7 +36,6 @@
 
 #define CG "/sys/fs/cgroup/measure"
 #define MS 1000000LL
-#define LOST_MS 250
 
 enum detector { PIDFD, WAITPID, EVENTS_POLL, EVENTS_INOTIFY, KILL_POLL, NR };
 static const char *const names[] = {
@@ -46,6 +45,7 @@ static const char *const names[] = {
 
 static volatile int64_t *stamp;
 static bool have_kill_poll;
+static int lost_ms = 2000;	/* an event that takes longer is lost */
 
 static int64_t now(void)
 {
@@ -317,20 +317,15 @@ static void watcher(enum detector d, int ready)
 	write(ready, "a", 1);
 	for (;;) {
 		int64_t before = now();
-		int n = poll(&pfd, 1, LOST_MS);
+		int ms = seen ? lost_ms : 10000;
+		int n = poll(&pfd, 1, ms);
 
-		if (n <= 0 || now() - before >= LOST_MS * MS) {
+		if (n <= 0 || now() - before >= ms * MS) {
 			result.woken = 0;
 			break;
 		}
 		if (d == EVENTS_INOTIFY && read(fd, buf, sizeof(buf)) < 0)
 			die("inotify read");
-		if (d == KILL_POLL) {
-			/* armed empty: wait for the job first */
-			if (seen || pfd.revents & POLLERR)
-				break;
-			continue;
-		}
 		state = populated(events);
 		if (state < 0 || (!state && seen))
 			break;
@@ -461,9 +456,11 @@ int main(int argc, char **argv)
 		latency(rounds, argc > 3 ? atol(argv[3]) : 0);
 	else if (!strcmp(argv[1], "freeze"))
 		freeze(rounds, argc > 3 ? atoi(argv[3]) : 10);
-	else if (!strcmp(argv[1], "rmdir"))
+	else if (!strcmp(argv[1], "rmdir")) {
+		if (argc > 3)
+			lost_ms = atoi(argv[3]);
 		removal(rounds);
-	else if (!strcmp(argv[1], "storm"))
+	} else if (!strcmp(argv[1], "storm"))
 		storm(rounds);
 	else
 		return 2;

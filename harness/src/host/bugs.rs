@@ -1,9 +1,24 @@
 //! Kernel bugs that change what may be done here, found by trying and not by version.
 
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitPidFlag;
+
 use super::candidate::{Refusal, in_child};
 use super::subject::Subject;
 use crate::cgroup::Cgroup;
+use crate::error::{SysError, retry_eintr};
+use crate::proc;
+use crate::sys::actor::without_leader;
+use crate::sys::fork::{Worker, worker};
+use crate::sys::pidfd;
 use crate::sys::spawn::Entry;
+use crate::sys::time::now;
+use crate::sys::wait::{Whose, waitid};
 
 /// A bug that can be tried for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +58,7 @@ pub fn killed_at_birth(base: &Cgroup) -> Result<Presence, Refusal> {
         // The counters of source and destination must differ. If own cgroup was killed once, one kill makes them equal and two do not.
         for _ in 0..2 {
             match child.kill() {
-                Err(e) if e.errno() == Some(nix::errno::Errno::ENOENT) => {
+                Err(e) if e.errno() == Some(Errno::ENOENT) => {
                     return Ok(Presence::NotApplicable("there is no cgroup.kill (before Linux 5.14)"));
                 }
                 other => other?,
@@ -58,4 +73,66 @@ pub fn killed_at_birth(base: &Cgroup) -> Result<Presence, Refusal> {
         }
         Ok(Presence::Absent)
     })
+}
+
+/// A process whose first thread has exited while others live on is not killed by a write to `cgroup.kill`.
+///
+/// `__cgroup_kill()` walks the first threads and signals each with `send_sig()`, which means that thread alone; an exited one takes nothing.
+/// A signal to the process (`kill(2)`, `pidfd_send_signal(2)`) does end it.
+pub const SPARES_DEAD_LEADERS: KernelBug = KernelBug {
+    id: "spares-dead-leaders",
+    summary: "cgroup.kill leaves a process alive whose first thread has exited: look at populated, and signal who is left one by one",
+    source: "kernel/cgroup/cgroup.c: __cgroup_kill(); fixed by \"cgroup: fix cgroup.kill for exited thread group leader\" (in 6.12.117)",
+};
+
+/// Tries for [`SPARES_DEAD_LEADERS`] in a new child of `base`, which is removed again. Takes a third of a second where the bug is present.
+///
+/// Needs a process with one thread (`EDEADLK`).
+pub fn spares_dead_leaders(base: &Cgroup) -> Result<Presence, Refusal> {
+    in_child(base, |child| {
+        let leaderless = worker(0, Some(child.as_fd()), || {
+            let failed = without_leader(&mut (), |()| {
+                loop {
+                    nix::unistd::pause();
+                }
+            });
+            failed as i32
+        })
+        .map_err(|e| SysError::plain("start a process", e))?;
+        let tried = is_spared(child, &leaderless);
+        // To the process, not to its first thread: that always works.
+        match pidfd::send_signal(leaderless.pidfd.as_fd(), Some(Signal::SIGKILL)) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(SysError::plain("pidfd_send_signal", errno).into()),
+        }
+        retry_eintr(|| {
+            waitid(
+                Whose::Pidfd(leaderless.pidfd.as_fd()),
+                WaitPidFlag::WEXITED | WaitPidFlag::__WALL,
+            )
+        })
+        .map_err(|e| SysError::pid("waitid", leaderless.pid.as_raw(), e))?;
+        tried
+    })
+}
+
+fn is_spared(cgroup: &Cgroup, leaderless: &Worker) -> Result<Presence, Refusal> {
+    let until = now() + Duration::from_secs(5);
+    while !proc::stat(leaderless.pid.as_raw())?.is_zombie() {
+        if until.has_passed() {
+            return Err(SysError::pid("see the first thread exit", leaderless.pid.as_raw(), Errno::ETIMEDOUT).into());
+        }
+        retry_eintr(|| poll(&mut [], PollTimeout::from(1u8))).map_err(|e| SysError::plain("poll", e))?;
+    }
+    match cgroup.kill() {
+        Err(e) if e.errno() == Some(Errno::ENOENT) => {
+            return Ok(Presence::NotApplicable("there is no cgroup.kill (before Linux 5.14)"));
+        }
+        other => other?,
+    }
+    let mut fds = [PollFd::new(leaderless.pidfd.as_fd(), PollFlags::POLLIN)];
+    match retry_eintr(|| poll(&mut fds, PollTimeout::from(300u16))).map_err(|e| SysError::plain("poll pidfd", e))? {
+        0 => Ok(Presence::Present),
+        _ => Ok(Presence::Absent),
+    }
 }

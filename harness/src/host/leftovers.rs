@@ -137,23 +137,25 @@ pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
 
 fn clean_v2(path: &Path, deadline: MonoNs, signals: &mut usize) -> Result<(), CgroupError> {
     let cgroup = Cgroup::open(path)?;
-    let atomically = match cgroup.kill() {
-        Ok(()) => true,
+    let mut one_by_one = match cgroup.kill() {
+        Ok(()) => false,
         // Before 5.14 there is no cgroup.kill; a frozen or growing tree is then ended one by one.
-        Err(e) if e.errno() == Some(Errno::ENOENT) => false,
+        Err(e) if e.errno() == Some(Errno::ENOENT) => true,
         Err(e) => return Err(e),
     };
     while cgroup.events()?.populated {
         if deadline.has_passed() {
             return Err(SysError::path("empty", path, Errno::EBUSY).into());
         }
-        if !atomically {
+        if one_by_one {
             let members = cgroup.procs_recursive()?;
             for pid in members.pids {
                 *signals += usize::from(kill_member(pid, || Ok(cgroup.procs_recursive()?.pids.contains(&pid)))?);
             }
         }
         remove::pause(cgroup.events_file()?.as_fd())?;
+        // Many kernels spare a process whose first thread has exited; see `bugs::SPARES_DEAD_LEADERS`.
+        one_by_one = true;
     }
     let mut cgroup = cgroup;
     loop {

@@ -25,7 +25,7 @@ static SPEC: KillSpec = KillSpec {
     may_hit: &[],
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "refused by a threaded cgroup (EOPNOTSUPP); waits for cgroup_mutex; until Linux 7.3 a process cloned into the cgroup afterwards is \
+    faults: "leaves a process whose first thread has exited alive (until the fix in 6.12.117 and later mainline); refused by a threaded cgroup (EOPNOTSUPP); waits for cgroup_mutex; until Linux 7.3 a process cloned into the cgroup afterwards is \
              killed at birth",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill",

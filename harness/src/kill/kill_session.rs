@@ -71,7 +71,7 @@ impl Killer for Ready {
             report.passes += 1;
             let members = everybody
                 .iter()
-                .filter(|stat| stat.session == self.session.as_raw() && stat.pid != own && !stat.is_zombie());
+                .filter(|stat| stat.session == self.session.as_raw() && stat.pid != own && stat.is_alive());
             let mut found = false;
             for stat in members {
                 found = true;

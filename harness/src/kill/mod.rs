@@ -6,6 +6,7 @@
 mod common;
 
 pub mod cgroup_kill;
+pub mod cgroup_kill_sweep;
 pub mod cgroups_rs_kill;
 pub mod freeze_cgroup_kill;
 pub mod freeze_kill;
@@ -212,9 +213,17 @@ pub enum KillError {
     },
 }
 
+/// Sends SIGKILL once to every process listed in `cgroup` and below, to each as a process and not to its first thread: for whoever a write
+/// to `cgroup.kill` has left alive. Strangers with reused numbers are spared.
+pub(crate) fn kill_members_once(cgroup: &crate::cgroup::Cgroup) -> Result<(), CgroupError> {
+    let (mut done, mut report) = (std::collections::HashSet::new(), KillReport::begin());
+    common::sweep::pass(cgroup, nix::sys::signal::Signal::SIGKILL, &mut done, &mut report).map(|_| ())
+}
+
 /// All strategies, sorted by id.
 pub static STRATEGIES: &[&dyn KillStrategy] = &[
     &cgroup_kill::CgroupKill,
+    &cgroup_kill_sweep::CgroupKillSweep,
     &cgroups_rs_kill::CgroupsRsKill,
     &freeze_cgroup_kill::FreezeCgroupKill,
     &freeze_kill::FreezeKill,

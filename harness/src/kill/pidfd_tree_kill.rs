@@ -119,7 +119,7 @@ fn children_of<'s>(everybody: &'s [Stat], held: &HashMap<i32, OwnedFd>) -> Vec<&
     loop {
         let generation: Vec<&Stat> = everybody
             .iter()
-            .filter(|stat| inside.contains(&stat.ppid) && !inside.contains(&stat.pid) && !stat.is_zombie())
+            .filter(|stat| inside.contains(&stat.ppid) && !inside.contains(&stat.pid) && stat.is_alive())
             .collect();
         if generation.is_empty() {
             break;

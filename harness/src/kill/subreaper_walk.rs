@@ -125,7 +125,7 @@ fn descendants(everybody: &[Stat], top: i32) -> Vec<i32> {
             return found;
         }
         inside.extend(generation.iter().map(|stat| stat.pid));
-        found.extend(generation.iter().filter(|stat| !stat.is_zombie()).map(|stat| stat.pid));
+        found.extend(generation.iter().filter(|stat| stat.is_alive()).map(|stat| stat.pid));
     }
 }
 

@@ -41,6 +41,13 @@ pub(crate) fn membership(pid: i32) -> Result<Membership, SysError> {
     parsed(pid, "cgroup", parse::membership)
 }
 
+impl Stat {
+    /// Whether the process lives: its first thread does, or another. For a zombie this looks at its threads.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.is_zombie() || threads(self.pid).is_ok_and(|all| all.iter().any(|thread| !thread.is_zombie()))
+    }
+}
+
 /// A small file of `/proc/<pid>` as text, trimmed; `None` if it cannot be read (`wchan` and `stack` may need privilege) or is empty.
 pub(crate) fn text(pid: i32, name: &str) -> Option<String> {
     let content = std::fs::read(format!("/proc/{pid}/{name}")).ok()?;

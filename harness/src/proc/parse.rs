@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 pub(crate) struct Stat {
     /// Process (or thread) id.
     pub(crate) pid: i32,
-    /// Name, as the kernel escapes it; may contain anything.
+    /// Name; may contain anything, line breaks included.
     pub(crate) comm: String,
     /// State letter.
     pub(crate) state: char,

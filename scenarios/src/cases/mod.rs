@@ -9,6 +9,7 @@ mod forkbomb;
 mod forkbomb_deaf;
 mod forkbomb_nested;
 mod forkbomb_setsid;
+mod leaderless;
 mod owner_removes;
 mod pid_hopper;
 mod setsid;
@@ -62,6 +63,7 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &forkbomb_deaf::ForkbombDeaf,
     &forkbomb_nested::ForkbombNested,
     &forkbomb_setsid::ForkbombSetsid,
+    &leaderless::Leaderless,
     &owner_removes::OwnerRemoves,
     &pid_hopper::PidHopper,
     &setsid::Setsid,

@@ -1,7 +1,7 @@
 //! `scenario doctor`: what this machine offers, what is missing, why, and how to get it. Everything is tried, nothing concluded.
 
 use harness::detect::DETECTORS;
-use harness::host::bugs::{self, KILLED_AT_BIRTH, Presence};
+use harness::host::bugs::{self, KILLED_AT_BIRTH, KernelBug, Presence, SPARES_DEAD_LEADERS};
 use harness::host::environment::Environment;
 use harness::host::features::FEATURES;
 use harness::host::{Host, Paths, ProbeError, Support};
@@ -79,22 +79,29 @@ fn diagnose(host: &Host) -> Diagnosis {
             .iter()
             .map(|s| Finding::new(s.spec().id, s.spec().summary, s.probe(host)))
             .collect(),
-        kernel_bugs: host.base.iter().map(killed_at_birth).collect(),
+        kernel_bugs: host.base.iter().flat_map(kernel_bugs).collect(),
     }
 }
 
-fn killed_at_birth(base: &harness::host::Base) -> Bug {
-    Bug {
-        id: KILLED_AT_BIRTH.id,
-        answer: match bugs::killed_at_birth(&base.cgroup) {
+fn kernel_bugs(base: &harness::host::Base) -> [Bug; 2] {
+    let bug = |bug: KernelBug, tried: Result<Presence, _>| Bug {
+        id: bug.id,
+        answer: match tried {
             Ok(Presence::Present) => "present".to_owned(),
             Ok(Presence::Absent) => "absent".to_owned(),
             Ok(Presence::NotApplicable(why)) => format!("cannot happen: {why}"),
-            Err(e) => format!("not known: {e}"),
+            Err(e) => {
+                let e: harness::host::Refusal = e;
+                format!("not known: {e}")
+            }
         },
-        summary: KILLED_AT_BIRTH.summary,
-        source: KILLED_AT_BIRTH.source,
-    }
+        summary: bug.summary,
+        source: bug.source,
+    };
+    [
+        bug(KILLED_AT_BIRTH, bugs::killed_at_birth(&base.cgroup)),
+        bug(SPARES_DEAD_LEADERS, bugs::spares_dead_leaders(&base.cgroup)),
+    ]
 }
 
 impl Finding {

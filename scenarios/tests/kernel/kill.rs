@@ -7,9 +7,11 @@ use std::time::Duration;
 use harness::cgroup::CgroupError;
 use harness::host::bugs::{self, Presence};
 use harness::kill::{self, KillReport, KillStrategy};
+use harness::record::Outcome;
 use harness::sys::fork::{Worker, worker, worker_as};
 use harness::sys::spawn::CLONE_NEWPID;
 use harness::sys::{pidfd, time};
+use harness::trial::survivors::Reason;
 use harness::trial::{Root, SpawnPlan};
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -39,6 +41,17 @@ pub(crate) fn tests() -> Vec<Test> {
             "kill::who_died_first_is_counted",
             &[CGROUP2_WRITE, PIDS_LIMIT, "procs-loop"],
             esrch_is_counted,
+        ),
+        Test::new(
+            "kill::cgroup_kill_spares_a_dead_leader_where_the_kernel_has_the_bug",
+            &[
+                CGROUP2_WRITE,
+                CLONE_INTO_CGROUP,
+                "cgroup-kill",
+                "cgroup-kill-sweep",
+                "freeze-kill",
+            ],
+            dead_leader,
         ),
         Test::new(
             "kill::a_frozen_child_cgroup_is_killed_too",
@@ -151,6 +164,33 @@ fn esrch_is_counted() -> Result<(), String> {
         }
     }
     Err("in 20 kills of a hopper nobody died before it was signalled".to_owned())
+}
+
+/// Known unsoundness, asserted both ways; and who claims to do better does.
+fn dead_leader() -> Result<(), String> {
+    let spared = match bugs::spares_dead_leaders(&base().cgroup).map_err(text)? {
+        Presence::Present => true,
+        Presence::Absent => false,
+        Presence::NotApplicable(why) => return Err(why.to_owned()),
+    };
+    let leaderless = scenarios::by_id("leaderless").ok_or("not registered")?;
+    for (id, survives) in [
+        ("cgroup-kill", spared),
+        ("cgroup-kill-sweep", false),
+        ("freeze-kill", false),
+    ] {
+        let record = play(&spec(leaderless, reference(), Some(strategy(id))))?;
+        let survived = record.outcome == Outcome::Survived;
+        ensure(survived == survives && record.held, || format!("{id}: {record:?}"))?;
+        let named = record
+            .survivors
+            .iter()
+            .all(|s| s.reason == Reason::DeadLeader.to_string());
+        ensure(named && (survives != record.survivors.is_empty()), || {
+            format!("{id}: {:?}", record.survivors)
+        })?;
+    }
+    Ok(())
 }
 
 fn frozen_child() -> Result<(), String> {

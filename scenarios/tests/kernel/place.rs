@@ -101,6 +101,17 @@ impl Drop for Place {
         self.top.kill().expect("an own cgroup can be killed");
         wait_until("the place is empty", || {
             reap_all();
+            // cgroup.kill spares processes without a first thread on many kernels.
+            for pid in self
+                .top
+                .procs_recursive()
+                .map(|members| members.pids)
+                .unwrap_or_default()
+            {
+                match nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL) {
+                    Ok(()) | Err(_) => {}
+                }
+            }
             self.top.events().is_ok_and(|events| !events.populated)
         })
         .expect("whoever was killed dies");

@@ -119,7 +119,6 @@ fn frozen_itself() -> Result<(), String> {
     let place = Place::make()?;
     let victim = place.sleeper()?;
     freeze(&place.site.cgroup)?;
-    send(victim.pid, Signal::SIGTERM)?;
     expect(
         &one(&place)?,
         victim.pid,
@@ -138,7 +137,10 @@ fn frozen_above() -> Result<(), String> {
         victim.pid,
         Reason::FrozenV2,
         &[&format!("by its ancestor {parent}:"), "frozen 1"],
-    )
+    )?;
+    // What the diagnosis implies: whatever would end it ends it while it is frozen.
+    send(victim.pid, Signal::SIGTERM)?;
+    wait_until("it dies frozen", || pidfd::has_exited(victim.pidfd.as_fd()) == Ok(true))
 }
 
 fn freeze(cgroup: &harness::cgroup::Cgroup) -> Result<(), String> {

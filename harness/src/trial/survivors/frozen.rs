@@ -26,9 +26,10 @@ pub(super) fn by_v1(case: &Case<'_>) -> Option<Finding> {
     ))
 }
 
-/// The v2 freezer. SIGKILL ends a frozen process, so whoever lives on has not been killed; SIGTERM and others wait for the thaw.
+/// The v2 freezer. SIGKILL, and every other signal whose action is to end the process, ends a frozen one; so whoever lives on has not been
+/// sent one. Signals with a handler wait for the thaw.
 ///
-/// Source: Documentation/admin-guide/cgroup-v2.rst: `cgroup.freeze`; kernel/signal.c, `do_signal_stop()`/`JOBCTL_TRAP_FREEZE`.
+/// Source: Documentation/admin-guide/cgroup-v2.rst: `cgroup.freeze`; kernel/signal.c, `complete_signal()`, `JOBCTL_TRAP_FREEZE`.
 pub(super) fn by_v2(case: &Case<'_>) -> Option<Finding> {
     if case.is_killed() {
         return None;

@@ -100,7 +100,7 @@ pub fn unreaped(site: &Site) -> Result<Vec<Unreaped>, CgroupError> {
     for stat in proc::everybody()?.into_iter().filter(proc::Stat::is_zombie) {
         let inside = proc::membership(stat.pid).is_ok_and(|m| m.v2().is_some_and(|path| proc::within(path, &top)));
         // A leader whose threads live on is no dead process.
-        if inside && !has_live_threads(stat.pid) {
+        if inside && !stat.is_alive() {
             found.push(Unreaped {
                 pid: stat.pid,
                 parent_comm: proc::stat(stat.ppid).map(|parent| parent.comm).unwrap_or_default(),
@@ -112,10 +112,6 @@ pub fn unreaped(site: &Site) -> Result<Vec<Unreaped>, CgroupError> {
     Ok(found)
 }
 
-fn has_live_threads(pid: i32) -> bool {
-    proc::threads(pid).is_ok_and(|threads| threads.iter().any(|t| !t.is_zombie()))
-}
-
 fn name(case: &Case<'_>) -> Survivor {
     let finding = CHECKS
         .iter()
@@ -123,12 +119,23 @@ fn name(case: &Case<'_>) -> Survivor {
         .unwrap_or_else(|| state::signalled_or_not(case));
     Survivor {
         pid: case.stat.pid,
-        comm: case.stat.comm.clone(),
+        comm: printable(&case.stat.comm),
         state: case.stat.state.to_string(),
         cgroup: case.membership.v2().unwrap_or_default().to_owned(),
         reason: finding.reason.to_string(),
         evidence: finding.evidence,
     }
+}
+
+/// A name without anything that could disturb a terminal or a table.
+fn printable(name: &str) -> String {
+    name.chars()
+        .flat_map(|c| {
+            let plain = !c.is_control();
+            let escaped = (!plain).then(|| c.escape_default());
+            plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
 }
 
 fn unnamed(site: &Site, reason: Reason, evidence: String) -> Survivor {

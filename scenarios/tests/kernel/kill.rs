@@ -14,6 +14,7 @@ use harness::sys::{pidfd, time};
 use harness::trial::survivors::Reason;
 use harness::trial::{Root, SpawnPlan};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -247,7 +248,10 @@ fn framed(id: &str, hit: bool) -> Result<(), String> {
     })
     .map_err(text)?;
     let stranger = frame(&place, &root, &killer)?.ok_or("the killer never came to use the number")?;
-    let dead = pidfd::has_exited(stranger.pidfd.as_fd()).map_err(text)?;
+    // A hit is a signal on its way: dying takes a moment, and only a stranger that is to be hit is waited for.
+    let patience = PollTimeout::from(if hit { 5_000u16 } else { 20 });
+    let mut dying = [PollFd::new(stranger.pidfd.as_fd(), PollFlags::POLLIN)];
+    let dead = harness::error::retry_eintr(|| poll(&mut dying, patience)).map_err(text)? == 1;
     ensure(stranger.pid == root.pid, || "the number was not reused".to_owned())?;
     ensure(dead == hit, || {
         format!("the stranger is {}", if dead { "dead" } else { "alive" })

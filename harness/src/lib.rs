@@ -14,6 +14,7 @@ pub mod expect;
 pub mod host;
 pub mod kill;
 pub mod param;
+pub(crate) mod proc;
 pub mod record;
 pub mod trial;
 

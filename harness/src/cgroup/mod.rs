@@ -5,6 +5,7 @@
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
+mod census;
 mod parse;
 
 use std::fs::File;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use crate::error::SysError;
 
+pub(crate) use census::Census;
 pub use parse::{Events, Members, parse_events, parse_members};
 
 /// A failed operation on a cgroup.

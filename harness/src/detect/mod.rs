@@ -9,6 +9,8 @@
 
 mod common;
 
+mod bpf_notify_populated;
+mod bpf_sched_exit;
 mod cgroup_events_inotify;
 mod cgroup_events_mio;
 mod cgroup_events_poll;
@@ -210,6 +212,9 @@ pub struct Counters {
     pub overflows: u64,
     /// Processes reaped.
     pub reaped: u64,
+    /// When the mechanism itself says that its last event happened; 0 if it does not stamp its events.
+    #[serde(default)]
+    pub event_ns: u64,
     /// Times it went without what its name says (a pool that had nothing warm).
     #[serde(default)]
     pub fallbacks: u64,
@@ -247,6 +252,8 @@ impl From<nix::errno::Errno> for DetectError {
 
 /// All detectors, sorted by id.
 pub static DETECTORS: &[&dyn Detector] = &[
+    &bpf_notify_populated::BpfNotifyPopulated,
+    &bpf_sched_exit::BpfSchedExit,
     &cgroup_events_inotify::CgroupEventsInotify,
     &cgroup_events_mio::CgroupEventsMio,
     &cgroup_events_poll::CgroupEventsPoll,

@@ -1,7 +1,7 @@
 //! Finding a cgroup that may be used: the first of a few places where children can be made, limited and entered.
 //!
 //! In this order: what the user named; own cgroup; the v2 mount of a hybrid machine; a scope from systemd. Each place is tried for
-//! real ([`super::candidate`]), and each refusal is kept with its reason. What is never done: changing a cgroup, a controller or a limit
+//! real (`candidate.rs`), and each refusal is kept with its reason. What is never done: changing a cgroup, a controller or a limit
 //! beyond what delegation requires, and what is done is listed in [`Base::changes`].
 
 use std::fmt;

@@ -2,25 +2,19 @@
 //!
 //! Nothing is concluded from a mode or an owner. A probe cgroup is made, limited, entered and removed.
 
-use std::ffi::CString;
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use thiserror::Error;
 
 use super::delegation::{Delegation, EnableError};
 use super::limits::{self, Interface, Limit};
 use super::mounts::{Layout, NotVisible};
+use super::subject::Subject;
 use super::{Base, Belts, V1Dir, name, remove};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
-use crate::sys::spawn::{self, Entry, Plan, Session, Step};
 
 /// Why a cgroup does not qualify as a base.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -47,14 +41,20 @@ pub enum Refusal {
     /// Controllers would have to be enabled, and may not or cannot.
     #[error("its pids controller is not enabled for children: {0}")]
     NotDelegated(String),
-    /// A process could not be put into a child of it.
-    #[error("a process could not enter a child of it: {step}: {errno}")]
+    /// A process could not be started, or could not enter a child of the cgroup.
+    #[error("a process could not be started there: {step}: {errno}")]
     Entry {
         /// What was tried.
         step: &'static str,
         /// What the kernel answered.
         errno: Errno,
     },
+    /// A process was killed before it ran. The kernel bug that [`super::bugs`] describes does this to every child of a process whose own
+    /// cgroup was once killed.
+    #[error(
+        "a process that was born in {0} was killed at once: own cgroup was killed earlier, and this kernel has the bug fixed by 8e3599202166"
+    )]
+    KilledAtBirth(PathBuf),
     /// `systemd-run` is not there, or did not work.
     #[error("{0}")]
     Scope(String),
@@ -99,8 +99,8 @@ pub(super) struct Candidate<'a> {
 }
 
 /// Limits used for trying; nothing ever runs under them but a process that fails to exec.
-const PROBE_TASKS: Limit = Limit::Tasks(16);
-const PROBE_MEMORY: Limit = Limit::MemoryBytes(64 << 20);
+pub(super) const PROBE_TASKS: Limit = Limit::Tasks(16);
+pub(super) const PROBE_MEMORY: Limit = Limit::MemoryBytes(64 << 20);
 
 /// Tries the candidate for real. On failure everything has been taken back.
 pub(super) fn qualify(candidate: &Candidate<'_>) -> Result<Base, Refusal> {
@@ -186,7 +186,8 @@ fn v1_belts(layout: &Layout, notes: &mut Vec<String>) -> Result<Belts, String> {
     })
 }
 
-fn probe_name() -> Result<String, SysError> {
+/// A name for a probe cgroup, which `scenario clean` can take for what it is.
+pub(super) fn probe_name() -> Result<String, SysError> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     Ok(format!(
@@ -197,7 +198,7 @@ fn probe_name() -> Result<String, SysError> {
 }
 
 /// Makes, limits and removes a cgroup in a v1 hierarchy.
-fn try_v1(dir: &V1Dir, limit: Limit) -> Result<(), SysError> {
+pub(super) fn try_v1(dir: &V1Dir, limit: Limit) -> Result<(), SysError> {
     let name = probe_name()?;
     let limited = limits::create_v1_belt(dir, Path::new(&name), limit);
     let path = dir.path.join(&name);
@@ -209,76 +210,30 @@ fn try_v1(dir: &V1Dir, limit: Limit) -> Result<(), SysError> {
     limited.and(removed)
 }
 
-/// Makes, limits, enters and removes a child.
-fn try_out(cgroup: &Cgroup, belts: &Belts) -> Result<(), Refusal> {
+/// Runs `trial` on a new child of `cgroup`, and removes it. An error of the trial comes before an error of the removal.
+pub(super) fn in_child<T>(cgroup: &Cgroup, trial: impl FnOnce(&Cgroup) -> Result<T, Refusal>) -> Result<T, Refusal> {
     let name = probe_name()?;
     let child = cgroup.create(&name)?;
-    let mut tried = Ok(());
-    if let Belts::V2 { memory } = belts {
-        tried = limits::set(child.path(), Interface::V2, PROBE_TASKS);
-        if *memory {
-            tried = tried.and_then(|()| limits::set(child.path(), Interface::V2, PROBE_MEMORY));
-        }
-    }
-    let tried = tried.map_err(Refusal::from).and_then(|()| birth(&child).map(|_| ()));
+    let tried = trial(&child);
     let removed = remove::when_empty(cgroup, &name, crate::sys::time::now() + remove::GRACE);
-    tried?;
-    Ok(removed?)
+    let value = tried?;
+    removed?;
+    Ok(value)
 }
 
-/// What became of a process that was started in a cgroup and had nothing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Birth {
-    /// Born there, or moved.
-    pub entry: Entry,
-    /// It was killed by SIGKILL before it could fail to exec.
-    pub killed: bool,
-}
-
-/// Starts a process in `cgroup` that ends at once: it is told to execute `/dev/null`, which is refused. Works in a process with threads.
-pub(super) fn birth(cgroup: &Cgroup) -> Result<Birth, Refusal> {
-    let null = File::open("/dev/null").map_err(|e| SysError::io("open /dev/null", crate::Target::Nothing, &e))?;
-    let argv: [CString; 0] = [];
-    let plan = Plan {
-        exe: null.as_fd(),
-        argv: &argv,
-        envp: &argv,
-        cgroup: Some(cgroup.as_fd()),
-        clone_flags: 0,
-        session: Session::Inherit,
-        credentials: None,
-        inherit: &[],
-        gate: None,
-        init: false,
-        parent_death_signal: None,
-    };
-    let spawned = spawn::spawn(&plan).map_err(|e| Refusal::Entry {
-        step: "clone3(CLONE_INTO_CGROUP)",
-        errno: Errno::from_raw(e.raw_os_error().unwrap_or(nix::libc::EIO)),
-    })?;
-    let wait = |errno| SysError::pid("wait for the end", spawned.pid.as_raw(), errno);
-    let mut fds = [PollFd::new(spawned.pidfd.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(Duration::from_secs(5)).unwrap_or(PollTimeout::MAX);
-    if crate::error::retry_eintr(|| poll(&mut fds, timeout)).map_err(wait)? == 0 {
-        // It only had system calls to make; one of them hangs. It is ours, so it may be ended.
-        crate::sys::pidfd::send_signal(spawned.pidfd.as_fd(), Some(nix::sys::signal::Signal::SIGKILL)).map_err(wait)?;
-        return Err(wait(Errno::ETIMEDOUT).into());
-    }
-    let status = crate::error::retry_eintr(|| {
-        waitid(
-            Id::PIDFd(spawned.pidfd.as_fd()),
-            WaitPidFlag::WEXITED | WaitPidFlag::__WALL,
-        )
-    });
-    let killed = matches!(status.map_err(wait)?, WaitStatus::Signaled(..));
-    match spawned.failure().map_err(wait)? {
-        Some(failure) if failure.step != Step::Exec => Err(Refusal::Entry {
-            step: failure.step.name(),
-            errno: failure.errno,
-        }),
-        _ => Ok(Birth {
-            entry: spawned.entry,
-            killed,
-        }),
-    }
+/// Makes, limits, enters and removes a child.
+fn try_out(cgroup: &Cgroup, belts: &Belts) -> Result<(), Refusal> {
+    in_child(cgroup, |child| {
+        if let Belts::V2 { memory } = belts {
+            limits::set(child.path(), Interface::V2, PROBE_TASKS)?;
+            if *memory {
+                limits::set(child.path(), Interface::V2, PROBE_MEMORY)?;
+            }
+        }
+        let fate = Subject::start(Some(child), 0, false)?.end()?;
+        if fate.killed {
+            return Err(Refusal::KilledAtBirth(child.path().to_path_buf()));
+        }
+        Ok(())
+    })
 }

@@ -17,7 +17,7 @@ pub const LEAF: &str = "leaf";
 /// Controllers could not be had for the children of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub(super) enum EnableError {
+pub enum EnableError {
     /// The kernel refused.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -33,7 +33,7 @@ pub(super) enum EnableError {
 
 /// What was changed.
 #[derive(Debug, Default)]
-pub(super) struct Delegation {
+pub struct Delegation {
     at: Option<Cgroup>,
     moved: bool,
     made_leaf: bool,
@@ -42,7 +42,7 @@ pub(super) struct Delegation {
 
 impl Delegation {
     /// Enables `controllers` for the children of `cgroup`, all or none; `own` says that this process is a member of it.
-    pub(super) fn enable(cgroup: &Cgroup, own: bool, controllers: &[&str]) -> Result<Self, EnableError> {
+    pub fn enable(cgroup: &Cgroup, own: bool, controllers: &[&str]) -> Result<Self, EnableError> {
         let mut done = Self {
             at: Some(cgroup.try_clone()?),
             ..Self::default()
@@ -91,7 +91,7 @@ impl Delegation {
     }
 
     /// The changes, one line each.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let Some(at) = &self.at else {
             return Vec::new();
         };
@@ -110,7 +110,7 @@ impl Delegation {
     }
 
     /// Takes everything back, in reverse. Returns what could not be taken back; a second call does nothing.
-    pub(super) fn undo(&mut self) -> Vec<CgroupError> {
+    pub fn undo(&mut self) -> Vec<CgroupError> {
         let Some(at) = self.at.take() else {
             return Vec::new();
         };

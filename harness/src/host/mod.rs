@@ -1,18 +1,25 @@
 //! What this machine offers, why not, and how to get it.
 
 pub mod base;
+pub mod bugs;
 mod candidate;
 mod capability;
-mod delegation;
+pub mod delegation;
+pub mod environment;
+pub mod features;
+mod kconfig;
 mod kernel;
+pub mod leftovers;
 pub mod limits;
 mod mountinfo;
 pub mod mounts;
 pub mod name;
 mod paths;
+mod probes;
 mod remedy;
 mod remove;
 pub mod rerun;
+mod subject;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -88,22 +88,36 @@ impl Layout {
             .ok_or_else(|| NotVisible::NotMounted("cgroup v2".to_owned()))?;
         let own = self.own.iter().find(|o| o.id == 0 && o.controllers.is_empty());
         let own = own.ok_or_else(|| NotVisible::NoLine("cgroup v2 (0::)".to_owned()))?;
-        Ok(mount.point.join(below(mount, &own.path)?))
+        Ok(at(mount, &below(mount, &own.path)?))
     }
 
     /// The directory of own cgroup in the v1 hierarchy of `controller`.
     pub fn own_v1(&self, controller: &'static str) -> Result<V1Dir, NotVisible> {
-        let mount = self
-            .v1(controller)
-            .ok_or_else(|| NotVisible::NotMounted(format!("v1 {controller}")))?;
+        let (path, relative) = self.own_dir_v1(controller)?;
+        Ok(V1Dir {
+            controller,
+            path,
+            relative,
+        })
+    }
+
+    /// As [`Layout::own_v1`]: the directory, and its part below the mount point.
+    pub(super) fn own_dir_v1(&self, controller: &str) -> Result<(PathBuf, PathBuf), NotVisible> {
+        let not_mounted = || NotVisible::NotMounted(format!("v1 {controller}"));
+        let mount = self.v1(controller).ok_or_else(not_mounted)?;
         let own = self.own.iter().find(|o| o.controllers.iter().any(|c| c == controller));
         let own = own.ok_or_else(|| NotVisible::NoLine(controller.to_owned()))?;
         let relative = below(mount, &own.path)?;
-        Ok(V1Dir {
-            controller,
-            path: mount.point.join(&relative),
-            relative,
-        })
+        Ok((at(mount, &relative), relative))
+    }
+}
+
+/// A directory below a mount. Joining an empty path would add a slash, which then stands in every message.
+fn at(mount: &CgroupMount, relative: &Path) -> PathBuf {
+    if relative.as_os_str().is_empty() {
+        mount.point.clone()
+    } else {
+        mount.point.join(relative)
     }
 }
 
@@ -187,7 +201,7 @@ mod tests {
         let inside = layout(mounts, b"0::/docker/ab/x\n");
         assert_eq!(inside.own_v2().unwrap(), Path::new("/sys/fs/cgroup/x"));
         let same = layout(mounts, b"0::/docker/ab\n");
-        assert_eq!(same.own_v2().unwrap(), Path::new("/sys/fs/cgroup"));
+        assert_eq!(same.own_v2().unwrap().as_os_str(), "/sys/fs/cgroup");
         for outside in [&b"0::/\n"[..], b"0::/docker/abc\n", b"0::/../x\n"] {
             assert!(
                 matches!(layout(mounts, outside).own_v2(), Err(NotVisible::Outside { .. })),

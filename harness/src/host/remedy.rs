@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::base::{Attempt, Options};
 use super::candidate::Refusal;
-use super::mounts::Layout;
+use super::mounts::{Layout, NotVisible};
 
 /// What the advice depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -46,7 +46,9 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
     let mut advice = Vec::new();
     let refused = |test: fn(&Refusal) -> bool| attempts.iter().any(|a| test(&a.why));
     let read_only = refused(|r| matches!(r, Refusal::ReadOnly(_)) || r.errno() == Some(Errno::EROFS));
-    if let Some(mark) = facts.container {
+    let hidden = refused(|r| matches!(r, Refusal::NotVisible(NotVisible::Outside { .. })));
+    let mounted_badly = read_only || hidden || !facts.v2;
+    if let Some(mark) = facts.container.filter(|_| facts.root || mounted_badly) {
         let mount = if read_only {
             "the container's cgroups are read-only"
         } else {

@@ -1,7 +1,7 @@
 //! Removing a cgroup whose last process has just ended.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) fn when_empty(parent: &Cgroup, name: &str, deadline: MonoNs) -> Resul
             Err(e) if e.errno() == Some(Errno::ENOENT) => continue,
             Err(e) => return Err(e),
         };
-        pause(events.as_fd(), PollFlags::POLLPRI)?;
+        pause(events.as_fd())?;
     }
 }
 
@@ -43,16 +43,16 @@ pub(super) fn v1_when_empty(path: &Path, deadline: MonoNs) -> Result<(), SysErro
         }
         match std::fs::File::open(&tasks) {
             // Exceptional conditions never come: this is a time-out on a descriptor that says nothing.
-            Ok(file) => pause(file.as_fd(), PollFlags::POLLPRI)?,
+            Ok(file) => pause(file.as_fd())?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(SysError::io("open", Target::Path(tasks), &e)),
         }
     }
 }
 
-/// Waits for an event on `fd`, a millisecond at most.
-fn pause(fd: std::os::fd::BorrowedFd<'_>, flags: PollFlags) -> Result<(), SysError> {
-    let mut fds = [PollFd::new(fd, flags)];
+/// Waits for an exceptional event on `fd`, a millisecond at most.
+pub(super) fn pause(fd: BorrowedFd<'_>) -> Result<(), SysError> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLPRI)];
     retry_eintr(|| poll(&mut fds, PollTimeout::from(1u8)))
         .map(|_| ())
         .map_err(|e| SysError::plain("poll", e))

@@ -25,7 +25,7 @@ static SPEC: KillSpec = KillSpec {
     may_hit: &[],
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "refused by a threaded cgroup (EOPNOTSUPP); waits for cgroup_mutex; until Linux 7.3 a process cloned into the cgroup afterwards is \
+    faults: "leaves a process whose first thread has exited alive (until the fix in 6.12.117 and later mainline); refused by a threaded cgroup (EOPNOTSUPP); waits for cgroup_mutex; until Linux 7.3 a process cloned into the cgroup afterwards is \
              killed at birth",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill",
@@ -54,10 +54,6 @@ struct Ready<'t> {
 }
 
 impl Killer for Ready<'_> {
-    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
-        Ok(())
-    }
-
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         kill_or_fall_back(self.site, deadline, &mut report)?;

@@ -50,10 +50,6 @@ impl KillStrategy for KillMain {
 struct Ready;
 
 impl Killer for Ready {
-    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
-        Ok(())
-    }
-
     fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.passes = 1;

@@ -6,7 +6,6 @@ use nix::unistd::{Pid, getpgrp};
 use super::common::signal::may_be_signalled;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
-use crate::error::SysError;
 use crate::expect::{Canary, Reach, Scope, Sweep};
 use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::trial::{Root, Site, SpawnPlan};
@@ -55,21 +54,15 @@ impl KillStrategy for Killpg {
 struct Ready;
 
 impl Killer for Ready {
-    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
-        Ok(())
-    }
-
     /// The main process made a group with its own number before exec. A group that is the caller's own is never signalled.
     fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         let group: Pid = root.pid;
         if !may_be_signalled(group.as_raw(), getpgrp().as_raw()) {
-            return Err(SysError::pid(
-                "killpg (it is the caller's own group)",
-                group.as_raw(),
-                nix::errno::Errno::EINVAL,
-            )
-            .into());
+            return Err(KillError::Refused {
+                strategy: SPEC.id,
+                why: format!("process group {group} is the caller's own"),
+            });
         }
         report.passes = 1;
         report.about_to_signal();

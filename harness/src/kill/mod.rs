@@ -6,10 +6,34 @@
 mod common;
 
 pub mod cgroup_kill;
+pub mod cgroup_kill_sweep;
+pub mod cgroups_rs_kill;
+pub mod freeze_cgroup_kill;
 pub mod freeze_kill;
+pub mod freeze_nowait_kill;
+pub mod freeze_nowait_thaw_kill;
+pub mod freeze_thaw_kill;
 pub mod kill_main;
+pub mod kill_process_mrelease;
+pub mod kill_session;
+pub mod kill_uid;
 pub mod killpg;
+pub mod memory_oom_group;
+pub mod pdeathsig;
+pub mod pidfd_signal_group;
+pub mod pidfd_tree_kill;
+pub mod pidns_autokill;
+pub mod pidns_kill;
+pub mod proc_scan_kill;
 pub mod procs_loop;
+pub mod procs_loop_pids_max;
+pub mod procs_once;
+pub mod ptrace_exitkill;
+pub mod stop_then_kill;
+pub mod subreaper_walk;
+pub mod term_grace_kill;
+pub mod unthrottle_then_kill;
+pub mod v1_freeze_kill_thaw;
 
 use std::fmt;
 
@@ -64,7 +88,9 @@ pub trait KillStrategy: fmt::Debug + Sync {
 /// A strategy that is ready to kill one site.
 pub trait Killer: fmt::Debug + Send {
     /// Called once, right after the workload's main process was started: to seize it, to open a gate. Most have nothing to do.
-    fn attach(&mut self, root: &Root) -> Result<(), KillError>;
+    fn attach(&mut self, _root: &Root) -> Result<(), KillError> {
+        Ok(())
+    }
 
     /// Issues the kill. Returns when it has nothing more to do, or at `deadline`.
     fn kill(&mut self, root: &Root, deadline: MonoNs) -> Result<KillReport, KillError>;
@@ -169,15 +195,62 @@ pub enum KillError {
     /// A cgroup file.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// It would hit, or depend on, something that this place does not keep apart.
+    #[error("{strategy} is refused: {why}")]
+    Refused {
+        /// Strategy id.
+        strategy: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// A library that is measured off the shelf.
+    #[error("{library}: {answer}")]
+    Library {
+        /// Which.
+        library: &'static str,
+        /// What it said.
+        answer: String,
+    },
+}
+
+/// Sends SIGKILL once to every process listed in `cgroup` and below, to each as a process and not to its first thread: for whoever a write
+/// to `cgroup.kill` has left alive. Strangers with reused numbers are spared.
+pub(crate) fn kill_members_once(cgroup: &crate::cgroup::Cgroup) -> Result<(), CgroupError> {
+    let (mut done, mut report) = (std::collections::HashSet::new(), KillReport::begin());
+    common::sweep::pass(cgroup, nix::sys::signal::Signal::SIGKILL, &mut done, &mut report).map(|_| ())
 }
 
 /// All strategies, sorted by id.
 pub static STRATEGIES: &[&dyn KillStrategy] = &[
     &cgroup_kill::CgroupKill,
+    &cgroup_kill_sweep::CgroupKillSweep,
+    &cgroups_rs_kill::CgroupsRsKill,
+    &freeze_cgroup_kill::FreezeCgroupKill,
     &freeze_kill::FreezeKill,
+    &freeze_nowait_kill::FreezeNowaitKill,
+    &freeze_nowait_thaw_kill::FreezeNowaitThawKill,
+    &freeze_thaw_kill::FreezeThawKill,
     &kill_main::KillMain,
+    &kill_process_mrelease::KillProcessMrelease,
+    &kill_session::KillSession,
+    &kill_uid::KillUid,
     &killpg::Killpg,
+    &memory_oom_group::MemoryOomGroup,
+    &pdeathsig::Pdeathsig,
+    &pidfd_signal_group::PidfdSignalGroup,
+    &pidfd_tree_kill::PidfdTreeKill,
+    &pidns_autokill::PidnsAutokill,
+    &pidns_kill::PidnsKill,
+    &proc_scan_kill::ProcScanKill,
     &procs_loop::ProcsLoop,
+    &procs_loop_pids_max::ProcsLoopPidsMax,
+    &procs_once::ProcsOnce,
+    &ptrace_exitkill::PtraceExitkill,
+    &stop_then_kill::StopThenKill,
+    &subreaper_walk::SubreaperWalk,
+    &term_grace_kill::TermGraceKill,
+    &unthrottle_then_kill::UnthrottleThenKill,
+    &v1_freeze_kill_thaw::V1FreezeKillThaw,
 ];
 
 /// Finds one by its id.

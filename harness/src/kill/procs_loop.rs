@@ -4,11 +4,11 @@
 
 use nix::sys::signal::Signal;
 
-use super::common::census::Census;
 use super::common::probe;
 use super::common::signal::by_number;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
+use crate::cgroup::Census;
 use crate::expect::{Canary, Reach, Scope, Sweep};
 use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::trial::{Root, Site, SpawnPlan};
@@ -54,10 +54,6 @@ struct Ready<'t> {
 }
 
 impl Killer for Ready<'_> {
-    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
-        Ok(())
-    }
-
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         loop {

@@ -34,8 +34,8 @@ pub(super) fn empty_and_remove(
         seconds: sys::time::now().since(started).as_secs(),
         why,
     };
-    loop {
-        match attempt(top, meanwhile) {
+    for round in 0u32.. {
+        match attempt(top, round > 0, meanwhile) {
             Ok(()) => break,
             Err(e) if deadline.has_passed() => return Err(stuck(top.path().to_path_buf(), describe(top, &e))),
             Err(_) => pause(Some(top), meanwhile),
@@ -53,13 +53,17 @@ pub(super) fn empty_and_remove(
     Ok(())
 }
 
-/// One round: thaw, kill, look, remove. An error means: not yet.
-fn attempt(top: &Cgroup, meanwhile: &mut dyn FnMut()) -> Result<(), CgroupError> {
+/// One round: thaw, kill, look, remove. An error means: not yet. Where `cgroup.kill` was not enough (kernels on which it spares a process
+/// whose first thread has exited), later rounds signal the members one by one.
+fn attempt(top: &Cgroup, one_by_one: bool, meanwhile: &mut dyn FnMut()) -> Result<(), CgroupError> {
     let gone = |e: &CgroupError| matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV));
     match top.events() {
         Ok(events) if events.populated => {
             thaw(top)?;
             kill_everything(top)?;
+            if one_by_one {
+                crate::kill::kill_members_once(top)?;
+            }
             meanwhile();
         }
         Ok(_) => {}

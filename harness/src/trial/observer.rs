@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::canary::Perched;
+use super::canary::Egg;
 use super::{Root, Site, SpawnPlan, TrialSpec};
 use crate::MonoNs;
 use crate::detect::{Counters, Verdict};
@@ -77,6 +77,10 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
         Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
         None => None,
     };
+    let egg = match killer {
+        Some(_) => Some(Egg::lay(site).map_err(|e| text(&e))?),
+        None => None,
+    };
     let armed_at = time::now();
     // From here to the verdict: no allocation by the machinery, no logging, nothing but the mechanism.
     let cpu_before = cpu_time();
@@ -99,10 +103,11 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             Entry::None => "none".to_owned(),
         },
     };
-    if let Some(killer) = killer {
+    // The strategy keeps what it holds until the verdict: giving it up may take time.
+    if let (Some(killer), Some(egg)) = (&mut killer, egg) {
         say(tell, &started)?;
         wait_for_exec(&root).map_err(|e| text(&e))?;
-        let canary = Perched::same_group(site, root.pid).map_err(|e| text(&e))?;
+        let canary = egg.hatch(root.pid).map_err(|e| text(&e))?;
         say(
             tell,
             &Message::Canary {
@@ -118,7 +123,6 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             ));
         }
         let ready_at = time::now();
-        let mut killer = killer;
         let report = killer.kill(&root, ready_at + spec.deadline).map_err(|e| text(&e))?;
         say(
             tell,

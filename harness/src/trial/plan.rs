@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::Site;
 use crate::error::SysError;
 use crate::expect::Plane;
+use crate::sys::pidfd;
 use crate::sys::spawn::{self, ChildFailure, Credentials, Entry, Session, Spawned};
 
 /// A program that is ready to be started: opened, with complete arguments. It finds `input` on descriptor [`Workload::INPUT_FD`] and the
@@ -60,6 +61,22 @@ impl Root {
     /// What went wrong between clone and exec, if anything has been reported so far.
     pub fn failure(&self) -> Result<Option<ChildFailure>, Errno> {
         self.spawned_failure.0.failure()
+    }
+
+    /// Replaces every descriptor that the birth has left by a plain one of the same process, and so closes them, which kills a process that
+    /// was started with [`spawn::CLONE_PIDFD_AUTOKILL`]. Errors: `ESRCH` it has ended, and been reaped, already.
+    pub fn close_birth_descriptors(&self) -> Result<(), SysError> {
+        let failed = |op| move |e| SysError::pid(op, self.pid.as_raw(), e);
+        let plain = pidfd::open(self.pid).map_err(failed("pidfd_open"))?;
+        // The number may have been reused; a pidfd's inode number is not (Linux 6.9).
+        let inode = |fd: BorrowedFd<'_>| nix::sys::stat::fstat(fd).map(|stat| stat.st_ino);
+        if inode(plain.as_fd()).map_err(failed("fstat"))? != inode(self.pidfd.as_fd()).map_err(failed("fstat"))? {
+            return Err(failed("pidfd_open")(Errno::ESRCH));
+        }
+        for birth in [self.pidfd.as_fd(), self.spawned_failure.0.pidfd.as_fd()] {
+            pidfd::replace(birth, plain.as_fd()).map_err(failed("dup3"))?;
+        }
+        Ok(())
     }
 
     /// A descriptor that reaches its end when the workload has exec'd.

@@ -46,8 +46,8 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
     let mut seen = Seen::default();
 
     let played = perform(run, spec, &site, &mut record, &mut seen);
-    let hit = hit_canaries(&mut seen);
     let truth = played.and_then(|()| settle(run, spec, &site, &mut record, &mut seen));
+    let hit = hit_canaries(&mut seen);
     if let Err(error) = truth {
         seen.broken = Some(error.to_string());
     }
@@ -292,6 +292,15 @@ fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit
     if let Some(what) = seen.broken.take() {
         record.outcome = Outcome::Broken;
         record.note = Some(what);
+        return;
+    }
+    let refused = record.ledger.refused;
+    if refused > 0 && !spec.stage.hostile {
+        // A tree that is not what the script says: nothing about it was expected.
+        record.outcome = Outcome::Broken;
+        record.note = Some(format!(
+            "the workload could not play its script: {refused} forks were refused (RLIMIT_NPROC of the actors' user, or the limit on tasks)"
+        ));
         return;
     }
     let stamps = &record.stamps;

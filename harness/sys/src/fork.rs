@@ -50,6 +50,20 @@ pub fn worker(flags: u64, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() ->
     }
 }
 
+/// As [`worker`], with a process id of one's choice: the number of a process that is gone, to see who takes the new one for it.
+///
+/// Needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, and Linux 5.5. Errors: `EEXIST` the number is in use; as [`worker`].
+pub fn worker_as(number: Pid, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> i32) -> Result<Worker, Errno> {
+    if thread_count()? != 1 {
+        return Err(Errno::EDEADLK);
+    }
+    // SAFETY: this process has exactly one thread, so its copy is complete and may run any code.
+    match unsafe { spawn::clone3_as(Some(number), 0, cgroup) }? {
+        Some((pid, pidfd)) => Ok(Worker { pid, pidfd }),
+        None => spawn::exit_now(catch_unwind(AssertUnwindSafe(body)).unwrap_or(101)),
+    }
+}
+
 fn move_into(dir: BorrowedFd<'_>) -> Result<(), Errno> {
     let procs = nix::fcntl::openat(dir, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     nix::unistd::write(&procs, b"0").map(|_| ())

@@ -9,12 +9,14 @@
 
 pub mod actor;
 pub mod alarm;
+pub mod alloc;
 pub mod bpf;
 pub mod fork;
 pub mod futex;
 pub mod ledger;
 pub mod pidfd;
 pub mod privilege;
+pub mod probe;
 pub mod spawn;
 pub mod time;
 pub mod wait;

@@ -40,6 +40,17 @@ pub fn send_signal_scoped(pidfd: BorrowedFd<'_>, signal: Option<Signal>, scope: 
     check(ret).map(|_| ())
 }
 
+/// Makes descriptor number `slot` mean what `with` means, and closes what it meant before, in one step. Its owner keeps the number.
+///
+/// Source: dup3(2). Errors: `EINVAL` both are the same number.
+pub fn replace(slot: BorrowedFd<'_>, with: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: both descriptors are open for the call; the slot stays open and owned by whoever owned it.
+    check(libc::c_long::from(unsafe {
+        libc::dup3(with.as_raw_fd(), slot.as_raw_fd(), libc::O_CLOEXEC)
+    }))
+    .map(|_| ())
+}
+
 /// Whether the process has ended (it may still be a zombie): a level read that never sleeps.
 ///
 /// Source: pidfd_open(2), "poll": the descriptor is readable when the last thread has exited.

@@ -214,7 +214,22 @@ pub const CLONE_PIDFD_AUTOKILL: u64 = 1 << 36;
 /// The child is a copy of the calling thread alone. If the process has other threads, the child may only make
 /// async-signal-safe calls until it execs or exits.
 pub(crate) unsafe fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+    // SAFETY: the caller's duty.
+    unsafe { clone3_as(None, flags, cgroup) }
+}
+
+/// As [`clone3`], with a process id of one's choice (`set_tid`, Linux 5.5; needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`).
+///
+/// # Safety
+///
+/// As [`clone3`].
+pub(crate) unsafe fn clone3_as(
+    number: Option<Pid>,
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     let mut pidfd: RawFd = -1;
+    let number = number.map(Pid::as_raw);
     let mut args = CloneArgs {
         flags: flags | CLONE_PIDFD,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
@@ -226,11 +241,15 @@ pub(crate) unsafe fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Resul
         },
         ..CloneArgs::default()
     };
+    if let Some(number) = &number {
+        args.set_tid = std::ptr::from_ref(number) as u64;
+        args.set_tid_size = 1;
+    }
     if let Some(dir) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(dir.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     }
-    // SAFETY: `args` and `pidfd` are live; there is no CLONE_VM, so the child has its own copy of this stack. The rest is the caller's duty.
+    // SAFETY: `args`, `pidfd` and `number` are live; there is no CLONE_VM, so the child has its own copy of this stack. The rest is the caller's duty.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) })?;
     if pid == 0 {
         return Ok(None);
@@ -397,9 +416,10 @@ impl ChildSide<'_> {
         if self.plan.init {
             // SAFETY: both sides only make system calls until they exec or exit.
             if let Some(child) = unsafe { raw_fork() }.map_err(at(Step::InitFork))? {
-                // Only the workload may hold the failure pipe open, or exec would not be seen.
-                // SAFETY: closing an inherited descriptor that nothing here uses again.
-                unsafe { libc::close(self.report) };
+                // Only the workload may hold the failure pipe open, or its exec would not be seen, and whatever else it inherits, or an
+                // end of that would not be. The init needs none of it. (Not before Linux 5.9: then both come late.)
+                // SAFETY: integers only; nothing here uses a descriptor again.
+                unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0u32) };
                 reap_until_alone(child);
             }
         }

@@ -2,8 +2,9 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
 
+use harness::host::{Layout, Paths};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -27,15 +28,12 @@ impl fmt::Debug for Home {
 impl Home {
     /// Asks the kernel. `None`: no v2 hierarchy is mounted, or not the part of it that this process is in.
     pub(super) fn find() -> Option<Self> {
-        let cgroup = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let path = directory(&cgroup, &mounts)?;
+        let path = Layout::read(&Paths::default()).ok()?.own_v2().ok()?;
         let mut home = Self {
             path: [0; CAPACITY],
             length: 0,
         };
-        home.push(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
-            .ok()?;
+        home.push(path.as_os_str().as_bytes()).ok()?;
         Some(home)
     }
 
@@ -43,6 +41,18 @@ impl Home {
     ///
     /// Errors: `EACCES` the cgroup was not delegated, `ENAMETOOLONG`, and as mkdir(2).
     pub(super) fn burrow(&mut self, pid: i32) -> Result<(), Errno> {
+        let length = self.length;
+        let moved = self.dig(pid);
+        if moved.is_err()
+            && let Some(added) = self.path.get_mut(length..self.length)
+        {
+            added.fill(0);
+            self.length = length;
+        }
+        moved
+    }
+
+    fn dig(&mut self, pid: i32) -> Result<(), Errno> {
         self.push(b"/")?;
         let mut digits = [0; 10];
         self.push(decimal(pid.unsigned_abs(), &mut digits))?;
@@ -91,50 +101,9 @@ fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     digits.get(first..).unwrap_or_default()
 }
 
-/// Joins what `/proc/self/cgroup` and `/proc/self/mountinfo` say. Sources: cgroups(7), proc_pid_mountinfo(5).
-fn directory(cgroup: &str, mounts: &str) -> Option<PathBuf> {
-    let own = Path::new(cgroup.lines().find_map(|line| line.strip_prefix("0::"))?);
-    mounts.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
-        let below = own.strip_prefix(root).ok()?;
-        (filesystem.split(' ').next() == Some("cgroup2")).then(|| Path::new(&point).join(below))
-    })
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &str) -> String {
-    field
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HYBRID: &str = "30 25 0:26 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw\n\
-                          31 25 0:27 / /sys/fs/cgroup/pids rw,nosuid - cgroup cgroup rw,pids\n";
-
-    #[test]
-    fn the_directory_is_mount_point_and_path() {
-        let own = "12:pids:/p\n0::/run/trial/site\n";
-        assert_eq!(
-            directory(own, HYBRID),
-            Some("/sys/fs/cgroup/unified/run/trial/site".into())
-        );
-        assert_eq!(directory("12:pids:/p\n", HYBRID), None);
-        assert_eq!(
-            directory(own, "31 25 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"),
-            None
-        );
-        let container = "30 25 0:26 /run/trial /sys/fs/my\\040cgroup rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(directory(own, container), Some("/sys/fs/my cgroup/site".into()));
-        assert_eq!(directory("0::/elsewhere\n", container), None);
-    }
 
     #[test]
     fn a_path_grows_up_to_its_end() {

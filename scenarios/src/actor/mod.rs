@@ -25,7 +25,7 @@ use harness::trial::Workload;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::script::{Op, Script};
+use crate::script::Script;
 use home::Home;
 use play::Player;
 
@@ -72,7 +72,7 @@ fn load() -> Result<(Script, Ledger, Option<Home>), i32> {
     let ledger = inherited(Workload::LEDGER_FD)
         .and_then(|fd| Ledger::open(fd.as_fd()))
         .map_err(|_| NO_LEDGER)?;
-    let home = if script.ops().any(|op| op == Op::Burrow) {
+    let home = if script.burrows() {
         Some(Home::find().ok_or(NO_CGROUP)?)
     } else {
         None

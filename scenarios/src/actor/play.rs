@@ -5,7 +5,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use harness::sys::actor::{close_all, ignore_signals};
+use harness::sys::actor::{close_all, ignore_signals, without_leader};
 use harness::sys::fork::actor_fork;
 use harness::sys::ledger::Ledger;
 use harness::sys::spawn::exit_now;
@@ -19,14 +19,6 @@ use super::REFUSED;
 use super::home::Home;
 use crate::script::{FOREVER, Op, Script};
 
-/// What comes after an operation.
-enum Next {
-    /// The next operation.
-    Op,
-    /// This is a newborn, and this is its block.
-    Block(usize),
-}
-
 /// Who one is after a fork.
 enum Forked {
     Parent,
@@ -39,6 +31,8 @@ pub(super) struct Player<'a> {
     script: &'a Script,
     ledger: &'a Ledger,
     home: Option<Home>,
+    /// Where it is: block, and number of the next operation.
+    at: (usize, usize),
     /// Its row in the ledger.
     row: Option<usize>,
     pid: Pid,
@@ -59,58 +53,67 @@ impl<'a> Player<'a> {
             script,
             ledger,
             home,
+            at: (0, 0),
             row,
             pid,
             parent: getppid(),
         }
     }
 
-    /// Plays the main block, or in a forked copy the block of that copy, to its end.
-    pub(super) fn play(mut self) -> ! {
-        let mut block = 0;
-        loop {
-            match self.block(block) {
-                Ok(Some(newborn)) => block = newborn,
-                Ok(None) => self.leave(0),
-                Err(_) => self.leave(REFUSED),
+    /// Plays to the end of the block.
+    pub(super) fn play(&mut self) -> ! {
+        while let Some(op) = self.next() {
+            if self.step(op).is_err() {
+                self.leave(REFUSED);
             }
         }
+        self.leave(0)
     }
 
-    /// Plays one block. Returns another if this process is by now a newborn that has to play that one.
-    fn block(&mut self, block: usize) -> Result<Option<usize>, Errno> {
-        let script = self.script;
-        for op in script.blocks.get(block).into_iter().flatten() {
-            if let Next::Block(newborn) = self.step(*op)? {
-                return Ok(Some(newborn));
-            }
-        }
-        Ok(None)
+    fn next(&mut self) -> Option<Op> {
+        let (block, next) = self.at;
+        self.at.1 += 1;
+        self.script.blocks.get(block)?.get(next).copied()
     }
 
-    fn step(&mut self, op: Op) -> Result<Next, Errno> {
+    fn step(&mut self, op: Op) -> Result<(), Errno> {
         match op {
-            Op::Live { ns } => live(ns)?,
+            Op::Live { ns } => live(ns),
             Op::Fork { block, count } => {
                 for _ in 0..count {
                     if let Forked::Child = self.fork() {
-                        return Ok(Next::Block(block));
+                        self.at = (block, 0);
+                        break;
                     }
                 }
+                Ok(())
             }
-            Op::Setsid => setsid().map(|_| ())?,
-            Op::Setpgid => setpgid(Pid::from_raw(0), Pid::from_raw(0))?,
-            Op::CloseAll => close_all()?,
-            Op::IgnoreSignals => ignore_signals(),
-            Op::AwaitParent => self.await_parent()?,
-            Op::Barrier { index, count } => self.ledger.barrier(index, count),
-            Op::WaitGo => self.ledger.wait_go(),
-            Op::Ready => self.ledger.set_ready(),
-            Op::Burrow => self.home.as_mut().ok_or(Errno::ENOENT)?.burrow(self.pid.as_raw())?,
+            Op::Setsid => setsid().map(|_| ()),
+            Op::Setpgid => setpgid(Pid::from_raw(0), Pid::from_raw(0)),
+            Op::CloseAll => close_all(),
+            Op::IgnoreSignals => {
+                ignore_signals();
+                Ok(())
+            }
+            Op::AwaitParent => self.await_parent(),
+            Op::Barrier { index, count } => {
+                self.ledger.barrier(index, count);
+                Ok(())
+            }
+            Op::WaitGo => {
+                self.ledger.wait_go();
+                Ok(())
+            }
+            Op::Ready => {
+                self.ledger.set_ready();
+                Ok(())
+            }
+            Op::ShedLeader => Err(without_leader(self, Self::play)),
+            Op::Burrow => self.home.as_mut().ok_or(Errno::ENOENT)?.burrow(self.pid.as_raw()),
             Op::Bomb { setsid } => self.bomb(setsid),
+            Op::BurrowBomb => self.burrow_bomb(),
             Op::Hop => self.hop(),
         }
-        Ok(Next::Op)
     }
 
     /// Forks, with the bookkeeping: announced before, entered by the child, taken back if refused.
@@ -166,6 +169,25 @@ impl<'a> Player<'a> {
                 Forked::Child => apart = scatter && setsid().is_ok(),
                 Forked::Refused => {
                     if apart || !scatter {
+                        self.ledger.set_ready();
+                    }
+                    yield_once();
+                }
+            }
+        }
+    }
+
+    fn burrow_bomb(&mut self) -> ! {
+        let mut moved = false;
+        loop {
+            match self.fork() {
+                Forked::Parent => {}
+                Forked::Child => {
+                    let pid = self.pid.as_raw();
+                    moved = self.home.as_mut().is_some_and(|home| home.burrow(pid).is_ok());
+                }
+                Forked::Refused => {
+                    if moved {
                         self.ledger.set_ready();
                     }
                     yield_once();

@@ -6,9 +6,14 @@
 mod exit_now;
 mod fork_exit;
 mod forkbomb;
+mod forkbomb_deaf;
+mod forkbomb_nested;
 mod forkbomb_setsid;
+mod leaderless;
 mod owner_removes;
+mod pid_hopper;
 mod setsid;
+mod sleepers;
 
 use std::fmt;
 
@@ -55,9 +60,14 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &exit_now::ExitNow,
     &fork_exit::ForkExit,
     &forkbomb::Forkbomb,
+    &forkbomb_deaf::ForkbombDeaf,
+    &forkbomb_nested::ForkbombNested,
     &forkbomb_setsid::ForkbombSetsid,
+    &leaderless::Leaderless,
     &owner_removes::OwnerRemoves,
+    &pid_hopper::PidHopper,
     &setsid::Setsid,
+    &sleepers::Sleepers,
 ];
 
 /// Finds one by its id.

@@ -26,9 +26,13 @@ fn after_long_help() -> String {
 /// told the truth, how late, and what was left alive.
 #[derive(Debug, Parser)]
 #[command(name = "scenario", version, max_term_width = 110)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
 #[command(after_help = "`--help` says more and has examples.", after_long_help = after_long_help())]
-pub struct Cli {
+pub(super) struct Cli {
     /// What is to be run.
     #[command(flatten)]
     pub run: RunArgs,
@@ -39,7 +43,7 @@ pub struct Cli {
 
 /// Commands that run no trials.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List scenarios, detectors and strategies, with the axes that --set takes.
     List(ListArgs),
     /// Say what this machine offers, what is missing, why, and how to get it.
@@ -50,7 +54,7 @@ pub enum Verb {
 
 /// The shape of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people.
     Table,
     /// For programs: one JSON document.
@@ -59,7 +63,7 @@ pub enum Format {
 
 /// The shape of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
+pub(super) enum ListFormat {
     /// For people.
     Table,
     /// For programs: one JSON document.
@@ -70,7 +74,7 @@ pub enum ListFormat {
 
 /// Arguments of a run.
 #[derive(Clone, Debug, Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Scenarios, or `all` (`scenario list` names them).
     ///
     /// A scenario that ends by itself is given to the detectors. A bomb never ends, so it is given to the strategies, and the
@@ -156,13 +160,19 @@ pub struct RunArgs {
     pub quiet: bool,
 
     /// What to log to standard error: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", env = "HARNESS_LOG", default_value = "warn", help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "HARNESS_LOG",
+        default_value = "warn",
+        help_heading = "Output"
+    )]
     pub log: String,
 }
 
 /// Arguments of `scenario list`.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// Shape of the list
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
@@ -170,7 +180,7 @@ pub struct ListArgs {
 
 /// Arguments of `scenario doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// A cgroup v2 directory that the command may use
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
@@ -181,7 +191,7 @@ pub struct DoctorArgs {
 
 /// Arguments of `scenario clean`.
 #[derive(Debug, Args)]
-pub struct CleanArgs {
+pub(super) struct CleanArgs {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -239,7 +249,10 @@ mod tests {
     #[test]
     fn words_are_commands_and_all_else_are_scenarios() {
         let cli = Cli::try_parse_from(["scenario", "forkbomb", "--trials", "2"]).unwrap();
-        assert_eq!((cli.run.scenarios, cli.verb.is_none()), (vec!["forkbomb".to_owned()], true));
+        assert_eq!(
+            (cli.run.scenarios, cli.verb.is_none()),
+            (vec!["forkbomb".to_owned()], true)
+        );
         let cli = Cli::try_parse_from(["scenario", "doctor"]).unwrap();
         assert!(matches!(cli.verb, Some(Verb::Doctor(_))));
         assert!(Cli::try_parse_from(["scenario"]).is_err());
@@ -261,6 +274,9 @@ mod tests {
     #[test]
     fn the_long_help_has_examples_and_exit_codes() {
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("scenario forkbomb") && help.contains("4  an expectation did not hold"), "{help}");
+        assert!(
+            help.contains("scenario forkbomb") && help.contains("4  an expectation did not hold"),
+            "{help}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// How a run of the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(super) enum Exit {
     /// Every expectation held.
     Held,
     /// Something inside went wrong, or something was left behind.
@@ -22,7 +22,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of `--help`.
-    pub const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Held,
         Self::NotHeld,
         Self::Usage,
@@ -32,7 +32,7 @@ impl Exit {
     ];
 
     /// The number.
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Self::Held => 0,
             Self::Internal => 1,
@@ -44,7 +44,7 @@ impl Exit {
     }
 
     /// What it means, in a few words.
-    pub fn meaning(self) -> &'static str {
+    pub(super) fn meaning(self) -> &'static str {
         match self {
             Self::Held => "every expectation held",
             Self::NotHeld => "an expectation did not hold",
@@ -56,7 +56,7 @@ impl Exit {
     }
 
     /// The section of `--help`.
-    pub fn help() -> String {
+    pub(super) fn help() -> String {
         let mut text = String::from("Exit codes:\n");
         for exit in Self::ALL {
             text.push_str(&format!("  {}  {}\n", exit.code(), exit.meaning()));
@@ -73,7 +73,7 @@ impl From<Exit> for ExitCode {
 
 /// Why the command stops before it has a summary to print.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     /// The exit code.
     pub exit: Exit,
     /// What is printed.
@@ -82,7 +82,7 @@ pub struct Failure {
 
 impl Failure {
     /// The command line was not understood.
-    pub fn usage(message: impl fmt::Display) -> Self {
+    pub(super) fn usage(message: impl fmt::Display) -> Self {
         Self {
             exit: Exit::Usage,
             error: anyhow::anyhow!("{message}"),
@@ -90,7 +90,7 @@ impl Failure {
     }
 
     /// Something that is required is missing here.
-    pub fn missing(error: impl Into<anyhow::Error>) -> Self {
+    pub(super) fn missing(error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit: Exit::Missing,
             error: error.into(),
@@ -98,7 +98,7 @@ impl Failure {
     }
 
     /// A trial could not be run or recorded.
-    pub fn incomplete(error: impl Into<anyhow::Error>) -> Self {
+    pub(super) fn incomplete(error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit: Exit::Incomplete,
             error: error.into(),

@@ -3,10 +3,10 @@
 //! What this module does not do: run trials (that is `harness::trial`) or judge them (an outcome is in the record). It has one thread and
 //! starts none, because observers are forked without exec.
 
-pub mod args;
+mod args;
 mod clean;
 mod doctor;
-pub mod exit;
+mod exit;
 mod list;
 mod output;
 mod plan;
@@ -66,7 +66,9 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 }
 
 fn log_to_stderr(level: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::builder().parse(level).map_err(|e| Failure::usage(format!("--log {level:?}: {e}")))?;
+    let filter = EnvFilter::builder()
+        .parse(level)
+        .map_err(|e| Failure::usage(format!("--log {level:?}: {e}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

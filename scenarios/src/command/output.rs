@@ -12,15 +12,15 @@ use serde::Serialize;
 const KEPT: usize = 10;
 
 /// The plan of a run, as it was decided.
-pub const PLAN: &str = "plan.json";
+pub(super) const PLAN: &str = "plan.json";
 /// The machine it ran on.
-pub const ENVIRONMENT: &str = "environment.json";
+pub(super) const ENVIRONMENT: &str = "environment.json";
 /// One line for each trial.
-pub const TRIALS: &str = "trials.jsonl";
+pub(super) const TRIALS: &str = "trials.jsonl";
 
 /// The directory of one run.
 #[derive(Debug)]
-pub struct Output {
+pub(super) struct Output {
     dir: PathBuf,
     trials: File,
     good_bytes: u64,
@@ -31,7 +31,7 @@ impl Output {
     /// Makes the directory `out`, or one for `run` below the default place, and begins an empty file of trials in it.
     ///
     /// A directory that already holds trials is refused: recorded trials are never overwritten.
-    pub fn create(out: Option<&Path>, run: &str) -> Result<Self> {
+    pub(super) fn create(out: Option<&Path>, run: &str) -> Result<Self> {
         let dir = match out {
             Some(dir) => dir.to_path_buf(),
             None => default_parent()?.join(run),
@@ -41,7 +41,10 @@ impl Output {
         let path = dir.join(TRIALS);
         let trials = match File::options().write(true).create_new(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("{} exists: recorded trials are not overwritten; name another directory with --out", path.display())
+                bail!(
+                    "{} exists: recorded trials are not overwritten; name another directory with --out",
+                    path.display()
+                )
             }
             other => other.with_context(|| format!("could not create {}", path.display()))?,
         };
@@ -58,17 +61,17 @@ impl Output {
     }
 
     /// The directory.
-    pub fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// How many trials were recorded.
-    pub fn recorded(&self) -> usize {
+    pub(super) fn recorded(&self) -> usize {
         self.recorded
     }
 
     /// Writes a document beside the trials.
-    pub fn document(&self, name: &str, content: &impl Serialize) -> Result<()> {
+    pub(super) fn document(&self, name: &str, content: &impl Serialize) -> Result<()> {
         let path = self.dir.join(name);
         let mut text = serde_json::to_vec_pretty(content).with_context(|| format!("could not write {name} as JSON"))?;
         text.push(b'\n');
@@ -76,7 +79,7 @@ impl Output {
     }
 
     /// Records a trial. If the disk is full, the unfinished line is taken back, so that what was recorded before stays readable.
-    pub fn record(&mut self, trial: &TrialRecord) -> Result<()> {
+    pub(super) fn record(&mut self, trial: &TrialRecord) -> Result<()> {
         let written = record::write_line(&mut self.trials, trial);
         if let Err(error) = written {
             let taken_back = self.trials.set_len(self.good_bytes).map_or_else(
@@ -93,7 +96,10 @@ impl Output {
             });
         }
         self.recorded += 1;
-        self.good_bytes = self.trials.stream_position().context("could not read the position in the file of trials")?;
+        self.good_bytes = self
+            .trials
+            .stream_position()
+            .context("could not read the position in the file of trials")?;
         Ok(())
     }
 
@@ -103,7 +109,9 @@ impl Output {
         let mut runs = Vec::new();
         let list = fs::read_dir(parent).with_context(|| format!("could not list {}", parent.display()))?;
         for entry in list {
-            let path = entry.with_context(|| format!("could not list {}", parent.display()))?.path();
+            let path = entry
+                .with_context(|| format!("could not list {}", parent.display()))?
+                .path();
             // A run that is being removed by somebody else at this moment has no time, and is none of our business.
             if let Ok(planned) = fs::metadata(path.join(PLAN)).and_then(|m| m.modified()) {
                 runs.push((planned, path));
@@ -130,12 +138,14 @@ fn default_parent() -> Result<PathBuf> {
     let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     match state {
         Some(state) => Ok(state.join("scenario")),
-        None => bail!("neither XDG_STATE_HOME nor HOME is set, so there is no place for the recorded trials; name one with --out"),
+        None => bail!(
+            "neither XDG_STATE_HOME nor HOME is set, so there is no place for the recorded trials; name one with --out"
+        ),
     }
 }
 
 /// One JSON line on standard output.
-pub fn json_line(out: &mut impl Write, trial: &TrialRecord) -> Result<()> {
+pub(super) fn json_line(out: &mut impl Write, trial: &TrialRecord) -> Result<()> {
     record::write_line(out, trial).with_context(|| format!("could not write trial {} to standard output", trial.seq))
 }
 
@@ -154,7 +164,9 @@ mod tests {
 
     #[test]
     fn a_bad_place_fails_at_once_and_names_itself() {
-        let error = Output::create(Some(Path::new("/proc/none/of/this")), "r").unwrap_err().to_string();
+        let error = Output::create(Some(Path::new("/proc/none/of/this")), "r")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/proc/none/of/this"), "{error}");
     }
 
@@ -176,7 +188,10 @@ mod tests {
             recorded: 0,
         };
         output.prune().unwrap();
-        let mut left: Vec<_> = fs::read_dir(parent.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(parent.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         left.sort();
         assert_eq!(left.len(), KEPT - 1 + 1);
         assert_eq!(left[0], "mine");

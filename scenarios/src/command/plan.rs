@@ -20,11 +20,11 @@ use super::summary::RowKey;
 use crate::Scenario;
 
 /// Who watches where a strategy kills.
-pub const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
+pub(super) const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
 
 /// What this machine offers, by id.
 #[derive(Clone, Debug, Default)]
-pub struct Offers {
+pub(super) struct Offers {
     /// Detectors.
     pub detectors: BTreeMap<&'static str, Support>,
     /// Strategies.
@@ -33,20 +33,23 @@ pub struct Offers {
 
 impl Offers {
     /// Asks every mechanism. A probe that fails is not "available", and it is not silent either.
-    pub fn of(host: &Host) -> Self {
+    pub(super) fn of(host: &Host) -> Self {
         let answer = |probed: Result<Support, ProbeError>| {
             probed.unwrap_or_else(|e| Support::missing(format!("the probe failed: {e}"), "see `scenario doctor`"))
         };
         Self {
             detectors: DETECTORS.iter().map(|d| (d.spec().id, answer(d.probe(host)))).collect(),
-            strategies: STRATEGIES.iter().map(|s| (s.spec().id, answer(s.probe(host)))).collect(),
+            strategies: STRATEGIES
+                .iter()
+                .map(|s| (s.spec().id, answer(s.probe(host))))
+                .collect(),
         }
     }
 }
 
 /// One row of the matrix: a pair, at one point of the axes.
 #[derive(Clone, Debug)]
-pub struct Cell {
+pub(super) struct Cell {
     /// The workload.
     pub scenario: &'static dyn Scenario,
     /// Who watches.
@@ -63,7 +66,7 @@ pub struct Cell {
 
 /// A pair that is not run, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Skip {
+pub(super) struct Skip {
     /// The detector or strategy.
     pub mechanism: String,
     /// The scenario; absent if the mechanism cannot be run at all.
@@ -76,7 +79,7 @@ pub struct Skip {
 
 /// A whole run.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Seed of everything that is drawn.
     pub seed: u64,
     /// The rows.
@@ -88,7 +91,7 @@ pub struct Plan {
 }
 
 /// Makes the plan.
-pub fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Result<Plan, Failure> {
+pub(super) fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Result<Plan, Failure> {
     let mut builder = Builder {
         request,
         used: BTreeSet::new(),
@@ -112,7 +115,7 @@ pub fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Result<Plan,
 }
 
 /// An expectation, with its reason.
-pub fn expected_in_words(expected: Expected) -> String {
+pub(super) fn expected_in_words(expected: Expected) -> String {
     match expected {
         Expected::Detect(Expectation::Sound) => "says \"empty\" when it is over, not before".to_owned(),
         Expected::Detect(Expectation::Early(why)) => format!("too early: {why}"),
@@ -200,9 +203,9 @@ impl<'a> Builder<'a> {
     fn offered(&mut self, id: &str, offers: &BTreeMap<&str, Support>, required: bool) -> Result<bool, Failure> {
         match offers.get(id) {
             Some(Support::Available) => Ok(true),
-            Some(Support::Missing { why, remedy }) if required => {
-                Err(Failure::missing(anyhow::anyhow!("{id} is not available here: {why}; {remedy}")))
-            }
+            Some(Support::Missing { why, remedy }) if required => Err(Failure::missing(anyhow::anyhow!(
+                "{id} is not available here: {why}; {remedy}"
+            ))),
             Some(Support::Missing { why, remedy }) => {
                 self.skipped.push(Skip {
                     mechanism: id.to_owned(),
@@ -230,9 +233,15 @@ impl<'a> Builder<'a> {
         let axes: Vec<&'static Axis> = of_scenario.iter().chain(of_mechanism.iter().copied()).collect();
         self.axes.extend(axes.iter().map(|axis| axis.name));
 
-        let mut points = vec![(ParamPoint::defaults(axes.iter().copied(), plane), String::new(), String::new())];
+        let mut points = vec![(
+            ParamPoint::defaults(axes.iter().copied(), plane),
+            String::new(),
+            String::new(),
+        )];
         for (name, values) in &self.request.sets {
-            let Some(axis) = axes.iter().copied().find(|axis| axis.name == name) else { continue };
+            let Some(axis) = axes.iter().copied().find(|axis| axis.name == name) else {
+                continue;
+            };
             self.used.insert(name);
             let of_scenario = of_scenario.iter().any(|a| a.name == name);
             let mut next = Vec::new();
@@ -269,12 +278,16 @@ impl<'a> Builder<'a> {
         key: RowKey,
     ) -> Result<(), Failure> {
         // A value that reads well may still make no script (more tasks than a script can have): that is the user's mistake, found here.
-        scenario.script(&params, key.plane, 0).map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
+        scenario
+            .script(&params, key.plane, 0)
+            .map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
         let expected = match strategy {
             None => Expected::Detect(scenario.expect(&params, detector.spec().scope)),
             Some(strategy) => Expected::Kill(scenario.expect_kill(&params, strategy.spec().reach)),
         };
-        if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) = expected {
+        if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) =
+            expected
+        {
             self.skipped.push(Skip {
                 mechanism: key.mechanism,
                 scenario: Some(key.scenario),
@@ -296,12 +309,130 @@ impl<'a> Builder<'a> {
 
     fn every_axis_is_known(&self) -> Result<(), Failure> {
         let known: Vec<&str> = self.axes.iter().copied().collect();
-        match self.request.sets.iter().find(|(name, _)| !self.used.contains(name.as_str())) {
+        match self
+            .request
+            .sets
+            .iter()
+            .find(|(name, _)| !self.used.contains(name.as_str()))
+        {
             None => Ok(()),
             Some((name, _)) => Err(Failure::usage(format!(
                 "{} (of the scenarios, detectors and strategies that take part)",
                 Unknown::new("axis", name, &known)
             ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::Cli;
+    use super::super::exit::Exit;
+    use super::super::request::resolve;
+    use super::*;
+
+    fn everything() -> Offers {
+        Offers {
+            detectors: DETECTORS.iter().map(|d| (d.spec().id, Support::Available)).collect(),
+            strategies: STRATEGIES.iter().map(|s| (s.spec().id, Support::Available)).collect(),
+        }
+    }
+
+    fn planned(words: &[&str], offers: &Offers) -> Result<Plan, Failure> {
+        let cli = Cli::try_parse_from([&["scenario"], words].concat()).unwrap();
+        plan(&resolve(&cli.run)?, offers, 7)
+    }
+
+    #[test]
+    fn blocks_are_complete_and_the_seed_decides() {
+        let order = order(5, 4, 1);
+        assert_eq!(order.len(), 20);
+        for block in order.chunks(5) {
+            let mut rows: Vec<usize> = block.iter().map(|(row, _)| *row).collect();
+            rows.sort_unstable();
+            assert_eq!(rows, [0, 1, 2, 3, 4]);
+            assert!(
+                block.iter().all(|(_, seed)| *seed == block[0].1),
+                "one script seed for a block"
+            );
+        }
+        assert_eq!(super::order(5, 4, 1), order);
+        assert_ne!(super::order(5, 4, 2), order);
+    }
+
+    #[test]
+    fn two_planes_and_never_a_cube() {
+        let plan = planned(&["forkbomb"], &everything()).unwrap();
+        for cell in &plan.cells {
+            match cell.strategy {
+                Some(_) => assert_eq!(
+                    (cell.detector.spec().id, cell.scenario.spec().id),
+                    (REFERENCE_DETECTOR, "forkbomb")
+                ),
+                None => assert_ne!(cell.scenario.spec().id, "forkbomb"),
+            }
+        }
+        let kills = plan.cells.iter().filter(|cell| cell.strategy.is_some()).count();
+        let not_applicable = plan
+            .skipped
+            .iter()
+            .filter(|s| s.scenario.as_deref() == Some("forkbomb"))
+            .count();
+        assert_eq!(kills + not_applicable, STRATEGIES.len());
+    }
+
+    #[test]
+    fn each_value_is_a_row_and_each_row_is_labelled() {
+        let words = [
+            "exit-now",
+            "--detector",
+            "cgroup-procs-poll",
+            "--set",
+            "lifetime=0,5ms",
+            "--set",
+            "interval=1ms,2ms",
+        ];
+        let plan = planned(&words, &everything()).unwrap();
+        let mut keys: Vec<String> = plan
+            .cells
+            .iter()
+            .map(|c| format!("{} {}", c.key.scenario, c.key.mechanism))
+            .collect();
+        keys.sort();
+        assert_eq!(keys[0], "exit-now lifetime=0 cgroup-procs-poll interval=1ms");
+        assert_eq!((keys.len(), plan.seed), (4, 7));
+    }
+
+    #[test]
+    fn an_axis_that_nobody_has_is_a_mistake() {
+        let failure = planned(&["exit-now", "--set", "lifetme=0"], &everything()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.error.to_string().contains("nearest are lifetime"),
+            "{}",
+            failure.error
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_said_and_an_error_if_it_was_named() {
+        let mut offers = everything();
+        offers
+            .detectors
+            .insert("pidfd-main", Support::missing("ENOSYS", "a newer kernel"));
+        let plan = planned(&["exit-now"], &offers).unwrap();
+        assert!(plan.cells.iter().all(|cell| cell.detector.spec().id != "pidfd-main"));
+        assert_eq!(
+            (plan.skipped[0].mechanism.as_str(), plan.skipped[0].why.as_str()),
+            ("pidfd-main", "ENOSYS")
+        );
+        let failure = planned(&["exit-now", "--detector", "pidfd-main"], &offers).unwrap_err();
+        assert_eq!(failure.exit, Exit::Missing);
+        offers
+            .detectors
+            .insert(REFERENCE_DETECTOR, Support::missing("EROFS", "mount it"));
+        assert_eq!(planned(&["forkbomb"], &offers).unwrap_err().exit, Exit::Missing);
     }
 }

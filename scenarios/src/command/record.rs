@@ -14,7 +14,7 @@ const SCHEMA: u32 = 1;
 
 /// A plan, ready to be written.
 #[derive(Debug, Serialize)]
-pub struct PlanRecord<'a> {
+pub(super) struct PlanRecord<'a> {
     schema: u32,
     run: &'a str,
     program: &'static str,
@@ -51,14 +51,17 @@ struct TrialPlan {
 
 impl<'a> PlanRecord<'a> {
     /// Of a plan.
-    pub fn new(run: &'a str, request: &Request, plan: &'a Plan) -> Self {
+    pub(super) fn new(run: &'a str, request: &Request, plan: &'a Plan) -> Self {
         let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         Self {
             schema: SCHEMA,
             run,
             program: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
-            arguments: std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect(),
+            arguments: std::env::args_os()
+                .skip(1)
+                .map(|a| a.to_string_lossy().into_owned())
+                .collect(),
             seed: plan.seed,
             trials_per_row: request.trials,
             deadline_ns: ns(request.deadline),
@@ -78,13 +81,20 @@ impl<'a> PlanRecord<'a> {
                     expected: plan::expected_in_words(cell.expected),
                 })
                 .collect(),
-            order: plan.order.iter().map(|(row, script_seed)| TrialPlan { row: *row, script_seed: *script_seed }).collect(),
+            order: plan
+                .order
+                .iter()
+                .map(|(row, script_seed)| TrialPlan {
+                    row: *row,
+                    script_seed: *script_seed,
+                })
+                .collect(),
             skipped: &plan.skipped,
         }
     }
 
     /// As text.
-    pub fn to_json(&self) -> anyhow::Result<String> {
+    pub(super) fn to_json(&self) -> anyhow::Result<String> {
         let mut text = serde_json::to_string_pretty(self).context("could not write the plan as JSON")?;
         text.push('\n');
         Ok(text)

@@ -20,7 +20,7 @@ const SOME_TRIALS: u32 = 10;
 
 /// A resolved command line.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(super) struct Request {
     /// Scenarios whose end is to be detected.
     pub watched: Vec<&'static dyn Scenario>,
     /// Scenarios that are to be killed.
@@ -44,7 +44,7 @@ pub struct Request {
 }
 
 /// Resolves a command line.
-pub fn resolve(args: &RunArgs) -> Result<Request, Failure> {
+pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
     let named = named_scenarios(&args.scenarios)?;
     let ids = |list: &[&'static str], kind, include: &[String], exclude: &[String]| {
         select(kind, list, include, exclude).map_err(|e| Failure::usage(format!("{e} (`scenario list` shows all)")))
@@ -84,16 +84,22 @@ fn named_scenarios(names: &[String]) -> Result<Vec<&'static dyn Scenario>, Failu
     let mut with_commands = known.clone();
     with_commands.extend(["all", "list", "doctor", "clean"]);
     let chosen = select("scenario", &known, names, &[]).map_err(|_| {
-        let wrong = names.iter().find(|name| select("scenario", &known, std::slice::from_ref(name), &[]).is_err());
+        let wrong = names
+            .iter()
+            .find(|name| select("scenario", &known, std::slice::from_ref(name), &[]).is_err());
         Failure::usage(Unknown::new("scenario", wrong.map_or("", |w| w), &with_commands))
     })?;
     if chosen.ids.is_empty() {
         return Err(Failure::usage("no scenario is named"));
     }
-    Ok(SCENARIOS.iter().copied().filter(|s| chosen.ids.contains(&s.spec().id)).collect())
+    Ok(SCENARIOS
+        .iter()
+        .copied()
+        .filter(|s| chosen.ids.contains(&s.spec().id))
+        .collect())
 }
 
-/// Two planes, never a cube. A bomb brings every scenario that ends by itself with it, so that its run shows both planes.
+/// Two planes, never a cube. A bomb brings every scenario that ends by itself and undisturbed with it, so that its run shows both planes.
 fn planes(
     named: &[&'static dyn Scenario],
     kill_asked: bool,
@@ -101,19 +107,27 @@ fn planes(
     let has = |s: &&'static dyn Scenario, plane| s.spec().planes.contains(&plane);
     let ends = |s: &&'static dyn Scenario| has(s, Plane::Detect);
     let bomb = named.iter().any(|s| !ends(s));
-    let watched = match bomb {
-        true => SCENARIOS.iter().copied().filter(|s| ends(s)).collect(),
-        false => named.to_vec(),
-    };
+    let named_too = |s: &&'static dyn Scenario| named.iter().any(|n| n.spec().id == s.spec().id);
+    let watched = SCENARIOS
+        .iter()
+        .copied()
+        .filter(|s| ends(s) && (named_too(s) || bomb && !s.spec().stage.owner_removes));
     // `all` names more than one scenario, bombs among them: then everything that can be killed is.
     let every = named.len() == SCENARIOS.len();
-    let killed = named.iter().copied().filter(|s| has(s, Plane::Kill) && (!ends(s) || kill_asked || every));
-    (watched, killed.collect())
+    let killed = named
+        .iter()
+        .copied()
+        .filter(|s| has(s, Plane::Kill) && (!ends(s) || kill_asked || every));
+    (watched.collect(), killed.collect())
 }
 
 /// `axis=value[,value...]`.
 fn assignment(text: &str) -> Result<(String, Vec<String>), Failure> {
-    let wrong = || Failure::usage(format!("--set {text:?}: an axis and one or more values are needed, such as lifetime=0,5ms"));
+    let wrong = || {
+        Failure::usage(format!(
+            "--set {text:?}: an axis and one or more values are needed, such as lifetime=0,5ms"
+        ))
+    };
     let (axis, values) = text.split_once('=').ok_or_else(wrong)?;
     let values: Vec<String> = values.split(',').map(str::to_owned).collect();
     if axis.is_empty() || values.iter().any(String::is_empty) {
@@ -142,23 +156,38 @@ mod tests {
     fn a_bomb_brings_both_planes() {
         let request = request(&["forkbomb"]).unwrap();
         assert_eq!(ids(&request.killed), ["forkbomb"]);
-        assert!(ids(&request.watched).contains(&"exit-now") && !ids(&request.watched).contains(&"forkbomb"));
+        let watched = ids(&request.watched);
+        assert!(watched.contains(&"exit-now") && watched.contains(&"setsid"));
+        assert!(
+            !watched.contains(&"forkbomb") && !watched.contains(&"owner-removes"),
+            "{watched:?}"
+        );
         assert_eq!(request.trials, FEW_TRIALS);
     }
 
     #[test]
     fn a_scenario_that_ends_is_only_watched_unless_a_kill_is_asked_for() {
         let plain = request(&["setsid"]).unwrap();
-        assert_eq!((ids(&plain.watched), plain.killed.len(), plain.trials), (vec!["setsid"], 0, SOME_TRIALS));
+        assert_eq!(
+            (ids(&plain.watched), plain.killed.len(), plain.trials),
+            (vec!["setsid"], 0, SOME_TRIALS)
+        );
         let both = request(&["setsid", "--kill", "killpg"]).unwrap();
-        assert_eq!((ids(&both.watched), ids(&both.killed)), (vec!["setsid"], vec!["setsid"]));
+        assert_eq!(
+            (ids(&both.watched), ids(&both.killed)),
+            (vec!["setsid"], vec!["setsid"])
+        );
     }
 
     #[test]
     fn a_plane_can_be_left_out() {
         assert!(request(&["forkbomb", "--detector", "none"]).unwrap().watched.is_empty());
         assert!(request(&["forkbomb", "--kill", "none"]).unwrap().killed.is_empty());
-        assert!(request(&["setsid", "--detector", "none"]).unwrap_err().contains("nothing is left to run"));
+        assert!(
+            request(&["setsid", "--detector", "none"])
+                .unwrap_err()
+                .contains("nothing is left to run")
+        );
     }
 
     #[test]
@@ -176,7 +205,10 @@ mod tests {
 
     #[test]
     fn assignments_need_an_axis_and_values() {
-        assert_eq!(assignment("a=1,2").unwrap(), ("a".to_owned(), vec!["1".to_owned(), "2".to_owned()]));
+        assert_eq!(
+            assignment("a=1,2").unwrap(),
+            ("a".to_owned(), vec!["1".to_owned(), "2".to_owned()])
+        );
         for bad in ["a", "a=", "=1", "a=1,,2"] {
             assert!(assignment(bad).is_err(), "{bad:?}");
         }

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use harness::host::Base;
+use harness::host::environment::Environment;
+use harness::host::{Base, Host, Paths};
 use harness::record::{Outcome, TrialRecord};
 use harness::trial::{ACTOR_UID, LeakReport, Run, RunOptions, TrialSpec};
 
@@ -19,13 +20,23 @@ use super::surroundings;
 use super::term::{Progress, note};
 
 /// Runs what `args` ask for.
-pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let request = request::resolve(args)?;
-    let mut host = surroundings::find(args.cgroup.clone(), args.no_belt, args.dry_run)?;
-    let offers = Offers::of(&host);
-    let plan = plan::plan(&request, &offers, u64::from(rand::random::<u32>()))?;
+    let mut host = surroundings::look(args.cgroup.clone(), args.no_belt)?;
+    let result = with_host(args, &request, &host);
+    for leftover in surroundings::undo(&mut host) {
+        note(format!("error: {leftover}"));
+    }
+    result
+}
+
+/// Plans, plays and sums up on a machine that has been looked at.
+fn with_host(args: &RunArgs, request: &Request, host: &Host) -> Result<Exit, Failure> {
+    let base = surroundings::base(host)?;
+    let offers = Offers::of(host);
+    let plan = plan::plan(request, &offers, u64::from(rand::random::<u32>()))?;
     let name = harness::host::run_name().context("could not name the run")?;
-    let document = PlanRecord::new(&name, &request, &plan);
+    let document = PlanRecord::new(&name, request, &plan);
     if args.dry_run {
         print(&match args.format {
             Format::Table => report::plan_text(&plan),
@@ -33,18 +44,24 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         })?;
         return Ok(Exit::Held);
     }
-    let base = host.base.take().context("a run needs a cgroup")?;
-    let mut output = Output::create(args.out.as_deref(), &name)?;
+    // A place that cannot be written to is found before anything is started.
+    let mut output = Output::create(args.out.as_deref(), &name).map_err(|error| Failure {
+        exit: Exit::Usage,
+        error,
+    })?;
     output.document(PLAN, &document).map_err(Failure::incomplete)?;
-    output.document(ENVIRONMENT, &surroundings::environment(&host, &base)?).map_err(Failure::incomplete)?;
+    output
+        .document(ENVIRONMENT, &Environment::capture(&Paths::default(), host))
+        .map_err(Failure::incomplete)?;
     if !args.quiet {
-        note(format!("recording {} trials in {} (seed {})", plan.order.len(), output.dir().display(), plan.seed));
+        note(format!(
+            "recording {} trials in {} (seed {})",
+            plan.order.len(),
+            output.dir().display(),
+            plan.seed
+        ));
     }
-
-    let played = play(args, &request, &plan, &name, &base, &mut output);
-    let undone = surroundings::undo(base);
-    let mut played = played?;
-    played.left.extend(undone);
+    let played = play(args, request, &plan, &name, base, &mut output)?;
     conclude(args, &plan, &name, &output, &played)
 }
 
@@ -108,8 +125,16 @@ fn play(
 
 /// One trial.
 fn trial(run: &mut Run<'_>, request: &Request, cell: &Cell, seq: usize, seed: u64) -> anyhow::Result<TrialRecord> {
-    let what = || format!("could not run trial {seq} ({} on {})", cell.key.mechanism, cell.key.scenario);
-    let script = cell.scenario.script(&cell.params, cell.key.plane, seed).with_context(what)?;
+    let what = || {
+        format!(
+            "could not run trial {seq} ({} on {})",
+            cell.key.mechanism, cell.key.scenario
+        )
+    };
+    let script = cell
+        .scenario
+        .script(&cell.params, cell.key.plane, seed)
+        .with_context(what)?;
     let spec = TrialSpec {
         seq: u32::try_from(seq).context("more trials than a record can number")?,
         scenario: cell.scenario.spec().id,
@@ -134,9 +159,13 @@ fn conclude(args: &RunArgs, plan: &Plan, name: &str, output: &Output, played: &P
         .iter()
         .enumerate()
         .map(|(index, cell)| {
-            let trials: Vec<&TrialRecord> =
-                played.trials.iter().filter(|(row, _)| *row == index).map(|(_, record)| record).collect();
-            Row::new(cell.key.clone(), &trials)
+            let trials: Vec<&TrialRecord> = played
+                .trials
+                .iter()
+                .filter(|(row, _)| *row == index)
+                .map(|(_, record)| record)
+                .collect();
+            Row::new(cell.key.clone(), plan::expected_in_words(cell.expected), &trials)
         })
         .collect();
     let exit = exit_of(played);
@@ -181,7 +210,11 @@ fn exit_of(played: &Played) -> Exit {
         Exit::Internal
     } else if played.interrupted || played.stopped.is_some() || ended(Outcome::Interrupted) {
         Exit::Incomplete
-    } else if played.trials.iter().any(|(_, record)| !record.held && record.outcome != Outcome::Broken) {
+    } else if played
+        .trials
+        .iter()
+        .any(|(_, record)| !record.held && record.outcome != Outcome::Broken)
+    {
         Exit::NotHeld
     } else if ended(Outcome::Broken) {
         Exit::Incomplete
@@ -198,4 +231,3 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         .context("could not write to standard output")
         .map_err(Failure::incomplete)
 }
-

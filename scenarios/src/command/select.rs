@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A name that means nothing here, and what may have been meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
+pub(super) struct Unknown {
     kind: &'static str,
     given: String,
     nearest: Vec<String>,
@@ -14,7 +14,7 @@ pub struct Unknown {
 
 impl Unknown {
     /// `given` is none of `known`.
-    pub fn new(kind: &'static str, given: &str, known: &[&str]) -> Self {
+    pub(super) fn new(kind: &'static str, given: &str, known: &[&str]) -> Self {
         let mut near: Vec<(f64, &str)> = known
             .iter()
             .map(|name| (strsim::jaro_winkler(given, name), *name))
@@ -49,7 +49,7 @@ impl fmt::Display for Unknown {
 
 /// What was selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub(super) struct Selection {
     /// The ids, in the order of the registry.
     pub ids: Vec<&'static str>,
     /// Those that were written out in full: if this machine does not offer one, that is an error and not a remark.
@@ -57,7 +57,7 @@ pub struct Selection {
 }
 
 /// Applies `include` (empty: all) and `exclude` to `known`.
-pub fn select(
+pub(super) fn select(
     kind: &'static str,
     known: &[&'static str],
     include: &[String],
@@ -106,7 +106,11 @@ fn glob(pattern: &str, text: &str) -> bool {
     };
     let rest = &pattern[first.len_utf8()..];
     match first {
-        '*' => text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| glob(rest, &text[at..])),
+        '*' => text
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([text.len()])
+            .any(|at| glob(rest, &text[at..])),
         _ => text
             .chars()
             .next()
@@ -118,11 +122,18 @@ fn glob(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const KNOWN: [&str; 4] = ["cgroup-events-inotify", "cgroup-events-poll", "pidfd-main", "waitpid-main"];
+    const KNOWN: [&str; 4] = [
+        "cgroup-events-inotify",
+        "cgroup-events-poll",
+        "pidfd-main",
+        "waitpid-main",
+    ];
 
     fn ids(include: &[&str], exclude: &[&str]) -> Result<Vec<&'static str>, String> {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        select("detector", &KNOWN, &own(include), &own(exclude)).map(|s| s.ids).map_err(|e| e.to_string())
+        select("detector", &KNOWN, &own(include), &own(exclude))
+            .map(|s| s.ids)
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -134,7 +145,10 @@ mod tests {
 
     #[test]
     fn patterns_keep_the_order_of_the_registry() {
-        assert_eq!(ids(&["*-main", "cgroup-*"], &["*-poll"]).unwrap(), [KNOWN[0], KNOWN[2], KNOWN[3]]);
+        assert_eq!(
+            ids(&["*-main", "cgroup-*"], &["*-poll"]).unwrap(),
+            [KNOWN[0], KNOWN[2], KNOWN[3]]
+        );
         assert_eq!(ids(&["waitpi?-main"], &[]).unwrap(), ["waitpid-main"]);
     }
 
@@ -149,7 +163,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
         let error = ids(&["cgroup-event-poll"], &[]).unwrap_err();
-        assert!(error.contains("unknown detector \"cgroup-event-poll\": nearest are cgroup-events-poll"), "{error}");
+        assert!(
+            error.contains("unknown detector \"cgroup-event-poll\": nearest are cgroup-events-poll"),
+            "{error}"
+        );
         assert!(!error.contains("waitpid-main"), "{error}");
         let error = ids(&[], &["zzz"]).unwrap_err();
         assert!(error.contains("known are") && error.contains("waitpid-main"), "{error}");

@@ -1,7 +1,5 @@
 //! `SOUNDNESS.md`: who can be believed, made from the specs. A test compares the file with this, so neither can drift.
 
-use std::fmt::Write as _;
-
 use harness::detect::{DETECTORS, DetectorSpec, Wake};
 use harness::kill::{KillSpec, STRATEGIES};
 
@@ -25,13 +23,14 @@ pub fn page() -> String {
         line(
             &mut page,
             format_args!(
-                "| [{id}](#{id}) | {} | {} | {} | {} | {} |",
+                "| [{}](#{}) | {} | {} | {} | {} | {} |",
+                spec.id,
+                anchor(spec.id),
                 kebab(&spec.scope),
                 if spec.early.is_empty() { "no" } else { "yes" },
                 yes(spec.reaps),
                 yes(spec.loses_on_removal),
                 spec.since,
-                id = spec.id,
             ),
         );
     }
@@ -41,19 +40,24 @@ pub fn page() -> String {
         line(
             &mut page,
             format_args!(
-                "| [{id}](#{id}) | {} | {} | {} | {} | {} |",
+                "| [{}](#{}) | {} | {} | {} | {} | {} |",
+                spec.id,
+                anchor(spec.id),
                 kebab(&spec.reach.scope),
                 kebab(&spec.reach.sweep),
                 yes(spec.claims_sound),
-                if hits.is_empty() { "nobody else".to_owned() } else { hits.join(", ") },
+                if hits.is_empty() {
+                    "nobody else".to_owned()
+                } else {
+                    hits.join(", ")
+                },
                 spec.since,
-                id = spec.id,
             ),
         );
     }
-    page.push_str("\n# Detectors, one by one\n");
+    page.push_str("\n## Detectors, one by one\n");
     DETECTORS.iter().for_each(|d| detector(&mut page, d.spec()));
-    page.push_str("\n# Strategies, one by one\n");
+    page.push_str("\n## Strategies, one by one\n");
     STRATEGIES.iter().for_each(|s| strategy(&mut page, s.spec()));
     page
 }
@@ -64,10 +68,14 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
         Wake::Interval => "looks at intervals",
         Wake::Spin => "never sleeps",
     };
-    line(page, format_args!("\n## {}\n\n{}\n", spec.id, spec.summary));
+    line(page, format_args!("\n### {}\n\n{}\n", spec.id, spec.summary));
     fact(page, "How it learns", wake);
     fact(page, "Who escapes it", spec.escapes);
-    fact(page, "When it is early", or(spec.early, "never, for the processes that it sees"));
+    fact(
+        page,
+        "When it is early",
+        or(spec.early, "never, for the processes that it sees"),
+    );
     fact(page, "When it is late", spec.late);
     fact(page, "Cost while nothing happens", spec.idle_cost);
     fact(page, "When events overflow or are lost", spec.overflow);
@@ -76,10 +84,15 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
 }
 
 fn strategy(page: &mut String, spec: &KillSpec) {
-    line(page, format_args!("\n## {}\n\n{}\n", spec.id, spec.summary));
+    line(page, format_args!("\n### {}\n\n{}\n", spec.id, spec.summary));
     fact(page, "How it can fail", spec.faults);
     fact(page, "Privilege", or(spec.privilege, "none beyond a cgroup of its own"));
     sources(page, spec.sources);
+}
+
+/// What renderers of Markdown make of a heading: only letters, digits and hyphens stay.
+fn anchor(id: &str) -> String {
+    id.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "")
 }
 
 fn fact(page: &mut String, name: &str, value: &str) {
@@ -101,6 +114,5 @@ fn yes(value: bool) -> &'static str {
 }
 
 fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
-    let written = writeln!(page, "{text}");
-    debug_assert!(written.is_ok(), "a String takes every text");
+    page.push_str(&format!("{text}\n"));
 }

@@ -2,45 +2,48 @@
 
 /// A set of latencies. What had not happened at the deadline is *censored*: it counts, as longer than everything that was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
+pub(super) struct Sample {
     sorted: Vec<u64>,
     censored: usize,
 }
 
 impl Sample {
     /// From what was seen, and the number of trials in which it was not seen until the deadline.
-    pub fn new(mut seen: Vec<u64>, censored: usize) -> Self {
+    pub(super) fn new(mut seen: Vec<u64>, censored: usize) -> Self {
         seen.sort_unstable();
         Self { sorted: seen, censored }
     }
 
     /// How many, the censored included.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.sorted.len() + self.censored
     }
 
     /// How many were censored.
-    pub fn censored(&self) -> usize {
+    pub(super) fn censored(&self) -> usize {
         self.censored
     }
 
     /// The value below which `percent` of the sample lies (nearest rank).
-    pub fn percentile(&self, percent: usize) -> Quantile {
+    pub(super) fn percentile(&self, percent: usize) -> Quantile {
         match (self.len() * percent).div_ceil(100) {
             _ if self.len() == 0 => Quantile::Nothing,
-            rank => self.sorted.get(rank.max(1) - 1).map_or(Quantile::Censored, |v| Quantile::Value(*v)),
+            rank => self
+                .sorted
+                .get(rank.max(1) - 1)
+                .map_or(Quantile::Censored, |v| Quantile::Value(*v)),
         }
     }
 
     /// The largest.
-    pub fn max(&self) -> Quantile {
+    pub(super) fn max(&self) -> Quantile {
         self.percentile(100)
     }
 }
 
 /// A quantile of a sample that may be censored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantile {
+pub(super) enum Quantile {
     /// The sample is empty.
     Nothing,
     /// It lies beyond the deadline.
@@ -51,7 +54,7 @@ pub enum Quantile {
 
 impl Quantile {
     /// The value, if there is one.
-    pub fn value(self) -> Option<u64> {
+    pub(super) fn value(self) -> Option<u64> {
         match self {
             Self::Value(v) => Some(v),
             Self::Nothing | Self::Censored => None,
@@ -62,7 +65,7 @@ impl Quantile {
 /// The largest rate that `0 of n` is compatible with at 95 % confidence, by the rule of three. One for fewer than three trials.
 ///
 /// Source: J. A. Hanley, A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
-pub fn upper_bound_of_none(n: usize) -> f64 {
+pub(super) fn upper_bound_of_none(n: usize) -> f64 {
     match u32::try_from(n) {
         Ok(n) if n > 3 => 3.0 / f64::from(n),
         Ok(_) => 1.0,
@@ -71,7 +74,7 @@ pub fn upper_bound_of_none(n: usize) -> f64 {
 }
 
 /// A duration with three digits and the unit that suits it.
-pub fn ns(value: u64) -> String {
+pub(super) fn ns(value: u64) -> String {
     let (scale, unit) = match value {
         0..=999 => return format!("{value} ns"),
         1_000..=999_999 => (1_000, "us"),

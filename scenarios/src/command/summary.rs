@@ -11,7 +11,7 @@ use super::stats::Sample;
 
 /// What a row is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RowKey {
+pub(super) struct RowKey {
     /// Detect or kill.
     pub plane: Plane,
     /// Scenario id and the axes that were set or that vary: `exit-now lifetime=5ms`.
@@ -22,9 +22,11 @@ pub struct RowKey {
 
 /// All trials of one row.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(super) struct Row {
     /// What it is about.
     pub key: RowKey,
+    /// What is expected, in words.
+    pub expected: String,
     /// Trials.
     pub n: usize,
     /// How they ended.
@@ -39,13 +41,13 @@ pub struct Row {
     pub cpu: Sample,
     /// Kill plane only.
     pub kill: KillFigures,
-    /// Why trials did not end as expected: trial, what was expected, what came.
+    /// The trials that did not end as expected.
     pub broken: Vec<Broken>,
 }
 
 /// What only the kill plane has.
 #[derive(Clone, Debug, Default)]
-pub struct KillFigures {
+pub(super) struct KillFigures {
     /// Largest number of survivors in a trial.
     pub survivors_max: usize,
     /// Trials in which a canary of the kind was hit.
@@ -62,20 +64,18 @@ pub struct KillFigures {
 
 /// A trial that did not end as expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Broken {
+pub(super) struct Broken {
     /// Its number in the run.
     pub seq: u32,
     /// How it ended.
     pub outcome: Outcome,
-    /// What was expected.
-    pub expected: String,
     /// What the harness says about it.
     pub note: Option<String>,
 }
 
 impl Row {
     /// Sums up the trials of one row.
-    pub fn new(key: RowKey, trials: &[&TrialRecord]) -> Self {
+    pub(super) fn new(key: RowKey, expected: String, trials: &[&TrialRecord]) -> Self {
         let mut outcomes = BTreeMap::new();
         for trial in trials {
             *outcomes.entry(trial.outcome).or_insert(0) += 1;
@@ -85,6 +85,7 @@ impl Row {
             Sample::new(trials.iter().filter(waited).filter_map(|t| figure(t)).collect(), 0)
         };
         Self {
+            expected,
             n: trials.len(),
             held: trials.iter().filter(|t| t.held).count(),
             latency: match key.plane {
@@ -101,7 +102,7 @@ impl Row {
     }
 
     /// How many trials ended so.
-    pub fn count(&self, outcome: Outcome) -> usize {
+    pub(super) fn count(&self, outcome: Outcome) -> usize {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 }
@@ -111,7 +112,6 @@ impl Broken {
         Self {
             seq: trial.seq,
             outcome: trial.outcome,
-            expected: trial.expected.clone(),
             note: trial.note.clone(),
         }
     }
@@ -126,7 +126,9 @@ fn detect_latency(trials: &[&TrialRecord]) -> Sample {
             (Outcome::Right, Some(Verdict::Empty { decided_ns, .. }), Some(over)) => {
                 seen.push(decided_ns.saturating_sub(over));
             }
-            (Outcome::Removed, Some(Verdict::SiteRemoved { at_ns }), Some(over)) => seen.push(at_ns.saturating_sub(over)),
+            (Outcome::Removed, Some(Verdict::SiteRemoved { at_ns }), Some(over)) => {
+                seen.push(at_ns.saturating_sub(over))
+            }
             (Outcome::Missed, ..) => censored += 1,
             _ => {}
         }

@@ -10,7 +10,7 @@ use super::exit::Failure;
 use super::term::note;
 
 /// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of systemd, this does not return.
-pub fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Host, Failure> {
+pub(super) fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Host, Failure> {
     let options = Options {
         cgroup,
         allow_no_belt,
@@ -27,7 +27,7 @@ pub fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Host, Failur
 }
 
 /// The base of `host`; having none is a missing feature.
-pub fn base(host: &Host) -> Result<&Base, Failure> {
+pub(super) fn base(host: &Host) -> Result<&Base, Failure> {
     match (&host.base, &host.no_base) {
         (Some(base), _) => Ok(base),
         (None, Some(no_base)) => Err(Failure::missing(no_base.clone())),
@@ -36,7 +36,10 @@ pub fn base(host: &Host) -> Result<&Base, Failure> {
 }
 
 /// Gives back what was changed to get the base. Returns what could not be given back.
-pub fn undo(host: &mut Host) -> Vec<String> {
+pub(super) fn undo(host: &mut Host) -> Vec<String> {
     let errors = host.base.as_mut().map(Base::undo).unwrap_or_default();
-    errors.iter().map(|error| format!("a change that could not be taken back: {error}")).collect()
+    errors
+        .iter()
+        .map(|error| format!("a change that could not be taken back: {error}"))
+        .collect()
 }

@@ -10,14 +10,13 @@ use super::stats::{self, Quantile, Sample};
 use super::summary::Row;
 
 /// From this many latencies on, a p99 means something.
-pub const ENOUGH_FOR_P99: usize = 100;
+pub(super) const ENOUGH_FOR_P99: usize = 100;
 
 /// One line below the header, nothing else: it survives being pasted into a mail.
-const STYLE: TableStyle = TableStyle::new()
-    .header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// An empty table in the house style.
-pub fn plain(header: &[&str]) -> Table {
+pub(super) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -26,7 +25,7 @@ pub fn plain(header: &[&str]) -> Table {
 }
 
 /// The table of one plane. `None` if it has no rows.
-pub fn of_plane(rows: &[Row], plane: Plane) -> Option<Table> {
+pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Option<Table> {
     let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == plane).collect();
     if rows.is_empty() {
         return None;
@@ -39,7 +38,19 @@ pub fn of_plane(rows: &[Row], plane: Plane) -> Option<Table> {
 
 fn detect(rows: &[&Row]) -> Table {
     let tail = tail_name(rows);
-    let header = ["scenario", "detector", "right", "early", "missed", "other", "latency p50", tail, "wake-ups", "CPU", "as expected"];
+    let header = [
+        "scenario",
+        "detector",
+        "right",
+        "early",
+        "missed",
+        "other",
+        "p50",
+        tail,
+        "wakes",
+        "CPU",
+        "as expected",
+    ];
     let mut table = plain(&header);
     let mut scenario = "";
     for row in rows {
@@ -65,7 +76,16 @@ fn detect(rows: &[&Row]) -> Table {
 fn kill(rows: &[&Row]) -> Table {
     let tail = tail_name(rows);
     let header = [
-        "scenario", "strategy", "emptied", "survivors", "canaries hit", "other", "signal → populated 0", tail, "signals", "passes",
+        "scenario",
+        "strategy",
+        "emptied",
+        "survivors",
+        "canaries hit",
+        "other",
+        "p50",
+        tail,
+        "signals",
+        "passes",
         "as expected",
     ];
     let mut table = plain(&header);
@@ -135,7 +155,10 @@ fn duration(quantile: Quantile) -> String {
 }
 
 fn plain_number(sample: &Sample) -> String {
-    sample.percentile(50).value().map_or_else(|| "-".to_owned(), |v| v.to_string())
+    sample
+        .percentile(50)
+        .value()
+        .map_or_else(|| "-".to_owned(), |v| v.to_string())
 }
 
 /// A count; zero is quiet.
@@ -149,14 +172,21 @@ fn others(outcomes: &BTreeMap<Outcome, usize>, known: &[Outcome]) -> String {
         .filter(|(outcome, _)| !known.contains(outcome))
         .map(|(outcome, n)| format!("{n} {}", name(*outcome)))
         .collect();
-    if rest.is_empty() { ".".to_owned() } else { rest.join(", ") }
+    if rest.is_empty() {
+        ".".to_owned()
+    } else {
+        rest.join(", ")
+    }
 }
 
 fn canaries(hit: &BTreeMap<Canary, usize>, n: usize) -> String {
     if hit.is_empty() {
         return "0".to_owned();
     }
-    let kinds: Vec<String> = hit.iter().map(|(canary, hits)| format!("{canary} {hits}/{n}")).collect();
+    let kinds: Vec<String> = hit
+        .iter()
+        .map(|(canary, hits)| format!("{canary} {hits}/{n}"))
+        .collect();
     kinds.join(", ")
 }
 
@@ -169,7 +199,7 @@ fn as_expected(row: &Row) -> String {
 }
 
 /// An outcome in words.
-pub fn name(outcome: Outcome) -> &'static str {
+pub(super) fn name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Right => "right",
         Outcome::Early => "early",

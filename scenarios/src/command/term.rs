@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Writes a line to standard error. If nobody can read it, there is nobody to tell.
-pub fn note(text: impl AsRef<str>) {
+pub(super) fn note(text: impl AsRef<str>) {
     let mut line = text.as_ref().to_owned();
     line.push('\n');
     if let Err(error) = io::stderr().lock().write_all(line.as_bytes()) {
@@ -16,11 +16,11 @@ pub fn note(text: impl AsRef<str>) {
 
 /// A progress bar that draws when it is told to and never by itself: a thread of its own would forbid the harness to fork.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub(super) struct Progress(ProgressBar);
 
 impl Progress {
     /// For `trials` trials; hidden unless standard error is a terminal.
-    pub fn new(trials: usize, quiet: bool) -> Self {
+    pub(super) fn new(trials: usize, quiet: bool) -> Self {
         let target = match !quiet && io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
@@ -31,17 +31,17 @@ impl Progress {
     }
 
     /// The next trial begins.
-    pub fn begin(&self, what: String) {
+    pub(super) fn begin(&self, what: String) {
         self.0.set_message(what);
     }
 
     /// It has ended.
-    pub fn done(&self) {
+    pub(super) fn done(&self) {
         self.0.inc(1);
     }
 
     /// Clears the line.
-    pub fn finish(self) -> Duration {
+    pub(super) fn finish(self) -> Duration {
         let elapsed = self.0.elapsed();
         self.0.finish_and_clear();
         elapsed

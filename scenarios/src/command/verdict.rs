@@ -9,24 +9,33 @@ use super::stats::{self, upper_bound_of_none};
 use super::summary::Row;
 use super::table;
 
+/// So many names are read; more are only counted.
+const FEW: usize = 6;
+
 /// One line about the detectors.
-pub fn detect(rows: &[Row]) -> Option<String> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == Plane::Detect && row.n > 0).collect();
+pub(super) fn detect(rows: &[Row]) -> Option<String> {
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.key.plane == Plane::Detect && row.n > 0)
+        .collect();
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
     }
-    let wrong = |row: &&&Row| row.count(Outcome::Right) + row.count(Outcome::Removed) != row.n;
+    let wrong = |row: &Row| row.count(Outcome::Right) + row.count(Outcome::Removed) != row.n;
     let truthful: Vec<&str> = mechanisms
         .iter()
         .copied()
-        .filter(|m| !rows.iter().filter(|row| row.key.mechanism == *m).any(|row| wrong(&&row)))
+        .filter(|m| !rows.iter().filter(|row| row.key.mechanism == *m).any(|row| wrong(row)))
         .collect();
+    let named = match truthful.len() {
+        1..=FEW => format!(" ({})", list(&truthful)),
+        _ => String::new(),
+    };
     let mut parts = vec![format!(
-        "{} of {} detectors told the truth in every trial ({})",
+        "{} of {} detectors told the truth in every trial{named}",
         truthful.len(),
         mechanisms.len(),
-        list(&truthful),
     )];
     for (outcome, what) in [
         (Outcome::Early, "said \"empty\" while something lived"),
@@ -51,16 +60,29 @@ fn who_did(rows: &[&Row], outcome: Outcome, what: &str) -> Option<String> {
     Some(format!("{} {what} on {}", list(&who), list(&on)))
 }
 
-/// The slowest truthful row, beside the fastest on the same scenario.
+/// The slowest row that was right in every trial, beside the fastest such row of the same scenario.
 fn latest(rows: &[&Row]) -> Option<String> {
-    let median = |row: &Row| row.latency.percentile(50).value();
-    let slow = rows.iter().filter(|row| median(row).is_some()).max_by_key(|row| median(row))?;
+    let median = |row: &Row| {
+        row.latency
+            .percentile(50)
+            .value()
+            .filter(|_| row.count(Outcome::Right) == row.n)
+    };
+    let slow = rows
+        .iter()
+        .filter(|row| median(row).is_some())
+        .max_by_key(|row| median(row))?;
     let fast = rows
         .iter()
         .filter(|row| row.key.scenario == slow.key.scenario && median(row).is_some())
         .min_by_key(|row| median(row))?;
     let (late, soon) = (median(slow)?, median(fast)?);
-    let slowest = format!("latest is {} on {}, median {}", slow.key.mechanism, slow.key.scenario, stats::ns(late));
+    let slowest = format!(
+        "latest is {} on {}, median {}",
+        slow.key.mechanism,
+        slow.key.scenario,
+        stats::ns(late)
+    );
     Some(match late > soon {
         true => format!("{slowest}, where {} takes {}", fast.key.mechanism, stats::ns(soon)),
         false => slowest,
@@ -68,55 +90,87 @@ fn latest(rows: &[&Row]) -> Option<String> {
 }
 
 /// One line about the strategies.
-pub fn kill(rows: &[Row]) -> Option<String> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == Plane::Kill && row.n > 0).collect();
+pub(super) fn kill(rows: &[Row]) -> Option<String> {
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.key.plane == Plane::Kill && row.n > 0)
+        .collect();
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
     }
-    let of = |mechanism: &str| rows.iter().copied().filter(move |row| row.key.mechanism == mechanism).collect::<Vec<_>>();
-    let clean: Vec<&str> = mechanisms
-        .iter()
-        .copied()
-        .filter(|m| of(m).iter().all(|row| row.count(Outcome::Emptied) == row.n && row.kill.canaries.is_empty()))
-        .collect();
-    let mut parts = Vec::new();
-    if clean.is_empty() {
-        parts.push(format!("none of {} strategies emptied the cgroup in every trial", mechanisms.len()));
-    } else {
-        let n = clean.iter().map(|m| of(m).iter().map(|row| row.n).sum::<usize>()).min().unwrap_or(0);
-        parts.push(format!(
+    let strategies: Vec<Strategy<'_>> = mechanisms.iter().map(|m| Strategy::new(m, &rows)).collect();
+    let those =
+        |which: fn(&Strategy<'_>) -> bool| -> Vec<&Strategy<'_>> { strategies.iter().filter(|s| which(s)).collect() };
+    let clean = those(|s| s.emptied == s.n && s.hits == 0);
+    let n = clean.iter().map(|s| s.n).min().unwrap_or(0);
+    let mut parts = vec![match clean.len() {
+        0 => format!(
+            "none of {} strategies left nothing alive and hit nobody else",
+            strategies.len()
+        ),
+        _ => format!(
             "{} left nothing alive and hit nobody else (survivors in 0 of {n} trials each; a true rate of up to {} % would look the same)",
-            list(&clean),
+            names(&clean, strategies.len()),
             percent(upper_bound_of_none(n)),
+        ),
+    }];
+    let survived = those(|s| s.survived > 0);
+    if !survived.is_empty() {
+        let most = survived.iter().map(|s| s.most).max().unwrap_or(0);
+        parts.push(format!(
+            "{} left somebody alive, up to {most}",
+            names(&survived, strategies.len())
         ));
     }
-    for mechanism in mechanisms.iter().filter(|m| !clean.contains(m)) {
-        parts.push(what_was_left(mechanism, &of(mechanism)));
+    let hitting = those(|s| s.hits > 0);
+    if !hitting.is_empty() {
+        parts.push(format!("{} hit bystanders", names(&hitting, strategies.len())));
+    }
+    let unjudged = those(|s| s.survived == 0 && s.hits == 0 && s.emptied < s.n);
+    if !unjudged.is_empty() {
+        parts.push(format!(
+            "{} could not be judged in every trial",
+            names(&unjudged, strategies.len())
+        ));
     }
     Some(format!("Kill: {}.", parts.join("; ")))
 }
 
-fn what_was_left(mechanism: &str, rows: &[&Row]) -> String {
-    let n: usize = rows.iter().map(|row| row.n).sum();
-    let survived: usize = rows.iter().map(|row| row.count(Outcome::Survived)).sum();
-    let most = rows.iter().map(|row| row.kill.survivors_max).max().unwrap_or(0);
-    let hits: usize = rows.iter().flat_map(|row| row.kill.canaries.values()).sum();
-    let mut text = match survived {
-        0 => mechanism.to_owned(),
-        _ => format!("{mechanism} left up to {most} alive in {survived} of {n} trials"),
-    };
-    if hits > 0 {
-        text.push_str(&format!("{} hit bystanders in {hits} of {n}", if survived > 0 { " and" } else { "" }));
+/// All rows of one strategy.
+struct Strategy<'a> {
+    id: &'a str,
+    n: usize,
+    emptied: usize,
+    survived: usize,
+    most: usize,
+    hits: usize,
+}
+
+impl<'a> Strategy<'a> {
+    fn new(id: &'a str, rows: &[&Row]) -> Self {
+        let own = || rows.iter().filter(|row| row.key.mechanism == id);
+        Self {
+            id,
+            n: own().map(|row| row.n).sum(),
+            emptied: own().map(|row| row.count(Outcome::Emptied)).sum(),
+            survived: own().map(|row| row.count(Outcome::Survived)).sum(),
+            most: own().map(|row| row.kill.survivors_max).max().unwrap_or(0),
+            hits: own().flat_map(|row| row.kill.canaries.values()).sum(),
+        }
     }
-    if survived == 0 && hits == 0 {
-        text.push_str(" could not be judged in every trial");
+}
+
+/// Their names, or how many they are.
+fn names(strategies: &[&Strategy<'_>], of: usize) -> String {
+    match strategies.len() {
+        ..=FEW => list(&strategies.iter().map(|s| s.id).collect::<Vec<_>>()),
+        many => format!("{many} of {of} strategies"),
     }
-    text
 }
 
 /// Whether every expectation held, and which did not.
-pub fn expectations(rows: &[Row]) -> Vec<String> {
+pub(super) fn expectations(rows: &[Row]) -> Vec<String> {
     let n: usize = rows.iter().map(|row| row.n).sum();
     let held: usize = rows.iter().map(|row| row.held).sum();
     if n == 0 {
@@ -135,7 +189,7 @@ pub fn expectations(rows: &[Row]) -> Vec<String> {
                 row.key.mechanism,
                 row.key.scenario,
                 table::name(broken.outcome),
-                broken.expected,
+                row.expected,
             ));
         }
     }
@@ -158,5 +212,94 @@ fn list(names: &[&str]) -> String {
 
 fn percent(rate: f64) -> String {
     let percent = rate * 100.0;
-    if percent >= 10.0 { format!("{percent:.0}") } else { format!("{percent:.1}") }
+    if percent >= 10.0 {
+        format!("{percent:.0}")
+    } else {
+        format!("{percent:.1}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use harness::expect::Canary;
+
+    use super::super::stats::Sample;
+    use super::super::summary::{Broken, KillFigures, RowKey};
+    use super::*;
+
+    fn row(plane: Plane, mechanism: &str, outcomes: &[(Outcome, usize)]) -> Row {
+        let n = outcomes.iter().map(|(_, n)| n).sum();
+        Row {
+            key: RowKey {
+                plane,
+                scenario: "setsid".to_owned(),
+                mechanism: mechanism.to_owned(),
+            },
+            expected: "the best".to_owned(),
+            n,
+            outcomes: outcomes.iter().copied().collect(),
+            held: n,
+            latency: Sample::new(vec![1_000; n], 0),
+            wakeups: Sample::default(),
+            cpu: Sample::default(),
+            kill: KillFigures::default(),
+            broken: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn who_is_early_is_named_with_the_scenario() {
+        let rows = [
+            row(Plane::Detect, "waitpid-main", &[(Outcome::Early, 3)]),
+            row(Plane::Detect, "subreaper", &[(Outcome::Right, 3)]),
+        ];
+        let line = detect(&rows).unwrap();
+        assert!(
+            line.starts_with("Detect: 1 of 2 detectors told the truth in every trial (subreaper); "),
+            "{line}"
+        );
+        assert!(
+            line.contains("waitpid-main said \"empty\" while something lived on setsid"),
+            "{line}"
+        );
+        assert_eq!(kill(&rows), None);
+    }
+
+    #[test]
+    fn survivors_and_bystanders_are_told_apart() {
+        let mut leaky = row(Plane::Kill, "kill-main", &[(Outcome::Survived, 300)]);
+        leaky.kill.survivors_max = 7;
+        let mut rude = row(Plane::Kill, "killpg", &[(Outcome::Emptied, 300)]);
+        rude.kill.canaries = BTreeMap::from([(Canary::SameGroup, 300)]);
+        let rows = [row(Plane::Kill, "cgroup-kill", &[(Outcome::Emptied, 300)]), leaky, rude];
+        let line = kill(&rows).unwrap();
+        for part in [
+            "cgroup-kill left nothing alive and hit nobody else (survivors in 0 of 300 trials each; a true rate of up to 1.0 %",
+            "kill-main left somebody alive, up to 7",
+            "killpg hit bystanders",
+        ] {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_broken_expectation_is_listed_with_its_reason() {
+        let mut bad = row(Plane::Detect, "subreaper", &[(Outcome::Early, 1), (Outcome::Right, 1)]);
+        assert_eq!(
+            expectations(std::slice::from_ref(&bad)),
+            ["Every expectation held (2 of 2 trials)."]
+        );
+        bad.held = 1;
+        bad.broken = vec![Broken {
+            seq: 4,
+            outcome: Outcome::Early,
+            note: Some("process 7 was alive".to_owned()),
+        }];
+        let lines = expectations(&[bad]);
+        assert_eq!(lines[0], "Expectations did not hold in 1 of 2 trials:");
+        assert!(lines[1].contains("trial 4: subreaper on setsid: early; expected: the best; process 7 was alive"));
+        assert_eq!(expectations(&[]), ["No trial was run."]);
+    }
 }

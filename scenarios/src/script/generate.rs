@@ -68,7 +68,7 @@ impl Draft {
         self.players.push(players);
         let mut leads = block == 0;
         for _ in 0..self.rng.random_range(0..6) {
-            let op = match self.rng.random_range(0..12) {
+            let op = match self.rng.random_range(0..13) {
                 0..=3 => self.fork(players, depth),
                 4..=5 => Some(Op::Live {
                     ns: self.rng.random_range(0..=self.bounds.live_ns),
@@ -78,8 +78,9 @@ impl Draft {
                 8 => Some(Op::CloseAll),
                 9 => Some(Op::IgnoreSignals),
                 10 if block != 0 => Some(Op::AwaitParent),
-                11 if self.bounds.burrow => Some(Op::Burrow),
-                11 => Some(Op::WaitGo),
+                11 => Some(Op::ShedLeader),
+                12 if self.bounds.burrow => Some(Op::Burrow),
+                12 => Some(Op::WaitGo),
                 _ => Some(Op::Ready),
             };
             if let Some(op) = op {
@@ -148,6 +149,7 @@ mod tests {
             Op::IgnoreSignals,
             Op::AwaitParent,
             Op::Burrow,
+            Op::ShedLeader,
             Op::Ready,
         ] {
             assert!(ops.contains(&op), "{op:?}");

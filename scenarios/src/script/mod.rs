@@ -57,6 +57,8 @@ pub enum Op {
     WaitGo,
     /// Says that the tree is as it should be when it is killed.
     Ready,
+    /// Its first thread ends, and another goes on: the process lives without its leader.
+    ShedLeader,
     /// Makes a cgroup below its own and moves there. Needs [`harness::trial::Stage::delegated`] and a mounted cgroup v2.
     Burrow,
     /// A fork bomb: forks itself for ever, and so does every copy. At a limit it keeps trying; the first refusal says [`Op::Ready`].
@@ -65,6 +67,9 @@ pub enum Op {
         /// has done so.
         setsid: bool,
     },
+    /// A fork bomb in which every copy makes a cgroup below its parent's and moves there, as [`Op::Burrow`] does; one that cannot stays where
+    /// it is. "Ready" is said by a process that has moved.
+    BurrowBomb,
     /// Forks once and ends, and so does the child, for ever: one process with ever new numbers.
     Hop,
 }
@@ -72,7 +77,10 @@ pub enum Op {
 impl Op {
     /// Whether a process that comes here never leaves by itself.
     pub fn never_ends(self) -> bool {
-        matches!(self, Self::Live { ns: FOREVER } | Self::Bomb { .. } | Self::Hop)
+        matches!(
+            self,
+            Self::Live { ns: FOREVER } | Self::Bomb { .. } | Self::BurrowBomb | Self::Hop
+        )
     }
 }
 
@@ -99,7 +107,13 @@ impl Script {
 
     /// Whether anybody says "ready".
     pub fn says_ready(&self) -> bool {
-        self.ops().any(|op| matches!(op, Op::Ready | Op::Bomb { .. }))
+        self.ops()
+            .any(|op| matches!(op, Op::Ready | Op::Bomb { .. } | Op::BurrowBomb))
+    }
+
+    /// Whether anybody makes cgroups.
+    pub fn burrows(&self) -> bool {
+        self.ops().any(|op| matches!(op, Op::Burrow | Op::BurrowBomb))
     }
 
     /// All operations, in the order of the blocks.
@@ -158,7 +172,16 @@ mod tests {
         };
         assert_eq!(Script::from_bytes(&script.to_bytes()), Ok(script.clone()));
         assert!(!script.ends_by_itself() && !script.says_ready());
-        script.blocks[1] = vec![Op::Ready, Op::Burrow, Op::AwaitParent, Op::Bomb { setsid: false }];
+        script.blocks[1] = vec![Op::BurrowBomb];
+        assert_eq!(Script::from_bytes(&script.to_bytes()), Ok(script.clone()));
+        assert!(script.says_ready() && script.burrows());
+        script.blocks[1] = vec![
+            Op::Ready,
+            Op::Burrow,
+            Op::ShedLeader,
+            Op::AwaitParent,
+            Op::Bomb { setsid: false },
+        ];
         assert_eq!(Script::from_bytes(&script.to_bytes()), Ok(script.clone()));
         assert!(script.says_ready());
     }

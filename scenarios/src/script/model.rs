@@ -325,7 +325,7 @@ impl Kernel<'_> {
                 Op::CloseAll => self.note(who, Change::Closed),
                 Op::Burrow => self.note(who, Change::Burrowed),
                 Op::Ready => self.note(who, Change::Ready),
-                Op::IgnoreSignals | Op::WaitGo => {}
+                Op::IgnoreSignals | Op::WaitGo | Op::ShedLeader => {}
                 Op::AwaitParent => {
                     if self.table.0[who]
                         .parent
@@ -353,6 +353,20 @@ impl Kernel<'_> {
                         self.runnable.push_back((who, here));
                     } else {
                         if !setsid || self.table.0[who].session == who && who != 0 {
+                            self.note(who, Change::Ready);
+                        }
+                        self.bombs.push((who, here));
+                    }
+                    return;
+                }
+                Op::BurrowBomb => {
+                    if who != 0 && self.table.0[who].depth == 0 {
+                        self.note(who, Change::Burrowed);
+                    }
+                    if self.birth(Some(who), here) {
+                        self.runnable.push_back((who, here));
+                    } else {
+                        if self.table.0[who].depth > 0 {
                             self.note(who, Change::Ready);
                         }
                         self.bombs.push((who, here));

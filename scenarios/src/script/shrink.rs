@@ -2,8 +2,8 @@
 
 use super::{FOREVER, Op, Script};
 
-/// The valid scripts that are one step smaller than `script`, boldest steps first: without one block, without one operation, without one
-/// barrier, with fewer children or shorter sleeps. Following them always comes to an end.
+/// The valid scripts that are one step smaller than `script`, boldest steps first: without one block and all below it, without one
+/// generation, without one barrier, without one operation, with fewer children or shorter sleeps. Following them always comes to an end.
 pub fn smaller(script: &Script) -> impl Iterator<Item = Script> + use<> {
     let mut found = Vec::new();
     for block in 1..script.blocks.len() {
@@ -12,6 +12,7 @@ pub fn smaller(script: &Script) -> impl Iterator<Item = Script> + use<> {
             |op| matches!(*op, Op::Fork { block: target, .. } if target == block),
         ));
     }
+    found.extend((1..script.blocks.len()).flat_map(|block| lifted(script, block)));
     for index in script.ops().filter_map(barrier) {
         found.push(without(script, |op| barrier(*op) == Some(index)));
     }
@@ -44,6 +45,27 @@ fn without(script: &Script, unwanted: impl Fn(&Op) -> bool) -> Script {
     Script {
         blocks: script.blocks.iter().map(keep).collect(),
     }
+}
+
+/// The script in which whoever forks `block` forks one of its children instead, for each of them. Only where `block` is forked once:
+/// elsewhere it would stay, and the script would not be smaller.
+fn lifted(script: &Script, block: usize) -> Vec<Script> {
+    let forks = |op: &Op| matches!(*op, Op::Fork { block: target, .. } if target == block);
+    if script.ops().filter(forks).count() != 1 {
+        return Vec::new();
+    }
+    let children = script.blocks[block]
+        .iter()
+        .copied()
+        .filter(|op| matches!(op, Op::Fork { .. }));
+    let with = |child: Op| {
+        let mut lifted = script.clone();
+        for op in lifted.blocks.iter_mut().flatten().filter(|op| forks(op)) {
+            *op = child;
+        }
+        lifted
+    };
+    children.map(with).collect()
 }
 
 /// The same operation with half the number.

@@ -1,6 +1,8 @@
 //! What several detectors share. A detector itself is one file beside this directory.
 
 pub(super) mod backoff;
+pub(super) mod bpf;
+pub(super) mod kernel_path;
 pub(super) mod level;
 pub(super) mod limit;
 pub(super) mod pool;

@@ -1,12 +1,16 @@
 //! Trying a mechanism on a cgroup made for the purpose: support is probed, never concluded from a version.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
+use nix::sys::wait::WaitPidFlag;
 
 use crate::cgroup::Cgroup;
 use crate::detect::DetectError;
 use crate::host::{Host, ProbeError, Support};
+use crate::sys::spawn::{Plan, Session, spawn};
+use crate::sys::wait::{Whose, waitid};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -58,7 +62,9 @@ pub(in crate::detect) fn tried<T>(
 pub(in crate::detect) fn armed<T>(result: Result<T, DetectError>) -> Result<Support, ProbeError> {
     match result {
         Ok(_) => Ok(Support::Available),
-        Err(e @ DetectError::Limit { remedy, .. }) => Ok(Support::missing(e, remedy)),
+        Err(DetectError::Limit { limit, errno, remedy }) => {
+            Ok(Support::missing(format_args!("{limit} is exhausted ({errno})"), remedy))
+        }
         Err(DetectError::Sys(e)) => Err(e.into()),
         Err(DetectError::Cgroup(e)) => Err(e.into()),
     }
@@ -75,4 +81,30 @@ pub(in crate::detect) fn pidfd() -> Result<Support, ProbeError> {
             _ => None,
         },
     )
+}
+
+/// Lets one process be born in `cgroup` (with further clone flags) and end at once: it is told to exec what is no program. Returns when
+/// it has been reaped.
+pub(in crate::detect) fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<(), Errno> {
+    let no_program = nix::fcntl::open(
+        "/proc/self/status",
+        nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )?;
+    let spawned = spawn(&Plan {
+        exe: no_program.as_fd(),
+        argv: &[],
+        envp: &[],
+        cgroup: Some(cgroup.as_fd()),
+        clone_flags,
+        session: Session::New,
+        credentials: None,
+        inherit: &[],
+        gate: None,
+        init: false,
+        parent_death_signal: None,
+    })
+    .map_err(|e| super::limit::errno_of(&e))?;
+    let ended = Whose::Pidfd(spawned.pidfd.as_fd());
+    crate::error::retry_eintr(|| waitid(ended, WaitPidFlag::WEXITED | WaitPidFlag::__WALL)).map(|_| ())
 }

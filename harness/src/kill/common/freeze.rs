@@ -6,8 +6,9 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::hold::{FREEZE_WAIT, Freeze};
-use super::{census::Census, signal::by_number, sweep};
+use super::{signal::by_number, sweep};
 use crate::MonoNs;
+use crate::cgroup::Census;
 use crate::cgroup::CgroupError;
 use crate::kill::{KillError, KillReport, Killer};
 use crate::trial::{Root, Site};
@@ -29,10 +30,6 @@ pub(in crate::kill) struct FreezeKill<'t> {
 }
 
 impl Killer for FreezeKill<'_> {
-    fn attach(&mut self, _: &Root) -> Result<(), KillError> {
-        Ok(())
-    }
-
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         freeze_and_kill(self.site, self.variant, deadline, &mut report)?;

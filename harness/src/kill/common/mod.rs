@@ -1,8 +1,7 @@
-//! What several strategies share: who is in the set, how one of them is signalled, how all of them are held, and probes.
+//! What several strategies share: how a member is signalled, how all of them are held, and probes.
 //!
 //! Nothing in here is a strategy; a strategy is a file beside this directory.
 
-pub(super) mod census;
 pub(super) mod freeze;
 pub(super) mod hold;
 pub(super) mod probe;

@@ -2,12 +2,18 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::wait::WaitPidFlag;
 
 use crate::cgroup::{Cgroup, CgroupError};
+use crate::error::{SysError, retry_eintr};
 use crate::host::{Host, ProbeError, Support};
+use crate::sys::fork::worker;
 use crate::sys::pidfd;
+use crate::sys::wait::{Whose, waitid};
 
 /// What to do where there is no cgroup to use.
 const NO_BASE: &str =
@@ -71,6 +77,30 @@ pub(in crate::kill) fn pidfds() -> Result<Support, ProbeError> {
             format_args!("pidfd_open: {errno:?}"),
             "Linux 5.3 or later, without a seccomp policy that hides it",
         )),
-        Err(errno) => Err(crate::error::SysError::plain("pidfd_open", errno).into()),
+        Err(errno) => Err(SysError::plain("pidfd_open", errno).into()),
+    }
+}
+
+/// Whether a child can be made with these clone flags: makes one that ends at once.
+pub(in crate::kill) fn clone_flags(host: &Host, flags: u64, remedy: &'static str) -> Result<Support, ProbeError> {
+    let worker = match worker(flags, None, || 0) {
+        Ok(worker) => worker,
+        Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::ENOSPC)) => {
+            return Ok(Support::missing(
+                format_args!("clone3 with flags {flags:#x}: {errno:?} (uid {})", host.euid),
+                remedy,
+            ));
+        }
+        Err(errno) => return Err(SysError::plain("clone3", errno).into()),
+    };
+    // ECHILD: it has reaped itself.
+    match retry_eintr(|| {
+        waitid(
+            Whose::Pidfd(worker.pidfd.as_fd()),
+            WaitPidFlag::WEXITED | WaitPidFlag::__WALL,
+        )
+    }) {
+        Ok(_) | Err(Errno::ECHILD) => Ok(Support::Available),
+        Err(errno) => Err(SysError::pid("waitid", worker.pid.as_raw(), errno).into()),
     }
 }

@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::census::Census;
 use super::signal::{by_number, by_pidfd, may_be_signalled};
 use crate::MonoNs;
+use crate::cgroup::Census;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
 use crate::kill::KillReport;

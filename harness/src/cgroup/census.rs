@@ -6,17 +6,17 @@ use std::collections::HashSet;
 
 use nix::errno::Errno;
 
-use crate::cgroup::{Cgroup, CgroupError, parse_members};
+use super::{Cgroup, CgroupError, parse_members};
 
 /// The result of one walk.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(in crate::kill) struct Census {
+pub(crate) struct Census {
     /// Process ids, each once.
-    pub(in crate::kill) pids: Vec<i32>,
+    pub(crate) pids: Vec<i32>,
     /// Members that this PID namespace cannot name (pid 0). They are never signalled.
-    pub(in crate::kill) foreign: u64,
+    pub(crate) foreign: u64,
     /// Ids (inode numbers) of the cgroups that were walked.
-    pub(in crate::kill) cgroups: HashSet<u64>,
+    pub(crate) cgroups: HashSet<u64>,
 }
 
 impl Census {
@@ -24,7 +24,7 @@ impl Census {
     ///
     /// The processes of a threaded subtree are listed by the domain at its top, so a threaded descendant is only walked through. If
     /// `cgroup` is itself threaded, `cgroup.procs` refuses with `EOPNOTSUPP`, and its threads are asked for their processes.
-    pub(in crate::kill) fn deep(cgroup: &Cgroup) -> Result<Self, CgroupError> {
+    pub(crate) fn deep(cgroup: &Cgroup) -> Result<Self, CgroupError> {
         let mut census = match Self::alone(cgroup) {
             Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) => Self::of_threads(cgroup)?,
             other => other?,
@@ -34,7 +34,7 @@ impl Census {
     }
 
     /// The members of `cgroup` itself. Errors: `EOPNOTSUPP` it is threaded.
-    pub(in crate::kill) fn alone(cgroup: &Cgroup) -> Result<Self, CgroupError> {
+    pub(crate) fn alone(cgroup: &Cgroup) -> Result<Self, CgroupError> {
         let members = cgroup.procs()?;
         let mut census = Self {
             pids: members.pids,
@@ -94,42 +94,27 @@ impl Census {
     }
 
     /// Nobody that could be signalled.
-    pub(in crate::kill) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pids.is_empty()
     }
 
     /// Those who are not in `known`.
-    pub(in crate::kill) fn new_to(&self, known: &HashSet<i32>) -> Vec<i32> {
+    pub(crate) fn new_to(&self, known: &HashSet<i32>) -> Vec<i32> {
         self.pids.iter().copied().filter(|pid| !known.contains(pid)).collect()
     }
 }
 
 /// The process that thread `tid` belongs to.
 fn process_of(tid: i32) -> Option<i32> {
-    let status = std::fs::read(format!("/proc/{tid}/status")).ok()?;
-    parse_tgid(&status)
-}
-
-/// The `Tgid:` line of `/proc/<tid>/status`. The first line holds the name, which may contain anything but a raw newline (those
-/// are escaped), so a line that begins with `Tgid:` is the kernel's own. Source: proc_pid_status(5).
-fn parse_tgid(status: &[u8]) -> Option<i32> {
-    let line = status.split(|b| *b == b'\n').find(|line| line.starts_with(b"Tgid:"))?;
-    std::str::from_utf8(&line[5..]).ok()?.trim().parse().ok()
+    crate::proc::status(tid).ok().map(|status| status.tgid)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn the_process_of_a_thread_is_read_from_its_status() {
-        assert_eq!(
-            parse_tgid(b"Name:\tTgid:\\n9\nUmask:\t0022\nTgid:\t42\nNgid:\t0\n"),
-            Some(42)
-        );
-        assert_eq!(parse_tgid(b"Name:\tx\n"), None);
-        assert_eq!(parse_tgid(b"Tgid:\tx\n"), None);
         assert_eq!(
             process_of(std::process::id().cast_signed()),
             Some(std::process::id().cast_signed())
@@ -153,12 +138,5 @@ mod tests {
         assert_eq!(census.foreign, 3);
         assert_eq!(census.cgroups, HashSet::from([1, 2]));
         assert_eq!(census.new_to(&HashSet::from([7])), [3, 9]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_status_panics(status in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(parse_tgid(&status).is_none_or(|_| status.windows(5).any(|w| w == b"Tgid:")));
-        }
     }
 }

@@ -1,0 +1,208 @@
+//! Listen to the kernel's own tracepoint on the flip of `populated`, before the rate limit that holds `cgroup.events` back.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+
+use super::common::bpf::{Reporter, report, support};
+use super::common::level::{Level, entered};
+use super::common::sleep::{self, Slept};
+use super::common::{kernel_path, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::cgroup::Cgroup;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::bpf::{Insn, PROBE_READ_KERNEL_STR, Reg, TO_END, Width, finish};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// A raw tracepoint program on `cgroup_notify_populated` that reports the flips to 0 of one cgroup through a ring buffer.
+#[derive(Debug)]
+pub(super) struct BpfNotifyPopulated;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "bpf-notify-populated",
+    summary: "A BPF program on the tracepoint cgroup_notify_populated wakes the reader, who reads populated.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(5, 8),
+    privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup namespace",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "one wake-up through irq_work; not rate limited",
+    idle_cost: "nothing here; every flip of any cgroup on the machine runs a program of about 40 instructions and has its path built",
+    overflow: "a report that finds the ring full is dropped, but then the reader has unread ones and reads the state anyway",
+    loses_on_removal: false,
+    sources: &[
+        "include/trace/events/cgroup.h: cgroup_notify_populated",
+        "kernel/cgroup/cgroup.c: cgroup_update_populated() (css_update_populated() since 7.2)",
+        "Documentation/bpf/ringbuf.rst",
+    ],
+    axes: &[],
+};
+
+impl Detector for BpfNotifyPopulated {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::in_cgroup(host, |site| {
+            support(attach(site).and_then(|reporter| {
+                probe::passer_by(site, 0).map_err(|e| SysError::path("start a process in", site.path(), e))?;
+                let mut fds = [PollFd::new(reporter.as_fd(), PollFlags::POLLIN)];
+                match sleep::on(&mut fds, now() + HEARING)? {
+                    Slept::Woken(_) => Ok(()),
+                    // The program runs but the name did not match: this namespace shows another one than the kernel's.
+                    Slept::Deadline => Err(SysError::path("hear of", site.path(), Errno::EXDEV).into()),
+                }
+            }))
+        })
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        Ok(Box::new(Listening {
+            reporter: attach(&site.cgroup)?,
+            level: Level::open(&site.cgroup)?,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+/// How long a probe waits for an event that takes microseconds.
+const HEARING: Duration = Duration::from_millis(500);
+
+/// The stack of a BPF program is 512 bytes; the path gets half of it.
+const LONGEST_PATH: usize = 256;
+
+fn attach(cgroup: &Cgroup) -> Result<Reporter, DetectError> {
+    let path = kernel_path::of(cgroup.path())?;
+    Reporter::attach(c"cgroup_notify_populated", |ring| {
+        program(path.as_os_str().as_encoded_bytes(), ring)
+    })
+}
+
+/// The program. Arguments of the tracepoint: `(struct cgroup *cgrp, const char *path, int val)`.
+///
+/// The path is compared here and not in the reader, so that other cgroups of the machine wake nobody. It is read with room for one byte
+/// more than expected: a longer path with the same beginning then has another length.
+fn program(path: &[u8], ring: BorrowedFd<'_>) -> Result<Vec<Insn>, Errno> {
+    let mut name = path.to_vec();
+    name.push(0);
+    if name.len() >= LONGEST_PATH {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    let number = |n: usize| i32::try_from(n).map_err(|_| Errno::ERANGE);
+    let offset = |n: usize| i16::try_from(n).map_err(|_| Errno::ERANGE);
+    let length = number(name.len())?;
+    let room = offset((name.len() + 1).next_multiple_of(8))?;
+    let mut body = vec![
+        Insn::load(Width::Dw, Reg::R3, Reg::R1, 8), // r3 = path
+        Insn::load(Width::W, Reg::R4, Reg::R1, 16), // r4 = (u32)val
+        Insn::skip_ne(Reg::R4, 0, TO_END),          // if r4 != 0 goto end
+        Insn::mov(Reg::R1, Reg::R10),               // r1 = fp
+        Insn::add(Reg::R1, -i32::from(room)),       // r1 -= room
+        Insn::set(Reg::R2, length + 1),             // r2 = length + 1
+        Insn::call(PROBE_READ_KERNEL_STR),          // r0 = bpf_probe_read_kernel_str(r1, r2, r3)
+        Insn::skip_ne(Reg::R0, length, TO_END),     // if r0 != length goto end
+    ];
+    let mut at = 0;
+    for (width, expected) in words(&name) {
+        let from = offset(at)? - room;
+        body.push(Insn::load(width, Reg::R1, Reg::R10, from)); // r1 = *(width *)(fp - room + at)
+        body.extend(Insn::set64(Reg::R2, expected)); //           r2 = expected ll
+        body.push(Insn::skip_ne_reg(Reg::R1, Reg::R2, TO_END)); // if r1 != r2 goto end
+        at += width.bytes();
+    }
+    body.extend(report(ring, -room - 8));
+    finish(body)
+}
+
+/// Cuts bytes into the words that a program can load.
+fn words(mut bytes: &[u8]) -> Vec<(Width, u64)> {
+    let mut words = Vec::new();
+    for width in [Width::Dw, Width::W, Width::H, Width::B] {
+        while bytes.len() >= width.bytes() {
+            let (word, rest) = bytes.split_at(width.bytes());
+            let mut padded = [0u8; 8];
+            if cfg!(target_endian = "little") {
+                padded[..word.len()].copy_from_slice(word);
+            } else {
+                padded[8 - word.len()..].copy_from_slice(word);
+            }
+            words.push((width, u64::from_ne_bytes(padded)));
+            bytes = rest;
+        }
+    }
+    words
+}
+
+#[derive(Debug)]
+struct Listening {
+    reporter: Reporter,
+    level: Level,
+    counters: Counters,
+}
+
+impl Armed for Listening {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        entered(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
+                return Ok(verdict);
+            }
+            let mut fds = [PollFd::new(self.reporter.as_fd(), PollFlags::POLLIN)];
+            match sleep::on(&mut fds, deadline)? {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline => return Ok(Verdict::deadline()),
+            }
+            self.counters.wakeups += 1;
+            self.counters.event_ns = self.reporter.drain().unwrap_or(self.counters.event_ns);
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        Counters {
+            spurious: self.counters.wakeups.saturating_sub(1),
+            ..self.counters
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cut_into_words_without_loss() {
+        for length in 0..40 {
+            let bytes: Vec<u8> = (0..length).collect();
+            let cut = words(&bytes);
+            let total: usize = cut.iter().map(|(w, _)| w.bytes()).sum();
+            assert_eq!(total, bytes.len());
+            let joined: Vec<u8> = cut
+                .iter()
+                .flat_map(|(w, v)| v.to_le_bytes()[..w.bytes()].to_vec())
+                .collect();
+            assert_eq!(joined, bytes);
+        }
+    }
+
+    #[test]
+    fn a_path_that_does_not_fit_the_stack_is_refused() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(program(&[b'a'; 300], null.as_fd()), Err(Errno::ENAMETOOLONG));
+        let short = program(b"/run/trial/site", null.as_fd()).unwrap();
+        assert!(short.len() < 60, "{}", short.len());
+    }
+}

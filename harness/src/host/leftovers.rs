@@ -1,0 +1,314 @@
+//! What runs that crashed have left: finding it, ending it, removing it. The library part of `scenario clean`.
+//!
+//! A run's name says whose it is ([`super::name`]). Only what belongs to an owner that is known to be gone is touched; a run that is
+//! still going on, or of which that cannot be known, is listed and kept. Processes are ended by membership of such a cgroup, by pidfd,
+//! never by name.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::mountinfo::Hierarchy;
+use super::mounts::Layout;
+use super::name::{Owner, PREFIX, RunName};
+use super::{LEAF, remove};
+use crate::MonoNs;
+use crate::cgroup::{Cgroup, CgroupError, parse_members};
+use crate::error::{SysError, Target};
+use crate::sys::pidfd;
+
+/// A cgroup of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its directory.
+    pub path: PathBuf,
+    /// Which interface it has.
+    pub v2: bool,
+    /// What is known about its owner.
+    pub owner: Owner,
+}
+
+/// What a clean-up did.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Cleaned {
+    /// Directories that are gone now (each the top of what was removed).
+    pub removed: Vec<PathBuf>,
+    /// How many SIGKILLs were sent one by one; a write to `cgroup.kill` is not counted.
+    pub signals: usize,
+    /// What was left alone, because its owner lives or cannot be known.
+    pub kept: Vec<Leftover>,
+    /// What could not be removed, and why.
+    pub failed: Vec<(PathBuf, CgroupError)>,
+}
+
+/// Finds the cgroups of runs below own cgroups of all hierarchies, below the mount of a hybrid machine, and below `extra`.
+///
+/// Errors: a directory that is there but cannot be listed. v2 comes first, so that processes end before their v1 belts are removed.
+pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysError> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let places = places(layout, extra);
+    for (dir, v2) in places.iter().filter(|p| p.1).chain(places.iter().filter(|p| !p.1)) {
+        let fail = |e: &io::Error| SysError::io("list", Target::Path(dir.clone()), e);
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(fail(&e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| fail(&e))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_dir = entry.file_type().map_err(|e| fail(&e))?.is_dir();
+            if !is_dir || !name.starts_with(PREFIX) {
+                continue;
+            }
+            // The same hierarchy may be mounted, or bind-mounted, more than once.
+            match entry.metadata() {
+                Ok(meta) if seen.insert((meta.dev(), meta.ino())) => {}
+                Ok(_) => continue,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(fail(&e)),
+            }
+            found.push(Leftover {
+                path: entry.path(),
+                v2: *v2,
+                owner: RunName::parse(&name).map_or(Owner::Unknown, |run| run.owner()),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Directories below which runs may have been made, with whether they are v2.
+fn places(layout: &Layout, extra: Option<&Path>) -> Vec<(PathBuf, bool)> {
+    let mut places = Vec::new();
+    places.extend(extra.map(|path| (path.to_path_buf(), true)));
+    if let Ok(own) = layout.own_v2() {
+        // A base gives its controllers to children only after its process has moved to a leaf.
+        if own.ends_with(LEAF) {
+            places.extend(own.parent().map(|parent| (parent.to_path_buf(), true)));
+        }
+        places.push((own, true));
+    }
+    if layout.hybrid() {
+        places.extend(layout.v2().map(|mount| (mount.point.clone(), true)));
+    }
+    for mount in &layout.mounts {
+        if let Hierarchy::V1 { controllers, .. } = &mount.hierarchy {
+            let own = controllers.first().and_then(|c| layout.own_dir_v1(c).ok());
+            places.extend(own.map(|(path, _)| (path, false)));
+        }
+    }
+    places
+}
+
+/// Ends and removes what `leftovers` lists, as far as its owner is gone. `patience` is for each of them.
+pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
+    let mut cleaned = Cleaned::default();
+    for leftover in leftovers {
+        if leftover.owner != Owner::Gone {
+            cleaned.kept.push(leftover.clone());
+            continue;
+        }
+        let deadline = crate::sys::time::now() + patience;
+        let result = if leftover.v2 {
+            clean_v2(&leftover.path, deadline, &mut cleaned.signals)
+        } else {
+            clean_v1(&leftover.path, deadline, &mut cleaned.signals).map_err(CgroupError::from)
+        };
+        match result {
+            Ok(()) => cleaned.removed.push(leftover.path.clone()),
+            Err(e) if e.errno() == Some(Errno::ENOENT) && !leftover.path.exists() => {
+                cleaned.removed.push(leftover.path.clone());
+            }
+            Err(e) => cleaned.failed.push((leftover.path.clone(), e)),
+        }
+    }
+    cleaned
+}
+
+fn clean_v2(path: &Path, deadline: MonoNs, signals: &mut usize) -> Result<(), CgroupError> {
+    let cgroup = Cgroup::open(path)?;
+    let mut one_by_one = match cgroup.kill() {
+        Ok(()) => false,
+        // Before 5.14 there is no cgroup.kill; a frozen or growing tree is then ended one by one.
+        Err(e) if e.errno() == Some(Errno::ENOENT) => true,
+        Err(e) => return Err(e),
+    };
+    while cgroup.events()?.populated {
+        if deadline.has_passed() {
+            return Err(SysError::path("empty", path, Errno::EBUSY).into());
+        }
+        if one_by_one {
+            let members = cgroup.procs_recursive()?;
+            for pid in members.pids {
+                *signals += usize::from(kill_member(pid, || Ok(cgroup.procs_recursive()?.pids.contains(&pid)))?);
+            }
+        }
+        remove::pause(cgroup.events_file()?.as_fd())?;
+        // Many kernels spare a process whose first thread has exited; see `bugs::SPARES_DEAD_LEADERS`.
+        one_by_one = true;
+    }
+    let mut cgroup = cgroup;
+    loop {
+        match cgroup.remove_tree() {
+            Ok(()) => return Ok(()),
+            Err((again, e)) if e.errno() == Some(Errno::EBUSY) && !deadline.has_passed() => {
+                remove::pause(again.events_file()?.as_fd())?;
+                cgroup = again;
+            }
+            Err((_, e)) => return Err(e),
+        }
+    }
+}
+
+fn clean_v1(path: &Path, deadline: MonoNs, signals: &mut usize) -> Result<(), SysError> {
+    let dirs = tree(path)?;
+    loop {
+        let mut members = 0;
+        for dir in &dirs {
+            for pid in v1_members(dir)? {
+                members += 1;
+                *signals += usize::from(kill_member(pid, || Ok(v1_members(dir)?.contains(&pid)))?);
+            }
+            // A process that is frozen by the v1 freezer does not die of SIGKILL before it is thawed.
+            let state = dir.join("freezer.state");
+            match fs::write(&state, "THAWED") {
+                Err(e) if state.exists() => return Err(SysError::io("thaw", Target::Path(state), &e)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if members == 0 {
+            break;
+        }
+        if deadline.has_passed() {
+            return Err(SysError::path("empty", path, Errno::EBUSY));
+        }
+        let procs = path.join("cgroup.procs");
+        let file = fs::File::open(&procs).map_err(|e| SysError::io("open", Target::Path(procs), &e))?;
+        remove::pause(file.as_fd())?;
+    }
+    dirs.iter()
+        .rev()
+        .try_for_each(|dir| remove::v1_when_empty(dir, deadline))
+}
+
+/// `dir` and everything below it, parents first.
+fn tree(dir: &Path) -> Result<Vec<PathBuf>, SysError> {
+    let mut all = vec![dir.to_path_buf()];
+    let mut next = 0;
+    while let Some(dir) = all.get(next).cloned() {
+        let fail = |e: &io::Error| SysError::io("list", Target::Path(dir.clone()), e);
+        for entry in fs::read_dir(&dir).map_err(|e| fail(&e))? {
+            let entry = entry.map_err(|e| fail(&e))?;
+            if entry.file_type().map_err(|e| fail(&e))?.is_dir() {
+                all.push(entry.path());
+            }
+        }
+        next += 1;
+    }
+    Ok(all)
+}
+
+fn v1_members(dir: &Path) -> Result<Vec<i32>, SysError> {
+    let path = dir.join("cgroup.procs");
+    let text = fs::read_to_string(&path).map_err(|e| SysError::io("read", Target::Path(path.clone()), &e))?;
+    let members = parse_members(&text).ok_or_else(|| SysError::path("understand", &path, Errno::EBADMSG))?;
+    Ok(members.pids)
+}
+
+/// SIGKILL to `pid` through a pidfd, if it still is a member after the pidfd was opened. False: somebody was first.
+fn kill_member(pid: i32, still: impl Fn() -> Result<bool, CgroupError>) -> Result<bool, SysError> {
+    let fail = |op| move |errno| SysError::pid(op, pid, errno);
+    let handle = match pidfd::open(Pid::from_raw(pid)) {
+        Ok(handle) => handle,
+        Err(Errno::ESRCH) => return Ok(false),
+        Err(errno) => return Err(fail("pidfd_open")(errno)),
+    };
+    if !still().is_ok_and(|member| member) {
+        return Ok(false);
+    }
+    match pidfd::send_signal(handle.as_fd(), Some(Signal::SIGKILL)) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(fail("pidfd_send_signal")(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::mountinfo::{parse_mountinfo, parse_own};
+
+    /// A machine of plain directories; what the kernel does with them is tried in `tests/host.rs`.
+    fn machine(dir: &Path) -> Layout {
+        let at = dir.display();
+        let mounts = format!(
+            "1 1 0:1 / {at}/pids rw - cgroup cgroup rw,pids\n2 1 0:2 / {at}/unified rw - cgroup2 none rw\n\
+             3 1 0:3 / {at}/named rw - cgroup cgroup rw,name=systemd\n"
+        );
+        Layout {
+            mounts: parse_mountinfo(mounts.as_bytes()).unwrap(),
+            own: parse_own(b"1:pids:/mine\n0::/a/leaf\n").unwrap(),
+        }
+    }
+
+    #[test]
+    fn runs_are_found_in_every_place_once_and_v2_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = RunName::own().unwrap();
+        let gone = RunName { pid: i32::MAX, ..own };
+        for name in [
+            format!("pids/mine/{gone}/7"),
+            format!("unified/a/leaf/{own}"),
+            format!("unified/a/{gone}.probe0"),
+            format!("unified/{gone}"),
+            "unified/scenario-old".to_owned(),
+            "unified/other".to_owned(),
+            format!("named/{gone}"),
+        ] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let extra = dir.path().join("unified");
+        let found = find(&machine(dir.path()), Some(&extra)).unwrap();
+        let owner = |path: String| {
+            found
+                .iter()
+                .find(|l| l.path == dir.path().join(&path))
+                .map(|l| (l.v2, l.owner))
+        };
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert_eq!(owner(format!("unified/{gone}")), Some((true, Owner::Gone)));
+        assert_eq!(owner(format!("unified/a/{gone}.probe0")), Some((true, Owner::Gone)));
+        assert_eq!(owner(format!("unified/a/leaf/{own}")), Some((true, Owner::Alive)));
+        assert_eq!(owner("unified/scenario-old".to_owned()), Some((true, Owner::Unknown)));
+        assert_eq!(
+            found.last().map(|l| l.path.clone()),
+            Some(dir.path().join(format!("pids/mine/{gone}")))
+        );
+    }
+
+    #[test]
+    fn what_may_be_alive_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let leftovers: Vec<_> = [Owner::Alive, Owner::Unknown]
+            .into_iter()
+            .map(|owner| Leftover {
+                path: dir.path().to_path_buf(),
+                v2: true,
+                owner,
+            })
+            .collect();
+        let cleaned = clean(&leftovers, Duration::ZERO);
+        assert_eq!(cleaned.kept, leftovers);
+        assert!(cleaned.removed.is_empty() && cleaned.failed.is_empty() && dir.path().exists());
+    }
+}

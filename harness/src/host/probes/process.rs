@@ -1,0 +1,111 @@
+//! What can be done with processes.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{InitFlags, Inotify};
+use nix::sys::prctl;
+use nix::unistd::Pid;
+
+use super::{SECCOMP, answer, missing};
+use crate::host::subject::Subject;
+use crate::host::{Host, ProbeError, Support};
+
+const DESCRIPTORS: &str = "too many open files: raise RLIMIT_NOFILE (ulimit -n)";
+
+/// Feature `pidfd`.
+pub(in crate::host) fn pidfd(_: &Host) -> Result<Support, ProbeError> {
+    let opened = crate::sys::pidfd::open(Pid::this());
+    answer(
+        "pidfd_open",
+        opened,
+        &[
+            (Errno::ENOSYS, "Linux 5.3"),
+            (Errno::EPERM, SECCOMP),
+            (Errno::EMFILE, DESCRIPTORS),
+        ],
+    )
+}
+
+/// Feature `pidfd-info`.
+pub(in crate::host) fn pidfd_info(_: &Host) -> Result<Support, ProbeError> {
+    let info = crate::sys::pidfd::open(Pid::this()).and_then(|fd| crate::sys::pidfd::info(fd.as_fd()));
+    let known = [
+        (Errno::ENOTTY, "Linux 6.13"),
+        (Errno::EINVAL, "Linux 6.13"),
+        (Errno::ENOSYS, "Linux 6.13"),
+        (Errno::EPERM, SECCOMP),
+        (Errno::EMFILE, DESCRIPTORS),
+    ];
+    answer("ioctl(PIDFD_GET_INFO)", info, &known)
+}
+
+/// Feature `inotify`: `EMFILE` is the limit of instances of this user, or the limit of descriptors.
+pub(in crate::host) fn inotify(_: &Host) -> Result<Support, ProbeError> {
+    let known = [
+        (
+            Errno::EMFILE,
+            "raise fs.inotify.max_user_instances (sysctl, root), or RLIMIT_NOFILE (ulimit -n)",
+        ),
+        (Errno::ENFILE, "raise fs.file-max (sysctl, root)"),
+        (Errno::ENOSYS, "a kernel with CONFIG_INOTIFY_USER"),
+        (Errno::EPERM, SECCOMP),
+    ];
+    answer("inotify_init1", Inotify::init(InitFlags::IN_CLOEXEC), &known)
+}
+
+/// Feature `subreaper`. The attribute is put back as it was.
+pub(in crate::host) fn subreaper(_: &Host) -> Result<Support, ProbeError> {
+    let tried = prctl::get_child_subreaper().and_then(|before| {
+        prctl::set_child_subreaper(true)?;
+        prctl::set_child_subreaper(before)
+    });
+    answer(
+        "prctl(PR_SET_CHILD_SUBREAPER)",
+        tried,
+        &[(Errno::EINVAL, "Linux 3.4"), (Errno::EPERM, SECCOMP)],
+    )
+}
+
+/// Feature `root`: what giving actors a user of their own needs.
+pub(in crate::host) fn root(host: &Host) -> Result<Support, ProbeError> {
+    let lacking: Vec<_> = ["SETUID", "SETGID", "KILL"]
+        .into_iter()
+        .filter(|c| !host.capabilities.has(c))
+        .collect();
+    Ok(if host.euid != 0 {
+        Support::missing(format!("the effective user is {}", host.euid), "run as root (sudo)")
+    } else if !lacking.is_empty() {
+        let why = format!("root without CAP_{}", lacking.join(", CAP_"));
+        Support::missing(why, "keep these capabilities (docker: --cap-add)")
+    } else {
+        Support::Available
+    })
+}
+
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+
+/// Feature `userns`.
+pub(in crate::host) fn user_namespace(_: &Host) -> Result<Support, ProbeError> {
+    namespace(
+        CLONE_NEWUSER,
+        "allow user namespaces: sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
+         kernel.apparmor_restrict_unprivileged_userns; CONFIG_USER_NS",
+    )
+}
+
+/// Feature `pid-namespace`.
+pub(in crate::host) fn pid_namespace(_: &Host) -> Result<Support, ProbeError> {
+    namespace(
+        crate::sys::spawn::CLONE_NEWPID,
+        "run as root with CAP_SYS_ADMIN, or make a user namespace first",
+    )
+}
+
+fn namespace(flag: u64, remedy: &str) -> Result<Support, ProbeError> {
+    let tried = Subject::start(None, flag, false).and_then(Subject::end);
+    Ok(match tried {
+        Ok(_) => Support::Available,
+        Err(refusal) => missing(&refusal, remedy),
+    })
+}

@@ -1,0 +1,53 @@
+//! `freeze-nowait-kill`: freeze, do not wait, SIGKILL everyone, thaw.
+//!
+//! The write to `cgroup.freeze` returns before anybody is frozen. What is skipped is the only proof that nobody is in the middle of a fork.
+
+use super::common::freeze::{FreezeKill as Ready, Variant};
+use super::common::{hold::FREEZE_WAIT, probe};
+use super::{KillError, KillSpec, KillStrategy, Killer};
+use crate::expect::{Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::trial::{Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct FreezeNowaitKill;
+
+static SPEC: KillSpec = KillSpec {
+    id: "freeze-nowait-kill",
+    summary: "freeze, SIGKILL everyone in the cgroup and below without waiting for `frozen 1`, thaw",
+    reach: Reach {
+        scope: Scope::Cgroup,
+        sweep: Sweep::UntilNone,
+    },
+    claims_sound: false,
+    may_hit: &[],
+    since: KernelVersion(5, 3),
+    privilege: "",
+    faults: "a fork that was past its last look at pending signals becomes a member after the walk, and is thawed",
+    sources: &[
+        "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
+        "kernel/fork.c: copy_process(), from the last look at pending signals to cgroup_post_fork()",
+    ],
+    axes: &[FREEZE_WAIT],
+};
+
+impl KillStrategy for FreezeNowaitKill {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Ready {
+            site,
+            variant: Variant {
+                wait: false,
+                thaw_first: false,
+            },
+        }))
+    }
+}

@@ -1,0 +1,51 @@
+//! `freeze-nowait-thaw-kill`: freeze, do not wait, list, thaw, then SIGKILL whoever was listed. Both shortcuts at once.
+
+use super::common::freeze::{FreezeKill as Ready, Variant};
+use super::common::{hold::FREEZE_WAIT, probe};
+use super::{KillError, KillSpec, KillStrategy, Killer};
+use crate::expect::{Canary, Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::trial::{Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct FreezeNowaitThawKill;
+
+static SPEC: KillSpec = KillSpec {
+    id: "freeze-nowait-thaw-kill",
+    summary: "freeze, list everyone without waiting for `frozen 1`, thaw, then SIGKILL by number whoever was listed",
+    reach: Reach {
+        scope: Scope::Cgroup,
+        sweep: Sweep::Once,
+    },
+    claims_sound: false,
+    may_hit: &[Canary::ReusedPid],
+    since: KernelVersion(5, 3),
+    privilege: "",
+    faults: "members fork while the list is made, and again before it is used",
+    sources: &[
+        "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
+        "kernel/fork.c: copy_process(), from the last look at pending signals to cgroup_post_fork()",
+    ],
+    axes: &[FREEZE_WAIT],
+};
+
+impl KillStrategy for FreezeNowaitThawKill {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Ready {
+            site,
+            variant: Variant {
+                wait: false,
+                thaw_first: true,
+            },
+        }))
+    }
+}

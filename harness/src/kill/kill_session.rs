@@ -1,0 +1,89 @@
+//! `kill-session`: SIGKILL to everyone in the session of the main process, found by scanning `/proc`, until nobody is left in it.
+//!
+//! What `pkill --session` does, repeated. The caller is in that session too, and is spared.
+
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpid, getsid};
+
+use super::common::signal::by_number;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::{Canary, Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::proc;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct KillSession;
+
+static SPEC: KillSpec = KillSpec {
+    id: "kill-session",
+    summary: "SIGKILL by number to everyone in the session of the main process but the caller, by scanning /proc until nobody is left in it",
+    reach: Reach {
+        scope: Scope::Session,
+        sweep: Sweep::UntilNone,
+    },
+    claims_sound: false,
+    may_hit: &[Canary::SameGroup, Canary::ReusedPid],
+    since: KernelVersion(1, 0),
+    privilege: "",
+    faults: "setsid(2) escapes; everyone else in the session dies too, the shell that started it included; a scan is not atomic",
+    sources: &["setsid(2)", "proc_pid_stat(5)"],
+    axes: &[],
+};
+
+impl KillStrategy for KillSession {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        proc::stat(getpid().as_raw())?;
+        Ok(Support::Available)
+    }
+
+    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        let session = getsid(None).map_err(|e| SysError::plain("getsid", e))?;
+        // Whoever does not lead the session shares it with a parent: here that would be the harness, or the user's shell.
+        if session != getpid() {
+            return Err(KillError::Refused {
+                strategy: SPEC.id,
+                why: format!("the caller does not lead session {session}, so others live in it"),
+            });
+        }
+        Ok(Box::new(Ready { session }))
+    }
+}
+
+#[derive(Debug)]
+struct Ready {
+    session: Pid,
+}
+
+impl Killer for Ready {
+    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        let own = getpid().as_raw();
+        loop {
+            let everybody = proc::everybody()?;
+            report.passes += 1;
+            let members = everybody
+                .iter()
+                .filter(|stat| stat.session == self.session.as_raw() && stat.pid != own && stat.is_alive());
+            let mut found = false;
+            for stat in members {
+                found = true;
+                by_number(&mut report, stat.pid, Signal::SIGKILL);
+            }
+            if !found {
+                return Ok(report.issued());
+            }
+            if deadline.has_passed() {
+                report.gave_up = true;
+                return Ok(report.issued());
+            }
+        }
+    }
+}

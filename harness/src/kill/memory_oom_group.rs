@@ -1,0 +1,96 @@
+//! `memory-oom-group`: `memory.oom.group` and `memory.max` 0, so that the OOM killer ends the whole cgroup.
+//!
+//! Never tried by anyone for good reason: it kills by way of the memory controller, and only as long as there is memory to take.
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::common::probe;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::expect::{Canary, Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct MemoryOomGroup;
+
+static SPEC: KillSpec = KillSpec {
+    id: "memory-oom-group",
+    summary: "set memory.oom.group, then memory.max to 0: the OOM killer ends everyone in the cgroup and below",
+    reach: Reach {
+        scope: Scope::Cgroup,
+        sweep: Sweep::UntilNone,
+    },
+    claims_sound: false,
+    may_hit: &[Canary::ParentCgroup],
+    since: KernelVersion(4, 19),
+    privilege: "the memory controller of cgroup v2",
+    faults: "a fork in progress escapes the walk; processes with oom_score_adj -1000 are spared; the write sleeps in reclaim; where the site has no \
+             memory limit of its own its parent's is used, and that hits whoever else is in there",
+    sources: &[
+        "Documentation/admin-guide/cgroup-v2.rst: memory.oom.group, memory.max",
+        "mm/oom_kill.c: oom_kill_process()",
+    ],
+    axes: &[],
+};
+
+impl KillStrategy for MemoryOomGroup {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::file(
+            host,
+            "memory.oom.group",
+            "a machine whose memory controller belongs to cgroup v2 and is delegated",
+        )
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        let target = if has_limit(&site.cgroup)? {
+            &site.cgroup
+        } else {
+            &site.parent
+        };
+        target.write("memory.oom.group", "1")?;
+        Ok(Box::new(Ready {
+            target,
+            is_parent: std::ptr::eq(target, &site.parent),
+        }))
+    }
+}
+
+fn has_limit(cgroup: &Cgroup) -> Result<bool, CgroupError> {
+    match cgroup.open_file("memory.oom.group", OFlag::O_WRONLY) {
+        Ok(_) => Ok(true),
+        Err(e) if e.errno() == Some(Errno::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[derive(Debug)]
+struct Ready<'t> {
+    target: &'t Cgroup,
+    is_parent: bool,
+}
+
+impl Killer for Ready<'_> {
+    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        if self.is_parent {
+            report.fall_back("the site has no memory limit of its own: used its parent's".to_owned());
+        }
+        let before = self.target.read("memory.max")?;
+        report.passes = 1;
+        report.about_to_signal();
+        self.target.write("memory.max", "0")?;
+        report.sent(Ok(()), 0);
+        // The belt as it was: what comes after the kill needs memory too.
+        self.target.write("memory.max", before.trim())?;
+        Ok(report.issued())
+    }
+}

@@ -1,0 +1,78 @@
+//! `pidns-autokill`: the init of the workload's own PID namespace dies when the last descriptor of its birth is closed.
+//!
+//! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the closing is done on purpose.
+
+use super::common::probe;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::expect::{Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::spawn::{CLONE_AUTOREAP, CLONE_NEWPID, CLONE_PIDFD_AUTOKILL, Entry};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct PidnsAutokill;
+
+static SPEC: KillSpec = KillSpec {
+    id: "pidns-autokill",
+    summary: "close the last CLONE_PIDFD_AUTOKILL descriptor of the init of the workload's own PID namespace",
+    reach: Reach {
+        scope: Scope::PidNamespace,
+        sweep: Sweep::Atomic,
+    },
+    claims_sound: true,
+    may_hit: &[],
+    since: KernelVersion(7, 1),
+    privilege: "CAP_SYS_ADMIN",
+    faults: "a copy of the descriptor that is held anywhere keeps the workload alive; the init reaps itself, so nobody can wait for it",
+    sources: &[
+        "clone(2): CLONE_PIDFD_AUTOKILL",
+        "fs/pidfs.c: pidfs_file_release(), c8134b5f13ae (7.1)",
+        "pid_namespaces(7)",
+    ],
+    axes: &[],
+};
+
+const FLAGS: u64 = CLONE_NEWPID | CLONE_AUTOREAP | CLONE_PIDFD_AUTOKILL;
+
+impl KillStrategy for PidnsAutokill {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::clone_flags(host, FLAGS, "Linux 7.1 or later, as root")
+    }
+
+    fn prepare<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        plan.clone_flags |= FLAGS;
+        plan.init = true;
+        Ok(Box::new(Ready))
+    }
+}
+
+#[derive(Debug)]
+struct Ready;
+
+impl Killer for Ready {
+    /// The spawn falls back to clone(2) where clone3 is refused, and that one drops the flag without a word.
+    fn attach(&mut self, root: &Root) -> Result<(), KillError> {
+        match root.entry {
+            Entry::Moved(errno) => Err(KillError::Refused {
+                strategy: SPEC.id,
+                why: format!("clone3 was refused ({errno:?}), and clone(2) has no such flag"),
+            }),
+            Entry::Born | Entry::None => Ok(()),
+        }
+    }
+
+    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        report.passes = 1;
+        report.about_to_signal();
+        root.close_birth_descriptors()?;
+        report.sent(Ok(()), root.pid.as_raw());
+        Ok(report.issued())
+    }
+}

@@ -1,0 +1,66 @@
+//! `pidns-kill`: give the workload a PID namespace of its own, and SIGKILL its init. The kernel takes everybody else along.
+
+use std::os::fd::AsFd;
+
+use nix::sys::signal::Signal;
+
+use super::common::probe;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::expect::{Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::pidfd;
+use crate::sys::spawn::CLONE_NEWPID;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct PidnsKill;
+
+static SPEC: KillSpec = KillSpec {
+    id: "pidns-kill",
+    summary: "SIGKILL to the init of the workload's own PID namespace, through its pidfd",
+    reach: Reach {
+        scope: Scope::PidNamespace,
+        sweep: Sweep::Atomic,
+    },
+    claims_sound: true,
+    may_hit: &[],
+    since: KernelVersion(5, 3),
+    privilege: "CAP_SYS_ADMIN, or a user namespace",
+    faults: "decided before the start: no help for a workload that runs already; the init is dead only after everybody else is",
+    sources: &["pid_namespaces(7)", "kernel/pid_namespace.c: zap_pid_ns_processes()"],
+    axes: &[],
+};
+
+impl KillStrategy for PidnsKill {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::clone_flags(host, CLONE_NEWPID, "run as root")
+    }
+
+    fn prepare<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        plan.clone_flags |= CLONE_NEWPID;
+        plan.init = true;
+        Ok(Box::new(Ready))
+    }
+}
+
+#[derive(Debug)]
+struct Ready;
+
+impl Killer for Ready {
+    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        report.passes = 1;
+        report.about_to_signal();
+        report.sent(
+            pidfd::send_signal(root.pidfd.as_fd(), Some(Signal::SIGKILL)),
+            root.pid.as_raw(),
+        );
+        Ok(report.issued())
+    }
+}

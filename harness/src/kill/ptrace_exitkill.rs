@@ -1,0 +1,200 @@
+//! `ptrace-exitkill`: trace the workload from its first instruction with `PTRACE_O_EXITKILL`; kill the tracer, and the kernel kills whom it
+//! traced.
+//!
+//! Every fork is traced from birth, wherever its parent goes. The tracer is a process of its own: its exit is the weapon.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+
+use super::common::signal::by_pidfd;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::error::{SysError, retry_eintr};
+use crate::expect::{Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::fork::{Worker, worker};
+use crate::sys::pidfd;
+use crate::sys::wait::{Whose, waitid};
+use crate::trial::{Gate, Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct PtraceExitkill;
+
+static SPEC: KillSpec = KillSpec {
+    id: "ptrace-exitkill",
+    summary: "trace every process of the tree with PTRACE_O_EXITKILL, then SIGKILL the tracer",
+    reach: Reach {
+        scope: Scope::ReapedDescendants,
+        sweep: Sweep::Atomic,
+    },
+    claims_sound: false,
+    may_hit: &[],
+    since: KernelVersion(3, 8),
+    privilege: "CAP_SYS_PTRACE for another user's processes",
+    faults: "clone(CLONE_UNTRACED) escapes; every fork, exec and signal stops for the tracer, so the workload runs at a fraction of its speed; nobody \
+             else can trace it; stop signals have no effect on it",
+    sources: &[
+        "ptrace(2): PTRACE_O_EXITKILL",
+        "kernel/ptrace.c: exit_ptrace()",
+        "kernel/fork.c: CLONE_UNTRACED",
+    ],
+    axes: &[],
+};
+
+/// How long seizing the main process may take.
+const SEIZING: Duration = Duration::from_secs(5);
+
+impl KillStrategy for PtraceExitkill {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        match std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
+            Ok(scope) if scope.trim() == "3" => Ok(Support::missing(
+                "kernel.yama.ptrace_scope is 3: nobody may trace",
+                "boot with another value of kernel.yama.ptrace_scope",
+            )),
+            Ok(scope) if scope.trim() == "2" && host.euid != 0 => Ok(Support::missing(
+                "kernel.yama.ptrace_scope is 2: only root may trace",
+                "run as root",
+            )),
+            _ => Ok(Support::Available),
+        }
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Ready {
+            site,
+            gate: Some(plan.gate()?),
+            tracer: None,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Ready<'t> {
+    site: &'t Site,
+    gate: Option<Gate>,
+    tracer: Option<Worker>,
+}
+
+impl Killer for Ready<'_> {
+    /// Starts the tracer while the workload still waits at its gate, and opens the gate once it is traced.
+    fn attach(&mut self, root: &Root) -> Result<(), KillError> {
+        let failed = |e| SysError::plain("start the tracer", e);
+        let (hear, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+        let tell = std::cell::Cell::new(Some(tell));
+        let tracer = worker(0, Some(self.site.control.as_fd()), || {
+            tell.take().map_or(1, |tell| trace(root.pid, File::from(tell)))
+        })
+        .map_err(failed)?;
+        drop(tell);
+        self.tracer = Some(tracer);
+        let timeout = PollTimeout::try_from(SEIZING).unwrap_or(PollTimeout::MAX);
+        let mut answer = [0; 4];
+        match retry_eintr(|| poll(&mut [PollFd::new(hear.as_fd(), PollFlags::POLLIN)], timeout)).map_err(failed)? {
+            0 => return Err(failed(Errno::ETIMEDOUT).into()),
+            _ => File::from(hear)
+                .read_exact(&mut answer)
+                .map_err(|e| SysError::io("read from the tracer", crate::Target::Nothing, &e))?,
+        }
+        match i32::from_ne_bytes(answer) {
+            0 => {}
+            errno => return Err(SysError::pid("PTRACE_SEIZE", root.pid.as_raw(), Errno::from_raw(errno)).into()),
+        }
+        if let Some(gate) = self.gate.take() {
+            gate.open().map_err(|e| SysError::plain("open the gate", e))?;
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        report.passes = 1;
+        if let Some(tracer) = &self.tracer {
+            let pid = tracer.pid.as_raw();
+            // Gone already: everybody it traced has ended, or has been killed by its end.
+            match by_pidfd(&mut report, &tracer.pidfd, pid, Signal::SIGKILL) {
+                Ok(()) | Err(_) => {}
+            }
+            // It has killed everybody by the time it is a zombie.
+            retry_eintr(|| waitid(Whose::Pidfd(tracer.pidfd.as_fd()), WaitPidFlag::WEXITED))
+                .map_err(|e| SysError::pid("waitid", pid, e))?;
+        }
+        self.tracer = None;
+        Ok(report.issued())
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        if let Some(tracer) = &self.tracer {
+            match pidfd::send_signal(tracer.pidfd.as_fd(), Some(Signal::SIGKILL)) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// The tracer's life: seize, say so, and let everybody run on after every stop, until nobody is left. Returns its exit code.
+fn trace(main: Pid, mut tell: File) -> i32 {
+    let options = Options::PTRACE_O_EXITKILL
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE;
+    let answer = ptrace::seize(main, options).map_or_else(|errno| errno as i32, |()| 0);
+    if tell.write_all(&answer.to_ne_bytes()).is_err() || answer != 0 {
+        return 1;
+    }
+    loop {
+        match waitid(
+            Whose::Any,
+            WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL,
+        ) {
+            Ok(Some(change)) if !change.ended() => match ptrace::cont(change.pid, delivered(change.status)) {
+                // ESRCH: it was killed meanwhile.
+                Ok(()) | Err(_) => {}
+            },
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return 0,
+        }
+    }
+}
+
+/// The signal to pass on after a stop: none after an event of ptrace itself (in the second byte), and none that stops.
+fn delivered(status: i32) -> Option<Signal> {
+    if status >> 8 != 0 {
+        return None;
+    }
+    Signal::try_from(status).ok().filter(|signal| {
+        !matches!(
+            signal,
+            Signal::SIGTRAP | Signal::SIGSTOP | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_real_signals_are_passed_on() {
+        assert_eq!(delivered(Signal::SIGTERM as i32), Some(Signal::SIGTERM));
+        assert_eq!(delivered(Signal::SIGTRAP as i32 | (1 << 8)), None, "PTRACE_EVENT_FORK");
+        assert_eq!(delivered(Signal::SIGSTOP as i32), None);
+        assert_eq!(delivered(64), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! `stop-then-kill`: SIGSTOP to everyone until nobody new is met, then SIGKILL. A freezer made of signals.
+
+use std::collections::HashSet;
+
+use nix::sys::signal::Signal;
+
+use super::common::probe;
+use super::common::signal::by_number;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::cgroup::Census;
+use crate::expect::{Canary, Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct StopThenKill;
+
+static SPEC: KillSpec = KillSpec {
+    id: "stop-then-kill",
+    summary: "SIGSTOP by number to everyone in the cgroup and below until a pass meets nobody new, then SIGKILL in the same way",
+    reach: Reach {
+        scope: Scope::Cgroup,
+        sweep: Sweep::UntilNone,
+    },
+    claims_sound: false,
+    may_hit: &[Canary::SameGroup, Canary::ReusedPid],
+    since: KernelVersion(4, 5),
+    privilege: "",
+    faults: "a signal is not acted on at once: who is not stopped yet forks after the pass that met nobody new; members can continue each other; \
+             a reused number is taken for one that was stopped; a process group that is orphaned while a member is stopped is sent SIGHUP \
+             by the kernel, which ends outsiders in it",
+    sources: &[
+        "signal(7): SIGSTOP",
+        "setpgid(2): orphaned process groups",
+        "kernel/exit.c: kill_orphaned_pgrp()",
+    ],
+    axes: &[],
+};
+
+impl KillStrategy for StopThenKill {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::lists(host)
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Ready { site }))
+    }
+}
+
+#[derive(Debug)]
+struct Ready<'t> {
+    site: &'t Site,
+}
+
+impl Killer for Ready<'_> {
+    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            let mut met = HashSet::new();
+            loop {
+                let census = Census::deep(&self.site.cgroup)?;
+                report.passes += 1;
+                report.foreign = report.foreign.max(census.foreign);
+                let new = census.new_to(&met);
+                if new.is_empty() {
+                    break;
+                }
+                if deadline.has_passed() {
+                    report.gave_up = true;
+                    break;
+                }
+                for pid in new {
+                    by_number(&mut report, pid, signal);
+                    met.insert(pid);
+                }
+            }
+        }
+        Ok(report.issued())
+    }
+}

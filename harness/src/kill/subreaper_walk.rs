@@ -1,0 +1,171 @@
+//! `subreaper-walk`: be the subreaper, SIGKILL all descendants, reap, again, until no child is left. What an init does.
+//!
+//! Orphans come to the caller, so nobody leaves the tree, and `ECHILD` is a proof that all are dead. But each pass is a race.
+
+use std::collections::HashSet;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::getpid;
+
+use super::common::signal::by_number;
+use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::{Canary, Reach, Scope, Sweep};
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::proc::{self, Stat};
+use crate::sys::wait::{Whose, waitid};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The strategy.
+#[derive(Debug)]
+pub struct SubreaperWalk;
+
+static SPEC: KillSpec = KillSpec {
+    id: "subreaper-walk",
+    summary: "as subreaper: SIGKILL by number to all descendants, reap, and again until waitid says ECHILD",
+    reach: Reach {
+        scope: Scope::ReapedDescendants,
+        sweep: Sweep::UntilNone,
+    },
+    claims_sound: false,
+    may_hit: &[Canary::ReusedPid],
+    since: KernelVersion(3, 4),
+    privilege: "",
+    faults: "each pass is a race against births; a grandchild that its own parent has reaped leaves a number to be reused; a PID namespace with \
+             an init of its own keeps its orphans",
+    sources: &["PR_SET_CHILD_SUBREAPER(2const)", "kernel/exit.c: find_new_reaper()"],
+    axes: &[],
+};
+
+impl KillStrategy for SubreaperWalk {
+    fn spec(&self) -> &'static KillSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        match prctl::get_child_subreaper() {
+            Ok(_) => Ok(Support::Available),
+            Err(errno) => Ok(Support::missing(
+                format_args!("PR_GET_CHILD_SUBREAPER: {errno:?}"),
+                "Linux 3.4 or later",
+            )),
+        }
+    }
+
+    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        let before = prctl::get_child_subreaper().map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
+        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
+        Ok(Box::new(Ready { before }))
+    }
+}
+
+#[derive(Debug)]
+struct Ready {
+    before: bool,
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // It accepts any value once it has accepted one.
+        match prctl::set_child_subreaper(self.before) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+impl Killer for Ready {
+    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        let own = getpid().as_raw();
+        loop {
+            report.passes += 1;
+            for pid in descendants(&proc::everybody()?, own) {
+                by_number(&mut report, pid, Signal::SIGKILL);
+            }
+            if !reap_the_dead()? {
+                return Ok(report.issued());
+            }
+            if deadline.has_passed() {
+                report.gave_up = true;
+                return Ok(report.issued());
+            }
+        }
+    }
+}
+
+/// Reaps whoever has ended; false when no child is left, dead or alive.
+fn reap_the_dead() -> Result<bool, KillError> {
+    loop {
+        match waitid(
+            Whose::Any,
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL,
+        ) {
+            Ok(Some(_)) | Err(Errno::EINTR) => {}
+            Ok(None) => return Ok(true),
+            Err(Errno::ECHILD) => return Ok(false),
+            Err(errno) => return Err(SysError::plain("waitid", errno).into()),
+        }
+    }
+}
+
+/// Live descendants of `top` by parent links, nearest first.
+fn descendants(everybody: &[Stat], top: i32) -> Vec<i32> {
+    let mut inside = HashSet::from([top]);
+    let mut found = Vec::new();
+    loop {
+        let generation: Vec<&Stat> = everybody
+            .iter()
+            .filter(|stat| inside.contains(&stat.ppid) && !inside.contains(&stat.pid))
+            .collect();
+        if generation.is_empty() {
+            return found;
+        }
+        inside.extend(generation.iter().map(|stat| stat.pid));
+        found.extend(generation.iter().filter(|stat| stat.is_alive()).map(|stat| stat.pid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stat(pid: i32, ppid: i32, state: char) -> Stat {
+        Stat {
+            pid,
+            comm: String::new(),
+            state,
+            ppid,
+            pgrp: 0,
+            session: 0,
+            flags: 0,
+        }
+    }
+
+    #[test]
+    fn a_dead_link_does_not_cut_the_tree() {
+        let everybody = [
+            stat(1, 0, 'S'),
+            stat(9, 8, 'S'),
+            stat(7, 5, 'S'),
+            stat(8, 5, 'Z'),
+            stat(5, 1, 'S'),
+            stat(6, 1, 'S'),
+        ];
+        assert_eq!(descendants(&everybody, 5), [7, 9]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_set_of_links_makes_it_run_for_ever(links in prop::collection::vec((1i32..30, 0i32..30), 0..60)) {
+            // A scan is no snapshot: links may form circles.
+            let everybody: Vec<Stat> = links.into_iter().map(|(pid, ppid)| stat(pid, ppid, 'S')).collect();
+            let found = descendants(&everybody, 3);
+            prop_assert!(!found.contains(&3));
+        }
+    }
+}

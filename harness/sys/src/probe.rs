@@ -1,0 +1,132 @@
+//! Smallest possible uses of interfaces that may be closed to this process: each function tries one and gives everything back.
+//!
+//! What they do not do: say why in words, or how to get it. That is for `harness::host`.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::check;
+
+/// Makes an io_uring with one entry (`io_uring_setup`, Linux 5.1).
+///
+/// Errors: `ENOSYS` not built in or hidden by seccomp, `EPERM` the sysctl `kernel.io_uring_disabled` or seccomp, `ENOMEM`.
+/// Source: io_uring_setup(2), io_uring/io_uring.c.
+pub fn io_uring() -> Result<OwnedFd, Errno> {
+    // struct io_uring_params is 120 bytes; all zero asks for nothing special.
+    let mut params = [0u64; 15];
+    // SAFETY: the kernel reads and writes 120 bytes, which `params` has, and keeps no reference to them.
+    let fd = check(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1u32, params.as_mut_ptr()) })?;
+    owned(fd)
+}
+
+/// The first fields of `union bpf_attr` for `BPF_PROG_LOAD`. Shorter than the kernel's: the rest counts as zero.
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+}
+
+/// The fields of `union bpf_attr` for `BPF_RAW_TRACEPOINT_OPEN`.
+#[repr(C)]
+struct RawTracepointOpen {
+    name: u64,
+    prog_fd: u32,
+    pad: u32,
+}
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+
+/// Loads the program `return 0` for raw tracepoints (Linux 4.17).
+///
+/// Privilege: `CAP_BPF` and `CAP_PERFMON` (Linux 5.8), before that `CAP_SYS_ADMIN`. Errors: `EPERM`, `ENOSYS`, `EINVAL` not built in.
+/// Source: bpf(2), kernel/bpf/syscall.c.
+pub fn bpf_program() -> Result<OwnedFd, Errno> {
+    // mov64 r0, 0; exit
+    let program: [u64; 2] = [0xb7, 0x95];
+    let attr = ProgLoad {
+        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
+        insn_cnt: 2,
+        insns: program.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: 0,
+    };
+    // SAFETY: the pointers inside `attr` are live for the call, and its size is given.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_LOAD,
+            std::ptr::from_ref(&attr),
+            size_of::<ProgLoad>(),
+        )
+    })?;
+    owned(fd)
+}
+
+/// Attaches a raw tracepoint program to `tracepoint`; closing the result detaches it. Errors: `ENOENT` no such tracepoint, `EPERM`.
+pub fn bpf_attach(program: BorrowedFd<'_>, tracepoint: &CStr) -> Result<OwnedFd, Errno> {
+    let attr = RawTracepointOpen {
+        name: tracepoint.as_ptr() as u64,
+        prog_fd: u32::try_from(program.as_raw_fd()).map_err(|_| Errno::EBADF)?,
+        pad: 0,
+    };
+    // SAFETY: the name is live for the call, and the size of `attr` is given.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_RAW_TRACEPOINT_OPEN,
+            std::ptr::from_ref(&attr),
+            size_of::<RawTracepointOpen>(),
+        )
+    })?;
+    owned(fd)
+}
+
+/// Opens a datagram socket of a netlink protocol that [`nix`] has no name for. Source: netlink(7).
+///
+/// Errors: `EPROTONOSUPPORT` not built in.
+pub fn netlink_socket(protocol: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: socket takes integers.
+    let fd = check(libc::c_long::from(unsafe {
+        libc::socket(libc::AF_NETLINK, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, protocol)
+    }))?;
+    owned(fd)
+}
+
+fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
+    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just returned this descriptor to us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_descriptor_or_one_of_the_documented_errors() {
+        match io_uring() {
+            Ok(_) | Err(Errno::ENOSYS | Errno::EPERM | Errno::ENOMEM) => {}
+            Err(other) => panic!("io_uring_setup: {other}"),
+        }
+        match bpf_program() {
+            Ok(_) | Err(Errno::EPERM | Errno::ENOSYS | Errno::EINVAL) => {}
+            Err(other) => panic!("bpf: {other}"),
+        }
+        assert_eq!(netlink_socket(-1).unwrap_err(), Errno::EPROTONOSUPPORT);
+    }
+}

@@ -1,0 +1,115 @@
+//! What is changed is given back, and what crashed runs left is removed.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use harness::host::delegation::{Delegation, EnableError};
+use harness::host::limits::{Limit, create_v1_belt};
+use harness::host::name::{Owner, RunName};
+use harness::host::{Belts, Layout, Paths, leftovers};
+use harness::sys::fork;
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+
+use crate::support::{Outcome, end_of, ensure, options, search, text, worker};
+
+pub(crate) fn leaf() -> Outcome {
+    worker(|| {
+        let base = search(&options()).map_err(text)?;
+        let name = format!("{}.leaf", RunName::own().map_err(text)?);
+        let cgroup = base.cgroup.create(&name).map_err(text)?;
+        let outcome = worker(|| {
+            cgroup.write("cgroup.procs", "0").map_err(text)?;
+            let mut moved = Delegation::enable(&cgroup, true, &[]).map_err(text)?;
+            let leaf = cgroup.child("leaf").map_err(text)?;
+            ensure(leaf.procs().map_err(text)?.pids.len() == 1, || {
+                "not in the leaf".to_owned()
+            })?;
+            ensure(moved.lines().len() == 1, || format!("{:?}", moved.lines()))?;
+            let failed = moved.undo();
+            ensure(failed.is_empty() && moved.undo().is_empty(), || format!("{failed:?}"))?;
+            let back = cgroup.procs().map_err(text)?.pids.len();
+            ensure(back == 1 && cgroup.children().map_err(text)?.is_empty(), || {
+                "not taken back".to_owned()
+            })?;
+
+            // A controller that is not there: refused, and the way to the leaf is taken back.
+            let refused = Delegation::enable(&cgroup, true, &["nonexistent"]);
+            ensure(matches!(refused, Err(EnableError::Cgroup(_))), || {
+                format!("{refused:?}")
+            })?;
+            ensure(cgroup.children().map_err(text)?.is_empty(), || {
+                "the leaf is still there".to_owned()
+            })?;
+
+            // Somebody else lives there, too: nothing is moved.
+            worker(|| {
+                let refused = Delegation::enable(&cgroup, true, &[]);
+                ensure(matches!(refused, Err(EnableError::Members { others: 1, .. })), || {
+                    format!("{refused:?}")
+                })
+            })
+        });
+        base.cgroup.remove_child(&name).map_err(text)?;
+        outcome
+    })
+}
+
+pub(crate) fn clean() -> Outcome {
+    let base = search(&options()).map_err(text)?;
+    // Whoever made these is gone by now.
+    let mut ended = std::process::Command::new("/bin/true").spawn().map_err(text)?;
+    let gone = RunName {
+        pid: i32::try_from(ended.id()).map_err(text)?,
+        start: 1,
+        ..RunName::own().map_err(text)?
+    };
+    ended.wait().map_err(text)?;
+    let dead = base.cgroup.create(&gone.to_string()).map_err(text)?;
+    let site = dead.create("0").and_then(|trial| trial.create("site")).map_err(text)?;
+    let alive = base
+        .cgroup
+        .create(&format!("{}.alive", RunName::own().map_err(text)?))
+        .map_err(text)?;
+    let sleeper = fork::worker(0, Some(site.as_fd()), || {
+        let forever = harness::sys::time::now() + Duration::from_secs(600);
+        harness::sys::time::sleep_until(forever).map_or(1, |()| 0)
+    });
+    let sleeper = sleeper.map_err(|e| format!("fork: {e}"))?;
+    if let Belts::V1 { pids, .. } = &base.belts {
+        create_v1_belt(pids, &Path::new(&gone.to_string()).join("0"), Limit::Tasks(8)).map_err(text)?;
+    }
+
+    let layout = Layout::read(&Paths::default()).map_err(text)?;
+    let ours = |l: &leftovers::Leftover| {
+        let path = l.path.display().to_string();
+        path.ends_with(&gone.to_string()) || path == alive.path().display().to_string()
+    };
+    let found: Vec<_> = leftovers::find(&layout, None)
+        .map_err(text)?
+        .into_iter()
+        .filter(ours)
+        .collect();
+    let cleaned = leftovers::clean(&found, Duration::from_secs(10));
+    let status = end_of(sleeper.pidfd.as_fd())?;
+    base.cgroup
+        .remove_child(alive.path().file_name().and_then(|n| n.to_str()).unwrap_or(""))
+        .map_err(text)?;
+
+    ensure(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), || {
+        format!("{status:?}")
+    })?;
+    ensure(cleaned.failed.is_empty(), || format!("{:?}", cleaned.failed))?;
+    ensure(
+        cleaned.kept.iter().all(|l| l.owner == Owner::Alive) && cleaned.kept.len() == 1,
+        || format!("{:?}", cleaned.kept),
+    )?;
+    let hierarchies = if matches!(base.belts, Belts::V1 { .. }) { 2 } else { 1 };
+    ensure(cleaned.removed.len() == hierarchies, || {
+        format!("{:?}", cleaned.removed)
+    })?;
+    ensure(cleaned.removed.iter().all(|path| !path.exists()), || {
+        "still there".to_owned()
+    })
+}

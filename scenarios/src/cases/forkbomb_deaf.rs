@@ -1,0 +1,59 @@
+//! `forkbomb-deaf`: a fork bomb that ignores every signal that can be ignored, in sessions of their own.
+//!
+//! Politeness is lost on it: SIGTERM, SIGHUP and the rest do nothing, SIGKILL and SIGSTOP cannot be ignored.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::ParamPoint;
+use harness::trial::Stage;
+
+use super::{Scenario, ScenarioSpec};
+use crate::script::{Op, Script, ScriptError};
+use crate::view::Sees;
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "forkbomb-deaf",
+    summary: "A fork bomb that ignores every signal but SIGKILL and SIGSTOP; every copy begins a session of its own.",
+    planes: &[Plane::Kill],
+    stage: Stage {
+        hostile: true,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[],
+    sources: &["signal(7)", "setsid(2)"],
+};
+
+/// A bomb that ignores what it can.
+#[derive(Debug)]
+pub(super) struct ForkbombDeaf;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("only the first of many is killed"),
+        Scope::ProcessGroup => Sees::Part("every copy is in a process group of its own"),
+        Scope::Session => Sees::Part("every copy is in a session of its own"),
+        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
+            Sees::Race("members are found one by one, while others are born")
+        }
+        Scope::User | Scope::PidNamespace | Scope::Cgroup | Scope::CgroupAlone => Sees::All,
+    }
+}
+
+impl Scenario for ForkbombDeaf {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        Script::new(vec![vec![Op::IgnoreSignals, Op::Bomb { setsid: true }]])
+    }
+
+    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
+        Expectation::NotApplicable("it never ends by itself")
+    }
+
+    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    }
+}

@@ -1,0 +1,62 @@
+//! `forkbomb-nested`: a fork bomb in which every copy makes a cgroup below its parent's and moves there.
+//!
+//! Whoever reads one `cgroup.procs` sees next to nobody. The tree of cgroups grows while it is walked, to a depth of dozens, and making
+//! them takes the same lock (`cgroup_mutex`) that a write to `cgroup.kill` or `cgroup.freeze` waits for.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::ParamPoint;
+use harness::trial::Stage;
+
+use super::{Scenario, ScenarioSpec};
+use crate::script::{Op, Script, ScriptError};
+use crate::view::Sees;
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "forkbomb-nested",
+    summary: "A fork bomb in which every copy makes a cgroup below its parent's and moves there.",
+    planes: &[Plane::Kill],
+    stage: Stage {
+        hostile: true,
+        delegated: true,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[],
+    sources: &[
+        "Documentation/admin-guide/cgroup-v2.rst: Delegation",
+        "kernel/cgroup/cgroup.c: cgroup_kn_lock_live()",
+    ],
+};
+
+/// A bomb that digs.
+#[derive(Debug)]
+pub(super) struct ForkbombNested;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("only the first of many is killed"),
+        Scope::CgroupAlone => Sees::Part("every copy is in a cgroup further down"),
+        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
+            Sees::Race("members are found one by one, while others are born")
+        }
+        Scope::ProcessGroup | Scope::Session | Scope::User | Scope::PidNamespace | Scope::Cgroup => Sees::All,
+    }
+}
+
+impl Scenario for ForkbombNested {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        Script::new(vec![vec![Op::BurrowBomb]])
+    }
+
+    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
+        Expectation::NotApplicable("it never ends by itself")
+    }
+
+    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    }
+}

@@ -1,0 +1,92 @@
+//! `leaderless`: processes whose first thread has exited while another lives on.
+//!
+//! `main` calls `pthread_exit`: perfectly legal, and done by real programs. To `ps` the process is a zombie, to its parent it cannot be
+//! reaped yet, and to a write to `cgroup.kill` it is, on kernels without the fix, already dead.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope, Sweep};
+use harness::param::{Axis, ParamPoint, Unit};
+use harness::trial::Stage;
+
+use super::{Scenario, ScenarioSpec};
+use crate::script::{FOREVER, Op, Script, ScriptError};
+use crate::view::Sees;
+
+/// How many, beside the main process.
+const COPIES: Axis = Axis {
+    name: "copies",
+    unit: Unit::Count,
+    default: 4,
+    kill_default: None,
+    doc: "how many processes without a first thread there are beside the main process",
+};
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "leaderless",
+    summary: "Processes whose first thread has exited while another sleeps until it is killed.",
+    planes: &[Plane::Kill],
+    stage: Stage {
+        hostile: false,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[COPIES],
+    sources: &[
+        "pthread_exit(3)",
+        "kernel/cgroup/cgroup.c: __cgroup_kill() signals first threads with send_sig()",
+        "kernel/signal.c: complete_signal()",
+        "Linux 6.12.117: cgroup: fix cgroup.kill for exited thread group leader",
+    ],
+};
+
+/// Processes without a first thread.
+#[derive(Debug)]
+pub(super) struct Leaderless;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("only the first of several is killed"),
+        Scope::ProcessGroup
+        | Scope::Session
+        | Scope::ReapedDescendants
+        | Scope::LinkedDescendants
+        | Scope::FdHolders
+        | Scope::User
+        | Scope::PidNamespace
+        | Scope::Cgroup
+        | Scope::CgroupAlone
+        | Scope::SystemWide => Sees::All,
+    }
+}
+
+impl Scenario for Leaderless {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        let count = u32::try_from(at.get(&COPIES)).unwrap_or(u32::MAX);
+        let all = Op::Barrier {
+            index: 0,
+            count: count.saturating_add(1),
+        };
+        let sleep = Op::Live { ns: FOREVER };
+        Script::new(vec![
+            vec![Op::Fork { block: 1, count }, Op::ShedLeader, all, Op::Ready, sleep],
+            vec![Op::ShedLeader, all, sleep],
+        ])
+    }
+
+    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
+        Expectation::NotApplicable("it never ends by itself")
+    }
+
+    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+        match (reach.scope, reach.sweep) {
+            (Scope::Cgroup, Sweep::Atomic) => KillExpectation::MaySurvive(
+                "cgroup.kill signals first threads, and without the fix an exited one takes the signal to its grave",
+            ),
+            _ => sees(reach.scope).expect_kill(FOREVER),
+        }
+    }
+}

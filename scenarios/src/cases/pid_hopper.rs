@@ -1,0 +1,81 @@
+//! `pid-hopper`: every process forks once and ends. How many there are never changes; who they are always does.
+//!
+//! A list of numbers is out of date before it has been read, and a number that was read may already belong to somebody else. Nothing is
+//! ever in the way of the next fork: unlike a bomb it does not run against a limit.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::{Axis, ParamPoint, Unit};
+use harness::trial::Stage;
+
+use super::{Scenario, ScenarioSpec};
+use crate::script::{Op, Script, ScriptError};
+use crate::view::Sees;
+
+/// How many.
+const HOPPERS: Axis = Axis {
+    name: "hoppers",
+    unit: Unit::Count,
+    default: 8,
+    kill_default: None,
+    doc: "how many processes hop at the same time",
+};
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "pid-hopper",
+    summary: "Processes that fork once and end, for ever: the population is constant, its numbers never are.",
+    planes: &[Plane::Kill],
+    stage: Stage {
+        hostile: true,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[HOPPERS],
+    sources: &["kernel/fork.c, copy_process()", "kernel/pid.c, alloc_pid()"],
+};
+
+/// Hoppers.
+#[derive(Debug)]
+pub(super) struct PidHopper;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("the main process has ended long ago"),
+        Scope::LinkedDescendants => Sees::Part("everybody is an orphan"),
+        Scope::ReapedDescendants | Scope::FdHolders | Scope::SystemWide => {
+            Sees::Race("whoever is found has ended before it is signalled")
+        }
+        Scope::ProcessGroup
+        | Scope::Session
+        | Scope::User
+        | Scope::PidNamespace
+        | Scope::Cgroup
+        | Scope::CgroupAlone => Sees::All,
+    }
+}
+
+impl Scenario for PidHopper {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        let count = u32::try_from(at.get(&HOPPERS)).unwrap_or(u32::MAX);
+        let all = Op::Barrier {
+            index: 0,
+            count: count.saturating_add(1),
+        };
+        Script::new(vec![
+            vec![Op::Fork { block: 1, count }, all],
+            vec![all, Op::AwaitParent, Op::Ready, Op::Hop],
+        ])
+    }
+
+    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
+        Expectation::NotApplicable("it never ends by itself")
+    }
+
+    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    }
+}

@@ -1,0 +1,79 @@
+//! `sleepers`: so many processes that sleep. No adversary at all: what a kill costs per process, and nothing else.
+
+use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::param::{Axis, ParamPoint, Unit};
+use harness::trial::Stage;
+
+use super::{Scenario, ScenarioSpec};
+use crate::script::{FOREVER, Op, Script, ScriptError};
+use crate::view::Sees;
+
+/// How many, beside the main process.
+const SLEEPERS: Axis = Axis {
+    name: "sleepers",
+    unit: Unit::Count,
+    default: 10,
+    kill_default: None,
+    doc: "how many processes sleep beside the main process; more than 64 need a wider belt (--tasks)",
+};
+
+static SPEC: ScenarioSpec = ScenarioSpec {
+    id: "sleepers",
+    summary: "So many processes that sleep until they are killed.",
+    planes: &[Plane::Kill],
+    stage: Stage {
+        hostile: false,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    },
+    axes: &[SLEEPERS],
+    sources: &["clock_nanosleep(2)"],
+};
+
+/// Many who sleep.
+#[derive(Debug)]
+pub(super) struct Sleepers;
+
+fn sees(scope: Scope) -> Sees {
+    match scope {
+        Scope::Main => Sees::Part("only the first of many is killed"),
+        Scope::ProcessGroup
+        | Scope::Session
+        | Scope::ReapedDescendants
+        | Scope::LinkedDescendants
+        | Scope::FdHolders
+        | Scope::User
+        | Scope::PidNamespace
+        | Scope::Cgroup
+        | Scope::CgroupAlone
+        | Scope::SystemWide => Sees::All,
+    }
+}
+
+impl Scenario for Sleepers {
+    fn spec(&self) -> &'static ScenarioSpec {
+        &SPEC
+    }
+
+    fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
+        let count = u32::try_from(at.get(&SLEEPERS)).unwrap_or(u32::MAX);
+        let all = Op::Barrier {
+            index: 0,
+            count: count.saturating_add(1),
+        };
+        let sleep = Op::Live { ns: FOREVER };
+        Script::new(vec![
+            vec![Op::Fork { block: 1, count }, all, Op::Ready, sleep],
+            vec![all, sleep],
+        ])
+    }
+
+    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
+        Expectation::NotApplicable("it never ends by itself")
+    }
+
+    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+        sees(reach.scope).expect_kill(FOREVER)
+    }
+}

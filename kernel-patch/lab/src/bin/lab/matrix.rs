@@ -113,7 +113,10 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
 /// Writes the table and what it leaves out.
 fn write_table(out: &Path, records: &[Record], not_covered: &[(String, String)]) -> Result<()> {
     let list = serde_json::to_string_pretty(not_covered).context("encode what is not covered")?;
-    for (name, text) in [(NOT_COVERED, list + "\n"), ("README.md", table::matrix(records, not_covered))] {
+    for (name, text) in [
+        (NOT_COVERED, list + "\n"),
+        ("README.md", table::matrix(records, not_covered)),
+    ] {
         let path = out.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -7,11 +7,13 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 
 use super::Site;
 use crate::MonoNs;
 use crate::cgroup::{CgroupError, Members};
 use crate::error::SysError;
+use crate::proc;
 use crate::sys::{pidfd, time};
 
 /// How often the oracle looks while a kill is going on: the resolution of `unpopulated_ns`.
@@ -63,51 +65,38 @@ fn is_member(site: &Site, pid: i32) -> bool {
     matches!(site.cgroup.procs_recursive(), Ok(Members { pids, .. }) if pids.contains(&pid))
 }
 
-/// Whether some member will live on for certain: it is alive, and no SIGKILL is pending for it although the strategy has said "issued".
+/// The search for proof that somebody will live on although the strategy has said "issued".
 ///
-/// A process that is being killed has the signal pending until it is gone (proc_pid_status(5), `SigPnd`, `ShdPnd`), so this cannot be
-/// mistaken for a slow death. False proves nothing.
-pub(super) fn someone_lives_on(site: &Site) -> Result<bool, CgroupError> {
-    let members = site.cgroup.procs_recursive()?;
-    Ok(members.pids.iter().any(|pid| lives_on(*pid)))
+/// That no SIGKILL is pending proves nothing for a process that runs: it may have taken the signal and be on its way out, which on a busy or
+/// emulated machine takes long. Two things are proof. A process that *sleeps*, is not exiting and has no SIGKILL pending: one that has taken
+/// the signal does not sleep again before it is marked as exiting (`do_exit()`, kernel/exit.c). And a ledger that still grows: whoever
+/// has been killed does not come back to user space to write there.
+#[derive(Debug, Default)]
+pub(super) struct Afterlife {
+    written: Option<u32>,
 }
 
-fn lives_on(pid: i32) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+impl Afterlife {
+    /// Looks once; false proves nothing. Asked again later, it compares the ledger with the first look.
+    pub(super) fn is_proved(&mut self, site: &Site) -> Result<bool, CgroupError> {
+        let sums = site.ledger.sums();
+        let written = sums.births.wrapping_add(sums.refused);
+        if *self.written.get_or_insert(written) != written {
+            return Ok(true);
+        }
+        Ok(site.cgroup.procs_recursive()?.pids.into_iter().any(sleeps_on))
+    }
+}
+
+/// Whether the process sleeps or is stopped, unkilled. The signals are read before the state: see [`Afterlife`].
+fn sleeps_on(pid: i32) -> bool {
+    let (Ok(status), Ok(stat)) = (proc::status(pid), proc::stat(pid)) else {
         return false;
     };
-    !spared_by_kill(&status).unwrap_or(true)
-}
-
-/// From the text of `/proc/<pid>/status`: whether a SIGKILL is pending or the process is dead already. `None`: not understood.
-fn spared_by_kill(status: &str) -> Option<bool> {
-    const SIGKILL_BIT: u64 = 1 << 8;
-    // The name may contain anything but a line break is escaped by the kernel, so lines can be trusted.
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let pending = |name: &str| u64::from_str_radix(field(name)?, 16).ok();
-    let state = field("State:")?.chars().next()?;
-    let killed = (pending("SigPnd:")? | pending("ShdPnd:")?) & SIGKILL_BIT != 0;
-    Some(killed || matches!(state, 'Z' | 'X' | 'x'))
+    !status.has_pending(Signal::SIGKILL) && matches!(stat.state, 'S' | 'T') && !stat.is_exiting()
 }
 
 /// Until when the oracle waits for the end of an undisturbed tree.
 pub(super) fn settle_deadline(deadline: Duration) -> MonoNs {
     time::now() + deadline
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pending_sigkill_is_seen() {
-        let alive = "Name:\tx\nState:\tS (sleeping)\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n";
-        assert_eq!(spared_by_kill(alive), Some(false));
-        assert_eq!(
-            spared_by_kill(&alive.replace("ShdPnd:\t0000000000000000", "ShdPnd:\t0000000000000100")),
-            Some(true)
-        );
-        assert_eq!(spared_by_kill(&alive.replace("S (sleeping)", "Z (zombie)")), Some(true));
-        assert_eq!(spared_by_kill("Name:\tx\n"), None);
-    }
 }

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::canary::Perched;
 use super::judge::{self, Truth};
 use super::observer::{self, Message};
-use super::oracle::{self, State};
+use super::oracle::{self, Afterlife, State};
 use super::{Expected, Run, Site, TrialError, TrialSpec, leaks, survivors};
 use crate::cgroup::CgroupError;
 use crate::detect::{Counters, Verdict};
@@ -121,6 +121,7 @@ fn perform(
     let hung = time::now() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
     let mut lines = Lines::default();
     let mut kill_said_at = None;
+    let mut afterlife = Afterlife::default();
     loop {
         let tick = if killing {
             oracle::KILL_TICK
@@ -133,7 +134,7 @@ fn perform(
             take(message, site, record, seen);
         }
         if killing {
-            watch_kill(site, record, seen, &mut kill_said_at)?;
+            watch_kill(site, record, seen, &mut kill_said_at, &mut afterlife)?;
         }
         seen.interrupted = run.family.interrupted().is_some();
         if ended || seen.interrupted || seen.lives_on {
@@ -168,6 +169,7 @@ fn watch_kill(
     record: &mut TrialRecord,
     seen: &mut Seen,
     said_at: &mut Option<crate::MonoNs>,
+    afterlife: &mut Afterlife,
 ) -> Result<(), CgroupError> {
     if !seen.started || record.stamps.unpopulated_ns.is_some() {
         return Ok(());
@@ -179,7 +181,7 @@ fn watch_kill(
     if seen.killed {
         let now = time::now();
         let said = *said_at.get_or_insert(now);
-        if now.since(said) > DYING && oracle::someone_lives_on(site)? {
+        if now.since(said) > DYING && afterlife.is_proved(site)? {
             seen.lives_on = true;
         }
     }

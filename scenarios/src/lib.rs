@@ -9,9 +9,11 @@
 pub mod actor;
 pub mod cases;
 pub mod command;
+mod pair;
 pub mod script;
 pub mod view;
 
 pub use actor::workload;
 pub use cases::{SCENARIOS, Scenario, ScenarioSpec, by_id};
+pub use pair::expected;
 pub use script::{Op, Script, ScriptError};

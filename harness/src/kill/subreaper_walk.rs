@@ -83,7 +83,7 @@ impl Killer for Ready {
         let own = getpid().as_raw();
         loop {
             report.passes += 1;
-            for pid in descendants(&proc::everybody()?, own) {
+            for pid in descendants(&proc::everybody()?, own, Stat::is_alive) {
                 by_number(&mut report, pid, Signal::SIGKILL);
             }
             if !reap_the_dead()? {
@@ -113,7 +113,7 @@ fn reap_the_dead() -> Result<bool, KillError> {
 }
 
 /// Live descendants of `top` by parent links, nearest first.
-fn descendants(everybody: &[Stat], top: i32) -> Vec<i32> {
+fn descendants(everybody: &[Stat], top: i32, lives: impl Fn(&Stat) -> bool) -> Vec<i32> {
     let mut inside = HashSet::from([top]);
     let mut found = Vec::new();
     loop {
@@ -125,7 +125,7 @@ fn descendants(everybody: &[Stat], top: i32) -> Vec<i32> {
             return found;
         }
         inside.extend(generation.iter().map(|stat| stat.pid));
-        found.extend(generation.iter().filter(|stat| stat.is_alive()).map(|stat| stat.pid));
+        found.extend(generation.iter().filter(|stat| lives(stat)).map(|stat| stat.pid));
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
             stat(5, 1, 'S'),
             stat(6, 1, 'S'),
         ];
-        assert_eq!(descendants(&everybody, 5), [7, 9]);
+        assert_eq!(descendants(&everybody, 5, |stat| !stat.is_zombie()), [7, 9]);
     }
 
     proptest! {
@@ -164,7 +164,7 @@ mod tests {
         fn no_set_of_links_makes_it_run_for_ever(links in prop::collection::vec((1i32..30, 0i32..30), 0..60)) {
             // A scan is no snapshot: links may form circles.
             let everybody: Vec<Stat> = links.into_iter().map(|(pid, ppid)| stat(pid, ppid, 'S')).collect();
-            let found = descendants(&everybody, 3);
+            let found = descendants(&everybody, 3, |stat| !stat.is_zombie());
             prop_assert!(!found.contains(&3));
         }
     }

@@ -95,12 +95,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Refuses to measure with the tick: a kernel that found no other clock says 0 or 4 ms to everything.
+fn clock_is_fine() -> Result<()> {
+    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let name = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    anyhow::ensure!(
+        !name.contains("jiffies"),
+        "the clock of this kernel is {}, which only moves with the tick: nothing can be measured. On a busy host the \
+         calibration of the TSC fails; a kernel with ACPI has the HPET",
+        name.trim()
+    );
+    Ok(())
+}
+
 fn run(cli: &Cli) -> Result<()> {
     let probes = if cli.probes.is_empty() {
         Probe::value_variants().to_vec()
     } else {
         cli.probes.clone()
     };
+    clock_is_fine()?;
     let home = site::Home::make()?;
     for probe in probes {
         let answers = match probe {

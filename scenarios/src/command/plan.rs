@@ -281,10 +281,7 @@ impl<'a> Builder<'a> {
         scenario
             .script(&params, key.plane, 0)
             .map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
-        let expected = match strategy {
-            None => Expected::Detect(scenario.expect(&params, detector.spec().scope)),
-            Some(strategy) => Expected::Kill(scenario.expect_kill(&params, strategy.spec().reach)),
-        };
+        let expected = crate::expected(scenario, &params, detector, strategy);
         if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) =
             expected
         {

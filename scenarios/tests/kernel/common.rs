@@ -11,7 +11,7 @@ use harness::host::{Base, Detected, Host, Options};
 use harness::kill::KillStrategy;
 use harness::param::ParamPoint;
 use harness::record::TrialRecord;
-use harness::trial::{ACTOR_UID, Expected, Limits, Run, RunOptions, TrialSpec};
+use harness::trial::{ACTOR_UID, Limits, Run, RunOptions, TrialSpec};
 use scenarios::Scenario;
 
 use super::needs::Need;
@@ -82,10 +82,24 @@ pub(crate) fn spec<'a>(
     detector: &'a dyn Detector,
     strategy: Option<&'a dyn KillStrategy>,
 ) -> TrialSpec<'a> {
+    spec_at(scenario, detector, strategy, &[])
+}
+
+/// A trial at the default point of its plane but for some axes of the scenario.
+pub(crate) fn spec_at<'a>(
+    scenario: &'static dyn Scenario,
+    detector: &'a dyn Detector,
+    strategy: Option<&'a dyn KillStrategy>,
+    set: &[(&str, u64)],
+) -> TrialSpec<'a> {
     let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
     let axes = scenario.spec().axes.iter().chain(detector.spec().axes);
     let axes = axes.chain(strategy.iter().flat_map(|s| s.spec().axes));
-    let params = ParamPoint::defaults(axes, plane);
+    let mut params = ParamPoint::defaults(axes, plane);
+    for (name, value) in set {
+        let axis = scenario.spec().axes.iter().find(|axis| axis.name == *name);
+        params.set(axis.expect("the scenario has this axis"), *value);
+    }
     let script = scenario.script(&params, plane, 1).expect("defaults make a script");
     TrialSpec {
         seq: 0,
@@ -95,10 +109,7 @@ pub(crate) fn spec<'a>(
         seed: 1,
         detector,
         strategy,
-        expected: match strategy {
-            None => Expected::Detect(scenario.expect(&params, detector.spec().scope)),
-            Some(strategy) => Expected::Kill(scenario.expect_kill(&params, strategy.spec().reach)),
-        },
+        expected: scenarios::expected(scenario, &params, detector, strategy),
         params,
         deadline: Duration::from_secs(2),
         limits: Limits::default(),

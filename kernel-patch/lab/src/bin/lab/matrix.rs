@@ -1,7 +1,7 @@
 //! `lab matrix`: one suite, a row of kernels, one table.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,7 @@ use lab::kernel::Kernel;
 use lab::protocol::{Message, Step};
 use lab::source::Tree;
 use lab::suite::answers::Answers;
-use lab::suite::record::Record;
+use lab::suite::record::{Record, read_all};
 use lab::suite::{stats::median, table};
 
 use crate::machine::Options;
@@ -33,11 +33,25 @@ pub(crate) struct Args {
     /// Fail unless what is known of these kernels is seen again
     #[arg(long)]
     check: bool,
+    /// Boot nothing: write the table again from the records that are there
+    #[arg(long)]
+    render: bool,
     #[command(flatten)]
     options: Options,
 }
 
+/// Kernels without a row, and why, beside the records.
+const NOT_COVERED: &str = "not-covered.json";
+
 pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
+    if args.render {
+        let path = args.out.join(NOT_COVERED);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let not_covered: Vec<(String, String)> =
+            serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))?;
+        write_table(&args.out, &read_all(&args.out)?, &not_covered)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let programs = Programs::build(&["lab-probe"])?;
     let mut not_covered = vec![(
         "arm64".to_owned(),
@@ -70,9 +84,7 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
                 failed.push(kernel.name.clone());
             }
         }
-        let text = table::matrix(&records, &not_covered);
-        let path = args.out.join("README.md");
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        write_table(&args.out, &records, &not_covered)?;
     }
     println!("{}", table::matrix(&records, &not_covered));
     if !failed.is_empty() {
@@ -96,6 +108,19 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Writes the table and what it leaves out.
+fn write_table(out: &Path, records: &[Record], not_covered: &[(String, String)]) -> Result<()> {
+    let list = serde_json::to_string_pretty(not_covered).context("encode what is not covered")?;
+    for (name, text) in [
+        (NOT_COVERED, list + "\n"),
+        ("README.md", table::matrix(records, not_covered)),
+    ] {
+        let path = out.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Boots one kernel, asks everything, and keeps the record.

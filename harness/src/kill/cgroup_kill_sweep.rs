@@ -1,4 +1,4 @@
-//! `cgroup-kill-sweep`: write `1` to `cgroup.kill`; whoever is still there after a moment is frozen and signalled one by one.
+//! `cgroup-kill-sweep`: write `1` to `cgroup.kill`; when they no longer become fewer, whoever is left is frozen and signalled one by one.
 //!
 //! `cgroup.kill` sends its signal to the first thread of each process. Where that one has exited and others live on, kernels before the
 //! fix ("cgroup: fix cgroup.kill for exited thread group leader") kill nobody. A signal sent to the *process* does. So the write is only the
@@ -14,18 +14,19 @@ use super::common::{
 };
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
+use crate::cgroup::Census;
 use crate::expect::{Reach, Scope, Sweep};
 use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::param::{Axis, Unit};
 use crate::trial::{Root, Site, SpawnPlan};
 
-/// How long the write alone has to do.
+/// How often it looks whether fewer live.
 const PATIENCE: Axis = Axis {
     name: "patience",
     unit: Unit::Nanoseconds,
     default: 20_000_000,
     kill_default: None,
-    doc: "how long a cgroup may stay populated after a write to cgroup.kill before its members are swept one by one",
+    doc: "how long a cgroup may stay as populated as it was, after a write to cgroup.kill, before its members are swept one by one",
 };
 
 /// The strategy.
@@ -34,7 +35,7 @@ pub struct CgroupKillSweep;
 
 static SPEC: KillSpec = KillSpec {
     id: "cgroup-kill-sweep",
-    summary: "write 1 to cgroup.kill; if it is still populated after a moment, freeze, SIGKILL everyone through verified pidfds, thaw; until `populated 0`",
+    summary: "write 1 to cgroup.kill; when members no longer become fewer, freeze, SIGKILL everyone through verified pidfds, thaw; until `populated 0`",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Held,
@@ -43,7 +44,7 @@ static SPEC: KillSpec = KillSpec {
     may_hit: &[],
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "it returns when all are dead, not when the kill is issued; a set that takes long to die is signalled twice",
+    faults: "it returns when all are dead, not when the kill is issued; a set in which nobody dies for a while is signalled twice",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill, cgroup.freeze",
         "kernel/cgroup/cgroup.c: __cgroup_kill(); kernel/signal.c: complete_signal()",
@@ -75,7 +76,7 @@ impl Killer for Ready<'_> {
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         kill_or_fall_back(self.site, deadline, &mut report)?;
-        while !self.unpopulated_within_patience(deadline)? {
+        while !self.dies_out(deadline)? {
             if deadline.has_passed() {
                 report.gave_up = true;
                 break;
@@ -91,16 +92,28 @@ impl Killer for Ready<'_> {
 }
 
 impl Ready<'_> {
-    /// The news of emptiness may be held back by the kernel, so the state is read again at least every millisecond.
-    fn unpopulated_within_patience(&self, deadline: MonoNs) -> Result<bool, KillError> {
+    /// Waits for `populated 0` for as long as members become fewer; false if they no longer do. The news of emptiness may be held back by
+    /// the kernel, so the state is read again at least every millisecond.
+    fn dies_out(&self, deadline: MonoNs) -> Result<bool, KillError> {
         let events = self.site.cgroup.events_file()?;
-        let until = (crate::sys::time::now() + Duration::from_nanos(self.site.param(&PATIENCE))).min(deadline);
-        while events.read()?.populated {
-            if until.has_passed() {
+        let patience = Duration::from_nanos(self.site.param(&PATIENCE));
+        let mut least = usize::MAX;
+        loop {
+            let until = (crate::sys::time::now() + patience).min(deadline);
+            while events.read()?.populated {
+                if until.has_passed() {
+                    break;
+                }
+                sleep_on_events(&events, Duration::from_millis(1))?;
+            }
+            if !events.read()?.populated {
+                return Ok(true);
+            }
+            let members = Census::deep(&self.site.cgroup)?.pids.len();
+            if members >= least || deadline.has_passed() {
                 return Ok(false);
             }
-            sleep_on_events(&events, Duration::from_millis(1))?;
+            least = members;
         }
-        Ok(true)
     }
 }

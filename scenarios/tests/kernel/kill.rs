@@ -9,7 +9,8 @@ use harness::host::bugs::{self, Presence};
 use harness::kill::{self, KillReport, KillStrategy};
 use harness::record::Outcome;
 use harness::sys::fork::{Worker, worker, worker_as};
-use harness::sys::spawn::CLONE_NEWPID;
+use harness::sys::privilege::become_user;
+use harness::sys::spawn::{CLONE_NEWPID, Credentials};
 use harness::sys::{pidfd, time};
 use harness::trial::survivors::Reason;
 use harness::trial::{Root, SpawnPlan};
@@ -37,6 +38,11 @@ pub(crate) fn tests() -> Vec<Test> {
             "kill::a_threaded_cgroup_is_frozen_and_signalled_instead",
             &[CGROUP2_WRITE, CLONE_INTO_CGROUP, "cgroup-kill"],
             threaded_fallback,
+        ),
+        Test::new(
+            "kill::without_permission_it_signals_one_by_one_and_says_so",
+            &[CGROUP2_WRITE, CLONE_INTO_CGROUP, ROOT, "cgroup-kill"],
+            without_permission,
         ),
         Test::new(
             "kill::who_died_first_is_counted",
@@ -149,6 +155,36 @@ fn threaded_fallback() -> Result<(), String> {
         fallback.contains("EOPNOTSUPP") && fallback.contains("threaded") && report.signals == 1,
         || format!("{report:?}"),
     )?;
+    wait_until("it is dead", || pidfd::has_exited(root.pidfd.as_fd()) == Ok(true))
+}
+
+/// As a user who may not write to the cgroup's files, but may signal its members.
+fn without_permission() -> Result<(), String> {
+    const USER: Credentials = Credentials {
+        uid: 60_905,
+        gid: 60_905,
+    };
+    let mut place = Place::make()?;
+    place.site.credentials = Some(USER);
+    let root = sleeping(&place)?;
+    wait_until("it is what it will be", || {
+        std::fs::read(format!("/proc/{}/cmdline", root.pid)).is_ok_and(|line| line == b"actor\0")
+    })?;
+    let killer = worker(0, None, || {
+        if become_user(USER).is_err() {
+            return 2;
+        }
+        match kill_in(&place, "cgroup-kill", &root) {
+            Ok(report) => {
+                let fallback = report.fallback.unwrap_or_default();
+                i32::from(!(fallback.contains("no permission") && fallback.contains("without freezing")))
+            }
+            Err(_) => 3,
+        }
+    })
+    .map_err(text)?;
+    let status = waitpid(killer.pid, Some(WaitPidFlag::__WALL)).map_err(text)?;
+    ensure(status == WaitStatus::Exited(killer.pid, 0), || format!("{status:?}"))?;
     wait_until("it is dead", || pidfd::has_exited(root.pidfd.as_fd()) == Ok(true))
 }
 

@@ -40,7 +40,10 @@ fn files(extension: &str) -> Vec<(String, String)> {
     walk(&root(), extension, &mut found);
     found.sort();
     let relative = |path: &PathBuf| path.strip_prefix(root()).unwrap().display().to_string();
-    found.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
+    found
+        .iter()
+        .map(|path| (relative(path), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 /// The code of a file: without comments and without what stands in double quotes.
@@ -80,16 +83,29 @@ fn unsafe_code_is_in_sys_only() {
         }
     }
     none(&broken, "unsafe code belongs into harness/sys, behind a safe signature");
-    let allowed: Vec<String> =
-        files("rs").into_iter().filter(|(_, text)| code(text).contains("allow(unsafe_code")).map(|(path, _)| path).collect();
-    assert_eq!(allowed, ["harness/sys/src/lib.rs"], "unsafe code is allowed once, at the root of harness/sys");
+    let allowed: Vec<String> = files("rs")
+        .into_iter()
+        .filter(|(_, text)| code(text).contains("allow(unsafe_code"))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(
+        allowed,
+        ["harness/sys/src/lib.rs"],
+        "unsafe code is allowed once, at the root of harness/sys"
+    );
 }
 
 #[test]
 fn nothing_sleeps_to_synchronise() {
-    let broken: Vec<String> =
-        files("rs").into_iter().filter(|(_, text)| code(text).contains("thread::sleep")).map(|(path, _)| path).collect();
-    none(&broken, "wait for an event with a deadline instead of std::thread::sleep");
+    let broken: Vec<String> = files("rs")
+        .into_iter()
+        .filter(|(_, text)| code(text).contains("thread::sleep"))
+        .map(|(path, _)| path)
+        .collect();
+    none(
+        &broken,
+        "wait for an event with a deadline instead of std::thread::sleep",
+    );
 }
 
 #[test]
@@ -99,43 +115,91 @@ fn a_scenario_does_not_know_who_watches_it() {
         let of_scenario = ["scenarios/src/cases/", "scenarios/src/script/", "scenarios/src/actor/"];
         if of_scenario.iter().any(|dir| path.starts_with(dir)) && !path.ends_with("tests.rs") {
             let code = code(&text);
-            let words = ["harness::detect", "harness::kill", "detect::", "kill::", "DETECTORS", "STRATEGIES", "command::"];
-            broken.extend(words.iter().filter(|w| code.contains(**w)).map(|w| format!("{path}: {w}")));
+            let words = [
+                "harness::detect",
+                "harness::kill",
+                "detect::",
+                "kill::",
+                "DETECTORS",
+                "STRATEGIES",
+                "command::",
+            ];
+            broken.extend(
+                words
+                    .iter()
+                    .filter(|w| code.contains(**w))
+                    .map(|w| format!("{path}: {w}")),
+            );
         }
     }
-    none(&broken, "scenarios answer for scopes and reaches, never for a detector or strategy");
+    none(
+        &broken,
+        "scenarios answer for scopes and reaches, never for a detector or strategy",
+    );
 }
 
 #[test]
 fn the_registries_are_sorted_and_each_entry_has_its_file() {
     let plugins: [(&str, &str, Vec<&str>); 3] = [
-        ("harness/src/detect", "impl Detector for ", DETECTORS.iter().map(|d| d.spec().id).collect()),
-        ("harness/src/kill", "impl KillStrategy for ", STRATEGIES.iter().map(|s| s.spec().id).collect()),
-        ("scenarios/src/cases", "impl Scenario for ", SCENARIOS.iter().map(|s| s.spec().id).collect()),
+        (
+            "harness/src/detect",
+            "impl Detector for ",
+            DETECTORS.iter().map(|d| d.spec().id).collect(),
+        ),
+        (
+            "harness/src/kill",
+            "impl KillStrategy for ",
+            STRATEGIES.iter().map(|s| s.spec().id).collect(),
+        ),
+        (
+            "scenarios/src/cases",
+            "impl Scenario for ",
+            SCENARIOS.iter().map(|s| s.spec().id).collect(),
+        ),
     ];
     for (dir, marker, ids) in plugins {
         let mut sorted = ids.clone();
         sorted.sort_unstable();
         sorted.dedup();
-        assert_eq!(ids, sorted, "the registry in {dir}/mod.rs is sorted by id, without repetitions");
-        assert!(ids.iter().all(|id| id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')));
+        assert_eq!(
+            ids, sorted,
+            "the registry in {dir}/mod.rs is sorted by id, without repetitions"
+        );
+        assert!(ids.iter().all(|id| {
+            id.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        }));
         let mut written = Vec::new();
         for (path, text) in files("rs") {
-            let plugin = path.starts_with(&format!("{dir}/")) && !path.ends_with("/mod.rs") && code(&text).contains(marker);
+            let plugin =
+                path.starts_with(&format!("{dir}/")) && !path.ends_with("/mod.rs") && code(&text).contains(marker);
             if plugin && !path.contains("/common/") && !path.ends_with("tests.rs") {
-                let stem = Path::new(&path).file_stem().unwrap().to_string_lossy().replace('_', "-");
+                let stem = Path::new(&path)
+                    .file_stem()
+                    .unwrap()
+                    .to_string_lossy()
+                    .replace('_', "-");
                 let inner = Path::new(&path).parent().unwrap().to_string_lossy() != dir;
-                assert!(inner || text.contains(&format!("id: \"{stem}\"")), "{path}: the id of a plug-in is its file's name");
+                assert!(
+                    inner || text.contains(&format!("id: \"{stem}\"")),
+                    "{path}: the id of a plug-in is its file's name"
+                );
                 if !inner {
                     written.push(stem);
                 }
             }
         }
         let written: Vec<&str> = written.iter().map(String::as_str).collect();
-        assert_eq!(written, ids, "each file in {dir} that has a plug-in is registered in mod.rs, and each entry has its file");
+        assert_eq!(
+            written, ids,
+            "each file in {dir} that has a plug-in is registered in mod.rs, and each entry has its file"
+        );
     }
     let words = ["all", "none", "list", "doctor", "clean"];
-    assert!(SCENARIOS.iter().all(|s| !words.contains(&s.spec().id)), "these words mean something else on the command line");
+    assert!(
+        SCENARIOS.iter().all(|s| !words.contains(&s.spec().id)),
+        "these words mean something else on the command line"
+    );
 }
 
 #[test]
@@ -188,21 +252,31 @@ fn files_stay_short() {
             broken.push(format!("{path}: {lines} lines"));
         }
     }
-    none(&broken, "split what is longer than 500 lines, or give the reason in LONG; take shorter files off LONG");
+    none(
+        &broken,
+        "split what is longer than 500 lines, or give the reason in LONG; take shorter files off LONG",
+    );
 }
 
 #[test]
 fn every_crate_inherits_licence_lints_and_bench_setting() {
     let mut broken = Vec::new();
     for (path, text) in files("toml").iter().filter(|(path, _)| path.ends_with("/Cargo.toml")) {
-        for line in ["license.workspace = true", "edition.workspace = true", "publish.workspace = true", "[lints]\nworkspace = true"] {
+        for line in [
+            "license.workspace = true",
+            "edition.workspace = true",
+            "publish.workspace = true",
+            "[lints]\nworkspace = true",
+        ] {
             if !text.contains(line) {
                 broken.push(format!("{path}: {line:?} is missing"));
             }
         }
         let targets = text.matches("[lib]").count() + text.matches("[[bin]]").count();
         if text.matches("bench = false").count() < targets {
-            broken.push(format!("{path}: every lib and bin says `bench = false`, so that `cargo bench -- --quick` works"));
+            broken.push(format!(
+                "{path}: every lib and bin says `bench = false`, so that `cargo bench -- --quick` works"
+            ));
         }
     }
     none(&broken, "manifests");

@@ -271,7 +271,10 @@ impl<'a> Builder<'a> {
         // A value that reads well may still make no script (more tasks than a script can have): that is the user's mistake, found here.
         scenario.script(&params, key.plane, 0).map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
         let expected = match strategy {
-            None => Expected::Detect(scenario.expect(&params, detector.spec().scope)),
+            None => Expected::Detect(detector.spec().expectation(
+                scenario.expect(&params, detector.spec().scope),
+                scenario.spec().stage.owner_removes,
+            )),
             Some(strategy) => Expected::Kill(scenario.expect_kill(&params, strategy.spec().reach)),
         };
         if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) = expected {

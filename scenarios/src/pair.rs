@@ -15,7 +15,14 @@ pub fn expected(
     strategy: Option<&dyn KillStrategy>,
 ) -> Expected {
     match strategy {
-        None => Expected::Detect(scenario.expect(at, detector.spec().scope)),
+        None => {
+            let of_scope = scenario.expect(at, detector.spec().scope);
+            Expected::Detect(
+                detector
+                    .spec()
+                    .expectation(of_scope, scenario.spec().stage.owner_removes),
+            )
+        }
         Some(strategy) => Expected::Kill(scenario.expect_kill(at, strategy.spec().reach)),
     }
 }

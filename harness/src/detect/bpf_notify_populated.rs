@@ -6,19 +6,18 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::bpf::{Reporter, report, support};
-use super::common::level::{Level, entered};
+use super::common::bpf::{Reporter, Reports, report, support};
+use super::common::hinted::Hinted;
 use super::common::sleep::{self, Slept};
 use super::common::{kernel_path, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
-use crate::MonoNs;
+use super::{Armed, DetectError, Detector, DetectorSpec, Wake};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::bpf::{Insn, PROBE_READ_KERNEL_STR, Reg, TO_END, Width, finish};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use crate::trial::{Site, SpawnPlan};
 
 /// A raw tracepoint program on `cgroup_notify_populated` that reports the flips to 0 of one cgroup through a ring buffer.
 #[derive(Debug)]
@@ -67,11 +66,10 @@ impl Detector for BpfNotifyPopulated {
     }
 
     fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        Ok(Box::new(Listening {
-            reporter: attach(&site.cgroup)?,
-            level: Level::open(&site.cgroup)?,
-            counters: Counters::default(),
-        }))
+        Ok(Box::new(Hinted::new(
+            Reports::<false>(attach(&site.cgroup)?),
+            &site.cgroup,
+        )?))
     }
 }
 
@@ -141,42 +139,6 @@ fn words(mut bytes: &[u8]) -> Vec<(Width, u64)> {
         }
     }
     words
-}
-
-#[derive(Debug)]
-struct Listening {
-    reporter: Reporter,
-    level: Level,
-    counters: Counters,
-}
-
-impl Armed for Listening {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
-    }
-
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
-                return Ok(verdict);
-            }
-            let mut fds = [PollFd::new(self.reporter.as_fd(), PollFlags::POLLIN)];
-            match sleep::on(&mut fds, deadline)? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
-            self.counters.event_ns = self.reporter.drain().unwrap_or(self.counters.event_ns);
-        }
-    }
-
-    fn disarm(self: Box<Self>) -> Counters {
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,21 +6,18 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::backoff::Backoff;
-use super::common::bpf::{Reporter, report, support};
-use super::common::level::{Level, entered};
-use super::common::removal::Removal;
+use super::common::bpf::{Reporter, Reports, report, support};
+use super::common::hinted::Hinted;
 use super::common::sleep::{self, Slept};
 use super::common::{kernel_path, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
-use crate::MonoNs;
+use super::{Armed, DetectError, Detector, DetectorSpec, Wake};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::bpf::{CURRENT_ANCESTOR_CGROUP_ID, Insn, Reg, TO_END, finish};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use crate::trial::{Site, SpawnPlan};
 
 /// A raw tracepoint program on `sched_process_exit`, filtered by `bpf_get_current_ancestor_cgroup_id()`.
 #[derive(Debug)]
@@ -69,13 +66,10 @@ impl Detector for BpfSchedExit {
     }
 
     fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        Ok(Box::new(Listening {
-            reporter: attach(&site.cgroup)?,
-            level: Level::open(&site.cgroup)?,
-            removal: Removal::watch(&site.cgroup)?,
-            backoff: Backoff::default(),
-            counters: Counters::default(),
-        }))
+        Ok(Box::new(Hinted::new(
+            Reports::<true>(attach(&site.cgroup)?),
+            &site.cgroup,
+        )?))
     }
 }
 
@@ -101,57 +95,6 @@ fn program(level: usize, id: u64, ring: BorrowedFd<'_>) -> Result<Vec<Insn>, Err
     body.push(Insn::skip_ne_reg(Reg::R0, Reg::R1, TO_END)); // if r0 != r1 goto end
     body.extend(report(ring, -8));
     finish(body)
-}
-
-#[derive(Debug)]
-struct Listening {
-    reporter: Reporter,
-    level: Level,
-    removal: Removal,
-    backoff: Backoff,
-    counters: Counters,
-}
-
-impl Armed for Listening {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
-    }
-
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
-                return Ok(verdict);
-            }
-            self.backoff.looked(woke);
-            let mut fds = [
-                PollFd::new(self.reporter.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.level.events.as_fd(), PollFlags::POLLPRI),
-                PollFd::new(self.removal.as_fd(), PollFlags::POLLIN),
-            ];
-            match sleep::on(&mut fds, self.backoff.until(deadline))? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline if deadline.has_passed() => return Ok(Verdict::deadline()),
-                Slept::Deadline => woke = now(),
-            }
-            let [_, _, removed] = fds.map(|fd| fd.any() == Some(true));
-            self.counters.wakeups += 1;
-            if removed {
-                self.removal.drain()?;
-            }
-            if let Some(at) = self.reporter.drain() {
-                self.counters.event_ns = at;
-                self.backoff.hint(woke);
-            }
-        }
-    }
-
-    fn disarm(self: Box<Self>) -> Counters {
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,16 +12,30 @@ mod common;
 mod bpf_notify_populated;
 mod bpf_sched_exit;
 mod cgroup_events_inotify;
+mod cgroup_events_io_uring;
 mod cgroup_events_mio;
 mod cgroup_events_poll;
 mod cgroup_events_sleep;
 mod cgroup_events_spin;
 mod cgroup_procs_poll;
+mod cgroup_rmdir_probe;
+mod fanotify;
+mod inotify_delete_self;
+mod io_uring_waitid;
+mod pgid_wait;
 mod pidfd_main;
 mod pidfd_tree;
+mod pidns_init;
+mod pipe_eof;
 mod prepopulated_cgroup;
+mod proc_connector;
+mod proc_scan;
+mod ptrace_tree;
+mod session_scan;
 mod subreaper;
 mod subreaper_cgroup_events;
+mod taskstats;
+mod tracepoint_notify_populated;
 mod waitpid_main;
 
 pub use common::pool::{Placeholder, Pool, Warm};
@@ -34,7 +48,7 @@ use thiserror::Error;
 use crate::MonoNs;
 use crate::cgroup::CgroupError;
 use crate::error::SysError;
-use crate::expect::Scope;
+use crate::expect::{Expectation, Scope};
 use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::param::{Axis, Unit};
 use crate::trial::{Root, Site, SpawnPlan};
@@ -57,8 +71,10 @@ pub enum Wake {
 pub enum Signal {
     /// The set becoming empty.
     Emptiness,
-    /// The cgroup being removed, and nothing else: it is silent for as long as nobody removes it.
+    /// The site being removed, and nothing else: it is silent for as long as nobody does that.
     Removal,
+    /// The removal of a cgroup other than the site, which nobody removes in a trial.
+    ForeignRemoval,
 }
 
 /// Time between two looks, for detectors that look at intervals.
@@ -105,6 +121,22 @@ pub struct DetectorSpec {
     pub sources: &'static [&'static str],
     /// What can be varied.
     pub axes: &'static [Axis],
+}
+
+impl DetectorSpec {
+    /// What to expect of this detector, given what the scenario expects of its scope: what it cannot be woken by it is not asked for.
+    pub fn expectation(&self, of_scope: Expectation, owner_removes: bool) -> Expectation {
+        match (self.signal, owner_removes) {
+            (Signal::Emptiness, _) => of_scope,
+            (Signal::Removal, true) => Expectation::Removed("removal is what it is woken by"),
+            (Signal::Removal, false) => {
+                Expectation::NotApplicable("it is woken by the removal of the site only, and nobody removes it")
+            }
+            (Signal::ForeignRemoval, _) => {
+                Expectation::NotApplicable("it is woken by the removal of its own cgroup only, and nobody removes that")
+            }
+        }
+    }
 }
 
 /// One way to learn that a tree is gone.
@@ -255,16 +287,30 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &bpf_notify_populated::BpfNotifyPopulated,
     &bpf_sched_exit::BpfSchedExit,
     &cgroup_events_inotify::CgroupEventsInotify,
+    &cgroup_events_io_uring::CgroupEventsIoUring,
     &cgroup_events_mio::CgroupEventsMio,
     &cgroup_events_poll::CgroupEventsPoll,
     &cgroup_events_sleep::CgroupEventsSleep,
     &cgroup_events_spin::CgroupEventsSpin,
     &cgroup_procs_poll::CgroupProcsPoll,
+    &cgroup_rmdir_probe::CgroupRmdirProbe,
+    &fanotify::Fanotify,
+    &inotify_delete_self::InotifyDeleteSelf,
+    &io_uring_waitid::IoUringWaitid,
+    &pgid_wait::PgidWait,
     &pidfd_main::PidfdMain,
     &pidfd_tree::PidfdTree,
+    &pidns_init::PidnsInit,
+    &pipe_eof::PipeEof,
     &prepopulated_cgroup::PrepopulatedCgroup,
+    &proc_connector::ProcConnector,
+    &proc_scan::ProcScan,
+    &ptrace_tree::PtraceTree,
+    &session_scan::SessionScan,
     &subreaper::Subreaper,
     &subreaper_cgroup_events::SubreaperCgroupEvents,
+    &taskstats::Taskstats,
+    &tracepoint_notify_populated::TracepointNotifyPopulated,
     &waitpid_main::WaitpidMain,
 ];
 

@@ -1,6 +1,7 @@
 //! What the two BPF detectors share: the end of the program that reports, and how a refusal is told.
 
-use crate::detect::DetectError;
+use super::hinted::{Source, Taken};
+use crate::detect::{Counters, DetectError};
 use crate::error::SysError;
 use crate::host::{ProbeError, Support};
 use crate::sys::bpf::{
@@ -46,6 +47,30 @@ impl Reporter {
 impl AsFd for Reporter {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
+    }
+}
+
+/// A reporter as a source of hints; `AHEAD` as in [`Source`].
+#[derive(Debug)]
+pub(in crate::detect) struct Reports<const AHEAD: bool>(pub(in crate::detect) Reporter);
+
+impl<const AHEAD: bool> AsFd for Reports<AHEAD> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl<const AHEAD: bool> Source for Reports<AHEAD> {
+    const AHEAD: bool = AHEAD;
+
+    fn take(&mut self, counters: &mut Counters) -> Result<Taken, DetectError> {
+        Ok(match self.0.drain() {
+            Some(at) => {
+                counters.event_ns = at;
+                Taken::Hint
+            }
+            None => Taken::Nothing,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod backoff;
 pub(super) mod bpf;
+pub(super) mod hinted;
 pub(super) mod kernel_path;
 pub(super) mod level;
 pub(super) mod limit;

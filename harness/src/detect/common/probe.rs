@@ -108,3 +108,19 @@ pub(in crate::detect) fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<
     let ended = Whose::Pidfd(spawned.pidfd.as_fd());
     crate::error::retry_eintr(|| waitid(ended, WaitPidFlag::WEXITED | WaitPidFlag::__WALL)).map(|_| ())
 }
+
+/// Whether /proc shows the processes of this PID namespace, other users' included.
+pub(in crate::detect) fn proc_is_ours() -> Result<Support, ProbeError> {
+    let me = nix::unistd::Pid::this().as_raw();
+    match super::proc_stat::read(me)? {
+        Some(_) if std::path::Path::new("/proc/1/stat").exists() => Ok(Support::Available),
+        Some(_) => Ok(Support::missing(
+            "/proc hides the processes of others",
+            "a /proc without hidepid, or membership in its gid= group",
+        )),
+        None => Ok(Support::missing(
+            "/proc does not show this process",
+            "a /proc of this PID namespace",
+        )),
+    }
+}

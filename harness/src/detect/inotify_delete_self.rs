@@ -1,0 +1,136 @@
+//! Wait for the removal of `cgroup.events` itself: `IN_DELETE_SELF`, which kernfs sends since Linux 7.1.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use inotify::{EventMask, Inotify, WatchMask};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+
+use super::common::sleep::{self, Slept};
+use super::common::{limit, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use crate::MonoNs;
+use crate::cgroup::Cgroup;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `IN_DELETE_SELF` on `cgroup.events`. It says that somebody removed the cgroup, and nothing before that.
+///
+/// What has always worked instead is `IN_DELETE` on the *parent* directory; the detectors that survive a removal use that.
+#[derive(Debug)]
+pub(super) struct InotifyDeleteSelf;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "inotify-delete-self",
+    summary: "Watches cgroup.events for IN_DELETE_SELF: told of the removal of the cgroup, not of its emptiness.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: Signal::Removal,
+    reaps: false,
+    since: KernelVersion(7, 1),
+    privilege: "",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "for as long as nobody removes the cgroup, and for ever if somebody holds the file open meanwhile",
+    idle_cost: "nothing",
+    overflow: "IN_Q_OVERFLOW is counted, and the existence of the file is looked at",
+    loses_on_removal: true,
+    sources: &[
+        "inotify(7)",
+        "Linux eea5d2bb34ba (7.1: kernfs sends IN_DELETE_SELF and IN_IGNORED)",
+    ],
+    axes: &[],
+};
+
+/// How long a probe waits for an event that takes microseconds where it exists.
+const HEARING: Duration = Duration::from_millis(200);
+
+impl Detector for InotifyDeleteSelf {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::in_cgroup(host, |site| {
+            let inner = site.create("inner")?;
+            let inotify = match watch(&inner) {
+                Ok(inotify) => inotify,
+                Err(e) => return probe::armed::<()>(Err(e)),
+            };
+            site.remove_child("inner")?;
+            let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+            match sleep::on(&mut fds, now() + HEARING)? {
+                Slept::Woken(_) => Ok(Support::Available),
+                Slept::Deadline => Ok(Support::missing(
+                    "this kernel does not report the removal of a cgroup's files",
+                    "Linux 7.1 or later",
+                )),
+            }
+        })
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        Ok(Box::new(Watching {
+            inotify: watch(&site.cgroup)?,
+            cgroup: &site.cgroup,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+fn watch(cgroup: &Cgroup) -> Result<Inotify, DetectError> {
+    let inotify = Inotify::init().map_err(|e| limit::inotify_init(limit::errno_of(&e)))?;
+    let path = cgroup.path().join("cgroup.events");
+    inotify
+        .watches()
+        .add(&path, WatchMask::DELETE_SELF)
+        .map_err(|e| limit::inotify_watch(&path, limit::errno_of(&e)))?;
+    Ok(inotify)
+}
+
+#[derive(Debug)]
+struct Watching<'t> {
+    inotify: Inotify,
+    cgroup: &'t Cgroup,
+    counters: Counters,
+}
+
+impl Armed for Watching<'_> {
+    fn attach(&mut self, _: &Root) -> Result<(), DetectError> {
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        loop {
+            // Looked at, not opened for longer: an open file would keep the event from coming.
+            self.counters.reads += 1;
+            match self.cgroup.events() {
+                Ok(_) => {}
+                Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
+                    return Ok(Verdict::from_cgroup(&e));
+                }
+                Err(e) => return Ok(Verdict::unknown(e)),
+            }
+            let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+            if sleep::on(&mut fds, deadline)? == Slept::Deadline {
+                return Ok(Verdict::deadline());
+            }
+            self.counters.wakeups += 1;
+            match self.inotify.read_events(&mut [0u8; 4096]) {
+                Ok(mut events) => {
+                    self.counters.overflows += u64::from(events.any(|e| e.mask.contains(EventMask::Q_OVERFLOW)))
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(SysError::plain("read of inotify", limit::errno_of(&e)).into()),
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}

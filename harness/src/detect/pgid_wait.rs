@@ -1,0 +1,119 @@
+//! Wait for every child in the main process's group: `waitpid(-pgid)`.
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::prctl;
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::common::probe;
+use super::common::sleep::{self, Slept};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::alarm::Alarm;
+use crate::sys::time::now;
+use crate::sys::wait::{Whose, waitid};
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `waitid(P_PGID)` until `ECHILD`, as a subreaper.
+///
+/// Without being a subreaper it would see own children only, so that it says no more than `waitpid-main` (measured on 6.18.44: `ECHILD`
+/// after 57 ms of the 300 ms that a group lived whose leader had left). Libraries that call `waitpid(-pgid)` "wait for the group" do
+/// just that.
+#[derive(Debug)]
+pub(super) struct PgidWait;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "pgid-wait",
+    summary: "As a subreaper, reaps the members of the main process's group until waitid(P_PGID) says ECHILD.",
+    scope: Scope::ProcessGroup,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: true,
+    since: KernelVersion(3, 4),
+    privilege: "",
+    escapes: "whoever calls setsid(2) or setpgid(2); and a grandchild whose parent lives is not waited for, only the parent is",
+    early: "when the members that it can wait for have ended and somebody of the tree is in another group, or is a member whose parent, in \
+            another group, lives",
+    late: "one wake-up, as waitpid",
+    idle_cost: "nothing",
+    overflow: "cannot: zombies keep the state until they are read",
+    loses_on_removal: false,
+    sources: &["waitid(2)", "credentials(7)", "kernel/exit.c: eligible_pid()"],
+    axes: &[],
+};
+
+impl Detector for PgidWait {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        probe::tried("prctl", prctl::get_child_subreaper(), |errno| {
+            (errno == Errno::EINVAL).then_some("Linux 3.4 or later")
+        })
+    }
+
+    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+        Ok(Box::new(Reaping::default()))
+    }
+}
+
+/// How long the child may take to make its group.
+const GROUP_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+struct Reaping {
+    group: Option<Pid>,
+    counters: Counters,
+}
+
+impl Armed for Reaping {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        // The child makes the group itself; asked before that, the kernel knows no such group and says ECHILD.
+        let mut fds = [
+            PollFd::new(root.exec_signal(), PollFlags::POLLIN),
+            PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN),
+        ];
+        match sleep::on(&mut fds, now() + GROUP_LIMIT)? {
+            Slept::Woken(_) => {}
+            Slept::Deadline => return Err(SysError::pid("see the exec", root.pid.as_raw(), Errno::ETIMEDOUT).into()),
+        }
+        self.group = Some(root.pid);
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let Some(group) = self.group else {
+            return Ok(Verdict::unknown("nothing was attached"));
+        };
+        let _alarm = Alarm::at(deadline)?;
+        let mut woke = now();
+        loop {
+            match waitid(Whose::Group(group), WaitPidFlag::WEXITED | WaitPidFlag::__WALL) {
+                Ok(_) => {
+                    woke = now();
+                    self.counters.wakeups += 1;
+                    self.counters.reaped += 1;
+                    if woke >= deadline {
+                        return Ok(Verdict::deadline());
+                    }
+                }
+                Err(Errno::ECHILD) => return Ok(Verdict::empty(woke)),
+                Err(Errno::EINTR) if deadline.has_passed() => return Ok(Verdict::deadline()),
+                Err(Errno::EINTR) => self.counters.spurious += 1,
+                Err(e) => return Ok(Verdict::unknown(format_args!("waitid of group {group}: {e}"))),
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,107 @@
+//! Put the tree into a PID namespace of its own, with a tiny init, and wait for that init.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+
+use super::common::probe;
+use super::common::sleep::{self, Slept};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::spawn::CLONE_NEWPID;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `CLONE_NEWPID` with an init that reaps until it is alone; its pidfd is polled. When an init ends the kernel kills whoever is left in
+/// the namespace and waits for their end first, so this is the one detector whose "empty" is enforced, not observed.
+#[derive(Debug)]
+pub(super) struct PidnsInit;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "pidns-init",
+    summary: "Starts the workload below a tiny init in a new PID namespace and polls the init's pidfd.",
+    scope: Scope::PidNamespace,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(5, 3),
+    privilege: "CAP_SYS_ADMIN, or a new user namespace besides",
+    escapes: "nothing that descends from the init: a PID namespace cannot be left. A process that enters it from outside (setns) is inside \
+              it too, as far as its children go",
+    early: "",
+    late: "the init has to reap the last process and then to end itself: two wake-ups and a namespace teardown",
+    idle_cost: "a sleeping init (its memory)",
+    overflow: "cannot: the descriptor stays readable",
+    loses_on_removal: false,
+    sources: &["pid_namespaces(7)", "kernel/pid_namespace.c: zap_pid_ns_processes()"],
+    axes: &[],
+};
+
+impl Detector for PidnsInit {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::in_cgroup(host, |site| {
+            probe::tried(
+                "clone3(CLONE_NEWPID)",
+                probe::passer_by(site, CLONE_NEWPID),
+                |errno| match errno {
+                    Errno::EPERM => Some("root, CAP_SYS_ADMIN, or permission to make user namespaces"),
+                    Errno::EINVAL => Some("a kernel with CONFIG_PID_NS"),
+                    Errno::ENOSPC => Some("raise user.max_pid_namespaces"),
+                    _ => None,
+                },
+            )
+        })
+    }
+
+    fn arm<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        plan.clone_flags |= CLONE_NEWPID;
+        plan.init = true;
+        Ok(Box::new(Watching::default()))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Watching {
+    init: Option<OwnedFd>,
+    counters: Counters,
+}
+
+impl Armed for Watching {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        let own = root
+            .pidfd
+            .try_clone()
+            .map_err(|e| SysError::io("dup", crate::Target::Pid(root.pid.as_raw()), &e))?;
+        self.init = Some(own);
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let Some(init) = &self.init else {
+            return Ok(Verdict::unknown("nothing was attached"));
+        };
+        let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+        let Slept::Woken(woke) = sleep::on(&mut fds, deadline)? else {
+            return Ok(Verdict::deadline());
+        };
+        self.counters.wakeups += 1;
+        self.counters.reads += 1;
+        match fds[0].revents() {
+            Some(events) if events.contains(PollFlags::POLLIN) => Ok(Verdict::empty(woke)),
+            events => Ok(Verdict::unknown(format_args!(
+                "the pidfd of the init answers {events:?}"
+            ))),
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}

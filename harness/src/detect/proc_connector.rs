@@ -1,0 +1,340 @@
+//! Listen to the kernel's fork and exit events (proc connector), and keep the books of the tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+
+use super::common::proc_stat;
+use super::common::sleep::{self, Slept};
+use super::common::{limit, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::netlink::{self, Socket};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// Every fork adds a thread to the books if its parent is in them, every exit strikes one out. When the last is struck out the tree is over.
+///
+/// The books are only as good as the stream: a loss is noticed (a gap in a CPU's numbers, or `ENOBUFS`), /proc is scanned to go on, and
+/// from then on the end is reported as *unknown*, never as empty.
+#[derive(Debug)]
+pub(super) struct ProcConnector;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "proc-connector",
+    summary: "Keeps the books of the tree from the fork and exit events of the whole machine (netlink).",
+    scope: Scope::SystemWide,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(2, 6),
+    privilege: "CAP_NET_ADMIN, in the initial network, PID and user namespace",
+    escapes: "a child made with CLONE_PARENT (its parent is outside the books), and a process that joined the cgroup from outside",
+    early: "when somebody has escaped",
+    late: "one wake-up, after the exit has been reported to the parent; more while the machine forks a lot, as every event on it is read",
+    idle_cost: "nothing on an idle machine; a wake-up for every fork, exec and exit of any thread on it",
+    overflow: "noticed by ENOBUFS and by per-CPU numbers: /proc is scanned to go on, and the verdict is then unknown",
+    loses_on_removal: false,
+    sources: &[
+        "include/uapi/linux/cn_proc.h",
+        "drivers/connector/cn_proc.c: proc_exit_connector(), send_msg()",
+    ],
+    axes: &[],
+};
+
+impl Detector for ProcConnector {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        let heard = listen().and_then(|socket| {
+            probe::in_cgroup(host, |site| {
+                probe::passer_by(site, 0).map_err(|e| SysError::path("start a process in", site.path(), e))?;
+                Ok(Support::Available)
+            })
+            .map_err(|e| SysError::path("probe", e.to_string(), Errno::EIO))?;
+            let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            match sleep::on(&mut fds, now() + HEARING)? {
+                Slept::Woken(_) => Ok(()),
+                // Outside the initial namespaces the request is ignored without a word.
+                Slept::Deadline => Err(SysError::plain("hear of any process", Errno::ENOMSG).into()),
+            }
+        });
+        match heard {
+            Err(DetectError::Sys(e)) => match e.errno {
+                Errno::EPERM => Ok(Support::missing(e, "CAP_NET_ADMIN")),
+                Errno::EPROTONOSUPPORT => Ok(Support::missing(e, "a kernel with CONFIG_PROC_EVENTS")),
+                Errno::ENOMSG => Ok(Support::missing(e, "the initial PID, user and network namespace")),
+                _ => Err(e.into()),
+            },
+            other => probe::armed(other),
+        }
+    }
+
+    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        Ok(Box::new(Listening {
+            socket: listen()?,
+            books: Books::default(),
+            counters: Counters::default(),
+        }))
+    }
+}
+
+/// How long a probe waits for an event that takes microseconds.
+const HEARING: Duration = Duration::from_millis(500);
+/// `CN_IDX_PROC` and `CN_VAL_PROC`, and the multicast group of that index.
+const CN_IDX_PROC: u32 = 1;
+const CN_VAL_PROC: u32 = 1;
+const PROC_CN_MCAST_LISTEN: u32 = 1;
+const NLMSG_DONE: u16 = 3;
+/// Room for a burst: 4 MiB, if that may be had.
+const BUFFER_BYTES: i32 = 4 << 20;
+
+fn listen() -> Result<Socket, DetectError> {
+    let socket = Socket::open(netlink::CONNECTOR, CN_IDX_PROC)
+        .map_err(|e| limit::descriptor(SysError::plain("open a connector socket", e)))?;
+    match socket.force_buffer(BUFFER_BYTES) {
+        // The usual size will do; a loss is noticed.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(e) => return Err(SysError::plain("setsockopt(SO_RCVBUFFORCE)", e).into()),
+    }
+    // struct cn_msg: idx, val, seq, ack, len, flags; then the operation.
+    let mut request = Vec::new();
+    for word in [CN_IDX_PROC, CN_VAL_PROC, 0, 0] {
+        request.extend(word.to_ne_bytes());
+    }
+    request.extend(4u16.to_ne_bytes());
+    request.extend(0u16.to_ne_bytes());
+    request.extend(PROC_CN_MCAST_LISTEN.to_ne_bytes());
+    socket
+        .send(&netlink::message(NLMSG_DONE, 0, &request))
+        .map_err(|e| SysError::plain("ask for process events", e))?;
+    Ok(socket)
+}
+
+/// One event that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// A thread of process `parent` made a thread or a process.
+    Fork { parent: i32, child: i32, group: i32 },
+    /// A thread has ended.
+    Exit { thread: i32 },
+    /// Anything else; only its number counts.
+    Other,
+}
+
+/// Reads `struct cn_msg` and the `struct proc_event` behind it: CPU, number, event.
+fn parse(payload: &[u8]) -> Option<(u32, u32, Event)> {
+    let word = |at: usize| Some(u32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?));
+    let pid = |at: usize| Some(i32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?));
+    let seq = word(8)?;
+    let (what, cpu) = (word(20)?, word(24)?);
+    // what, cpu, timestamp: 16 bytes; then the data.
+    let event = match what {
+        0x1 => Event::Fork {
+            parent: pid(40)?,
+            child: pid(44)?,
+            group: pid(48)?,
+        },
+        0x8000_0000 => Event::Exit { thread: pid(36)? },
+        _ => Event::Other,
+    };
+    Some((cpu, seq, event))
+}
+
+/// Who of the tree runs, by the events so far.
+#[derive(Debug, Default)]
+struct Books {
+    /// Threads, with the process that each belongs to.
+    threads: BTreeMap<i32, i32>,
+    /// The number that each CPU's next event should have.
+    next: BTreeMap<u32, u32>,
+    /// Whether something has been lost since the beginning.
+    lost: bool,
+}
+
+impl Books {
+    /// Enters one event. Returns false if one before it is missing.
+    fn enter(&mut self, cpu: u32, seq: u32, event: Event) -> bool {
+        let in_order = self
+            .next
+            .insert(cpu, seq.wrapping_add(1))
+            .is_none_or(|expected| expected == seq);
+        match event {
+            Event::Fork { parent, child, group } => {
+                if self.threads.values().any(|process| *process == parent) {
+                    self.threads.insert(child, group);
+                }
+            }
+            Event::Exit { thread } => {
+                self.threads.remove(&thread);
+            }
+            Event::Other => {}
+        }
+        in_order
+    }
+
+    /// Goes on after a loss: strikes out who is not there any more, and enters descendants that are.
+    fn rescan(&mut self) -> Result<(), SysError> {
+        self.lost = true;
+        let all = proc_stat::scan()?;
+        let living: BTreeSet<i32> = all.iter().filter(|s| !s.over()).map(|s| s.pid).collect();
+        self.threads.retain(|_, process| living.contains(process));
+        loop {
+            let before = self.threads.len();
+            for stat in all.iter().filter(|s| !s.over()) {
+                if self.threads.values().any(|process| *process == stat.ppid) {
+                    self.threads.insert(stat.pid, stat.pid);
+                }
+            }
+            if self.threads.len() == before {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Listening {
+    socket: Socket,
+    books: Books,
+    counters: Counters,
+}
+
+impl Listening {
+    /// Enters everything that has come. True: something was lost.
+    fn drain(&mut self) -> Result<bool, SysError> {
+        let mut lost = false;
+        let mut buffer = [0u8; 1024];
+        loop {
+            match self.socket.receive(&mut buffer) {
+                Ok(datagram) => {
+                    for message in netlink::messages(datagram) {
+                        if let Some((cpu, seq, event)) = parse(message.payload) {
+                            lost |= !self.books.enter(cpu, seq, event);
+                        }
+                    }
+                }
+                Err(Errno::ENOBUFS) => lost = true,
+                Err(Errno::EAGAIN) => return Ok(lost),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(SysError::plain("receive process events", e)),
+            }
+        }
+    }
+}
+
+impl Armed for Listening {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        // Its own fork event has its parent outside the books, so it is entered by hand; what it forked since then is in the queue.
+        self.books.threads.insert(root.pid.as_raw(), root.pid.as_raw());
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            self.counters.reads += 1;
+            if self.drain()? {
+                self.counters.overflows += 1;
+                self.books.rescan()?;
+            }
+            if self.books.threads.is_empty() {
+                return Ok(if self.books.lost {
+                    Verdict::unknown(
+                        "events were lost; a scan of /proc finds nobody, but an orphan may have been missed",
+                    )
+                } else {
+                    Verdict::empty(woke)
+                });
+            }
+            if deadline.has_passed() {
+                return Ok(Verdict::deadline());
+            }
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match sleep::on(&mut fds, deadline)? {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline => return Ok(Verdict::deadline()),
+            }
+            self.counters.wakeups += 1;
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fork(parent: i32, child: i32) -> Event {
+        Event::Fork {
+            parent,
+            child,
+            group: child,
+        }
+    }
+
+    #[test]
+    fn orphans_stay_in_the_books_and_strangers_do_not_come_in() {
+        let mut books = Books::default();
+        books.threads.insert(10, 10);
+        assert!(books.enter(0, 7, fork(10, 20)));
+        assert!(books.enter(0, 8, Event::Exit { thread: 10 }));
+        assert!(books.enter(1, 3, fork(20, 30)), "the first number of a CPU is any");
+        assert!(books.enter(1, 4, fork(99, 98)));
+        assert!(books.enter(0, 9, Event::Exit { thread: 20 }));
+        assert_eq!(books.threads.keys().copied().collect::<Vec<_>>(), [30]);
+        assert!(!books.enter(0, 11, Event::Exit { thread: 30 }), "number 10 is missing");
+        assert!(books.threads.is_empty());
+    }
+
+    #[test]
+    fn a_process_whose_leader_ended_lives_through_its_threads() {
+        let mut books = Books::default();
+        books.threads.insert(10, 10);
+        books.enter(
+            0,
+            0,
+            Event::Fork {
+                parent: 10,
+                child: 11,
+                group: 10,
+            },
+        );
+        books.enter(0, 1, Event::Exit { thread: 10 });
+        books.enter(0, 2, fork(10, 12));
+        assert_eq!(books.threads.len(), 2);
+    }
+
+    #[test]
+    fn events_are_read_at_the_offsets_of_the_kernel() {
+        let mut payload = Vec::new();
+        for word in [1u32, 1, 42, 0] {
+            payload.extend(word.to_ne_bytes());
+        }
+        payload.extend([40, 0, 0, 0]);
+        payload.extend(1u32.to_ne_bytes()); // what: fork
+        payload.extend(3u32.to_ne_bytes()); // cpu
+        payload.extend(0u64.to_ne_bytes()); // timestamp
+        for pid in [5i32, 6, 7, 8] {
+            payload.extend(pid.to_ne_bytes());
+        }
+        let expected = Event::Fork {
+            parent: 6,
+            child: 7,
+            group: 8,
+        };
+        assert_eq!(parse(&payload), Some((3, 42, expected)));
+        assert_eq!(parse(&payload[..30]), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! Look through /proc for processes whose cgroup is the site or lies below it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::common::level::entered;
+use super::common::proc_stat;
+use super::common::sleep::{self, Slept};
+use super::common::{kernel_path, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, INTERVAL, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// `/proc/<pid>/cgroup` of every process, each `interval`; two passes in a row that find nobody decide.
+#[derive(Debug)]
+pub(super) struct ProcScan;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "proc-scan",
+    summary: "Scans /proc at intervals for processes whose cgroup line is the site or below it.",
+    scope: Scope::SystemWide,
+    wake: Wake::Interval,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(4, 5),
+    privilege: "",
+    escapes: "everybody, where /proc is mounted with hidepid or shows another PID namespace",
+    early: "a pass is no snapshot: a chain of forks that runs against the order of the directory, or past the end of the pid space, can be \
+            missed (two passes have to agree)",
+    late: "by up to two intervals",
+    idle_cost: "one pass over /proc per interval: six system calls per process on the machine",
+    overflow: "cannot: it reads the state",
+    loses_on_removal: false,
+    sources: &["proc_pid_cgroup(5)", "proc_pid_stat(5)"],
+    axes: &[INTERVAL],
+};
+
+impl Detector for ProcScan {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        probe::proc_is_ours()
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        let path = kernel_path::of(site.cgroup.path())?;
+        Ok(Box::new(Scanning {
+            path: path.to_string_lossy().into_owned(),
+            interval: Duration::from_nanos(site.param(&INTERVAL)),
+            counters: Counters::default(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Scanning {
+    path: String,
+    interval: Duration,
+    counters: Counters,
+}
+
+/// Whether a `/proc/<pid>/cgroup` table names `site` or something below it in the v2 hierarchy. A removed cgroup has a suffix, so a
+/// process cannot be in it.
+fn is_member(table: &str, site: &str) -> bool {
+    table
+        .lines()
+        .filter_map(|line| line.strip_prefix("0::"))
+        .any(|path| Path::new(path).starts_with(site))
+}
+
+/// Whether one pass finds a live member.
+fn someone_lives(site: &str) -> Result<bool, SysError> {
+    for stat in proc_stat::scan()? {
+        if stat.over() {
+            continue;
+        }
+        let path = format!("/proc/{}/cgroup", stat.pid);
+        match std::fs::read_to_string(&path) {
+            Ok(table) if is_member(&table, site) => return Ok(true),
+            Ok(_) => {}
+            Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {}
+            Err(e) => return Err(SysError::io("read", crate::Target::Path(path.into()), &e)),
+        }
+    }
+    Ok(false)
+}
+
+impl Armed for Scanning {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        entered(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        let mut found_nobody = false;
+        loop {
+            self.counters.reads += 1;
+            let nobody = match someone_lives(&self.path) {
+                Ok(someone) => !someone,
+                Err(e) => return Ok(Verdict::unknown(e)),
+            };
+            if nobody && found_nobody {
+                return Ok(Verdict::empty(woke));
+            }
+            found_nobody = nobody;
+            match sleep::until(woke + self.interval, deadline) {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline => return Ok(Verdict::deadline()),
+            }
+            self.counters.wakeups += 1;
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_v2_line_and_whole_names_count() {
+        let table = "4:memory:/run/t/site\n0::/run/t/site/sub\n";
+        assert!(is_member(table, "/run/t/site"));
+        assert!(!is_member(table, "/run/t/si"), "a name is not a prefix of another");
+        assert!(!is_member("4:memory:/run/t/site\n0::/\n", "/run/t/site"));
+        assert!(is_member("0::/run/t/site\n", "/run/t/site"));
+    }
+}

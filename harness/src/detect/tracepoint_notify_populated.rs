@@ -1,0 +1,163 @@
+//! The same tracepoint as `bpf-notify-populated`, without BPF: its number from tracefs, its events from perf, its filter in the kernel.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use super::common::hinted::{Hinted, Source, Taken};
+use super::common::{limit, probe};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Wake};
+use crate::cgroup::Cgroup;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::mount;
+use crate::sys::perf::Tracepoint;
+use crate::trial::{Site, SpawnPlan};
+
+/// perf_event_open(2) on `cgroup:cgroup_notify_populated`, one event per CPU, filtered by cgroup id and `val == 0`.
+///
+/// tracefs is needed for the number of the tracepoint only, and is mounted for the moment of reading it, on no directory.
+#[derive(Debug)]
+pub(super) struct TracepointNotifyPopulated;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "tracepoint-notify-populated",
+    summary: "A perf event on the tracepoint cgroup_notify_populated, filtered to the cgroup, wakes the reader, who reads populated.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: super::Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(5, 2),
+    privilege: "CAP_PERFMON (CAP_SYS_ADMIN before 5.8) for the event, CAP_SYS_ADMIN to read the number from tracefs",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "one wake-up through irq_work; not rate limited",
+    idle_cost: "nothing here; every flip of any cgroup on the machine is filtered and has its path built. A descriptor and two pages \
+                per CPU",
+    overflow: "PERF_RECORD_LOST is counted, and the state is read again",
+    loses_on_removal: false,
+    sources: &[
+        "include/trace/events/cgroup.h: cgroup_notify_populated",
+        "perf_event_open(2)",
+        "Documentation/trace/events.rst: event filtering",
+    ],
+    axes: &[],
+};
+
+impl Detector for TracepointNotifyPopulated {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        probe::in_cgroup(host, |site| match listen(site) {
+            Err(DetectError::Sys(e)) => match e.errno {
+                Errno::EPERM | Errno::EACCES => Ok(Support::missing(e, "CAP_PERFMON and CAP_SYS_ADMIN")),
+                Errno::ENODEV | Errno::ENOENT | Errno::ENOSYS => Ok(Support::missing(
+                    e,
+                    "Linux 5.2 or later with CONFIG_EVENT_TRACING and CONFIG_PERF_EVENTS",
+                )),
+                _ => Err(e.into()),
+            },
+            other => probe::armed(other),
+        })
+    }
+
+    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        Ok(Box::new(Hinted::new(listen(&site.cgroup)?, &site.cgroup)?))
+    }
+}
+
+/// The tracepoint's number.
+fn number() -> Result<u64, SysError> {
+    let root = mount::detached(c"tracefs", &[]).map_err(|e| SysError::plain("mount tracefs", e))?;
+    let path = format!(
+        "/proc/self/fd/{}/events/cgroup/cgroup_notify_populated/id",
+        root.as_raw_fd()
+    );
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| SysError::io("read", crate::Target::Path(path.clone().into()), &e))?;
+    text.trim()
+        .parse()
+        .map_err(|_| SysError::path("understand", path, Errno::EINVAL))
+}
+
+/// CPUs that are online, from a list such as `0-3,8`.
+fn cpus(list: &str) -> Option<Vec<i32>> {
+    let mut all = Vec::new();
+    for part in list.trim().split(',') {
+        match part.split_once('-') {
+            Some((first, last)) => all.extend(first.parse::<i32>().ok()?..=last.parse().ok()?),
+            None => all.push(part.parse().ok()?),
+        }
+    }
+    Some(all)
+}
+
+fn listen(cgroup: &Cgroup) -> Result<Listening, DetectError> {
+    let number = number()?;
+    let filter = CString::new(format!("id == {} && val == 0", cgroup.id()?)).map_err(|_| Errno::EINVAL)?;
+    let source = "/sys/devices/system/cpu/online";
+    let online =
+        std::fs::read_to_string(source).map_err(|e| SysError::io("read", crate::Target::Path(source.into()), &e))?;
+    let online = cpus(&online).ok_or_else(|| SysError::path("understand", source, Errno::EINVAL))?;
+    let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+        .map_err(|e| limit::descriptor(SysError::plain("epoll_create1", e)))?;
+    let mut events = Vec::new();
+    for cpu in online {
+        let event = match Tracepoint::open(number, cpu, &filter) {
+            Ok(event) => event,
+            // It went offline: nothing exits there.
+            Err(Errno::ENODEV) => continue,
+            Err(e) => return Err(limit::descriptor(SysError::plain("perf_event_open", e))),
+        };
+        ready
+            .add(&event, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+            .map_err(|e| SysError::plain("epoll_ctl", e))?;
+        events.push(event);
+    }
+    Ok(Listening { ready, events })
+}
+
+/// One event per CPU, behind one descriptor.
+#[derive(Debug)]
+struct Listening {
+    ready: Epoll,
+    events: Vec<Tracepoint>,
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ready.0.as_fd()
+    }
+}
+
+impl Source for Listening {
+    const AHEAD: bool = false;
+
+    fn take(&mut self, counters: &mut Counters) -> Result<Taken, DetectError> {
+        let mut heard = 0;
+        for event in &mut self.events {
+            let (events, lost) = event.drain();
+            heard += events + lost;
+            counters.overflows += lost;
+        }
+        Ok(if heard == 0 { Taken::Nothing } else { Taken::Hint })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus_are_understood() {
+        assert_eq!(cpus("0-3,8\n"), Some(vec![0, 1, 2, 3, 8]));
+        assert_eq!(cpus("0\n"), Some(vec![0]));
+        assert_eq!(cpus(""), None);
+        assert_eq!(cpus("0-x"), None);
+    }
+}

@@ -32,7 +32,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     id: "pgid-wait",
     summary: "As a subreaper, reaps the members of the main process's group until waitid(P_PGID) says ECHILD.",
     scope: Scope::ProcessGroup,
-    wake: Wake::Event,
+    wake: Wake::Interval,
     signal: super::Signal::Emptiness,
     reaps: true,
     since: KernelVersion(3, 4),
@@ -40,8 +40,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     escapes: "whoever calls setsid(2) or setpgid(2); and a grandchild whose parent lives is not waited for, only the parent is",
     early: "when the members that it can wait for have ended and somebody of the tree is in another group, or is a member whose parent, in \
             another group, lives",
-    late: "one wake-up, as waitpid",
-    idle_cost: "nothing",
+    late: "one wake-up, as waitpid; up to 10 ms if the last member has left the group instead of ending, which wakes no waiter",
+    idle_cost: "a hundred interrupted waits a second",
     overflow: "cannot: zombies keep the state until they are read",
     loses_on_removal: false,
     sources: &["waitid(2)", "credentials(7)", "kernel/exit.c: eligible_pid()"],
@@ -68,6 +68,9 @@ impl Detector for PgidWait {
 /// How long the child may take to make its group.
 const GROUP_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the wait sleeps before it looks again. The alarm repeats by itself at about this interval.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 #[derive(Debug, Default)]
 struct Reaping {
     group: Option<Pid>,
@@ -93,7 +96,8 @@ impl Armed for Reaping {
         let Some(group) = self.group else {
             return Ok(Verdict::unknown("nothing was attached"));
         };
-        let _alarm = Alarm::at(deadline)?;
+        // A member that leaves the group by setsid(2) or setpgid(2) wakes nobody: only an interrupted call looks who is left.
+        let _alarm = Alarm::at(deadline.min(now() + LOOK_AGAIN))?;
         let mut woke = now();
         loop {
             match waitid(Whose::Group(group), WaitPidFlag::WEXITED | WaitPidFlag::__WALL) {
@@ -107,7 +111,11 @@ impl Armed for Reaping {
                 }
                 Err(Errno::ECHILD) => return Ok(Verdict::empty(woke)),
                 Err(Errno::EINTR) if deadline.has_passed() => return Ok(Verdict::deadline()),
-                Err(Errno::EINTR) => self.counters.spurious += 1,
+                Err(Errno::EINTR) => {
+                    woke = now();
+                    self.counters.wakeups += 1;
+                    self.counters.spurious += 1;
+                }
                 Err(e) => return Ok(Verdict::unknown(format_args!("waitid of group {group}: {e}"))),
             }
         }

@@ -121,6 +121,9 @@ pub struct KillReport {
     pub foreign: u64,
     /// Whether it gave up at the deadline.
     pub gave_up: bool,
+    /// Whether the kernel kills most of the set only when another process has ended (an init, a tracer, a parent): "issued" then means less.
+    #[serde(default)]
+    pub indirect: bool,
     /// What it did instead of what its name says, and why. Never silent.
     pub fallback: Option<String>,
     /// Other errors it met and went on.

@@ -69,6 +69,7 @@ impl Killer for Ready {
 
     fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
+        report.indirect = true;
         report.passes = 1;
         report.about_to_signal();
         root.close_birth_descriptors()?;

@@ -55,6 +55,7 @@ struct Ready;
 impl Killer for Ready {
     fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
+        report.indirect = true;
         report.passes = 1;
         report.about_to_signal();
         report.sent(

@@ -122,6 +122,7 @@ impl Killer for Ready<'_> {
 
     fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
+        report.indirect = true;
         report.passes = 1;
         if let Some(tracer) = &self.tracer {
             let pid = tracer.pid.as_raw();

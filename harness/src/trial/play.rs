@@ -24,6 +24,8 @@ use crate::sys::{fork, pidfd, time};
 const OBSERVER_SLACK: Duration = Duration::from_secs(15);
 /// How long a strategy's victims are left alone before the oracle asks whether somebody will live on.
 const DYING: Duration = Duration::from_millis(50);
+/// The same where the signals follow only when another process has come to its end, which on a busy machine takes time to run.
+const DYING_INDIRECTLY: Duration = Duration::from_secs(1);
 
 /// What was seen of one trial while it played.
 #[derive(Debug, Default)]
@@ -181,7 +183,9 @@ fn watch_kill(
     if seen.killed {
         let now = time::now();
         let said = *said_at.get_or_insert(now);
-        if now.since(said) > DYING && afterlife.is_proved(site)? {
+        let indirect = record.kill.as_ref().is_some_and(|report| report.indirect);
+        let patience = if indirect { DYING_INDIRECTLY } else { DYING };
+        if now.since(said) > patience && afterlife.is_proved(site)? {
             seen.lives_on = true;
         }
     }

@@ -22,6 +22,7 @@ pub(crate) struct Stat {
 }
 
 const PF_EXITING: u32 = 0x4;
+const PF_SIGNALED: u32 = 0x400;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 impl Stat {
@@ -30,9 +31,9 @@ impl Stat {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// In `do_exit()`.
+    /// In `do_exit()`, or past the point in `get_signal()` where a fatal signal has been taken: it is no longer pending then.
     pub(crate) fn is_exiting(&self) -> bool {
-        self.flags & PF_EXITING != 0
+        self.flags & (PF_EXITING | PF_SIGNALED) != 0
     }
 
     /// A thread of the kernel: nobody can signal it.

@@ -314,7 +314,7 @@ fn exiting() -> Result<(), String> {
             let found = diagnose(&place.site).map_err(|e| e.to_string())?;
             if let Some(survivor) = found.iter().find(|s| s.reason == Reason::Exiting.to_string()) {
                 return ensure(
-                    survivor.evidence.contains("PF_EXITING is set") || survivor.pid == 0,
+                    survivor.evidence.contains("PF_EXITING or PF_SIGNALED is set") || survivor.pid == 0,
                     || format!("{survivor:?}"),
                 );
             }

@@ -54,7 +54,7 @@ pub(super) fn exiting(case: &Case<'_>) -> Option<Finding> {
             Some(kib) => format!("{kib} KiB are still mapped"),
             None => "its memory map is being given up, or is gone".to_owned(),
         };
-        Finding::new(Reason::Exiting, format!("PF_EXITING is set; {memory}"))
+        Finding::new(Reason::Exiting, format!("PF_EXITING or PF_SIGNALED is set; {memory}"))
     })
 }
 

@@ -107,7 +107,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "AXIS=VALUE[,VALUE...]", help_heading = "What is run")]
     pub set: Vec<String>,
 
-    /// Trials of each row [default: 3, or 10 for a single scenario that ends by itself]
+    /// Trials of each row [default: 2, or 10 for a single scenario that ends by itself]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "What is run")]
     pub trials: Option<u32>,
 

@@ -14,7 +14,7 @@ use crate::Scenario;
 use crate::cases::SCENARIOS;
 
 /// Trials of each row when several scenarios or both planes are run.
-const FEW_TRIALS: u32 = 3;
+const FEW_TRIALS: u32 = 2;
 /// Trials of each row for a single scenario in one plane.
 const SOME_TRIALS: u32 = 10;
 

@@ -26,6 +26,12 @@ pub struct TrialRecord {
     pub run: String,
     /// Place in the run's order, from 0.
     pub seq: u32,
+    /// Complete block it belongs to, from 0. Absent where a record is older than blocks were recorded.
+    #[serde(default)]
+    pub block: Option<u32>,
+    /// Which of several rows that are the same in everything (A/A cells), from 0.
+    #[serde(default)]
+    pub twin: u32,
     /// Detect or kill.
     pub plane: Plane,
     /// Scenario id.
@@ -42,6 +48,9 @@ pub struct TrialRecord {
     pub entry: String,
     /// When things happened.
     pub stamps: Stamps,
+    /// The way from exit to verdict, in a run with tracing.
+    #[serde(default)]
+    pub stages: Option<Stages>,
     /// What the detector said. Absent if the trial broke before.
     pub verdict: Option<Verdict>,
     /// What the harness concludes.
@@ -71,6 +80,9 @@ pub struct TrialRecord {
 /// When things happened, in nanoseconds of `CLOCK_MONOTONIC`. What did not happen is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamps {
+    /// When the workload was meant to be started, in an open loop: a late start counts against the machine, not for the detector.
+    #[serde(default)]
+    pub intended_ns: Option<u64>,
     /// The detector was armed.
     pub armed_ns: Option<u64>,
     /// The spawn was begun.
@@ -89,6 +101,41 @@ pub struct Stamps {
     pub reaped_ns: Option<u64>,
     /// `rmdir` of the site was accepted.
     pub removed_ns: Option<u64>,
+}
+
+/// The way from the last exit to the verdict, as tracing saw it: only in trials of a run with tracing, which changes what it measures.
+/// Nanoseconds of `CLOCK_MONOTONIC`; what was not seen is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stages {
+    /// `sched_process_exit` of the process that ended last.
+    pub exit_ns: Option<u64>,
+    /// The mechanism's own state flipped: `cgroup_notify_populated` for the site, or the signal to the parent for `wait` and pidfd.
+    pub flip_ns: Option<u64>,
+    /// `sched_waking` of the observer for the last time before it decided.
+    pub waking_ns: Option<u64>,
+    /// `sched_switch` to the observer after that.
+    pub running_ns: Option<u64>,
+}
+
+/// How much the machine was disturbed, measured by a control that only spins and looks at the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NoiseRecord {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// The block before which it was measured.
+    pub block: u32,
+    /// When it began.
+    pub began_ns: u64,
+    /// How long it spun.
+    pub spun_ns: u64,
+    /// Looks at the clock.
+    pub looks: u64,
+    /// Gaps between two looks that were longer than 10 us.
+    pub gaps: u32,
+    /// Sum of those gaps: time that somebody else had.
+    pub lost_ns: u64,
+    /// The longest gap.
+    pub longest_ns: u64,
 }
 
 /// What the harness concludes from the verdict and the truth.

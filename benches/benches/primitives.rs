@@ -107,6 +107,7 @@ fn start(program: &File, cgroup: BorrowedFd<'_>) -> Spawned {
         gate: None,
         init: false,
         parent_death_signal: None,
+        affinity: None,
     };
     spawn::spawn(&plan).expect("one more process can be started")
 }

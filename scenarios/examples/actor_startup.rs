@@ -54,6 +54,7 @@ fn once(workload: &Workload) -> (u64, u64) {
         gate: None,
         init: false,
         parent_death_signal: None,
+        affinity: None,
     };
     let start = now();
     let spawned = spawn::spawn(&plan).unwrap();

@@ -63,6 +63,7 @@ impl Subject {
             gate: gate.as_ref().map(|(read, _)| read.as_fd()),
             init: false,
             parent_death_signal: None,
+            affinity: None,
         };
         let spawned = spawn::spawn(&plan).map_err(|e| Refusal::Entry {
             step: "clone3",

@@ -223,7 +223,7 @@ pub enum ReadError {
 }
 
 /// Writes one record as one line and flushes, so that a later crash loses nothing.
-pub fn write_line(out: &mut impl Write, record: &TrialRecord) -> io::Result<()> {
+pub fn write_line(out: &mut impl Write, record: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
     out.write_all(&line)?;

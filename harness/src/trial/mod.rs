@@ -12,6 +12,7 @@ mod judge;
 mod leaks;
 mod observer;
 mod oracle;
+mod pin;
 mod plan;
 mod play;
 mod run;
@@ -20,10 +21,13 @@ mod spec;
 pub mod survivors;
 mod watchdog;
 
+use pin::only;
+
 pub use belts::V1Belts;
 pub use error::TrialError;
 pub use leaks::LeakReport;
+pub use pin::pin;
 pub use plan::{Gate, Root, SpawnError, SpawnPlan, Workload};
 pub use run::{ACTOR_UID, Run, RunOptions};
 pub use site::Site;
-pub use spec::{Expected, Limits, Stage, TrialSpec};
+pub use spec::{Conditions, Expected, Limits, Stage, TrialSpec};

@@ -69,9 +69,13 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     if let Some(belts) = &site.v1 {
         belts.join().map_err(|e| text(&e))?;
     }
-    idle(spec.gap);
+    if let Some(cpu) = spec.conditions.observer_cpu {
+        super::pin(cpu).map_err(|e| text(&e))?;
+    }
+    idle_until(time::now() + spec.gap);
 
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(|e| text(&e))?;
+    plan.cpu = spec.conditions.workload_cpu;
     let mut armed = spec.detector.arm(site, &mut plan).map_err(|e| text(&e))?;
     let mut killer = match spec.strategy {
         Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
@@ -82,6 +86,9 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
         None => None,
     };
     let armed_at = time::now();
+    if let Some(intended) = spec.conditions.intended {
+        idle_until(intended);
+    }
     // From here to the verdict: no allocation by the machinery, no logging, nothing but the mechanism.
     let cpu_before = cpu_time();
     let root = plan.spawn().map_err(|e| text(&e))?;
@@ -195,8 +202,7 @@ fn start_owner(site: &Site, root: &Root) -> Result<(), SysError> {
     .map_err(|e| SysError::plain("fork the owner", e))
 }
 
-fn idle(gap: Duration) {
-    let until: MonoNs = time::now() + gap;
+fn idle_until(until: MonoNs) {
     // A rest between trials, not a synchronisation: nothing depends on it but the cost of the next migration-free birth.
     while matches!(time::sleep_until(until), Err(Errno::EINTR)) {}
 }

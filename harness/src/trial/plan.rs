@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use thiserror::Error;
 
 use super::Site;
+use super::only;
 use crate::error::SysError;
 use crate::expect::Plane;
 use crate::sys::pidfd;
@@ -102,6 +103,8 @@ pub struct SpawnPlan<'t> {
     pub init: bool,
     /// `PR_SET_PDEATHSIG` for the main process.
     pub parent_death_signal: Option<Signal>,
+    /// The one processor that the workload may run on.
+    pub cpu: Option<usize>,
 }
 
 /// The observer's end of a gate: the workload waits before exec until it is opened or dropped.
@@ -155,6 +158,7 @@ impl<'t> SpawnPlan<'t> {
             clone_flags: 0,
             init: false,
             parent_death_signal: None,
+            cpu: None,
         })
     }
 
@@ -205,6 +209,10 @@ impl<'t> SpawnPlan<'t> {
             gate: self.gate.as_ref().map(AsFd::as_fd),
             init: self.init,
             parent_death_signal: self.parent_death_signal,
+            affinity: match self.cpu {
+                Some(cpu) => Some(only(cpu).map_err(|e| SpawnError::Clone(e.into()))?),
+                None => None,
+            },
         };
         let before = crate::sys::time::now();
         let spawned = spawn::spawn(&plan).map_err(SpawnError::Clone)?;

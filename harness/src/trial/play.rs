@@ -83,7 +83,10 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
             .collect::<BTreeMap<_, _>>(),
         seed: spec.seed,
         entry: String::new(),
-        stamps: Stamps::default(),
+        stamps: Stamps {
+            intended_ns: spec.conditions.intended.map(|at| at.0),
+            ..Stamps::default()
+        },
         stages: None,
         verdict: None,
         outcome: Outcome::Broken,
@@ -123,7 +126,11 @@ fn perform(
     .map_err(|e| SysError::plain("fork the observer", e))?;
     drop(tell);
 
-    let hung = time::now() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
+    let begin = spec
+        .conditions
+        .intended
+        .map_or_else(time::now, |at| at.max(time::now()));
+    let hung = begin + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
     let mut lines = Lines::default();
     let mut kill_said_at = None;
     let mut afterlife = Afterlife::default();

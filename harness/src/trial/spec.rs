@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Workload;
+use crate::MonoNs;
 use crate::detect::Detector;
 use crate::expect::{Expectation, KillExpectation, Plane};
 use crate::kill::KillStrategy;
@@ -76,6 +77,19 @@ pub struct TrialSpec<'a> {
     pub limits: Limits,
     /// Idle time between the last migration and the arming: back-to-back trials hide the cost of RCU grace periods.
     pub gap: Duration,
+    /// How it is measured.
+    pub conditions: Conditions,
+}
+
+/// How a trial is measured, beside what it is. The default is a trial of a plain run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Conditions {
+    /// Open loop: the workload is to be started at this moment, or at once if it has passed. The detector is armed before.
+    pub intended: Option<MonoNs>,
+    /// The one processor that the observer may run on; otherwise the harness's.
+    pub observer_cpu: Option<usize>,
+    /// The one processor that the workload may run on; otherwise the observer's.
+    pub workload_cpu: Option<usize>,
 }
 
 impl TrialSpec<'_> {

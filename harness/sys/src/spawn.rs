@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -75,6 +76,8 @@ pub struct Plan<'a> {
     pub init: bool,
     /// `PR_SET_PDEATHSIG`, set after the credentials change (which would clear it).
     pub parent_death_signal: Option<Signal>,
+    /// Processors that it, and whoever it forks, may run on; otherwise the caller's.
+    pub affinity: Option<CpuSet>,
 }
 
 /// A child that has been started.
@@ -95,6 +98,8 @@ pub struct Spawned {
 pub enum Step {
     /// `rt_sigprocmask`.
     Signals = 1,
+    /// `sched_setaffinity`.
+    Affinity,
     /// write of `0` to `cgroup.procs`.
     JoinCgroup,
     /// `setsid` or `setpgid`.
@@ -114,8 +119,9 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Signals,
+        Self::Affinity,
         Self::JoinCgroup,
         Self::Session,
         Self::Descriptors,
@@ -130,6 +136,7 @@ impl Step {
     pub fn name(self) -> &'static str {
         match self {
             Self::Signals => "rt_sigprocmask",
+            Self::Affinity => "sched_setaffinity",
             Self::JoinCgroup => "write cgroup.procs",
             Self::Session => "setsid",
             Self::Descriptors => "dup3",
@@ -389,6 +396,9 @@ impl ChildSide<'_> {
     fn prepare_and_exec(&mut self) -> Result<std::convert::Infallible, ChildFailure> {
         let at = |step: Step| move |errno: Errno| ChildFailure { step, errno };
         default_signals().map_err(at(Step::Signals))?;
+        if let Some(cpus) = &self.plan.affinity {
+            sched_setaffinity(Pid::from_raw(0), cpus).map_err(at(Step::Affinity))?;
+        }
         if let Some(procs) = self.join {
             // SAFETY: a two-byte literal and an inherited descriptor.
             check(unsafe { libc::write(procs, c"0".as_ptr().cast(), 1) } as libc::c_long)
@@ -587,6 +597,7 @@ mod tests {
             gate: None,
             init: false,
             parent_death_signal: None,
+            affinity: None,
         }
     }
 

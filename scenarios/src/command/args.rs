@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness::param::{Axis, Unit};
 
 use super::exit::Exit;
+use super::measure::MeasureArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +16,7 @@ Examples:
   scenario exit-now --set lifetime=0,5ms --trials 200 --json > trials.jsonl
   scenario forkbomb --detector none --kill cgroup-kill --kill freeze-kill --trials 20
   scenario all --dry-run                   what would be run, in which order
+  scenario measure --help                  a run as a campaign: resumable, with A/A rows, open loop, pinning, noise
   scenario doctor                          what this machine offers, what is missing, how to get it
 ";
 
@@ -41,9 +43,11 @@ pub(super) struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// Commands that run no trials.
+/// Commands beside the plain run.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Measure: a run as a campaign that can be interrupted, goes on in several sittings, and records what disturbs it.
+    Measure(Box<MeasureArgs>),
     /// List scenarios, detectors and strategies, with the axes that --set takes.
     List(ListArgs),
     /// Say what this machine offers, what is missing, why, and how to get it.
@@ -201,7 +205,7 @@ pub(super) struct CleanArgs {
 }
 
 /// Reads a duration in the spelling of axes: `0`, `250us`, `5ms`, `2s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const TIME: Axis = Axis {
         name: "time",
         unit: Unit::Nanoseconds,

@@ -8,8 +8,8 @@ use harness::host::name::Owner;
 use harness::host::{Layout, Paths};
 
 use super::args::CleanArgs;
+use super::conclude::print;
 use super::exit::{Exit, Failure};
-use super::run::print;
 
 /// How long one leftover may take to become empty.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,8 +9,8 @@ use harness::kill::STRATEGIES;
 use serde::Serialize;
 
 use super::args::{DoctorArgs, Format};
+use super::conclude::print;
 use super::exit::{Exit, Failure};
-use super::run::print;
 use super::surroundings;
 
 #[derive(Debug, Serialize)]

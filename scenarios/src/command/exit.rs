@@ -18,16 +18,19 @@ pub(super) enum Exit {
     NotHeld,
     /// Interrupted, or not every trial could be run and recorded.
     Incomplete,
+    /// A campaign has used up the time that it was given, and is not complete.
+    Paused,
 }
 
 impl Exit {
     /// All of them, in the order of `--help`.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Held,
         Self::NotHeld,
         Self::Usage,
         Self::Missing,
         Self::Incomplete,
+        Self::Paused,
         Self::Internal,
     ];
 
@@ -40,6 +43,7 @@ impl Exit {
             Self::Missing => 3,
             Self::NotHeld => 4,
             Self::Incomplete => 5,
+            Self::Paused => 6,
         }
     }
 
@@ -51,6 +55,7 @@ impl Exit {
             Self::Usage => "the command line was not understood; nothing was started",
             Self::Missing => "a feature that is required, or was asked for by name, is missing here",
             Self::Incomplete => "interrupted, or a trial could not be run or recorded",
+            Self::Paused => "stopped after --for, in good order; `measure --resume DIR` goes on",
             Self::Internal => "an error inside, or something was left behind",
         }
     }
@@ -94,6 +99,14 @@ impl Failure {
         Self {
             exit: Exit::Missing,
             error: error.into(),
+        }
+    }
+
+    /// Trials cannot be recorded where the user wants them.
+    pub(super) fn bad_place(error: anyhow::Error) -> Self {
+        Self {
+            exit: Exit::Usage,
+            error,
         }
     }
 

@@ -7,8 +7,8 @@ use harness::param::Axis;
 use serde::Serialize;
 
 use super::args::{ListArgs, ListFormat};
+use super::conclude::print;
 use super::exit::{Exit, Failure};
-use super::run::print;
 use super::{soundness, table};
 use crate::SCENARIOS;
 

@@ -5,9 +5,11 @@
 
 mod args;
 mod clean;
+mod conclude;
 mod doctor;
 mod exit;
 mod list;
+mod measure;
 mod output;
 mod plan;
 mod record;
@@ -15,6 +17,7 @@ mod report;
 mod request;
 mod run;
 mod select;
+mod sitting;
 pub mod soundness;
 mod stats;
 mod summary;
@@ -56,9 +59,14 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
-    log_to_stderr(if cli.verb.is_some() { "warn" } else { &cli.run.log })?;
+    log_to_stderr(match &cli.verb {
+        None => &cli.run.log,
+        Some(Verb::Measure(args)) => &args.run.log,
+        Some(_) => "warn",
+    })?;
     match cli.verb {
         None => run::run(&cli.run),
+        Some(Verb::Measure(args)) => measure::measure(&args),
         Some(Verb::List(args)) => list::list(&args),
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Clean(args)) => clean::clean(&args),

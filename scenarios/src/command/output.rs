@@ -1,11 +1,13 @@
 //! Where recorded trials go: a directory of their own, made before the first trial, filled as the run goes on.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use harness::record::{self, TrialRecord};
+use harness::record::{self, NoiseRecord, TrialRecord};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
 /// How many runs are kept below the default directory.
@@ -17,6 +19,8 @@ pub(super) const PLAN: &str = "plan.json";
 pub(super) const ENVIRONMENT: &str = "environment.json";
 /// One line for each trial.
 pub(super) const TRIALS: &str = "trials.jsonl";
+/// One line for each look at the machine's noise.
+pub(super) const NOISE: &str = "noise.jsonl";
 
 /// The directory of one run.
 #[derive(Debug)]
@@ -48,6 +52,7 @@ impl Output {
             }
             other => other.with_context(|| format!("could not create {}", path.display()))?,
         };
+        claim(&trials, &path)?;
         let output = Self {
             dir,
             trials,
@@ -60,6 +65,73 @@ impl Output {
         Ok(output)
     }
 
+    /// Opens the directory of a run that was begun, and returns what its file of trials holds. Nobody else may be writing there.
+    pub(super) fn reopen(dir: &Path) -> Result<(Self, Vec<u8>)> {
+        let path = dir.join(TRIALS);
+        let mut trials = File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("could not open {}", path.display()))?;
+        claim(&trials, &path)?;
+        let mut bytes = Vec::new();
+        trials
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        let output = Self {
+            dir: dir.to_path_buf(),
+            trials,
+            good_bytes: 0,
+            recorded: 0,
+        };
+        Ok((output, bytes))
+    }
+
+    /// Keeps the first `bytes` of the file of trials, which are `recorded` trials, cuts off the rest, and goes on behind them.
+    pub(super) fn keep(&mut self, bytes: u64, recorded: usize) -> Result<()> {
+        self.trials
+            .set_len(bytes)
+            .and_then(|()| self.trials.seek(SeekFrom::Start(bytes)))
+            .with_context(|| format!("could not cut {} to {bytes} bytes", self.dir.join(TRIALS).display()))?;
+        (self.good_bytes, self.recorded) = (bytes, recorded);
+        // Noise has one short line for each block: its file is simply written anew without an unfinished last one.
+        let noise = self.dir.join(NOISE);
+        match fs::read(&noise) {
+            Ok(text) if !text.is_empty() && !text.ends_with(b"\n") => {
+                let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+                fs::write(&noise, &text[..whole]).with_context(|| format!("could not write {}", noise.display()))
+            }
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("could not read {}", noise.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All looks at the machine's noise that are recorded here.
+    pub(super) fn noises(&self) -> Result<Vec<NoiseRecord>> {
+        let path = self.dir.join(NOISE);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.with_context(|| format!("could not read {}", path.display()))?,
+        };
+        text.lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{} holds a line that is no record", path.display()))
+    }
+
+    /// Records a look at the machine's noise.
+    pub(super) fn noise(&self, seen: &NoiseRecord) -> Result<()> {
+        let path = self.dir.join(NOISE);
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| record::write_line(&mut file, seen))
+            .with_context(|| format!("could not record noise in {}", path.display()))
+    }
+
     /// The directory.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
@@ -70,12 +142,15 @@ impl Output {
         self.recorded
     }
 
-    /// Writes a document beside the trials.
+    /// Writes a document beside the trials. A reader finds the old one, if there was one, or all of the new one.
     pub(super) fn document(&self, name: &str, content: &impl Serialize) -> Result<()> {
         let path = self.dir.join(name);
         let mut text = serde_json::to_vec_pretty(content).with_context(|| format!("could not write {name} as JSON"))?;
         text.push(b'\n');
-        fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))
+        let unfinished = self.dir.join(format!("{name}.new"));
+        fs::write(&unfinished, text)
+            .and_then(|()| fs::rename(&unfinished, &path))
+            .with_context(|| format!("could not write {}", path.display()))
     }
 
     /// Records a trial. If the disk is full, the unfinished line is taken back, so that what was recorded before stays readable.
@@ -129,6 +204,27 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes sure that nobody else writes to the file of trials. A record lock, because helpers that are forked without exec do not inherit it:
+/// it ends with this process, even if its watchdog is still at work. Source: fcntl(2), "Advisory record locking".
+fn claim(trials: &File, path: &Path) -> Result<()> {
+    let whole = nix::libc::flock {
+        l_type: i16::try_from(nix::libc::F_WRLCK).unwrap_or_default(),
+        l_whence: i16::try_from(nix::libc::SEEK_SET).unwrap_or_default(),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    match fcntl(trials, FcntlArg::F_SETLK(&whole)) {
+        Ok(_) => Ok(()),
+        Err(Errno::EAGAIN | Errno::EACCES) => bail!("another process is recording in {}", path.display()),
+        // File systems without locks: the worst case is a user who starts a campaign twice at once.
+        Err(errno) => {
+            tracing::warn!(path = %path.display(), %errno, "could not lock");
+            Ok(())
+        }
     }
 }
 

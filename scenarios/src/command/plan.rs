@@ -62,6 +62,19 @@ pub(super) struct Cell {
     pub expected: Expected,
     /// How the row is called.
     pub key: RowKey,
+    /// Which of several rows that are the same in everything, from 0.
+    pub twin: u32,
+}
+
+/// One trial to be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Planned {
+    /// Its row.
+    pub row: usize,
+    /// Its complete block, from 0.
+    pub block: u32,
+    /// Seed of its script: the same for all trials of a block.
+    pub script_seed: u64,
 }
 
 /// A pair that is not run, and why.
@@ -84,8 +97,8 @@ pub(super) struct Plan {
     pub seed: u64,
     /// The rows.
     pub cells: Vec<Cell>,
-    /// One entry for each trial, in order: row and seed of the script. All trials of a block have the same script seed.
-    pub order: Vec<(usize, u64)>,
+    /// The trials, in order.
+    pub order: Vec<Planned>,
     /// What is not run.
     pub skipped: Vec<Skip>,
 }
@@ -133,14 +146,18 @@ pub(super) fn expected_in_words(expected: Expected) -> String {
 }
 
 /// Complete blocks, each in an order of its own: every row meets every phase of the machine's mood.
-fn order(cells: usize, trials: u32, seed: u64) -> Vec<(usize, u64)> {
+fn order(cells: usize, trials: u32, seed: u64) -> Vec<Planned> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut block: Vec<usize> = (0..cells).collect();
+    let mut rows: Vec<usize> = (0..cells).collect();
     let mut order = Vec::new();
-    for _ in 0..trials {
-        block.shuffle(&mut rng);
+    for block in 0..trials {
+        rows.shuffle(&mut rng);
         let script_seed = rng.next_u64();
-        order.extend(block.iter().map(|cell| (*cell, script_seed)));
+        order.extend(rows.iter().map(|row| Planned {
+            row: *row,
+            block,
+            script_seed,
+        }));
     }
     order
 }
@@ -293,14 +310,26 @@ impl<'a> Builder<'a> {
             });
             return Ok(());
         }
-        self.cells.push(Cell {
-            scenario,
-            detector,
-            strategy,
-            params,
-            expected,
-            key,
-        });
+        let twice = self
+            .request
+            .twins
+            .iter()
+            .any(|id| *id == strategy.map_or(detector.spec().id, |s| s.spec().id));
+        for twin in 0..=u32::from(twice) {
+            let mut key = key.clone();
+            if twin > 0 {
+                key.mechanism.push_str(" (twin)");
+            }
+            self.cells.push(Cell {
+                scenario,
+                detector,
+                strategy,
+                params: params.clone(),
+                expected,
+                key,
+                twin,
+            });
+        }
         Ok(())
     }
 
@@ -347,11 +376,13 @@ mod tests {
         let order = order(5, 4, 1);
         assert_eq!(order.len(), 20);
         for block in order.chunks(5) {
-            let mut rows: Vec<usize> = block.iter().map(|(row, _)| *row).collect();
+            let mut rows: Vec<usize> = block.iter().map(|trial| trial.row).collect();
             rows.sort_unstable();
             assert_eq!(rows, [0, 1, 2, 3, 4]);
             assert!(
-                block.iter().all(|(_, seed)| *seed == block[0].1),
+                block
+                    .iter()
+                    .all(|trial| trial.script_seed == block[0].script_seed && trial.block == block[0].block),
                 "one script seed for a block"
             );
         }

@@ -10,7 +10,9 @@ use super::plan::{self, Plan, Skip};
 use super::request::Request;
 
 /// Version of the format.
-const SCHEMA: u32 = 1;
+///
+/// 2: `blocks` instead of one entry for each trial; rows have a twin; `campaign`.
+const SCHEMA: u32 = 2;
 
 /// A plan, ready to be written.
 #[derive(Debug, Serialize)]
@@ -26,9 +28,11 @@ pub(super) struct PlanRecord<'a> {
     gap_ns: u64,
     tasks: u64,
     memory_bytes: u64,
+    /// What makes it a campaign; absent for a plain run.
+    campaign: Option<Campaign>,
     rows: Vec<RowRecord<'a>>,
-    /// One entry for each trial, in order.
-    order: Vec<TrialPlan>,
+    /// The order of the trials: all trials of a block have its script seed. `seq` of a trial is its place in all blocks together.
+    blocks: Vec<BlockRecord>,
     skipped: &'a [Skip],
 }
 
@@ -39,35 +43,55 @@ struct RowRecord<'a> {
     detector: &'static str,
     strategy: Option<&'static str>,
     params: BTreeMap<&'static str, u64>,
+    twin: u32,
     label: &'a str,
     expected: String,
 }
 
+/// How a campaign is measured, for the plan.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Campaign {
+    /// Unrecorded trials at the beginning of each sitting.
+    pub warm_up: usize,
+    /// How long the control spins before each block.
+    pub noise_ns: u64,
+    /// `closed`, `fixed` or `poisson`.
+    pub arrivals: &'static str,
+    /// Mean time between two intended starts, in an open loop.
+    pub every_ns: Option<u64>,
+    /// The processor of each role that was pinned.
+    pub pins: BTreeMap<&'static str, usize>,
+}
+
 #[derive(Debug, Serialize)]
-struct TrialPlan {
-    row: usize,
+struct BlockRecord {
     script_seed: u64,
+    rows: Vec<usize>,
 }
 
 impl<'a> PlanRecord<'a> {
     /// Of a plan.
-    pub(super) fn new(run: &'a str, request: &Request, plan: &'a Plan) -> Self {
+    pub(super) fn new(
+        run: &'a str,
+        arguments: Vec<String>,
+        request: &Request,
+        plan: &'a Plan,
+        campaign: Option<Campaign>,
+    ) -> Self {
         let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         Self {
             schema: SCHEMA,
             run,
             program: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
-            arguments: std::env::args_os()
-                .skip(1)
-                .map(|a| a.to_string_lossy().into_owned())
-                .collect(),
+            arguments,
             seed: plan.seed,
             trials_per_row: request.trials,
             deadline_ns: ns(request.deadline),
             gap_ns: ns(request.gap),
             tasks: request.limits.tasks,
             memory_bytes: request.limits.memory_bytes,
+            campaign,
             rows: plan
                 .cells
                 .iter()
@@ -77,16 +101,17 @@ impl<'a> PlanRecord<'a> {
                     detector: cell.detector.spec().id,
                     strategy: cell.strategy.map(|s| s.spec().id),
                     params: cell.params.iter().collect(),
+                    twin: cell.twin,
                     label: &cell.key.scenario,
                     expected: plan::expected_in_words(cell.expected),
                 })
                 .collect(),
-            order: plan
+            blocks: plan
                 .order
-                .iter()
-                .map(|(row, script_seed)| TrialPlan {
-                    row: *row,
-                    script_seed: *script_seed,
+                .chunk_by(|a, b| a.block == b.block)
+                .map(|block| BlockRecord {
+                    script_seed: block[0].script_seed,
+                    rows: block.iter().map(|trial| trial.row).collect(),
                 })
                 .collect(),
             skipped: &plan.skipped,
@@ -99,4 +124,12 @@ impl<'a> PlanRecord<'a> {
         text.push('\n');
         Ok(text)
     }
+}
+
+/// The arguments of this process, without its name.
+pub(super) fn arguments() -> Vec<String> {
+    std::env::args_os()
+        .skip(1)
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect()
 }

@@ -28,6 +28,8 @@ pub(super) struct Report<'a> {
     pub rows: &'a [Row],
     /// What was not run.
     pub skipped: &'a [Skip],
+    /// What a campaign has to add: noise of the machine, lateness of an open loop.
+    pub notes: &'a [String],
     /// What was left behind, if anything.
     pub leaks: &'a [String],
     /// How the command will end.
@@ -57,6 +59,9 @@ pub(super) fn text(report: &Report<'_>) -> String {
     let verdicts = [verdict::detect(report.rows), verdict::kill(report.rows)];
     for line in verdicts.into_iter().flatten().chain(verdict::expectations(report.rows)) {
         push(&mut text, &line);
+    }
+    for line in report.notes {
+        push(&mut text, line);
     }
     let run: usize = report.rows.iter().map(|row| row.n).sum();
     if run < report.planned {
@@ -124,6 +129,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Result<String> {
         skipped: report.skipped,
         verdict_detect: verdict::detect(report.rows),
         verdict_kill: verdict::kill(report.rows),
+        notes: report.notes,
         leaks: report.leaks,
     })?;
     text.push('\n');
@@ -143,6 +149,7 @@ struct Document<'a> {
     skipped: &'a [Skip],
     verdict_detect: Option<String>,
     verdict_kill: Option<String>,
+    notes: &'a [String],
     leaks: &'a [String],
 }
 

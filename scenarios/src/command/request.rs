@@ -41,6 +41,8 @@ pub(super) struct Request {
     pub gap: Duration,
     /// Limits around each workload.
     pub limits: Limits,
+    /// Detectors and strategies whose rows are run twice, to see what difference chance makes.
+    pub twins: Vec<&'static str>,
 }
 
 /// Resolves a command line.
@@ -72,6 +74,7 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
             tasks: args.tasks,
             memory_bytes: args.memory,
         },
+        twins: Vec::new(),
         watched,
         killed,
         detectors,
@@ -82,7 +85,7 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
 fn named_scenarios(names: &[String]) -> Result<Vec<&'static dyn Scenario>, Failure> {
     let known: Vec<&'static str> = SCENARIOS.iter().map(|s| s.spec().id).collect();
     let mut with_commands = known.clone();
-    with_commands.extend(["all", "list", "doctor", "clean"]);
+    with_commands.extend(["all", "measure", "list", "doctor", "clean"]);
     let chosen = select("scenario", &known, names, &[]).map_err(|_| {
         let wrong = names
             .iter()

@@ -197,7 +197,7 @@ fn same_seed() -> Result<(), String> {
         ];
         let (out, _) = expect(&args, 0, &[])?;
         let plan: serde_json::Value = serde_json::from_str(&out).map_err(|e| e.to_string())?;
-        Ok(plan["order"].clone())
+        Ok(plan["blocks"].clone())
     };
     ensure(plan("1")? == plan("1")?, || "seed 1 gives two orders".to_owned())?;
     ensure(plan("1")? != plan("2")?, || {

@@ -11,7 +11,7 @@ use harness::host::{Base, Detected, Host, Options};
 use harness::kill::KillStrategy;
 use harness::param::ParamPoint;
 use harness::record::TrialRecord;
-use harness::trial::{ACTOR_UID, Limits, Run, RunOptions, TrialSpec};
+use harness::trial::{ACTOR_UID, Conditions, Limits, Run, RunOptions, TrialSpec};
 use scenarios::Scenario;
 
 use super::needs::Need;
@@ -114,6 +114,7 @@ pub(crate) fn spec_at<'a>(
         deadline: Duration::from_secs(2),
         limits: Limits::default(),
         gap: Duration::from_millis(1),
+        conditions: Conditions::default(),
     }
 }
 

@@ -10,6 +10,7 @@
 )]
 
 mod actor;
+mod campaign;
 mod cli;
 mod common;
 mod detect;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let ignored = Arc::new(Mutex::new(BTreeMap::<String, u32>::new()));
     let tests = [
         actor::tests(),
+        campaign::tests(),
         cli::tests(),
         detect::tests(),
         kill::tests(),

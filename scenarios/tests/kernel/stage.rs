@@ -74,6 +74,7 @@ impl Tree {
             gate: None,
             init: false,
             parent_death_signal: None,
+            affinity: None,
         })
         .unwrap();
         let ledger = ledger.unwrap_or_else(|| Ledger::create().unwrap());

@@ -103,6 +103,7 @@ pub(in crate::detect) fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<
         gate: None,
         init: false,
         parent_death_signal: None,
+        affinity: None,
     })
     .map_err(|e| super::limit::errno_of(&e))?;
     let ended = Whose::Pidfd(spawned.pidfd.as_fd());

@@ -1,0 +1,105 @@
+//! The end of a run: summary, exit code, and what it means.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use harness::record::{Outcome, TrialRecord};
+
+use super::args::{Format, RunArgs};
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::plan::{self, Plan};
+use super::report::{self, Report};
+use super::sitting::Played;
+use super::summary::Row;
+use super::term::note;
+
+/// Prints the summary and decides the exit code.
+pub(super) fn conclude(
+    args: &RunArgs,
+    plan: &Plan,
+    name: &str,
+    output: &Output,
+    played: &Played,
+    notes: &[String],
+) -> Result<Exit, Failure> {
+    let rows: Vec<Row> = plan
+        .cells
+        .iter()
+        .enumerate()
+        .map(|(index, cell)| {
+            let trials: Vec<&TrialRecord> = played
+                .trials
+                .iter()
+                .filter(|(row, _)| *row == index)
+                .map(|(_, record)| record)
+                .collect();
+            Row::new(cell.key.clone(), plan::expected_in_words(cell.expected), &trials)
+        })
+        .collect();
+    let exit = exit_of(played);
+    let report = Report {
+        run: name,
+        out: output.dir(),
+        seed: plan.seed,
+        planned: plan.order.len(),
+        rows: &rows,
+        skipped: &plan.skipped,
+        notes,
+        leaks: &played.left,
+        exit,
+    };
+    let summary = match args.format {
+        Format::Table => report::text(&report),
+        Format::Json => report::json(&report).context("could not write the summary as JSON")?,
+    };
+    // Standard output belongs to the trials then, and only to them.
+    if args.json {
+        note(summary.trim_end());
+    } else {
+        print(&summary)?;
+    }
+    if let Some(error) = &played.stopped {
+        note(format!("error: {error:#}"));
+    }
+    if played.interrupted {
+        note(format!(
+            "interrupted after {} of {} trials; what was recorded is kept in {}",
+            output.recorded(),
+            plan.order.len(),
+            output.dir().display()
+        ));
+    }
+    Ok(exit)
+}
+
+/// A leak is worst, then a run that is not complete: broken expectations of half a run say little. Then expectations.
+fn exit_of(played: &Played) -> Exit {
+    let ended = |outcome: Outcome| played.trials.iter().any(|(_, record)| record.outcome == outcome);
+    if !played.left.is_empty() {
+        Exit::Internal
+    } else if played.interrupted || played.stopped.is_some() || ended(Outcome::Interrupted) {
+        Exit::Incomplete
+    } else if played.paused {
+        Exit::Paused
+    } else if played
+        .trials
+        .iter()
+        .any(|(_, record)| !record.held && record.outcome != Outcome::Broken)
+    {
+        Exit::NotHeld
+    } else if ended(Outcome::Broken) {
+        Exit::Incomplete
+    } else {
+        Exit::Held
+    }
+}
+
+/// Writes to standard output.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("could not write to standard output")
+        .map_err(Failure::incomplete)
+}

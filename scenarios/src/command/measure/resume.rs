@@ -1,0 +1,108 @@
+//! Going on: what of an interrupted campaign is good, and whether it may be gone on with here.
+//!
+//! The plan is the authority. What was recorded must be its beginning, trial by trial; only the end of the file may be unfinished, because
+//! that is what a crash leaves.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use harness::record::{Outcome, TrialRecord, read_lines};
+use serde_json::Value;
+
+use super::super::plan::Plan;
+
+/// The good part of a file of trials.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The records, each with its row.
+    pub trials: Vec<(usize, TrialRecord)>,
+    /// How long it is.
+    pub bytes: u64,
+    /// What follows it and is cut off, in words.
+    pub cut: Option<String>,
+}
+
+/// Reads a file of trials against the plan that they belong to.
+pub(super) fn keep(file: &[u8], plan: &Plan) -> Result<Kept> {
+    let mut kept = Kept {
+        trials: Vec::new(),
+        bytes: 0,
+        cut: None,
+    };
+    let mut rest = file;
+    while !rest.is_empty() {
+        let seq = kept.trials.len();
+        let end = rest.iter().position(|b| *b == b'\n').map(|at| at + 1);
+        let (line, next) = rest.split_at(end.unwrap_or(rest.len()));
+        let record = match (end, read_lines(line).next()) {
+            (Some(_), Some(Ok(record))) => record,
+            // Only the last line may be unfinished, or, after a power cut, not what was written.
+            (_, _) if next.is_empty() => {
+                kept.cut = Some(format!("an unfinished line of {} bytes", line.len()));
+                break;
+            }
+            (_, Some(Err(e))) => return Err(e).with_context(|| damaged(seq)),
+            (_, _) => bail!(damaged(seq)),
+        };
+        if record.outcome == Outcome::Interrupted && next.is_empty() {
+            kept.cut = Some(format!("trial {seq}, which was interrupted"));
+            break;
+        }
+        let Some(planned) = plan.order.get(seq) else {
+            bail!("line {} is one trial more than the plan has", seq + 1);
+        };
+        let cell = &plan.cells[planned.row];
+        let as_planned = usize::try_from(record.seq) == Ok(seq)
+            && record.block == Some(planned.block)
+            && record.seed == planned.script_seed
+            && record.scenario == cell.scenario.spec().id
+            && record.detector == cell.detector.spec().id
+            && record.strategy.as_deref() == cell.strategy.map(|s| s.spec().id)
+            && record.twin == cell.twin
+            && record.params.iter().eq(cell
+                .params
+                .iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect::<BTreeMap<_, _>>()
+                .iter());
+        if !as_planned {
+            bail!("line {} is not trial {seq} of the plan", seq + 1);
+        }
+        kept.trials.push((planned.row, record));
+        kept.bytes += u64::try_from(line.len()).context("a line longer than any file")?;
+        rest = next;
+    }
+    Ok(kept)
+}
+
+fn damaged(seq: usize) -> String {
+    format!(
+        "line {} is damaged, and it is not the last: this is not what an interruption leaves",
+        seq + 1
+    )
+}
+
+/// Compares the recorded plan with the one that its arguments make here and now. The name of the run differs by nature, and so may the words
+/// in which a mechanism that is missing is described.
+pub(super) fn same_plan(recorded: &Value, here: &Value) -> Result<()> {
+    let (Some(recorded), Some(here)) = (recorded.as_object(), here.as_object()) else {
+        bail!("plan.json is not a plan");
+    };
+    let keys = recorded.keys().chain(here.keys());
+    for key in keys.filter(|key| !["run", "skipped"].contains(&key.as_str())) {
+        let (then, now) = (recorded.get(key), here.get(key));
+        if then != now {
+            let short = |value: Option<&Value>| match value {
+                Some(Value::Array(_) | Value::Object(_)) => "another list".to_owned(),
+                Some(value) => value.to_string(),
+                None => "nothing".to_owned(),
+            };
+            bail!(
+                "the plan was made by another version of this program or for another machine: `{key}` is {} there and {} here; begin a new campaign",
+                short(then),
+                short(now)
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! One sitting: trials of a plan, one after another, from the place where the last sitting stopped. A plain run is a single sitting.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::Context;
+use harness::MonoNs;
+use harness::host::Base;
+use harness::record::{Outcome, TrialRecord};
+use harness::sys::time;
+use harness::trial::{ACTOR_UID, Conditions, LeakReport, Run, RunOptions, TrialSpec};
+
+use super::args::RunArgs;
+use super::exit::Failure;
+use super::measure::{Schedule, noise};
+use super::output::{self, Output};
+use super::plan::{Plan, Planned};
+use super::request::Request;
+use super::term::Progress;
+
+/// What a sitting plays, and how.
+#[derive(Debug)]
+pub(super) struct Sitting<'a> {
+    /// Belts and output.
+    pub args: &'a RunArgs,
+    /// Deadline, gap, limits.
+    pub request: &'a Request,
+    /// The trials.
+    pub plan: &'a Plan,
+    /// Name of the run.
+    pub name: &'a str,
+    /// Where its cgroup is made.
+    pub base: &'a Base,
+    /// What a campaign adds.
+    pub pace: &'a Pace,
+}
+
+/// What a campaign adds to a run. The default adds nothing.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Trials that are run first and not recorded.
+    pub warm_up: usize,
+    /// How long the control spins before each block; zero for not at all. In an open loop it spins before the first block alone.
+    pub noise: Duration,
+    /// When trials are to start, in an open loop.
+    pub schedule: Option<Schedule>,
+    /// Processors of observer and workload.
+    pub conditions: Conditions,
+    /// Stop at the end of the block in which this time runs out.
+    pub stop_after: Option<Duration>,
+    /// A trial that an interruption cut short is left out, because it will be run again.
+    pub resumable: bool,
+}
+
+/// What came of playing.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    /// The records, each with its row; those of earlier sittings first.
+    pub trials: Vec<(usize, TrialRecord)>,
+    /// A signal asked the run to end.
+    pub interrupted: bool,
+    /// The time was up before the plan was done.
+    pub paused: bool,
+    /// Why it stopped before the end of the plan.
+    pub stopped: Option<anyhow::Error>,
+    /// What was left behind.
+    pub left: Vec<String>,
+}
+
+impl Sitting<'_> {
+    /// Plays all trials after those `recorded`. Whatever stops it, the run's cgroup is emptied and removed, and what was recorded stays.
+    pub(super) fn play(&self, output: &mut Output, recorded: Vec<(usize, TrialRecord)>) -> Result<Played, Failure> {
+        let options = RunOptions {
+            name: self.name.to_owned(),
+            actor_uid: ACTOR_UID,
+            no_belt: self.args.no_belt,
+        };
+        let mut run = Run::start(self.base, options).context("could not begin the run")?;
+        let progress = Progress::new(self.plan.order.len(), recorded.len(), self.args.quiet);
+        let mut played = Played {
+            trials: recorded,
+            ..Played::default()
+        };
+        let ended = self
+            .warm_up(&mut run, played.trials.len())
+            .and_then(|()| self.blocks(&mut run, &progress, output, &mut played));
+        played.stopped = ended.err();
+        played.interrupted |= run.interrupted();
+        progress.finish();
+        let leaks: LeakReport = run.finish().context("could not clean up after the run")?;
+        played.left = leaks.left;
+        Ok(played)
+    }
+
+    /// The next trials, unrecorded: caches, page tables and the processor's clock are then as they will be.
+    fn warm_up(&self, run: &mut Run<'_>, from: usize) -> anyhow::Result<()> {
+        if from == self.plan.order.len() {
+            return Ok(());
+        }
+        let next = self.plan.order.iter().cycle().skip(from);
+        for (seq, planned) in next.take(self.pace.warm_up).enumerate() {
+            if run.interrupted() {
+                break;
+            }
+            self.trial(run, seq, planned, self.pace.conditions)?;
+        }
+        Ok(())
+    }
+
+    /// The trials that are left, block by block.
+    fn blocks(
+        &self,
+        run: &mut Run<'_>,
+        progress: &Progress,
+        output: &mut Output,
+        played: &mut Played,
+    ) -> anyhow::Result<()> {
+        let from = played.trials.len();
+        let began = time::now();
+        let mut starts = self.pace.schedule.as_ref().map(|schedule| schedule.starts(from));
+        let mut opened: Option<MonoNs> = None;
+        for (seq, planned) in self.plan.order.iter().enumerate().skip(from) {
+            if run.interrupted() {
+                played.interrupted = true;
+                break;
+            }
+            let first = seq == from;
+            if first || self.plan.order[seq - 1].block != planned.block {
+                if !first
+                    && self
+                        .pace
+                        .stop_after
+                        .is_some_and(|limit| time::now().since(began) >= limit)
+                {
+                    played.paused = true;
+                    break;
+                }
+                if !self.pace.noise.is_zero() && (first || starts.is_none()) {
+                    output.noise(&noise::spin(planned.block, self.pace.noise))?;
+                }
+            }
+            let mut conditions = self.pace.conditions;
+            if let Some(starts) = &mut starts {
+                let opened = *opened.get_or_insert_with(time::now);
+                conditions.intended = starts.next().map(|after| opened + after);
+            }
+            let cell = &self.plan.cells[planned.row];
+            progress.begin(format!("{} on {}", cell.key.mechanism, cell.key.scenario));
+            let record = self.trial(run, seq, planned, conditions)?;
+            if self.pace.resumable && record.outcome == Outcome::Interrupted {
+                played.interrupted = true;
+                break;
+            }
+            output.record(&record)?;
+            if self.args.json {
+                output::json_line(&mut io::stdout().lock(), &record)?;
+            }
+            played.trials.push((planned.row, record));
+            progress.done();
+        }
+        Ok(())
+    }
+
+    /// One trial.
+    fn trial(
+        &self,
+        run: &mut Run<'_>,
+        seq: usize,
+        planned: &Planned,
+        conditions: Conditions,
+    ) -> anyhow::Result<TrialRecord> {
+        let cell = &self.plan.cells[planned.row];
+        let what = || {
+            format!(
+                "could not run trial {seq} ({} on {})",
+                cell.key.mechanism, cell.key.scenario
+            )
+        };
+        let script = cell
+            .scenario
+            .script(&cell.params, cell.key.plane, planned.script_seed)
+            .with_context(what)?;
+        let spec = TrialSpec {
+            seq: u32::try_from(seq).context("more trials than a record can number")?,
+            scenario: cell.scenario.spec().id,
+            workload: crate::workload(&script).with_context(what)?,
+            stage: cell.scenario.spec().stage,
+            params: cell.params.clone(),
+            seed: planned.script_seed,
+            detector: cell.detector,
+            strategy: cell.strategy,
+            expected: cell.expected,
+            deadline: self.request.deadline,
+            limits: self.request.limits,
+            gap: self.request.gap,
+            conditions,
+        };
+        let mut record = run.trial(&spec).with_context(what)?;
+        record.block = Some(planned.block);
+        record.twin = cell.twin;
+        Ok(record)
+    }
+}

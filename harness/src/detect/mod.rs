@@ -124,9 +124,19 @@ pub struct DetectorSpec {
 }
 
 impl DetectorSpec {
+    /// Whether what it says rests on passes over `/proc` alone.
+    fn passes_over_proc(&self) -> bool {
+        self.wake == Wake::Interval && matches!(self.scope, Scope::SystemWide | Scope::Session)
+    }
+
     /// What to expect of this detector, given what the scenario expects of its scope: what it cannot be woken by it is not asked for.
     pub fn expectation(&self, of_scope: Expectation, owner_removes: bool) -> Expectation {
         match (self.signal, owner_removes) {
+            (Signal::Emptiness, _) if of_scope == Expectation::Sound && self.passes_over_proc() => {
+                Expectation::MayBeEarly(
+                    "a pass over /proc is no snapshot: a chain of forks can run against its order, or past the end of the pid space",
+                )
+            }
             (Signal::Emptiness, _) => of_scope,
             (Signal::Removal, true) => Expectation::Removed("removal is what it is woken by"),
             (Signal::Removal, false) => {

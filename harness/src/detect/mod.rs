@@ -17,6 +17,7 @@ mod cgroup_events_mio;
 mod cgroup_events_poll;
 mod cgroup_events_sleep;
 mod cgroup_events_spin;
+mod cgroup_kill_poll;
 mod cgroup_procs_poll;
 mod cgroup_rmdir_probe;
 mod fanotify;
@@ -302,6 +303,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &cgroup_events_poll::CgroupEventsPoll,
     &cgroup_events_sleep::CgroupEventsSleep,
     &cgroup_events_spin::CgroupEventsSpin,
+    &cgroup_kill_poll::CgroupKillPoll,
     &cgroup_procs_poll::CgroupProcsPoll,
     &cgroup_rmdir_probe::CgroupRmdirProbe,
     &fanotify::Fanotify,

@@ -6,6 +6,7 @@
 mod common;
 
 pub mod cgroup_kill;
+pub mod cgroup_kill_release;
 pub mod cgroup_kill_sweep;
 pub mod cgroups_rs_kill;
 pub mod freeze_cgroup_kill;
@@ -226,6 +227,7 @@ pub(crate) fn kill_members_once(cgroup: &crate::cgroup::Cgroup) -> Result<(), Cg
 /// All strategies, sorted by id.
 pub static STRATEGIES: &[&dyn KillStrategy] = &[
     &cgroup_kill::CgroupKill,
+    &cgroup_kill_release::CgroupKillRelease,
     &cgroup_kill_sweep::CgroupKillSweep,
     &cgroups_rs_kill::CgroupsRsKill,
     &freeze_cgroup_kill::FreezeCgroupKill,

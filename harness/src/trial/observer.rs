@@ -77,12 +77,13 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(|e| text(&e))?;
     plan.cpu = spec.conditions.workload_cpu;
     let mut armed = spec.detector.arm(site, &mut plan).map_err(|e| text(&e))?;
-    let mut killer = match spec.strategy {
-        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
+    // First the canary: it must not inherit what the strategy opens, such as a descriptor whose last copy kills.
+    let egg = match spec.strategy {
+        Some(_) => Some(Egg::lay(site).map_err(|e| text(&e))?),
         None => None,
     };
-    let egg = match killer {
-        Some(_) => Some(Egg::lay(site).map_err(|e| text(&e))?),
+    let mut killer = match spec.strategy {
+        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
         None => None,
     };
     let armed_at = time::now();

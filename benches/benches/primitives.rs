@@ -1,110 +1,157 @@
-//! Costs of the primitives that detectors and strategies are made of.
-//!
-//! What these figures are: the mean cost of one call, in a loop, caches warm. What they are not: latencies of detection; those have tails and
-//! come from recorded trials.
-//!
-//! Two of the three need a cgroup of their own, which is made in the base that the command `scenario` would use, and removed at the end.
-//! Where there is none, they are left out, and the reason is printed.
-#![expect(
-    clippy::print_stderr,
-    reason = "a program, not a library: what was left out must be said"
-)]
+//! Costs of the primitives that detectors and strategies are made of: the mean of one call, in a loop, caches warm.
 
+use std::cell::Cell;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
-use criterion::Criterion;
+use benches::trials::{reference, spec};
+use benches::{Frame, Group, workload};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use harness::cgroup::Cgroup;
-use harness::host::{Base, Detected, Host, Options, run_name};
-use harness::sys::pidfd;
+use harness::sys::fork::{self, Worker};
 use harness::sys::spawn::{self, Entry, Session, Spawned};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use harness::sys::{pidfd, wait};
+use harness::trial::Workload;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::{pause, pipe2, read, write};
 
-/// A cgroup of this process's own, empty, below a base that it may use.
-struct Place {
-    base: Base,
-    name: String,
-    cgroup: Cgroup,
+/// Members of a cgroup that is read.
+const MEMBERS: [usize; 3] = [1, 8, 64];
+
+fn main() -> ExitCode {
+    benches::main(&Group {
+        name: "primitives",
+        anywhere,
+        in_cgroup,
+    })
 }
 
-impl Place {
-    fn make() -> Result<Self, String> {
-        // A placeholder needs no belt: nothing here forks more than one process at a time. Nor is this program re-run by systemd.
-        let options = Options {
-            allow_no_belt: true,
-            program: None,
-            ..Options::default()
-        };
-        let host = match Host::detect(&options).map_err(|e| e.to_string())? {
-            Detected::Host(host) => *host,
-            Detected::Rerun(_) => return Err("a scope would have to be asked of systemd".to_owned()),
-        };
-        let base = host.base.ok_or_else(|| {
-            host.no_base
-                .map_or_else(|| "no cgroup was found".to_owned(), |none| none.to_string())
-        })?;
-        let name = run_name().map_err(|e| e.to_string())?;
-        let cgroup = base.cgroup.create(&name).map_err(|e| e.to_string())?;
-        Ok(Self { base, name, cgroup })
-    }
+fn anywhere(criterion: &mut Criterion) {
+    let own = nix::unistd::getpid();
+    criterion.bench_function("primitives/pidfd_open and close", |bencher| {
+        bencher.iter(|| pidfd::open(own).expect("this process exists"));
+    });
+    epoll_round_trip(criterion);
+}
 
-    /// Removes the cgroup, and takes back whatever was changed to get it.
-    fn remove(mut self) -> Result<(), String> {
-        self.base
-            .cgroup
-            .remove_child(&self.name)
-            .map_err(|e| format!("left a cgroup behind: {e}"))?;
-        match self.base.undo().first() {
-            None => Ok(()),
-            Some(error) => Err(format!("could not take back a change: {error}")),
+/// A byte to another process that sleeps in epoll_wait(2), and one back: two wake-ups.
+fn epoll_round_trip(criterion: &mut Criterion) {
+    let (hear, ask) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
+    let (answer, tell) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
+    let ask = Cell::new(Some(ask));
+    let echo = fork::worker(0, None, || {
+        // Its copy of the end that is written to must go, or it would never see the pipe's end.
+        drop(ask.take());
+        let wait = awaiting(hear.as_fd());
+        let mut byte = [0];
+        loop {
+            wait();
+            match read(&hear, &mut byte) {
+                Ok(1) if write(&tell, &byte) == Ok(1) => {}
+                _ => return 0,
+            }
         }
+    })
+    .expect("one more process");
+    let ask = ask
+        .take()
+        .expect("only the copy was dropped, in the copy of this process");
+    let wait = awaiting(answer.as_fd());
+    criterion.bench_function("primitives/epoll round trip between two processes", |bencher| {
+        bencher.iter(|| {
+            assert_eq!(write(&ask, b"?"), Ok(1));
+            wait();
+            assert_eq!(read(&answer, &mut [0]), Ok(1));
+        });
+    });
+    drop(ask);
+    gone(&echo);
+}
+
+/// Sleeps in epoll_wait(2) until `fd` can be read.
+fn awaiting(fd: BorrowedFd<'_>) -> impl Fn() + use<> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll");
+    epoll
+        .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+        .expect("a pipe can be watched");
+    move || {
+        let mut events = [EpollEvent::empty()];
+        while epoll.wait(&mut events, EpollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
     }
+}
+
+fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
+    let program = workload::exiting().expect("/proc is mounted");
+    let seq = frame.next_seq();
+    let site = frame.site(&spec(
+        seq,
+        workload::exiting().expect("/proc is mounted"),
+        reference(),
+        None,
+    ));
+    read_events(criterion, &site.cgroup);
+    make_and_remove(criterion, &site.cgroup);
+    start(criterion, frame, &site.cgroup, &program);
+    scan(criterion, &site.cgroup);
 }
 
 /// Read and parse `cgroup.events`: what every wake-up of a cgroup detector costs.
-fn read_events(criterion: &mut Criterion, place: &Place) {
-    let file = place.cgroup.events_file().expect("the cgroup is ours and exists");
-    criterion.bench_function("read cgroup.events", |bencher| {
+fn read_events(criterion: &mut Criterion, cgroup: &Cgroup) {
+    let file = cgroup.events_file().expect("the cgroup is ours and exists");
+    criterion.bench_function("primitives/read and parse cgroup.events", |bencher| {
         bencher.iter(|| file.read().expect("the cgroup is ours and exists"));
     });
 }
 
-/// `pidfd_open` and `close`: what watching one more process costs.
-fn open_pidfd(criterion: &mut Criterion) {
-    let own = nix::unistd::getpid();
-    criterion.bench_function("pidfd_open and close", |bencher| {
-        bencher.iter(|| pidfd::open(own).expect("this process exists"));
-    });
-}
-
-/// `clone3(CLONE_INTO_CGROUP)`, `execveat`, exit, `waitid`: what the smallest workload costs, born in place.
-fn start_into_cgroup(criterion: &mut Criterion, place: &Place, program: &File) {
-    criterion.bench_function("clone3 into a cgroup, exec true, waitid", |bencher| {
+/// mkdir(2) and rmdir(2) of a cgroup: what a place for each job costs.
+fn make_and_remove(criterion: &mut Criterion, cgroup: &Cgroup) {
+    criterion.bench_function("primitives/mkdir and rmdir of a cgroup", |bencher| {
         bencher.iter(|| {
-            let spawned = start(program, place.cgroup.as_fd());
-            assert_eq!(
-                spawned.entry,
-                Entry::Born,
-                "a child that moves itself is another measurement"
-            );
-            let status = waitid(Id::PIDFd(spawned.pidfd.as_fd()), WaitPidFlag::WEXITED);
-            assert_eq!(status, Ok(WaitStatus::Exited(spawned.pid, 0)));
+            cgroup.create("one").expect("a child can be made");
+            cgroup.remove_child("one").expect("it is empty");
         });
     });
 }
 
-fn start(program: &File, cgroup: BorrowedFd<'_>) -> Spawned {
+/// The smallest workload from clone3 to its end: where it was, born in a cgroup, and moved there by its parent before exec.
+fn start(criterion: &mut Criterion, frame: &Frame<'_>, cgroup: &Cgroup, program: &Workload) {
+    criterion.bench_function("primitives/clone3, exec, exit, waitid", |bencher| {
+        bencher.iter(|| ended(&clone(program, None, None)));
+    });
+    if clone_into(program, cgroup) == Entry::Born {
+        criterion.bench_function("primitives/clone3 into a cgroup, exec, exit, waitid", |bencher| {
+            bencher.iter(|| clone_into(program, cgroup));
+        });
+    } else {
+        frame.leave_out("clone3 into a cgroup", "CLONE_INTO_CGROUP is refused here");
+    }
+    match clone_and_move(program, cgroup) {
+        Ok(()) => {
+            criterion.bench_function("primitives/clone3, write cgroup.procs, exec, exit, waitid", |bencher| {
+                bencher.iter(|| clone_and_move(program, cgroup).expect("it worked before"));
+            });
+        }
+        Err(e) => {
+            frame.leave_out("write cgroup.procs", e);
+        }
+    }
+}
+
+fn clone(program: &Workload, cgroup: Option<BorrowedFd<'_>>, gate: Option<BorrowedFd<'_>>) -> Spawned {
     let plan = spawn::Plan {
-        exe: program.as_fd(),
-        argv: &[c"true".to_owned()],
-        envp: &[],
-        cgroup: Some(cgroup),
+        exe: program.exe.as_fd(),
+        argv: &program.argv,
+        envp: &program.envp,
+        cgroup,
         clone_flags: 0,
         session: Session::Inherit,
         credentials: None,
         inherit: &[],
-        gate: None,
+        gate,
         init: false,
         parent_death_signal: None,
         affinity: None,
@@ -112,29 +159,63 @@ fn start(program: &File, cgroup: BorrowedFd<'_>) -> Spawned {
     spawn::spawn(&plan).expect("one more process can be started")
 }
 
-fn main() -> ExitCode {
-    let mut criterion = Criterion::default().configure_from_args();
-    open_pidfd(&mut criterion);
-    let left_over = match Place::make() {
-        Ok(place) => in_cgroup(&mut criterion, place).err(),
-        Err(reason) => {
-            eprintln!("left out, for want of a cgroup: read cgroup.events; clone3 into a cgroup\n{reason}");
-            None
-        }
-    };
-    criterion.final_summary();
-    if let Some(error) = left_over {
-        eprintln!("{error}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+fn ended(spawned: &Spawned) {
+    let change = wait::waitid(wait::Whose::Pidfd(spawned.pidfd.as_fd()), WaitPidFlag::WEXITED).expect("it is a child");
+    assert!(change.is_some_and(|c| c.ended()), "waitid waits for the end");
 }
 
-fn in_cgroup(criterion: &mut Criterion, place: Place) -> Result<(), String> {
-    read_events(criterion, &place);
-    match File::open("/bin/true") {
-        Ok(program) => start_into_cgroup(criterion, &place, &program),
-        Err(error) => eprintln!("left out: clone3 into a cgroup: could not open /bin/true: {error}"),
+fn clone_into(program: &Workload, cgroup: &Cgroup) -> Entry {
+    let spawned = clone(program, Some(cgroup.as_fd()), None);
+    ended(&spawned);
+    spawned.entry
+}
+
+/// An error if it may not be moved there. It is gone in either case.
+fn clone_and_move(program: &Workload, cgroup: &Cgroup) -> Result<(), harness::cgroup::CgroupError> {
+    let (read, gate) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
+    let spawned = clone(program, None, Some(read.as_fd()));
+    let moved = cgroup.write("cgroup.procs", &spawned.pid.to_string());
+    File::from(gate).write_all(b"g").expect("the child waits for it");
+    ended(&spawned);
+    moved
+}
+
+/// Who is in a cgroup, and what each of them does: what strategies pay that kill one by one.
+fn scan(criterion: &mut Criterion, cgroup: &Cgroup) {
+    let mut group = criterion.benchmark_group("primitives");
+    for members in MEMBERS {
+        let sleepers: Vec<Worker> = (0..members)
+            .map(|_| {
+                fork::worker(0, Some(cgroup.as_fd()), || {
+                    loop {
+                        pause();
+                    }
+                })
+                .expect("one more process")
+            })
+            .collect();
+        group.throughput(Throughput::Elements(u64::try_from(members).unwrap_or(u64::MAX)));
+        group.bench_function(BenchmarkId::new("read and parse cgroup.procs", members), |bencher| {
+            bencher.iter(|| assert_eq!(pids(cgroup).len(), members));
+        });
+        group.bench_function(BenchmarkId::new("cgroup.procs and each stat", members), |bencher| {
+            bencher.iter(|| {
+                for pid in pids(cgroup) {
+                    std::fs::read(format!("/proc/{pid}/stat")).expect("it sleeps");
+                }
+            });
+        });
+        for sleeper in &sleepers {
+            pidfd::send_signal(sleeper.pidfd.as_fd(), Some(Signal::SIGKILL)).expect("it sleeps");
+            gone(sleeper);
+        }
     }
-    place.remove()
+}
+
+fn pids(cgroup: &Cgroup) -> Vec<i32> {
+    cgroup.procs().expect("the cgroup is ours and exists").pids
+}
+
+fn gone(worker: &Worker) {
+    wait::waitid(wait::Whose::Pidfd(worker.pidfd.as_fd()), WaitPidFlag::WEXITED).expect("it is a child");
 }

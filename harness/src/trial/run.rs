@@ -11,7 +11,7 @@ use super::belts::V1Belts;
 use super::family::Family;
 use super::leaks::{LeakReport, Snapshot, stray_children};
 use super::watchdog::Watchdog;
-use super::{TrialError, TrialSpec, clean, play};
+use super::{Site, TrialError, TrialSpec, clean, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::host::{Base, Belts};
@@ -105,6 +105,11 @@ impl<'b> Run<'b> {
         let record = play::play(self, spec);
         self.family.forget();
         record
+    }
+
+    /// A site as a trial would have it, without a trial: for who arms or kills by hand. It is removed with the run.
+    pub fn site(&self, spec: &TrialSpec<'_>) -> Result<Site, TrialError> {
+        Site::make(self, spec)
     }
 
     /// Whether a signal has asked the run to end.

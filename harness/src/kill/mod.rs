@@ -224,6 +224,12 @@ pub(crate) fn kill_members_once(cgroup: &crate::cgroup::Cgroup) -> Result<(), Cg
     common::sweep::pass(cgroup, nix::sys::signal::Signal::SIGKILL, &mut done, &mut report).map(|_| ())
 }
 
+/// The strategy to take if there is no reason for another: one write, in the kernel's hands, forks in progress included, and nobody else hit.
+///
+/// Where a process may have lost its first thread and the kernel has the bug that spares it ([`crate::host::bugs::SPARES_DEAD_LEADERS`]), the
+/// same write followed by a sweep: `cgroup-kill-sweep`. `scenario leaderless --kill all` shows the difference.
+pub const RECOMMENDED: &str = "cgroup-kill";
+
 /// All strategies, sorted by id.
 pub static STRATEGIES: &[&dyn KillStrategy] = &[
     &cgroup_kill::CgroupKill,

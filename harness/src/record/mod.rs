@@ -36,7 +36,7 @@ pub struct TrialRecord {
     pub plane: Plane,
     /// Scenario id.
     pub scenario: String,
-    /// Detector id; in the kill plane the reference detector.
+    /// Detector id; in the kill plane that of the reference whose turn it was.
     pub detector: String,
     /// Strategy id, in the kill plane.
     pub strategy: Option<String>,
@@ -97,9 +97,9 @@ pub struct Stamps {
     pub over_upper_ns: Option<u64>,
     /// The oracle's first read of `populated 0`.
     pub unpopulated_ns: Option<u64>,
-    /// All children and orphans were reaped.
+    /// All children and orphans were reaped. The main process is a child of the observer, so not before that one had its verdict.
     pub reaped_ns: Option<u64>,
-    /// `rmdir` of the site was accepted.
+    /// `rmdir` of the site was accepted. In the kill plane it is tried as soon as `populated 0` was seen and the observer has its verdict.
     pub removed_ns: Option<u64>,
 }
 

@@ -27,6 +27,9 @@ const DYING: Duration = Duration::from_millis(50);
 /// The same where the signals follow only when another process has come to its end, which on a busy machine takes time to run.
 const DYING_INDIRECTLY: Duration = Duration::from_secs(1);
 
+/// How long reaping and removing may take before they count as not seen.
+const BURIAL: Duration = Duration::from_secs(1);
+
 /// What was seen of one trial while it played.
 #[derive(Debug, Default)]
 struct Seen {
@@ -48,7 +51,9 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
     let mut seen = Seen::default();
 
     let played = perform(run, spec, &site, &mut record, &mut seen);
-    let truth = played.and_then(|()| settle(run, spec, &site, &mut record, &mut seen));
+    let truth = played
+        .and_then(|()| settle(run, spec, &site, &mut record, &mut seen))
+        .and_then(|()| bury(run, &site, &mut record, &mut seen));
     let hit = hit_canaries(&mut seen);
     if let Err(error) = truth {
         seen.broken = Some(error.to_string());
@@ -284,6 +289,42 @@ fn settle(
     Ok(())
 }
 
+/// The last stages of a kill that left nothing alive: every child and orphan is reaped, and the directory goes. What does not come to pass
+/// in [`BURIAL`] has no stamp; cleaning up is done later and for all.
+fn bury(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) -> Result<(), TrialError> {
+    if record.plane != Plane::Kill
+        || record.stamps.unpopulated_ns.is_none()
+        || seen.broken.is_some()
+        || seen.interrupted
+    {
+        return Ok(());
+    }
+    let deadline = time::now() + BURIAL;
+    let mut expected = run.expected_children();
+    expected.extend(seen.canaries.iter().map(|canary| canary.pid));
+    loop {
+        if record.stamps.reaped_ns.is_none() && leaks::stray_children(&expected)?.is_empty() {
+            record.stamps.reaped_ns = Some(time::now().0);
+        }
+        if record.stamps.removed_ns.is_none() {
+            match site.cgroup.try_clone()?.remove_tree() {
+                Ok(()) => record.stamps.removed_ns = Some(time::now().0),
+                Err((_, e)) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
+                    record.stamps.removed_ns = Some(time::now().0);
+                }
+                // The kernel is not done with the dead.
+                Err((_, e)) if e.errno() == Some(Errno::EBUSY) => {}
+                Err((_, e)) => return Err(e.into()),
+            }
+        }
+        let both = record.stamps.reaped_ns.is_some() && record.stamps.removed_ns.is_some();
+        if both || deadline.has_passed() {
+            return Ok(());
+        }
+        run.rest(&[], oracle::KILL_TICK)?;
+    }
+}
+
 fn hit_canaries(seen: &mut Seen) -> Vec<Canary> {
     let mut hit = Vec::new();
     for canary in &seen.canaries {
@@ -356,7 +397,7 @@ fn strike(run: &mut Run<'_>, site: Site, canaries: Vec<Perched>, record: &mut Tr
     let emptied_by_kill = record.stamps.unpopulated_ns.is_some();
     run.clean(&site.parent, &v1)?;
     if emptied_by_kill {
-        record.stamps.removed_ns = Some(time::now().0);
+        record.stamps.removed_ns.get_or_insert_with(|| time::now().0);
     }
     // Whoever was killed above is a zombie for a moment; a child that stays is a leak.
     let patience = time::now() + Duration::from_secs(5);
@@ -364,7 +405,7 @@ fn strike(run: &mut Run<'_>, site: Site, canaries: Vec<Perched>, record: &mut Tr
     loop {
         let strays = leaks::stray_children(&expected)?;
         if strays.is_empty() {
-            record.stamps.reaped_ns = Some(time::now().0);
+            record.stamps.reaped_ns.get_or_insert_with(|| time::now().0);
             return Ok(());
         }
         if patience.has_passed() {

@@ -15,6 +15,8 @@ Examples:
   scenario setsid --detector 'cgroup-*'    only the detectors that watch the cgroup
   scenario exit-now --set lifetime=0,5ms --trials 200 --json > trials.jsonl
   scenario forkbomb --detector none --kill cgroup-kill --kill freeze-kill --trials 20
+  scenario forkbomb --kill sound --trials 200 --detector none --stages
+  scenario sleepers --set sleepers=10,100,1000 --tasks 1100 --memory 2G --kill sound --detector none
   scenario all --dry-run                   what would be run, in which order
   scenario measure --help                  a run as a campaign: resumable, with A/A rows, open loop, pinning, noise
   scenario doctor                          what this machine offers, what is missing, how to get it
@@ -86,7 +88,7 @@ pub(super) struct RunArgs {
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<String>,
 
-    /// Detectors to run: an id, a pattern such as `cgroup-*`, `all` or `none` [default: all]
+    /// Detectors to run: an id, a pattern such as `cgroup-*`, a scope such as `scope:cgroup`, `all` or `none` [default: all]
     ///
     /// May be repeated. A detector that is named in full and that this machine does not offer ends the command with code 3; one that
     /// only a pattern or the default asks for is listed below the table with the reason.
@@ -97,8 +99,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
     pub no_detector: Vec<String>,
 
-    /// Strategies to run: an id, a pattern, `all` or `none` [default: all, for scenarios that do not end by themselves]
+    /// Strategies to run: an id, a pattern, a scope, `all`, `none`, `sound` or `unsound` [default: all, for scenarios that do not end by themselves]
     ///
+    /// `sound` keeps those that claim to leave nothing alive and are expected to keep their word on that scenario, `unsound` the others.
     /// With this flag, scenarios that end by themselves are killed as well, if they have a form that lives for ever.
     #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
     pub kill: Vec<String>,
@@ -106,6 +109,14 @@ pub(super) struct RunArgs {
     /// Strategies to leave out: an id or a pattern
     #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
     pub no_kill: Vec<String>,
+
+    /// Detectors that watch while a strategy kills; several take turns, block by block [default: bpf-notify-populated,cgroup-events-poll,
+    /// cgroup-events-sleep]
+    ///
+    /// The oracle says when all are dead; these say when it can be known. A detector that reaps (subreaper+cgroup-events) keeps zombies of the
+    /// tree while the strategy acts, and so helps it against a bomb.
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    pub reference: Vec<String>,
 
     /// Set an axis: lifetime=0, or several values for several rows: lifetime=0,1ms,5ms
     #[arg(long, value_name = "AXIS=VALUE[,VALUE...]", help_heading = "What is run")]
@@ -158,6 +169,10 @@ pub(super) struct RunArgs {
     /// Shape of the summary
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
     pub format: Format,
+
+    /// Print for each strategy when each stage of its kill was reached
+    #[arg(long, help_heading = "Output")]
+    pub stages: bool,
 
     /// Print no progress, no paths and no hints
     #[arg(short, long, help_heading = "Output")]

@@ -23,7 +23,7 @@ pub(super) fn conclude(
     played: &Played,
     notes: &[String],
 ) -> Result<Exit, Failure> {
-    let rows: Vec<Row> = plan
+    let mut rows: Vec<Row> = plan
         .cells
         .iter()
         .enumerate()
@@ -37,6 +37,7 @@ pub(super) fn conclude(
             Row::new(cell.key.clone(), plan::expected_in_words(cell.expected), &trials)
         })
         .collect();
+    together(&mut rows);
     let exit = exit_of(played);
     let report = Report {
         run: name,
@@ -44,6 +45,7 @@ pub(super) fn conclude(
         seed: plan.seed,
         planned: plan.order.len(),
         rows: &rows,
+        stages: args.stages,
         skipped: &plan.skipped,
         notes,
         leaks: &played.left,
@@ -71,6 +73,17 @@ pub(super) fn conclude(
         ));
     }
     Ok(exit)
+}
+
+/// Brings rows of the same scenario (at the same point) together, in the order in which the scenarios were met.
+fn together(rows: &mut [Row]) {
+    let mut met: Vec<String> = Vec::new();
+    for row in rows.iter() {
+        if !met.contains(&row.key.scenario) {
+            met.push(row.key.scenario.clone());
+        }
+    }
+    rows.sort_by_key(|row| met.iter().position(|scenario| *scenario == row.key.scenario));
 }
 
 /// A leak is worst, then a run that is not complete: broken expectations of half a run say little. Then expectations.

@@ -14,13 +14,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::exit::Failure;
-use super::request::Request;
+use super::request::{Claim, Request};
 use super::select::Unknown;
 use super::summary::RowKey;
 use crate::Scenario;
-
-/// Who watches where a strategy kills.
-pub(super) const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
 
 /// What this machine offers, by id.
 #[derive(Clone, Debug, Default)]
@@ -52,8 +49,8 @@ impl Offers {
 pub(super) struct Cell {
     /// The workload.
     pub scenario: &'static dyn Scenario,
-    /// Who watches.
-    pub detector: &'static dyn Detector,
+    /// Who watches: one detector, or in the kill plane several that take turns, block by block. Never empty.
+    pub watchers: Vec<&'static dyn Detector>,
     /// Who kills.
     pub strategy: Option<&'static dyn KillStrategy>,
     /// The values of all axes.
@@ -64,6 +61,13 @@ pub(super) struct Cell {
     pub key: RowKey,
     /// Which of several rows that are the same in everything, from 0.
     pub twin: u32,
+}
+
+impl Cell {
+    /// Who watches in `block`.
+    pub(super) fn detector(&self, block: u32) -> &'static dyn Detector {
+        self.watchers[usize::try_from(block).map_or(0, |turn| turn % self.watchers.len())]
+    }
 }
 
 /// One trial to be run.
@@ -115,6 +119,11 @@ pub(super) fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Resul
     builder.detect_plane(offers)?;
     builder.kill_plane(offers)?;
     builder.every_axis_is_known()?;
+    if builder.cells.is_empty() && request.claim != Claim::Any {
+        return Err(Failure::usage(
+            "--kill sound or unsound leaves no strategy for these scenarios",
+        ));
+    }
     let seed = request.seed.unwrap_or(drawn_seed);
     let mut skipped = builder.skipped;
     skipped.sort();
@@ -187,7 +196,7 @@ impl<'a> Builder<'a> {
         }
         for scenario in watched {
             for detector in &available {
-                self.rows(scenario, *detector, None)?;
+                self.rows(scenario, std::slice::from_ref(detector), None)?;
             }
         }
         Ok(())
@@ -198,9 +207,19 @@ impl<'a> Builder<'a> {
         if killed.is_empty() {
             return Ok(());
         }
-        let reference = detect::by_id(REFERENCE_DETECTOR)
-            .ok_or_else(|| anyhow::anyhow!("the reference detector {REFERENCE_DETECTOR} is not registered"))?;
-        self.offered(REFERENCE_DETECTOR, &offers.detectors, true)?;
+        let selection = &self.request.references;
+        let mut watchers = Vec::new();
+        for id in &selection.ids {
+            if self.offered(id, &offers.detectors, selection.by_name.contains(id))? {
+                watchers.extend(detect::by_id(id));
+            }
+        }
+        if watchers.is_empty() {
+            return Err(Failure::missing(anyhow::anyhow!(
+                "nobody can watch a kill here: {} are not available; `scenario doctor` says why",
+                selection.ids.join(", ")
+            )));
+        }
         let selection = &self.request.strategies;
         let mut available = Vec::new();
         for id in &selection.ids {
@@ -210,7 +229,7 @@ impl<'a> Builder<'a> {
         }
         for scenario in killed {
             for strategy in &available {
-                self.rows(scenario, reference, Some(*strategy))?;
+                self.rows(scenario, &watchers, Some(*strategy))?;
             }
         }
         Ok(())
@@ -240,12 +259,12 @@ impl<'a> Builder<'a> {
     fn rows(
         &mut self,
         scenario: &'static dyn Scenario,
-        detector: &'static dyn Detector,
+        watchers: &[&'static dyn Detector],
         strategy: Option<&'static dyn KillStrategy>,
     ) -> Result<(), Failure> {
         let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
         let of_scenario = scenario.spec().axes;
-        let mut of_mechanism: Vec<&'static Axis> = detector.spec().axes.iter().collect();
+        let mut of_mechanism: Vec<&'static Axis> = watchers.iter().flat_map(|d| d.spec().axes).collect();
         of_mechanism.extend(strategy.iter().flat_map(|s| s.spec().axes));
         let axes: Vec<&'static Axis> = of_scenario.iter().chain(of_mechanism.iter().copied()).collect();
         self.axes.extend(axes.iter().map(|axis| axis.name));
@@ -275,13 +294,13 @@ impl<'a> Builder<'a> {
             points = next;
         }
         for (params, scenario_label, mechanism_label) in points {
-            let mechanism = strategy.map_or(detector.spec().id, |s| s.spec().id);
+            let mechanism = strategy.map_or(watchers[0].spec().id, |s| s.spec().id);
             let key = RowKey {
                 plane,
                 scenario: format!("{}{scenario_label}", scenario.spec().id),
                 mechanism: format!("{mechanism}{mechanism_label}"),
             };
-            self.row(scenario, detector, strategy, params, key)?;
+            self.row(scenario, watchers, strategy, params, key)?;
         }
         Ok(())
     }
@@ -289,7 +308,7 @@ impl<'a> Builder<'a> {
     fn row(
         &mut self,
         scenario: &'static dyn Scenario,
-        detector: &'static dyn Detector,
+        watchers: &[&'static dyn Detector],
         strategy: Option<&'static dyn KillStrategy>,
         params: ParamPoint,
         key: RowKey,
@@ -298,7 +317,7 @@ impl<'a> Builder<'a> {
         scenario
             .script(&params, key.plane, 0)
             .map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
-        let expected = crate::expected(scenario, &params, detector, strategy);
+        let expected = crate::expected(scenario, &params, watchers[0], strategy);
         if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) =
             expected
         {
@@ -310,11 +329,13 @@ impl<'a> Builder<'a> {
             });
             return Ok(());
         }
-        let twice = self
-            .request
-            .twins
-            .iter()
-            .any(|id| *id == strategy.map_or(detector.spec().id, |s| s.spec().id));
+        if let (Some(strategy), Expected::Kill(expected)) = (strategy, expected)
+            && !self.request.claim.admits(strategy.spec(), expected)
+        {
+            return Ok(());
+        }
+        let id = strategy.map_or(watchers[0].spec().id, |s| s.spec().id);
+        let twice = self.request.twins.contains(&id);
         for twin in 0..=u32::from(twice) {
             let mut key = key.clone();
             if twin > 0 {
@@ -322,7 +343,7 @@ impl<'a> Builder<'a> {
             }
             self.cells.push(Cell {
                 scenario,
-                detector,
+                watchers: watchers.to_vec(),
                 strategy,
                 params: params.clone(),
                 expected,
@@ -356,7 +377,7 @@ mod tests {
 
     use super::super::args::Cli;
     use super::super::exit::Exit;
-    use super::super::request::resolve;
+    use super::super::request::{REFERENCES, resolve};
     use super::*;
 
     fn everything() -> Offers {
@@ -395,10 +416,12 @@ mod tests {
         let plan = planned(&["forkbomb"], &everything()).unwrap();
         for cell in &plan.cells {
             match cell.strategy {
-                Some(_) => assert_eq!(
-                    (cell.detector.spec().id, cell.scenario.spec().id),
-                    (REFERENCE_DETECTOR, "forkbomb")
-                ),
+                Some(_) => {
+                    assert_eq!(cell.scenario.spec().id, "forkbomb");
+                    let turns: Vec<_> = (0..4).map(|block| cell.detector(block).spec().id).collect();
+                    assert_eq!(turns[..3], REFERENCES, "they take turns");
+                    assert_eq!(turns[3], turns[0]);
+                }
                 None => assert_ne!(cell.scenario.spec().id, "forkbomb"),
             }
         }
@@ -451,14 +474,19 @@ mod tests {
             .detectors
             .insert("pidfd-main", Support::missing("ENOSYS", "a newer kernel"));
         let plan = planned(&["exit-now"], &offers).unwrap();
-        assert!(plan.cells.iter().all(|cell| cell.detector.spec().id != "pidfd-main"));
+        assert!(plan.cells.iter().all(|cell| cell.watchers[0].spec().id != "pidfd-main"));
         let skipped = plan.skipped.iter().find(|skip| skip.mechanism == "pidfd-main").unwrap();
         assert_eq!(skipped.why, "ENOSYS");
         let failure = planned(&["exit-now", "--detector", "pidfd-main"], &offers).unwrap_err();
         assert_eq!(failure.exit, Exit::Missing);
+        for (id, left) in REFERENCES.into_iter().zip([2, 1]) {
+            offers.detectors.insert(id, Support::missing("EROFS", "mount it"));
+            let plan = planned(&["forkbomb", "--detector", "none"], &offers).unwrap();
+            assert!(plan.cells.iter().all(|cell| cell.watchers.len() == left));
+        }
         offers
             .detectors
-            .insert(REFERENCE_DETECTOR, Support::missing("EROFS", "mount it"));
+            .insert(REFERENCES[2], Support::missing("EROFS", "mount it"));
         assert_eq!(planned(&["forkbomb"], &offers).unwrap_err().exit, Exit::Missing);
     }
 }

@@ -41,6 +41,8 @@ struct RowRecord<'a> {
     plane: Plane,
     scenario: &'static str,
     detector: &'static str,
+    /// In the kill plane: all who watch. They take turns, block by block; `detector` is the first.
+    detectors: Vec<&'static str>,
     strategy: Option<&'static str>,
     params: BTreeMap<&'static str, u64>,
     twin: u32,
@@ -98,7 +100,8 @@ impl<'a> PlanRecord<'a> {
                 .map(|cell| RowRecord {
                     plane: cell.key.plane,
                     scenario: cell.scenario.spec().id,
-                    detector: cell.detector.spec().id,
+                    detector: cell.watchers[0].spec().id,
+                    detectors: cell.watchers.iter().map(|d| d.spec().id).collect(),
                     strategy: cell.strategy.map(|s| s.spec().id),
                     params: cell.params.iter().collect(),
                     twin: cell.twin,

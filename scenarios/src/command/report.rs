@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::plan::Skip;
 use super::stats::Sample;
-use super::summary::{Broken, Row, RowKey};
-use super::{table, verdict};
+use super::summary::{Broken, Row, RowKey, STAGES};
+use super::{scale, stages, table, verdict};
 
 /// Everything that the end of a run has to say.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Report<'a> {
     pub planned: usize,
     /// Sums, row by row.
     pub rows: &'a [Row],
+    /// Whether the stages of each kill are to be printed.
+    pub stages: bool,
     /// What was not run.
     pub skipped: &'a [Skip],
     /// What a campaign has to add: noise of the machine, lateness of an open loop.
@@ -55,9 +57,33 @@ pub(super) fn text(report: &Report<'_>) -> String {
             push(&mut text, "");
         }
     }
+    let growth = scale::growth(report.rows);
+    for (title, table) in [
+        (stages::KNOWING, stages::knowing(report.rows)),
+        (
+            stages::STAGES_TITLE,
+            report.stages.then(|| stages::stages(report.rows)).flatten(),
+        ),
+        (scale::TITLE, scale::table(&growth)),
+    ] {
+        if let Some(table) = table {
+            push(&mut text, title);
+            push(&mut text, &table.trim_fmt());
+            push(&mut text, "");
+        }
+    }
     skipped(&mut text, report.skipped);
-    let verdicts = [verdict::detect(report.rows), verdict::kill(report.rows)];
-    for line in verdicts.into_iter().flatten().chain(verdict::expectations(report.rows)) {
+    let verdicts = [
+        verdict::detect(report.rows),
+        verdict::kill(report.rows),
+        stages::in_words(report.rows),
+    ];
+    for line in verdicts
+        .into_iter()
+        .flatten()
+        .chain(scale::in_words(&growth))
+        .chain(verdict::expectations(report.rows))
+    {
         push(&mut text, &line);
     }
     for line in report.notes {
@@ -126,6 +152,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Result<String> {
         exit: report.exit.code(),
         exit_meaning: report.exit.meaning(),
         rows: report.rows.iter().map(RowDocument::new).collect(),
+        scale: scale::growth(report.rows),
         skipped: report.skipped,
         verdict_detect: verdict::detect(report.rows),
         verdict_kill: verdict::kill(report.rows),
@@ -146,6 +173,7 @@ struct Document<'a> {
     exit: u8,
     exit_meaning: &'a str,
     rows: Vec<RowDocument<'a>>,
+    scale: Vec<scale::Growth>,
     skipped: &'a [Skip],
     verdict_detect: Option<String>,
     verdict_kill: Option<String>,
@@ -187,6 +215,12 @@ struct KillDocument<'a> {
     fallbacks: &'a BTreeMap<String, usize>,
     signals_p50: Option<u64>,
     passes_p50: Option<u64>,
+    /// From the first act to `frozen 1`.
+    holding: SampleDocument,
+    /// By detector: from `populated 0` to its verdict.
+    knowing: BTreeMap<&'a str, SampleDocument>,
+    /// From the first act to each stage.
+    stages: BTreeMap<&'static str, SampleDocument>,
 }
 
 impl<'a> RowDocument<'a> {
@@ -207,6 +241,18 @@ impl<'a> RowDocument<'a> {
                 fallbacks: &row.kill.fallbacks,
                 signals_p50: row.kill.signals.percentile(50).value(),
                 passes_p50: row.kill.passes.percentile(50).value(),
+                holding: SampleDocument::new(&row.kill.holding),
+                knowing: row
+                    .kill
+                    .knowing
+                    .iter()
+                    .map(|(id, sample)| (id.as_str(), SampleDocument::new(sample)))
+                    .collect(),
+                stages: STAGES
+                    .iter()
+                    .zip(&row.kill.stages)
+                    .map(|((name, _), sample)| (*name, SampleDocument::new(sample)))
+                    .collect(),
             }),
             broken: &row.broken,
         }

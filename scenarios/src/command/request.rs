@@ -2,21 +2,51 @@
 
 use std::time::Duration;
 
-use harness::detect::DETECTORS;
-use harness::expect::Plane;
-use harness::kill::STRATEGIES;
+use harness::detect::{self, DETECTORS, Signal};
+use harness::expect::{KillExpectation, Plane, Scope};
+use harness::kill::{self, KillSpec, STRATEGIES};
 use harness::trial::Limits;
 
 use super::args::RunArgs;
 use super::exit::Failure;
-use super::select::{Selection, Unknown, select};
+use super::list::kebab;
+use super::select::{Names, Selection, Unknown};
 use crate::Scenario;
 use crate::cases::SCENARIOS;
 
 /// Trials of each row when several scenarios or both planes are run.
-const FEW_TRIALS: u32 = 2;
+///
+/// As many as there are references by default, so that each has its turn.
+const FEW_TRIALS: u32 = 3;
 /// Trials of each row for a single scenario in one plane.
 const SOME_TRIALS: u32 = 10;
+
+/// Who watches where a strategy kills, unless `--reference` says otherwise: the kernel's news, an unhurried look, and the event before any
+/// limit on news. None of them reaps, signals or holds anybody, so the tree is the same under each.
+pub(super) const REFERENCES: [&str; 3] = ["bpf-notify-populated", "cgroup-events-poll", "cgroup-events-sleep"];
+
+/// Which strategies take part on a scenario, by what is claimed and expected of them there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// All.
+    Any,
+    /// Those that claim to be sound and are expected to leave nothing alive.
+    Sound,
+    /// The others.
+    Unsound,
+}
+
+impl Claim {
+    /// Whether a strategy takes part of which this is `expected`.
+    pub(super) fn admits(self, strategy: &KillSpec, expected: KillExpectation) -> bool {
+        let sound = strategy.claims_sound && expected == KillExpectation::Empties;
+        match self {
+            Self::Any => true,
+            Self::Sound => sound,
+            Self::Unsound => !sound,
+        }
+    }
+}
 
 /// A resolved command line.
 #[derive(Clone, Debug)]
@@ -29,6 +59,10 @@ pub(super) struct Request {
     pub detectors: Selection,
     /// Strategies.
     pub strategies: Selection,
+    /// Which of the strategies, scenario by scenario.
+    pub claim: Claim,
+    /// Who watches kills.
+    pub references: Selection,
     /// `--set`, as given: axis and values.
     pub sets: Vec<(String, Vec<String>)>,
     /// Trials of each row.
@@ -48,13 +82,17 @@ pub(super) struct Request {
 /// Resolves a command line.
 pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
     let named = named_scenarios(&args.scenarios)?;
-    let ids = |list: &[&'static str], kind, include: &[String], exclude: &[String]| {
-        select(kind, list, include, exclude).map_err(|e| Failure::usage(format!("{e} (`scenario list` shows all)")))
-    };
-    let detectors: Vec<&'static str> = DETECTORS.iter().map(|d| d.spec().id).collect();
-    let strategies: Vec<&'static str> = STRATEGIES.iter().map(|s| s.spec().id).collect();
-    let detectors = ids(&detectors, "detector", &args.detector, &args.no_detector)?;
-    let strategies = ids(&strategies, "strategy", &args.kill, &args.no_kill)?;
+    let known: Vec<&'static str> = DETECTORS.iter().map(|d| d.spec().id).collect();
+    let detectors = Names::new("detector", &known)
+        .grouped("scope", |id| detect::by_id(id).map(|d| kebab(&d.spec().scope)))
+        .select(&args.detector, &args.no_detector)
+        .map_err(unknown)?;
+    let known: Vec<&'static str> = STRATEGIES.iter().map(|s| s.spec().id).collect();
+    let (claim, kill) = claim(&args.kill);
+    let strategies = Names::new("strategy", &known)
+        .grouped("scope", |id| kill::by_id(id).map(|s| kebab(&s.spec().reach.scope)))
+        .select(&kill, &args.no_kill)
+        .map_err(unknown)?;
     let (watched, killed) = planes(&named, !args.kill.is_empty());
     let watched = if detectors.ids.is_empty() { Vec::new() } else { watched };
     let killed = if strategies.ids.is_empty() { Vec::new() } else { killed };
@@ -75,21 +113,73 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
             memory_bytes: args.memory,
         },
         twins: Vec::new(),
+        references: references(&args.reference)?,
         watched,
         killed,
         detectors,
         strategies,
+        claim,
     })
+}
+
+fn unknown(e: Unknown) -> Failure {
+    Failure::usage(format!("{e} (`scenario list` shows all)"))
+}
+
+/// Takes `sound` and `unsound` out of the words of `--kill`; what is left names strategies.
+fn claim(words: &[String]) -> (Claim, Vec<String>) {
+    let said = |word: &str| words.iter().any(|w| w == word);
+    let claim = match (said("sound"), said("unsound")) {
+        (true, false) => Claim::Sound,
+        (false, true) => Claim::Unsound,
+        _ => Claim::Any,
+    };
+    let others = words.iter().filter(|w| !["sound", "unsound"].contains(&w.as_str()));
+    (claim, others.cloned().collect())
+}
+
+/// Who watches kills. Only who sees the whole cgroup, and is woken by its emptiness, may.
+fn references(words: &[String]) -> Result<Selection, Failure> {
+    let can = |spec: &detect::DetectorSpec| spec.scope == Scope::Cgroup && spec.signal == Signal::Emptiness;
+    if let Some(spec) = words
+        .iter()
+        .find_map(|word| detect::by_id(word).map(|d| d.spec()).filter(|spec| !can(spec)))
+    {
+        return Err(Failure::usage(format!(
+            "--reference {}: who watches a kill has to be told when the whole cgroup is empty, and this one is not (it sees: {})",
+            spec.id,
+            kebab(&spec.scope)
+        )));
+    }
+    let known: Vec<&'static str> = DETECTORS
+        .iter()
+        .map(|d| d.spec())
+        .filter(|s| can(s))
+        .map(|s| s.id)
+        .collect();
+    if words.is_empty() {
+        // Nobody asked for these, so one that is missing here is a remark.
+        return Ok(Selection {
+            ids: known.into_iter().filter(|id| REFERENCES.contains(id)).collect(),
+            ..Selection::default()
+        });
+    }
+    let chosen = Names::new("reference", &known).select(words, &[]).map_err(unknown)?;
+    match chosen.ids.is_empty() {
+        true => Err(Failure::usage("--reference: somebody has to watch a kill")),
+        false => Ok(chosen),
+    }
 }
 
 fn named_scenarios(names: &[String]) -> Result<Vec<&'static dyn Scenario>, Failure> {
     let known: Vec<&'static str> = SCENARIOS.iter().map(|s| s.spec().id).collect();
     let mut with_commands = known.clone();
     with_commands.extend(["all", "measure", "list", "doctor", "clean"]);
-    let chosen = select("scenario", &known, names, &[]).map_err(|_| {
+    let all = Names::new("scenario", &known);
+    let chosen = all.select(names, &[]).map_err(|_| {
         let wrong = names
             .iter()
-            .find(|name| select("scenario", &known, std::slice::from_ref(name), &[]).is_err());
+            .find(|name| all.select(std::slice::from_ref(name), &[]).is_err());
         Failure::usage(Unknown::new("scenario", wrong.map_or("", |w| w), &with_commands))
     })?;
     if chosen.ids.is_empty() {
@@ -203,6 +293,56 @@ mod tests {
         ] {
             let error = request(&words).unwrap_err();
             assert!(error.contains("nearest are") && error.contains(nearest), "{error}");
+        }
+    }
+
+    #[test]
+    fn strategies_can_be_asked_for_by_what_they_claim() {
+        for (words, wanted, ids) in [
+            (&["--kill", "sound"][..], Claim::Sound, STRATEGIES.len()),
+            (&["--kill", "unsound,procs-*"], Claim::Unsound, 3),
+            (&["--kill", "sound,unsound"], Claim::Any, STRATEGIES.len()),
+            (&[], Claim::Any, STRATEGIES.len()),
+        ] {
+            let request = request(&[&["forkbomb"], words].concat()).unwrap();
+            assert_eq!(
+                (request.claim, request.strategies.ids.len()),
+                (wanted, ids),
+                "{words:?}"
+            );
+        }
+        let spec = kill::by_id("cgroup-kill").unwrap().spec();
+        assert!(Claim::Sound.admits(spec, KillExpectation::Empties));
+        assert!(!Claim::Sound.admits(spec, KillExpectation::Survives("a known fault")));
+        let rude = kill::by_id("killpg").unwrap().spec();
+        assert!(
+            Claim::Unsound.admits(rude, KillExpectation::Empties),
+            "it does not claim it"
+        );
+    }
+
+    #[test]
+    fn a_scope_stands_for_its_detectors() {
+        let request = request(&["setsid", "--detector", "scope:cgroup"]).unwrap();
+        let ids = &request.detectors.ids;
+        assert!(
+            ids.contains(&"cgroup-events-poll") && !ids.contains(&"pidfd-main"),
+            "{ids:?}"
+        );
+    }
+
+    #[test]
+    fn who_watches_a_kill_sees_all_of_it() {
+        assert_eq!(request(&["forkbomb"]).unwrap().references.ids, REFERENCES);
+        let one = request(&["forkbomb", "--reference", "subreaper+cgroup-events"]).unwrap();
+        assert_eq!(one.references.ids, ["subreaper+cgroup-events"]);
+        for (bad, why) in [
+            ("pidfd-main", "it sees: main"),
+            ("nobody", "unknown reference"),
+            ("none", "somebody"),
+        ] {
+            let error = request(&["forkbomb", "--reference", bad]).unwrap_err();
+            assert!(error.contains(why), "{error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which of the known names a user means: exact ids, patterns, `all` and `none`; and for a name that is not known, the nearest ones.
+//! Which of the known names a user means: exact ids, patterns, groups, `all` and `none`; and for a name that is not known, the nearest ones.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -56,47 +56,80 @@ pub(super) struct Selection {
     pub by_name: BTreeSet<&'static str>,
 }
 
-/// Applies `include` (empty: all) and `exclude` to `known`.
-pub(super) fn select(
+/// The names that there are to choose from.
+#[derive(Clone, Debug)]
+pub(super) struct Names<'a> {
     kind: &'static str,
-    known: &[&'static str],
-    include: &[String],
-    exclude: &[String],
-) -> Result<Selection, Unknown> {
-    let mut chosen = BTreeSet::new();
-    let mut by_name = BTreeSet::new();
-    if include.is_empty() {
-        chosen.extend(known);
-    }
-    for given in include {
-        let matches = matching(kind, known, given)?;
-        if known.contains(&given.as_str()) {
-            by_name.extend(matches.iter().copied());
-        }
-        chosen.extend(matches);
-    }
-    for given in exclude {
-        for id in matching(kind, known, given)? {
-            chosen.remove(id);
-            by_name.remove(id);
-        }
-    }
-    Ok(Selection {
-        ids: known.iter().copied().filter(|id| chosen.contains(id)).collect(),
-        by_name,
-    })
+    known: &'a [&'static str],
+    groups: Vec<(String, Vec<&'static str>)>,
 }
 
-fn matching(kind: &'static str, known: &[&'static str], given: &str) -> Result<Vec<&'static str>, Unknown> {
-    if given == "none" {
-        return Ok(Vec::new());
+impl<'a> Names<'a> {
+    /// Names of things of a `kind`.
+    pub(super) fn new(kind: &'static str, known: &'a [&'static str]) -> Self {
+        Self {
+            kind,
+            known,
+            groups: Vec::new(),
+        }
     }
-    let pattern = if given == "all" { "*" } else { given };
-    let found: Vec<_> = known.iter().copied().filter(|id| glob(pattern, id)).collect();
-    if found.is_empty() {
-        return Err(Unknown::new(kind, given, known));
+
+    /// Lets `prefix:kind` stand for all names of that kind.
+    pub(super) fn grouped(mut self, prefix: &str, kind_of: impl Fn(&str) -> Option<String>) -> Self {
+        for name in self.known {
+            let Some(group) = kind_of(name).map(|kind| format!("{prefix}:{kind}")) else {
+                continue;
+            };
+            match self.groups.iter_mut().find(|(known, _)| *known == group) {
+                Some((_, members)) => members.push(name),
+                None => self.groups.push((group, vec![name])),
+            }
+        }
+        self
     }
-    Ok(found)
+
+    /// Applies `include` (empty: all) and `exclude`.
+    pub(super) fn select(&self, include: &[String], exclude: &[String]) -> Result<Selection, Unknown> {
+        let mut chosen = BTreeSet::new();
+        let mut by_name = BTreeSet::new();
+        if include.is_empty() {
+            chosen.extend(self.known);
+        }
+        for given in include {
+            let matches = self.matching(given)?;
+            if self.known.contains(&given.as_str()) {
+                by_name.extend(matches.iter().copied());
+            }
+            chosen.extend(matches);
+        }
+        for given in exclude {
+            for id in self.matching(given)? {
+                chosen.remove(id);
+                by_name.remove(id);
+            }
+        }
+        Ok(Selection {
+            ids: self.known.iter().copied().filter(|id| chosen.contains(id)).collect(),
+            by_name,
+        })
+    }
+
+    fn matching(&self, given: &str) -> Result<Vec<&'static str>, Unknown> {
+        if given == "none" {
+            return Ok(Vec::new());
+        }
+        if let Some((_, members)) = self.groups.iter().find(|(group, _)| group == given) {
+            return Ok(members.clone());
+        }
+        let pattern = if given == "all" { "*" } else { given };
+        let found: Vec<_> = self.known.iter().copied().filter(|id| glob(pattern, id)).collect();
+        if found.is_empty() {
+            let groups = self.groups.iter().map(|(group, _)| group.as_str());
+            let all: Vec<&str> = self.known.iter().copied().chain(groups).collect();
+            return Err(Unknown::new(self.kind, given, &all));
+        }
+        Ok(found)
+    }
 }
 
 /// Whether `pattern` (with `*` for any text and `?` for one character) covers all of `text`.
@@ -131,7 +164,9 @@ mod tests {
 
     fn ids(include: &[&str], exclude: &[&str]) -> Result<Vec<&'static str>, String> {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        select("detector", &KNOWN, &own(include), &own(exclude))
+        Names::new("detector", &KNOWN)
+            .grouped("scope", |id| id.strip_suffix("-main").map(|_| "main".to_owned()))
+            .select(&own(include), &own(exclude))
             .map(|s| s.ids)
             .map_err(|e| e.to_string())
     }
@@ -153,9 +188,17 @@ mod tests {
     }
 
     #[test]
+    fn a_group_stands_for_its_members() {
+        assert_eq!(ids(&["scope:main"], &[]).unwrap(), [KNOWN[2], KNOWN[3]]);
+        assert_eq!(ids(&["all"], &["scope:main"]).unwrap(), [KNOWN[0], KNOWN[1]]);
+        let error = ids(&["scope:mian"], &[]).unwrap_err();
+        assert!(error.contains("nearest are scope:main"), "{error}");
+    }
+
+    #[test]
     fn only_full_names_count_as_named() {
         let include = ["pidfd-main".to_owned(), "cgroup-*".to_owned()];
-        let chosen = select("detector", &KNOWN, &include, &[]).unwrap();
+        let chosen = Names::new("detector", &KNOWN).select(&include, &[]).unwrap();
         assert_eq!(chosen.by_name, BTreeSet::from(["pidfd-main"]));
         assert_eq!(chosen.ids.len(), 3);
     }

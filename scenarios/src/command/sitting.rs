@@ -187,7 +187,7 @@ impl Sitting<'_> {
             stage: cell.scenario.spec().stage,
             params: cell.params.clone(),
             seed: planned.script_seed,
-            detector: cell.detector,
+            detector: cell.detector(planned.block),
             strategy: cell.strategy,
             expected: cell.expected,
             deadline: self.request.deadline,

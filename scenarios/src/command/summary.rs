@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use harness::detect::Verdict;
 use harness::expect::{Canary, Plane};
-use harness::record::{Outcome, TrialRecord};
+use harness::kill::{self, KillReport};
+use harness::record::{Outcome, Stamps, TrialRecord};
 use serde::Serialize;
 
 use super::stats::Sample;
@@ -39,6 +40,8 @@ pub(super) struct Row {
     pub wakeups: Sample,
     /// CPU time of the observer between arm and disarm.
     pub cpu: Sample,
+    /// Births, if they were as many in each trial: then the row is about a set of known size.
+    pub population: Option<u64>,
     /// Kill plane only.
     pub kill: KillFigures,
     /// The trials that did not end as expected.
@@ -56,11 +59,35 @@ pub(super) struct KillFigures {
     pub signals: Sample,
     /// Passes over the members.
     pub passes: Sample,
+    /// Whether the strategy claims to be sound and was: all emptied, nobody else hit.
+    pub sound: bool,
+    /// From the first act to the moment when all were known to be held, for strategies that hold.
+    pub holding: Sample,
+    /// For each detector that watched, from the oracle's `populated 0` (or the return of a strategy that takes longer) to its verdict.
+    pub knowing: BTreeMap<String, Sample>,
+    /// From the first act to each of [`STAGES`], in trials that emptied the set.
+    pub stages: [Sample; STAGES.len()],
     /// Reasons why processes lived on, with the number of processes.
     pub reasons: BTreeMap<String, usize>,
     /// What strategies did instead of what their name says.
     pub fallbacks: BTreeMap<String, usize>,
 }
+
+/// A stage of a kill: what it is called, and when it was reached.
+type Stage = (&'static str, fn(&KillReport, &Stamps) -> Option<u64>);
+
+/// The stages of a kill, each with when it was reached. The order is that of `cgroup-kill`; others may have the end before the last signal.
+pub(super) const STAGES: [Stage; 7] = [
+    ("held", |kill, _| kill.held_ns),
+    ("first signal", |kill, _| {
+        Some(kill.first_signal_ns).filter(|at| *at > 0)
+    }),
+    ("last signal", |kill, _| Some(kill.last_signal_ns).filter(|at| *at > 0)),
+    ("issued", |kill, _| Some(kill.issued_ns)),
+    ("populated 0", |_, stamps| stamps.unpopulated_ns),
+    ("all reaped", |_, stamps| stamps.reaped_ns),
+    ("rmdir", |_, stamps| stamps.removed_ns),
+];
 
 /// A trial that did not end as expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,6 +121,7 @@ impl Row {
             },
             wakeups: counters(|t| Some(t.counters.wakeups)),
             cpu: counters(|t| t.cpu_ns),
+            population: population(trials),
             kill: KillFigures::new(trials),
             broken: trials.iter().filter(|t| !t.held).map(|t| Broken::new(t)).collect(),
             outcomes,
@@ -151,6 +179,58 @@ fn kill_latency(trials: &[&TrialRecord]) -> Sample {
     Sample::new(seen, censored)
 }
 
+/// From the end to the verdict, by detector. The end is the oracle's `populated 0`, or the return of a strategy that goes on longer: nobody is
+/// asked before. Who had noticed nothing at the deadline is censored. The oracle looks at intervals, so a detector may be ahead of it: that is
+/// no time at all.
+fn knowing(trials: &[&TrialRecord]) -> BTreeMap<String, Sample> {
+    let mut all: BTreeMap<String, (Vec<u64>, usize)> = BTreeMap::new();
+    for trial in trials
+        .iter()
+        .filter(|t| t.outcome == Outcome::Emptied && t.kill.is_some())
+    {
+        let (seen, censored) = all.entry(trial.detector.clone()).or_default();
+        let issued = trial.kill.as_ref().map(|kill| kill.issued_ns);
+        match (&trial.verdict, trial.stamps.unpopulated_ns.max(issued)) {
+            (Some(Verdict::Empty { decided_ns, .. }), Some(end)) => seen.push(decided_ns.saturating_sub(end)),
+            (Some(Verdict::DeadlinePassed { .. }), Some(_)) => *censored += 1,
+            _ => {}
+        }
+    }
+    all.into_iter()
+        .map(|(id, (seen, censored))| (id, Sample::new(seen, censored)))
+        .collect()
+}
+
+/// How long after the first act each stage was reached.
+fn stages(trials: &[&TrialRecord]) -> [Sample; STAGES.len()] {
+    STAGES.map(|(_, reached)| {
+        let emptied = trials.iter().filter(|t| t.outcome == Outcome::Emptied);
+        let after = emptied.filter_map(|t| {
+            let kill = t.kill.as_ref().filter(|kill| kill.begun_ns > 0)?;
+            Some(reached(kill, &t.stamps)?.saturating_sub(kill.begun_ns))
+        });
+        Sample::new(after.collect(), 0)
+    })
+}
+
+/// How many were born, if it was the same number in every trial.
+fn population(trials: &[&TrialRecord]) -> Option<u64> {
+    let births = trials.first()?.ledger.births;
+    (births > 0 && trials.iter().all(|t| t.ledger.births == births)).then_some(u64::from(births))
+}
+
+/// Whether a strategy that claims to be sound was.
+fn kept_its_word(trials: &[&TrialRecord]) -> bool {
+    let claims = |t: &TrialRecord| {
+        let strategy = t.strategy.as_deref().and_then(kill::by_id);
+        strategy.is_some_and(|s| s.spec().claims_sound)
+    };
+    !trials.is_empty()
+        && trials
+            .iter()
+            .all(|t| claims(t) && t.outcome == Outcome::Emptied && t.canaries_hit.is_empty())
+}
+
 impl KillFigures {
     fn new(trials: &[&TrialRecord]) -> Self {
         let mut figures = Self {
@@ -171,6 +251,47 @@ impl KillFigures {
         let reports = || trials.iter().filter_map(|t| t.kill.as_ref());
         figures.signals = Sample::new(reports().map(|k| k.signals).collect(), 0);
         figures.passes = Sample::new(reports().map(|k| k.passes).collect(), 0);
+        let held = reports().filter_map(|k| Some(k.held_ns?.saturating_sub(k.begun_ns)));
+        figures.holding = Sample::new(held.collect(), 0);
+        figures.knowing = knowing(trials);
+        figures.stages = stages(trials);
+        figures.sound = kept_its_word(trials);
         figures
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A strategy, whether it was sound, and for each size its only duration.
+    type Sized<'a> = (&'a str, bool, &'a [(u64, u64)]);
+
+    /// Rows of the kill plane.
+    pub(in super::super) fn sized_rows(all: &[Sized<'_>]) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (strategy, sound, sizes) in all {
+            rows.extend(sizes.iter().map(|(population, ns)| Row {
+                key: RowKey {
+                    plane: Plane::Kill,
+                    scenario: format!("sleepers sleepers={population}"),
+                    mechanism: (*strategy).to_owned(),
+                },
+                expected: String::new(),
+                n: 1,
+                outcomes: BTreeMap::from([(Outcome::Emptied, 1)]),
+                held: 1,
+                latency: Sample::new(vec![*ns], 0),
+                wakeups: Sample::default(),
+                cpu: Sample::default(),
+                population: Some(*population),
+                kill: KillFigures {
+                    sound: *sound,
+                    ..KillFigures::default()
+                },
+                broken: Vec::new(),
+            }));
+        }
+        rows
     }
 }

@@ -98,7 +98,7 @@ fn kill(rows: &[&Row]) -> Table {
         table.add_row([
             unless_repeated(&mut scenario, &row.key.scenario),
             row.key.mechanism.clone(),
-            format!("{}/{}", row.count(Outcome::Emptied), row.n),
+            emptied(row.count(Outcome::Emptied), row.n),
             survivors,
             canaries(&row.kill.canaries, row.n),
             others(&row.outcomes, &[Outcome::Emptied, Outcome::Survived]),
@@ -113,7 +113,16 @@ fn kill(rows: &[&Row]) -> Table {
     table
 }
 
-fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+/// A share: `100 % of 200`. Never rounded up, so that 100 % means every one.
+fn emptied(emptied: usize, of: usize) -> String {
+    let thousandths = (emptied * 1_000).checked_div(of).unwrap_or(0);
+    match thousandths % 10 {
+        0 => format!("{} % of {of}", thousandths / 10),
+        tenth => format!("{}.{tenth} % of {of}", thousandths / 10),
+    }
+}
+
+pub(super) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -122,7 +131,7 @@ fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
 }
 
 /// The name of a group, in its first row only.
-fn unless_repeated<'a>(last: &mut &'a str, this: &'a str) -> String {
+pub(super) fn unless_repeated<'a>(last: &mut &'a str, this: &'a str) -> String {
     if *last == this {
         return String::new();
     }
@@ -146,7 +155,7 @@ fn tail_value(sample: &Sample, name: &str) -> String {
     }
 }
 
-fn duration(quantile: Quantile) -> String {
+pub(super) fn duration(quantile: Quantile) -> String {
     match quantile {
         Quantile::Nothing => "-".to_owned(),
         Quantile::Censored => "never".to_owned(),
@@ -211,5 +220,18 @@ pub(super) fn name(outcome: Outcome) -> &'static str {
         Outcome::Survived => "survived",
         Outcome::Broken => "broken",
         Outcome::Interrupted => "interrupted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_all_is_a_hundred_per_cent() {
+        assert_eq!(emptied(200, 200), "100 % of 200");
+        assert_eq!(emptied(1_999, 2_000), "99.9 % of 2000");
+        assert_eq!(emptied(1, 3), "33.3 % of 3");
+        assert_eq!(emptied(0, 0), "0 % of 0");
     }
 }

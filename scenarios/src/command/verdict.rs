@@ -244,6 +244,7 @@ mod tests {
             latency: Sample::new(vec![1_000; n], 0),
             wakeups: Sample::default(),
             cpu: Sample::default(),
+            population: None,
             kill: KillFigures::default(),
             broken: Vec::new(),
         }

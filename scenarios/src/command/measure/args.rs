@@ -40,7 +40,7 @@ pub(in super::super) struct MeasureArgs {
     /// Its plan.json decides what is run. Refused where the figures would not belong together: another version or build of this program,
     /// another kernel, another boot.
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
-        "scenarios", "detector", "no_detector", "kill", "no_kill", "set", "trials", "seed", "deadline", "gap", "dry_run", "cgroup", "tasks",
+        "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials", "seed", "deadline", "gap", "dry_run", "cgroup", "tasks",
         "memory", "no_belt", "out", "twins", "warm_up", "noise", "every", "pin",
     ])]
     pub resume: Option<PathBuf>,

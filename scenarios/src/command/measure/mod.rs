@@ -27,7 +27,7 @@ use super::output::{ENVIRONMENT, Output, PLAN};
 use super::plan::{self, Offers, Plan};
 use super::record::{Campaign, PlanRecord, arguments};
 use super::request::{self, Request};
-use super::select::select;
+use super::select::Names;
 use super::sitting::{Pace, Sitting};
 use super::term::note;
 use super::{report, stats, surroundings};
@@ -97,6 +97,7 @@ impl Begun {
         args.run.out.clone_from(&given.resume);
         args.run.json = given.run.json;
         args.run.format = given.run.format;
+        args.run.stages = given.run.stages;
         args.run.quiet = given.run.quiet;
         args.stop_after = given.stop_after;
         args.across_boots = given.across_boots;
@@ -126,7 +127,8 @@ fn resolve(args: &MeasureArgs) -> Result<Request, Failure> {
             .chain(&request.strategies.ids)
             .copied()
             .collect();
-        request.twins = select("detector or strategy", &taking_part, &args.twins, &[])
+        request.twins = Names::new("detector or strategy", &taking_part)
+            .select(&args.twins, &[])
             .map_err(|e| Failure::usage(format!("--twins: {e} (of those that take part)")))?
             .ids;
     }

@@ -56,7 +56,7 @@ pub(super) fn keep(file: &[u8], plan: &Plan) -> Result<Kept> {
             && record.block == Some(planned.block)
             && record.seed == planned.script_seed
             && record.scenario == cell.scenario.spec().id
-            && record.detector == cell.detector.spec().id
+            && record.detector == cell.detector(planned.block).spec().id
             && record.strategy.as_deref() == cell.strategy.map(|s| s.spec().id)
             && record.twin == cell.twin
             && record.params.iter().eq(cell

@@ -52,7 +52,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
         twin: cell.twin,
         plane: Plane::Detect,
         scenario: cell.scenario.spec().id.to_owned(),
-        detector: cell.detector.spec().id.to_owned(),
+        detector: cell.detector(planned.block).spec().id.to_owned(),
         strategy: None,
         params: cell
             .params
@@ -89,7 +89,7 @@ fn lines(plan: &Plan, trials: std::ops::Range<usize>) -> Vec<u8> {
 #[test]
 fn twins_are_rows_of_their_own() {
     let plan = planned(1);
-    let mut rows: Vec<_> = plan.cells.iter().map(|c| (c.detector.spec().id, c.twin)).collect();
+    let mut rows: Vec<_> = plan.cells.iter().map(|c| (c.watchers[0].spec().id, c.twin)).collect();
     rows.sort_unstable();
     assert_eq!(rows, [("pidfd-main", 0), ("waitpid-main", 0), ("waitpid-main", 1)]);
     assert_eq!(plan.order.len(), 9);

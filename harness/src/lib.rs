@@ -16,6 +16,7 @@ pub mod kill;
 pub mod param;
 pub(crate) mod proc;
 pub mod record;
+pub(crate) mod tracepoint;
 pub mod trial;
 
 pub use error::{SysError, Target};

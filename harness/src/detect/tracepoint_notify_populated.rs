@@ -1,7 +1,7 @@
 //! The same tracepoint as `bpf-notify-populated`, without BPF: its number from tracefs, its events from perf, its filter in the kernel.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -13,8 +13,8 @@ use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::sys::mount;
 use crate::sys::perf::Tracepoint;
+use crate::tracepoint::{Tracefs, online_cpus};
 use crate::trial::{Site, SpawnPlan};
 
 /// perf_event_open(2) on `cgroup:cgroup_notify_populated`, one event per CPU, filtered by cgroup id and `val == 0`.
@@ -71,43 +71,13 @@ impl Detector for TracepointNotifyPopulated {
     }
 }
 
-/// The tracepoint's number.
-fn number() -> Result<u64, SysError> {
-    let root = mount::detached(c"tracefs", &[]).map_err(|e| SysError::plain("mount tracefs", e))?;
-    let path = format!(
-        "/proc/self/fd/{}/events/cgroup/cgroup_notify_populated/id",
-        root.as_raw_fd()
-    );
-    let text = std::fs::read_to_string(&path)
-        .map_err(|e| SysError::io("read", crate::Target::Path(path.clone().into()), &e))?;
-    text.trim()
-        .parse()
-        .map_err(|_| SysError::path("understand", path, Errno::EINVAL))
-}
-
-/// CPUs that are online, from a list such as `0-3,8`.
-fn cpus(list: &str) -> Option<Vec<i32>> {
-    let mut all = Vec::new();
-    for part in list.trim().split(',') {
-        match part.split_once('-') {
-            Some((first, last)) => all.extend(first.parse::<i32>().ok()?..=last.parse().ok()?),
-            None => all.push(part.parse().ok()?),
-        }
-    }
-    Some(all)
-}
-
 fn listen(cgroup: &Cgroup) -> Result<Listening, DetectError> {
-    let number = number()?;
+    let number = Tracefs::mount()?.number("cgroup/cgroup_notify_populated")?;
     let filter = CString::new(format!("id == {} && val == 0", cgroup.id()?)).map_err(|_| Errno::EINVAL)?;
-    let source = "/sys/devices/system/cpu/online";
-    let online =
-        std::fs::read_to_string(source).map_err(|e| SysError::io("read", crate::Target::Path(source.into()), &e))?;
-    let online = cpus(&online).ok_or_else(|| SysError::path("understand", source, Errno::EINVAL))?;
     let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
         .map_err(|e| limit::descriptor(SysError::plain("epoll_create1", e)))?;
     let mut events = Vec::new();
-    for cpu in online {
+    for cpu in online_cpus()? {
         let event = match Tracepoint::open(number, cpu, &filter) {
             Ok(event) => event,
             // It went offline: nothing exits there.
@@ -146,18 +116,5 @@ impl Source for Listening {
             counters.overflows += lost;
         }
         Ok(if heard == 0 { Taken::Nothing } else { Taken::Hint })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_cpus_are_understood() {
-        assert_eq!(cpus("0-3,8\n"), Some(vec![0, 1, 2, 3, 8]));
-        assert_eq!(cpus("0\n"), Some(vec![0]));
-        assert_eq!(cpus(""), None);
-        assert_eq!(cpus("0-x"), None);
     }
 }

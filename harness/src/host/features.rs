@@ -47,6 +47,7 @@ features! {
     "subreaper" process::subreaper, "orphans can be handed to this process";
     "taskstats" tracing::taskstats, "the kernel reports exits through taskstats";
     "tracefs" tracing::tracefs, "an own tracing instance can be made";
+    "tracepoints" tracing::tracepoints, "the kernel's scheduler can be listened to, and names processes as they are named here";
     "userns" process::user_namespace, "a user namespace can be made";
     "v1-freezer" cgroup::v1_freezer, "an own cgroup of the v1 freezer hierarchy can be made and frozen";
     "v1-memory" cgroup::v1_memory, "an own cgroup of the v1 memory hierarchy can be made and limited";

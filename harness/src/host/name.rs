@@ -87,7 +87,8 @@ pub fn is_alive(name: &str) -> bool {
     RunName::parse(name).is_none_or(|run| run.owner() != Owner::Gone)
 }
 
-fn own_pidns() -> Result<u64, SysError> {
+/// Inode number of this process's PID namespace.
+pub(super) fn own_pidns() -> Result<u64, SysError> {
     use std::os::unix::fs::MetadataExt;
     let path = "/proc/self/ns/pid";
     let meta = std::fs::metadata(path).map_err(|e| SysError::io("stat", Target::Path(path.into()), &e))?;

@@ -19,6 +19,7 @@ mod run;
 mod site;
 mod spec;
 pub mod survivors;
+mod trace;
 mod watchdog;
 
 use pin::only;

@@ -15,7 +15,7 @@ use super::canary::Egg;
 use super::{Root, Site, SpawnPlan, TrialSpec};
 use crate::MonoNs;
 use crate::detect::{Counters, Verdict};
-use crate::error::SysError;
+use crate::error::{SysError, retry_eintr};
 use crate::kill::KillReport;
 use crate::sys::spawn::{CLONE_PARENT, Entry};
 use crate::sys::{self, time};
@@ -47,9 +47,12 @@ pub(super) enum Message {
     Broken { what: String },
 }
 
-/// The whole life of an observer. Returns its exit code.
-pub(super) fn run(site: &Site, spec: &TrialSpec<'_>, report: OwnedFd) -> i32 {
+/// The whole life of an observer. It rests and arms when a byte has come through `start`, if there is one. Returns its exit code.
+pub(super) fn run(site: &Site, spec: &TrialSpec<'_>, report: OwnedFd, start: Option<OwnedFd>) -> i32 {
     let mut tell = std::fs::File::from(report);
+    if start.is_some_and(|start| !matches!(retry_eintr(|| nix::unistd::read(&start, &mut [0])), Ok(1))) {
+        return 3;
+    }
     match observe(site, spec, &mut tell) {
         Ok(()) => 0,
         Err(what) => i32::from(say(&mut tell, &Message::Broken { what }).is_err()) + 1,
@@ -176,7 +179,7 @@ fn child_failure(root: &Root) -> Result<(), String> {
 /// Waits until the workload has exec'd (or died on the way).
 fn wait_for_exec(root: &Root) -> Result<(), SysError> {
     let mut fds = [PollFd::new(root.exec_signal(), PollFlags::POLLIN)];
-    match crate::error::retry_eintr(|| poll(&mut fds, PollTimeout::from(5_000u16))) {
+    match retry_eintr(|| poll(&mut fds, PollTimeout::from(5_000u16))) {
         Ok(0) => Err(SysError::plain("see the workload exec", Errno::ETIMEDOUT)),
         Ok(_) => Ok(()),
         Err(errno) => Err(SysError::plain("poll", errno)),

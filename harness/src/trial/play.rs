@@ -1,5 +1,6 @@
 //! The flow of one trial, from the harness's side: site, observer, verdict, truth, proof, cleaning, record.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::canary::Perched;
 use super::judge::{self, Truth};
 use super::observer::{self, Message};
 use super::oracle::{self, Afterlife, State};
+use super::trace::Tracer;
 use super::{Expected, Run, Site, TrialError, TrialSpec, leaks, survivors};
 use crate::cgroup::CgroupError;
 use crate::detect::{Counters, Verdict};
@@ -123,13 +125,26 @@ fn perform(
     }
     let (hear, tell) =
         nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|e| SysError::plain("pipe2", e))?;
-    let tell = std::cell::Cell::new(Some(tell));
+    let start = match spec.conditions.trace {
+        true => Some(nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?),
+        false => None,
+    };
+    let (start, go) = start.unzip();
+    let (tell, start) = (Cell::new(Some(tell)), Cell::new(start));
     let observer = fork::worker(0, Some(run.control().as_fd()), || match tell.take() {
-        Some(tell) => observer::run(site, spec, tell),
+        Some(tell) => observer::run(site, spec, tell, start.take()),
         None => 104,
     })
     .map_err(|e| SysError::plain("fork the observer", e))?;
-    drop(tell);
+    drop((tell, start));
+    let tracer = match go {
+        Some(go) => {
+            let tracer = Tracer::attach(observer.pid, site, spec)?;
+            nix::unistd::write(&go, b"g").map_err(|e| SysError::plain("write to the observer", e))?;
+            Some(tracer)
+        }
+        None => None,
+    };
 
     let begin = spec
         .conditions
@@ -176,6 +191,12 @@ fn perform(
     if !seen.done && seen.broken.is_none() && !seen.interrupted && !seen.lives_on {
         let how = run.family.take_status(observer.pid);
         seen.broken = Some(format!("the observer ended without a verdict: {how:?}"));
+    }
+    if let (Some(tracer), Some(Verdict::Empty { decided_ns, .. })) = (tracer, &record.verdict) {
+        match tracer.stages(site, *decided_ns) {
+            Ok(stages) => record.stages = Some(stages),
+            Err(e) => seen.errors.push((&e).into()),
+        }
     }
     Ok(())
 }

@@ -90,6 +90,8 @@ pub struct Conditions {
     pub observer_cpu: Option<usize>,
     /// The one processor that the workload may run on; otherwise the observer's.
     pub workload_cpu: Option<usize>,
+    /// Let the kernel's tracepoints tell the way from exit to verdict ([`crate::record::Stages`]). It changes what it measures.
+    pub trace: bool,
 }
 
 impl TrialSpec<'_> {

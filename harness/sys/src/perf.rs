@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::bpf::{Mapping, page_size};
 use crate::check;
 
-/// The first fields of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER0`, 64 bytes).
+/// The first fields of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER3`, 96 bytes, Linux 3.19; `clockid` 4.1).
 #[repr(C)]
 #[derive(Default)]
 struct Attr {
@@ -26,7 +26,17 @@ struct Attr {
     wakeup_events: u32,
     bp_type: u32,
     config1: u64,
+    config2: u64,
+    branch_sample_type: u64,
+    sample_regs_user: u64,
+    sample_stack_user: u32,
+    clockid: i32,
 }
+
+/// `PERF_SAMPLE_TID | PERF_SAMPLE_TIME`.
+const SAMPLE_TID_TIME: u64 = 1 << 1 | 1 << 2;
+/// `use_clockid` of the flags.
+const USE_CLOCKID: u64 = 1 << 25;
 
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
@@ -40,6 +50,7 @@ pub struct Tracepoint {
     fd: OwnedFd,
     ring: Mapping,
     page: usize,
+    data: usize,
 }
 
 impl Tracepoint {
@@ -48,12 +59,31 @@ impl Tracepoint {
     /// Errors: `EACCES` or `EPERM`, `EINVAL` the filter, `ENODEV` the CPU is offline, `EMFILE`.
     pub fn open(id: u64, cpu: i32, filter: &CStr) -> Result<Self, Errno> {
         let attr = Attr {
-            kind: PERF_TYPE_TRACEPOINT,
-            size: 64,
-            config: id,
-            sample_period: 1,
             wakeup_events: 1,
             ..Attr::default()
+        };
+        Self::with(attr, id, cpu, Some(filter), 1)
+    }
+
+    /// Listens to tracepoint `id` on `cpu`, and keeps who was running and when (`CLOCK_MONOTONIC`) in `pages` pages (a power of two). Wakes
+    /// nobody. Errors: as [`Tracepoint::open`].
+    pub fn stamped(id: u64, cpu: i32, filter: Option<&CStr>, pages: usize) -> Result<Self, Errno> {
+        let attr = Attr {
+            sample_type: SAMPLE_TID_TIME,
+            flags: USE_CLOCKID,
+            clockid: libc::CLOCK_MONOTONIC,
+            ..Attr::default()
+        };
+        Self::with(attr, id, cpu, filter, pages)
+    }
+
+    fn with(attr: Attr, id: u64, cpu: i32, filter: Option<&CStr>, pages: usize) -> Result<Self, Errno> {
+        let attr = Attr {
+            kind: PERF_TYPE_TRACEPOINT,
+            size: 96,
+            config: id,
+            sample_period: 1,
+            ..attr
         };
         // SAFETY: a live structure of the size that it states; the rest are integers.
         let fd = check(unsafe {
@@ -68,17 +98,37 @@ impl Tracepoint {
         })?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?) };
-        // SAFETY: a live string; the kernel copies it.
-        let ret = unsafe { libc::ioctl(fd.as_raw_fd(), PERF_EVENT_IOC_SET_FILTER, filter.as_ptr()) };
-        check(libc::c_long::from(ret))?;
+        if let Some(filter) = filter {
+            // SAFETY: a live string; the kernel copies it.
+            let ret = unsafe { libc::ioctl(fd.as_raw_fd(), PERF_EVENT_IOC_SET_FILTER, filter.as_ptr()) };
+            check(libc::c_long::from(ret))?;
+        }
         let page = page_size()?;
-        let ring = Mapping::of(fd.as_fd(), 2 * page, libc::PROT_READ | libc::PROT_WRITE, 0)?;
-        Ok(Self { fd, ring, page })
+        let data = pages * page;
+        let ring = Mapping::of(fd.as_fd(), page + data, libc::PROT_READ | libc::PROT_WRITE, 0)?;
+        Ok(Self { fd, ring, page, data })
     }
 
     /// Takes all records; returns how many events there were and how many the kernel says it dropped.
     pub fn drain(&mut self) -> (u64, u64) {
-        let (mut events, mut lost) = (0, 0);
+        let mut events = 0;
+        let lost = self.take(|_, _| events += 1);
+        (events, lost)
+    }
+
+    /// Takes all records of one that was opened by [`Tracepoint::stamped`]: the process that was running (as this PID namespace calls it),
+    /// and the time in ns. Returns how many the kernel says it dropped.
+    pub fn drain_stamped(&mut self, mut each: impl FnMut(i32, u64)) -> u64 {
+        self.take(|point, at| {
+            // header; pid and tid; time
+            let [a, b, c, d, ..] = point.word(at + 8).to_ne_bytes();
+            each(i32::from_ne_bytes([a, b, c, d]), point.word(at + 16));
+        })
+    }
+
+    /// Calls `each` with the position of each event; returns how many were dropped.
+    fn take(&mut self, mut each: impl FnMut(&Self, u64)) -> u64 {
+        let mut lost = 0;
         let head = self.position(HEAD).load(Ordering::Acquire);
         let mut at = self.position(TAIL).load(Ordering::Relaxed);
         while at < head {
@@ -91,12 +141,12 @@ impl Tracepoint {
                 // header, id, count
                 lost += self.word(at + 16);
             } else {
-                events += 1;
+                each(self, at);
             }
             at += size;
         }
         self.position(TAIL).store(head, Ordering::Release);
-        (events, lost)
+        lost
     }
 
     fn position(&self, offset: usize) -> &AtomicU64 {
@@ -108,8 +158,8 @@ impl Tracepoint {
 
     /// Eight bytes of the data, which may wrap around its end only between words: records are aligned to eight bytes.
     fn word(&self, at: u64) -> u64 {
-        let within = usize::try_from(at).unwrap_or(0) % self.page;
-        // SAFETY: the data page follows the first page, and `within` is a multiple of eight below its size.
+        let within = usize::try_from(at).unwrap_or(0) % self.data;
+        // SAFETY: the data pages follow the first page, and `within` is a multiple of eight below their size.
         let word = unsafe { self.ring.at.as_ptr().add(self.page + within) };
         // SAFETY: as above; the kernel does not write behind the head before the tail is moved.
         unsafe { word.cast::<u64>().read() }
@@ -132,8 +182,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_attributes_have_their_first_published_size() {
-        assert_eq!(size_of::<Attr>(), 64);
+    fn the_attributes_have_a_published_size() {
+        assert_eq!(size_of::<Attr>(), 96);
     }
 
     #[test]

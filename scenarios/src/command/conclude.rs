@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use harness::record::{Outcome, TrialRecord};
+use harness::record::Outcome;
 
 use super::args::{Format, RunArgs};
 use super::exit::{Exit, Failure};
@@ -11,7 +11,7 @@ use super::output::Output;
 use super::plan::{self, Plan};
 use super::report::{self, Report};
 use super::sitting::Played;
-use super::summary::Row;
+use super::summary::{Row, Tally};
 use super::term::note;
 
 /// Prints the summary and decides the exit code.
@@ -23,22 +23,16 @@ pub(super) fn conclude(
     played: &Played,
     notes: &[String],
 ) -> Result<Exit, Failure> {
-    let mut rows: Vec<Row> = plan
-        .cells
-        .iter()
-        .enumerate()
-        .map(|(index, cell)| {
-            let trials: Vec<&TrialRecord> = played
-                .trials
-                .iter()
-                .filter(|(row, _)| *row == index)
-                .map(|(_, record)| record)
-                .collect();
-            Row::new(cell.key.clone(), plan::expected_in_words(cell.expected), &trials)
-        })
+    let cells = plan.cells.iter();
+    let mut tallies: Vec<Tally> = cells
+        .map(|cell| Tally::new(cell.key.clone(), plan::expected_in_words(cell.expected)))
         .collect();
+    for (planned, record) in plan.order.iter().zip(output.trials()) {
+        tallies[planned.row].add(&record.map_err(Failure::incomplete)?);
+    }
+    let mut rows: Vec<Row> = tallies.into_iter().map(Tally::row).collect();
     together(&mut rows);
-    let exit = exit_of(played);
+    let exit = exit_of(played, &rows);
     let report = Report {
         run: name,
         out: output.dir(),
@@ -87,18 +81,18 @@ fn together(rows: &mut [Row]) {
 }
 
 /// A leak is worst, then a run that is not complete: broken expectations of half a run say little. Then expectations.
-fn exit_of(played: &Played) -> Exit {
-    let ended = |outcome: Outcome| played.trials.iter().any(|(_, record)| record.outcome == outcome);
+fn exit_of(played: &Played, rows: &[Row]) -> Exit {
+    let ended = |outcome: Outcome| rows.iter().any(|row| row.count(outcome) > 0);
     if !played.left.is_empty() {
         Exit::Internal
     } else if played.interrupted || played.stopped.is_some() || ended(Outcome::Interrupted) {
         Exit::Incomplete
     } else if played.paused {
         Exit::Paused
-    } else if played
-        .trials
+    } else if rows
         .iter()
-        .any(|(_, record)| !record.held && record.outcome != Outcome::Broken)
+        .flat_map(|row| &row.broken)
+        .any(|trial| trial.outcome != Outcome::Broken)
     {
         Exit::NotHeld
     } else if ended(Outcome::Broken) {

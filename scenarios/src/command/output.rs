@@ -1,7 +1,8 @@
 //! Where recorded trials go: a directory of their own, made before the first trial, filled as the run goes on.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -43,7 +44,7 @@ impl Output {
         fs::create_dir_all(&dir)
             .with_context(|| format!("could not make the directory {} (--out names another)", dir.display()))?;
         let path = dir.join(TRIALS);
-        let trials = match File::options().write(true).create_new(true).open(&path) {
+        let trials = match File::options().read(true).write(true).create_new(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 bail!(
                     "{} exists: recorded trials are not overwritten; name another directory with --out",
@@ -65,26 +66,37 @@ impl Output {
         Ok(output)
     }
 
-    /// Opens the directory of a run that was begun, and returns what its file of trials holds. Nobody else may be writing there.
-    pub(super) fn reopen(dir: &Path) -> Result<(Self, Vec<u8>)> {
+    /// Opens the directory of a run that was begun. Nobody else may be writing there. Before anything is recorded, [`Output::keep`] has to say
+    /// what of its trials is good.
+    pub(super) fn reopen(dir: &Path) -> Result<Self> {
         let path = dir.join(TRIALS);
-        let mut trials = File::options()
+        let trials = File::options()
             .read(true)
             .write(true)
             .open(&path)
             .with_context(|| format!("could not open {}", path.display()))?;
         claim(&trials, &path)?;
-        let mut bytes = Vec::new();
-        trials
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("could not read {}", path.display()))?;
-        let output = Self {
+        Ok(Self {
             dir: dir.to_path_buf(),
             trials,
             good_bytes: 0,
             recorded: 0,
-        };
-        Ok((output, bytes))
+        })
+    }
+
+    /// The whole file of trials, from its beginning.
+    pub(super) fn reader(&self) -> impl BufRead + '_ {
+        BufReader::new(FromStart {
+            file: &self.trials,
+            at: 0,
+        })
+    }
+
+    /// The trials that were recorded, one by one.
+    pub(super) fn trials(&self) -> impl Iterator<Item = Result<TrialRecord>> + '_ {
+        let path = self.dir.join(TRIALS);
+        record::read_lines(self.reader().take(self.good_bytes))
+            .map(move |record| record.with_context(|| format!("could not read {} again", path.display())))
     }
 
     /// Keeps the first `bytes` of the file of trials, which are `recorded` trials, cuts off the rest, and goes on behind them.
@@ -207,6 +219,23 @@ impl Output {
     }
 }
 
+/// Reads a file from its beginning and leaves its offset to the writer.
+///
+/// Opening the file once more would do that as well, but closing *any* descriptor of a file ends the process's record locks on it.
+#[derive(Debug)]
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += u64::try_from(n).map_err(io::Error::other)?;
+        Ok(n)
+    }
+}
+
 /// Makes sure that nobody else writes to the file of trials. A record lock, because helpers that are forked without exec do not inherit it:
 /// it ends with this process, even if its watchdog is still at work. Source: fcntl(2), "Advisory record locking".
 fn claim(trials: &File, path: &Path) -> Result<()> {
@@ -256,6 +285,49 @@ mod tests {
         assert_eq!(first.dir(), dir.path());
         let error = Output::create(Some(dir.path()), "r").unwrap_err().to_string();
         assert!(error.contains("not overwritten") && error.contains("--out"), "{error}");
+    }
+
+    #[test]
+    fn what_was_recorded_can_be_read_while_more_is_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = Output::create(Some(dir.path()), "r").unwrap();
+        for seq in 0..3 {
+            output.record(&TrialRecord { seq, ..record() }).unwrap();
+            let read: Vec<u32> = output.trials().map(|trial| trial.unwrap().seq).collect();
+            assert_eq!(read, (0..=seq).collect::<Vec<_>>());
+        }
+    }
+
+    fn record() -> TrialRecord {
+        use harness::{detect::Counters, expect::Plane, record::*};
+        TrialRecord {
+            schema: SCHEMA,
+            run: "r".to_owned(),
+            seq: 0,
+            block: Some(0),
+            twin: 0,
+            plane: Plane::Detect,
+            scenario: "exit-now".to_owned(),
+            detector: "waitpid-main".to_owned(),
+            strategy: None,
+            params: std::collections::BTreeMap::new(),
+            seed: 0,
+            entry: "born".to_owned(),
+            stamps: Stamps::default(),
+            stages: None,
+            verdict: None,
+            outcome: Outcome::Right,
+            expected: String::new(),
+            held: true,
+            note: None,
+            counters: Counters::default(),
+            cpu_ns: None,
+            ledger: LedgerRecord::default(),
+            kill: None,
+            survivors: Vec::new(),
+            canaries_hit: Vec::new(),
+            errors: Vec::new(),
+        }
     }
 
     #[test]

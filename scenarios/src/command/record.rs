@@ -63,6 +63,8 @@ pub(super) struct Campaign {
     pub every_ns: Option<u64>,
     /// The processor of each role that was pinned.
     pub pins: BTreeMap<&'static str, usize>,
+    /// Whether the kernel's tracepoints were listened to, which changes what is measured.
+    pub trace: bool,
 }
 
 #[derive(Debug, Serialize)]

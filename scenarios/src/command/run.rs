@@ -62,6 +62,6 @@ fn with_host(args: &RunArgs, request: &Request, host: &Host) -> Result<Exit, Fai
         base,
         pace: &Pace::default(),
     };
-    let played = sitting.play(&mut output, Vec::new())?;
+    let played = sitting.play(&mut output)?;
     conclude(args, &plan, &name, &output, &played, &[])
 }

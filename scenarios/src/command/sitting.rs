@@ -55,8 +55,6 @@ pub(super) struct Pace {
 /// What came of playing.
 #[derive(Debug, Default)]
 pub(super) struct Played {
-    /// The records, each with its row; those of earlier sittings first.
-    pub trials: Vec<(usize, TrialRecord)>,
     /// A signal asked the run to end.
     pub interrupted: bool,
     /// The time was up before the plan was done.
@@ -68,21 +66,19 @@ pub(super) struct Played {
 }
 
 impl Sitting<'_> {
-    /// Plays all trials after those `recorded`. Whatever stops it, the run's cgroup is emptied and removed, and what was recorded stays.
-    pub(super) fn play(&self, output: &mut Output, recorded: Vec<(usize, TrialRecord)>) -> Result<Played, Failure> {
+    /// Plays all trials after those that `output` has. Whatever stops it, the run's cgroup is emptied and removed, and what was recorded
+    /// stays. Of the records nothing is kept here: they are on disk.
+    pub(super) fn play(&self, output: &mut Output) -> Result<Played, Failure> {
         let options = RunOptions {
             name: self.name.to_owned(),
             actor_uid: ACTOR_UID,
             no_belt: self.args.no_belt,
         };
         let mut run = Run::start(self.base, options).context("could not begin the run")?;
-        let progress = Progress::new(self.plan.order.len(), recorded.len(), self.args.quiet);
-        let mut played = Played {
-            trials: recorded,
-            ..Played::default()
-        };
+        let progress = Progress::new(self.plan.order.len(), output.recorded(), self.args.quiet);
+        let mut played = Played::default();
         let ended = self
-            .warm_up(&mut run, played.trials.len())
+            .warm_up(&mut run, output.recorded())
             .and_then(|()| self.blocks(&mut run, &progress, output, &mut played));
         played.stopped = ended.err();
         played.interrupted |= run.interrupted();
@@ -115,7 +111,7 @@ impl Sitting<'_> {
         output: &mut Output,
         played: &mut Played,
     ) -> anyhow::Result<()> {
-        let from = played.trials.len();
+        let from = output.recorded();
         let began = time::now();
         let mut starts = self.pace.schedule.as_ref().map(|schedule| schedule.starts(from));
         let mut opened: Option<MonoNs> = None;
@@ -145,7 +141,7 @@ impl Sitting<'_> {
                 conditions.intended = starts.next().map(|after| opened + after);
             }
             let cell = &self.plan.cells[planned.row];
-            progress.begin(format!("{} on {}", cell.key.mechanism, cell.key.scenario));
+            progress.begin(&format!("{} on {}", cell.key.mechanism, cell.key.scenario));
             let record = self.trial(run, seq, planned, conditions)?;
             if self.pace.resumable && record.outcome == Outcome::Interrupted {
                 played.interrupted = true;
@@ -155,7 +151,6 @@ impl Sitting<'_> {
             if self.args.json {
                 output::json_line(&mut io::stdout().lock(), &record)?;
             }
-            played.trials.push((planned.row, record));
             progress.done();
         }
         Ok(())

@@ -100,35 +100,138 @@ pub(super) struct Broken {
     pub note: Option<String>,
 }
 
-impl Row {
-    /// Sums up the trials of one row.
-    pub(super) fn new(key: RowKey, expected: String, trials: &[&TrialRecord]) -> Self {
-        let mut outcomes = BTreeMap::new();
-        for trial in trials {
-            *outcomes.entry(trial.outcome).or_insert(0) += 1;
-        }
-        let waited = |t: &&&TrialRecord| !matches!(t.outcome, Outcome::Broken | Outcome::Interrupted);
-        let counters = |figure: fn(&TrialRecord) -> Option<u64>| {
-            Sample::new(trials.iter().filter(waited).filter_map(|t| figure(t)).collect(), 0)
-        };
+/// Sums a row up, trial by trial. What it keeps of a trial are a few numbers, so that a campaign of any length fits into memory.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    row: Row,
+    latency: Values,
+    wakeups: Values,
+    cpu: Values,
+    births: Option<u32>,
+    signals: Values,
+    passes: Values,
+    holding: Values,
+    knowing: BTreeMap<String, Values>,
+    stages: [Values; STAGES.len()],
+}
+
+/// A sample that still grows.
+#[derive(Clone, Debug, Default)]
+struct Values {
+    seen: Vec<u64>,
+    censored: usize,
+}
+
+impl Values {
+    fn sample(self) -> Sample {
+        Sample::new(self.seen, self.censored)
+    }
+}
+
+impl Tally {
+    /// Of no trials yet.
+    pub(super) fn new(key: RowKey, expected: String) -> Self {
         Self {
-            expected,
-            n: trials.len(),
-            held: trials.iter().filter(|t| t.held).count(),
-            latency: match key.plane {
-                Plane::Detect => detect_latency(trials),
-                Plane::Kill => kill_latency(trials),
+            row: Row {
+                key,
+                expected,
+                n: 0,
+                outcomes: BTreeMap::new(),
+                held: 0,
+                latency: Sample::default(),
+                wakeups: Sample::default(),
+                cpu: Sample::default(),
+                population: None,
+                kill: KillFigures::default(),
+                broken: Vec::new(),
             },
-            wakeups: counters(|t| Some(t.counters.wakeups)),
-            cpu: counters(|t| t.cpu_ns),
-            population: population(trials),
-            kill: KillFigures::new(trials),
-            broken: trials.iter().filter(|t| !t.held).map(|t| Broken::new(t)).collect(),
-            outcomes,
-            key,
+            latency: Values::default(),
+            wakeups: Values::default(),
+            cpu: Values::default(),
+            births: None,
+            signals: Values::default(),
+            passes: Values::default(),
+            holding: Values::default(),
+            knowing: BTreeMap::new(),
+            stages: Default::default(),
         }
     }
 
+    /// Adds a trial of the row.
+    pub(super) fn add(&mut self, trial: &TrialRecord) {
+        let first = self.row.n == 0;
+        let row = &mut self.row;
+        row.n += 1;
+        *row.outcomes.entry(trial.outcome).or_insert(0) += 1;
+        match trial.held {
+            true => row.held += 1,
+            false => row.broken.push(Broken::new(trial)),
+        }
+        let births = Some(trial.ledger.births).filter(|births| *births > 0);
+        self.births = births.filter(|_| first || self.births == births);
+        self.latency.seen.extend(match row.key.plane {
+            Plane::Detect => detect_latency(trial),
+            Plane::Kill => kill_latency(trial),
+        });
+        self.latency.censored += usize::from(matches!(trial.outcome, Outcome::Missed | Outcome::Survived));
+        if !matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted) {
+            self.wakeups.seen.push(trial.counters.wakeups);
+            self.cpu.seen.extend(trial.cpu_ns);
+        }
+        row.kill.add(trial, first);
+        if let Some(kill) = &trial.kill {
+            self.signals.seen.push(kill.signals);
+            self.passes.seen.push(kill.passes);
+            self.holding
+                .seen
+                .extend(kill.held_ns.map(|held| held.saturating_sub(kill.begun_ns)));
+            if trial.outcome == Outcome::Emptied {
+                self.add_emptied(trial, kill);
+            }
+        }
+    }
+
+    /// Adds what is known of a kill that left nothing alive: when each stage was reached, and when that was known.
+    ///
+    /// The end is the oracle's `populated 0`, or the return of a strategy that goes on longer: nobody is asked before. Who had noticed nothing at
+    /// the deadline is censored. The oracle looks at intervals, so a detector may be ahead of it: that is no time at all.
+    fn add_emptied(&mut self, trial: &TrialRecord, kill: &KillReport) {
+        let knowing = self.knowing.entry(trial.detector.clone()).or_default();
+        match (&trial.verdict, trial.stamps.unpopulated_ns.max(Some(kill.issued_ns))) {
+            (Some(Verdict::Empty { decided_ns, .. }), Some(end)) => knowing.seen.push(decided_ns.saturating_sub(end)),
+            (Some(Verdict::DeadlinePassed { .. }), Some(_)) => knowing.censored += 1,
+            _ => {}
+        }
+        if kill.begun_ns > 0 {
+            for (values, (_, reached)) in self.stages.iter_mut().zip(STAGES) {
+                let at = reached(kill, &trial.stamps);
+                values.seen.extend(at.map(|at| at.saturating_sub(kill.begun_ns)));
+            }
+        }
+    }
+
+    /// The sums.
+    pub(super) fn row(self) -> Row {
+        let knowing = self.knowing.into_iter();
+        Row {
+            latency: self.latency.sample(),
+            wakeups: self.wakeups.sample(),
+            cpu: self.cpu.sample(),
+            population: self.births.map(u64::from),
+            kill: KillFigures {
+                signals: self.signals.sample(),
+                passes: self.passes.sample(),
+                holding: self.holding.sample(),
+                knowing: knowing.map(|(id, values)| (id, values.sample())).collect(),
+                stages: self.stages.map(Values::sample),
+                ..self.row.kill
+            },
+            ..self.row
+        }
+    }
+}
+
+impl Row {
     /// How many trials ended so.
     pub(super) fn count(&self, outcome: Outcome) -> usize {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
@@ -146,117 +249,43 @@ impl Broken {
 }
 
 /// From the lower bound of the end to the decision. A miss is censored; a trial without a right verdict has no latency.
-fn detect_latency(trials: &[&TrialRecord]) -> Sample {
-    let mut seen = Vec::new();
-    let mut censored = 0;
-    for trial in trials {
-        match (trial.outcome, &trial.verdict, trial.stamps.over_lower_ns) {
-            (Outcome::Right, Some(Verdict::Empty { decided_ns, .. }), Some(over)) => {
-                seen.push(decided_ns.saturating_sub(over));
-            }
-            (Outcome::Removed, Some(Verdict::SiteRemoved { at_ns }), Some(over)) => {
-                seen.push(at_ns.saturating_sub(over))
-            }
-            (Outcome::Missed, ..) => censored += 1,
-            _ => {}
-        }
+fn detect_latency(trial: &TrialRecord) -> Option<u64> {
+    match (trial.outcome, &trial.verdict, trial.stamps.over_lower_ns?) {
+        (Outcome::Right, Some(Verdict::Empty { decided_ns, .. }), over) => Some(decided_ns.saturating_sub(over)),
+        (Outcome::Removed, Some(Verdict::SiteRemoved { at_ns }), over) => Some(at_ns.saturating_sub(over)),
+        _ => None,
     }
-    Sample::new(seen, censored)
 }
 
 /// From the first signal to the oracle's first read of `populated 0`. A trial with survivors is censored.
-fn kill_latency(trials: &[&TrialRecord]) -> Sample {
-    let mut seen = Vec::new();
-    let mut censored = 0;
-    for trial in trials {
-        let first = trial.kill.as_ref().map(|k| k.first_signal_ns);
-        match (trial.outcome, first, trial.stamps.unpopulated_ns) {
-            (Outcome::Emptied, Some(first), Some(over)) => seen.push(over.saturating_sub(first)),
-            (Outcome::Survived, ..) => censored += 1,
-            _ => {}
-        }
+fn kill_latency(trial: &TrialRecord) -> Option<u64> {
+    let first = trial.kill.as_ref()?.first_signal_ns;
+    match (trial.outcome, trial.stamps.unpopulated_ns?) {
+        (Outcome::Emptied, over) => Some(over.saturating_sub(first)),
+        _ => None,
     }
-    Sample::new(seen, censored)
-}
-
-/// From the end to the verdict, by detector. The end is the oracle's `populated 0`, or the return of a strategy that goes on longer: nobody is
-/// asked before. Who had noticed nothing at the deadline is censored. The oracle looks at intervals, so a detector may be ahead of it: that is
-/// no time at all.
-fn knowing(trials: &[&TrialRecord]) -> BTreeMap<String, Sample> {
-    let mut all: BTreeMap<String, (Vec<u64>, usize)> = BTreeMap::new();
-    for trial in trials
-        .iter()
-        .filter(|t| t.outcome == Outcome::Emptied && t.kill.is_some())
-    {
-        let (seen, censored) = all.entry(trial.detector.clone()).or_default();
-        let issued = trial.kill.as_ref().map(|kill| kill.issued_ns);
-        match (&trial.verdict, trial.stamps.unpopulated_ns.max(issued)) {
-            (Some(Verdict::Empty { decided_ns, .. }), Some(end)) => seen.push(decided_ns.saturating_sub(end)),
-            (Some(Verdict::DeadlinePassed { .. }), Some(_)) => *censored += 1,
-            _ => {}
-        }
-    }
-    all.into_iter()
-        .map(|(id, (seen, censored))| (id, Sample::new(seen, censored)))
-        .collect()
-}
-
-/// How long after the first act each stage was reached.
-fn stages(trials: &[&TrialRecord]) -> [Sample; STAGES.len()] {
-    STAGES.map(|(_, reached)| {
-        let emptied = trials.iter().filter(|t| t.outcome == Outcome::Emptied);
-        let after = emptied.filter_map(|t| {
-            let kill = t.kill.as_ref().filter(|kill| kill.begun_ns > 0)?;
-            Some(reached(kill, &t.stamps)?.saturating_sub(kill.begun_ns))
-        });
-        Sample::new(after.collect(), 0)
-    })
-}
-
-/// How many were born, if it was the same number in every trial.
-fn population(trials: &[&TrialRecord]) -> Option<u64> {
-    let births = trials.first()?.ledger.births;
-    (births > 0 && trials.iter().all(|t| t.ledger.births == births)).then_some(u64::from(births))
 }
 
 /// Whether a strategy that claims to be sound was.
-fn kept_its_word(trials: &[&TrialRecord]) -> bool {
-    let claims = |t: &TrialRecord| {
-        let strategy = t.strategy.as_deref().and_then(kill::by_id);
-        strategy.is_some_and(|s| s.spec().claims_sound)
-    };
-    !trials.is_empty()
-        && trials
-            .iter()
-            .all(|t| claims(t) && t.outcome == Outcome::Emptied && t.canaries_hit.is_empty())
+fn kept_its_word(trial: &TrialRecord) -> bool {
+    let strategy = trial.strategy.as_deref().and_then(kill::by_id);
+    let claims = strategy.is_some_and(|s| s.spec().claims_sound);
+    claims && trial.outcome == Outcome::Emptied && trial.canaries_hit.is_empty()
 }
 
 impl KillFigures {
-    fn new(trials: &[&TrialRecord]) -> Self {
-        let mut figures = Self {
-            survivors_max: trials.iter().map(|t| t.survivors.len()).max().unwrap_or(0),
-            ..Self::default()
-        };
-        for trial in trials {
-            for canary in &trial.canaries_hit {
-                *figures.canaries.entry(*canary).or_default() += 1;
-            }
-            for survivor in &trial.survivors {
-                *figures.reasons.entry(survivor.reason.clone()).or_default() += 1;
-            }
-            if let Some(fallback) = trial.kill.as_ref().and_then(|k| k.fallback.clone()) {
-                *figures.fallbacks.entry(fallback).or_default() += 1;
-            }
+    fn add(&mut self, trial: &TrialRecord, first: bool) {
+        self.sound = kept_its_word(trial) && (first || self.sound);
+        self.survivors_max = self.survivors_max.max(trial.survivors.len());
+        for canary in &trial.canaries_hit {
+            *self.canaries.entry(*canary).or_default() += 1;
         }
-        let reports = || trials.iter().filter_map(|t| t.kill.as_ref());
-        figures.signals = Sample::new(reports().map(|k| k.signals).collect(), 0);
-        figures.passes = Sample::new(reports().map(|k| k.passes).collect(), 0);
-        let held = reports().filter_map(|k| Some(k.held_ns?.saturating_sub(k.begun_ns)));
-        figures.holding = Sample::new(held.collect(), 0);
-        figures.knowing = knowing(trials);
-        figures.stages = stages(trials);
-        figures.sound = kept_its_word(trials);
-        figures
+        for survivor in &trial.survivors {
+            *self.reasons.entry(survivor.reason.clone()).or_default() += 1;
+        }
+        if let Some(fallback) = trial.kill.as_ref().and_then(|k| k.fallback.clone()) {
+            *self.fallbacks.entry(fallback).or_default() += 1;
+        }
     }
 }
 

@@ -5,15 +5,16 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use harness::detect::Verdict;
 use harness::record::{TrialRecord, read_lines};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::common::{Test, cgroups_of, ensure, run, scenario, wait_until};
-use super::needs::CGROUP2_WRITE;
+use super::common::{Test, cgroups_of, ensure, run, scenario, told, wait_until};
+use super::needs::{CGROUP2_WRITE, MOUNT, PID_NAMESPACE, TRACEPOINTS};
 
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
@@ -37,6 +38,16 @@ pub(crate) fn tests() -> Vec<Test> {
             "campaign::an_open_loop_says_when_it_meant_to_start",
             &[CGROUP2_WRITE],
             open_loop,
+        ),
+        Test::new(
+            "campaign::traced_stages_follow_each_other",
+            &[CGROUP2_WRITE, TRACEPOINTS],
+            traced,
+        ),
+        Test::new(
+            "campaign::without_tracepoints_trace_ends_with_3",
+            &[CGROUP2_WRITE, PID_NAMESPACE, MOUNT],
+            untraceable,
         ),
         Test::new(
             "campaign::wrong_arguments_end_with_2",
@@ -259,6 +270,71 @@ fn open_loop() -> Result<(), String> {
         })?;
     }
     Ok(())
+}
+
+/// A workload that lives longer than the notification window, so that the last wake-up is the one for its end.
+fn traced() -> Result<(), String> {
+    let place = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let name = place.path().join("campaign").display().to_string();
+    let detectors = ["waitpid-main", "cgroup-events-poll"];
+    let mut args = vec!["measure", "exit-now", "--set", "lifetime=50ms", "--trials", "3"];
+    args.extend([
+        "--detector",
+        "waitpid-main,cgroup-events-poll",
+        "--trace",
+        "--out",
+        &name,
+    ]);
+    let (code, out, err) = run(&args);
+    ensure(code == Some(0), || format!("{code:?} {out} {err}"))?;
+    let trials = trials(Path::new(&name))?;
+    for detector in detectors {
+        ensure(out.contains(&format!("Stages of {detector} on exit-now")), || {
+            out.clone()
+        })?;
+        let mut complete = 0;
+        for trial in trials.iter().filter(|t| t.detector == detector) {
+            let stages = trial.stages.ok_or_else(|| format!("not traced: {trial:?}"))?;
+            let Some(Verdict::Empty { decided_ns, .. }) = trial.verdict else {
+                return Err(format!("no verdict: {trial:?}"));
+            };
+            let way = [
+                trial.stamps.over_lower_ns,
+                stages.exit_ns,
+                stages.flip_ns,
+                stages.waking_ns,
+                stages.running_ns,
+                Some(decided_ns),
+            ];
+            let seen: Vec<u64> = way.iter().flatten().copied().collect();
+            ensure(seen.is_sorted(), || format!("{detector}: {way:?}"))?;
+            complete += usize::from(seen.len() == way.len());
+        }
+        ensure(complete > 0, || {
+            format!("{detector}: no trial has all stages: {trials:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// In a PID namespace of its own the command has numbers that the kernel's tracepoints do not know.
+fn untraceable() -> Result<(), String> {
+    let place = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let out = place.path().join("campaign");
+    let answer = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_scenario")])
+        .args(["measure", "exit-now", "--detector", "pidfd-main", "--trace", "--out"])
+        .arg(&out)
+        .env("XDG_STATE_HOME", place.path())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| e.to_string())?;
+    let (code, text, err) = told(&answer);
+    ensure(
+        code == Some(3) && err.contains("--trace") && err.contains("initial PID namespace"),
+        || format!("{code:?} {text} {err}"),
+    )?;
+    ensure(!out.exists(), || "something was recorded".to_owned())
 }
 
 fn wrong_arguments() -> Result<(), String> {

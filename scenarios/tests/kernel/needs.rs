@@ -23,6 +23,8 @@ pub(crate) const CLONE_INTO_CGROUP: Need = "clone-into-cgroup";
 pub(crate) const MOUNT: Need = "mount";
 /// PID namespaces.
 pub(crate) const PID_NAMESPACE: Need = "pid-namespace";
+/// The scheduler's tracepoints, in the initial PID namespace.
+pub(crate) const TRACEPOINTS: Need = "tracepoints";
 /// The v1 freezer hierarchy.
 pub(crate) const V1_FREEZER: Need = "v1-freezer";
 /// An own cgroup of the v1 cpu hierarchy.

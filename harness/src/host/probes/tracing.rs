@@ -10,8 +10,11 @@ use super::netlink::{self, Socket, attribute, find_attribute};
 use super::{SECCOMP, answer};
 use crate::error::SysError;
 use crate::host::candidate::probe_name;
+use crate::host::name::own_pidns;
 use crate::host::{Host, ProbeError, Support};
+use crate::sys::perf::Tracepoint;
 use crate::sys::probe;
+use crate::tracepoint::Tracefs;
 
 /// How long the kernel may take to answer a message; it answers within the send.
 const ANSWER: Duration = Duration::from_millis(500);
@@ -72,6 +75,37 @@ pub(in crate::host) fn tracefs(host: &Host) -> Result<Support, ProbeError> {
             "run as root",
         ),
     })
+}
+
+/// Inode number of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PIDNS: u64 = 0xEFFF_FFFC;
+
+/// Feature `tracepoints`: listens to `sched_waking` on one processor. Filters of tracepoints know processes by their numbers in the initial
+/// PID namespace alone.
+pub(in crate::host) fn tracepoints(_: &Host) -> Result<Support, ProbeError> {
+    if own_pidns()? != INITIAL_PIDNS {
+        return Ok(Support::missing(
+            "processes have other numbers here than in the kernel's tracepoints",
+            "run in the initial PID namespace (docker: --pid=host)",
+        ));
+    }
+    let listened = Tracefs::mount()
+        .and_then(|tracefs| tracefs.number("sched/sched_waking"))
+        .and_then(|number| {
+            Tracepoint::stamped(number, 0, Some(c"pid == 1"), 1)
+                .map_err(|e| SysError::path("perf_event_open on the tracepoint", "sched/sched_waking", e))
+        });
+    match listened {
+        Ok(_) => Ok(Support::Available),
+        Err(e) => match e.errno {
+            Errno::EPERM | Errno::EACCES => Ok(Support::missing(e, "run as root (CAP_PERFMON and CAP_SYS_ADMIN)")),
+            Errno::ENODEV | Errno::ENOENT | Errno::ENOSYS => Ok(Support::missing(
+                e,
+                "Linux 5.2 or later with CONFIG_EVENT_TRACING and CONFIG_PERF_EVENTS, and a seccomp policy that allows perf_event_open",
+            )),
+            _ => Err(e.into()),
+        },
+    }
 }
 
 /// `CN_IDX_PROC`, which is also the multicast group, and `CN_VAL_PROC`.

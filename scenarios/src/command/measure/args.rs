@@ -16,6 +16,7 @@ Examples:
   scenario measure --resume DIR --for 4m                                             ... and the next
   scenario measure forkbomb --detector none --kill all --trials 200 --out DIR
   scenario measure exit-now --every poisson:50ms --trials 500 --out DIR              open loop
+  scenario measure fork-exit --detector 'cgroup-events-*' --trace --out DIR          where the time goes, stage by stage
 
 DIR then holds plan.json (what was decided, before the first trial), environment.json, sittings.json (who measured when), trials.jsonl and
 noise.jsonl. Warm-up trials are in none of them. METHODOLOGY.md, \"Campaigns\", says what each figure means.
@@ -41,7 +42,7 @@ pub(in super::super) struct MeasureArgs {
     /// another kernel, another boot.
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
         "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials", "seed", "deadline", "gap", "dry_run", "cgroup", "tasks",
-        "memory", "no_belt", "out", "twins", "warm_up", "noise", "every", "pin",
+        "memory", "no_belt", "out", "twins", "warm_up", "noise", "every", "pin", "trace",
     ])]
     pub resume: Option<PathBuf>,
 
@@ -76,6 +77,12 @@ pub(in super::super) struct MeasureArgs {
     /// Processors: a number for all, or roles: harness=0,observer=0,workload=1. Who is not named runs where its parent may
     #[arg(long, value_name = "CPU", value_parser = Pins::parse, help_heading = "Campaign")]
     pub pin: Option<Pins>,
+
+    /// Record the way from exit to verdict as well (`stages`): exit, flip, waking, running. Needs root
+    ///
+    /// The kernel's tracepoints tell it. That changes what is measured: compare stages of one such campaign, and its latencies with no other.
+    #[arg(long, help_heading = "Campaign")]
+    pub trace: bool,
 }
 
 /// Reads a time as [`duration`] does, and minutes and hours beside.

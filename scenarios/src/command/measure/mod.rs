@@ -6,6 +6,7 @@ mod pins;
 mod resume;
 mod schedule;
 mod sittings;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use harness::host::environment::Environment;
 use harness::host::{Host, Paths};
-use harness::record::TrialRecord;
+use harness::record::Stamps;
 use harness::trial::Conditions;
 use serde_json::Value;
 
@@ -151,23 +152,26 @@ fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&
         })?;
         return Ok(Exit::Held);
     }
+    if args.trace {
+        stages::may_be_traced(host)?;
+    }
     args.pin.unwrap_or_default().begin().map_err(Failure::usage)?;
     let environment = Environment::capture(&Paths::default(), host);
-    let (mut output, recorded) = match begun {
+    let mut output = match begun {
         None => {
             let output = Output::create(args.run.out.as_deref(), &name).map_err(Failure::bad_place)?;
             output.document(PLAN, &document).map_err(Failure::incomplete)?;
             output
                 .document(ENVIRONMENT, &environment)
                 .map_err(Failure::incomplete)?;
-            (output, Vec::new())
+            output
         }
         Some(begun) => go_on(begun, &document, &plan, args).map_err(Failure::bad_place)?,
     };
     let mut all = Sittings::read(output.dir()).map_err(Failure::bad_place)?;
     let sitting = sittings::Sitting {
         run: name.clone(),
-        from: recorded.len(),
+        from: output.recorded(),
         arguments: arguments(),
         boot_id: sittings::boot_id(),
         environment,
@@ -180,7 +184,7 @@ fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&
             plan.order.len(),
             output.dir().display(),
             plan.seed,
-            recorded.len()
+            output.recorded()
         ));
     }
     let pace = pace(args, plan.seed);
@@ -192,10 +196,11 @@ fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&
         base,
         pace: &pace,
     };
-    let played = sitting.play(&mut output, recorded)?;
+    let played = sitting.play(&mut output)?;
     let noise = output.noises().map_err(Failure::incomplete)?;
     let mut notes: Vec<String> = noise::in_words(&noise).into_iter().collect();
-    notes.extend(lateness(played.trials.iter().map(|(_, record)| record)));
+    notes.extend(lateness(&output).map_err(Failure::incomplete)?);
+    notes.extend(stages::in_words(&output).map_err(Failure::incomplete)?);
     let exit = conclude(&args.run, &plan, &name, &output, &played, &notes)?;
     if !args.run.quiet && output.recorded() < plan.order.len() {
         note(format!(
@@ -209,12 +214,7 @@ fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&
 }
 
 /// Opens what was begun, if it may be gone on with here.
-fn go_on(
-    begun: &Begun,
-    document: &PlanRecord<'_>,
-    plan: &Plan,
-    args: &MeasureArgs,
-) -> anyhow::Result<(Output, Vec<(usize, TrialRecord)>)> {
+fn go_on(begun: &Begun, document: &PlanRecord<'_>, plan: &Plan, args: &MeasureArgs) -> anyhow::Result<Output> {
     let here: Value = serde_json::to_value(document).context("could not write the plan as JSON")?;
     resume::same_plan(&begun.plan, &here)?;
     let dir = args
@@ -222,13 +222,14 @@ fn go_on(
         .out
         .as_deref()
         .context("a campaign that goes on has a directory")?;
-    let (mut output, bytes) = Output::reopen(dir)?;
-    let kept = resume::keep(&bytes, plan).with_context(|| format!("{} cannot be gone on with", dir.display()))?;
-    output.keep(kept.bytes, kept.trials.len())?;
+    let mut output = Output::reopen(dir)?;
+    let kept =
+        resume::keep(output.reader(), plan).with_context(|| format!("{} cannot be gone on with", dir.display()))?;
+    output.keep(kept.bytes, kept.trials)?;
     if let Some(cut) = kept.cut {
         note(format!("cut off {cut}"));
     }
-    Ok((output, kept.trials))
+    Ok(output)
 }
 
 /// For the plan.
@@ -240,6 +241,7 @@ fn campaign(args: &MeasureArgs) -> Campaign {
         arrivals: args.every.map_or("closed", schedule::Arrivals::name),
         every_ns: args.every.map(|arrivals| ns(arrivals.every())),
         pins: args.pin.unwrap_or_default().record(),
+        trace: args.trace,
     }
 }
 
@@ -253,6 +255,7 @@ fn pace(args: &MeasureArgs, seed: u64) -> Pace {
             intended: None,
             observer_cpu: pins.observer,
             workload_cpu: pins.workload,
+            trace: args.trace,
         },
         stop_after: args.stop_after,
         resumable: true,
@@ -260,14 +263,25 @@ fn pace(args: &MeasureArgs, seed: u64) -> Pace {
 }
 
 /// How late an open loop started its trials, in a line: the queue that their latency is to be counted with.
-fn lateness<'a>(trials: impl Iterator<Item = &'a TrialRecord>) -> Option<String> {
-    let late = trials.filter_map(|t| Some(t.stamps.spawn_ns?.saturating_sub(t.stamps.intended_ns?)));
-    let late = stats::Sample::new(late.collect(), 0);
+fn lateness(output: &Output) -> anyhow::Result<Option<String>> {
+    let mut late = Vec::new();
+    for trial in output.trials() {
+        if let Stamps {
+            spawn_ns: Some(begun),
+            intended_ns: Some(meant),
+            ..
+        } = trial?.stamps
+        {
+            late.push(begun.saturating_sub(meant));
+        }
+    }
+    let late = stats::Sample::new(late, 0);
     let at = |percent| late.percentile(percent).value().map(stats::ns);
-    Some(format!(
-        "Open loop: trials started later than intended by {} (p50), {} (p90), {} (max).",
-        at(50)?,
-        at(90)?,
-        at(100)?
-    ))
+    let words = |(p50, p90, max)| {
+        format!("Open loop: trials started later than intended by {p50} (p50), {p90} (p90), {max} (max).")
+    };
+    Ok(at(50)
+        .zip(at(90))
+        .zip(at(100))
+        .map(|((p50, p90), max)| words((p50, p90, max))))
 }

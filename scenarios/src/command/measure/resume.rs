@@ -4,6 +4,7 @@
 //! that is what a crash leaves.
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 
 use anyhow::{Context, Result, bail};
 use harness::record::{Outcome, TrialRecord, read_lines};
@@ -14,65 +15,71 @@ use super::super::plan::Plan;
 /// The good part of a file of trials.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// The records, each with its row.
-    pub trials: Vec<(usize, TrialRecord)>,
+    /// How many trials it has.
+    pub trials: usize,
     /// How long it is.
     pub bytes: u64,
     /// What follows it and is cut off, in words.
     pub cut: Option<String>,
 }
 
-/// Reads a file of trials against the plan that they belong to.
-pub(super) fn keep(file: &[u8], plan: &Plan) -> Result<Kept> {
+/// Reads a file of trials against the plan that they belong to, a line at a time.
+pub(super) fn keep(mut file: impl BufRead, plan: &Plan) -> Result<Kept> {
     let mut kept = Kept {
-        trials: Vec::new(),
+        trials: 0,
         bytes: 0,
         cut: None,
     };
-    let mut rest = file;
-    while !rest.is_empty() {
-        let seq = kept.trials.len();
-        let end = rest.iter().position(|b| *b == b'\n').map(|at| at + 1);
-        let (line, next) = rest.split_at(end.unwrap_or(rest.len()));
-        let record = match (end, read_lines(line).next()) {
-            (Some(_), Some(Ok(record))) => record,
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = file.read_until(b'\n', &mut line).context("could not read the trials")?;
+        if length == 0 {
+            return Ok(kept);
+        }
+        let seq = kept.trials;
+        let is_last = |file: &mut dyn BufRead| -> Result<bool> {
+            Ok(file.fill_buf().context("could not read the trials")?.is_empty())
+        };
+        let record = match (line.ends_with(b"\n"), read_lines(line.as_slice()).next()) {
+            (true, Some(Ok(record))) => record,
             // Only the last line may be unfinished, or, after a power cut, not what was written.
-            (_, _) if next.is_empty() => {
-                kept.cut = Some(format!("an unfinished line of {} bytes", line.len()));
-                break;
+            (_, _) if is_last(&mut file)? => {
+                kept.cut = Some(format!("an unfinished line of {length} bytes"));
+                return Ok(kept);
             }
             (_, Some(Err(e))) => return Err(e).with_context(|| damaged(seq)),
             (_, _) => bail!(damaged(seq)),
         };
-        if record.outcome == Outcome::Interrupted && next.is_empty() {
+        if record.outcome == Outcome::Interrupted && is_last(&mut file)? {
             kept.cut = Some(format!("trial {seq}, which was interrupted"));
-            break;
+            return Ok(kept);
         }
-        let Some(planned) = plan.order.get(seq) else {
-            bail!("line {} is one trial more than the plan has", seq + 1);
-        };
-        let cell = &plan.cells[planned.row];
-        let as_planned = usize::try_from(record.seq) == Ok(seq)
-            && record.block == Some(planned.block)
-            && record.seed == planned.script_seed
-            && record.scenario == cell.scenario.spec().id
-            && record.detector == cell.detector(planned.block).spec().id
-            && record.strategy.as_deref() == cell.strategy.map(|s| s.spec().id)
-            && record.twin == cell.twin
-            && record.params.iter().eq(cell
-                .params
-                .iter()
-                .map(|(k, v)| (k.to_owned(), v))
-                .collect::<BTreeMap<_, _>>()
-                .iter());
-        if !as_planned {
-            bail!("line {} is not trial {seq} of the plan", seq + 1);
-        }
-        kept.trials.push((planned.row, record));
-        kept.bytes += u64::try_from(line.len()).context("a line longer than any file")?;
-        rest = next;
+        as_planned(seq, &record, plan)?;
+        kept.trials += 1;
+        kept.bytes += u64::try_from(length).context("a line longer than any file")?;
     }
-    Ok(kept)
+}
+
+/// An error unless `record` is trial `seq` of the plan.
+fn as_planned(seq: usize, record: &TrialRecord, plan: &Plan) -> Result<()> {
+    let Some(planned) = plan.order.get(seq) else {
+        bail!("line {} is one trial more than the plan has", seq + 1);
+    };
+    let cell = &plan.cells[planned.row];
+    let params: BTreeMap<String, u64> = cell.params.iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    let as_planned = usize::try_from(record.seq) == Ok(seq)
+        && record.block == Some(planned.block)
+        && record.seed == planned.script_seed
+        && record.scenario == cell.scenario.spec().id
+        && record.detector == cell.detector(planned.block).spec().id
+        && record.strategy.as_deref() == cell.strategy.map(|s| s.spec().id)
+        && record.twin == cell.twin
+        && record.params == params;
+    if !as_planned {
+        bail!("line {} is not trial {seq} of the plan", seq + 1);
+    }
+    Ok(())
 }
 
 fn damaged(seq: usize) -> String {

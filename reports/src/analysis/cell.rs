@@ -1,0 +1,254 @@
+//! All trials of one row of a plan, and what they come to.
+
+use std::collections::BTreeMap;
+
+use harness::detect::Verdict;
+use harness::expect::Plane;
+use harness::record::{Outcome, TrialRecord};
+
+use super::Comparison;
+use crate::stats::{Bound, CENSORED, Quantile, Sample};
+use crate::store::Dataset;
+use crate::summary::Row;
+
+/// A row, with the trials behind it.
+#[derive(Clone, Debug)]
+pub struct Cell<'s> {
+    /// Its figures.
+    pub row: Row,
+    /// What was expected, in words.
+    pub expected: String,
+    /// Its trials, in the order in which they were run.
+    pub trials: Vec<&'s TrialRecord>,
+    /// Their latencies.
+    pub latency: Sample,
+    /// Block and latency of each trial that has one; [`CENSORED`] where it lies beyond the deadline.
+    pub by_block: Vec<(usize, u64)>,
+}
+
+/// What makes a row one, in the order of tables.
+type Key<'s> = (Plane, &'s str, &'s BTreeMap<String, u64>, &'s str, Option<&'s str>, u32);
+
+/// A watch that is shorter says little about the cost of watching.
+const LONG_WATCH_NS: u64 = 500_000_000;
+
+impl<'s> Cell<'s> {
+    /// All cells of a dataset, sorted by plane, label and median.
+    pub(super) fn all(dataset: &'s Dataset) -> Vec<Self> {
+        let mut rows: BTreeMap<Key<'s>, Vec<&'s TrialRecord>> = BTreeMap::new();
+        for t in &dataset.trials {
+            let key = (
+                t.plane,
+                t.scenario.as_str(),
+                &t.params,
+                t.detector.as_str(),
+                t.strategy.as_deref(),
+                t.twin,
+            );
+            rows.entry(key).or_default().push(t);
+        }
+        let mut cells: Vec<Self> = rows
+            .into_iter()
+            .map(|(key, trials)| Self::new(dataset, key, trials))
+            .collect();
+        // Parameters by their values, so that 10 ms comes after 5 ms; the sort is stable, and the rest is the order of the keys.
+        cells.sort_by(|a, b| {
+            let order = |c: &Self| {
+                (
+                    c.row.plane,
+                    c.row.scenario.clone(),
+                    c.row.params.clone(),
+                    c.latency.median(),
+                )
+            };
+            order(a).cmp(&order(b))
+        });
+        cells
+    }
+
+    fn new(dataset: &Dataset, key: Key<'s>, trials: Vec<&'s TrialRecord>) -> Self {
+        let (plane, scenario, params, detector, strategy, twin) = key;
+        let planned = dataset.plan.rows.iter().find(|row| {
+            (row.plane, row.scenario.as_str(), row.detector.as_str()) == (plane, scenario, detector)
+                && (row.strategy.as_deref(), row.twin) == (strategy, twin)
+                && row.params == *params
+        });
+        let by_block: Vec<(usize, u64)> = trials
+            .iter()
+            .enumerate()
+            .filter_map(|(at, trial)| {
+                let block = trial.block.and_then(|block| usize::try_from(block).ok()).unwrap_or(at);
+                Some((block, latency(trial)?))
+            })
+            .collect();
+        let sample = Sample::new(by_block.iter().map(|(_, latency)| *latency).collect());
+        let count = |outcomes: &[Outcome]| trials.iter().filter(|t| outcomes.contains(&t.outcome)).count();
+        let (right, early, missed) = (
+            count(&[Outcome::Right, Outcome::Removed]),
+            count(&[Outcome::Early]),
+            count(&[Outcome::Missed]),
+        );
+        let (emptied, survived) = (count(&[Outcome::Emptied]), count(&[Outcome::Survived]));
+        let [p50, p90, p99, p999] = [500, 900, 990, 999].map(|permille| sample.quantile(permille));
+        let at = |q: Option<Quantile>| q.and_then(|q| q.at.value());
+        let ci = |q: Option<Quantile>| q.map_or([None, None], |q| [q.low.value(), q.high.value()]);
+        let median = |figure: &dyn Fn(&TrialRecord) -> Option<u64>| {
+            let whole = trials
+                .iter()
+                .filter(|t| !matches!(t.outcome, Outcome::Broken | Outcome::Interrupted));
+            Sample::new(whole.filter_map(|t| figure(t)).collect()).median()
+        };
+        let mut canaries_hit = BTreeMap::new();
+        for canary in trials.iter().flat_map(|t| &t.canaries_hit) {
+            *canaries_hit.entry(canary.to_string()).or_default() += 1;
+        }
+        let row = Row {
+            dataset: dataset.name.clone(),
+            plane,
+            scenario: scenario.to_owned(),
+            label: planned.map_or_else(|| label(scenario, params), |row| row.label.clone()),
+            params: params.clone(),
+            detector: detector.to_owned(),
+            strategy: strategy.map(str::to_owned),
+            twin,
+            n: trials.len(),
+            held: trials.iter().filter(|t| t.held).count(),
+            right,
+            early,
+            missed,
+            emptied,
+            survived,
+            other: trials.len() - right - early - missed - emptied - survived,
+            p50_ns: at(p50),
+            p50_ci: ci(p50),
+            p90_ns: at(p90),
+            p90_ci: ci(p90),
+            p99_ns: at(p99),
+            p99_ci: ci(p99),
+            p999_ns: at(p999),
+            p999_ci: ci(p999),
+            max_ns: sample.max().value().or_else(|| sample.seen().last().copied()),
+            outliers: sample.outliers(),
+            reference: None,
+            ratio_to_waitpid: None,
+            ratio: None,
+            ratio_ci: [None, None],
+            p_holm: None,
+            launch_ns: median(&|t| t.stamps.spawned_ns?.checked_sub(t.stamps.spawn_ns?)),
+            cpu_ns: median(&|t| t.cpu_ns),
+            wakeups: median(&|t| Some(t.counters.wakeups)),
+            idle_cpu_ns: median(&|t| {
+                let watched = said_at(t)?
+                    .checked_sub(t.stamps.armed_ns?)
+                    .filter(|ns| *ns >= LONG_WATCH_NS)?;
+                u64::try_from(u128::from(t.cpu_ns?) * 1_000_000_000 / u128::from(watched)).ok()
+            }),
+            survivors_max: trials.iter().map(|t| t.survivors.len()).max().unwrap_or(0),
+            canaries_hit,
+            signals: median(&|t| Some(t.kill.as_ref()?.signals)),
+            prelude_ns: median(&|t| {
+                let kill = t.kill.as_ref().filter(|k| k.begun_ns > 0)?;
+                kill.first_signal_ns.checked_sub(kill.begun_ns)
+            }),
+        };
+        Self {
+            row,
+            expected: planned.map_or_else(String::new, |row| row.expected.clone()),
+            trials,
+            latency: sample,
+            by_block,
+        }
+    }
+
+    /// The detector; in the kill plane the strategy.
+    pub fn mechanism(&self) -> &str {
+        self.row.strategy.as_deref().unwrap_or(&self.row.detector)
+    }
+
+    /// The mechanism, told apart from its twins.
+    pub fn name(&self) -> String {
+        match self.row.twin {
+            0 => self.mechanism().to_owned(),
+            twin => format!("{} (twin {twin})", self.mechanism()),
+        }
+    }
+
+    /// Trials that were as everybody wishes: right, or nothing left alive.
+    pub fn good(&self) -> usize {
+        match self.row.plane {
+            Plane::Detect => self.row.right,
+            Plane::Kill => self.row.emptied,
+        }
+    }
+
+    /// Same plane, scenario and parameters. Axes that belong to a mechanism rather than to the scenario stand in `params` too, and may differ.
+    pub fn same_point(&self, other: &Self) -> bool {
+        let shared = |name: &String| other.row.params.contains_key(name);
+        self.row.plane == other.row.plane
+            && self.row.scenario == other.row.scenario
+            && self
+                .row
+                .params
+                .iter()
+                .filter(|(name, _)| shared(name))
+                .all(|(name, v)| other.row.params[name] == *v)
+    }
+
+    /// The median, which may lie beyond the deadline.
+    pub fn median(&self) -> Bound {
+        self.latency.quantile(500).map_or(Bound::Open, |q| q.at)
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.by_block.iter().map(|(block, _)| block + 1).max().unwrap_or(0)
+    }
+
+    pub(super) fn compared_with(&mut self, comparison: &Comparison, p_holm: f64) {
+        let finite = |value: f64| Some(value).filter(|v| v.is_finite());
+        self.row.reference = Some(comparison.with.clone());
+        self.row.ratio = comparison.ratio.and_then(finite);
+        self.row.ratio_ci = comparison
+            .interval
+            .map_or([None, None], |(low, high)| [finite(low), finite(high)]);
+        self.row.ratio_to_waitpid = self.row.ratio.filter(|_| comparison.with == "waitpid-main");
+        self.row.p_holm = Some(p_holm);
+    }
+}
+
+/// Detect: from the lower bound of the end to the verdict; a miss is censored. In an open loop the wait for a busy harness counts too.
+/// Kill: from the first signal to the oracle's first `populated 0`; survivors censor it. A trial that ended otherwise has no latency.
+pub(crate) fn latency(trial: &TrialRecord) -> Option<u64> {
+    let late = trial
+        .stamps
+        .intended_ns
+        .zip(trial.stamps.spawn_ns)
+        .map_or(0, |(meant, was)| was.saturating_sub(meant));
+    match trial.outcome {
+        Outcome::Right | Outcome::Removed => Some(said_at(trial)?.saturating_sub(trial.stamps.over_lower_ns?) + late),
+        Outcome::Emptied => {
+            let first = trial.kill.as_ref()?.first_signal_ns;
+            Some(trial.stamps.unpopulated_ns?.saturating_sub(first))
+        }
+        Outcome::Missed | Outcome::Survived => Some(CENSORED),
+        _ => None,
+    }
+}
+
+/// When the detector spoke.
+fn said_at(trial: &TrialRecord) -> Option<u64> {
+    match trial.verdict.as_ref()? {
+        Verdict::Empty { decided_ns, .. } => Some(*decided_ns),
+        Verdict::SiteRemoved { at_ns } | Verdict::Unknown { at_ns, .. } | Verdict::DeadlinePassed { at_ns } => {
+            Some(*at_ns)
+        }
+    }
+}
+
+/// For rows that no plan names.
+fn label(scenario: &str, params: &BTreeMap<String, u64>) -> String {
+    let mut label = scenario.to_owned();
+    for (name, value) in params {
+        label.push_str(&format!(" {name}={value}"));
+    }
+    label
+}

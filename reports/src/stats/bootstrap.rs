@@ -1,0 +1,131 @@
+//! Ratios of medians with bootstrap intervals that keep trials of one block together, and blocks that follow each other too.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{CENSORED, CONFIDENCE};
+
+/// Draws for each interval.
+const DRAWS: usize = 2_000;
+
+/// Resampled blocks of one run: for each draw, how often each block was drawn. Shared by all rows of the run, so that two rows are always
+/// compared within the same blocks.
+///
+/// What is drawn are stretches of `⌈blocks^(1/3)⌉` blocks in a row (a circular moving-block bootstrap), because neighbouring blocks share the
+/// temperature and the neighbours of the machine. Source: D. N. Politis, J. P. Romano, "A circular block-resampling procedure for stationary
+/// data" (1992).
+#[derive(Clone, Debug)]
+pub struct Resampling {
+    blocks: usize,
+    weights: Vec<u16>,
+}
+
+impl Resampling {
+    /// Of a run of so many blocks. The same seed gives the same draws on every machine.
+    pub fn new(blocks: usize, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut weights = vec![0; blocks * DRAWS];
+        let stretch = (1..=blocks).find(|l| l * l * l >= blocks).unwrap_or(1);
+        let end = u32::try_from(blocks).unwrap_or(u32::MAX);
+        for draw in weights.chunks_mut(blocks.max(1)) {
+            let mut drawn = 0;
+            while drawn < blocks {
+                let start = rng.random_range(0..end) as usize;
+                for step in 0..stretch.min(blocks - drawn) {
+                    draw[(start + step) % blocks] += 1;
+                }
+                drawn += stretch;
+            }
+        }
+        Self { blocks, weights }
+    }
+
+    /// The median of each draw. `values` are a block's number and the latency of the trial in it; what is empty in a draw is left out there.
+    pub fn medians(&self, values: &[(usize, u64)]) -> Vec<Option<u64>> {
+        let mut sorted: Vec<(u64, usize)> = values.iter().map(|(block, value)| (*value, *block)).collect();
+        sorted.sort_unstable();
+        self.weights
+            .chunks(self.blocks.max(1))
+            .map(|weights| {
+                let total: u32 = sorted.iter().map(|(_, block)| u32::from(weights[*block])).sum();
+                let mut seen = 0;
+                sorted
+                    .iter()
+                    .find(|(_, block)| {
+                        seen += u32::from(weights[*block]);
+                        seen * 2 >= total && total > 0
+                    })
+                    .map(|(value, _)| *value)
+            })
+            .collect()
+    }
+}
+
+/// One median by another. Infinite if only the first is censored, nothing if both are.
+pub fn ratio(of: u64, to: u64) -> Option<f64> {
+    match (of, to) {
+        (CENSORED, CENSORED) => None,
+        (CENSORED, _) => Some(f64::INFINITY),
+        (_, CENSORED) => Some(0.0),
+        #[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 ns")]
+        (of, to) => Some(of as f64 / to.max(1) as f64),
+    }
+}
+
+/// The bounds of the middle 95 % of the ratios of two rows, draw by draw.
+pub fn interval(of: &[Option<u64>], to: &[Option<u64>]) -> Option<(f64, f64)> {
+    let mut ratios: Vec<f64> = of.iter().zip(to).filter_map(|(a, b)| ratio((*a)?, (*b)?)).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of the number of draws"
+    )]
+    let cut = (ratios.len() as f64 * (1.0 - CONFIDENCE) / 2.0) as usize;
+    Some((*ratios.get(cut)?, *ratios.get(ratios.len() - 1 - cut)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_draw_has_as_many_blocks_as_the_run() {
+        for blocks in [1, 2, 7, 30] {
+            let resampling = Resampling::new(blocks, 1);
+            for draw in resampling.weights.chunks(blocks) {
+                assert_eq!(draw.iter().map(|w| usize::from(*w)).sum::<usize>(), blocks);
+            }
+        }
+        assert!(Resampling::new(0, 1).medians(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_interval_of_a_constant_ratio_is_that_ratio() {
+        let resampling = Resampling::new(40, 1);
+        let slow: Vec<(usize, u64)> = (0..40).map(|b| (b, 300 + b as u64 * 3)).collect();
+        let quick: Vec<(usize, u64)> = (0..40).map(|b| (b, 100 + b as u64)).collect();
+        let (low, high) = interval(&resampling.medians(&slow), &resampling.medians(&quick)).unwrap();
+        assert!((low - 3.0).abs() < 1e-9 && (high - 3.0).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
+    fn the_interval_of_a_median_covers_it_about_as_often_as_it_says() {
+        let mut covered = 0;
+        for seed in 0..200 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let values: Vec<(usize, u64)> = (0..60).map(|b| (b, rng.random_range(0..10_001))).collect();
+            let one = vec![Some(1); DRAWS];
+            let (low, high) = interval(&Resampling::new(60, seed).medians(&values), &one).unwrap();
+            covered += u32::from(low <= 5_000.0 && 5_000.0 <= high);
+        }
+        assert!((170..=200).contains(&covered), "{covered} of 200");
+    }
+
+    #[test]
+    fn a_censored_median_is_infinitely_longer() {
+        assert_eq!(ratio(CENSORED, 5), Some(f64::INFINITY));
+        assert_eq!(ratio(CENSORED, CENSORED), None);
+    }
+}

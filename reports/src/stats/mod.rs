@@ -1,0 +1,20 @@
+//! Statistics of latencies that may be censored. Pure, seeded, and made of basic arithmetic alone, so that every machine gets the same digits.
+//!
+//! What had not happened at its deadline is [`CENSORED`]: it counts as longer than everything that was seen, and is never dropped. Nothing is
+//! assumed about the shape of a distribution, and no outlier is removed.
+
+mod bootstrap;
+mod permute;
+mod quantile;
+mod rate;
+
+pub use bootstrap::{Resampling, interval, ratio};
+pub use permute::{PERMUTATIONS, holm, paired, unpaired};
+pub use quantile::{Bound, Quantile, Sample};
+pub use rate::upper_bound_of_none;
+
+/// A latency beyond its deadline.
+pub const CENSORED: u64 = u64::MAX;
+
+/// The confidence of every interval, and one minus the level of every test.
+pub const CONFIDENCE: f64 = 0.95;

@@ -1,0 +1,118 @@
+//! `plan.json`, as far as a report needs it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use harness::expect::Plane;
+use serde::Deserialize;
+
+/// The format of `plan.json` that this program reads.
+const SCHEMA: u32 = 2;
+
+/// How a campaign was meant to be.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Plan {
+    /// Version of the format.
+    pub schema: u32,
+    /// Arguments of the command that made it.
+    pub arguments: Vec<String>,
+    /// Time after which a trial is over.
+    #[serde(default)]
+    pub deadline_ns: u64,
+    /// Idle time before each trial.
+    #[serde(default)]
+    pub gap_ns: u64,
+    /// The belt.
+    #[serde(default)]
+    pub tasks: u64,
+    /// Trials of each row.
+    #[serde(default)]
+    pub trials_per_row: u64,
+    /// What was run.
+    #[serde(default)]
+    pub rows: Vec<PlanRow>,
+    /// What this machine could not run, and why.
+    #[serde(default)]
+    pub skipped: Vec<Skip>,
+}
+
+/// A row of a plan.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct PlanRow {
+    /// Detect or kill.
+    pub plane: Plane,
+    /// Scenario id.
+    pub scenario: String,
+    /// Detector id.
+    pub detector: String,
+    /// Strategy id.
+    pub strategy: Option<String>,
+    /// Values of all axes.
+    pub params: BTreeMap<String, u64>,
+    /// Which of several alike.
+    #[serde(default)]
+    pub twin: u32,
+    /// Scenario and the axes that were set or that vary.
+    pub label: String,
+    /// What was expected, in words.
+    #[serde(default)]
+    pub expected: String,
+}
+
+/// A mechanism that this machine does not offer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Skip {
+    /// Its id.
+    pub mechanism: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Plan {
+    /// Reads one.
+    pub(super) fn parse(text: &[u8]) -> Result<Self> {
+        let plan: Self = serde_json::from_slice(text)?;
+        ensure!(
+            plan.schema <= SCHEMA,
+            "it has schema {}; this program reads up to {SCHEMA}",
+            plan.schema
+        );
+        Ok(plan)
+    }
+
+    /// The command that was given, without the place of its output.
+    pub fn command(&self) -> String {
+        let mut words = vec!["scenario".to_owned()];
+        words.extend(self.arguments.iter().map(|word| quoted(word)));
+        words.join(" ")
+    }
+}
+
+/// A word of a command line as a shell would take it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,.:+/@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_given_again() {
+        let plan = Plan {
+            arguments: vec!["measure".into(), "forkbomb*".into(), "--set".into(), "a=1,2".into()],
+            ..Plan::default()
+        };
+        assert_eq!(plan.command(), "scenario measure 'forkbomb*' --set a=1,2");
+    }
+
+    #[test]
+    fn a_newer_plan_is_refused() {
+        let error = Plan::parse(br#"{"schema": 3, "arguments": []}"#).unwrap_err();
+        assert!(error.to_string().contains("schema 3"), "{error}");
+    }
+}

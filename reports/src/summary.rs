@@ -1,0 +1,153 @@
+//! `generated/summary.json`: the figures of a report in a form that another program reads (`scenario recommend` does).
+//!
+//! One [`Row`] is all trials of one mechanism on one scenario with one set of parameters in one recorded campaign (*dataset*). Durations are
+//! integer nanoseconds, shares are numbers of trials, never rounded. Fields are only ever added; a change of meaning raises [`SCHEMA`]. Emulated
+//! measurements are not in it.
+//!
+//! What a `null` means stands at each field; mostly: too few trials, or beyond the deadline in more trials than the quantile allows (then
+//! `missed` or `survived` is not 0). An interval is `[low, high]` at 95 % confidence; an end is `null` if the sample is too small for it or if it lies
+//! beyond the deadline.
+
+use std::collections::BTreeMap;
+
+use harness::expect::Plane;
+use serde::{Deserialize, Serialize};
+
+/// Version of the format.
+pub const SCHEMA: u32 = 1;
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The command that made it.
+    pub command: String,
+    /// What it was made from, sorted by name.
+    pub datasets: Vec<Source>,
+    /// All rows: by dataset, plane, scenario, parameters, mechanism, twin.
+    pub rows: Vec<Row>,
+    /// What watching many jobs costs.
+    pub scale: Vec<Scale>,
+}
+
+/// A dataset, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name, which is that of its directory below `reports/data`.
+    pub name: String,
+    /// The runs whose trials it holds.
+    pub runs: Vec<String>,
+    /// The command that recorded them.
+    pub command: String,
+    /// `uname -r` of the kernel.
+    pub kernel: String,
+    /// Ticks per second of the kernel, if known.
+    pub hz: Option<u32>,
+    /// The processor.
+    pub cpu: String,
+    /// How many processors.
+    pub cpus: Option<u64>,
+    /// Recorded trials.
+    pub trials: usize,
+    /// Share of the time that a spinning control lost to others, in permille; `null` if it was not measured.
+    pub noise_permille: Option<u32>,
+}
+
+/// All trials of one mechanism on one scenario at one point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Dataset.
+    pub dataset: String,
+    /// `detect`: nothing is killed. `kill`: a strategy kills, a reference detector watches.
+    pub plane: Plane,
+    /// Scenario id.
+    pub scenario: String,
+    /// Scenario and the parameters that were set or that vary: `exit-now lifetime=1ms`.
+    pub label: String,
+    /// Values of all axes; times in nanoseconds.
+    pub params: BTreeMap<String, u64>,
+    /// Detector id.
+    pub detector: String,
+    /// Strategy id; `null` in the detect plane.
+    pub strategy: Option<String>,
+    /// Which of several rows that are the same in everything (A/A), from 0.
+    pub twin: u32,
+    /// Recorded trials.
+    pub n: usize,
+    /// Trials that ended as expected.
+    pub held: usize,
+    /// Said "empty" (or that the site was removed, where that is the question), and it was.
+    pub right: usize,
+    /// Said "empty" while something lived.
+    pub early: usize,
+    /// Said nothing until the deadline although all was over.
+    pub missed: usize,
+    /// Kill plane: nothing was left alive.
+    pub emptied: usize,
+    /// Kill plane: something was left alive.
+    pub survived: usize,
+    /// Everything else: said that it does not know, nothing was over, the trial broke.
+    pub other: usize,
+    /// Detect: from the last process's exit stamp to the verdict. Kill: from the first signal to the oracle's `populated 0`.
+    pub p50_ns: Option<u64>,
+    /// Its interval.
+    pub p50_ci: [Option<u64>; 2],
+    /// The 90th percentile; `null` below 10 trials.
+    pub p90_ns: Option<u64>,
+    /// Its interval.
+    pub p90_ci: [Option<u64>; 2],
+    /// The 99th percentile; `null` below 100 trials.
+    pub p99_ns: Option<u64>,
+    /// Its interval.
+    pub p99_ci: [Option<u64>; 2],
+    /// The 99.9th percentile; `null` unless at least ten trials exceed it.
+    pub p999_ns: Option<u64>,
+    /// Its interval.
+    pub p999_ci: [Option<u64>; 2],
+    /// The largest that was seen.
+    pub max_ns: Option<u64>,
+    /// Trials above the upper fence (third quartile plus three times the distance of the quartiles). They count.
+    pub outliers: usize,
+    /// The mechanism that this row is compared with, on the same scenario in the same blocks; `null` if there is none, or if it is that itself.
+    pub reference: Option<String>,
+    /// `ratio`, where the reference is `waitpid-main`.
+    pub ratio_to_waitpid: Option<f64>,
+    /// Median by the reference's median, whatever the reference is; `null` if beyond the deadline.
+    pub ratio: Option<f64>,
+    /// Its block-bootstrap interval.
+    pub ratio_ci: [Option<f64>; 2],
+    /// p-value of the permutation test against the reference, after Holm's correction over all rows of its dataset and plane.
+    pub p_holm: Option<f64>,
+    /// Median time that starting the workload took (`clone3` to its return, in the observer).
+    pub launch_ns: Option<u64>,
+    /// Median CPU time of the observer between arming and disarming.
+    pub cpu_ns: Option<u64>,
+    /// Median number of returns from a sleep.
+    pub wakeups: Option<u64>,
+    /// Median CPU time of the observer for each second that it watched, where it watched for half a second or more.
+    pub idle_cpu_ns: Option<u64>,
+    /// Kill plane: largest number of survivors of a trial.
+    pub survivors_max: usize,
+    /// Kill plane: trials in which a bystander of the kind was hit.
+    pub canaries_hit: BTreeMap<String, usize>,
+    /// Kill plane: median number of signals.
+    pub signals: Option<u64>,
+    /// Kill plane: median time from the strategy's first act (freezing, looking) to its first signal.
+    pub prelude_ns: Option<u64>,
+}
+
+/// One mechanism watching so many sites at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    /// Dataset.
+    pub dataset: String,
+    /// Mechanism id.
+    pub mechanism: String,
+    /// Sites watched at once.
+    pub sites: u64,
+    /// Recorded measurements.
+    pub n: usize,
+    /// Median of each recorded quantity, by its name (with its unit).
+    pub medians: BTreeMap<String, u64>,
+}

@@ -4,6 +4,12 @@
 //! Everything between reading and writing is pure, so a committed report can be computed again and compared byte by byte ([`check`]).
 
 pub mod analysis;
+pub mod check;
+pub mod command;
+pub mod emulated;
+pub mod figures;
+pub mod render;
+pub mod splice;
 pub mod stats;
 pub mod store;
 pub mod summary;

@@ -1,7 +1,7 @@
 //! Two rows of one campaign, block by block.
 
 use super::Cell;
-use crate::stats::{CENSORED, Resampling, holm, interval, paired, ratio};
+use crate::stats::{CENSORED, Resampling, holm, interval, paired, ratio, seed};
 use crate::store::Dataset;
 
 /// One row compared with another of the same blocks.
@@ -83,12 +83,4 @@ pub(super) fn twins(cells: &[Cell<'_>], resampling: &Resampling) -> Vec<Comparis
 /// The resampled blocks of a dataset.
 pub(super) fn resampling(dataset: &Dataset, blocks: usize) -> Resampling {
     Resampling::new(blocks, seed(&[&dataset.name]))
-}
-
-/// A seed that depends on what is asked alone (FNV-1a), so that adding a row changes no other row's digits.
-pub(super) fn seed(words: &[&str]) -> u64 {
-    let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

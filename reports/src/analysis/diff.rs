@@ -2,9 +2,9 @@
 
 use harness::expect::Plane;
 
-use super::compare::{resampling, seed};
+use super::compare::resampling;
 use super::{Campaign, Cell};
-use crate::stats::{CENSORED, holm, interval, ratio, unpaired};
+use crate::stats::{CENSORED, holm, interval, ratio, seed, unpaired};
 
 /// A change of the median within this share is not called one, however sure it is: two boots, or two neighbours on the host, differ by more.
 pub const THRESHOLD: f64 = 0.10;

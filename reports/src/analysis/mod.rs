@@ -15,6 +15,7 @@ use crate::store::{Dataset, Store};
 use crate::summary::{self, Source, Summary};
 
 pub use cell::Cell;
+pub(crate) use cell::latency;
 pub use compare::Comparison;
 pub use diff::{Change, Diff, THRESHOLD};
 

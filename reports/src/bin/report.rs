@@ -1,2 +1,7 @@
-//! The command `report`.
-fn main() {}
+//! The command `report`: see [`reports::command`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    reports::command::main()
+}

@@ -1,0 +1,195 @@
+//! The command line of `report`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::analysis::{Analysis, Campaign, Diff};
+use crate::check::{self, check, list};
+use crate::emulated::Emulated;
+use crate::figures::{Figure, Figures};
+use crate::render::{self, FINDINGS, GENERATED, tables};
+use crate::splice;
+use crate::store::{self, Dataset, Store};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all is well, 4 something differs (check, diff), 2 usage, 1 an error.";
+
+/// From recorded trials to tables, plots and one page.
+///
+/// Reads what `scenario measure` recorded (reports/data/NAME, compressed) and what the lab recorded (kernel-patch/results), and writes
+/// reports/generated and the figures in reports/findings.md. The same records give the same bytes on every machine.
+#[derive(Debug, Parser)]
+#[command(name = "report", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// The top of the workspace; looked for from here upwards if not given
+    #[arg(long, value_name = "DIR", global = true)]
+    root: Option<PathBuf>,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Take the directory of a campaign (scenario measure --out DIR) into reports/data/NAME, in the place of what was there
+    ///
+    /// It is compressed, and host names, boot ids and places are left out; every trial is kept. A campaign of 10 000 trials takes about a
+    /// megabyte. More can be measured at any time with the command that the dataset names, and compared with `report diff`.
+    Add {
+        /// Its name: lower-case letters, digits and dashes. NAME and NAME-again are compared with each other
+        name: String,
+        /// The directory
+        dir: PathBuf,
+    },
+    /// Write everything in reports/generated, and the figures in reports/findings.md
+    Render,
+    /// Compute every committed figure again from the raw trials, and say what differs
+    Check,
+    /// Write the figures in reports/findings.md alone
+    Splice,
+    /// List all figures, by the names that findings.md uses
+    Figures {
+        /// Only names that contain this
+        filter: Option<String>,
+    },
+    /// Say what changed between two campaigns: names of datasets, or directories
+    Diff {
+        /// Before
+        a: String,
+        /// After
+        b: String,
+    },
+}
+
+/// Runs the command that this process was given.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            say_aloud(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Something differs.
+const DIFFERS: u8 = 4;
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let root = match cli.root {
+        Some(root) => root,
+        None => store::find_root()?,
+    };
+    match cli.verb {
+        Verb::Add { name, dir } => {
+            let dataset = store::add(&root, &name, &dir)?;
+            let bytes: u64 = list(&store::data_dir(&root).join(&name))?
+                .iter()
+                .filter_map(|file| fs::metadata(store::data_dir(&root).join(&name).join(file)).ok())
+                .map(|meta| meta.len())
+                .sum();
+            say(&format!(
+                "{name}: {} trials, {} measurements of many sites, {} kB; now: report render",
+                dataset.trials.len(),
+                dataset.sites.len(),
+                bytes / 1_000
+            ))?;
+        }
+        Verb::Render => {
+            for (line, name) in write_all(&Store::read(&root)?)? {
+                say_aloud(&format!("{FINDINGS}:{line}: {name} is not recorded"));
+            }
+        }
+        Verb::Check => {
+            let differences = check(&root)?;
+            for difference in &differences {
+                say(&difference.to_string())?;
+            }
+            if !differences.is_empty() {
+                say_aloud("what is committed is not what the records say: report render, and look at git diff");
+                return Ok(ExitCode::from(DIFFERS));
+            }
+            say("Every committed figure is what the recorded trials give.")?;
+        }
+        Verb::Splice => {
+            let figures = figures(&Store::read(&root)?)?;
+            let text = splice::read(&root)?.with_context(|| format!("there is no {FINDINGS}"))?;
+            write(&root.join(FINDINGS), &splice::splice(&text, &figures)?)?;
+            for (line, name) in splice::missing(&text, &figures)? {
+                say_aloud(&format!("{FINDINGS}:{line}: {name} is not recorded"));
+            }
+        }
+        Verb::Figures { filter } => {
+            let store = Store::read(&root)?;
+            for (name, figure) in figures(&store)?.iter() {
+                if filter.as_ref().is_none_or(|part| name.contains(part.as_str())) {
+                    match figure {
+                        Figure::Inline(text) => say(&format!("{name}  {text}"))?,
+                        Figure::Block(text) => say(&format!("{name}  ({} lines)", text.lines().count()))?,
+                    }
+                }
+            }
+        }
+        Verb::Diff { a, b } => {
+            let [before, after] = [dataset(&root, &a)?, dataset(&root, &b)?];
+            let diff = Diff::of(&Campaign::of(&before), &Campaign::of(&after));
+            say(&tables::diff_in_words(&diff))?;
+            say("")?;
+            say(tables::diff(&diff).trim_end())?;
+            if diff.changed().next().is_some() {
+                return Ok(ExitCode::from(DIFFERS));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn figures(store: &Store) -> Result<Figures> {
+    Ok(Figures::of(&Analysis::of(store), &Emulated::read(&store.root)?))
+}
+
+/// A dataset by its name, or the directory of a campaign.
+fn dataset(root: &Path, name: &str) -> Result<Dataset> {
+    let known = store::data_dir(root).join(name);
+    Dataset::read(if known.is_dir() { &known } else { Path::new(name) })
+}
+
+/// Writes what is rendered, and removes what is no longer. Returns the figures that the findings ask for in vain.
+pub fn write_all(store: &Store) -> Result<Vec<(usize, String)>> {
+    let render::Rendered {
+        artefacts,
+        findings,
+        missing,
+    } = render::all(store)?;
+    let dir = store.root.join(GENERATED);
+    fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
+    for name in check::list(&dir)?.iter().filter(|name| !artefacts.contains_key(*name)) {
+        let path = dir.join(name);
+        fs::remove_file(&path).with_context(|| format!("could not remove {}", path.display()))?;
+    }
+    for (name, content) in &artefacts {
+        write(&dir.join(name), content)?;
+    }
+    if let Some(findings) = findings {
+        write(&store.root.join(FINDINGS), &findings)?;
+    }
+    Ok(missing)
+}
+
+fn write(path: &Path, content: &str) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("could not write {}", path.display()))
+}
+
+fn say(text: &str) -> Result<()> {
+    writeln!(io::stdout(), "{text}").context("could not write to standard output")
+}
+
+#[expect(clippy::print_stderr, reason = "this is the program's voice")]
+fn say_aloud(text: &str) {
+    eprintln!("{text}");
+}

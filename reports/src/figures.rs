@@ -1,0 +1,216 @@
+//! Figures by name, for prose: `report figures` lists them, and a marker in the findings names one.
+//!
+//! `<dataset>/<scenario:axis=value>/<mechanism>/<quantity>` is a number, with its interval where it has one; names without a quantity are tables.
+//! What is not recorded has no figure, and prose then says so in its place.
+
+use std::collections::BTreeMap;
+
+use harness::expect::Plane;
+
+use crate::analysis::{Analysis, Campaign, Cell};
+use crate::emulated::Emulated;
+use crate::render::{emulated, tables, text};
+
+/// A piece of a text that is computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Stands within a line.
+    Inline(String),
+    /// Stands on lines of its own.
+    Block(String),
+}
+
+/// All figures, sorted by name.
+#[derive(Clone, Debug, Default)]
+pub struct Figures(BTreeMap<String, Figure>);
+
+/// What prose says where nothing is recorded.
+pub const NOT_RECORDED: &str = "not recorded";
+
+impl Figures {
+    /// Everything that has a name.
+    pub fn of(analysis: &Analysis<'_>, emulated: &Emulated) -> Self {
+        let mut all = Self::default();
+        for campaign in &analysis.campaigns {
+            all.campaign(campaign);
+        }
+        for diff in &analysis.diffs {
+            all.block(format!("{}/diff", diff.before), tables::diff(diff));
+            all.inline(format!("{}/diff/verdict", diff.before), tables::diff_in_words(diff));
+        }
+        all.emulated(emulated);
+        all
+    }
+
+    /// A figure by its name.
+    pub fn get(&self, name: &str) -> Option<&Figure> {
+        self.0.get(name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Figure)> {
+        self.0.iter().map(|(name, figure)| (name.as_str(), figure))
+    }
+
+    fn inline(&mut self, name: String, text: String) {
+        self.0.insert(name, Figure::Inline(text));
+    }
+
+    fn block(&mut self, name: String, text: String) {
+        self.0.insert(name, Figure::Block(text));
+    }
+
+    fn campaign(&mut self, campaign: &Campaign<'_>) {
+        let (dataset, name) = (campaign.dataset, &campaign.dataset.name);
+        self.block(format!("{name}/facts"), tables::facts(campaign));
+        self.inline(format!("{name}/command"), format!("`{}`", dataset.plan.command()));
+        self.inline(format!("{name}/machine"), dataset.machine.in_words());
+        self.inline(format!("{name}/trials"), dataset.trials.len().to_string());
+        self.inline(
+            format!("{name}/trials-per-row"),
+            dataset.plan.trials_per_row.to_string(),
+        );
+        if let Some(permille) = dataset.noise_permille() {
+            self.inline(format!("{name}/noise"), text::percent(f64::from(permille) / 1_000.0));
+        }
+        if !dataset.trials.is_empty() {
+            let held = campaign.cells.iter().map(|c| c.row.held).sum();
+            self.inline(format!("{name}/held"), text::count(held, dataset.trials.len()));
+        }
+        for (plane, rows, grid) in [
+            (Plane::Detect, "detectors", "verdicts"),
+            (Plane::Kill, "strategies", "emptied"),
+        ] {
+            let mut labels: Vec<&str> = campaign.plane(plane).map(|c| c.row.label.as_str()).collect();
+            labels.dedup();
+            if !labels.is_empty() {
+                self.block(format!("{name}/{rows}"), tables::rows(campaign, plane, None));
+                self.block(format!("{name}/{grid}"), tables::verdicts(campaign, plane));
+            }
+            for label in labels {
+                let table = tables::rows(campaign, plane, Some(label));
+                self.block(format!("{name}/{}/{rows}", point(label)), table);
+            }
+        }
+        if !campaign.twins.is_empty() {
+            self.block(format!("{name}/twins"), tables::twins(&campaign.twins));
+            self.inline(format!("{name}/twins/verdict"), tables::twins_in_words(campaign));
+        }
+        for cell in &campaign.cells {
+            self.cell(name, cell);
+        }
+        if !campaign.scale.is_empty() {
+            self.block(format!("{name}/sites"), tables::scale(&campaign.scale));
+        }
+        for row in &campaign.scale {
+            for (quantity, value) in &row.medians {
+                let id = format!(
+                    "{name}/sites={}/{}/{}",
+                    row.sites,
+                    row.mechanism,
+                    quantity.trim_end_matches("_ns")
+                );
+                self.inline(id, tables::quantity(quantity, Some(*value)));
+            }
+        }
+    }
+
+    fn cell(&mut self, dataset: &str, cell: &Cell<'_>) {
+        let row = &cell.row;
+        let twin = if row.twin == 0 {
+            String::new()
+        } else {
+            format!("~{}", row.twin)
+        };
+        let base = format!("{dataset}/{}/{}{twin}", point(&row.label), cell.mechanism());
+        let mut put = |quantity: &str, text: String| self.inline(format!("{base}/{quantity}"), text);
+        for (quantity, permille) in [("p50", 500), ("p90", 900), ("p99", 990), ("p999", 999)] {
+            if let Some(found) = cell.latency.quantile(permille) {
+                put(quantity, text::bound(found.at));
+                put(&format!("{quantity}-ci"), text::quantile(Some(found)));
+            }
+        }
+        put("max", text::bound(cell.latency.max()));
+        put("n", row.n.to_string());
+        put("outliers", row.outliers.to_string());
+        let counts = match row.plane {
+            Plane::Detect => [("right", row.right), ("early", row.early), ("missed", row.missed)],
+            Plane::Kill => [
+                ("emptied", row.emptied),
+                ("survived", row.survived),
+                ("survivors", row.survivors_max),
+            ],
+        };
+        for (quantity, count) in counts {
+            match quantity {
+                "survivors" => put(quantity, count.to_string()),
+                _ => put(quantity, text::count(count, row.n)),
+            }
+        }
+        if let (Some(reference), Some(p)) = (&row.reference, row.p_holm) {
+            put("ratio", text::ratio(row.ratio, [None, None]));
+            put("ratio-ci", text::ratio(row.ratio, row.ratio_ci));
+            put("reference", format!("`{reference}`"));
+            put("against", text::comparison(row.ratio, p).to_owned());
+            put("p", text::p(p));
+        }
+        let times = [
+            ("launch", row.launch_ns),
+            ("cpu", row.cpu_ns),
+            ("idle", row.idle_cpu_ns),
+            ("prelude", row.prelude_ns),
+        ];
+        for (quantity, value) in times {
+            if let Some(value) = value {
+                put(quantity, text::ns(value));
+            }
+        }
+        for (quantity, value) in [("wakeups", row.wakeups), ("signals", row.signals)] {
+            if let Some(value) = value {
+                put(quantity, value.to_string());
+            }
+        }
+    }
+
+    fn emulated(&mut self, all: &Emulated) {
+        if !all.kernels.is_empty() {
+            self.block("emulated/latencies".to_owned(), emulated::latencies(all));
+            self.block("emulated/counts".to_owned(), emulated::counts(all));
+            self.inline("emulated/kernels".to_owned(), all.kernels.len().to_string());
+        }
+        if !all.series.is_empty() {
+            self.block("emulated/series".to_owned(), emulated::series(all));
+        }
+        for boot in &all.series {
+            for (job, detector) in boot.latencies.keys() {
+                if let Some(ratio) = emulated::series_ratio(boot, job, detector) {
+                    let id = format!("emulated/{}/{}/{detector}/ratio-ci", boot.name, point(job));
+                    self.inline(id, emulated::words(Some(ratio)));
+                }
+            }
+            for ((jobs, detector), (n, lost)) in &boot.removals {
+                let id = format!("emulated/{}/{}/{detector}/never-woken", boot.name, point(jobs));
+                self.inline(id, text::count(*lost, *n));
+            }
+        }
+        for kernel in &all.kernels {
+            for answer in &kernel.answers {
+                for (what, count) in &answer.counts {
+                    let id = [&kernel.kernel, &answer.probe, &answer.case, what].map(|word| point(word));
+                    let tries = usize::try_from(answer.tries).unwrap_or(usize::MAX);
+                    let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                    let words = match count <= tries {
+                        true => text::count(count, tries),
+                        false => count.to_string(),
+                    };
+                    self.inline(format!("emulated/{}", id.join("/")), words);
+                }
+            }
+        }
+    }
+}
+
+/// A label as part of a name: no blanks.
+fn point(label: &str) -> String {
+    label.replace([' ', ','], ":").replace("::", ":")
+}

@@ -1,0 +1,159 @@
+//! Tables of what was measured under emulation. Ratios and counts, no times.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{COMMAND, text};
+use crate::emulated::{Boot, Emulated, Kernel, Ratio, compare};
+
+/// What has to stand above every such table.
+pub const WARNING: &str = "**Emulated.** Times under emulation mean nothing by themselves; what is stated are counts, and ratios within one boot. None of this \
+    is compared with, or added to, what was measured natively.\n";
+
+/// The mechanism that others are compared with.
+const REFERENCES: [&str; 2] = ["waitid", "pidfd-main"];
+
+/// The document.
+pub fn document(emulated: &Emulated) -> String {
+    let kernels: Vec<&str> = emulated.kernels.iter().map(|k| k.kernel.as_str()).collect();
+    let boots: Vec<&str> = emulated.series.iter().map(|b| b.name.as_str()).collect();
+    format!(
+        "<!--\nMade by: {COMMAND}\nFrom runs: kernels {}; boots {}\nRecorded by: lab matrix; kernel-patch/results/series/measure.c\n-->\n\n\
+         # Other kernels, and the patch series\n\n{WARNING}\n## The same questions to a row of kernels\n\n{}\n## Counts\n\n{}\n## The draft series\n\n{}",
+        kernels.join(", "),
+        boots.join(", "),
+        latencies(emulated),
+        counts(emulated),
+        series(emulated)
+    )
+}
+
+/// How much later than `waitid` each mechanism hears of the end, kernel by kernel.
+pub fn latencies(emulated: &Emulated) -> String {
+    let columns: BTreeSet<(&str, &str)> = emulated
+        .kernels
+        .iter()
+        .flat_map(Kernel::latencies)
+        .filter(|(mechanism, ..)| *mechanism != REFERENCES[0])
+        .map(|(mechanism, point, _)| (point, mechanism))
+        .collect();
+    let mut head = vec!["kernel".to_owned()];
+    head.extend(
+        columns
+            .iter()
+            .map(|(point, mechanism)| format!("{mechanism} ÷ {}, job of {point}", REFERENCES[0])),
+    );
+    let lines: Vec<Vec<String>> = emulated
+        .kernels
+        .iter()
+        .map(|kernel| {
+            let mut line = vec![kernel.kernel.clone()];
+            line.extend(columns.iter().map(|(point, mechanism)| {
+                let samples = |m: &str| {
+                    kernel
+                        .answer("latency", &format!("{m} {point}"))
+                        .map(|a| a.samples_ns.as_slice())
+                };
+                let ratio = samples(mechanism)
+                    .zip(samples(REFERENCES[0]))
+                    .and_then(|(of, to)| compare(&[&kernel.kernel, mechanism, point], of, to));
+                words(ratio)
+            }));
+            line
+        })
+        .collect();
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    table(&head, &lines)
+}
+
+/// Everything that was counted, question by question.
+pub fn counts(emulated: &Emulated) -> String {
+    let mut lines = Vec::new();
+    let mut questions: Vec<(&str, &str)> = Vec::new();
+    for answer in emulated.kernels.iter().flat_map(|k| &k.answers) {
+        let question = (answer.probe.as_str(), answer.case.as_str());
+        if !answer.counts.is_empty() && !questions.contains(&question) {
+            questions.push(question);
+        }
+    }
+    for (probe, case) in questions {
+        for kernel in &emulated.kernels {
+            if let Some(answer) = kernel.answer(probe, case) {
+                let seen: Vec<String> = answer.counts.iter().map(|(what, n)| format!("{what}: {n}")).collect();
+                lines.push(vec![
+                    format!("{probe}: {case}"),
+                    kernel.kernel.clone(),
+                    answer.tries.to_string(),
+                    seen.join("; "),
+                ]);
+            }
+        }
+    }
+    table(&["question", "kernel", "asked", "answers"], &lines)
+}
+
+/// Base and patched, from the raw samples.
+pub fn series(emulated: &Emulated) -> String {
+    let mut ratios = Vec::new();
+    let mut lost = Vec::new();
+    for boot in &emulated.series {
+        for ((point, detector), samples) in boot.latencies.iter().filter(|((_, d), _)| d != REFERENCES[1]) {
+            let reference = boot.latencies.get(&(point.clone(), REFERENCES[1].to_owned()));
+            if let Some(reference) = reference {
+                let ratio = compare(&[&boot.name, point, detector], samples, reference);
+                ratios.push(vec![
+                    boot.name.clone(),
+                    point.clone(),
+                    format!("`{detector}`"),
+                    samples.len().to_string(),
+                    words(ratio),
+                ]);
+            }
+        }
+        for ((point, detector), (n, never)) in &boot.removals {
+            lost.push(vec![
+                boot.name.clone(),
+                point.clone(),
+                format!("`{detector}`"),
+                text::count(*never, *n),
+            ]);
+        }
+    }
+    let against = format!("median ÷ `{}`", REFERENCES[1]);
+    format!(
+        "{}\nThe owner removes the cgroup as soon as `populated` is 0, while another process waits for that:\n\n{}",
+        table(&["boot", "job", "detector", "n", &against], &ratios),
+        table(&["boot", "jobs", "detector", "never woken"], &lost)
+    )
+}
+
+/// A ratio of one boot of the series, for the findings.
+pub fn series_ratio(boot: &Boot, point: &str, detector: &str) -> Option<Ratio> {
+    let of = |d: &str| boot.latencies.get(&(point.to_owned(), d.to_owned()));
+    compare(&[&boot.name, point, detector], of(detector)?, of(REFERENCES[1])?)
+}
+
+/// Counts by answer over all kernels, for the findings.
+pub fn tally<'k>(kernels: &'k [Kernel], probe: &str, case: &str) -> BTreeMap<&'k str, Vec<(&'k str, u64)>> {
+    let mut tally: BTreeMap<&str, Vec<(&str, u64)>> = BTreeMap::new();
+    for kernel in kernels {
+        for (what, n) in kernel.answer(probe, case).iter().flat_map(|a| &a.counts) {
+            tally.entry(what).or_default().push((&kernel.kernel, *n));
+        }
+    }
+    tally
+}
+
+/// A ratio in words.
+pub fn words(ratio: Option<Ratio>) -> String {
+    ratio.map_or_else(
+        || "-".to_owned(),
+        |r| text::ratio(Some(r.of_medians), [Some(r.interval.0), Some(r.interval.1)]),
+    )
+}
+
+fn table(head: &[&str], lines: &[Vec<String>]) -> String {
+    match lines.is_empty() {
+        true => "Not recorded.\n".to_owned(),
+        false => text::table(head, lines),
+    }
+}

@@ -1,0 +1,212 @@
+//! One page with everything: it asks the network for nothing, is readable on a telephone and in print, and opens the trials behind each row.
+//!
+//! Rows are written here, not by a script: without scripts the page is whole, and the script only filters, sorts and opens.
+
+mod rows;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use pulldown_cmark::{Event, Options, Parser, html};
+use serde_json::{Value, json};
+
+use super::plot::Plot;
+use super::{Origin, emulated, tables};
+use crate::analysis::{Analysis, Campaign};
+use crate::emulated::Emulated;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page.
+pub fn page(analysis: &Analysis<'_>, emulated: &Emulated, plots: &[Plot], findings: Option<&str>) -> Result<String> {
+    let mut out = Origin::of_all(&analysis.campaigns).comment();
+    out.push_str(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>Is it over? Is it dead? What was measured</title>\n<style>\n",
+    );
+    out.push_str(STYLE);
+    out.push_str("</style>\n</head>\n<body>\n<nav aria-label=\"Sections\">");
+    for (id, title) in [
+        ("findings", "Findings"),
+        ("rows", "All rows"),
+        ("plots", "Plots"),
+        ("checks", "Checks"),
+        ("emulated", "Other kernels"),
+        ("sources", "Where it comes from"),
+    ] {
+        out.push_str(&format!("<a href=\"#{id}\">{title}</a> "));
+    }
+    out.push_str("</nav>\n<main>\n");
+    match findings {
+        Some(text) => out.push_str(&section("findings", &markdown(text))),
+        None => out.push_str(&section(
+            "findings",
+            "<h1>What was measured</h1>\n<p>No findings are written yet.</p>\n",
+        )),
+    }
+    out.push_str(&section(
+        "rows",
+        &format!("<h2>All rows</h2>\n{}", rows::table(analysis)),
+    ));
+    out.push_str(&section("plots", &format!("<h2>Plots</h2>\n{}", drawings(plots))));
+    out.push_str(&section("checks", &markdown(&checks(analysis))));
+    let lab = format!(
+        "## Other kernels, and the patch series\n\n{}\n### From the end to the verdict\n\n{}\n### Counts\n\n{}\n### The draft series\n\n{}",
+        emulated::WARNING,
+        emulated::latencies(emulated),
+        emulated::counts(emulated),
+        emulated::series(emulated)
+    );
+    out.push_str(&section("emulated", &markdown(&lab)));
+    out.push_str(&section("sources", &markdown(&sources(analysis))));
+    out.push_str("</main>\n<script type=\"application/json\" id=\"trials\">");
+    let trials = serde_json::to_string(&trials(analysis)).context("could not write the trials of the page")?;
+    // A string of JSON may hold what ends a script in HTML.
+    out.push_str(&trials.replace("</", "<\\/"));
+    out.push_str("</script>\n<script>\n");
+    out.push_str(SCRIPT);
+    out.push_str("</script>\n</body>\n</html>\n");
+    Ok(out)
+}
+
+fn section(id: &str, body: &str) -> String {
+    format!("<section id=\"{id}\">\n{body}</section>\n")
+}
+
+fn drawings(plots: &[Plot]) -> String {
+    let mut out = String::new();
+    if plots.is_empty() {
+        out.push_str("<p>Nothing was recorded that makes a plot.</p>\n");
+    }
+    for plot in plots {
+        let svg = plot.svg.find("<svg").map_or("", |at| &plot.svg[at..]);
+        let dataset = plot.file.split('.').next().unwrap_or_default();
+        out.push_str(&format!(
+            "<figure id=\"plot-{dataset}\">\n<div class=\"wide\">{}</div>\n<figcaption><strong>{}.</strong> {} <small>{}</small></figcaption>\n</figure>\n",
+            scalable(svg),
+            escaped(&plot.title),
+            escaped(&plot.caption),
+            escaped(&plot.file)
+        ));
+    }
+    out
+}
+
+/// A drawing that takes the width it is given.
+fn scalable(svg: &str) -> String {
+    svg.replacen("<svg ", "<svg role=\"img\" ", 1)
+}
+
+/// A/A rows and repeated campaigns.
+fn checks(analysis: &Analysis<'_>) -> String {
+    let mut out = "## Checks on the measurement itself\n".to_owned();
+    for campaign in analysis.campaigns.iter().filter(|c| !c.twins.is_empty()) {
+        out.push_str(&format!(
+            "\n### Rows that are alike (A/A), {}\n\n{}\n\n{}",
+            campaign.dataset.name,
+            tables::twins_in_words(campaign),
+            tables::twins(&campaign.twins)
+        ));
+    }
+    for diff in &analysis.diffs {
+        out.push_str(&format!(
+            "\n### The same campaign again: {} and {}\n\n{}\n\n{}",
+            diff.before,
+            diff.after,
+            tables::diff_in_words(diff),
+            tables::diff(diff)
+        ));
+    }
+    if analysis.diffs.is_empty() && analysis.campaigns.iter().all(|c| c.twins.is_empty()) {
+        out.push_str("\nNo campaign has rows that were run twice, and none was repeated.\n");
+    }
+    out
+}
+
+fn sources(analysis: &Analysis<'_>) -> String {
+    let mut out = "## Where it comes from\n".to_owned();
+    for campaign in &analysis.campaigns {
+        out.push_str(&format!(
+            "\n### {}\n\n{}",
+            campaign.dataset.name,
+            tables::facts(campaign)
+        ));
+        out.push_str(&format!("- Runs: {}.\n", campaign.dataset.runs.join(", ")));
+        if !campaign.scale.is_empty() {
+            out.push_str(&format!("\n{}", tables::scale(&campaign.scale)));
+        }
+    }
+    if analysis.campaigns.is_empty() {
+        out.push_str("\nNothing is recorded yet.\n");
+    }
+    out
+}
+
+/// The trials behind each row: number, block, how it ended, and its latency in nanoseconds (null: none).
+fn trials(analysis: &Analysis<'_>) -> Value {
+    let mut outcomes: Vec<String> = Vec::new();
+    let mut rows = Vec::new();
+    for cell in analysis.campaigns.iter().flat_map(|c: &Campaign<'_>| &c.cells) {
+        let mut trials = Vec::new();
+        let mut notes = BTreeMap::new();
+        for trial in &cell.trials {
+            let name = serde_json::to_value(trial.outcome)
+                .ok()
+                .and_then(|v| v.as_str().map(str::to_owned))
+                .unwrap_or_default();
+            let outcome = outcomes.iter().position(|o| *o == name).unwrap_or_else(|| {
+                outcomes.push(name);
+                outcomes.len() - 1
+            });
+            let latency = crate::analysis::latency(trial).filter(|ns| *ns < crate::stats::CENSORED);
+            trials.push(json!([trial.seq, trial.block, outcome, latency]));
+            if let Some(note) = trial.note.as_ref().filter(|_| !trial.held) {
+                notes.insert(trial.seq.to_string(), note.clone());
+            }
+        }
+        rows.push(match notes.is_empty() {
+            true => json!({"expected": cell.expected, "trials": trials}),
+            false => json!({"expected": cell.expected, "trials": trials, "notes": notes}),
+        });
+    }
+    json!({"outcomes": outcomes, "rows": rows})
+}
+
+/// Markdown as HTML. Tables get a frame that scrolls; links to files of the repository lead from `reports/generated` there.
+fn markdown(text: &str) -> String {
+    let parser = Parser::new_ext(text, Options::ENABLE_TABLES).map(|event| match event {
+        Event::Html(comment) | Event::InlineHtml(comment) if comment.trim_start().starts_with("<!--") => {
+            Event::Html(inside_markers(&comment).into())
+        }
+        other => other,
+    });
+    let mut out = String::new();
+    html::push_html(&mut out, parser);
+    out.replace("<table>", "<div class=\"wide\"><table>")
+        .replace("</table>", "</table></div>")
+        .replace("<img src=\"generated/", "<img src=\"")
+}
+
+/// Comments are for the source of the findings, not for its readers.
+fn inside_markers(comment: &str) -> String {
+    let mut out = String::new();
+    let mut rest = comment;
+    while let Some(begin) = rest.find("<!--") {
+        out.push_str(&rest[..begin]);
+        match rest[begin..].find("-->") {
+            Some(end) => rest = &rest[begin + end + 3..],
+            None => return out,
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Text as it may stand in HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,467 @@
+//! Tables of Markdown.
+
+use std::collections::BTreeMap;
+
+use harness::expect::Plane;
+
+use super::plot::Plot;
+use super::{Origin, text};
+use crate::analysis::{Analysis, Campaign, Cell, Comparison, Diff, THRESHOLD};
+use crate::stats::CENSORED;
+use crate::summary::Scale;
+
+/// How to read the columns, once for each document.
+const LEGEND: &str = "Intervals are of 95 % and distribution-free (order statistics); `?` is an end that so few trials cannot give, `never` lies beyond the \
+    deadline, `-` is not stated: fewer than 100 trials for a p99, fewer than ten trials beyond a p99.9. \"against\" compares medians block by block \
+    (block bootstrap), and says faster or slower only where a permutation test does, after Holm's correction over the table. Outliers are counted, \
+    never removed. `0 of N` stands with the largest rate that would still look like that, 3/N.\n";
+
+/// The document of one campaign.
+pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
+    let mut out = Origin::of(campaign).comment();
+    out.push_str(&format!("\n# {}\n\n", campaign.dataset.name));
+    out.push_str(&facts(campaign));
+    for (plane, title) in [(Plane::Detect, "Detectors"), (Plane::Kill, "Strategies")] {
+        if campaign.plane(plane).next().is_some() {
+            out.push_str(&format!("\n## {title}\n\n{LEGEND}\n{}", rows(campaign, plane, None)));
+        }
+    }
+    if !campaign.twins.is_empty() {
+        out.push_str(&format!(
+            "\n## Rows that are alike (A/A)\n\nTwins differ in nothing, so what differs between them is chance, or a mistake in the measurement. {}\n\n{}",
+            twins_in_words(campaign),
+            twins(&campaign.twins)
+        ));
+    }
+    if !campaign.scale.is_empty() {
+        out.push_str(&format!("\n## Many sites at once\n\n{}", scale(&campaign.scale)));
+    }
+    for plot in plots {
+        out.push_str(&format!(
+            "\n## {}\n\n![{}]({})\n\n{}\n",
+            plot.title, plot.title, plot.file, plot.caption
+        ));
+    }
+    if !campaign.dataset.plan.skipped.is_empty() {
+        out.push_str("\n## Not offered by this machine\n\n");
+        for skip in &campaign.dataset.plan.skipped {
+            out.push_str(&format!("- `{}`: {}\n", skip.mechanism, skip.why.replace('\n', " ")));
+        }
+    }
+    out
+}
+
+/// How and where it was measured.
+pub fn facts(campaign: &Campaign<'_>) -> String {
+    let (dataset, plan) = (campaign.dataset, &campaign.dataset.plan);
+    let mut out = format!(
+        "- Measured on {}.\n- Command: `{}`\n",
+        dataset.machine.in_words(),
+        plan.command()
+    );
+    if !dataset.trials.is_empty() {
+        out.push_str(&format!(
+            "- {} trials in {} rows; deadline {}, idle gap {}, at most {} tasks.\n",
+            dataset.trials.len(),
+            campaign.cells.len(),
+            text::ns(plan.deadline_ns),
+            text::ns(plan.gap_ns),
+            plan.tasks
+        ));
+    }
+    match dataset.noise_permille() {
+        Some(permille) => out.push_str(&format!(
+            "- Noise: a control that only spins lost {} of its time to others, the longest gap was {}.\n",
+            text::percent(f64::from(permille) / 1_000.0),
+            text::maybe_ns(dataset.noise.iter().map(|n| n.longest_ns).max())
+        )),
+        None => out.push_str("- Noise was not measured.\n"),
+    }
+    let surprises: usize = campaign.cells.iter().map(|c| c.row.n - c.row.held).sum();
+    if !dataset.trials.is_empty() {
+        out.push_str(&format!(
+            "- Trials that did not end as expected: {}.\n",
+            text::count(surprises, dataset.trials.len())
+        ));
+    }
+    out
+}
+
+/// The rows of one plane, or those of one label of it.
+pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> String {
+    let cells: Vec<&Cell<'_>> = campaign
+        .plane(plane)
+        .filter(|cell| label.is_none_or(|label| cell.row.label == label))
+        .collect();
+    let far = cells.iter().any(|cell| cell.row.p999_ns.is_some());
+    let mut head = match plane {
+        Plane::Detect => vec!["scenario", "detector", "right", "early", "missed"],
+        Plane::Kill => vec![
+            "scenario",
+            "strategy",
+            "emptied",
+            "left something alive",
+            "bystanders hit",
+        ],
+    };
+    head.extend(["other", "p50", "p90", "p99"]);
+    if far {
+        head.push("p99.9");
+    }
+    head.extend(["max", "outliers", "against", "p (Holm)"]);
+    head.extend(match plane {
+        Plane::Detect => ["wake-ups", "CPU"],
+        Plane::Kill => ["signals", "before the first"],
+    });
+    let lines: Vec<Vec<String>> = cells
+        .iter()
+        .map(|cell| {
+            let row = &cell.row;
+            let mut line = vec![row.label.clone(), format!("`{}`", cell.mechanism())];
+            if row.twin > 0 {
+                line[1] = format!("`{}` (twin {})", cell.mechanism(), row.twin);
+            }
+            match plane {
+                Plane::Detect => {
+                    line.extend([row.right, row.early, row.missed].map(|k| text::count(k, row.n)));
+                }
+                Plane::Kill => {
+                    line.push(text::count(row.emptied, row.n));
+                    line.push(survived(cell));
+                    line.push(canaries(cell));
+                }
+            }
+            line.push(if row.other == 0 {
+                ".".to_owned()
+            } else {
+                text::count(row.other, row.n)
+            });
+            line.extend([500, 900, 990].map(|permille| text::quantile(cell.latency.quantile(permille))));
+            if far {
+                line.push(text::quantile(cell.latency.quantile(999)));
+            }
+            line.push(text::bound(cell.latency.max()));
+            line.push(row.outliers.to_string());
+            line.extend(against(cell));
+            line.extend(match plane {
+                Plane::Detect => [
+                    row.wakeups.map_or_else(|| "-".to_owned(), |w| w.to_string()),
+                    text::maybe_ns(row.cpu_ns),
+                ],
+                Plane::Kill => [
+                    row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
+                    text::maybe_ns(row.prelude_ns),
+                ],
+            });
+            line
+        })
+        .collect();
+    text::table(&head, &lines)
+}
+
+fn survived(cell: &Cell<'_>) -> String {
+    let count = text::count(cell.row.survived, cell.row.n);
+    match cell.row.survivors_max {
+        0 => count,
+        most => format!("{count}, up to {most}"),
+    }
+}
+
+fn canaries(cell: &Cell<'_>) -> String {
+    if cell.row.canaries_hit.is_empty() {
+        return text::count(0, cell.row.n);
+    }
+    let kinds = cell.row.canaries_hit.iter();
+    kinds
+        .map(|(kind, hit)| format!("{kind} {}", text::count(*hit, cell.row.n)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn against(cell: &Cell<'_>) -> [String; 2] {
+    match (&cell.row.reference, cell.row.p_holm) {
+        (Some(reference), Some(p)) => {
+            let beyond = cell.latency.median() == Some(CENSORED);
+            let ratio = match cell.row.ratio {
+                None if beyond => "∞".to_owned(),
+                ratio => text::ratio(ratio, cell.row.ratio_ci),
+            };
+            [
+                format!("{ratio} `{reference}`, {}", text::comparison(cell.row.ratio, p)),
+                text::p(p),
+            ]
+        }
+        _ => ["-".to_owned(), "-".to_owned()],
+    }
+}
+
+/// Twins, with the p-values.
+pub fn twins(twins: &[Comparison]) -> String {
+    let lines: Vec<Vec<String>> = twins
+        .iter()
+        .map(|twin| {
+            let finite = twin
+                .interval
+                .map_or([None, None], |(low, high)| [Some(low), Some(high)]);
+            vec![
+                twin.label.clone(),
+                format!("`{}`", twin.with),
+                twin.blocks.to_string(),
+                text::ratio(twin.ratio, finite),
+                text::p(twin.p),
+                text::p(twin.p_holm),
+            ]
+        })
+        .collect();
+    text::table(
+        &["scenario", "mechanism", "blocks", "ratio of medians", "p", "p (Holm)"],
+        &lines,
+    )
+}
+
+/// What the A/A rows say, in a sentence.
+pub fn twins_in_words(campaign: &Campaign<'_>) -> String {
+    let pairs = campaign.twins.len();
+    let told_apart = campaign.twins.iter().filter(|t| t.p_holm < 0.05).count();
+    let smallest = campaign.twins.iter().map(|t| t.p_holm).min_by(f64::total_cmp);
+    match smallest {
+        None => "No row was run twice.".to_owned(),
+        Some(smallest) if told_apart == 0 => format!(
+            "None of {pairs} pairs is told apart (smallest p after Holm's correction: {}).",
+            text::p(smallest)
+        ),
+        Some(smallest) => format!(
+            "{told_apart} of {pairs} pairs are told apart (smallest p after Holm's correction: {}): this campaign's differences of that size mean nothing.",
+            text::p(smallest)
+        ),
+    }
+}
+
+/// What two campaigns differ in, in a sentence.
+pub fn diff_in_words(diff: &Diff) -> String {
+    let changed = diff.changed().count();
+    let rows = diff.rows.len();
+    let told_apart = diff.rows.iter().filter(|r| r.p_holm.is_some_and(|p| p < 0.05)).count();
+    format!(
+        "{changed} of {rows} rows changed between {} and {} (Holm-corrected p below 0.05 and the whole interval of the ratio beyond {}; {told_apart} {} \
+         told apart by the test alone).",
+        diff.before,
+        diff.after,
+        text::percent(THRESHOLD),
+        if told_apart == 1 { "is" } else { "are" }
+    )
+}
+
+/// The document of a comparison of two campaigns.
+pub fn diff_document(diff: &Diff) -> String {
+    let origin = Origin {
+        runs: diff.runs.clone(),
+        recorded: Vec::new(),
+    };
+    format!(
+        "{}\n# {} and {}\n\n{}\n\n{}",
+        origin.comment(),
+        diff.before,
+        diff.after,
+        diff_in_words(diff),
+        self::diff(diff)
+    )
+}
+
+/// All rows that two campaigns share.
+pub fn diff(diff: &Diff) -> String {
+    let lines: Vec<Vec<String>> = diff
+        .rows
+        .iter()
+        .map(|row| {
+            let median = |at: usize| row.medians[at].map_or_else(|| "-".to_owned(), text::latency);
+            let interval = row.interval.map_or([None, None], |(low, high)| [Some(low), Some(high)]);
+            let p = |p: Option<f64>| p.map_or_else(|| "-".to_owned(), text::p);
+            vec![
+                row.label.clone(),
+                format!("`{}`", row.mechanism),
+                format!("{}/{} → {}/{}", row.held[0], row.n[0], row.held[1], row.n[1]),
+                p(row.p_held),
+                median(0),
+                median(1),
+                text::ratio(row.ratio, interval),
+                p(row.p_holm),
+                if row.is_change() {
+                    "**changed**".to_owned()
+                } else {
+                    ".".to_owned()
+                },
+            ]
+        })
+        .collect();
+    let mut out = text::table(
+        &[
+            "scenario",
+            "mechanism",
+            "as expected",
+            "p (Holm)",
+            &diff.before,
+            &diff.after,
+            "ratio of medians",
+            "p (Holm)",
+            "",
+        ],
+        &lines,
+    );
+    if !diff.alone.is_empty() {
+        out.push_str(&format!("\nIn one of them only: {}.\n", diff.alone.join("; ")));
+    }
+    out
+}
+
+/// Costs by mechanism and number of sites.
+pub fn scale(rows: &[Scale]) -> String {
+    let mut names: Vec<&str> = rows.iter().flat_map(|r| r.medians.keys().map(String::as_str)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut head = vec!["mechanism", "sites", "n"];
+    head.extend(&names);
+    let lines: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let mut line = vec![format!("`{}`", row.mechanism), row.sites.to_string(), row.n.to_string()];
+            line.extend(names.iter().map(|name| quantity(name, row.medians.get(*name).copied())));
+            line
+        })
+        .collect();
+    text::table(&head, &lines)
+}
+
+/// A recorded quantity by the unit in its name.
+pub fn quantity(name: &str, value: Option<u64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if name.ends_with("_ns") => text::ns(value),
+        Some(value) => value.to_string(),
+    }
+}
+
+/// Detector (strategy) by scenario: the worst that was seen at any point.
+pub fn verdicts(campaign: &Campaign<'_>, plane: Plane) -> String {
+    let mut scenarios: Vec<&str> = campaign.plane(plane).map(|c| c.row.scenario.as_str()).collect();
+    scenarios.sort_unstable();
+    scenarios.dedup();
+    let mut grid: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
+    for (mechanism, scenario, verdict) in worst(campaign, plane) {
+        grid.entry(mechanism).or_default().insert(scenario, verdict.in_words());
+    }
+    let mut head = vec![match plane {
+        Plane::Detect => "detector",
+        Plane::Kill => "strategy",
+    }];
+    head.extend(&scenarios);
+    let lines: Vec<Vec<String>> = grid
+        .into_iter()
+        .map(|(mechanism, by_scenario)| {
+            let mut line = vec![format!("`{mechanism}`")];
+            line.extend(
+                scenarios
+                    .iter()
+                    .map(|s| by_scenario.get(s).cloned().unwrap_or_else(|| "-".to_owned())),
+            );
+            line
+        })
+        .collect();
+    text::table(&head, &lines)
+}
+
+/// How a mechanism did on a scenario, summed over its points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Trials.
+    pub n: usize,
+    /// Right, or nothing left alive.
+    pub good: usize,
+    /// Early, or something left alive.
+    pub wrong: usize,
+    /// Missed.
+    pub missed: usize,
+}
+
+impl Verdict {
+    /// For a table.
+    pub fn in_words(self) -> String {
+        match self {
+            Self { n, good, .. } if n == good => format!("{n}/{n}"),
+            Self {
+                n,
+                good,
+                wrong: 0,
+                missed: 0,
+            } => format!("{good}/{n}, else no answer"),
+            Self {
+                n,
+                good,
+                wrong,
+                missed: 0,
+            } => format!("{good}/{n}, wrong {wrong}"),
+            Self {
+                n,
+                good,
+                wrong: 0,
+                missed,
+            } => format!("{good}/{n}, missed {missed}"),
+            Self { n, good, wrong, missed } => format!("{good}/{n}, wrong {wrong}, missed {missed}"),
+        }
+    }
+}
+
+/// Mechanism, scenario and verdict, sorted.
+pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c str, Verdict)> {
+    let mut grid: BTreeMap<(&str, &str), Verdict> = BTreeMap::new();
+    for cell in campaign.plane(plane) {
+        let verdict = grid.entry((cell.mechanism(), cell.row.scenario.as_str())).or_default();
+        verdict.n += cell.row.n;
+        verdict.good += cell.good();
+        verdict.wrong += cell.row.early + cell.row.survived;
+        verdict.missed += cell.row.missed;
+    }
+    grid.into_iter().map(|((m, s), v)| (m, s, v)).collect()
+}
+
+/// What there is in `generated`.
+pub fn index(analysis: &Analysis<'_>) -> String {
+    let mut out = Origin::of_all(&analysis.campaigns).comment();
+    out.push_str(
+        "\n# What was measured\n\nEverything here is made by `report render` from the recorded trials in `reports/data`, and `report check` makes it \
+         again and compares. [index.html](index.html) is all of it on one page; [summary.json](summary.json) is for programs; \
+         [emulated.md](emulated.md) has what was measured under emulation, which is never mixed with the rest.\n\n",
+    );
+    let lines: Vec<Vec<String>> = analysis
+        .campaigns
+        .iter()
+        .map(|c| {
+            let name = &c.dataset.name;
+            vec![
+                format!("[{name}]({name}.md)"),
+                format!("[csv]({name}.csv)"),
+                c.cells.len().to_string(),
+                c.dataset.trials.len().to_string(),
+                c.dataset.machine.kernel.clone(),
+                format!("`{}`", c.dataset.plan.command()),
+            ]
+        })
+        .collect();
+    match lines.is_empty() {
+        true => out.push_str("Nothing is recorded yet.\n"),
+        false => out.push_str(&text::table(
+            &["dataset", "", "rows", "trials", "kernel", "recorded by"],
+            &lines,
+        )),
+    }
+    for diff in &analysis.diffs {
+        out.push_str(&format!(
+            "\n[{} and {}]({}-diff.md): {}\n",
+            diff.before,
+            diff.after,
+            diff.before,
+            diff_in_words(diff)
+        ));
+    }
+    out
+}

@@ -1,0 +1,164 @@
+//! Numbers as words. One way to write each kind, everywhere.
+
+use crate::stats::{Bound, CENSORED, Quantile, upper_bound_of_none};
+
+/// A duration with three digits and the unit that suits it.
+pub fn ns(value: u64) -> String {
+    let (scale, unit) = match value {
+        0..=999 => return format!("{value} ns"),
+        1_000..=999_999 => (1_000, "us"),
+        1_000_000..=999_999_999 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    let whole = value / scale;
+    let thousandths = value % scale * 1_000 / scale;
+    match whole {
+        0..=9 => format!("{whole}.{:02} {unit}", thousandths / 10),
+        10..=99 => format!("{whole}.{} {unit}", thousandths / 100),
+        _ => format!("{whole} {unit}"),
+    }
+}
+
+/// A duration that may lie beyond the deadline.
+pub fn latency(value: u64) -> String {
+    match value {
+        CENSORED => "never".to_owned(),
+        value => ns(value),
+    }
+}
+
+/// A duration that may be unknown.
+pub fn maybe_ns(value: Option<u64>) -> String {
+    value.map_or_else(|| "-".to_owned(), ns)
+}
+
+/// One end of an interval, or a quantile without one.
+pub fn bound(bound: Bound) -> String {
+    match bound {
+        Bound::Value(value) => ns(value),
+        Bound::Beyond => "never".to_owned(),
+        Bound::Open => "?".to_owned(),
+    }
+}
+
+/// `14.0 ms [13.9 ms, 14.1 ms]`; a `?` is an end that so few trials cannot give, `never` lies beyond the deadline.
+pub fn quantile(quantile: Option<Quantile>) -> String {
+    match quantile {
+        None => "-".to_owned(),
+        Some(q) if q.low == Bound::Open && q.high == Bound::Open => bound(q.at),
+        Some(q) => format!("{} [{}, {}]", bound(q.at), bound(q.low), bound(q.high)),
+    }
+}
+
+/// `3 of 20 (15 %)`; where nothing was seen, the largest rate that would still look like that: `0 of 200 (≤ 1.5 %)`.
+pub fn count(seen: usize, n: usize) -> String {
+    match (seen, n) {
+        (_, 0) => "0 of 0".to_owned(),
+        (0, n) => format!("0 of {n} (≤ {})", percent(upper_bound_of_none(n))),
+        (seen, n) if seen == n => format!("{n} of {n}"),
+        (seen, n) => format!("{seen} of {n} ({})", percent(share(seen, n))),
+    }
+}
+
+/// A share with two digits.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        p if p >= 9.95 => format!("{p:.0} %"),
+        p if p >= 0.995 => format!("{p:.1} %"),
+        p => format!("{p:.2} %"),
+    }
+}
+
+/// A ratio with three digits.
+pub fn times(ratio: f64) -> String {
+    match ratio {
+        r if r.is_infinite() => "∞".to_owned(),
+        r if r >= 99.95 => format!("{r:.0}×"),
+        r if r >= 9.995 => format!("{r:.1}×"),
+        r => format!("{r:.2}×"),
+    }
+}
+
+/// A ratio with its interval.
+pub fn ratio(ratio: Option<f64>, interval: [Option<f64>; 2]) -> String {
+    match (ratio, interval) {
+        (None, _) => "-".to_owned(),
+        (Some(r), [None, None]) => times(r),
+        (Some(r), ends) => {
+            let end = |e: Option<f64>| e.map_or_else(|| "∞".to_owned(), times);
+            format!("{} [{}, {}]", times(r), end(ends[0]), end(ends[1]))
+        }
+    }
+}
+
+/// A p-value.
+pub fn p(value: f64) -> String {
+    match value {
+        p if p < 0.001 => "< 0.001".to_owned(),
+        p => format!("{p:.3}"),
+    }
+}
+
+/// `faster`, `slower` or `not told apart` for a ratio and its corrected p-value: no word without the test.
+pub fn comparison(ratio: Option<f64>, p_holm: f64) -> &'static str {
+    match ratio {
+        _ if p_holm >= 0.05 => "not told apart",
+        Some(r) if r < 1.0 => "faster",
+        Some(r) if r > 1.0 => "slower",
+        Some(_) => "same median, other tail",
+        None => "slower",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of trials")]
+fn share(seen: usize, n: usize) -> f64 {
+    seen as f64 / n as f64
+}
+
+/// What a table of Markdown takes as a cell.
+pub fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// A table of Markdown. The first column is text, the others may be anything.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut out = format!("| {} |\n|{}\n", head.join(" | "), " --- |".repeat(head.len()));
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|text| cell(text)).collect();
+        out.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_printed_with_its_bound() {
+        assert_eq!(count(0, 200), "0 of 200 (≤ 1.5 %)");
+        assert_eq!(count(0, 3), "0 of 3 (≤ 100 %)");
+        assert_eq!(count(0, 10_000), "0 of 10000 (≤ 0.03 %)");
+        assert_eq!(count(3, 3), "3 of 3");
+        assert_eq!(count(1, 300), "1 of 300 (0.33 %)");
+    }
+
+    #[test]
+    fn durations_have_three_digits() {
+        let all = [
+            (0, "0 ns"),
+            (71_000, "71.0 us"),
+            (15_653_000, "15.6 ms"),
+            (1_060_000_000, "1.06 s"),
+        ];
+        assert!(all.iter().all(|(value, text)| ns(*value) == *text));
+    }
+
+    #[test]
+    fn no_word_without_the_test() {
+        assert_eq!(comparison(Some(0.5), 0.2), "not told apart");
+        assert_eq!(comparison(Some(0.5), 0.01), "faster");
+        assert_eq!(comparison(None, 0.01), "slower");
+    }
+}

@@ -159,11 +159,18 @@ impl Figures {
             ("cpu", row.cpu_ns),
             ("idle", row.idle_cpu_ns),
             ("prelude", row.prelude_ns),
+            ("held", row.held_ns),
         ];
         for (quantity, value) in times {
             if let Some(value) = value {
                 put(quantity, text::ns(value));
             }
+        }
+        for (detector, lag) in &row.knowing_ns {
+            put(
+                &format!("knowing-{detector}"),
+                lag.map_or_else(|| "never".to_owned(), text::ns),
+            );
         }
         for (quantity, value) in [("wakeups", row.wakeups), ("signals", row.signals)] {
             if let Some(value) = value {

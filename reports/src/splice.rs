@@ -61,7 +61,7 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(BEGIN) {
-        let line = text[..text.len() - rest.len() + at].lines().count().max(1);
+        let line = text[..text.len() - rest.len() + at].matches('\n').count() + 1;
         let after = &rest[at + BEGIN.len()..];
         let Some(name_ends) = after.find(BEGUN) else {
             bail!("{FINDINGS}:{line}: a marker of a figure has no \"{BEGUN}\"");

@@ -67,7 +67,7 @@ pub struct Row {
     pub label: String,
     /// Values of all axes; times in nanoseconds.
     pub params: BTreeMap<String, u64>,
-    /// Detector id.
+    /// Detector id; in the kill plane that which watched first (detectors take turns there, see `knowing_ns`).
     pub detector: String,
     /// Strategy id; `null` in the detect plane.
     pub strategy: Option<String>,
@@ -131,6 +131,12 @@ pub struct Row {
     pub survivors_max: usize,
     /// Kill plane: trials in which a bystander of the kind was hit.
     pub canaries_hit: BTreeMap<String, usize>,
+    /// Kill plane, by detector: median time from the end (or the strategy's return, if that is later) to its verdict; `null` if beyond the deadline.
+    pub knowing_ns: BTreeMap<String, Option<u64>>,
+    /// Processes born, if as many in every trial.
+    pub births: Option<u64>,
+    /// Kill plane: median time from the strategy's first act until all members were known to be held, if it waits for that.
+    pub held_ns: Option<u64>,
     /// Kill plane: median number of signals.
     pub signals: Option<u64>,
     /// Kill plane: median time from the strategy's first act (freezing, looking) to its first signal.

@@ -171,6 +171,16 @@ fn ids_that_nobody_knows_show_up_with_their_figures() {
         (40, None, 1)
     );
     assert_eq!(hopeless.canaries_hit["same-group"], 40);
+    let quick = summary
+        .rows
+        .iter()
+        .find(|r| r.strategy.as_deref() == Some("cgroup-kill"))
+        .unwrap();
+    assert_eq!(quick.n, 40, "detectors that take turns make no rows of their own");
+    assert_eq!(
+        (quick.knowing_ns["watcher"], quick.knowing_ns["other-watcher"]),
+        (Some(1_000), Some(2_000))
+    );
     assert!(summary.rows.iter().any(|r| r.idle_cpu_ns.is_some()));
     assert_eq!(summary.scale.len(), 3);
 }

@@ -26,7 +26,7 @@ pub struct Cell<'s> {
     pub by_block: Vec<(usize, u64)>,
 }
 
-/// What makes a row one, in the order of tables.
+/// What makes a row one, in the order of tables. In the kill plane detectors take turns within a row, so there the detector is empty.
 type Key<'s> = (Plane, &'s str, &'s BTreeMap<String, u64>, &'s str, Option<&'s str>, u32);
 
 /// A watch that is shorter says little about the cost of watching.
@@ -37,11 +37,15 @@ impl<'s> Cell<'s> {
     pub(super) fn all(dataset: &'s Dataset) -> Vec<Self> {
         let mut rows: BTreeMap<Key<'s>, Vec<&'s TrialRecord>> = BTreeMap::new();
         for t in &dataset.trials {
+            let detector = match t.plane {
+                Plane::Detect => t.detector.as_str(),
+                Plane::Kill => "",
+            };
             let key = (
                 t.plane,
                 t.scenario.as_str(),
                 &t.params,
-                t.detector.as_str(),
+                detector,
                 t.strategy.as_deref(),
                 t.twin,
             );
@@ -69,7 +73,8 @@ impl<'s> Cell<'s> {
     fn new(dataset: &Dataset, key: Key<'s>, trials: Vec<&'s TrialRecord>) -> Self {
         let (plane, scenario, params, detector, strategy, twin) = key;
         let planned = dataset.plan.rows.iter().find(|row| {
-            (row.plane, row.scenario.as_str(), row.detector.as_str()) == (plane, scenario, detector)
+            (row.plane, row.scenario.as_str()) == (plane, scenario)
+                && (row.plane == Plane::Kill || row.detector == detector)
                 && (row.strategy.as_deref(), row.twin) == (strategy, twin)
                 && row.params == *params
         });
@@ -108,7 +113,7 @@ impl<'s> Cell<'s> {
             scenario: scenario.to_owned(),
             label: planned.map_or_else(|| label(scenario, params), |row| row.label.clone()),
             params: params.clone(),
-            detector: detector.to_owned(),
+            detector: trials.first().map_or_else(String::new, |t| t.detector.clone()),
             strategy: strategy.map(str::to_owned),
             twin,
             n: trials.len(),
@@ -145,6 +150,15 @@ impl<'s> Cell<'s> {
             }),
             survivors_max: trials.iter().map(|t| t.survivors.len()).max().unwrap_or(0),
             canaries_hit,
+            knowing_ns: knowing(&trials),
+            births: trials
+                .first()
+                .map(|t| u64::from(t.ledger.births))
+                .filter(|births| *births > 0 && trials.iter().all(|t| u64::from(t.ledger.births) == *births)),
+            held_ns: median(&|t| {
+                let kill = t.kill.as_ref()?;
+                kill.held_ns?.checked_sub(kill.begun_ns)
+            }),
             signals: median(&|t| Some(t.kill.as_ref()?.signals)),
             prelude_ns: median(&|t| {
                 let kill = t.kill.as_ref().filter(|k| k.begun_ns > 0)?;
@@ -232,6 +246,26 @@ pub(crate) fn latency(trial: &TrialRecord) -> Option<u64> {
         Outcome::Missed | Outcome::Survived => Some(CENSORED),
         _ => None,
     }
+}
+
+/// Kill plane: from the end (the oracle's `populated 0`, or the strategy's return if that is later) to the verdict of each detector that watched.
+fn knowing(trials: &[&TrialRecord]) -> BTreeMap<String, Option<u64>> {
+    let mut all: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for trial in trials.iter().filter(|t| t.outcome == Outcome::Emptied) {
+        let end = trial
+            .stamps
+            .unpopulated_ns
+            .max(trial.kill.as_ref().map(|k| k.issued_ns));
+        let lag = match (&trial.verdict, end) {
+            (Some(Verdict::Empty { decided_ns, .. }), Some(end)) => decided_ns.saturating_sub(end),
+            (Some(Verdict::DeadlinePassed { .. }), _) => CENSORED,
+            _ => continue,
+        };
+        all.entry(trial.detector.clone()).or_default().push(lag);
+    }
+    all.into_iter()
+        .map(|(detector, lags)| (detector, Sample::new(lags).median().filter(|ns| *ns < CENSORED)))
+        .collect()
 }
 
 /// When the detector spoke.

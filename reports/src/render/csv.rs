@@ -14,7 +14,7 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
     out.push_str(
         "dataset,plane,label,detector,strategy,twin,n,held,right,early,missed,emptied,survived,other,p50_ns,p50_low_ns,p50_high_ns,p90_ns,\
          p90_low_ns,p90_high_ns,p99_ns,p99_low_ns,p99_high_ns,p999_ns,max_ns,outliers,reference,ratio,ratio_low,ratio_high,p_holm,launch_ns,\
-         cpu_ns,wakeups,idle_cpu_ns_per_s,survivors_max,signals,prelude_ns\n",
+         cpu_ns,wakeups,idle_cpu_ns_per_s,survivors_max,signals,prelude_ns,held_ns,births\n",
     );
     for cell in &campaign.cells {
         let row = &cell.row;
@@ -63,6 +63,8 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
             row.survivors_max.to_string(),
             whole(row.signals),
             whole(row.prelude_ns),
+            whole(row.held_ns),
+            whole(row.births),
         ];
         let quoted: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
         out.push_str(&quoted.join(","));

@@ -16,6 +16,10 @@ const LEGEND: &str = "Intervals are of 95 % and distribution-free (order statist
     (block bootstrap), and says faster or slower only where a permutation test does, after Holm's correction over the table. Outliers are counted, \
     never removed. `0 of N` stands with the largest rate that would still look like that, 3/N.\n";
 
+/// What only kills have.
+const KILL_LEGEND: &str = "Durations run from the first signal to the oracle's first `populated 0`. \"Held\" is how long the strategy took until all members \
+    were known to stand still, before it signalled; the other times are those from the end to the verdict of each detector that watched, in turns.\n";
+
 /// The document of one campaign.
 pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
     let mut out = Origin::of(campaign).comment();
@@ -23,7 +27,11 @@ pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
     out.push_str(&facts(campaign));
     for (plane, title) in [(Plane::Detect, "Detectors"), (Plane::Kill, "Strategies")] {
         if campaign.plane(plane).next().is_some() {
-            out.push_str(&format!("\n## {title}\n\n{LEGEND}\n{}", rows(campaign, plane, None)));
+            let more = if plane == Plane::Kill { KILL_LEGEND } else { "" };
+            out.push_str(&format!(
+                "\n## {title}\n\n{LEGEND}{more}\n{}",
+                rows(campaign, plane, None)
+            ));
         }
     }
     if !campaign.twins.is_empty() {
@@ -111,7 +119,7 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
     head.extend(["max", "outliers", "against", "p (Holm)"]);
     head.extend(match plane {
         Plane::Detect => ["wake-ups", "CPU"],
-        Plane::Kill => ["signals", "before the first"],
+        Plane::Kill => ["signals", "held, known"],
     });
     let lines: Vec<Vec<String>> = cells
         .iter()
@@ -150,13 +158,23 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
                 ],
                 Plane::Kill => [
                     row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
-                    text::maybe_ns(row.prelude_ns),
+                    knowing(cell),
                 ],
             });
             line
         })
         .collect();
     text::table(&head, &lines)
+}
+
+/// How long until all were held, if the strategy waits for that, and how long each watcher took to hear of the end.
+fn knowing(cell: &Cell<'_>) -> String {
+    let held = cell.row.held_ns.map(|ns| format!("held after {}", text::ns(ns)));
+    let known = cell.row.knowing_ns.iter().map(|(detector, lag)| {
+        let lag = lag.map_or_else(|| "never".to_owned(), text::ns);
+        format!("`{detector}` {lag}")
+    });
+    held.into_iter().chain(known).collect::<Vec<_>>().join(", ")
 }
 
 fn survived(cell: &Cell<'_>) -> String {

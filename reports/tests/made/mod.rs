@@ -70,7 +70,9 @@ pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, laten
 
 /// A trial of the kill plane.
 pub(crate) fn kill(run: &str, block: u32, strategy: &str, sleepers: u64, duration: Option<u64>) -> TrialRecord {
-    let mut trial = trial(run, block, "watcher", 0, Some(1));
+    // Watchers take turns, as they do in the kill plane.
+    let watcher = ["watcher", "other-watcher"][block as usize % 2];
+    let mut trial = trial(run, block, watcher, 0, Some(1));
     let first = 20_000_000_000 + u64::from(block) * 100_000_000;
     trial.plane = Plane::Kill;
     trial.strategy = Some(strategy.to_owned());
@@ -82,6 +84,10 @@ pub(crate) fn kill(run: &str, block: u32, strategy: &str, sleepers: u64, duratio
         ..KillReport::default()
     });
     trial.stamps.unpopulated_ns = duration.map(|ns| first + ns);
+    trial.verdict = duration.map(|ns| Verdict::Empty {
+        woke_ns: first + ns,
+        decided_ns: first + ns + 1_000 + u64::from(block % 2) * 1_000,
+    });
     trial.outcome = if duration.is_some() {
         Outcome::Emptied
     } else {

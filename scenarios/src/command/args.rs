@@ -8,6 +8,7 @@ use harness::param::{Axis, Unit};
 
 use super::exit::Exit;
 use super::measure::MeasureArgs;
+use super::recommend::RecommendArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +21,7 @@ Examples:
   scenario all --dry-run                   what would be run, in which order
   scenario measure --help                  a run as a campaign: resumable, with A/A rows, open loop, pinning, noise
   scenario doctor                          what this machine offers, what is missing, how to get it
+  scenario recommend server                what to use here, and why
 ";
 
 fn after_long_help() -> String {
@@ -54,6 +56,8 @@ pub(super) enum Verb {
     List(ListArgs),
     /// Say what this machine offers, what is missing, why, and how to get it.
     Doctor(DoctorArgs),
+    /// Name the detector and the strategy to use on this machine, with the reason and the measured numbers.
+    Recommend(RecommendArgs),
     /// Remove what a crashed run left: its processes and cgroups. Running runs are left alone.
     Clean(CleanArgs),
 }

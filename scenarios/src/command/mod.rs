@@ -12,6 +12,7 @@ mod list;
 mod measure;
 mod output;
 mod plan;
+mod recommend;
 mod record;
 mod report;
 mod request;
@@ -71,6 +72,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Verb::Measure(args)) => measure::measure(&args),
         Some(Verb::List(args)) => list::list(&args),
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
+        Some(Verb::Recommend(args)) => recommend::recommend(&args),
         Some(Verb::Clean(args)) => clean::clean(&args),
     }
 }

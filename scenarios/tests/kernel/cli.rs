@@ -39,6 +39,7 @@ pub(crate) fn tests() -> Vec<Test> {
             closed_pipe,
         ),
         Test::new("cli::doctor_says_what_there_is", &[CGROUP2_WRITE], doctor),
+        Test::new("cli::recommend_names_both_with_the_reason", &[CGROUP2_WRITE], recommend),
         Test::new(
             "cli::clean_removes_what_a_dead_run_left_and_nothing_else",
             &[CGROUP2_WRITE],
@@ -282,6 +283,29 @@ fn closed_pipe() -> Result<(), String> {
         format!("{code:?} {err}")
     })?;
     ensure(cgroups_of(pid).is_empty(), || format!("{:?}", cgroups_of(pid)))
+}
+
+fn recommend() -> Result<(), String> {
+    let (out, _) = expect(
+        &["recommend", "server"],
+        0,
+        &["server: ", "  know ", "  kill ", "because ", "measured "],
+    )?;
+    ensure(!out.contains("one-shot:"), || out.clone())?;
+    let (out, _) = expect(&["recommend", "--format", "json"], 0, &[])?;
+    let answer: serde_json::Value = serde_json::from_str(&out).map_err(|e| format!("{e}: {out}"))?;
+    let situations = answer["situations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    ensure(situations.len() == 5, || out.clone())?;
+    for advice in situations {
+        for plane in ["detectors", "strategies"] {
+            // Something that is sound can be had wherever there is a cgroup; what is named first is there.
+            let best = &advice[plane][0];
+            ensure(best["id"].is_string() && best["missing"].is_null(), || {
+                format!("{plane} of {}: {best}", advice["situation"])
+            })?;
+        }
+    }
+    expect(&["recommend", "nonsense"], 2, &["one-shot"]).map(|_| ())
 }
 
 fn doctor() -> Result<(), String> {

@@ -148,7 +148,23 @@ impl Kernel {
             .collect()
     }
 
-    /// The kernel that `text` means: a kept name, the only kept name that contains it, or the path of an image.
+    /// The newest stock kernel, else the one built last in the order of names: what a user gets who names none.
+    fn newest(all: Vec<Self>) -> Result<Self> {
+        let version = |kernel: &Self| match &kernel.origin {
+            Origin::Stock(stock) => Some(stock.version.clone()),
+            _ => None,
+        };
+        let stock = all
+            .iter()
+            .filter(|kernel| version(kernel).is_some() && !kernel.name.ends_with("-rt"))
+            .max_by(|a, b| crate::deb::compare(&version(a).unwrap_or_default(), &version(b).unwrap_or_default()));
+        stock.or(all.last()).cloned().context(
+            "the lab has no kernel yet: `lab fetch --stock 6.12` gets a stock one in a minute, `lab build` builds one",
+        )
+    }
+
+    /// The kernel that `text` means: a kept name, the only kept name that contains it, `newest` for the newest stock one, or
+    /// the path of an image.
     ///
     /// # Errors
     /// When it means none, or several.
@@ -173,6 +189,9 @@ impl Kernel {
             });
         }
         let all = Self::all(cache)?;
+        if text == "newest" {
+            return Self::newest(all);
+        }
         let names: Vec<&str> = all.iter().map(|kernel| kernel.name.as_str()).collect();
         let hits: Vec<&Self> = all.iter().filter(|kernel| kernel.name.contains(text)).collect();
         match hits.as_slice() {
@@ -258,6 +277,15 @@ mod tests {
                 .contains("stock-6.12")
         );
         assert!(Kernel::find(&cache, image.to_str().unwrap()).is_ok());
+        assert_eq!(Kernel::find(&cache, "newest").unwrap().name, "stock-6.12");
+    }
+
+    #[test]
+    fn a_lab_without_kernels_says_how_to_get_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(dir.path())).unwrap();
+        let error = Kernel::find(&cache, "newest").unwrap_err().to_string();
+        assert!(error.contains("lab fetch --stock"), "{error}");
     }
 
     #[test]

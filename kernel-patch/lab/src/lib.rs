@@ -23,4 +23,5 @@ pub mod process;
 pub mod protocol;
 pub mod source;
 pub mod suite;
+pub mod take;
 pub mod vm;

@@ -4,6 +4,8 @@
 //! kernel never prints, one line a message. The first is the greeting, the last is the verdict, and there is exactly one
 //! of each: a machine that ends without a verdict, or with two, has not answered at all.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -43,6 +45,8 @@ pub struct Job {
     pub env: Vec<(String, String)>,
     /// What runs, in this order; a failed step does not stop the next.
     pub steps: Vec<Step>,
+    /// Files and directories that are handed over when all steps are done.
+    pub take: Vec<String>,
 }
 
 /// How one step ended.
@@ -92,6 +96,15 @@ pub enum Message {
         /// How many processes it left behind.
         left: usize,
     },
+    /// A file that was asked for begins: its path in the machine.
+    File(String),
+    /// The next bytes of it.
+    Piece(Vec<u8>),
+    /// It is complete.
+    FileEnd {
+        /// How long it is.
+        size_bytes: u64,
+    },
     /// The last line: how many steps did not succeed, or why init itself gave up.
     Verdict(Result<usize, String>),
 }
@@ -122,6 +135,9 @@ impl Message {
                 };
                 format!("step {index} {how} {value} left {left}")
             }
+            Self::File(path) => format!("file {}", BASE64.encode(path)),
+            Self::Piece(bytes) => format!("piece {}", BASE64.encode(bytes)),
+            Self::FileEnd { size_bytes } => format!("file-end {size_bytes}"),
             Self::Verdict(Ok(failed)) => format!("verdict failed {failed}"),
             Self::Verdict(Err(why)) => format!("verdict init {}", why.replace('\n', "; ")),
         }
@@ -167,6 +183,11 @@ impl Message {
                     left: left.parse().ok()?,
                 })
             }
+            "file" => Some(Self::File(String::from_utf8(BASE64.decode(rest).ok()?).ok()?)),
+            "piece" => Some(Self::Piece(BASE64.decode(rest).ok()?)),
+            "file-end" => Some(Self::FileEnd {
+                size_bytes: rest.parse().ok()?,
+            }),
             "verdict" => match rest.split_once(' ')? {
                 ("failed", count) => Some(Self::Verdict(Ok(count.parse().ok()?))),
                 ("init", why) => Some(Self::Verdict(Err(why.to_owned()))),
@@ -205,6 +226,9 @@ mod tests {
                 ended,
                 left
             }),
+            any::<String>().prop_map(Message::File),
+            any::<Vec<u8>>().prop_map(Message::Piece),
+            any::<u64>().prop_map(|size_bytes| Message::FileEnd { size_bytes }),
             any::<usize>().prop_map(|failed| Message::Verdict(Ok(failed))),
             "[^\n]*".prop_map(|why| Message::Verdict(Err(why))),
         ]

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::answers::Answers;
 use super::record::Record;
 use super::stats::{median, quantile, ratio};
-use crate::vm::Accelerator;
 
 /// Renders the behaviours that differ and the latencies of a row of kernels.
 #[must_use]
@@ -165,9 +164,7 @@ pub fn ratio_cell(above: &[u64], below: &[u64]) -> String {
 }
 
 fn latencies(text: &mut String, records: &[Record]) {
-    let emulated = records
-        .iter()
-        .any(|record| record.accelerator == Accelerator::Emulation);
+    let emulated = records.iter().any(|record| record.accelerator.is_emulated());
     let note = if emulated {
         "**Emulated: only the ratios, each within one boot, mean anything.** "
     } else {

@@ -21,6 +21,10 @@ pub enum Accelerator {
     /// TCG, one thread a CPU. Times are those of the emulator: only their ratios within one boot mean anything.
     #[value(name = "tcg")]
     Emulation,
+    /// TCG with `-icount`: one instruction takes one virtual nanosecond, the CPUs take turns, and an idle machine's clock
+    /// goes on at once. How busy the host is changes nothing, so that ratios can be told even there; but nothing in it
+    /// happens at the same time, and no time is that of any processor.
+    VirtualTime,
     /// KVM. Times are near to native ones.
     Kvm,
 }
@@ -37,9 +41,25 @@ struct Answer {
 }
 
 impl Accelerator {
+    /// Whether the machine's instructions are emulated.
+    #[must_use]
+    pub fn is_emulated(self) -> bool {
+        self != Self::Kvm
+    }
+
     pub(super) fn qemu_args(self) -> &'static [&'static str] {
         match self {
             Self::Emulation => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Self::VirtualTime => &[
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max",
+                "-icount",
+                "shift=0,sleep=off",
+                "-rtc",
+                "clock=vm",
+            ],
             Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
         }
     }
@@ -49,6 +69,7 @@ impl Accelerator {
     pub fn label(self) -> &'static str {
         match self {
             Self::Emulation => "emulated (QEMU TCG)",
+            Self::VirtualTime => "emulated, virtual time (QEMU TCG, icount)",
             Self::Kvm => "virtualised (KVM)",
         }
     }
@@ -98,6 +119,7 @@ impl Accelerator {
             cgroup: CgroupMode::None,
             env: Vec::new(),
             steps: Vec::new(),
+            take: Vec::new(),
         };
         let machine = Machine {
             image,

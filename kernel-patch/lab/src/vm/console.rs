@@ -132,10 +132,16 @@ pub enum TranscriptError {
 }
 
 impl Transcript {
-    /// Takes one line of the channel; the output and the end of a step are handed back.
+    /// Takes one line of the channel; output, the end of a step and files are handed back.
     pub fn take(&mut self, line: &str) -> Option<Message> {
         match Message::decode(line) {
-            Ok(message @ (Message::Out(_) | Message::Err(_))) => return Some(message),
+            Ok(
+                message @ (Message::Out(_)
+                | Message::Err(_)
+                | Message::File(_)
+                | Message::Piece(_)
+                | Message::FileEnd { .. }),
+            ) => return Some(message),
             Ok(message @ Message::Step { ended, left, .. }) => {
                 self.steps.push((ended, left));
                 return Some(message);

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Result;
 
-use super::{Accelerator, Machine};
+use super::Machine;
 use crate::process::ProcessError;
 
 /// The emulator.
@@ -67,7 +67,7 @@ fn command_line(machine: &Machine<'_>) -> String {
         "random.trust_cpu=on",
         "random.trust_bootloader=on",
     ];
-    if machine.accelerator == Accelerator::Emulation {
+    if machine.accelerator.is_emulated() {
         // The emulated clock is what the emulator says; the watchdog that compares clocks would be fooled by a busy host.
         words.extend(["tsc=reliable", "no_timer_check"]);
     }

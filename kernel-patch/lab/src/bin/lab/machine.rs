@@ -8,6 +8,7 @@ use lab::cache::Cache;
 use lab::image::{Addition, Programs, initramfs};
 use lab::kernel::Kernel;
 use lab::protocol::{CgroupMode, Job, Message, Step};
+use lab::take::{Receiver, Take};
 use lab::vm::{Accelerator, Boot, Machine};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -15,9 +16,13 @@ pub(crate) struct Options {
     /// How cgroups are mounted in the machine
     #[arg(long, value_enum, default_value = "v2")]
     pub cgroup: CgroupMode,
-    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation]
+    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation; `matrix` and `compare` take virtual
+    /// time instead of plain emulation, because their figures must not depend on how busy the host is]
     #[arg(long, value_enum)]
     pub accel: Option<Accelerator>,
+    /// What runs a kernel that KVM does not
+    #[arg(skip = Accelerator::Emulation)]
+    pub otherwise: Accelerator,
     /// CPUs of the machine
     #[arg(long, default_value_t = 2)]
     pub cpus: u32,
@@ -33,6 +38,9 @@ pub(crate) struct Options {
     /// Put a file or directory into the machine, with the shared libraries it needs: SOURCE (to /bin) or SOURCE:TARGET
     #[arg(long, value_name = "PATH")]
     pub with: Vec<String>,
+    /// Bring a file or directory out of the machine: SOURCE (to the same path here) or SOURCE:TARGET; nothing is overwritten
+    #[arg(long, value_name = "PATH")]
+    pub take: Vec<String>,
     /// Set a variable for commands: NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
@@ -48,6 +56,14 @@ pub(crate) struct Options {
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
 impl Options {
+    /// The same options for figures: virtual time where there is no KVM.
+    pub(crate) fn for_figures(&self) -> Self {
+        Self {
+            otherwise: Accelerator::VirtualTime,
+            ..self.clone()
+        }
+    }
+
     /// Boots `kernel` and runs `steps`. What the lab chose by itself is said on standard error when `talk` is set.
     pub(crate) fn boot(
         &self,
@@ -56,12 +72,13 @@ impl Options {
         kernel: &Kernel,
         steps: Vec<Step>,
         talk: bool,
-        hear: impl FnMut(&Message),
+        mut hear: impl FnMut(&Message),
     ) -> Result<(Boot, Accelerator)> {
         let accelerator = match self.accel {
             Some(accelerator) => accelerator,
             None => {
-                let (accelerator, why) = Accelerator::choose(cache, programs, &kernel.image)?;
+                let (chosen, why) = Accelerator::choose(cache, programs, &kernel.image)?;
+                let accelerator = if chosen.is_emulated() { self.otherwise } else { chosen };
                 if talk {
                     eprintln!("lab: {} on {} ({why})", kernel.name, accelerator.label());
                 }
@@ -81,10 +98,12 @@ impl Options {
             .sum::<Duration>()
             + BOOT_LIMIT;
         let count = steps.len();
+        let takes: Vec<Take> = self.take.iter().map(|text| Take::parse(text)).collect::<Result<_>>()?;
         let job = Job {
             cgroup: self.cgroup,
             env,
             steps,
+            take: takes.iter().map(|take| take.source.clone()).collect(),
         };
         let machine = Machine {
             image: &kernel.image,
@@ -97,7 +116,12 @@ impl Options {
             limit,
             qemu_args: &self.qemu,
         };
-        let boot = machine.boot(hear)?;
+        let mut receiver = Receiver::new(&takes);
+        let boot = machine.boot(|message| {
+            receiver.hear(message);
+            hear(message);
+        })?;
+        receiver.finish()?;
         if let Some(path) = &self.console {
             std::fs::write(path, &boot.console).with_context(|| format!("cannot write {}", path.display()))?;
         }

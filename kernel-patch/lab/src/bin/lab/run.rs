@@ -17,8 +17,9 @@ const STATUS_LIMIT: u8 = 124;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
-    /// A kernel of `lab kernels`, a part of its name that fits only one, or the path of an image
-    #[arg(long, short)]
+    /// A kernel of `lab kernels`, a part of its name that fits only one, `newest` for the newest stock one, or the path of an
+    /// image
+    #[arg(long, short, default_value = "newest")]
     kernel: String,
     #[command(flatten)]
     options: Options,
@@ -26,8 +27,9 @@ pub(crate) struct BootArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// A kernel of `lab kernels`, a part of its name that fits only one, or the path of an image
-    #[arg(long, short)]
+    /// A kernel of `lab kernels`, a part of its name that fits only one, `newest` for the newest stock one, or the path of an
+    /// image
+    #[arg(long, short, default_value = "newest")]
     kernel: String,
     #[command(flatten)]
     options: Options,

@@ -30,7 +30,7 @@ pub enum CgroupMode {
 pub struct Step {
     /// Program and arguments; found along `/bin:/sbin`.
     pub argv: Vec<String>,
-    /// Where it runs.
+    /// Where it runs; made if it is not there.
     pub dir: String,
     /// After so many seconds init kills every process and goes on to the next step.
     pub limit_s: u32,

@@ -162,6 +162,15 @@ pub(super) struct RunArgs {
     #[arg(long, help_heading = "Belts")]
     pub no_belt: bool,
 
+    /// Run the same command in a throw-away machine: no cgroup, no root and no belt of this machine is needed
+    ///
+    /// The machine is the kernel lab's (`lab`, beside this program or on PATH); KERNEL is one of `lab kernels` [default: the newest stock one].
+    /// Where it is emulated, tables say so: order and counts mean what they mean elsewhere, times do not. Records come back to --out, or
+    /// to the default place. The exit code is that of the command inside, 124 at the end of an hour, 125 if the machine failed.
+    #[arg(long, value_name = "KERNEL", num_args = 0..=1, require_equals = true, default_missing_value = "newest",
+          conflicts_with = "cgroup", help_heading = "Belts")]
+    pub vm: Option<String>,
+
     /// Write each trial to standard output as one JSON line; the summary goes to standard error
     #[arg(long, help_heading = "Output")]
     pub json: bool,
@@ -281,6 +290,21 @@ mod tests {
         assert!(Cli::try_parse_from(["scenario"]).is_err());
         assert!(Cli::try_parse_from(["scenario", "list", "--trials", "3"]).is_err());
         assert!(Cli::try_parse_from(["scenario", "forkbomb", "--trials", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_machine_may_be_named_and_takes_no_scenario_for_its_name() {
+        let parsed = |words: &[&str]| Cli::try_parse_from([&["scenario"], words].concat());
+        let cli = parsed(&["--vm", "forkbomb"]).unwrap();
+        assert_eq!(
+            (cli.run.vm.as_deref(), cli.run.scenarios),
+            (Some("newest"), vec!["forkbomb".to_owned()])
+        );
+        assert_eq!(
+            parsed(&["forkbomb", "--vm=6.12"]).unwrap().run.vm.as_deref(),
+            Some("6.12")
+        );
+        assert!(parsed(&["forkbomb", "--vm", "--cgroup", "/x"]).is_err());
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) fn conclude(
     output: &Output,
     played: &Played,
     notes: &[String],
+    emulated: bool,
 ) -> Result<Exit, Failure> {
     let cells = plan.cells.iter();
     let mut tallies: Vec<Tally> = cells
@@ -35,6 +36,7 @@ pub(super) fn conclude(
     let exit = exit_of(played, &rows);
     let report = Report {
         run: name,
+        emulated,
         out: output.dir(),
         seed: plan.seed,
         planned: plan.order.len(),

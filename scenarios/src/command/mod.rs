@@ -28,6 +28,7 @@ mod surroundings;
 mod table;
 mod term;
 mod verdict;
+mod vm;
 
 use std::io;
 use std::process::ExitCode;
@@ -67,6 +68,14 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Verb::Measure(args)) => &args.run.log,
         Some(_) => "warn",
     })?;
+    let asked = match &cli.verb {
+        None => Some(&cli.run),
+        Some(Verb::Measure(args)) => Some(&args.run),
+        Some(_) => None,
+    };
+    if let Some((args, kernel)) = asked.and_then(|args| Some((args, args.vm.as_deref()?))) {
+        return Err(vm::become_lab(args, kernel));
+    }
     match cli.verb {
         None => run::run(&cli.run),
         Some(Verb::Measure(args)) => measure::measure(&args),

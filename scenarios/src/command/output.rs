@@ -258,7 +258,7 @@ fn claim(trials: &File, path: &Path) -> Result<()> {
 }
 
 /// `$XDG_STATE_HOME/scenario`, or `~/.local/state/scenario`.
-fn default_parent() -> Result<PathBuf> {
+pub(super) fn default_parent() -> Result<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     match state {

@@ -18,6 +18,8 @@ use super::{scale, stages, table, verdict};
 pub(super) struct Report<'a> {
     /// Name of the run.
     pub run: &'a str,
+    /// Whether the machine's times are an emulator's.
+    pub emulated: bool,
     /// Where the trials are recorded.
     pub out: &'a Path,
     /// Seed.
@@ -38,6 +40,9 @@ pub(super) struct Report<'a> {
     pub exit: Exit,
 }
 
+/// Below the title of every table of an emulated machine.
+const EMULATED: &str = "Emulated: order, counts and ratios within this run mean something, its times do not.";
+
 /// For people.
 pub(super) fn text(report: &Report<'_>) -> String {
     let mut text = String::new();
@@ -53,6 +58,9 @@ pub(super) fn text(report: &Report<'_>) -> String {
     ] {
         if let Some(table) = table::of_plane(report.rows, plane) {
             push(&mut text, title);
+            if report.emulated {
+                push(&mut text, EMULATED);
+            }
             push(&mut text, &table.trim_fmt());
             push(&mut text, "");
         }
@@ -146,6 +154,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Result<String> {
     let mut text = serde_json::to_string_pretty(&Document {
         schema: 1,
         run: report.run,
+        emulated: report.emulated,
         out: report.out,
         seed: report.seed,
         planned: report.planned,
@@ -167,6 +176,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Result<String> {
 struct Document<'a> {
     schema: u32,
     run: &'a str,
+    emulated: bool,
     out: &'a Path,
     seed: u64,
     planned: usize,

@@ -43,8 +43,9 @@ fn with_host(args: &RunArgs, request: &Request, host: &Host) -> Result<Exit, Fai
     // A place that cannot be written to is found before anything is started.
     let mut output = Output::create(args.out.as_deref(), &name).map_err(Failure::bad_place)?;
     output.document(PLAN, &document).map_err(Failure::incomplete)?;
+    let environment = Environment::capture(&Paths::default(), host);
     output
-        .document(ENVIRONMENT, &Environment::capture(&Paths::default(), host))
+        .document(ENVIRONMENT, &environment)
         .map_err(Failure::incomplete)?;
     if !args.quiet {
         note(format!(
@@ -63,5 +64,6 @@ fn with_host(args: &RunArgs, request: &Request, host: &Host) -> Result<Exit, Fai
         pace: &Pace::default(),
     };
     let played = sitting.play(&mut output)?;
-    conclude(args, &plan, &name, &output, &played, &[])
+    let emulated = environment.virtualisation.emulated == Some(true);
+    conclude(args, &plan, &name, &output, &played, &[], emulated)
 }

@@ -13,13 +13,16 @@ impl Environment {
     pub fn capture(paths: &Paths, host: &Host) -> Self {
         let cpuinfo = paths.read("/proc/cpuinfo").unwrap_or_default();
         let own = |text: Option<&str>| text.map(str::to_owned);
+        let model = field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model"));
+        let hypervisor_flag =
+            field(&cpuinfo, "flags").map(|flags| flags.split_ascii_whitespace().any(|f| f == "hypervisor"));
         Self {
             schema: SCHEMA,
             captured_unix_s: unix_time(),
             kernel: kernel(paths, &host.release),
             cgroups: cgroups(host),
             cpu: Cpu {
-                model: own(field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model"))),
+                model: own(model),
                 online: paths
                     .read("/sys/devices/system/cpu/online")
                     .and_then(|list| count_cpus(&list)),
@@ -31,8 +34,8 @@ impl Environment {
                 kib.checked_mul(1024)
             }),
             virtualisation: Virtualisation {
-                hypervisor_flag: field(&cpuinfo, "flags")
-                    .map(|flags| flags.split_ascii_whitespace().any(|f| f == "hypervisor")),
+                hypervisor_flag,
+                emulated: emulated(model, hypervisor_flag),
                 hypervisor: paths.read("/sys/hypervisor/type"),
                 vendor: paths.read("/sys/class/dmi/id/sys_vendor"),
                 product: paths.read("/sys/class/dmi/id/product_name"),
@@ -48,6 +51,15 @@ impl Environment {
                 debug_assertions: cfg!(debug_assertions),
             },
         }
+    }
+}
+
+/// QEMU's own models of a processor say so when they are emulated (`-cpu max` without KVM).
+fn emulated(model: Option<&str>, hypervisor_flag: Option<bool>) -> Option<bool> {
+    match (model, hypervisor_flag) {
+        (Some(model), _) if model.contains("QEMU TCG") => Some(true),
+        (_, Some(false)) => Some(false),
+        _ => None,
     }
 }
 
@@ -211,6 +223,14 @@ mod tests {
         assert_eq!(chosen("full\n"), None);
         assert_eq!(field("flags\t\t: fpu vme\n", "flags"), Some("fpu vme"));
         assert_eq!(field("MemTotal:       24 kB\n", "MemTotal"), Some("24 kB"));
+    }
+
+    #[test]
+    fn an_emulated_processor_is_told_from_a_virtual_one() {
+        assert_eq!(emulated(Some("QEMU TCG CPU version 2.5+"), Some(true)), Some(true));
+        assert_eq!(emulated(Some("Some CPU @ 2 GHz"), Some(false)), Some(false));
+        assert_eq!(emulated(Some("Some CPU @ 2 GHz"), Some(true)), None);
+        assert_eq!(emulated(None, None), None);
     }
 
     #[test]

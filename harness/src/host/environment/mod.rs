@@ -127,6 +127,10 @@ pub struct Cpu {
 pub struct Virtualisation {
     /// Whether the processor says that there is a hypervisor. Absent where it has no such flag to say (not x86).
     pub hypervisor_flag: Option<bool>,
+    /// Whether the processor's instructions are emulated, so that times are the emulator's: `true` for a processor that calls itself QEMU's
+    /// TCG, `false` where there is no hypervisor. Absent where the machine does not say: an emulator may give itself any name.
+    #[serde(default)]
+    pub emulated: Option<bool>,
     /// `/sys/hypervisor/type`.
     pub hypervisor: Option<String>,
     /// `sys_vendor` of DMI.

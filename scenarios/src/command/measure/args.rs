@@ -42,7 +42,7 @@ pub(in super::super) struct MeasureArgs {
     /// another kernel, another boot.
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
         "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials", "seed", "deadline", "gap", "dry_run", "cgroup", "tasks",
-        "memory", "no_belt", "out", "twins", "warm_up", "noise", "every", "pin", "trace",
+        "memory", "no_belt", "out", "vm", "twins", "warm_up", "noise", "every", "pin", "trace",
     ])]
     pub resume: Option<PathBuf>,
 

@@ -157,6 +157,7 @@ fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&
     }
     args.pin.unwrap_or_default().begin().map_err(Failure::usage)?;
     let environment = Environment::capture(&Paths::default(), host);
+    let emulated = environment.virtualisation.emulated == Some(true);
     let mut output = match begun {
         None => {
             let output = Output::create(args.run.out.as_deref(), &name).map_err(Failure::bad_place)?;
@@ -201,7 +202,7 @@ fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&
     let mut notes: Vec<String> = noise::in_words(&noise).into_iter().collect();
     notes.extend(lateness(&output).map_err(Failure::incomplete)?);
     notes.extend(stages::in_words(&output).map_err(Failure::incomplete)?);
-    let exit = conclude(&args.run, &plan, &name, &output, &played, &notes)?;
+    let exit = conclude(&args.run, &plan, &name, &output, &played, &notes, emulated)?;
     if !args.run.quiet && output.recorded() < plan.order.len() {
         note(format!(
             "{} of {} trials are recorded; go on with: scenario measure --resume {}",

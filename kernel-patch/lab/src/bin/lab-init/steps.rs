@@ -1,5 +1,6 @@
 //! One step after the other: a program, its end, and the end of whatever it left.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub(crate) fn run_step(
     let Some((program, arguments)) = step.argv.split_first() else {
         bail!("a step without a program")
     };
+    fs::create_dir_all(&step.dir).with_context(|| format!("mkdir {}", step.dir))?;
     let spawned = Command::new(program)
         .args(arguments)
         .env_clear()

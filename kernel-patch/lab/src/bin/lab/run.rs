@@ -31,6 +31,9 @@ pub(crate) struct RunArgs {
     /// image
     #[arg(long, short, default_value = "newest")]
     kernel: String,
+    /// The directory of the machine in which it runs; made if it is not there
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    dir: String,
     #[command(flatten)]
     options: Options,
     /// The command: a program of the project (lab-probe, scenario), or one that --with put there
@@ -64,7 +67,7 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
     }
     let step = Step {
         argv: args.command.clone(),
-        dir: "/".to_owned(),
+        dir: args.dir.clone(),
         limit_s: args.options.limit,
     };
     let (boot, _) = args

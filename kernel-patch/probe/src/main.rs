@@ -36,6 +36,9 @@ struct Cli {
     /// Tasks in the freeze probe
     #[arg(long, default_value_t = 10)]
     tasks: usize,
+    /// How long the storm probe lasts
+    #[arg(long, default_value_t = 1, value_name = "SECONDS")]
+    storm_s: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -124,7 +127,7 @@ fn run(cli: &Cli) -> Result<()> {
             Probe::Reuse => reuse::ask(&home, cli.tries),
             Probe::Lost => lost::ask(&home, cli.tries),
             Probe::Freeze => freeze::ask(&home, cli.tries, cli.tasks),
-            Probe::Storm => storm::ask(&home),
+            Probe::Storm => storm::ask(&home, std::time::Duration::from_secs(cli.storm_s)),
         };
         for answer in answers.with_context(|| format!("{probe:?}"))? {
             println!("{}", serde_json::to_string(&answer).context("encode an answer")?);

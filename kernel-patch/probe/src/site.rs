@@ -159,17 +159,27 @@ impl Line {
 
     /// Writes the time; in a child, so without a way to report but the status.
     pub(crate) fn stamp(&self) -> bool {
-        write(&self.writer, &now().0.to_ne_bytes()) == Ok(8)
+        self.say(now().0)
+    }
+
+    /// Writes a number, as [`Line::stamp`] writes the time.
+    pub(crate) fn say(&self, number: u64) -> bool {
+        write(&self.writer, &number.to_ne_bytes()) == Ok(8)
     }
 
     /// Reads a time; fails after [`PATIENCE`].
     pub(crate) fn take(&self) -> Result<MonoNs> {
+        self.hear().map(MonoNs)
+    }
+
+    /// Reads a number; fails after [`PATIENCE`].
+    pub(crate) fn hear(&self) -> Result<u64> {
         if !self.is_ready(PATIENCE)? {
             bail!("nothing was said within {PATIENCE:?}");
         }
         let mut bytes = [0; 8];
-        read(&self.reader, &mut bytes).context("read a stamp")?;
-        Ok(MonoNs(u64::from_ne_bytes(bytes)))
+        read(&self.reader, &mut bytes).context("read what was said")?;
+        Ok(u64::from_ne_bytes(bytes))
     }
 
     /// Whether something was said within `limit`.

@@ -13,42 +13,40 @@ use crate::Answer;
 use crate::latency::sleep_on;
 use crate::site::{Home, Line, flag, reap};
 
-/// How long the storm lasts.
-const STORM: Duration = Duration::from_secs(1);
 /// The interval of the kernel's limit at HZ 250, which has the longest of the usual ones but for HZ 100.
 const INTERVAL: Duration = Duration::from_millis(16);
 /// After the last flip the final state must have been delivered by then.
 const TRAILING: Duration = Duration::from_millis(400);
 
-pub(crate) fn ask(home: &Home) -> Result<Vec<Answer>> {
+pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
     let group = home.group()?;
-    let ready = Line::new()?;
-    let end = now() + STORM + Duration::from_millis(200);
-    let flips = worker(0, None, || {
+    let (ready, flips) = (Line::new()?, Line::new()?);
+    let end = now() + storm + Duration::from_millis(200);
+    let flipper = worker(0, None, || {
         ready.stamp();
-        let mut count: i32 = 0;
+        let mut count = 0;
         while !end.has_passed() {
-            let Ok(child) = group.spawn(|| 0) else { return 255 };
+            let Ok(child) = group.spawn(|| 0) else { return 1 };
             if reap(&child).is_err() {
-                return 255;
+                return 1;
             }
             count += 1;
         }
-        (count / 10).min(250)
+        i32::from(!flips.say(count))
     })
     .context("fork the flipper")?;
     ready.take()?;
     let (wakes, final_empty) = watch(&group, end)?;
-    let status = reap(&flips)?;
+    let status = reap(&flipper)?;
     let mut answer = Answer::new("storm", format!("poll, wake-ups per {} ms", INTERVAL.as_millis()));
     answer.tries = wakes.len();
-    let WaitStatus::Exited(_, tens) = status else {
-        anyhow::bail!("the flipper ended with {status:?}")
-    };
-    anyhow::ensure!(tens != 255, "the flipper could not fork");
+    anyhow::ensure!(
+        matches!(status, WaitStatus::Exited(_, 0)),
+        "the flipper could not go on: {status:?}"
+    );
     answer
         .counts
-        .insert("flips, at least", usize::try_from(tens).unwrap_or(0) * 10);
+        .insert("flips", usize::try_from(flips.hear()?).context("a count")?);
     answer.counts.insert("wake-ups", wakes.len());
     answer
         .counts

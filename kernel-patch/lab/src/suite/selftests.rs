@@ -69,6 +69,22 @@ impl Selftests {
         Ok(Self { directory, programs })
     }
 
+    /// Leaves out all but those named (`cgroup/test_kill`); none named is all.
+    ///
+    /// # Errors
+    /// When the tree has no program of a name.
+    pub fn keep_only(&mut self, names: &[String]) -> Result<()> {
+        let full = |(target, program): &(String, String)| format!("{target}/{program}");
+        let known: Vec<String> = self.programs.iter().map(full).collect();
+        if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+            anyhow::bail!("the tree has no selftest {unknown}; it has {}", known.join(", "));
+        }
+        if !names.is_empty() {
+            self.programs.retain(|program| names.contains(&full(program)));
+        }
+        Ok(())
+    }
+
     /// What goes into the image.
     #[must_use]
     pub fn addition(&self) -> Addition {
@@ -225,6 +241,24 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_named_is_kept_and_a_wrong_name_is_told() {
+        let program = |target: &str, program: &str| (target.to_owned(), program.to_owned());
+        let mut tests = Selftests {
+            directory: PathBuf::new(),
+            programs: vec![program("cgroup", "test_core"), program("cgroup", "test_kill")],
+        };
+        tests.keep_only(&[]).unwrap();
+        assert_eq!(tests.programs.len(), 2);
+        let error = tests.keep_only(&["cgroup/test_x".to_owned()]).unwrap_err().to_string();
+        assert!(
+            error.contains("cgroup/test_x") && error.contains("cgroup/test_core"),
+            "{error}"
+        );
+        tests.keep_only(&["cgroup/test_kill".to_owned()]).unwrap();
+        assert_eq!(tests.programs, [program("cgroup", "test_kill")]);
+    }
 
     fn results(output: &str, ended: Ended) -> Results {
         let mut collector = Collector::default();

@@ -122,6 +122,7 @@ impl Accelerator {
             take: Vec::new(),
         };
         let machine = Machine {
+            emulator: Path::new(qemu::QEMU),
             image,
             initramfs: &initramfs(programs, &[], &job)?,
             steps: 0,

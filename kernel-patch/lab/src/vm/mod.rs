@@ -3,8 +3,11 @@
 mod accel;
 pub mod console;
 mod qemu;
+#[cfg(test)]
+mod tests;
 
 pub use accel::Accelerator;
+pub use qemu::QEMU;
 
 use std::fs;
 use std::io::Read;
@@ -31,6 +34,8 @@ use console::{Fault, Transcript, TranscriptError, excerpt, first_fault};
 /// What a boot is given.
 #[derive(Debug, Clone)]
 pub struct Machine<'a> {
+    /// The emulator, [`QEMU`] but for tests.
+    pub emulator: &'a Path,
     /// The kernel image.
     pub image: &'a Path,
     /// The initramfs, as [`crate::image::initramfs`] makes it.

@@ -9,7 +9,7 @@ use super::Machine;
 use crate::process::ProcessError;
 
 /// The emulator.
-pub(super) const QEMU: &str = "qemu-system-x86_64";
+pub const QEMU: &str = "qemu-system-x86_64";
 
 /// Starts QEMU: the kernel's console on its standard output, the lab's channel on a pair of fifos.
 ///
@@ -17,7 +17,7 @@ pub(super) const QEMU: &str = "qemu-system-x86_64";
 /// PR_SET_PDEATHSIG; it counts the thread that starts it, which is the one that waits).
 pub(super) fn start(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> Result<Child> {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", QEMU]);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(machine.emulator);
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args([

@@ -1,6 +1,6 @@
 //! `lab build`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -32,6 +32,16 @@ pub(crate) struct Args {
     make: Vec<String>,
 }
 
+/// What only `lab build` takes; other commands build as well.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CommandArgs {
+    /// Compile only these targets of make, such as kernel/cgroup/, and no kernel
+    #[arg(long, value_name = "TARGET", value_delimiter = ',')]
+    only: Vec<String>,
+    #[command(flatten)]
+    args: Args,
+}
+
 impl Args {
     pub(crate) fn tree(&self, cache: &Cache) -> Result<Tree> {
         match &self.tree {
@@ -46,19 +56,31 @@ impl Args {
 
     pub(crate) fn outcome(&self, cache: &Cache) -> Result<(Tree, Outcome)> {
         let tree = self.tree(cache)?;
-        let fragments = workspace_root()?.join("kernel-patch/config");
-        let outcome = Build {
-            tree: &tree,
-            fragments: &fragments,
+        let outcome = self.build(&tree, &fragments()?).run(cache)?;
+        Ok((tree, outcome))
+    }
+
+    fn build<'a>(&'a self, tree: &'a Tree, fragments: &'a Path) -> Build<'a> {
+        Build {
+            tree,
+            fragments,
             variants: &self.config,
             make_args: &self.make,
         }
-        .run(cache)?;
-        Ok((tree, outcome))
     }
 }
 
-pub(crate) fn build(cache: &Cache, args: &Args) -> Result<ExitCode> {
+fn fragments() -> Result<PathBuf> {
+    Ok(workspace_root()?.join("kernel-patch/config"))
+}
+
+pub(crate) fn build(cache: &Cache, CommandArgs { only, args }: &CommandArgs) -> Result<ExitCode> {
+    if !only.is_empty() {
+        let tree = args.tree(cache)?;
+        let directory = args.build(&tree, &fragments()?).compile(cache, only)?;
+        println!("{} compiled in {}", only.join(", "), directory.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let (tree, outcome) = args.outcome(cache)?;
     let took = match (&outcome.kernel.origin, outcome.cached) {
         (_, true) => "kept from an earlier build of the same content".to_owned(),

@@ -1,6 +1,6 @@
 //! Options that every command which boots has in common.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,7 +9,7 @@ use lab::image::{Addition, Programs, initramfs};
 use lab::kernel::Kernel;
 use lab::protocol::{CgroupMode, Job, Message, Step};
 use lab::take::{Receiver, Take};
-use lab::vm::{Accelerator, Boot, Machine};
+use lab::vm::{Accelerator, Boot, Machine, QEMU};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
@@ -106,6 +106,7 @@ impl Options {
             take: takes.iter().map(|take| take.source.clone()).collect(),
         };
         let machine = Machine {
+            emulator: Path::new(QEMU),
             image: &kernel.image,
             initramfs: &initramfs(programs, &additions, &job)?,
             steps: count,

@@ -41,7 +41,7 @@ enum Command {
     /// List the kernels at hand
     Kernels,
     /// Build a small kernel; a second build of the same content takes no time
-    Build(build::Args),
+    Build(build::CommandArgs),
     /// Boot a kernel to init's verdict and say how long it took
     Boot(run::BootArgs),
     /// Run a command in a throw-away machine; its status is the status

@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Validates the two series with the kernel lab. Anyone can repeat it: `cargo lab setup && cargo lab fetch --source 7.3`, then
+#
+#   kernel-patch/series/validate.sh [check] [compile] [patches] [debug] [compare] [rt]      (no word: all, in this order)
+#
+#   check    git am of each series on its base; checkpatch.pl --strict; get_maintainer.pl against the Cc list of the cover letter
+#   compile  after every patch, kernel/cgroup/ and fs/kernfs/ for HZ 100, 250, 1000 and every preemption model of the tree
+#   patches  the base, then the tree after every single patch: built, booted, the tree's own selftests run
+#   debug    lockdep, KASAN, PROVE_RCU, atomic sleep: selftests, the project's scenarios, ten minutes of storm
+#   compare  base and patched, boots taking turns, virtual time: the table of the cover letters
+#   rt       the same questions to PREEMPT_RT
+#
+# Writes kernel-patch/results/series/validation/STAGE.txt and ends with the first stage that is not as it should be. An emulator runs all
+# of it, so it takes hours; RANGE="5 7" limits `patches` and `compile` to those two patches and all between.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+A=kernel-patch/series/a-prompt-depopulation
+B=kernel-patch/series/b-job-handle
+OUT=kernel-patch/results/series/validation
+SOURCE=${SOURCE:-7.3}
+KNOWN=kernel-patch/config/known-failures.txt
+mkdir -p "$OUT"
+cargo build --release --quiet --package lab --bin lab
+lab=${CARGO_TARGET_DIR:-target}/release/lab
+
+patch_files() { ls "$A"/000[1-9]-*.patch "$B"/000[1-9]-*.patch; }
+count=$(patch_files | wc -l)
+read -r first last <<<"${RANGE:-0 $count}"
+
+tree() {
+    local path
+    path=$("$lab" kernels | awk -v v="$SOURCE" '$1 == "source" && index($2, v) == 1 { print $3 }' | tail -n 1)
+    [ -n "$path" ] || { echo "no source $SOURCE: run \`cargo lab fetch --source $SOURCE\`" >&2; exit 1; }
+    echo "$path"
+}
+
+header() { printf '# %s: %s, %s, %s\n' "$1" "$(basename "$(tree)")" "$(date -u +%Y-%m-%d)" "$(qemu-system-x86_64 --version | head -n 1)"; }
+
+# --- git am, checkpatch, maintainers ------------------------------------------------------------------------------------------------------
+
+# The tree as one commit with the id that the cover letters name; the lab's builds stay outside.
+git_tree() {
+    local from message
+    from=$(tree)
+    scratch=$(dirname "$(dirname "$from")")/validate
+    rm -rf "$scratch"
+    mkdir "$scratch"
+    message=$(sed -n 's/.*"\(package\|version\)": "\(.*\)".*/\2/p' "$from.json" | paste -sd' ')
+    find "$from" -mindepth 1 -maxdepth 1 ! -name 'lab-*' -exec cp -al -t "$scratch" {} +
+    export GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost GIT_AUTHOR_DATE=2026-01-01T00:00:00Z
+    export GIT_COMMITTER_NAME=base GIT_COMMITTER_EMAIL=base@localhost GIT_COMMITTER_DATE=2026-01-01T00:00:00Z
+    export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+    git -C "$scratch" init -q
+    git -C "$scratch" add -Af .
+    git -C "$scratch" commit -q -m "$message"
+}
+
+check() {
+    local base want patch status=0
+    header check
+    git_tree
+    base=$(git -C "$scratch" rev-parse HEAD)
+    want=$(sed -n 's/^base-commit: //p' "$A"/0000-*.patch)
+    echo "base-commit: $base ($([ "$base" = "$want" ] && echo as the cover letter has it || echo "the cover letter has $want"))"
+    [ "$base" = "$want" ] || status=1
+    for series in "$A" "$B"; do
+        if git -C "$scratch" am -q "$PWD/$series"/000[1-9]-*.patch; then
+            echo "git am $(basename "$series"): applies, $(git -C "$scratch" rev-list --count "$base"..HEAD) commits above the base"
+        else
+            echo "git am $(basename "$series"): does not apply"
+            return 1
+        fi
+    done
+    for patch in $(patch_files); do
+        echo "== $(basename "$(dirname "$patch")")/$(basename "$patch")"
+        # Without history a commit id cannot be looked up, and a draft carries no Signed-off-by on purpose.
+        (cd "$scratch" && scripts/checkpatch.pl --strict --no-summary --terse \
+            --ignore MISSING_SIGN_OFF,UNKNOWN_COMMIT_ID,FROM_SIGN_OFF_MISMATCH "$OLDPWD/$patch") | sed "s#$PWD/##" || true
+    done >"$OUT/checkpatch.tmp"
+    cat "$OUT/checkpatch.tmp"
+    # The one exception: a new selftest file lies in a directory that MAINTAINERS has already.
+    if grep -E ': (ERROR|WARNING|CHECK):' "$OUT/checkpatch.tmp" | grep -v 'does MAINTAINERS need updating'; then status=1; fi
+    rm -f "$OUT/checkpatch.tmp"
+    for series in "$A" "$B"; do
+        echo "== get_maintainer.pl $(basename "$series"), beside the Cc list of its cover letter"
+        (cd "$scratch" && scripts/get_maintainer.pl --no-git --no-git-fallback --no-rolestats "$OLDPWD/$series"/000[1-9]-*.patch) |
+            sed 's/.*<\(.*\)>.*/\1/' | sort -u | while read -r address; do
+            grep -qF "$address" "$series"/0000-*.patch && echo "in the list   $address" || echo "NOT in the list $address"
+        done
+    done
+    return "$status"
+}
+
+# --- Every patch, every preemption model, every HZ -----------------------------------------------------------------------------------------
+
+compile() {
+    local n=0 patch hz model
+    header compile
+    git_tree
+    for patch in $(patch_files); do
+        n=$((n + 1))
+        git -C "$scratch" am -q "$PWD/$patch"
+        ((n >= first && n <= last)) || continue
+        for hz in hz100 hz250 hz1000; do
+            for model in preempt-lazy preempt-full preempt-rt; do
+                "$lab" build --tree "$scratch" --config "$hz,$model" --only kernel/cgroup/,fs/kernfs/ >/dev/null
+                echo "patch $n $hz $model: kernel/cgroup and fs/kernfs compile"
+            done
+        done
+    done
+}
+
+# --- Selftests after every patch -----------------------------------------------------------------------------------------------------------
+
+patches() {
+    local n name status line all=0
+    [ "$first" -gt 0 ] || header patches
+    for ((n = first; n <= last; n++)); do
+        local series=()
+        name='base'
+        if ((n > 0)); then
+            series=(--series "$A" --series "$B" --patches "$n")
+            name=$(patch_files | sed -n "${n}p" | sed 's#.*/\([ab]\)-.*/000\([0-9]\)-\(.*\)\.patch#\1 \2 \3#')
+        fi
+        status=0
+        line=$("$lab" test --source "$SOURCE" "${series[@]}" --no-ring --known "$KNOWN" ${ONLY:+--only "$ONLY"} 2>&1) || status=$?
+        echo "$name: $([ $status = 0 ] && echo green || echo "RED ($status)"): $(grep '^selftests:' <<<"$line" || tail -n 3 <<<"$line")"
+        grep -E '^(not ok|known to fail)' <<<"$line" | sed 's/^/    /' || true
+        [ "$status" = 0 ] || all=1
+    done
+    return "$all"
+}
+
+# --- The kernel that watches itself --------------------------------------------------------------------------------------------------------
+
+debug() {
+    local kernel
+    header debug
+    kernel=$("$lab" build --source "$SOURCE" --series "$A" --series "$B" --config debug | awk 'NR == 1 { print $1 }')
+    echo "kernel: $kernel. Any report of its own on the console ends the run with an error."
+    "$lab" run -k "$kernel" --memory 2048 --limit 900 -- lab-probe -n 10 storm --storm-s "${STORM_S:-600}"
+    "$lab" run -k "$kernel" --memory 2048 --limit 3600 -- scenario all --trials 1 --deadline 20s --quiet
+    "$lab" test --source "$SOURCE" --series "$A" --series "$B" --config debug --memory 2048 --no-ring --limit 900 \
+        --only cgroup/test_core,cgroup/test_events,cgroup/test_freezer,cgroup/test_kill,pidfd/pidfd_test 2>&1
+}
+
+# --- Before and after ----------------------------------------------------------------------------------------------------------------------
+
+compare() {
+    header compare
+    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --selftests --boots 3 -n 50 --out kernel-patch/results/compare
+}
+
+rt() {
+    header rt
+    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config hz1000,preempt-rt --boots 3 -n 50 --out kernel-patch/results/compare-rt
+}
+
+stages=("$@")
+((${#stages[@]} > 0)) || stages=(check compile patches debug compare rt)
+for stage in "${stages[@]}"; do
+    case $stage in check | compile | patches | debug | compare | rt) ;; *) echo "unknown stage: $stage" >&2; exit 2 ;; esac
+    "$stage" 2>&1 | if [ "$stage" = patches ] && [ "$first" -gt 0 ]; then tee -a "$OUT/$stage.txt"; else tee "$OUT/$stage.txt"; fi
+done

@@ -51,6 +51,8 @@ git_tree() {
     export GIT_COMMITTER_NAME=base GIT_COMMITTER_EMAIL=base@localhost GIT_COMMITTER_DATE=2026-01-01T00:00:00Z
     export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
     git -C "$scratch" init -q
+    # It is thrown away again: no time for compression.
+    git -C "$scratch" config core.compression 0
     git -C "$scratch" add -Af .
     git -C "$scratch" commit -q -m "$message"
 }

@@ -41,11 +41,14 @@ pub fn workspace_root() -> Result<PathBuf> {
 
 impl Programs {
     /// Builds init and those of `wanted` that the lab knows, in `target/static`, away from other builds. What a machine
-    /// does not need is not built.
+    /// does not need is not built. With `LAB_PROGRAMS=DIR` in the environment those of that directory are taken as they are.
     ///
     /// # Errors
-    /// When cargo fails, or the workspace lacks one of them.
+    /// When cargo fails, or the workspace or the directory lacks one of them.
     pub fn build(wanted: &[&str]) -> Result<Self> {
+        if let Some(dir) = std::env::var_os("LAB_PROGRAMS") {
+            return Self::ready(Path::new(&dir), wanted);
+        }
         let root = workspace_root()?;
         let mut programs = vec!["lab-init"];
         let mut packages = vec!["lab"];
@@ -71,6 +74,26 @@ impl Programs {
         Ok(Self {
             init: built.join("lab-init"),
             tools,
+        })
+    }
+
+    /// Programs that somebody has built before.
+    fn ready(dir: &Path, wanted: &[&str]) -> Result<Self> {
+        let place = |name: &str| {
+            let path = dir.join(name);
+            anyhow::ensure!(
+                path.is_file(),
+                "LAB_PROGRAMS names {}, which has no `{name}`: static builds of the project's programs are needed there",
+                dir.display()
+            );
+            Ok(path)
+        };
+        let known = KNOWN.iter().filter(|(_, program)| wanted.contains(program));
+        Ok(Self {
+            init: place("lab-init")?,
+            tools: known
+                .map(|(_, program)| Ok(((*program).to_owned(), place(program)?)))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -154,6 +177,15 @@ fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ready_programs_are_taken_and_a_missing_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lab-init"), "").unwrap();
+        assert!(Programs::ready(dir.path(), &["own-program"]).unwrap().tools.is_empty());
+        let error = Programs::ready(dir.path(), &["scenario"]).unwrap_err().to_string();
+        assert!(error.contains("no `scenario`"), "{error}");
+    }
 
     #[test]
     fn ldd_is_read() {

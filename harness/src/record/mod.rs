@@ -91,6 +91,10 @@ pub struct Stamps {
     pub spawned_ns: Option<u64>,
     /// The tree was as it is meant to be when it is killed.
     pub ready_ns: Option<u64>,
+    /// A canary was given the number of a member that had just been reaped. Absent where no number was freed before the end, or where the
+    /// harness may not choose numbers (`CAP_CHECKPOINT_RESTORE`, Linux 5.5).
+    #[serde(default)]
+    pub framed_ns: Option<u64>,
     /// Truth, lower bound: the last process had not ended before.
     pub over_lower_ns: Option<u64>,
     /// Truth, upper bound: everything had ended by then.

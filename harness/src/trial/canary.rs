@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::Site;
 use crate::error::SysError;
 use crate::expect::Canary;
-use crate::sys::fork::{Worker, worker};
+use crate::sys::fork::{Worker, worker, worker_as};
 use crate::sys::spawn::{CLONE_PARENT, Credentials, exit_now};
 use crate::sys::{pidfd, privilege};
 
@@ -81,6 +81,18 @@ impl Perched {
     /// The canary in the parent of the watched cgroup.
     pub(super) fn parent_cgroup(site: &Site) -> Result<Self, SysError> {
         Self::start(Canary::ParentCgroup, &site.parent, || Ok(()))
+    }
+
+    /// The canary that is to be taken for somebody else: outside the set, with the number of a member that has just been reaped.
+    ///
+    /// Errors: `EEXIST` somebody was faster; `EPERM` this process may not choose numbers.
+    pub(super) fn framed(site: &Site, number: Pid) -> Result<Self, Errno> {
+        let Worker { pid, pidfd } = worker_as(number, Some(site.control.as_fd()), || sing())?;
+        Ok(Self {
+            kind: Canary::ReusedPid,
+            pid,
+            pidfd,
+        })
     }
 
     /// The harness's handle on a canary that the observer started.

@@ -24,6 +24,7 @@ pub(super) struct Family {
     ended: HashMap<i32, WaitStatus>,
     interrupted: Option<Signal>,
     reaped: u64,
+    last: Option<Pid>,
 }
 
 impl Family {
@@ -44,6 +45,7 @@ impl Family {
             ended: HashMap::new(),
             interrupted: None,
             reaped: 0,
+            last: None,
         })
     }
 
@@ -74,6 +76,7 @@ impl Family {
                 Ok(status) => {
                     self.reaped += 1;
                     if let Some(pid) = status.pid() {
+                        self.last = Some(pid);
                         self.ended.insert(pid.as_raw(), status);
                     }
                 }
@@ -96,6 +99,11 @@ impl Family {
     /// Forgets who was reaped so far (numbers are reused).
     pub(super) fn forget(&mut self) {
         self.ended.clear();
+    }
+
+    /// The process that was reaped last since this was asked for the last time: its number is free, and nobody else's yet.
+    pub(super) fn take_last(&mut self) -> Option<Pid> {
+        self.last.take()
     }
 
     /// How many processes were reaped in all.

@@ -154,6 +154,7 @@ fn perform(
     let mut lines = Lines::default();
     let mut kill_said_at = None;
     let mut afterlife = Afterlife::default();
+    let mut framing = spec.stage.hostile && killing;
     loop {
         let tick = if killing {
             oracle::KILL_TICK
@@ -167,6 +168,9 @@ fn perform(
         }
         if killing {
             watch_kill(site, record, seen, &mut kill_said_at, &mut afterlife)?;
+        }
+        if framing && seen.started {
+            framing = !frame(run, site, record, seen);
         }
         seen.interrupted = run.family.interrupted().is_some();
         if ended || seen.interrupted || seen.lives_on {
@@ -226,6 +230,26 @@ fn watch_kill(
         }
     }
     Ok(())
+}
+
+/// The adversary's trick on who kills by number: a stranger gets the number that a member of the set has just given up, once the tree is as it
+/// is to be killed. True: it is done, or cannot be.
+fn frame(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) -> bool {
+    let freed = run.family.take_last();
+    let (true, Some(freed)) = (site.ledger.wait_ready(crate::MonoNs(0)), freed) else {
+        return false;
+    };
+    match Perched::framed(site, freed) {
+        Ok(canary) => {
+            record.stamps.framed_ns = Some(time::now().0);
+            seen.canaries.push(canary);
+            true
+        }
+        // Somebody else has the number already; the next that is freed will do.
+        Err(Errno::EEXIST) => false,
+        // A process may be given a number by root (CAP_CHECKPOINT_RESTORE) and since Linux 5.5; the record has no stamp then.
+        Err(_) => true,
+    }
 }
 
 fn take(message: Message, site: &Site, record: &mut TrialRecord, seen: &mut Seen) {

@@ -191,7 +191,7 @@ pub(crate) struct FrozenFiles {
 
 /// Each step waits for a line; the end of the input lets it go on to the end.
 const STEPS: &str = r#"
-truncate -s 4M "$1/image" && mkfs.ext4 -q -F "$1/image" && mkdir "$1/files" || exit 1
+truncate -s 16M "$1/image" && mkfs.ext4 -q -F -b 1024 -O has_journal "$1/image" && mkdir "$1/files" || exit 1
 mount -o loop "$1/image" "$1/files" || exit 1
 fsfreeze -f "$1/files" && echo frozen || exit 1
 read -r go
@@ -242,6 +242,28 @@ impl FrozenFiles {
             .join(self.helper.id().to_string())
             .join("root")
             .join(inside.strip_prefix("/").unwrap_or(&inside))
+    }
+
+    /// The thread of the kernel that keeps its journal: ours alone, as the mount is.
+    pub(crate) fn journal(&self) -> Result<Pid, String> {
+        use std::os::unix::fs::MetadataExt;
+
+        let inside = self.path();
+        let dir = inside.parent().ok_or("no directory")?;
+        let device = std::fs::metadata(dir)
+            .map_err(|e| format!("stat {}: {e}", dir.display()))?
+            .dev();
+        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        let link = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}")).map_err(|e| e.to_string())?;
+        let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let wanted = format!("jbd2/{name}-");
+        let numbers = std::fs::read_dir("/proc").map_err(|e| e.to_string())?;
+        let mut pids = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        pids.find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with(&wanted))
+        })
+        .map(Pid::from_raw)
+        .ok_or_else(|| format!("there is no thread {wanted}*"))
     }
 
     pub(crate) fn thaw(&mut self) -> Result<(), String> {

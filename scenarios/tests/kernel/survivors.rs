@@ -1,6 +1,4 @@
 //! Every reason to outlive a kill that can be brought about without special hardware, and what the diagnosis says of it.
-//!
-//! Not brought about: a kernel thread inside a cgroup (the kernel lets nobody move one there).
 
 use std::os::fd::AsFd;
 
@@ -45,6 +43,12 @@ pub(crate) fn tests() -> Vec<Test> {
             &[CGROUP2_WRITE, CLONE_INTO_CGROUP, V1_CPU],
             throttled,
         ),
+        Test::new(
+            "survivors::a_kernel_thread",
+            &[CGROUP2_WRITE, ROOT, FILE_SYSTEM_FREEZE],
+            kernel_thread,
+        ),
+        Test::new("survivors::waiting_for_its_child_in_vfork", needs, in_vfork),
         Test::new("survivors::stopped_by_its_tracer", needs, traced),
         Test::new("survivors::stopped_by_job_control", needs, stopped),
         Test::new("survivors::its_leader_is_dead", needs, dead_leader),
@@ -223,6 +227,49 @@ fn throttled() -> Result<(), String> {
     );
     limit.write("cpu.cfs_quota_us", "-1")?;
     told
+}
+
+/// The journal of a file system that was mounted here is kept by a thread of the kernel. That can be moved, and then nothing ends it.
+fn kernel_thread() -> Result<(), String> {
+    let place = Place::make()?;
+    // Declared after the place, so that it is unmounted, and its thread ends, before the place is taken down.
+    let mut files = FrozenFiles::make()?;
+    files.thaw()?;
+    let thread = files.journal()?;
+    let text = |e: harness::cgroup::CgroupError| e.to_string();
+    let cgroup = &place.site.cgroup;
+    cgroup.write("cgroup.procs", &thread.to_string()).map_err(text)?;
+    cgroup.kill().map_err(text)?;
+    expect(&one(&place)?, thread, Reason::KernelThread, &["PF_KTHREAD"])?;
+    ensure(cgroup.events().map_err(text)?.populated, || "it has gone".to_owned())
+}
+
+/// In state D, and yet no case of uninterruptible sleep: SIGKILL ends it, and the child lives on.
+fn in_vfork() -> Result<(), String> {
+    const CLONE_VFORK: u64 = 0x4000;
+    let place = Place::make()?;
+    let victim = place.victim(|| harness::sys::fork::worker(CLONE_VFORK, None, sleep_for_ever).map_or(1, |_| 0))?;
+    wait_for_state(victim.pid, 'D')?;
+    let found = diagnose(&place.site).map_err(|e| e.to_string())?;
+    let parent = found
+        .iter()
+        .find(|s| s.pid == victim.pid.as_raw())
+        .ok_or("it is not there")?;
+    ensure(found.len() == 2 && parent.state == "D", || format!("{found:?}"))?;
+    expect(
+        parent,
+        victim.pid,
+        Reason::NotSignalled,
+        &["no SIGKILL is pending; state D"],
+    )?;
+    send(victim.pid, Signal::SIGKILL)?;
+    wait_until("it dies although its child lives", || {
+        pidfd::has_exited(victim.pidfd.as_fd()) == Ok(true)
+    })?;
+    let child = one(&place)?;
+    ensure(child.state == "S" && child.pid != victim.pid.as_raw(), || {
+        format!("{child:?}")
+    })
 }
 
 fn traced() -> Result<(), String> {

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use super::canary::Perched;
+use super::ending::{bury, hit_canaries, settle, strike};
 use super::judge::{self, Truth};
 use super::observer::{self, Message};
 use super::oracle::{self, Afterlife, State};
 use super::trace::Tracer;
-use super::{Expected, Run, Site, TrialError, TrialSpec, leaks, survivors};
+use super::{Expected, Run, Site, TrialError, TrialSpec};
 use crate::cgroup::CgroupError;
 use crate::detect::{Counters, Verdict};
 use crate::error::{ErrorRecord, SysError};
@@ -29,21 +30,22 @@ const DYING: Duration = Duration::from_millis(50);
 /// The same where the signals follow only when another process has come to its end, which on a busy machine takes time to run.
 const DYING_INDIRECTLY: Duration = Duration::from_secs(1);
 
-/// How long reaping and removing may take before they count as not seen.
-const BURIAL: Duration = Duration::from_secs(1);
-
 /// What was seen of one trial while it played.
 #[derive(Debug, Default)]
-struct Seen {
-    started: bool,
-    done: bool,
-    broken: Option<String>,
-    killed: bool,
-    lives_on: bool,
-    interrupted: bool,
-    witness: Option<i32>,
-    canaries: Vec<Perched>,
-    errors: Vec<ErrorRecord>,
+pub(super) struct Seen {
+    pub(super) started: bool,
+    pub(super) done: bool,
+    pub(super) broken: Option<String>,
+    pub(super) killed: bool,
+    pub(super) lives_on: bool,
+    pub(super) interrupted: bool,
+    pub(super) witness: Option<i32>,
+    pub(super) canaries: Vec<Perched>,
+    /// The last canary has been heard of.
+    pub(super) flock: bool,
+    /// Canaries that were dead and reaped before they were heard of.
+    pub(super) fallen: Vec<Canary>,
+    pub(super) errors: Vec<ErrorRecord>,
 }
 
 /// Plays one trial.
@@ -164,12 +166,12 @@ fn perform(
         run.rest(&[hear.as_fd(), observer.pidfd.as_fd()], tick)?;
         let ended = pidfd::has_exited(observer.pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))?;
         for message in lines.drain(&hear)? {
-            take(message, site, record, seen);
+            take(message, run, site, record, seen);
         }
         if killing {
             watch_kill(site, record, seen, &mut kill_said_at, &mut afterlife)?;
         }
-        if framing && seen.started {
+        if framing && seen.flock {
             framing = !frame(run, site, record, seen);
         }
         seen.interrupted = run.family.interrupted().is_some();
@@ -239,6 +241,9 @@ fn frame(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Se
     let (true, Some(freed)) = (site.ledger.wait_ready(crate::MonoNs(0)), freed) else {
         return false;
     };
+    if seen.canaries.iter().any(|canary| canary.pid == freed) {
+        return false;
+    }
     match Perched::framed(site, freed) {
         Ok(canary) => {
             record.stamps.framed_ns = Some(time::now().0);
@@ -252,7 +257,7 @@ fn frame(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Se
     }
 }
 
-fn take(message: Message, site: &Site, record: &mut TrialRecord, seen: &mut Seen) {
+fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) {
     match message {
         Message::Started {
             armed_ns,
@@ -266,10 +271,18 @@ fn take(message: Message, site: &Site, record: &mut TrialRecord, seen: &mut Seen
             record.entry = entry;
             seen.started = true;
         }
-        Message::Canary { pid } => match Perched::adopt(Canary::SameGroup, pid) {
-            Ok(canary) => seen.canaries.push(canary),
-            Err(e) => seen.errors.push((&e).into()),
-        },
+        Message::Canary { pid } => {
+            seen.flock = true;
+            // A kill may be faster than the news of its bystander.
+            if run.family.take_status(Pid::from_raw(pid)).is_some() {
+                seen.fallen.push(Canary::SameGroup);
+                return;
+            }
+            match Perched::adopt(Canary::SameGroup, pid) {
+                Ok(canary) => seen.canaries.push(canary),
+                Err(e) => seen.errors.push((&e).into()),
+            }
+        }
         Message::Killed { ready_ns, report } => {
             record.stamps.ready_ns = ready_ns;
             record.kill = Some(report);
@@ -293,94 +306,6 @@ fn take(message: Message, site: &Site, record: &mut TrialRecord, seen: &mut Seen
         }
         Message::Broken { what } => seen.broken = Some(what),
     }
-}
-
-/// Waits for the truth: the end of an undisturbed tree, or the end of the dying after a kill.
-fn settle(
-    run: &mut Run<'_>,
-    spec: &TrialSpec<'_>,
-    site: &Site,
-    record: &mut TrialRecord,
-    seen: &mut Seen,
-) -> Result<(), TrialError> {
-    if seen.broken.is_some() || seen.interrupted {
-        return Ok(());
-    }
-    let deadline = oracle::settle_deadline(spec.deadline);
-    while record.stamps.unpopulated_ns.is_none() && !seen.lives_on {
-        let state = oracle::look(site)?;
-        let sums = site.ledger.sums();
-        // Before 6.19 `populated 0` comes before the exit is reported, since then after it; stamps come before both.
-        if state != State::Populated && (record.plane == Plane::Kill || sums.births == sums.deaths) {
-            record.stamps.unpopulated_ns = Some(time::now().0);
-            break;
-        }
-        if deadline.has_passed() || run.family.interrupted().is_some() {
-            break;
-        }
-        run.rest(&[], oracle::SETTLE_TICK)?;
-    }
-    record.stamps.over_upper_ns = record.stamps.unpopulated_ns;
-    record.stamps.over_lower_ns = match record.plane {
-        Plane::Detect => site.ledger.sums().last_exit.map(|at| at.0),
-        Plane::Kill => record.kill.as_ref().map(|k| k.first_signal_ns),
-    };
-    if record.plane == Plane::Kill && record.stamps.unpopulated_ns.is_none() {
-        match survivors::diagnose(site) {
-            Ok(survivors) => record.survivors = survivors,
-            Err(e) => seen.errors.push((&e).into()),
-        }
-    }
-    Ok(())
-}
-
-/// The last stages of a kill that left nothing alive: every child and orphan is reaped, and the directory goes. What does not come to pass
-/// in [`BURIAL`] has no stamp; cleaning up is done later and for all.
-fn bury(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) -> Result<(), TrialError> {
-    if record.plane != Plane::Kill
-        || record.stamps.unpopulated_ns.is_none()
-        || seen.broken.is_some()
-        || seen.interrupted
-    {
-        return Ok(());
-    }
-    let deadline = time::now() + BURIAL;
-    let mut expected = run.expected_children();
-    expected.extend(seen.canaries.iter().map(|canary| canary.pid));
-    loop {
-        if record.stamps.reaped_ns.is_none() && leaks::stray_children(&expected)?.is_empty() {
-            record.stamps.reaped_ns = Some(time::now().0);
-        }
-        if record.stamps.removed_ns.is_none() {
-            match site.cgroup.try_clone()?.remove_tree() {
-                Ok(()) => record.stamps.removed_ns = Some(time::now().0),
-                Err((_, e)) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
-                    record.stamps.removed_ns = Some(time::now().0);
-                }
-                // The kernel is not done with the dead.
-                Err((_, e)) if e.errno() == Some(Errno::EBUSY) => {}
-                Err((_, e)) => return Err(e.into()),
-            }
-        }
-        let both = record.stamps.reaped_ns.is_some() && record.stamps.removed_ns.is_some();
-        if both || deadline.has_passed() {
-            return Ok(());
-        }
-        run.rest(&[], oracle::KILL_TICK)?;
-    }
-}
-
-fn hit_canaries(seen: &mut Seen) -> Vec<Canary> {
-    let mut hit = Vec::new();
-    for canary in &seen.canaries {
-        match canary.hit() {
-            Ok(Some(kind)) => hit.push(kind),
-            Ok(None) => {}
-            Err(e) => seen.errors.push((&e).into()),
-        }
-    }
-    hit.sort_unstable();
-    hit
 }
 
 /// Draws the conclusion: outcome, expectation, held.
@@ -430,44 +355,6 @@ fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit
         record.note = Some(format!("process {pid} was alive when the detector said \"empty\""));
     } else if !held && !hit.is_empty() {
         record.note = Some(format!("canaries hit: {hit:?}"));
-    }
-}
-
-/// Takes the stage down: survivors, canaries, cgroups. A trial that leaves something ends the run.
-fn strike(run: &mut Run<'_>, site: Site, canaries: Vec<Perched>, record: &mut TrialRecord) -> Result<(), TrialError> {
-    for canary in canaries {
-        canary.release()?;
-    }
-    let v1: Vec<_> = site.v1.iter().flat_map(super::V1Belts::dirs).cloned().collect();
-    let emptied_by_kill = record.stamps.unpopulated_ns.is_some();
-    run.clean(&site.parent, &v1)?;
-    if emptied_by_kill {
-        record.stamps.removed_ns.get_or_insert_with(|| time::now().0);
-    }
-    // Whoever was killed above is a zombie for a moment; a child that stays is a leak.
-    let patience = time::now() + Duration::from_secs(5);
-    let expected = run.expected_children();
-    loop {
-        let strays = leaks::stray_children(&expected)?;
-        if strays.is_empty() {
-            record.stamps.reaped_ns.get_or_insert_with(|| time::now().0);
-            return Ok(());
-        }
-        if patience.has_passed() {
-            return Err(TrialError::Stuck {
-                path: site.parent.path().to_path_buf(),
-                seconds: 5,
-                why: format!("processes {strays:?} are children of the harness and do not end"),
-            });
-        }
-        for pid in &strays {
-            // Helpers in the control cgroup (an owner that still tries) end with the trial. They are our children, so the number is theirs.
-            match nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(errno) => return Err(SysError::pid("kill", *pid, errno).into()),
-            }
-        }
-        run.rest(&[], Duration::from_millis(1))?;
     }
 }
 

@@ -1,0 +1,156 @@
+//! After the verdict: the truth, the burial, the canaries, and taking the stage down.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::canary::Perched;
+use super::oracle::{self, State};
+use super::play::Seen;
+use super::{Run, Site, TrialError, TrialSpec, leaks, survivors};
+use crate::error::SysError;
+use crate::expect::{Canary, Plane};
+use crate::record::TrialRecord;
+use crate::sys::time;
+
+/// How long reaping and removing may take before they count as not seen.
+const BURIAL: Duration = Duration::from_secs(1);
+
+/// Waits for the truth: the end of an undisturbed tree, or the end of the dying after a kill.
+pub(super) fn settle(
+    run: &mut Run<'_>,
+    spec: &TrialSpec<'_>,
+    site: &Site,
+    record: &mut TrialRecord,
+    seen: &mut Seen,
+) -> Result<(), TrialError> {
+    if seen.broken.is_some() || seen.interrupted {
+        return Ok(());
+    }
+    let deadline = oracle::settle_deadline(spec.deadline);
+    while record.stamps.unpopulated_ns.is_none() && !seen.lives_on {
+        let state = oracle::look(site)?;
+        let sums = site.ledger.sums();
+        // Before 6.19 `populated 0` comes before the exit is reported, since then after it; stamps come before both.
+        if state != State::Populated && (record.plane == Plane::Kill || sums.births == sums.deaths) {
+            record.stamps.unpopulated_ns = Some(time::now().0);
+            break;
+        }
+        if deadline.has_passed() || run.family.interrupted().is_some() {
+            break;
+        }
+        run.rest(&[], oracle::SETTLE_TICK)?;
+    }
+    record.stamps.over_upper_ns = record.stamps.unpopulated_ns;
+    record.stamps.over_lower_ns = match record.plane {
+        Plane::Detect => site.ledger.sums().last_exit.map(|at| at.0),
+        Plane::Kill => record.kill.as_ref().map(|k| k.first_signal_ns),
+    };
+    if record.plane == Plane::Kill && record.stamps.unpopulated_ns.is_none() {
+        match survivors::diagnose(site) {
+            Ok(survivors) => record.survivors = survivors,
+            Err(e) => seen.errors.push((&e).into()),
+        }
+    }
+    Ok(())
+}
+
+/// The last stages of a kill that left nothing alive: every child and orphan is reaped, and the directory goes. What does not come to pass
+/// in [`BURIAL`] has no stamp; cleaning up is done later and for all.
+pub(super) fn bury(
+    run: &mut Run<'_>,
+    site: &Site,
+    record: &mut TrialRecord,
+    seen: &mut Seen,
+) -> Result<(), TrialError> {
+    if record.plane != Plane::Kill
+        || record.stamps.unpopulated_ns.is_none()
+        || seen.broken.is_some()
+        || seen.interrupted
+    {
+        return Ok(());
+    }
+    let deadline = time::now() + BURIAL;
+    let mut expected = run.expected_children();
+    expected.extend(seen.canaries.iter().map(|canary| canary.pid));
+    loop {
+        if record.stamps.reaped_ns.is_none() && leaks::stray_children(&expected)?.is_empty() {
+            record.stamps.reaped_ns = Some(time::now().0);
+        }
+        if record.stamps.removed_ns.is_none() {
+            match site.cgroup.try_clone()?.remove_tree() {
+                Ok(()) => record.stamps.removed_ns = Some(time::now().0),
+                Err((_, e)) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
+                    record.stamps.removed_ns = Some(time::now().0);
+                }
+                // The kernel is not done with the dead.
+                Err((_, e)) if e.errno() == Some(Errno::EBUSY) => {}
+                Err((_, e)) => return Err(e.into()),
+            }
+        }
+        let both = record.stamps.reaped_ns.is_some() && record.stamps.removed_ns.is_some();
+        if both || deadline.has_passed() {
+            return Ok(());
+        }
+        run.rest(&[], oracle::KILL_TICK)?;
+    }
+}
+
+/// Which canaries were hit.
+pub(super) fn hit_canaries(seen: &mut Seen) -> Vec<Canary> {
+    let mut hit = std::mem::take(&mut seen.fallen);
+    for canary in &seen.canaries {
+        match canary.hit() {
+            Ok(Some(kind)) => hit.push(kind),
+            Ok(None) => {}
+            Err(e) => seen.errors.push((&e).into()),
+        }
+    }
+    hit.sort_unstable();
+    hit
+}
+
+/// Takes the stage down: survivors, canaries, cgroups. A trial that leaves something ends the run.
+pub(super) fn strike(
+    run: &mut Run<'_>,
+    site: Site,
+    canaries: Vec<Perched>,
+    record: &mut TrialRecord,
+) -> Result<(), TrialError> {
+    for canary in canaries {
+        canary.release()?;
+    }
+    let v1: Vec<_> = site.v1.iter().flat_map(super::V1Belts::dirs).cloned().collect();
+    let emptied_by_kill = record.stamps.unpopulated_ns.is_some();
+    run.clean(&site.parent, &v1)?;
+    if emptied_by_kill {
+        record.stamps.removed_ns.get_or_insert_with(|| time::now().0);
+    }
+    // Whoever was killed above is a zombie for a moment; a child that stays is a leak.
+    let patience = time::now() + Duration::from_secs(5);
+    let expected = run.expected_children();
+    loop {
+        let strays = leaks::stray_children(&expected)?;
+        if strays.is_empty() {
+            record.stamps.reaped_ns.get_or_insert_with(|| time::now().0);
+            return Ok(());
+        }
+        if patience.has_passed() {
+            return Err(TrialError::Stuck {
+                path: site.parent.path().to_path_buf(),
+                seconds: 5,
+                why: format!("processes {strays:?} are children of the harness and do not end"),
+            });
+        }
+        for pid in &strays {
+            // Helpers in the control cgroup (an owner that still tries) end with the trial. They are our children, so the number is theirs.
+            match nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(SysError::pid("kill", *pid, errno).into()),
+            }
+        }
+        run.rest(&[], Duration::from_millis(1))?;
+    }
+}

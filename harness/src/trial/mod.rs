@@ -1,8 +1,8 @@
 //! One honest trial: site, arm, spawn, attach, wait, decide, prove, clean, record.
 //!
 //! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds detector and strategy; a *watchdog* stands by in
-//! case the harness dies. [`Run`] is the frame, `play` (and, from the verdict on, `ending`) the
-//! flow of one trial on the harness's side, `observer` the flow on the other.
+//! case the harness dies. [`Run`] is the frame, `play` (and, from the verdict on, `ending`) the flow of one trial on the harness's side,
+//! `observer` the flow on the other.
 
 mod belts;
 mod canary;

@@ -20,9 +20,6 @@ use crate::kill::KillReport;
 use crate::sys::spawn::{CLONE_PARENT, Entry};
 use crate::sys::{self, time};
 
-/// How long a tree may take to become what the scenario wants before it is killed.
-const RIPENING: Duration = Duration::from_secs(10);
-
 /// What the observer tells the harness, in this order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Message {
@@ -125,12 +122,12 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
                 pid: canary.pid.as_raw(),
             },
         )?;
-        let ready = !spec.stage.says_ready || site.ledger.wait_ready(time::now() + RIPENING);
+        let ready = !spec.stage.says_ready || site.ledger.wait_ready(time::now() + spec.ripening());
         child_failure(&root)?;
         if !ready {
             return Err(format!(
                 "the workload was not ready to be killed after {} s",
-                RIPENING.as_secs()
+                spec.ripening().as_secs()
             ));
         }
         let ready_at = time::now();

@@ -152,7 +152,7 @@ fn perform(
         .conditions
         .intended
         .map_or_else(time::now, |at| at.max(time::now()));
-    let hung = begin + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
+    let hung = begin + spec.ripening() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
     let mut lines = Lines::default();
     let mut kill_said_at = None;
     let mut afterlife = Afterlife::default();

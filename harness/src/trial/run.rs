@@ -23,7 +23,7 @@ use crate::sys::{fork, time};
 pub const ACTOR_UID: u32 = 60_931;
 
 /// How long emptying and removing may take before it is called stuck.
-const CLEANING: Duration = Duration::from_secs(15);
+const CLEANING: Duration = Duration::from_secs(60);
 
 /// What the user decides about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -95,6 +95,15 @@ pub struct Conditions {
 }
 
 impl TrialSpec<'_> {
+    /// How long the tree may take to become what the scenario wants before it is killed. Tasks that each have a session of their own also have
+    /// a share of the CPU of their own (sched(7), autogroup): a thousand of them leave their observer a thousandth.
+    pub(super) fn ripening(&self) -> Duration {
+        /// For each task that the belt allows.
+        const EACH: Duration = Duration::from_millis(30);
+        let tasks = u32::try_from(self.limits.tasks).unwrap_or(u32::MAX);
+        Duration::from_secs(10) + EACH.saturating_mul(tasks)
+    }
+
     /// Which plane the trial belongs to.
     pub fn plane(&self) -> Plane {
         if self.strategy.is_some() {

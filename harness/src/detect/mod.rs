@@ -263,6 +263,9 @@ pub struct Counters {
     pub fallbacks: u64,
     /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures that.
     pub prepare_ns: u64,
+    /// When the workload was asked to start, if that is not its spawn: a process that had been made beforehand was let go. 0: at its spawn.
+    #[serde(default)]
+    pub asked_ns: u64,
 }
 
 /// A detector could not be set up or went wrong in a way that is not a verdict.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags};
 
 use super::common::level::{Level, entered, entered_behind_gate};
-use super::common::pool::Placeholder;
+use super::common::pool::{Placeholder, Pool, remove_when_empty};
 use super::common::probe;
 use super::common::removal::Removal;
 use super::common::sleep::{self, Slept};
@@ -40,7 +40,32 @@ const PLACEHOLDER_EXECS: Axis = Axis {
     unit: Unit::Count,
     default: 0,
     kill_default: None,
-    doc: "1: the placeholder is the workload's own process, waiting before exec; 0: another one, ended when the workload is in",
+    doc: "1: the placeholder is the workload's own process, waiting before exec (no pool: it is made for this launch); 0: another \
+          one from the pool, ended when the workload is in",
+};
+
+const POOL_SIZE: Axis = Axis {
+    name: "pool-size",
+    unit: Unit::Count,
+    default: 1,
+    kill_default: None,
+    doc: "warm cgroups that prepopulated-cgroup keeps; 0: none, fall back",
+};
+
+const BURST: Axis = Axis {
+    name: "burst",
+    unit: Unit::Count,
+    default: 0,
+    kill_default: None,
+    doc: "launches that have taken from the pool just before this one",
+};
+
+const REFILL: Axis = Axis {
+    name: "refill",
+    unit: Unit::Count,
+    default: 1,
+    kill_default: None,
+    doc: "1: the pool is refilled after each launch of the burst, with cgroups that are cold at first; 0: it is not",
 };
 
 static SPEC: DetectorSpec = DetectorSpec {
@@ -64,7 +89,7 @@ static SPEC: DetectorSpec = DetectorSpec {
         "kernel/cgroup/cgroup.c: cgroup_file_notify(), CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, Linux 4.18)",
         "clone3(2): CLONE_INTO_CGROUP",
     ],
-    axes: &[WARM_UP, PLACEHOLDER_EXECS],
+    axes: &[WARM_UP, PLACEHOLDER_EXECS, POOL_SIZE, BURST, REFILL],
 };
 
 impl Detector for PrepopulatedCgroup {
@@ -82,14 +107,13 @@ impl Detector for PrepopulatedCgroup {
         let warm_up = Duration::from_nanos(site.param(&WARM_UP));
         let level = Level::open(&site.cgroup)?;
         let removal = Removal::watch(&site.cgroup)?;
+        let begun = now();
         let holder = match (warm_up.is_zero(), site.param(&PLACEHOLDER_EXECS)) {
             (true, _) => Holder::Nobody,
-            (false, 0) => {
-                let gate = plan.gate()?;
-                let placeholder = Placeholder::put_into(&site.cgroup)?;
-                placeholder.wait_warm(warm_up);
-                Holder::Other(placeholder, gate)
-            }
+            (false, 0) => match from_pool(site, warm_up)? {
+                Some(placeholder) => Holder::Other(placeholder, plan.gate()?),
+                None => Holder::Nobody,
+            },
             (false, _) => Holder::Itself(plan.gate()?, warm_up),
         };
         Ok(Box::new(Polling {
@@ -97,9 +121,46 @@ impl Detector for PrepopulatedCgroup {
             holder,
             level,
             removal,
-            counters: Counters::default(),
+            counters: Counters {
+                prepare_ns: now().0 - begun.0,
+                ..Counters::default()
+            },
         }))
     }
+}
+
+/// The placeholder of the site, if the site is what a pool would hand out for this launch. `None`: the pool had nothing warm.
+///
+/// The launches of a burst take what is beside the site: the pool's member number `burst` *is* the site, so it is the one that this launch
+/// gets if each of them got one. Who is not needed leaves before the workload is born.
+fn from_pool(site: &Site, warm_up: Duration) -> Result<Option<Placeholder>, DetectError> {
+    let burst = site.param(&BURST);
+    let mut beside = Vec::new();
+    let mut make = |number: u64| {
+        if number == burst {
+            return site.cgroup.try_clone();
+        }
+        let cgroup = site.parent.create(&format!("warm-{number}"))?;
+        beside.push(cgroup.try_clone()?);
+        Ok(cgroup)
+    };
+    let mut pool = Pool::new(usize::try_from(site.param(&POOL_SIZE)).unwrap_or(usize::MAX), warm_up);
+    pool.refill(&mut make)?;
+    pool.wait_warm();
+    for _ in 0..burst {
+        if let Some(taken) = pool.take() {
+            taken.placeholder.leave()?;
+        }
+        if site.param(&REFILL) != 0 {
+            pool.refill(&mut make)?;
+        }
+    }
+    let ours = pool.take();
+    pool.drain()?;
+    for cgroup in beside {
+        remove_when_empty(cgroup)?;
+    }
+    Ok(ours.map(|warm| warm.placeholder))
 }
 
 /// Who populated the cgroup before the workload runs.
@@ -135,7 +196,6 @@ impl Armed for Polling<'_> {
                 entered_behind_gate(root, self.cgroup)?;
                 placeholder.leave()?;
                 open(gate)?;
-                self.counters.prepare_ns = now().0 - begun.0;
             }
             Holder::Itself(gate, warm_up) => {
                 entered_behind_gate(root, self.cgroup)?;
@@ -143,9 +203,10 @@ impl Armed for Polling<'_> {
                 match sleep::until(warm, warm) {
                     Slept::Woken(_) | Slept::Deadline => {}
                 }
-                let opened = now();
+                let asked = now();
                 open(gate)?;
-                self.counters.prepare_ns = now().0 - opened.0;
+                self.counters.asked_ns = asked.0;
+                self.counters.prepare_ns = asked.0 - begun.0;
             }
         }
         Ok(())

@@ -38,7 +38,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     escapes: "a child made with CLONE_PARENT (its parent is outside the books), and a process that joined the cgroup from outside",
     early: "when somebody has escaped",
     late: "one wake-up, after the exit has been reported to the parent; more while the machine forks a lot, as every event on it is read",
-    idle_cost: "nothing on an idle machine; a wake-up for every fork, exec and exit of any thread on it",
+    idle_cost: "nothing on an idle machine; else a wake-up for every fork, exec and exit of any thread on it. Not filtered in the kernel: \
+                whose fork it is only the reader's books know, and their numbers would have gaps",
     overflow: "noticed by ENOBUFS and by per-CPU numbers: /proc is scanned to go on, and the verdict is then unknown",
     loses_on_removal: false,
     sources: &[

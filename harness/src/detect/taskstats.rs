@@ -31,7 +31,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     early: "",
     late: "the message comes before the process has even given up its memory, so up to one of the bounded re-reads that follow (20 us, \
            doubling); after about 10 ms without a flip the next exit or event of cgroup.events is waited for",
-    idle_cost: "nothing on an idle machine; on a busy one a wake-up and about ten reads for every thread that exits anywhere",
+    idle_cost: "nothing on an idle machine; else a wake-up and about ten reads for every thread that exits anywhere: a message cannot be \
+                filtered in the kernel, because it names a process but no cgroup",
     overflow: "ENOBUFS is counted, and the state is read again",
     loses_on_removal: false,
     sources: &[

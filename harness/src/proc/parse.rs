@@ -82,6 +82,8 @@ pub(crate) struct Status {
     pub(crate) blocked: u64,
     /// Resident memory. Absent once the memory map was given up (and in kernel threads).
     pub(crate) rss_kib: Option<u64>,
+    /// Times that the thread went to sleep by itself.
+    pub(crate) voluntary_switches: u64,
 }
 
 impl Status {
@@ -123,6 +125,7 @@ pub(crate) fn status(content: &[u8]) -> Option<Status> {
             None => None,
             Some(value) => Some(value.strip_suffix("kB")?.trim().parse().ok()?),
         },
+        voluntary_switches: field("voluntary_ctxt_switches:")?.parse().ok()?,
     })
 }
 
@@ -229,7 +232,7 @@ mod tests {
 
     const STATUS: &str = "Name:\tTgid:\\n1\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t42\nPid:\t42\nPPid:\t1\nTracerPid:\t7\nUid:\t0\t1\t2\t3\nVmRSS:\t     \
                           512 kB\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\nSigBlk:\t0000000000000000\n\
-                          SigIgn:\t0000000000004000\n";
+                          SigIgn:\t0000000000004000\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n";
 
     #[test]
     fn status_says_who_traces_and_what_is_pending() {

@@ -65,6 +65,9 @@ pub struct TrialRecord {
     pub counters: Counters,
     /// CPU time of the observer between arm and disarm.
     pub cpu_ns: Option<u64>,
+    /// What the observer cost while the tree slept, in a trial in which it slept for long.
+    #[serde(default)]
+    pub idle: Option<IdleRecord>,
     /// What the actors told.
     pub ledger: LedgerRecord,
     /// What the strategy did.
@@ -89,6 +92,9 @@ pub struct Stamps {
     pub spawn_ns: Option<u64>,
     /// The spawn had returned.
     pub spawned_ns: Option<u64>,
+    /// The first stamp of the workload itself: its program had been exec'd and ran.
+    #[serde(default)]
+    pub running_ns: Option<u64>,
     /// The tree was as it is meant to be when it is killed.
     pub ready_ns: Option<u64>,
     /// A canary was given the number of a member that had just been reaped. Absent where no number was freed before the end, or where the
@@ -105,6 +111,27 @@ pub struct Stamps {
     pub reaped_ns: Option<u64>,
     /// `rmdir` of the site was accepted. In the kill plane it is tried as soon as `populated 0` was seen and the observer has its verdict.
     pub removed_ns: Option<u64>,
+}
+
+/// What an observer cost between two moments at which the tree that it watched slept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdleRecord {
+    /// Time between the first and the last sample.
+    pub window_ns: u64,
+    /// CPU time of the observer in that time.
+    pub cpu_ns: u64,
+    /// Times that it went back to sleep by itself in that time. One that never sleeps has none.
+    pub wakeups: u64,
+    /// Looks at it from outside.
+    pub samples: u32,
+}
+
+impl IdleRecord {
+    /// CPU time for each second of waiting, in nanoseconds.
+    pub fn cpu_ns_per_s(&self) -> u64 {
+        let scaled = u128::from(self.cpu_ns) * 1_000_000_000 / u128::from(self.window_ns.max(1));
+        u64::try_from(scaled).unwrap_or(u64::MAX)
+    }
 }
 
 /// The way from the last exit to the verdict, as tracing saw it: only in trials of a run with tracing, which changes what it measures.

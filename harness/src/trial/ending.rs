@@ -48,6 +48,8 @@ pub(super) fn settle(
         Plane::Detect => site.ledger.sums().last_exit.map(|at| at.0),
         Plane::Kill => record.kill.as_ref().map(|k| k.first_signal_ns),
     };
+    record.stamps.running_ns = site.ledger.entries().map(|entry| entry.born.0).min();
+    record.idle = seen.samples.of(record);
     if record.plane == Plane::Kill && record.stamps.unpopulated_ns.is_none() {
         match survivors::diagnose(site) {
             Ok(survivors) => record.survivors = survivors,

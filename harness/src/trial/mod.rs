@@ -10,6 +10,7 @@ mod clean;
 mod ending;
 mod error;
 mod family;
+mod idle;
 mod judge;
 mod leaks;
 mod observer;

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::canary::Perched;
 use super::ending::{bury, hit_canaries, settle, strike};
+use super::idle::{self, Samples};
 use super::judge::{self, Truth};
 use super::observer::{self, Message};
 use super::oracle::{self, Afterlife, State};
@@ -45,6 +46,7 @@ pub(super) struct Seen {
     pub(super) flock: bool,
     /// Canaries that were dead and reaped before they were heard of.
     pub(super) fallen: Vec<Canary>,
+    pub(super) samples: Samples,
     pub(super) errors: Vec<ErrorRecord>,
 }
 
@@ -104,6 +106,7 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
         note: None,
         counters: Counters::default(),
         cpu_ns: None,
+        idle: None,
         ledger: LedgerRecord::default(),
         kill: None,
         survivors: Vec::new(),
@@ -158,15 +161,19 @@ fn perform(
     let mut afterlife = Afterlife::default();
     let mut framing = spec.stage.hostile && killing;
     loop {
-        let tick = if killing {
-            oracle::KILL_TICK
-        } else {
-            Duration::from_secs(1)
+        let tick = match (killing, spec.conditions.idle) {
+            (true, _) => oracle::KILL_TICK,
+            (false, true) => idle::INTERVAL,
+            (false, false) => Duration::from_secs(1),
         };
         run.rest(&[hear.as_fd(), observer.pidfd.as_fd()], tick)?;
         let ended = pidfd::has_exited(observer.pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))?;
         for message in lines.drain(&hear)? {
             take(message, run, site, record, seen);
+        }
+        if spec.conditions.idle && !killing && !ended {
+            seen.errors
+                .extend(seen.samples.take(observer.pid).err().as_ref().map(Into::into));
         }
         if killing {
             watch_kill(site, record, seen, &mut kill_said_at, &mut afterlife)?;

@@ -92,6 +92,8 @@ pub struct Conditions {
     pub workload_cpu: Option<usize>,
     /// Let the kernel's tracepoints tell the way from exit to verdict ([`crate::record::Stages`]). It changes what it measures.
     pub trace: bool,
+    /// The tree sleeps for a second or more: sample what the observer costs meanwhile (detect plane). The harness wakes up for each sample.
+    pub idle: bool,
 }
 
 impl TrialSpec<'_> {

@@ -60,6 +60,7 @@ pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, laten
             .then(|| "it said nothing until the deadline".to_owned()),
         counters: Counters::default(),
         cpu_ns: Some(300_000),
+        idle: None,
         ledger: LedgerRecord::default(),
         kill: None,
         survivors: Vec::new(),

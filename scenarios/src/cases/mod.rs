@@ -84,6 +84,15 @@ const SHORT_LIFE: Axis = Axis {
     doc: "how long the process lives after its start",
 };
 
+/// From this lifetime on a tree is there to be waited for: what the waiting costs is measured.
+const LONG_LIFE_NS: u64 = 1_000_000_000;
+
+/// Whether a tree sleeps for so long at this point that what a detector does meanwhile can be measured.
+pub fn sleeps(scenario: &dyn Scenario, at: &ParamPoint) -> bool {
+    let lifetime = scenario.spec().axes.iter().find(|axis| axis.name == SHORT_LIFE.name);
+    lifetime.is_some_and(|axis| at.get(axis) >= LONG_LIFE_NS)
+}
+
 /// How long a tree lives on without its main process.
 const LIFE_ALONE: Axis = Axis {
     name: "lifetime",

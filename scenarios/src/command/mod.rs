@@ -6,6 +6,7 @@
 mod args;
 mod clean;
 mod conclude;
+mod costs;
 mod doctor;
 mod exit;
 mod list;

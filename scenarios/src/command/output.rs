@@ -322,6 +322,7 @@ mod tests {
             note: None,
             counters: Counters::default(),
             cpu_ns: None,
+            idle: None,
             ledger: LedgerRecord::default(),
             kill: None,
             survivors: Vec::new(),

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::plan::Skip;
 use super::stats::Sample;
 use super::summary::{Broken, Row, RowKey, STAGES};
-use super::{scale, stages, table, verdict};
+use super::{costs, scale, stages, table, verdict};
 
 /// Everything that the end of a run has to say.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ pub(super) fn text(report: &Report<'_>) -> String {
     }
     let growth = scale::growth(report.rows);
     for (title, table) in [
+        (costs::TITLE, costs::table(report.rows)),
         (stages::KNOWING, stages::knowing(report.rows)),
         (
             stages::STAGES_TITLE,
@@ -203,6 +204,11 @@ struct RowDocument<'a> {
     latency: SampleDocument,
     wakeups_p50: Option<u64>,
     cpu_p50_ns: Option<u64>,
+    /// From asking for the workload to its own first stamp.
+    launch: SampleDocument,
+    fell_back: usize,
+    idle_cpu_per_s_p50_ns: Option<u64>,
+    idle_wakeups_p50: Option<u64>,
     kill: Option<KillDocument<'a>>,
     broken: &'a [Broken],
 }
@@ -244,6 +250,10 @@ impl<'a> RowDocument<'a> {
             latency: SampleDocument::new(&row.latency),
             wakeups_p50: row.wakeups.percentile(50).value(),
             cpu_p50_ns: row.cpu.percentile(50).value(),
+            launch: SampleDocument::new(&row.costs.launch),
+            fell_back: row.costs.fell_back,
+            idle_cpu_per_s_p50_ns: row.costs.idle_cpu_per_s.percentile(50).value(),
+            idle_wakeups_p50: row.costs.idle_wakeups.percentile(50).value(),
             kill: (row.key.plane == Plane::Kill).then(|| KillDocument {
                 survivors_max: row.kill.survivors_max,
                 survivor_reasons: &row.kill.reasons,

@@ -136,6 +136,10 @@ impl Sitting<'_> {
                 }
             }
             let mut conditions = self.pace.conditions;
+            conditions.idle = {
+                let cell = &self.plan.cells[planned.row];
+                crate::cases::sleeps(cell.scenario, &cell.params)
+            };
             if let Some(starts) = &mut starts {
                 let opened = *opened.get_or_insert_with(time::now);
                 conditions.intended = starts.next().map(|after| opened + after);

@@ -8,6 +8,7 @@ use harness::kill::{self, KillReport};
 use harness::record::{Outcome, Stamps, TrialRecord};
 use serde::Serialize;
 
+use super::costs::{CostTally, Costs};
 use super::stats::Sample;
 
 /// What a row is about.
@@ -42,6 +43,8 @@ pub(super) struct Row {
     pub cpu: Sample,
     /// Births, if they were as many in each trial: then the row is about a set of known size.
     pub population: Option<u64>,
+    /// What the detector costs beside.
+    pub costs: Costs,
     /// Kill plane only.
     pub kill: KillFigures,
     /// The trials that did not end as expected.
@@ -108,6 +111,7 @@ pub(super) struct Tally {
     wakeups: Values,
     cpu: Values,
     births: Option<u32>,
+    costs: CostTally,
     signals: Values,
     passes: Values,
     holding: Values,
@@ -142,6 +146,7 @@ impl Tally {
                 wakeups: Sample::default(),
                 cpu: Sample::default(),
                 population: None,
+                costs: Costs::default(),
                 kill: KillFigures::default(),
                 broken: Vec::new(),
             },
@@ -149,6 +154,7 @@ impl Tally {
             wakeups: Values::default(),
             cpu: Values::default(),
             births: None,
+            costs: CostTally::default(),
             signals: Values::default(),
             passes: Values::default(),
             holding: Values::default(),
@@ -177,6 +183,7 @@ impl Tally {
         if !matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted) {
             self.wakeups.seen.push(trial.counters.wakeups);
             self.cpu.seen.extend(trial.cpu_ns);
+            self.costs.add(trial);
         }
         row.kill.add(trial, first);
         if let Some(kill) = &trial.kill {
@@ -218,6 +225,7 @@ impl Tally {
             wakeups: self.wakeups.sample(),
             cpu: self.cpu.sample(),
             population: self.births.map(u64::from),
+            costs: self.costs.costs(),
             kill: KillFigures {
                 signals: self.signals.sample(),
                 passes: self.passes.sample(),
@@ -313,6 +321,7 @@ pub(super) mod tests {
                 latency: Sample::new(vec![*ns], 0),
                 wakeups: Sample::default(),
                 cpu: Sample::default(),
+                costs: Costs::default(),
                 population: Some(*population),
                 kill: KillFigures {
                     sound: *sound,

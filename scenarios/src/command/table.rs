@@ -122,6 +122,7 @@ fn emptied(emptied: usize, of: usize) -> String {
     }
 }
 
+/// Aligns columns of numbers.
 pub(super) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
@@ -155,6 +156,7 @@ fn tail_value(sample: &Sample, name: &str) -> String {
     }
 }
 
+/// A duration, or why there is none.
 pub(super) fn duration(quantile: Quantile) -> String {
     match quantile {
         Quantile::Nothing => "-".to_owned(),
@@ -163,7 +165,8 @@ pub(super) fn duration(quantile: Quantile) -> String {
     }
 }
 
-fn plain_number(sample: &Sample) -> String {
+/// The median of a count.
+pub(super) fn plain_number(sample: &Sample) -> String {
     sample
         .percentile(50)
         .value()
@@ -171,7 +174,7 @@ fn plain_number(sample: &Sample) -> String {
 }
 
 /// A count; zero is quiet.
-fn count(n: usize) -> String {
+pub(super) fn count(n: usize) -> String {
     if n == 0 { ".".to_owned() } else { n.to_string() }
 }
 

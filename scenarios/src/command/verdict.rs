@@ -225,6 +225,7 @@ mod tests {
 
     use harness::expect::Canary;
 
+    use super::super::costs::Costs;
     use super::super::stats::Sample;
     use super::super::summary::{Broken, KillFigures, RowKey};
     use super::*;
@@ -245,6 +246,7 @@ mod tests {
             wakeups: Sample::default(),
             cpu: Sample::default(),
             population: None,
+            costs: Costs::default(),
             kill: KillFigures::default(),
             broken: Vec::new(),
         }

@@ -85,7 +85,7 @@ pub(crate) fn spec<'a>(
     spec_at(scenario, detector, strategy, &[])
 }
 
-/// A trial at the default point of its plane but for some axes of the scenario.
+/// A trial at the default point of its plane but for some axes of the scenario or the detector.
 pub(crate) fn spec_at<'a>(
     scenario: &'static dyn Scenario,
     detector: &'a dyn Detector,
@@ -97,8 +97,9 @@ pub(crate) fn spec_at<'a>(
     let axes = axes.chain(strategy.iter().flat_map(|s| s.spec().axes));
     let mut params = ParamPoint::defaults(axes, plane);
     for (name, value) in set {
-        let axis = scenario.spec().axes.iter().find(|axis| axis.name == *name);
-        params.set(axis.expect("the scenario has this axis"), *value);
+        let axes = || scenario.spec().axes.iter().chain(detector.spec().axes);
+        let axis = axes().find(|axis| axis.name == *name);
+        params.set(axis.expect("scenario or detector has this axis"), *value);
     }
     let script = scenario.script(&params, plane, 1).expect("defaults make a script");
     TrialSpec {

@@ -9,7 +9,7 @@ use nix::sys::wait::WaitPidFlag;
 
 use super::sleep::{self, Slept};
 use crate::MonoNs;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, CgroupError};
 use crate::detect::DetectError;
 use crate::error::SysError;
 use crate::sys::alarm::Alarm;
@@ -97,13 +97,12 @@ pub struct Warm {
     pub placeholder: Placeholder,
 }
 
-/// A number of warm cgroups below one directory.
+/// A number of warm cgroups.
 ///
 /// Nothing happens in the background: [`Pool::refill`] is called by whoever has the time, after a launch. A cgroup that was taken is not
 /// returned; it is used once and then removed by its taker.
 #[derive(Debug)]
 pub struct Pool {
-    parent: Cgroup,
     size: usize,
     warm_up: Duration,
     made: u64,
@@ -111,11 +110,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of up to `size` cgroups below `parent`, each usable after `warm_up` (25 ms is longer than the kernel's window at every
-    /// tick rate). It is empty until it is filled.
-    pub fn new(parent: Cgroup, size: usize, warm_up: Duration) -> Self {
+    /// A pool of up to `size` cgroups, each usable after `warm_up` (25 ms is longer than the kernel's window at every tick rate). It is
+    /// empty until it is filled.
+    pub fn new(size: usize, warm_up: Duration) -> Self {
         Self {
-            parent,
             size,
             warm_up,
             made: 0,
@@ -123,11 +121,12 @@ impl Pool {
         }
     }
 
-    /// Makes cgroups until there are `size`; returns how many. What was made before an error stays.
-    pub fn refill(&mut self) -> Result<usize, DetectError> {
+    /// Puts placeholders into what `make` gives, called with 0, 1, 2 ... over the life of the pool, until there are `size` members; returns
+    /// how many were added. What was made before an error stays.
+    pub fn refill(&mut self, mut make: impl FnMut(u64) -> Result<Cgroup, CgroupError>) -> Result<usize, DetectError> {
         let mut added = 0;
         while self.members.len() < self.size {
-            let cgroup = self.parent.create(&format!("warm-{}", self.made))?;
+            let cgroup = make(self.made)?;
             self.made += 1;
             match Placeholder::put_into(&cgroup) {
                 Ok(placeholder) => self.members.push_back(Warm { cgroup, placeholder }),
@@ -141,24 +140,32 @@ impl Pool {
         Ok(added)
     }
 
+    /// Sleeps until every member is warm.
+    pub fn wait_warm(&self) {
+        for member in &self.members {
+            member.placeholder.wait_warm(self.warm_up);
+        }
+    }
+
     /// Takes the oldest cgroup if it is warm. `None`: the caller launches without, and says so.
     pub fn take(&mut self) -> Option<Warm> {
         let warm = self.members.front()?.placeholder.is_warm(self.warm_up);
         if warm { self.members.pop_front() } else { None }
     }
 
-    /// Ends all placeholders and removes their cgroups.
-    pub fn drain(mut self) -> Result<(), DetectError> {
+    /// Ends all placeholders; returns their cgroups, to be removed by whoever made them.
+    pub fn drain(mut self) -> Result<Vec<Cgroup>, DetectError> {
+        let mut cgroups = Vec::new();
         while let Some(Warm { cgroup, placeholder }) = self.members.pop_front() {
             placeholder.leave()?;
-            remove_when_empty(cgroup)?;
+            cgroups.push(cgroup);
         }
-        Ok(())
+        Ok(cgroups)
     }
 }
 
 /// Removes a cgroup whose last process has been reaped. Since Linux 6.19 that process may still be on its way out.
-fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), DetectError> {
+pub(in crate::detect) fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), DetectError> {
     let deadline = now() + LEAVE_LIMIT;
     loop {
         match cgroup.remove_tree() {

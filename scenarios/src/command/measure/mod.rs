@@ -253,10 +253,10 @@ fn pace(args: &MeasureArgs, seed: u64) -> Pace {
         noise: args.noise,
         schedule: args.every.map(|arrivals| Schedule { arrivals, seed }),
         conditions: Conditions {
-            intended: None,
             observer_cpu: pins.observer,
             workload_cpu: pins.workload,
             trace: args.trace,
+            ..Conditions::default()
         },
         stop_after: args.stop_after,
         resumable: true,

@@ -70,6 +70,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
         note: None,
         counters: Counters::default(),
         cpu_ns: None,
+        idle: None,
         ledger: LedgerRecord::default(),
         kill: None,
         survivors: Vec::new(),

@@ -73,11 +73,12 @@ check() {
             return 1
         fi
     done
+    python3 -c 'import ply' 2>/dev/null || echo 'checkpatch: SPDX tags are not checked, python3-ply is not installed'
     for patch in $(patch_files); do
-        echo "== $(basename "$(dirname "$patch")")/$(basename "$patch")"
+        echo "== checkpatch.pl --strict $patch"
         # Without history a commit id cannot be looked up, and a draft carries no Signed-off-by on purpose.
         (cd "$scratch" && scripts/checkpatch.pl --strict --no-summary --terse \
-            --ignore MISSING_SIGN_OFF,UNKNOWN_COMMIT_ID,FROM_SIGN_OFF_MISMATCH "$OLDPWD/$patch") | sed "s#$PWD/##" || true
+            --ignore MISSING_SIGN_OFF,UNKNOWN_COMMIT_ID,FROM_SIGN_OFF_MISMATCH "$OLDPWD/$patch" 2>/dev/null) | sed "s#$PWD/##" || true
     done >"$OUT/checkpatch.tmp"
     cat "$OUT/checkpatch.tmp"
     # The one exception: a new selftest file lies in a directory that MAINTAINERS has already.
@@ -85,11 +86,15 @@ check() {
     rm -f "$OUT/checkpatch.tmp"
     for series in "$A" "$B"; do
         echo "== get_maintainer.pl $(basename "$series"), beside the Cc list of its cover letter"
-        (cd "$scratch" && scripts/get_maintainer.pl --no-git --no-git-fallback --no-rolestats "$OLDPWD/$series"/000[1-9]-*.patch) |
+        (cd "$scratch" && scripts/get_maintainer.pl --no-git --no-git-fallback --no-fixes --no-rolestats "$OLDPWD/$series"/000[1-9]-*.patch) |
             sed 's/.*<\(.*\)>.*/\1/' | sort -u | while read -r address; do
-            grep -qF "$address" "$series"/0000-*.patch && echo "in the list   $address" || echo "NOT in the list $address"
+            grep -qF "$address" "$series"/0000-*.patch && echo "in the list       $address" || echo "NOT in the list   $address"
         done
-    done
+    done >"$OUT/maintainers.tmp"
+    cat "$OUT/maintainers.tmp"
+    ! grep -q '^NOT in the list' "$OUT/maintainers.tmp" || status=1
+    rm -f "$OUT/maintainers.tmp"
+    echo "check: $([ "$status" = 0 ] && echo as it should be || echo NOT as it should be)"
     return "$status"
 }
 

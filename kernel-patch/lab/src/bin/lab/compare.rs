@@ -14,7 +14,7 @@ use lab::source::Tree;
 use lab::suite::answers::Answers;
 use lab::suite::record::Record;
 use lab::suite::selftests::{Difference, Results};
-use lab::suite::table;
+use lab::suite::{plot, table};
 
 use crate::machine::Options;
 use crate::{build, test};
@@ -102,8 +102,10 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         clean = difference.is_clean();
         text += &selftest_section(&difference, &on_patched);
     }
-    let path = out.join("README.md");
-    fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    for (name, content) in [("README.md", &text), ("latency.svg", &plot::latencies(&records, "0us"))] {
+        let path = out.join(name);
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     println!("{text}");
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

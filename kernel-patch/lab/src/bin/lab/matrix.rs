@@ -14,7 +14,7 @@ use lab::protocol::{Message, Step};
 use lab::source::Tree;
 use lab::suite::answers::Answers;
 use lab::suite::record::{Record, read_all};
-use lab::suite::{stats::median, table};
+use lab::suite::{plot, stats::median, table};
 
 use crate::machine::Options;
 
@@ -116,6 +116,7 @@ fn write_table(out: &Path, records: &[Record], not_covered: &[(String, String)])
     for (name, text) in [
         (NOT_COVERED, list + "\n"),
         ("README.md", table::matrix(records, not_covered)),
+        ("latency.svg", plot::latencies(records, "0us")),
     ] {
         let path = out.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

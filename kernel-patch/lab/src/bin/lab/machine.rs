@@ -16,8 +16,8 @@ pub(crate) struct Options {
     /// How cgroups are mounted in the machine
     #[arg(long, value_enum, default_value = "v2")]
     pub cgroup: CgroupMode,
-    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation; `matrix` and `compare` take virtual
-    /// time instead of plain emulation, because their figures must not depend on how busy the host is]
+    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation; `compare` takes virtual time
+    /// instead of plain emulation, because its figures must not depend on how busy the host is]
     #[arg(long, value_enum)]
     pub accel: Option<Accelerator>,
     /// What runs a kernel that KVM does not

@@ -136,7 +136,6 @@ pub(crate) fn ask(cache: &Cache, args: &Args, programs: &Programs, kernel: &Kern
     let mut lines = Vec::new();
     let (boot, accelerator) =
         args.options
-            .for_figures()
             .boot(cache, programs, kernel, vec![step], false, |message| match message {
                 Message::Out(line) => lines.push(line.clone()),
                 Message::Err(line) => eprintln!("{}: {line}", kernel.name),

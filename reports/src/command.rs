@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use crate::analysis::{Analysis, Campaign, Diff};
+use crate::analysis::{Campaign, Diff};
 use crate::check::{self, check, list};
-use crate::emulated::Emulated;
-use crate::figures::{Figure, Figures};
+use crate::figures::Figure;
 use crate::render::{self, FINDINGS, GENERATED, tables};
 use crate::splice;
 use crate::store::{self, Dataset, Store};
@@ -117,7 +116,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             say("Every committed figure is what the recorded trials give.")?;
         }
         Verb::Splice => {
-            let figures = figures(&Store::read(&root)?)?;
+            let figures = render::figures(&Store::read(&root)?)?;
             let text = splice::read(&root)?.with_context(|| format!("there is no {FINDINGS}"))?;
             write(&root.join(FINDINGS), &splice::splice(&text, &figures)?)?;
             for (line, name) in splice::missing(&text, &figures)? {
@@ -126,7 +125,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Verb::Figures { filter } => {
             let store = Store::read(&root)?;
-            for (name, figure) in figures(&store)?.iter() {
+            for (name, figure) in render::figures(&store)?.iter() {
                 if filter.as_ref().is_none_or(|part| name.contains(part.as_str())) {
                     match figure {
                         Figure::Inline(text) => say(&format!("{name}  {text}"))?,
@@ -147,10 +146,6 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn figures(store: &Store) -> Result<Figures> {
-    Ok(Figures::of(&Analysis::of(store), &Emulated::read(&store.root)?))
 }
 
 /// A dataset by its name, or the directory of a campaign.

@@ -9,7 +9,8 @@ use harness::expect::Plane;
 
 use crate::analysis::{Analysis, Campaign, Cell};
 use crate::emulated::Emulated;
-use crate::render::{emulated, tables, text};
+use crate::render::plot::Plot;
+use crate::render::{costs, emulated, tables, text};
 
 /// A piece of a text that is computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +30,15 @@ pub const NOT_RECORDED: &str = "not recorded";
 
 impl Figures {
     /// Everything that has a name.
-    pub fn of(analysis: &Analysis<'_>, emulated: &Emulated) -> Self {
+    pub fn of(analysis: &Analysis<'_>, plots: &[Plot], emulated: &Emulated) -> Self {
         let mut all = Self::default();
         for campaign in &analysis.campaigns {
             all.campaign(campaign);
+            let name = &campaign.dataset.name;
+            let own: Vec<String> = plots.iter().filter(|p| p.dataset == *name).map(tables::plot).collect();
+            if !own.is_empty() {
+                all.block(format!("{name}/plots"), own.join("\n"));
+            }
         }
         for diff in &analysis.diffs {
             all.block(format!("{}/diff", diff.before), tables::diff(diff));
@@ -99,18 +105,20 @@ impl Figures {
         for cell in &campaign.cells {
             self.cell(name, cell);
         }
+        for (id, table) in [("idle", costs::idle(campaign)), ("stages", costs::stages(campaign))] {
+            if let Some(table) = table {
+                self.block(format!("{name}/{id}"), table);
+            }
+        }
         if !campaign.scale.is_empty() {
-            self.block(format!("{name}/sites"), tables::scale(&campaign.scale));
+            self.block(format!("{name}/sites"), costs::scale(&campaign.scale));
         }
         for row in &campaign.scale {
             for (quantity, value) in &row.medians {
-                let id = format!(
-                    "{name}/sites={}/{}/{}",
-                    row.sites,
-                    row.mechanism,
-                    quantity.trim_end_matches("_ns")
-                );
-                self.inline(id, tables::quantity(quantity, Some(*value)));
+                let populated = row.populated.map_or_else(String::new, |n| format!(":populated={n}"));
+                let what = quantity.trim_end_matches("_ns");
+                let id = format!("{name}/sites={}{populated}/{}/{what}", row.sites, row.mechanism);
+                self.inline(id, costs::quantity(quantity, Some(*value)));
             }
         }
     }
@@ -206,7 +214,8 @@ impl Figures {
                     let id = [&kernel.kernel, &answer.probe, &answer.case, what].map(|word| point(word));
                     let tries = usize::try_from(answer.tries).unwrap_or(usize::MAX);
                     let count = usize::try_from(*count).unwrap_or(usize::MAX);
-                    let words = match count <= tries {
+                    // Some questions have answers that count something else than tries.
+                    let words = match answer.counts.values().sum::<u64>() == answer.tries {
                         true => text::count(count, tries),
                         false => count.to_string(),
                     };

@@ -30,8 +30,15 @@ pub fn splice(text: &str, figures: &Figures) -> Result<String> {
     for piece in pieces(text)? {
         match piece {
             Piece::Prose(prose) => out.push_str(prose),
-            Piece::Figure { name, .. } => {
+            Piece::Figure { name, line, alone } => {
                 let content = match figures.get(name) {
+                    Some(Figure::Inline(_)) if alone => {
+                        bail!("{FINDINGS}:{line}: the figure {name} belongs into a line of prose")
+                    }
+                    Some(Figure::Block(_)) if !alone => {
+                        bail!("{FINDINGS}:{line}: the figure {name} is a table and needs a line of its own")
+                    }
+                    None if alone => format!("\n\n*{NOT_RECORDED}*\n\n"),
                     None => NOT_RECORDED.to_owned(),
                     Some(Figure::Inline(text)) => text.clone(),
                     Some(Figure::Block(text)) => format!("\n\n{}\n\n", text.trim_end()),
@@ -46,7 +53,7 @@ pub fn splice(text: &str, figures: &Figures) -> Result<String> {
 /// Names of figures that a text asks for and that do not exist, each with its line.
 pub fn missing<'t>(text: &'t str, figures: &Figures) -> Result<Vec<(usize, &'t str)>> {
     let asked = pieces(text)?.into_iter().filter_map(|piece| match piece {
-        Piece::Figure { name, line } if figures.get(name).is_none() => Some((line, name)),
+        Piece::Figure { name, line, .. } if figures.get(name).is_none() => Some((line, name)),
         _ => None,
     });
     Ok(asked.collect())
@@ -54,7 +61,12 @@ pub fn missing<'t>(text: &'t str, figures: &Figures) -> Result<Vec<(usize, &'t s
 
 enum Piece<'t> {
     Prose(&'t str),
-    Figure { name: &'t str, line: usize },
+    /// `alone`: nothing stands on its line but itself, or it spans lines.
+    Figure {
+        name: &'t str,
+        line: usize,
+        alone: bool,
+    },
 }
 
 fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
@@ -74,8 +86,14 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
             bail!("{FINDINGS}:{line}: the figure {name} has no \"{END}\" before the next one begins");
         }
         pieces.push(Piece::Prose(&rest[..at]));
-        pieces.push(Piece::Figure { name, line });
+        let starts = rest[..at].is_empty() && text.len() == rest.len() || rest[..at].ends_with('\n');
         rest = &inside[end + END.len()..];
+        let alone = starts && (rest.is_empty() || rest.starts_with('\n'));
+        // Markdown takes a line that begins with a comment for HTML, and leaves the rest of the paragraph as it is.
+        if starts && !alone {
+            bail!("{FINDINGS}:{line}: the figure {name} stands within a line, so it cannot begin one");
+        }
+        pieces.push(Piece::Figure { name, line, alone });
     }
     pieces.push(Piece::Prose(rest));
     Ok(pieces)
@@ -92,6 +110,16 @@ mod tests {
         assert_eq!(spliced, "It takes <!-- figure: a/b -->not recorded<!-- /figure -->.\n");
         assert_eq!(splice(&spliced, &Figures::default()).unwrap(), spliced);
         assert_eq!(missing(text, &Figures::default()).unwrap(), [(1, "a/b")]);
+    }
+
+    #[test]
+    fn a_figure_within_a_line_cannot_begin_it() {
+        let error = splice("one\n<!-- figure: a -->x<!-- /figure --> two", &Figures::default()).unwrap_err();
+        assert!(error.to_string().starts_with("reports/findings.md:2: "), "{error}");
+        let table = "one\n\n<!-- figure: a -->x<!-- /figure -->\n";
+        let spliced = splice(table, &Figures::default()).unwrap();
+        assert!(spliced.contains("-->\n\n*not recorded*\n\n<!--"), "{spliced}");
+        assert_eq!(splice(&spliced, &Figures::default()).unwrap(), spliced);
     }
 
     #[test]

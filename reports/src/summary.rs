@@ -152,8 +152,12 @@ pub struct Scale {
     pub mechanism: String,
     /// Sites watched at once.
     pub sites: u64,
+    /// Sites in which a process lived, if recorded.
+    pub populated: Option<u64>,
     /// Recorded measurements.
     pub n: usize,
-    /// Median of each recorded quantity, by its name (with its unit).
+    /// Measurements in which the right site was found to be empty, not before it was.
+    pub right: usize,
+    /// Over these, median of each recorded quantity, by its name (with its unit).
     pub medians: BTreeMap<String, u64>,
 }

@@ -183,6 +183,18 @@ fn ids_that_nobody_knows_show_up_with_their_figures() {
     );
     assert!(summary.rows.iter().any(|r| r.idle_cpu_ns.is_some()));
     assert_eq!(summary.scale.len(), 3);
+    let many = &summary.scale[2];
+    assert_eq!((many.sites, many.populated, many.n, many.right), (100, Some(1), 2, 1));
+    let figures: Vec<(&str, u64)> = many
+        .medians
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    assert_eq!(
+        figures,
+        [("cpu_ns", 1_000), ("latency_ns", 100_000)],
+        "stamps are no figures"
+    );
 }
 
 #[test]

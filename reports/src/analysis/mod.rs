@@ -67,16 +67,15 @@ impl<'s> Analysis<'s> {
 
     /// The machine-readable digest.
     pub fn summary(&self, command: &str) -> Summary {
+        let native = || self.campaigns.iter().filter(|c| !c.dataset.machine.emulated);
         Summary {
             schema: summary::SCHEMA,
             command: command.to_owned(),
-            datasets: self.campaigns.iter().map(Campaign::source).collect(),
-            rows: self
-                .campaigns
-                .iter()
+            datasets: native().map(Campaign::source).collect(),
+            rows: native()
                 .flat_map(|c| c.cells.iter().map(|cell| cell.row.clone()))
                 .collect(),
-            scale: self.campaigns.iter().flat_map(|c| c.scale.clone()).collect(),
+            scale: native().flat_map(|c| c.scale.clone()).collect(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From figures to files. Every function here is pure: the same analysis gives the same bytes, on every machine.
 
+pub mod costs;
 pub mod csv;
 pub mod emulated;
 pub mod page;
@@ -80,6 +81,13 @@ impl Origin {
     }
 }
 
+/// All figures of a store, by name.
+pub fn figures(store: &Store) -> Result<Figures> {
+    let analysis = Analysis::of(store);
+    let plots: Vec<Vec<plot::Plot>> = analysis.campaigns.iter().map(plot::all).collect::<Result<_>>()?;
+    Ok(Figures::of(&analysis, &plots.concat(), &Emulated::read(&store.root)?))
+}
+
 /// What a store comes to.
 #[derive(Clone, Debug, Default)]
 pub struct Rendered {
@@ -95,7 +103,6 @@ pub struct Rendered {
 pub fn all(store: &Store) -> Result<Rendered> {
     let analysis = Analysis::of(store);
     let emulated = Emulated::read(&store.root)?;
-    let figures = Figures::of(&analysis, &emulated);
     let mut artefacts = Artefacts::new();
     let mut plots = Vec::new();
     for campaign in &analysis.campaigns {
@@ -108,6 +115,7 @@ pub fn all(store: &Store) -> Result<Rendered> {
         }
         plots.extend(own);
     }
+    let figures = Figures::of(&analysis, &plots, &emulated);
     for diff in &analysis.diffs {
         artefacts.insert(format!("{}-diff.md", diff.before), tables::diff_document(diff));
     }

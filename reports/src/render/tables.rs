@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use harness::expect::Plane;
 
 use super::plot::Plot;
-use super::{Origin, text};
+use super::{Origin, costs, text};
 use crate::analysis::{Analysis, Campaign, Cell, Comparison, Diff, THRESHOLD};
 use crate::stats::CENSORED;
-use crate::summary::Scale;
 
 /// How to read the columns, once for each document.
 const LEGEND: &str = "Intervals are of 95 % and distribution-free (order statistics); `?` is an end that so few trials cannot give, `never` lies beyond the \
@@ -41,8 +40,17 @@ pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
             twins(&campaign.twins)
         ));
     }
+    if let Some(table) = costs::idle(campaign) {
+        out.push_str(&format!("\n## What waiting costs\n\n{table}"));
+    }
+    if let Some(table) = costs::stages(campaign) {
+        let legend = costs::STAGES_LEGEND;
+        out.push_str(&format!(
+            "\n## The way from the exit to the verdict\n\n{legend}\n{table}"
+        ));
+    }
     if !campaign.scale.is_empty() {
-        out.push_str(&format!("\n## Many sites at once\n\n{}", scale(&campaign.scale)));
+        out.push_str(&format!("\n## Many sites at once\n\n{}", costs::scale(&campaign.scale)));
     }
     for plot in plots {
         out.push_str(&format!(
@@ -332,33 +340,6 @@ pub fn diff(diff: &Diff) -> String {
     out
 }
 
-/// Costs by mechanism and number of sites.
-pub fn scale(rows: &[Scale]) -> String {
-    let mut names: Vec<&str> = rows.iter().flat_map(|r| r.medians.keys().map(String::as_str)).collect();
-    names.sort_unstable();
-    names.dedup();
-    let mut head = vec!["mechanism", "sites", "n"];
-    head.extend(&names);
-    let lines: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            let mut line = vec![format!("`{}`", row.mechanism), row.sites.to_string(), row.n.to_string()];
-            line.extend(names.iter().map(|name| quantity(name, row.medians.get(*name).copied())));
-            line
-        })
-        .collect();
-    text::table(&head, &lines)
-}
-
-/// A recorded quantity by the unit in its name.
-pub fn quantity(name: &str, value: Option<u64>) -> String {
-    match value {
-        None => "-".to_owned(),
-        Some(value) if name.ends_with("_ns") => text::ns(value),
-        Some(value) => value.to_string(),
-    }
-}
-
 /// Detector (strategy) by scenario: the worst that was seen at any point.
 pub fn verdicts(campaign: &Campaign<'_>, plane: Plane) -> String {
     let mut scenarios: Vec<&str> = campaign.plane(plane).map(|c| c.row.scenario.as_str()).collect();
@@ -390,7 +371,7 @@ pub fn verdicts(campaign: &Campaign<'_>, plane: Plane) -> String {
 
 /// How a mechanism did on a scenario, summed over its points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Tally {
     /// Trials.
     pub n: usize,
     /// Right, or nothing left alive.
@@ -401,7 +382,7 @@ pub struct Verdict {
     pub missed: usize,
 }
 
-impl Verdict {
+impl Tally {
     /// For a table.
     pub fn in_words(self) -> String {
         match self {
@@ -430,8 +411,8 @@ impl Verdict {
 }
 
 /// Mechanism, scenario and verdict, sorted.
-pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c str, Verdict)> {
-    let mut grid: BTreeMap<(&str, &str), Verdict> = BTreeMap::new();
+pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c str, Tally)> {
+    let mut grid: BTreeMap<(&str, &str), Tally> = BTreeMap::new();
     for cell in campaign.plane(plane) {
         let verdict = grid.entry((cell.mechanism(), cell.row.scenario.as_str())).or_default();
         verdict.n += cell.row.n;
@@ -440,6 +421,14 @@ pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c 
         verdict.missed += cell.row.missed;
     }
     grid.into_iter().map(|((m, s), v)| (m, s, v)).collect()
+}
+
+/// A plot in a text that stands beside `generated`.
+pub fn plot(plot: &Plot) -> String {
+    format!(
+        "![{}](generated/{})\n\n*{}. {}*\n",
+        plot.title, plot.file, plot.title, plot.caption
+    )
 }
 
 /// What there is in `generated`.

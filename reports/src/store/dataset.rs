@@ -44,6 +44,8 @@ pub struct Machine {
     pub memory_bytes: Option<u64>,
     /// Whether a hypervisor says that it is there.
     pub virtual_machine: bool,
+    /// Whether the processor was emulated, if the machine says it: times are the emulator's then.
+    pub emulated: bool,
     /// `v2`, `hybrid`, ...
     pub cgroups: String,
     /// Whether the program was built without optimisation.
@@ -61,7 +63,11 @@ pub struct SiteCost {
     pub mechanism: String,
     /// Sites watched at once.
     pub sites: u64,
-    /// Every other number of the record, by its name.
+    /// Sites in which a process lived, if the record says it.
+    pub populated: Option<u64>,
+    /// Whether the right site was found to be empty, and not before it was.
+    pub right: bool,
+    /// Every other number of the record, by its name; `latency_ns` from the exit stamp to the verdict.
     pub figures: BTreeMap<String, u64>,
 }
 
@@ -136,6 +142,7 @@ impl Machine {
             cpus: number("/cpu/allowed"),
             memory_bytes: number("/memory_bytes"),
             virtual_machine: yes("/virtualisation/hypervisor_flag"),
+            emulated: yes("/virtualisation/emulated"),
             cgroups: text("/cgroups/layout").unwrap_or_else(unknown),
             debug_build: yes("/build/debug_assertions"),
             revision: text("/build/revision"),
@@ -156,6 +163,9 @@ impl Machine {
             self.cpus.map_or_else(|| "unknown".to_owned(), |n| n.to_string()),
             self.cgroups
         ));
+        if self.emulated {
+            words.push_str(", **emulated: ratios and counts alone mean something**");
+        }
         if self.debug_build {
             words.push_str(", **debug build**");
         }
@@ -172,18 +182,39 @@ impl SiteCost {
         );
         let fields = line.as_object().context("a line is no object")?;
         let text = |name: &str| line[name].as_str().map(str::to_owned);
+        let mut figures: BTreeMap<String, u64> = fields
+            .iter()
+            .filter(|(name, _)| !OF_THE_ROW.contains(&name.as_str()))
+            .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
+            .collect();
+        if let (Some(exit), Some(decided)) = (line["exit_ns"].as_u64(), line["decided_ns"].as_u64()) {
+            figures.insert("latency_ns".to_owned(), decided.saturating_sub(exit));
+        }
         Ok(Self {
+            populated: line["populated"].as_u64(),
+            right: line["outcome"].as_str().is_none_or(|outcome| outcome == "right"),
             run: text("run"),
             mechanism: text("mechanism").context("a line names no mechanism")?,
             sites: line["sites"].as_u64().context("a line does not say how many sites")?,
-            figures: fields
-                .iter()
-                .filter(|(name, _)| !["schema", "sites", "seq", "block", "seed"].contains(&name.as_str()))
-                .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
-                .collect(),
+            figures,
         })
     }
 }
+
+/// Fields of a record of many sites that are no figures: what it is about, and stamps of a clock.
+const OF_THE_ROW: [&str; 11] = [
+    "schema",
+    "sites",
+    "populated",
+    "seq",
+    "job",
+    "site",
+    "block",
+    "seed",
+    "asked_ns",
+    "exit_ns",
+    "decided_ns",
+];
 
 /// Each line of a file of JSON lines; none if there is no such file.
 fn lines(dir: &Path, name: &str) -> Result<Vec<Value>> {

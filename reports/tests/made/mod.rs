@@ -221,8 +221,12 @@ pub(crate) fn workspace(root: &Path) {
         let dir = raw.join(name);
         campaign(&dir, run, trials);
         if name == "kill-size" {
-            let lines = [1, 10, 100].map(|sites| {
-                json!({"schema": 1, "run": "run-c", "mechanism": "poll", "sites": sites, "latency_ns": 1_000 * sites, "cpu_ns": 10 * sites}).to_string()
+            let lines = [(1, "right"), (10, "right"), (100, "right"), (100, "early")].map(|(sites, outcome)| {
+                json!({
+                    "schema": 1, "run": "run-c", "mechanism": "poll", "sites": sites, "populated": 1, "outcome": outcome,
+                    "asked_ns": 5_000, "exit_ns": 7_000, "decided_ns": 7_000 + 1_000 * sites, "cpu_ns": 10 * sites,
+                })
+                .to_string()
             });
             fs::write(dir.join("scale.jsonl"), lines.join("\n") + "\n").unwrap();
         }
@@ -230,8 +234,8 @@ pub(crate) fn workspace(root: &Path) {
     }
     fs::write(
         root.join("reports/findings.md"),
-        "# Findings\n\nIt takes <!-- figure: latency/made-up:lifetime=0/never-heard-of/p50-ci -->?<!-- /figure -->, and\n\
-         <!-- figure: kill-64/strategies -->?<!-- /figure --> of the bomb.\n\n<!-- figure: latency/twins -->?<!-- /figure -->\n",
+        "# Findings\n\nIt takes <!-- figure: latency/made-up:lifetime=0/never-heard-of/p50-ci -->?<!-- /figure -->, and \
+         <!-- figure: kill-64/forkbomb/x/p50 -->?<!-- /figure --> of the bomb.\n\n<!-- figure: latency/twins -->?<!-- /figure -->\n",
     )
     .unwrap();
     let store = reports::store::Store::read(root).unwrap();

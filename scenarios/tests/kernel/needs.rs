@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::detect::DETECTORS;
-use harness::host::features::FEATURES;
+use harness::host::features::{FEATURES, OF_OTHER_TESTS};
 use harness::host::{Detected, Host, Options, Support};
 use harness::kill::STRATEGIES;
 
@@ -82,7 +82,8 @@ impl Machine {
         }
         let mut required = BTreeSet::new();
         let list = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
-        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let ours = |name: &&str| !name.is_empty() && !OF_OTHER_TESTS.contains(name);
+        for name in list.split(',').map(str::trim).filter(ours) {
             let (known, _) = has
                 .get_key_value(name)
                 .ok_or_else(|| format!("HARNESS_REQUIRE names {name:?}, which is none of {:?}", has.keys()))?;

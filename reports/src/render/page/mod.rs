@@ -7,11 +7,11 @@ mod rows;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use pulldown_cmark::{Event, Options, Parser, html};
+use pulldown_cmark::{Event, Options, Parser, Tag, html};
 use serde_json::{Value, json};
 
 use super::plot::Plot;
-use super::{Origin, emulated, tables};
+use super::{Origin, costs, emulated, tables};
 use crate::analysis::{Analysis, Campaign};
 use crate::emulated::Emulated;
 
@@ -39,7 +39,7 @@ pub fn page(analysis: &Analysis<'_>, emulated: &Emulated, plots: &[Plot], findin
     }
     out.push_str("</nav>\n<main>\n");
     match findings {
-        Some(text) => out.push_str(&section("findings", &markdown(text))),
+        Some(text) => out.push_str(&section("findings", &markdown(&with_drawings(text, plots)))),
         None => out.push_str(&section(
             "findings",
             "<h1>What was measured</h1>\n<p>No findings are written yet.</p>\n",
@@ -80,11 +80,10 @@ fn drawings(plots: &[Plot]) -> String {
         out.push_str("<p>Nothing was recorded that makes a plot.</p>\n");
     }
     for plot in plots {
-        let svg = plot.svg.find("<svg").map_or("", |at| &plot.svg[at..]);
         let dataset = plot.file.split('.').next().unwrap_or_default();
         out.push_str(&format!(
             "<figure id=\"plot-{dataset}\">\n<div class=\"wide\">{}</div>\n<figcaption><strong>{}.</strong> {} <small>{}</small></figcaption>\n</figure>\n",
-            scalable(svg),
+            drawing(plot),
             escaped(&plot.title),
             escaped(&plot.caption),
             escaped(&plot.file)
@@ -93,9 +92,16 @@ fn drawings(plots: &[Plot]) -> String {
     out
 }
 
-/// A drawing that takes the width it is given.
-fn scalable(svg: &str) -> String {
-    svg.replacen("<svg ", "<svg role=\"img\" ", 1)
+/// A plot within HTML, which needs no name space; without empty lines, which would end it in Markdown.
+fn drawing(plot: &Plot) -> String {
+    let svg = plot.svg.find("<svg").map_or("", |at| &plot.svg[at..]);
+    let svg = svg
+        .replacen("<svg ", "<svg role=\"img\" ", 1)
+        .replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+    svg.lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A/A rows and repeated campaigns.
@@ -134,7 +140,7 @@ fn sources(analysis: &Analysis<'_>) -> String {
         ));
         out.push_str(&format!("- Runs: {}.\n", campaign.dataset.runs.join(", ")));
         if !campaign.scale.is_empty() {
-            out.push_str(&format!("\n{}", tables::scale(&campaign.scale)));
+            out.push_str(&format!("\n{}", costs::scale(&campaign.scale)));
         }
     }
     if analysis.campaigns.is_empty() {
@@ -179,13 +185,40 @@ fn markdown(text: &str) -> String {
         Event::Html(comment) | Event::InlineHtml(comment) if comment.trim_start().starts_with("<!--") => {
             Event::Html(inside_markers(&comment).into())
         }
+        Event::Start(Tag::Link {
+            link_type,
+            dest_url,
+            title,
+            id,
+        }) => Event::Start(Tag::Link {
+            link_type,
+            dest_url: from_here(&dest_url).into(),
+            title,
+            id,
+        }),
         other => other,
     });
     let mut out = String::new();
     html::push_html(&mut out, parser);
     out.replace("<table>", "<div class=\"wide\"><table>")
         .replace("</table>", "</table></div>")
-        .replace("<img src=\"generated/", "<img src=\"")
+}
+
+/// A link of the findings, which lie one directory above the page.
+fn from_here(link: &str) -> String {
+    match link.strip_prefix("generated/") {
+        Some(neighbour) => neighbour.to_owned(),
+        None if link.contains("://") || link.starts_with('#') => link.to_owned(),
+        None => format!("../{link}"),
+    }
+}
+
+/// Pictures become drawings, so that the page needs no other file.
+fn with_drawings(text: &str, plots: &[Plot]) -> String {
+    plots.iter().fold(text.to_owned(), |text, plot| {
+        let picture = format!("![{}](generated/{})", plot.title, plot.file);
+        text.replace(&picture, &format!("<div class=\"wide\">{}</div>", drawing(plot)))
+    })
 }
 
 /// Comments are for the source of the findings, not for its readers.

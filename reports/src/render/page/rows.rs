@@ -9,9 +9,9 @@ use crate::stats::CENSORED;
 
 /// Headings; those of numbers sort as numbers.
 const COLUMNS: [(&str, bool); 11] = [
-    ("dataset", false),
-    ("scenario", false),
     ("mechanism", false),
+    ("scenario", false),
+    ("dataset", false),
     ("right", true),
     ("wrong", true),
     ("missed", true),
@@ -71,11 +71,15 @@ fn row(index: usize, cell: &Cell<'_>) -> String {
     let mut put = |sort: String, text: String| {
         out.push_str(&format!("<td data-sort=\"{}\">{}</td>", escaped(&sort), escaped(&text)));
     };
-    put(row.dataset.clone(), row.dataset.clone());
-    put(row.label.clone(), row.label.clone());
     put(cell.name(), cell.name());
-    for count in [cell.good(), wrong, row.missed] {
+    put(row.label.clone(), row.label.clone());
+    put(row.dataset.clone(), row.dataset.clone());
+    for count in [cell.good(), wrong] {
         put(count.to_string(), text::count(count, row.n));
+    }
+    match row.plane {
+        Plane::Detect => put(row.missed.to_string(), text::count(row.missed, row.n)),
+        Plane::Kill => put("0".to_owned(), ".".to_owned()),
     }
     for permille in [500, 900, 990] {
         let found = cell.latency.quantile(permille);

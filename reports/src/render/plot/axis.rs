@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::expect::Plane;
 
+use super::super::costs::is_time;
 use super::Drawing;
 use super::canvas::{Line, Scale, lines};
 use crate::analysis::{Campaign, Cell};
+use crate::summary::Scale as Sites;
 
 /// An axis with fewer values is no line.
 const VALUES: usize = 3;
@@ -108,15 +110,15 @@ pub(super) fn scale(campaign: &Campaign<'_>) -> Vec<Drawing> {
         .scale
         .iter()
         .flat_map(|s| s.medians.keys().map(String::as_str))
-        .filter(|name| name.ends_with("_ns"))
+        .filter(|name| is_time(name))
         .collect();
     let mut drawings = Vec::new();
     for quantity in quantities {
-        let mut by_mechanism: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut by_mechanism: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
         for row in &campaign.scale {
             if let Some(value) = row.medians.get(quantity).filter(|v| **v > 0 && row.sites > 0) {
                 by_mechanism
-                    .entry(&row.mechanism)
+                    .entry(line_of(row))
                     .or_default()
                     .push((real(row.sites), real(*value)));
             }
@@ -124,7 +126,7 @@ pub(super) fn scale(campaign: &Campaign<'_>) -> Vec<Drawing> {
         let drawn: Vec<Line> = by_mechanism
             .into_iter()
             .map(|(name, points)| Line {
-                name: name.to_owned(),
+                name,
                 points,
                 bars: Vec::new(),
                 marked: true,
@@ -133,7 +135,7 @@ pub(super) fn scale(campaign: &Campaign<'_>) -> Vec<Drawing> {
         if drawn.iter().all(|line| line.points.len() < 2) {
             continue;
         }
-        let words = quantity.trim_end_matches("_ns").replace('_', " ");
+        let words = quantity.replace("_ns", "").replace('_', " ");
         drawings.push(Drawing {
             slug: format!("sites {words}"),
             title: format!("{words} against the number of sites"),
@@ -146,6 +148,15 @@ pub(super) fn scale(campaign: &Campaign<'_>) -> Vec<Drawing> {
         });
     }
     drawings
+}
+
+/// Loops with somebody in each site and loops with hardly anybody are lines of their own.
+fn line_of(row: &Sites) -> String {
+    match row.populated {
+        None => row.mechanism.clone(),
+        Some(populated) if populated == row.sites => format!("{}, all live", row.mechanism),
+        Some(populated) => format!("{}, {populated} live", row.mechanism),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use harness::expect::Plane;
 use plotters::style::RGBColor;
 
-use super::super::tables::{Verdict, worst};
+use super::super::tables::{Tally, worst};
 use super::Drawing;
 use super::canvas::{Field, map};
 use crate::analysis::Campaign;
@@ -31,7 +31,7 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
 }
 
 fn draw(campaign: &Campaign<'_>, plane: Plane, slug: &str, title: &str) -> Option<Drawing> {
-    let grid: BTreeMap<(&str, &str), Verdict> = worst(campaign, plane)
+    let grid: BTreeMap<(&str, &str), Tally> = worst(campaign, plane)
         .into_iter()
         .map(|(m, s, v)| ((m, s), v))
         .collect();
@@ -64,12 +64,12 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, slug: &str, title: &str) -> Optio
     })
 }
 
-fn colour(verdict: Verdict) -> RGBColor {
+fn colour(verdict: Tally) -> RGBColor {
     match verdict {
-        Verdict { n, good, .. } if n == good => RGBColor(166, 206, 240),
-        Verdict { good: 0, wrong, .. } if wrong > 0 => RGBColor(240, 128, 118),
-        Verdict { wrong, .. } if wrong > 0 => RGBColor(250, 188, 178),
-        Verdict { missed, .. } if missed > 0 => RGBColor(250, 215, 130),
+        Tally { n, good, .. } if n == good => RGBColor(166, 206, 240),
+        Tally { good: 0, wrong, .. } if wrong > 0 => RGBColor(240, 128, 118),
+        Tally { wrong, .. } if wrong > 0 => RGBColor(250, 188, 178),
+        Tally { missed, .. } if missed > 0 => RGBColor(250, 215, 130),
         _ => RGBColor(215, 215, 215),
     }
 }

@@ -14,6 +14,8 @@ use crate::analysis::Campaign;
 /// A drawing, and what to say below it.
 #[derive(Clone, Debug)]
 pub struct Plot {
+    /// Whose it is.
+    pub dataset: String,
     /// Name of its file.
     pub file: String,
     /// What it shows.
@@ -44,6 +46,7 @@ pub fn all(campaign: &Campaign<'_>) -> Result<Vec<Plot>> {
     drawings
         .map(|drawing| {
             Ok(Plot {
+                dataset: campaign.dataset.name.clone(),
                 file: format!("{}-{}.svg", campaign.dataset.name, slug(&drawing.slug)),
                 title: drawing.title,
                 caption: drawing.caption,

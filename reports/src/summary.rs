@@ -119,14 +119,16 @@ pub struct Row {
     pub ratio_ci: [Option<f64>; 2],
     /// p-value of the permutation test against the reference, after Holm's correction over all rows of its dataset and plane.
     pub p_holm: Option<f64>,
-    /// Median time that starting the workload took (`clone3` to its return, in the observer).
+    /// Median time that a launch took: from asking for the workload to its own first stamp, after its exec.
     pub launch_ns: Option<u64>,
     /// Median CPU time of the observer between arming and disarming.
     pub cpu_ns: Option<u64>,
     /// Median number of returns from a sleep.
     pub wakeups: Option<u64>,
-    /// Median CPU time of the observer for each second that it watched, where it watched for half a second or more.
+    /// Median CPU time of the observer for each second in which the tree slept; `null` where it did not sleep for long.
     pub idle_cpu_ns: Option<u64>,
+    /// Median number of times that the observer went back to sleep meanwhile.
+    pub idle_wakeups: Option<u64>,
     /// Kill plane: largest number of survivors of a trial.
     pub survivors_max: usize,
     /// Kill plane: trials in which a bystander of the kind was hit.

@@ -29,9 +29,6 @@ pub struct Cell<'s> {
 /// What makes a row one, in the order of tables. In the kill plane detectors take turns within a row, so there the detector is empty.
 type Key<'s> = (Plane, &'s str, &'s BTreeMap<String, u64>, &'s str, Option<&'s str>, u32);
 
-/// A watch that is shorter says little about the cost of watching.
-const LONG_WATCH_NS: u64 = 500_000_000;
-
 impl<'s> Cell<'s> {
     /// All cells of a dataset, sorted by plane, label and median.
     pub(super) fn all(dataset: &'s Dataset) -> Vec<Self> {
@@ -139,15 +136,14 @@ impl<'s> Cell<'s> {
             ratio: None,
             ratio_ci: [None, None],
             p_holm: None,
-            launch_ns: median(&|t| t.stamps.spawned_ns?.checked_sub(t.stamps.spawn_ns?)),
+            launch_ns: median(&|t| {
+                let asked = Some(t.counters.asked_ns).filter(|ns| *ns > 0).or(t.stamps.spawn_ns)?;
+                t.stamps.running_ns?.checked_sub(asked)
+            }),
             cpu_ns: median(&|t| t.cpu_ns),
             wakeups: median(&|t| Some(t.counters.wakeups)),
-            idle_cpu_ns: median(&|t| {
-                let watched = said_at(t)?
-                    .checked_sub(t.stamps.armed_ns?)
-                    .filter(|ns| *ns >= LONG_WATCH_NS)?;
-                u64::try_from(u128::from(t.cpu_ns?) * 1_000_000_000 / u128::from(watched)).ok()
-            }),
+            idle_cpu_ns: median(&|t| Some(t.idle?.cpu_ns_per_s())),
+            idle_wakeups: median(&|t| Some(t.idle?.wakeups)),
             survivors_max: trials.iter().map(|t| t.survivors.len()).max().unwrap_or(0),
             canaries_hit,
             knowing_ns: knowing(&trials),

@@ -24,7 +24,7 @@ pub fn idle(campaign: &Campaign<'_>) -> Option<String> {
                 format!("`{}`", cell.name()),
                 cell.row.n.to_string(),
                 text::maybe_ns(cell.row.idle_cpu_ns),
-                cell.row.wakeups.map_or_else(|| "-".to_owned(), |w| w.to_string()),
+                cell.row.idle_wakeups.map_or_else(|| "-".to_owned(), |w| w.to_string()),
                 text::maybe_ns(cell.row.launch_ns),
             ]
         })
@@ -33,8 +33,8 @@ pub fn idle(campaign: &Campaign<'_>) -> Option<String> {
         "scenario",
         "detector",
         "n",
-        "CPU for each second watched",
-        "wake-ups of a trial",
+        "CPU for each second of waiting",
+        "wake-ups meanwhile",
         "launch",
     ];
     (!lines.is_empty()).then(|| text::table(&head, &lines))

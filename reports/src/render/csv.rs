@@ -14,7 +14,7 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
     out.push_str(
         "dataset,plane,label,detector,strategy,twin,n,held,right,early,missed,emptied,survived,other,p50_ns,p50_low_ns,p50_high_ns,p90_ns,\
          p90_low_ns,p90_high_ns,p99_ns,p99_low_ns,p99_high_ns,p999_ns,max_ns,outliers,reference,ratio,ratio_low,ratio_high,p_holm,launch_ns,\
-         cpu_ns,wakeups,idle_cpu_ns_per_s,survivors_max,signals,prelude_ns,held_ns,births\n",
+         cpu_ns,wakeups,idle_cpu_ns_per_s,idle_wakeups,survivors_max,signals,prelude_ns,held_ns,births\n",
     );
     for cell in &campaign.cells {
         let row = &cell.row;
@@ -60,6 +60,7 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
             whole(row.cpu_ns),
             whole(row.wakeups),
             whole(row.idle_cpu_ns),
+            whole(row.idle_wakeups),
             row.survivors_max.to_string(),
             whole(row.signals),
             whole(row.prelude_ns),

@@ -8,7 +8,7 @@ use std::path::Path;
 use harness::detect::{Counters, Verdict};
 use harness::expect::{Canary, Plane};
 use harness::kill::KillReport;
-use harness::record::{LedgerRecord, NoiseRecord, Outcome, Stamps, Survivor, TrialRecord};
+use harness::record::{IdleRecord, LedgerRecord, NoiseRecord, Outcome, Stamps, Survivor, TrialRecord};
 use serde_json::json;
 
 /// Blocks of each campaign.
@@ -40,6 +40,7 @@ pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, laten
             armed_ns: Some(over - 1_000_000_000),
             spawn_ns: Some(over - lifetime - 200_000),
             spawned_ns: Some(over - lifetime - 50_000),
+            running_ns: Some(over - lifetime - 40_000),
             over_lower_ns: Some(over),
             ..Stamps::default()
         },
@@ -60,7 +61,12 @@ pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, laten
             .then(|| "it said nothing until the deadline".to_owned()),
         counters: Counters::default(),
         cpu_ns: Some(300_000),
-        idle: None,
+        idle: Some(IdleRecord {
+            window_ns: 500_000_000,
+            cpu_ns: 1_000_000,
+            wakeups: 5,
+            samples: 6,
+        }),
         ledger: LedgerRecord::default(),
         kill: None,
         survivors: Vec::new(),

@@ -94,6 +94,8 @@ impl Figures {
                 self.block(format!("{name}/{grid}"), tables::verdicts(campaign, plane));
             }
             for label in labels {
+                let ranking = tables::ranking(campaign, plane, label);
+                self.block(format!("{name}/{}/ranking", point(label)), ranking);
                 let table = tables::rows(campaign, plane, Some(label));
                 self.block(format!("{name}/{}/{rows}", point(label)), table);
             }
@@ -130,7 +132,8 @@ impl Figures {
         } else {
             format!("~{}", row.twin)
         };
-        let base = format!("{dataset}/{}/{}{twin}", point(&row.label), cell.mechanism());
+        let mechanism = format!("{}{}", cell.mechanism(), cell.variant);
+        let base = format!("{dataset}/{}/{}{twin}", point(&row.label), point(&mechanism));
         let mut put = |quantity: &str, text: String| self.inline(format!("{base}/{quantity}"), text);
         for (quantity, permille) in [("p50", 500), ("p90", 900), ("p99", 990), ("p999", 999)] {
             if let Some(found) = cell.latency.quantile(permille) {

@@ -198,6 +198,50 @@ fn ids_that_nobody_knows_show_up_with_their_figures() {
 }
 
 #[test]
+fn an_axis_of_a_mechanism_tears_no_scenario_apart_and_tells_its_rows_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let mut trials = made::detecting("run-d");
+    for block in 0..made::BLOCKS {
+        for interval in [1_000, 5_000] {
+            let mut trial = made::trial(
+                "run-d",
+                block,
+                "a-poller",
+                1_000_000,
+                Some(made::latency(150_000 + interval, block, 5)),
+            );
+            trial.params.insert("interval".to_owned(), interval);
+            trials.push(trial);
+        }
+    }
+    let dir = root.path().join("raw");
+    made::campaign(&dir, "run-d", trials);
+    reports::store::add(root.path(), "axes", &dir).unwrap();
+    let store = Store::read(root.path()).unwrap();
+    let analysis = reports::analysis::Analysis::of(&store);
+    let cells = &analysis.campaigns[0].cells;
+    let mut labels: Vec<&str> = cells.iter().map(|cell| cell.row.label.as_str()).collect();
+    labels.dedup();
+    assert_eq!(
+        labels,
+        [
+            "made-up lifetime=0",
+            "made-up lifetime=1000000",
+            "made-up lifetime=5000000",
+            "other-case lifetime=0"
+        ]
+    );
+    let names: Vec<String> = cells
+        .iter()
+        .filter(|c| c.mechanism() == "a-poller")
+        .map(|c| c.name())
+        .collect();
+    assert_eq!(names, ["a-poller interval=1000", "a-poller interval=5000"]);
+    let medians: Vec<_> = cells[4..10].iter().map(|cell| cell.latency.median()).collect();
+    assert!(medians.is_sorted(), "{medians:?}");
+}
+
+#[test]
 fn plots_follow_from_what_was_recorded() {
     let root = made();
     let names = [

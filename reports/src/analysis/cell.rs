@@ -22,6 +22,8 @@ pub struct Cell<'s> {
     pub trials: Vec<&'s TrialRecord>,
     /// Their latencies.
     pub latency: Sample,
+    /// Axes of the mechanism that tell it from other rows of its name at the same point: ` interval=1000000`. Mostly empty.
+    pub variant: String,
     /// Block and latency of each trial that has one; [`CENSORED`] where it lies beyond the deadline.
     pub by_block: Vec<(usize, u64)>,
 }
@@ -52,18 +54,23 @@ impl<'s> Cell<'s> {
             .into_iter()
             .map(|(key, trials)| Self::new(dataset, key, trials))
             .collect();
-        // Parameters by their values, so that 10 ms comes after 5 ms; the sort is stable, and the rest is the order of the keys.
-        cells.sort_by(|a, b| {
-            let order = |c: &Self| {
-                (
-                    c.row.plane,
-                    c.row.scenario.clone(),
-                    c.row.params.clone(),
-                    c.latency.median(),
-                )
-            };
-            order(a).cmp(&order(b))
+        // By the values of those axes that all rows of a scenario have, so that 10 ms comes after 5 ms and no axis of a mechanism tears a
+        // scenario apart; then by median. The sort is stable, and the rest is the order of the keys.
+        let mut shared: BTreeMap<(Plane, String), Vec<String>> = BTreeMap::new();
+        for cell in &cells {
+            let own = || cell.row.params.keys().cloned().collect();
+            let axes = shared
+                .entry((cell.row.plane, cell.row.scenario.clone()))
+                .or_insert_with(own);
+            axes.retain(|axis| cell.row.params.contains_key(axis));
+        }
+        cells.sort_by_cached_key(|cell| {
+            let (plane, scenario) = (cell.row.plane, cell.row.scenario.clone());
+            let axes = shared.get(&(plane, scenario.clone())).into_iter().flatten();
+            let point: Vec<u64> = axes.map(|axis| cell.row.params[axis]).collect();
+            (plane, scenario, point, cell.latency.median())
         });
+        tell_variants_apart(&mut cells);
         cells
     }
 
@@ -166,6 +173,7 @@ impl<'s> Cell<'s> {
             expected: planned.map_or_else(String::new, |row| row.expected.clone()),
             trials,
             latency: sample,
+            variant: String::new(),
             by_block,
         }
     }
@@ -175,11 +183,11 @@ impl<'s> Cell<'s> {
         self.row.strategy.as_deref().unwrap_or(&self.row.detector)
     }
 
-    /// The mechanism, told apart from its twins.
+    /// The mechanism, told apart from its variants and twins.
     pub fn name(&self) -> String {
         match self.row.twin {
-            0 => self.mechanism().to_owned(),
-            twin => format!("{} (twin {twin})", self.mechanism()),
+            0 => format!("{}{}", self.mechanism(), self.variant),
+            twin => format!("{}{} (twin {twin})", self.mechanism(), self.variant),
         }
     }
 
@@ -222,6 +230,36 @@ impl<'s> Cell<'s> {
             .map_or([None, None], |(low, high)| [finite(low), finite(high)]);
         self.row.ratio_to_waitpid = self.row.ratio.filter(|_| comparison.with == "waitpid-main");
         self.row.p_holm = Some(p_holm);
+    }
+}
+
+/// Names the axes in which rows differ that are the same in plane, label, mechanism and twin.
+fn tell_variants_apart(cells: &mut [Cell<'_>]) {
+    let mut seen: BTreeMap<(Plane, String, String, u32), Vec<usize>> = BTreeMap::new();
+    for (at, cell) in cells.iter().enumerate() {
+        let key = (
+            cell.row.plane,
+            cell.row.label.clone(),
+            cell.mechanism().to_owned(),
+            cell.row.twin,
+        );
+        seen.entry(key).or_default().push(at);
+    }
+    for group in seen.into_values().filter(|group| group.len() > 1) {
+        let first = cells[group[0]].row.params.clone();
+        let differs = |axis: &String| {
+            group
+                .iter()
+                .any(|at| cells[*at].row.params.get(axis) != first.get(axis))
+        };
+        let axes: Vec<String> = first.keys().filter(|axis| differs(axis)).cloned().collect();
+        for at in group {
+            let params = &cells[at].row.params;
+            let words = axes
+                .iter()
+                .filter_map(|axis| Some(format!(" {axis}={}", params.get(axis)?)));
+            cells[at].variant = words.collect();
+        }
     }
 }
 

@@ -133,10 +133,7 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
         .iter()
         .map(|cell| {
             let row = &cell.row;
-            let mut line = vec![row.label.clone(), format!("`{}`", cell.mechanism())];
-            if row.twin > 0 {
-                line[1] = format!("`{}` (twin {})", cell.mechanism(), row.twin);
-            }
+            let mut line = vec![row.label.clone(), format!("`{}`", cell.name())];
             match plane {
                 Plane::Detect => {
                     line.extend([row.right, row.early, row.missed].map(|k| text::count(k, row.n)));
@@ -183,6 +180,31 @@ fn knowing(cell: &Cell<'_>) -> String {
         format!("`{detector}` {lag}")
     });
     held.into_iter().chain(known).collect::<Vec<_>>().join(", ")
+}
+
+/// The rows of one label with few columns, for prose. Twins are left out.
+pub fn ranking(campaign: &Campaign<'_>, plane: Plane, label: &str) -> String {
+    let head = match plane {
+        Plane::Detect => ["detector", "right", "p50", "p99", "against", "CPU"],
+        Plane::Kill => ["strategy", "emptied", "p50", "p99", "against", "signals"],
+    };
+    let cells = campaign
+        .plane(plane)
+        .filter(|c| c.row.label == label && c.row.twin == 0);
+    let lines: Vec<Vec<String>> = cells
+        .map(|cell| {
+            let [against, _] = against(cell);
+            let mut line = vec![format!("`{}`", cell.name()), text::count(cell.good(), cell.row.n)];
+            line.extend([500, 990].map(|permille| text::quantile(cell.latency.quantile(permille))));
+            line.push(against);
+            line.push(match plane {
+                Plane::Detect => text::maybe_ns(cell.row.cpu_ns),
+                Plane::Kill => cell.row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
+            });
+            line
+        })
+        .collect();
+    text::table(&head, &lines)
 }
 
 fn survived(cell: &Cell<'_>) -> String {

@@ -179,7 +179,8 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
     for (seq, trial) in trials.iter_mut().enumerate() {
         trial.seq = u32::try_from(seq).unwrap();
         let mut label = trial.scenario.clone();
-        for (axis, value) in &trial.params {
+        // The axis of a mechanism is no part of the label of a scenario.
+        for (axis, value) in trial.params.iter().filter(|(axis, _)| *axis != "interval") {
             label.push_str(&format!(" {axis}={value}"));
         }
         let row = json!({

@@ -35,6 +35,7 @@ use needs::Machine;
 
 fn main() -> ExitCode {
     scenarios::actor::main_if_actor();
+    harness::detect::act_as_release_agent();
     actor::main_if_allocating();
     let mut args = Arguments::from_args();
     // The harness forks without exec, so it must have one thread.

@@ -70,7 +70,10 @@ impl Detector for V1EventControl {
             let mut fds = [PollFd::new(memory.as_fd(), PollFlags::POLLIN)];
             match sleep::on(&mut fds, now() + super::common::released::PATIENCE)? {
                 Slept::Woken(_) => Ok(Support::Available),
-                Slept::Deadline => Ok(Support::missing("the eventfd did not fire when its cgroup was removed", REMEDY)),
+                Slept::Deadline => Ok(Support::missing(
+                    "the eventfd did not fire when its cgroup was removed",
+                    REMEDY,
+                )),
             }
         })
     }

@@ -324,7 +324,10 @@ mod tests {
         assert_eq!(owner(format!("unified/{gone}")), Some((Kind::V2, Owner::Gone)));
         assert_eq!(owner(format!("unified/a/{gone}.probe0")), Some((Kind::V2, Owner::Gone)));
         assert_eq!(owner(format!("unified/a/leaf/{own}")), Some((Kind::V2, Owner::Alive)));
-        assert_eq!(owner("unified/scenario-old".to_owned()), Some((Kind::V2, Owner::Unknown)));
+        assert_eq!(
+            owner("unified/scenario-old".to_owned()),
+            Some((Kind::V2, Owner::Unknown))
+        );
         let last: Vec<_> = found.iter().skip(4).map(|l| (l.path.clone(), l.kind)).collect();
         let belt = dir.path().join(format!("pids/mine/{gone}"));
         assert_eq!(

@@ -63,7 +63,10 @@ pub(super) fn names(own: &[OwnCgroup]) -> impl Iterator<Item = &str> {
 pub fn of_run(run: &str) -> Result<Vec<String>, SysError> {
     Ok(present()?
         .into_iter()
-        .filter(|name| name.strip_prefix(run).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        .filter(|name| {
+            name.strip_prefix(run)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
         .collect())
 }
 
@@ -126,6 +129,9 @@ mod tests {
     #[test]
     fn nobody_has_a_hierarchy_of_a_run_that_never_was() {
         assert_eq!(of_run("scenario-0-0-0").unwrap(), Vec::<String>::new());
-        take_down("scenario-0-0-0", MonoNs(0), &mut || unreachable!("there is nothing to wait for")).unwrap();
+        take_down("scenario-0-0-0", MonoNs(0), &mut || {
+            unreachable!("there is nothing to wait for")
+        })
+        .unwrap();
     }
 }

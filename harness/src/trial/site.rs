@@ -48,7 +48,12 @@ impl Site {
 
     /// Run and trial in one word: the name of what a mechanism makes elsewhere, by which it is found if nobody comes back to remove it.
     pub fn label(&self) -> String {
-        let last = |dir: Option<&Path>| dir.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        let last = |dir: Option<&Path>| {
+            dir.and_then(Path::file_name)
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
         let trial = self.parent.path();
         format!("{}.{}", last(trial.parent()), last(Some(trial)))
     }

@@ -17,6 +17,7 @@ mod detect;
 mod kill;
 mod luck;
 mod needs;
+mod order;
 mod place;
 mod stage;
 #[path = "../support/mod.rs"]
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         detect::tests(),
         kill::tests(),
         luck::tests(),
+        order::tests(),
         survivors::tests(),
         trial::tests(),
     ];

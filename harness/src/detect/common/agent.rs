@@ -173,7 +173,10 @@ mod tests {
         assert_eq!(perform(Task::Remove, &path), 0);
         let mut report = [0; 256];
         let length = socket.recv(&mut report).unwrap();
-        assert!(String::from_utf8_lossy(&report[..length]).contains("ENOENT"), "{report:?}");
+        assert!(
+            String::from_utf8_lossy(&report[..length]).contains("ENOENT"),
+            "{report:?}"
+        );
         drop(socket);
         assert_eq!(perform(Task::Report, &path), 1, "nobody listens");
     }

@@ -94,7 +94,9 @@ impl Released {
         loop {
             match self.reports.recv(&mut said) {
                 Ok(0) => {}
-                Ok(length) => complaint = Some(String::from_utf8_lossy(said.get(..length).unwrap_or_default()).into_owned()),
+                Ok(length) => {
+                    complaint = Some(String::from_utf8_lossy(said.get(..length).unwrap_or_default()).into_owned())
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(complaint),
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(SysError::io("read the agent's report", Target::Nothing, &e)),
@@ -104,7 +106,8 @@ impl Released {
 }
 
 /// What is missing if the kernel does not let a hierarchy be made.
-const HIERARCHY: &str = "root in the initial user namespace, Linux 5.2, and a kernel that was not told cgroup_no_v1=named";
+const HIERARCHY: &str =
+    "root in the initial user namespace, Linux 5.2, and a kernel that was not told cgroup_no_v1=named";
 
 /// Lets a process pass through the cgroup of a rehearsal, and through those whose `tasks` are given.
 pub(in crate::detect) type Pass<'a> = dyn FnMut(&[BorrowedFd<'_>]) -> Result<(), SysError> + 'a;

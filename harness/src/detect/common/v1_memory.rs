@@ -47,7 +47,8 @@ impl MemoryCgroup {
         let control = made.dir.join("cgroup.event_control");
         // -1 is more than there can be.
         let line = format!("{} {} -1", made.event.as_raw_fd(), usage.as_raw_fd());
-        std::fs::write(&control, line).map_err(|e| SysError::io("register an eventfd in", Target::Path(control), &e))?;
+        std::fs::write(&control, line)
+            .map_err(|e| SysError::io("register an eventfd in", Target::Path(control), &e))?;
         Ok(made)
     }
 

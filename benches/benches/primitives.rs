@@ -155,6 +155,7 @@ fn clone(program: &Workload, cgroup: Option<BorrowedFd<'_>>, gate: Option<Borrow
         init: false,
         parent_death_signal: None,
         affinity: None,
+        tasks: &[],
     };
     spawn::spawn(&plan).expect("one more process can be started")
 }

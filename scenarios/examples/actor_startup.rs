@@ -55,6 +55,7 @@ fn once(workload: &Workload) -> (u64, u64) {
         init: false,
         parent_death_signal: None,
         affinity: None,
+        tasks: &[],
     };
     let start = now();
     let spawned = spawn::spawn(&plan).unwrap();

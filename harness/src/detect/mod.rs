@@ -37,8 +37,12 @@ mod subreaper;
 mod subreaper_cgroup_events;
 mod taskstats;
 mod tracepoint_notify_populated;
+mod v1_event_control;
+mod v1_release_agent;
+mod v1_release_event_control;
 mod waitpid_main;
 
+pub use common::agent::act_as_release_agent;
 pub use common::pool::{Placeholder, Pool, Warm};
 
 use std::fmt;
@@ -326,6 +330,9 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &subreaper_cgroup_events::SubreaperCgroupEvents,
     &taskstats::Taskstats,
     &tracepoint_notify_populated::TracepointNotifyPopulated,
+    &v1_event_control::V1EventControl,
+    &v1_release_agent::V1ReleaseAgent,
+    &v1_release_event_control::V1ReleaseEventControl,
     &waitpid_main::WaitpidMain,
 ];
 

@@ -19,19 +19,31 @@ use nix::unistd::Pid;
 use super::mountinfo::Hierarchy;
 use super::mounts::Layout;
 use super::name::{Owner, PREFIX, RunName};
+use super::named::{self, Named};
 use super::{LEAF, remove};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError, parse_members};
 use crate::error::{SysError, Target};
 use crate::sys::pidfd;
 
-/// A cgroup of a run.
+/// What a run may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A cgroup of the v2 hierarchy.
+    V2,
+    /// A cgroup of somebody else's v1 hierarchy.
+    V1,
+    /// A named v1 hierarchy of its own.
+    Hierarchy,
+}
+
+/// A cgroup, or a hierarchy of cgroups, of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
-    /// Its directory.
+    /// Its directory; of a hierarchy the name that it has in `/proc/self/cgroup`.
     pub path: PathBuf,
     /// Which interface it has.
-    pub v2: bool,
+    pub kind: Kind,
     /// What is known about its owner.
     pub owner: Owner,
 }
@@ -49,7 +61,8 @@ pub struct Cleaned {
     pub failed: Vec<(PathBuf, CgroupError)>,
 }
 
-/// Finds the cgroups of runs below own cgroups of all hierarchies, below the mount of a hybrid machine, and below `extra`.
+/// Finds the cgroups of runs below own cgroups of all hierarchies, below the mount of a hybrid machine, and below `extra`; and the named
+/// hierarchies of runs, mounted or not.
 ///
 /// Errors: a directory that is there but cannot be listed. v2 comes first, so that processes end before their v1 belts are removed.
 pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysError> {
@@ -79,12 +92,22 @@ pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysE
             }
             found.push(Leftover {
                 path: entry.path(),
-                v2: *v2,
-                owner: RunName::parse(&name).map_or(Owner::Unknown, |run| run.owner()),
+                kind: if *v2 { Kind::V2 } else { Kind::V1 },
+                owner: owner(&name),
             });
         }
     }
+    let hierarchies = named::names(&layout.own).filter(|name| name.starts_with(PREFIX));
+    found.extend(hierarchies.map(|name| Leftover {
+        path: format!("name={name}").into(),
+        kind: Kind::Hierarchy,
+        owner: owner(name),
+    }));
     Ok(found)
+}
+
+fn owner(name: &str) -> Owner {
+    RunName::parse(name).map_or(Owner::Unknown, |run| run.owner())
 }
 
 /// Directories below which runs may have been made, with whether they are v2.
@@ -119,10 +142,10 @@ pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
             continue;
         }
         let deadline = crate::sys::time::now() + patience;
-        let result = if leftover.v2 {
-            clean_v2(&leftover.path, deadline, &mut cleaned.signals)
-        } else {
-            clean_v1(&leftover.path, deadline, &mut cleaned.signals).map_err(CgroupError::from)
+        let result = match leftover.kind {
+            Kind::V2 => clean_v2(&leftover.path, deadline, &mut cleaned.signals),
+            Kind::V1 => clean_v1(&leftover.path, deadline, &mut cleaned.signals).map_err(CgroupError::from),
+            Kind::Hierarchy => clean_hierarchy(&leftover.path, deadline, &mut cleaned.signals),
         };
         match result {
             Ok(()) => cleaned.removed.push(leftover.path.clone()),
@@ -201,6 +224,18 @@ fn clean_v1(path: &Path, deadline: MonoNs, signals: &mut usize) -> Result<(), Sy
         .try_for_each(|dir| remove::v1_when_empty(dir, deadline))
 }
 
+/// Ends whoever is in a cgroup of the hierarchy. Its root is spared: that holds everybody else on the machine.
+fn clean_hierarchy(label: &Path, deadline: MonoNs, signals: &mut usize) -> Result<(), CgroupError> {
+    let label = label.to_string_lossy();
+    let name = label.strip_prefix("name=").unwrap_or(&label);
+    let hierarchy = Named::mount(name)?;
+    for child in hierarchy.root().children()? {
+        clean_v1(child.path(), deadline, signals)?;
+    }
+    drop(hierarchy);
+    named::take_down(name, deadline, &mut || {})
+}
+
 /// `dir` and everything below it, parents first.
 fn tree(dir: &Path) -> Result<Vec<PathBuf>, SysError> {
     let mut all = vec![dir.to_path_buf()];
@@ -257,7 +292,7 @@ mod tests {
         );
         Layout {
             mounts: parse_mountinfo(mounts.as_bytes()).unwrap(),
-            own: parse_own(b"1:pids:/mine\n0::/a/leaf\n").unwrap(),
+            own: parse_own(b"9:name=scenario-old.x:/\n8:name=systemd:/\n1:pids:/mine\n0::/a/leaf\n").unwrap(),
         }
     }
 
@@ -283,16 +318,21 @@ mod tests {
             found
                 .iter()
                 .find(|l| l.path == dir.path().join(&path))
-                .map(|l| (l.v2, l.owner))
+                .map(|l| (l.kind, l.owner))
         };
-        assert_eq!(found.len(), 5, "{found:?}");
-        assert_eq!(owner(format!("unified/{gone}")), Some((true, Owner::Gone)));
-        assert_eq!(owner(format!("unified/a/{gone}.probe0")), Some((true, Owner::Gone)));
-        assert_eq!(owner(format!("unified/a/leaf/{own}")), Some((true, Owner::Alive)));
-        assert_eq!(owner("unified/scenario-old".to_owned()), Some((true, Owner::Unknown)));
+        assert_eq!(found.len(), 6, "{found:?}");
+        assert_eq!(owner(format!("unified/{gone}")), Some((Kind::V2, Owner::Gone)));
+        assert_eq!(owner(format!("unified/a/{gone}.probe0")), Some((Kind::V2, Owner::Gone)));
+        assert_eq!(owner(format!("unified/a/leaf/{own}")), Some((Kind::V2, Owner::Alive)));
         assert_eq!(
-            found.last().map(|l| l.path.clone()),
-            Some(dir.path().join(format!("pids/mine/{gone}")))
+            owner("unified/scenario-old".to_owned()),
+            Some((Kind::V2, Owner::Unknown))
+        );
+        let last: Vec<_> = found.iter().skip(4).map(|l| (l.path.clone(), l.kind)).collect();
+        let belt = dir.path().join(format!("pids/mine/{gone}"));
+        assert_eq!(
+            last,
+            [(belt, Kind::V1), ("name=scenario-old.x".into(), Kind::Hierarchy)]
         );
     }
 
@@ -303,7 +343,7 @@ mod tests {
             .into_iter()
             .map(|owner| Leftover {
                 path: dir.path().to_path_buf(),
-                v2: true,
+                kind: Kind::V2,
                 owner,
             })
             .collect();

@@ -14,6 +14,7 @@ pub mod limits;
 mod mountinfo;
 pub mod mounts;
 pub mod name;
+pub mod named;
 mod paths;
 mod probes;
 mod remedy;

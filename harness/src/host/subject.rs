@@ -64,6 +64,7 @@ impl Subject {
             init: false,
             parent_death_signal: None,
             affinity: None,
+            tasks: &[],
         };
         let spawned = spawn::spawn(&plan).map_err(|e| Refusal::Entry {
             step: "clone3",

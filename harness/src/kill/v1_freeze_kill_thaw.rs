@@ -75,7 +75,7 @@ impl KillStrategy for V1FreezeKillThaw {
 
     fn prepare<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
         let own = own_freezer().map_err(|why| KillError::Refused { strategy: SPEC.id, why })?;
-        let freezer = Freezer::make(&own, site.cgroup.path())?;
+        let freezer = Freezer::make(&own, &site.label())?;
         Ok(Box::new(Ready {
             site,
             freezer,
@@ -98,15 +98,8 @@ struct Freezer {
 
 impl Freezer {
     /// Makes one, named after run and trial, so that it is found if nobody comes back to remove it.
-    fn make(own: &Path, site: &Path) -> Result<Self, SysError> {
-        let names: Vec<String> = site
-            .ancestors()
-            .skip(1)
-            .take(2)
-            .filter_map(|dir| dir.file_name().map(|name| name.to_string_lossy().into_owned()))
-            .collect();
-        let name: Vec<&str> = names.iter().rev().map(String::as_str).collect();
-        let path = own.join(name.join("."));
+    fn make(own: &Path, name: &str) -> Result<Self, SysError> {
+        let path = own.join(name);
         std::fs::create_dir(&path).map_err(|e| SysError::io("mkdir", Target::Path(path.clone()), &e))?;
         Ok(Self { path })
     }

@@ -31,6 +31,12 @@ impl Mounts {
         self.v2_mounts().find_map(|mount| directory(mount, path))
     }
 
+    /// The path that `/proc/<pid>/cgroup` shows for members of the cgroup at `directory` in the v1 hierarchy of `controller`.
+    pub(crate) fn v1_path_of(&self, controller: &str, directory: &Path) -> Option<PathBuf> {
+        let mount = self.0.v1(controller)?;
+        Some(mount.root.join(directory.strip_prefix(&mount.point).ok()?))
+    }
+
     /// The path that `/proc/<pid>/cgroup` shows for members of the v2 cgroup at `directory`.
     pub(crate) fn v2_path_of(&self, directory: &Path) -> Option<PathBuf> {
         self.v2_mounts()

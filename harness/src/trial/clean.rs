@@ -14,17 +14,20 @@ use super::{TrialError, belts};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
+use crate::host::named;
 use crate::sys;
 
 /// How long a look at the state may be late when no event comes.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Kills everything in `top` and below, waits until it is unpopulated, removes the directories, then those in v1 hierarchies.
+/// Kills everything in `top` and below, waits until it is unpopulated, removes the directories, then those in v1 hierarchies, then the
+/// named hierarchies of `run`.
 ///
 /// `meanwhile` is called at least every few milliseconds: a parent reaps there. `ENOENT` and `ENODEV` mean that somebody else removed a part: fine.
 pub(super) fn empty_and_remove(
     top: &Cgroup,
     v1: &[PathBuf],
+    run: &str,
     deadline: MonoNs,
     meanwhile: &mut dyn FnMut(),
 ) -> Result<(), TrialError> {
@@ -49,6 +52,9 @@ pub(super) fn empty_and_remove(
                 Err(_) => pause(None, meanwhile),
             }
         }
+    }
+    for name in named::of_run(run)? {
+        named::take_down(&name, deadline, meanwhile).map_err(|e| stuck(name.into(), e.to_string()))?;
     }
     Ok(())
 }

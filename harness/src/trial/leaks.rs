@@ -1,7 +1,7 @@
 //! The leak check: what is there after a trial or a run that was not there before.
 //!
-//! Looked at: children of the harness, the run's cgroups in every hierarchy, mounts, System V IPC, and files of the actors' user in the
-//! directories where anybody may write.
+//! Looked at: children of the harness, the run's cgroups in every hierarchy and its own hierarchies, mounts, System V IPC, and files of the
+//! actors' user in the directories where anybody may write.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -95,6 +95,7 @@ pub struct SpawnPlan<'t> {
     birthplace: Option<OwnedFd>,
     kept: Vec<OwnedFd>,
     gate: Option<OwnedFd>,
+    tasks: Vec<OwnedFd>,
     credentials: Option<Credentials>,
     session: Session,
     /// Further clone flags, such as [`spawn::CLONE_NEWPID`].
@@ -150,6 +151,7 @@ impl<'t> SpawnPlan<'t> {
             birthplace: None,
             kept: Vec::new(),
             gate: None,
+            tasks: Vec::new(),
             credentials: site.credentials,
             session: match site.plane {
                 Plane::Detect => Session::New,
@@ -171,6 +173,12 @@ impl<'t> SpawnPlan<'t> {
     pub fn keep(&mut self, fd: OwnedFd) -> RawFd {
         self.kept.push(fd);
         Workload::FIRST_FREE_FD + RawFd::try_from(self.kept.len()).unwrap_or(RawFd::MAX) - 1
+    }
+
+    /// Lets the workload move itself into a v1 cgroup, whose `tasks` is open for writing, before it gives its privileges up. It is not in
+    /// there from its birth, but from before its exec ([`Root::exec_signal`]); the observer never is.
+    pub fn enter(&mut self, tasks: OwnedFd) {
+        self.tasks.push(tasks);
     }
 
     /// Puts a gate before the workload's exec.
@@ -197,6 +205,7 @@ impl<'t> SpawnPlan<'t> {
         for (fd, number) in self.kept.iter().zip(Workload::FIRST_FREE_FD..) {
             inherit.push((fd.as_fd(), number));
         }
+        let tasks: Vec<BorrowedFd<'_>> = self.tasks.iter().map(AsFd::as_fd).collect();
         let plan = spawn::Plan {
             exe: self.workload.exe.as_fd(),
             argv: &self.workload.argv,
@@ -213,6 +222,7 @@ impl<'t> SpawnPlan<'t> {
                 Some(cpu) => Some(only(cpu).map_err(|e| SpawnError::Clone(e.into()))?),
                 None => None,
             },
+            tasks: &tasks,
         };
         let before = crate::sys::time::now();
         let spawned = spawn::spawn(&plan).map_err(SpawnError::Clone)?;

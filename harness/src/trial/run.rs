@@ -14,7 +14,7 @@ use super::watchdog::Watchdog;
 use super::{Site, TrialError, TrialSpec, clean, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
-use crate::host::{Base, Belts};
+use crate::host::{Base, Belts, named};
 use crate::record::TrialRecord;
 use crate::sys::spawn::Credentials;
 use crate::sys::{fork, time};
@@ -96,7 +96,7 @@ impl<'b> Run<'b> {
             watchdog: None,
             family,
         };
-        run.watchdog = Some(Watchdog::start(&run.cgroup, &run.v1_dirs())?);
+        run.watchdog = Some(Watchdog::start(&run.cgroup, &run.v1_dirs(), &run.options.name)?);
         Ok(run)
     }
 
@@ -137,6 +137,10 @@ impl<'b> Run<'b> {
                 report.left.push(format!("cgroup {}", dir.display()));
             }
         }
+        let hierarchies = named::of_run(&self.options.name)?;
+        report
+            .left
+            .extend(hierarchies.into_iter().map(|name| format!("cgroup hierarchy {name}")));
         Ok(report)
     }
 
@@ -176,7 +180,7 @@ impl<'b> Run<'b> {
     pub(super) fn clean(&mut self, top: &Cgroup, v1: &[PathBuf]) -> Result<(), TrialError> {
         let family = &mut self.family;
         let mut failed = None;
-        let answer = clean::empty_and_remove(top, v1, time::now() + CLEANING, &mut || {
+        let answer = clean::empty_and_remove(top, v1, &self.options.name, time::now() + CLEANING, &mut || {
             if let Err(e) = family.look() {
                 failed = Some(e);
             }

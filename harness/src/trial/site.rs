@@ -46,6 +46,18 @@ impl Site {
         self.params.get(axis)
     }
 
+    /// Run and trial in one word: the name of what a mechanism makes elsewhere, by which it is found if nobody comes back to remove it.
+    pub fn label(&self) -> String {
+        let last = |dir: Option<&Path>| {
+            dir.and_then(Path::file_name)
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let trial = self.parent.path();
+        format!("{}.{}", last(trial.parent()), last(Some(trial)))
+    }
+
     /// Makes the cgroups, puts the belts on, and makes an empty ledger. What was made before a failure is removed with the run.
     pub(super) fn make(run: &Run<'_>, spec: &TrialSpec<'_>) -> Result<Self, TrialError> {
         if spec.stage.hostile && *run.belts() == Belts::None && !run.options().no_belt {

@@ -26,12 +26,12 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the watchdog over `run` (v2) and the run's directories in v1 hierarchies.
-    pub(super) fn start(run: &Cgroup, v1: &[PathBuf]) -> Result<Self, SysError> {
+    /// Starts the watchdog over `run` (v2), the run's directories in v1 hierarchies, and whatever hierarchies bear its name.
+    pub(super) fn start(run: &Cgroup, v1: &[PathBuf], name: &str) -> Result<Self, SysError> {
         let harness = sys::pidfd::open(Pid::this()).map_err(|e| SysError::plain("pidfd_open", e))?;
         let (heard, goodbye) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
         // The watchdog keeps its copy of the write end, so the pipe never reports an end: only a byte or the pidfd wakes it.
-        let worker = sys::fork::worker(0, None, || guard(&harness, &heard, run, v1))
+        let worker = sys::fork::worker(0, None, || guard(&harness, &heard, run, v1, name))
             .map_err(|e| SysError::plain("fork the watchdog", e))?;
         Ok(Self { worker, goodbye })
     }
@@ -48,7 +48,7 @@ impl Watchdog {
     }
 }
 
-fn guard(harness: &OwnedFd, heard: &OwnedFd, run: &Cgroup, v1: &[PathBuf]) -> i32 {
+fn guard(harness: &OwnedFd, heard: &OwnedFd, run: &Cgroup, v1: &[PathBuf], name: &str) -> i32 {
     // A session of its own: Ctrl-C is not for the watchdog.
     if nix::unistd::setsid().is_err() {
         return 3;
@@ -72,6 +72,6 @@ fn guard(harness: &OwnedFd, heard: &OwnedFd, run: &Cgroup, v1: &[PathBuf]) -> i3
         }
     }
     let deadline = sys::time::now() + Duration::from_secs(10);
-    let emptied = clean::empty_and_remove(run, v1, deadline, &mut || {});
+    let emptied = clean::empty_and_remove(run, v1, name, deadline, &mut || {});
     i32::from(emptied.is_err())
 }

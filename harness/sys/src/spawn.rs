@@ -78,6 +78,8 @@ pub struct Plan<'a> {
     pub parent_death_signal: Option<Signal>,
     /// Processors that it, and whoever it forks, may run on; otherwise the caller's.
     pub affinity: Option<CpuSet>,
+    /// Open `tasks` files of v1 cgroups that it enters. It is one thread, and moves itself, so it waits for no RCU grace period.
+    pub tasks: &'a [BorrowedFd<'a>],
 }
 
 /// A child that has been started.
@@ -102,6 +104,8 @@ pub enum Step {
     Affinity,
     /// write of `0` to `cgroup.procs`.
     JoinCgroup,
+    /// write of `0` to `tasks` (v1).
+    Tasks,
     /// `setsid` or `setpgid`.
     Session,
     /// `dup3` of the descriptors to keep.
@@ -119,10 +123,11 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Signals,
         Self::Affinity,
         Self::JoinCgroup,
+        Self::Tasks,
         Self::Session,
         Self::Descriptors,
         Self::Credentials,
@@ -138,6 +143,7 @@ impl Step {
             Self::Signals => "rt_sigprocmask",
             Self::Affinity => "sched_setaffinity",
             Self::JoinCgroup => "write cgroup.procs",
+            Self::Tasks => "write tasks",
             Self::Session => "setsid",
             Self::Descriptors => "dup3",
             Self::Credentials => "setresuid",
@@ -400,9 +406,10 @@ impl ChildSide<'_> {
             sched_setaffinity(Pid::from_raw(0), cpus).map_err(at(Step::Affinity))?;
         }
         if let Some(procs) = self.join {
-            // SAFETY: a two-byte literal and an inherited descriptor.
-            check(unsafe { libc::write(procs, c"0".as_ptr().cast(), 1) } as libc::c_long)
-                .map_err(at(Step::JoinCgroup))?;
+            write_self(procs).map_err(at(Step::JoinCgroup))?;
+        }
+        for tasks in self.plan.tasks {
+            write_self(tasks.as_raw_fd()).map_err(at(Step::Tasks))?;
         }
         match self.plan.session {
             // SAFETY: setsid takes no arguments.
@@ -495,6 +502,12 @@ impl ChildSide<'_> {
         };
         Ok(())
     }
+}
+
+/// Writes `0`, which stands for the writer, to a file of a cgroup that lists its members.
+fn write_self(file: RawFd) -> Result<(), Errno> {
+    // SAFETY: a two-byte literal and an inherited descriptor.
+    check(unsafe { libc::write(file, c"0".as_ptr().cast(), 1) } as libc::c_long).map(|_| ())
 }
 
 fn duplicate(fd: RawFd, at_least: RawFd) -> Result<RawFd, Errno> {
@@ -598,6 +611,7 @@ mod tests {
             init: false,
             parent_death_signal: None,
             affinity: None,
+            tasks: &[],
         }
     }
 

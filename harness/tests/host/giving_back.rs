@@ -7,6 +7,7 @@ use std::time::Duration;
 use harness::host::delegation::{Delegation, EnableError};
 use harness::host::limits::{Limit, create_v1_belt};
 use harness::host::name::{Owner, RunName};
+use harness::host::named::{self, Named};
 use harness::host::{Belts, Layout, Paths, leftovers};
 use harness::sys::fork;
 use nix::sys::signal::Signal;
@@ -81,6 +82,14 @@ pub(crate) fn clean() -> Outcome {
         create_v1_belt(pids, &Path::new(&gone.to_string()).join("0"), Limit::Tasks(8)).map_err(text)?;
     }
 
+    // A named hierarchy that nobody has mounted any more, and that stays because it has a cgroup.
+    let named = Named::mount(&gone.to_string());
+    let hierarchy = match &named {
+        Ok(named) => named.root().create("left").map(|_| 1).map_err(text)?,
+        Err(_) => 0,
+    };
+    drop(named);
+
     let layout = Layout::read(&Paths::default()).map_err(text)?;
     let ours = |l: &leftovers::Leftover| {
         let path = l.path.display().to_string();
@@ -106,7 +115,10 @@ pub(crate) fn clean() -> Outcome {
         || format!("{:?}", cleaned.kept),
     )?;
     let hierarchies = if matches!(base.belts, Belts::V1 { .. }) { 2 } else { 1 };
-    ensure(cleaned.removed.len() == hierarchies, || {
+    ensure(named::of_run(&gone.to_string()).map_err(text)?.is_empty(), || {
+        "the named hierarchy is still there".to_owned()
+    })?;
+    ensure(cleaned.removed.len() == hierarchies + hierarchy, || {
         format!("{:?}", cleaned.removed)
     })?;
     ensure(cleaned.removed.iter().all(|path| !path.exists()), || {

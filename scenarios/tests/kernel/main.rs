@@ -17,6 +17,7 @@ mod detect;
 mod kill;
 mod luck;
 mod needs;
+mod order;
 mod place;
 mod stage;
 #[path = "../support/mod.rs"]
@@ -35,6 +36,7 @@ use needs::Machine;
 
 fn main() -> ExitCode {
     scenarios::actor::main_if_actor();
+    harness::detect::act_as_release_agent();
     actor::main_if_allocating();
     let mut args = Arguments::from_args();
     // The harness forks without exec, so it must have one thread.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         detect::tests(),
         kill::tests(),
         luck::tests(),
+        order::tests(),
         survivors::tests(),
         trial::tests(),
     ];

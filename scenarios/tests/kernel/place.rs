@@ -96,7 +96,11 @@ pub(crate) fn sleep_for_ever() -> i32 {
 impl Drop for Place {
     fn drop(&mut self) {
         for cgroup in [&self.site.cgroup, &self.site.parent] {
-            cgroup.freeze(false).expect("an own cgroup can be thawed");
+            match cgroup.freeze(false) {
+                // A test has removed it.
+                Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => {}
+                thawed => thawed.expect("an own cgroup can be thawed"),
+            }
         }
         self.top.kill().expect("an own cgroup can be killed");
         wait_until("the place is empty", || {
@@ -145,13 +149,20 @@ pub(crate) struct V1Dir(PathBuf);
 
 impl V1Dir {
     pub(crate) fn make(controller: &'static str) -> Result<Self, String> {
-        let own = Layout::read(&Paths::default())
-            .map_err(|e| e.to_string())?
-            .own_v1(controller)
-            .map_err(|e| e.to_string())?;
-        let path = own.path.join(unique("v1"));
+        let path = Self::own(controller)?.join(unique("v1"));
         std::fs::create_dir(&path).map_err(|e| format!("mkdir {}: {e}", path.display()))?;
         Ok(Self(path))
+    }
+
+    /// Removes a directory below this process's own in the hierarchy of `controller`.
+    pub(crate) fn remove(controller: &'static str, name: &str) -> Result<(), String> {
+        let path = Self::own(controller)?.join(name);
+        std::fs::remove_dir(&path).map_err(|e| format!("rmdir {}: {e}", path.display()))
+    }
+
+    fn own(controller: &'static str) -> Result<PathBuf, String> {
+        let layout = Layout::read(&Paths::default()).map_err(|e| e.to_string())?;
+        layout.own_v1(controller).map(|dir| dir.path).map_err(|e| e.to_string())
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -75,6 +75,7 @@ impl Tree {
             init: false,
             parent_death_signal: None,
             affinity: None,
+            tasks: &[],
         })
         .unwrap();
         let ledger = ledger.unwrap_or_else(|| Ledger::create().unwrap());

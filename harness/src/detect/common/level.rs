@@ -44,9 +44,14 @@ const MOVE_LIMIT: Duration = Duration::from_secs(10);
 /// Returns when the workload is in its cgroup. Where it was born there, that is at once; where it moves itself (clone3 refused), the
 /// cgroup is empty for a while *before* the workload, and reading it then would be early.
 pub(in crate::detect) fn entered(root: &Root) -> Result<(), DetectError> {
-    if !matches!(root.entry, Entry::Moved(_)) {
-        return Ok(());
+    if matches!(root.entry, Entry::Moved(_)) {
+        begun(root)?;
     }
+    Ok(())
+}
+
+/// Returns when the workload has exec'd, or ended: from then on it is in every cgroup that it was to move itself into.
+pub(in crate::detect) fn begun(root: &Root) -> Result<(), DetectError> {
     let mut fds = [
         PollFd::new(root.exec_signal(), PollFlags::POLLIN),
         PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN),

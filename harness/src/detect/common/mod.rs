@@ -1,5 +1,6 @@
 //! What several detectors share. A detector itself is one file beside this directory.
 
+pub(super) mod agent;
 pub(super) mod backoff;
 pub(super) mod bpf;
 pub(super) mod hinted;
@@ -9,8 +10,10 @@ pub(super) mod limit;
 pub(super) mod pool;
 pub(super) mod probe;
 pub(super) mod proc_stat;
+pub(super) mod released;
 pub(super) mod removal;
 pub(super) mod sleep;
+pub(super) mod v1_memory;
 
 /// Why everything that sleeps on `cgroup.events` is late.
 pub(super) const RATE_LIMIT: &str = "by 10 to 20 ms if another event of the file came less than 10 ms before, as in every job that lives \

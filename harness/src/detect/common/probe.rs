@@ -1,6 +1,6 @@
 //! Trying a mechanism on a cgroup made for the purpose: support is probed, never concluded from a version.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
@@ -86,6 +86,15 @@ pub(in crate::detect) fn pidfd() -> Result<Support, ProbeError> {
 /// Lets one process be born in `cgroup` (with further clone flags) and end at once: it is told to exec what is no program. Returns when
 /// it has been reaped.
 pub(in crate::detect) fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<(), Errno> {
+    pass_through(cgroup, clone_flags, &[])
+}
+
+/// As [`passer_by`], through v1 cgroups too, whose `tasks` are given.
+pub(in crate::detect) fn pass_through(
+    cgroup: &Cgroup,
+    clone_flags: u64,
+    tasks: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
     let no_program = nix::fcntl::open(
         "/proc/self/status",
         nix::fcntl::OFlag::O_CLOEXEC,
@@ -104,6 +113,7 @@ pub(in crate::detect) fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<
         init: false,
         parent_death_signal: None,
         affinity: None,
+        tasks,
     })
     .map_err(|e| super::limit::errno_of(&e))?;
     let ended = Whose::Pidfd(spawned.pidfd.as_fd());

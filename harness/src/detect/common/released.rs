@@ -1,0 +1,150 @@
+//! A cgroup of a named v1 hierarchy of its own, which the workload enters, and whose release agent is this executable.
+//!
+//! v1 has no `populated`: the level is whether `cgroup.procs` is empty. The hierarchy bears the trial's name; whoever made the trial takes it
+//! down afterwards ([`crate::host::named`]), because that takes 50 ms which nobody who waits for a verdict should wait for.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags};
+
+use super::agent;
+use super::probe;
+use super::removal::Removal;
+use super::sleep::{self, Slept};
+use crate::MonoNs;
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::detect::{Counters, DetectError, Verdict};
+use crate::error::{SysError, Target};
+use crate::host::named::{self, Named};
+use crate::host::{Host, ProbeError, Support, run_name};
+use crate::sys::time::now;
+
+/// The cgroup, and whatever can hint at its end.
+#[derive(Debug)]
+pub(in crate::detect) struct Released {
+    cgroup: Cgroup,
+    removal: Removal,
+    reports: UnixDatagram,
+    // Last: the paths of the others lead through it.
+    _hierarchy: Named,
+}
+
+impl Released {
+    /// Makes the hierarchy `name`, in it the cgroup `path` (absolute, from its root; the ending says what the agent does), and arms the agent.
+    ///
+    /// After an error the hierarchy may be there; it is to be taken down in any case.
+    pub(in crate::detect) fn make(name: &str, path: &Path) -> Result<Self, DetectError> {
+        let hierarchy = Named::mount(name)?;
+        let program = agent::program()?;
+        let program = program
+            .to_str()
+            .ok_or_else(|| SysError::path("name as release agent", &program, Errno::EILSEQ))?;
+        hierarchy.root().write("release_agent", program)?;
+        let reports = agent::listen(path)?;
+        let mut cgroup = hierarchy.root().try_clone()?;
+        for part in path.components() {
+            if let Component::Normal(part) = part {
+                cgroup = cgroup.create(&part.to_string_lossy())?;
+            }
+        }
+        cgroup.write("notify_on_release", "1")?;
+        Ok(Self {
+            removal: Removal::watch(&cgroup)?,
+            cgroup,
+            reports,
+            _hierarchy: hierarchy,
+        })
+    }
+
+    /// What a workload has to write itself into.
+    pub(in crate::detect) fn tasks(&self) -> Result<OwnedFd, CgroupError> {
+        Ok(self.cgroup.open_file("tasks", OFlag::O_WRONLY)?.into())
+    }
+
+    /// Reads the state. `None`: there are members, so there is something to wait for.
+    pub(in crate::detect) fn look(&self, woke: MonoNs, counters: &mut Counters) -> Option<Verdict> {
+        counters.reads += 1;
+        match self.cgroup.procs() {
+            Ok(members) if members.is_empty() => Some(Verdict::empty(woke)),
+            Ok(_) => None,
+            Err(e) => Some(Verdict::from_cgroup(&e)),
+        }
+    }
+
+    /// Sleeps until the agent or the removal of the cgroup hints at a change, or `also` is readable.
+    pub(in crate::detect) fn sleep(&self, also: Option<BorrowedFd<'_>>, deadline: MonoNs) -> Result<Slept, SysError> {
+        let own = [self.reports.as_fd(), self.removal.as_fd()];
+        let mut fds: Vec<PollFd<'_>> = own
+            .into_iter()
+            .chain(also)
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        sleep::on(&mut fds, deadline)
+    }
+
+    /// Takes everything that has come. The words of an agent that could not do what it was to do, if there are any.
+    pub(in crate::detect) fn drain(&mut self) -> Result<Option<String>, SysError> {
+        self.removal.drain()?;
+        let mut said = [0u8; 512];
+        let mut complaint = None;
+        loop {
+            match self.reports.recv(&mut said) {
+                Ok(0) => {}
+                Ok(length) => {
+                    complaint = Some(String::from_utf8_lossy(said.get(..length).unwrap_or_default()).into_owned())
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(complaint),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(SysError::io("read the agent's report", Target::Nothing, &e)),
+            }
+        }
+    }
+}
+
+/// What is missing if the kernel does not let a hierarchy be made.
+const HIERARCHY: &str =
+    "root in the initial user namespace, Linux 5.2, and a kernel that was not told cgroup_no_v1=named";
+
+/// Lets a process pass through the cgroup of a rehearsal, and through those whose `tasks` are given.
+pub(in crate::detect) type Pass<'a> = dyn FnMut(&[BorrowedFd<'_>]) -> Result<(), SysError> + 'a;
+
+/// Whether agents work here: makes a hierarchy with a cgroup, hands over to `rehearsal`, which waits for what is to come when a process has
+/// passed through it, and takes everything down. `path_of` makes the cgroup's path from a name that is free, which `rehearsal` is told too.
+pub(in crate::detect) fn rehearse(
+    host: &Host,
+    path_of: impl FnOnce(&str) -> PathBuf,
+    rehearsal: impl FnOnce(&str, &mut Released, &mut Pass<'_>) -> Result<Support, ProbeError>,
+) -> Result<Support, ProbeError> {
+    match agent::usable()? {
+        Support::Available => {}
+        missing => return Ok(missing),
+    }
+    probe::in_cgroup(host, |site| {
+        let name = format!("{}.{}", run_name()?, last(site.path()));
+        let answer = match Released::make(&name, &path_of(&name)) {
+            Ok(mut released) => {
+                let mine = released.tasks()?;
+                rehearsal(&name, &mut released, &mut |also| {
+                    let mut tasks = vec![mine.as_fd()];
+                    tasks.extend(also);
+                    probe::pass_through(site, 0, &tasks)
+                        .map_err(|e| SysError::path("start a process in", site.path(), e))
+                })
+            }
+            Err(e) => Ok(Support::missing(e, HIERARCHY)),
+        };
+        named::take_down(&name, now() + PATIENCE, &mut || {})?;
+        answer
+    })
+}
+
+fn last(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// How long a rehearsal waits for something that takes milliseconds.
+pub(in crate::detect) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);

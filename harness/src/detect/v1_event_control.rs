@@ -1,0 +1,126 @@
+//! `cgroup.event_control` of cgroup v1: an eventfd, for which there is no event that says "empty". It fires when the cgroup is removed.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::common::level::begun;
+use super::common::probe;
+use super::common::sleep::{self, Slept};
+use super::common::v1_memory::{self, MemoryCgroup};
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support, run_name};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// An eventfd that hears of the removal of the workload's cgroup in the v1 memory hierarchy, and of nothing before. See `V1.md`.
+#[derive(Debug)]
+pub(super) struct V1EventControl;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "v1-event-control",
+    summary: "Registers an eventfd in cgroup.event_control of a v1 memory cgroup: told of the removal of that cgroup, not of its emptiness.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: Signal::ForeignRemoval,
+    reaps: false,
+    since: KernelVersion(2, 6),
+    privilege: "root, or a delegated cgroup, in the v1 memory hierarchy",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "for as long as nobody removes the memory cgroup, which the end of the workload does not do",
+    idle_cost: "nothing",
+    overflow: "cannot: the eventfd stays readable",
+    loses_on_removal: false,
+    sources: &[
+        "Documentation/admin-guide/cgroup-v1/cgroups.rst 2.4: Notification API",
+        "mm/memcontrol-v1.c: memcg_write_event_control(), memcg1_css_offline(), memcg_event_remove()",
+    ],
+    axes: &[],
+};
+
+/// How to get a v1 memory hierarchy.
+pub(super) const REMEDY: &str =
+    "root on a machine whose memory controller is mounted as cgroup v1 (CONFIG_MEMCG_V1), without PREEMPT_RT";
+
+impl Detector for V1EventControl {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        let made = v1_memory::own().map_err(DetectError::from).and_then(|own| {
+            let name = run_name()?;
+            MemoryCgroup::make(own.join(format!("{name}.probe")))
+        });
+        let memory = match made {
+            Ok(memory) => memory,
+            Err(e) => return Ok(Support::missing(e, REMEDY)),
+        };
+        probe::in_cgroup(host, |site| {
+            let tasks = memory.tasks()?;
+            probe::pass_through(site, 0, &[tasks.as_fd()])
+                .map_err(|e| SysError::path("start a process in", site.path(), e))?;
+            // Empty now, and not a word about it.
+            memory.remove()?;
+            let mut fds = [PollFd::new(memory.as_fd(), PollFlags::POLLIN)];
+            match sleep::on(&mut fds, now() + super::common::released::PATIENCE)? {
+                Slept::Woken(_) => Ok(Support::Available),
+                Slept::Deadline => Ok(Support::missing(
+                    "the eventfd did not fire when its cgroup was removed",
+                    REMEDY,
+                )),
+            }
+        })
+    }
+
+    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        let memory = MemoryCgroup::make(place(site)?)?;
+        plan.enter(memory.tasks()?);
+        Ok(Box::new(Waiting {
+            memory,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+fn place(site: &Site) -> Result<PathBuf, SysError> {
+    MemoryCgroup::place(site, |stem| format!("{stem}.event"))
+}
+
+#[derive(Debug)]
+struct Waiting {
+    memory: MemoryCgroup,
+    counters: Counters,
+}
+
+impl Armed for Waiting {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        begun(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        loop {
+            self.counters.reads += 1;
+            match self.memory.exists() {
+                Ok(true) => {}
+                Ok(false) => return Ok(Verdict::SiteRemoved { at_ns: now().0 }),
+                Err(e) => return Ok(Verdict::unknown(e)),
+            }
+            let mut fds = [PollFd::new(self.memory.as_fd(), PollFlags::POLLIN)];
+            if sleep::on(&mut fds, deadline)? == Slept::Deadline {
+                return Ok(Verdict::deadline());
+            }
+            self.counters.wakeups += 1;
+            self.memory.drain()?;
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,109 @@
+//! `notify_on_release` in a named cgroup v1 hierarchy: the kernel starts an agent when the cgroup becomes empty.
+
+use std::path::{Path, PathBuf};
+
+use super::common::agent::Task;
+use super::common::level::begun;
+use super::common::released::{PATIENCE, Released, rehearse};
+use super::common::sleep::Slept;
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use crate::MonoNs;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// A hierarchy of its own, and this executable as the agent that reports through a socket. See `V1.md`.
+#[derive(Debug)]
+pub(super) struct V1ReleaseAgent;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "v1-release-agent",
+    summary: "Lets the workload enter a cgroup of a named v1 hierarchy whose release agent, started by the kernel, reports through a socket.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(5, 2),
+    privilege: "root in the initial user, cgroup and mount namespaces, where the kernel looks for the agent",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "by the start of a program: a work item, a fork and an exec by the kernel, then a message (milliseconds); no rate limit",
+    idle_cost: "nothing; but every process of the machine has one more hierarchy, which took tens of milliseconds to make and to remove",
+    overflow: "the kernel does not say that an agent could not be started (no memory, not found): then nobody is woken before the deadline",
+    loses_on_removal: false,
+    sources: &[
+        "Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4: What does notify_on_release do?",
+        "kernel/cgroup/cgroup-v1.c: cgroup1_check_for_release(), cgroup1_release_agent()",
+        "Linux 81a6a5cdd2c5 (2.6.24: notify_on_release); 5.2: a mount without a place in the tree",
+    ],
+    axes: &[],
+};
+
+impl Detector for V1ReleaseAgent {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        rehearse(host, path_of, |_, released, pass| {
+            pass(&[])?;
+            match released.sleep(None, now() + PATIENCE)? {
+                Slept::Woken(_) => Ok(Support::Available),
+                Slept::Deadline => Ok(Support::missing(
+                    "the cgroup became empty, and no agent has reported",
+                    "an executable that the kernel can start, in the initial network namespace, and no CONFIG_STATIC_USERMODEHELPER",
+                )),
+            }
+        })
+    }
+
+    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        let name = site.label();
+        let released = Released::make(&name, &path_of(&name))?;
+        plan.enter(released.tasks()?);
+        Ok(Box::new(Waiting {
+            released,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+fn path_of(name: &str) -> PathBuf {
+    Path::new("/").join(Task::Report.name(name))
+}
+
+#[derive(Debug)]
+struct Waiting {
+    released: Released,
+    counters: Counters,
+}
+
+impl Armed for Waiting {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        begun(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            if let Some(verdict) = self.released.look(woke, &mut self.counters) {
+                return Ok(verdict);
+            }
+            match self.released.sleep(None, deadline)? {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline => return Ok(Verdict::deadline()),
+            }
+            self.counters.wakeups += 1;
+            self.released.drain()?;
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        // Every wake-up but the last left the cgroup populated.
+        Counters {
+            spurious: self.counters.wakeups.saturating_sub(1),
+            ..self.counters
+        }
+    }
+}

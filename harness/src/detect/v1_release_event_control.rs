@@ -1,0 +1,144 @@
+//! Both interfaces of cgroup v1 together: the release agent removes the cgroup, and the eventfd hears of that.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use super::common::agent::Task;
+use super::common::level::begun;
+use super::common::released::{PATIENCE, Released, rehearse};
+use super::common::sleep::Slept;
+use super::common::v1_memory::{self, MemoryCgroup};
+use super::v1_event_control::REMEDY;
+use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::expect::Scope;
+use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::sys::time::now;
+use crate::trial::{Root, Site, SpawnPlan};
+
+/// The workload enters two cgroups of the same path, one in a named hierarchy of its own, one in the memory hierarchy. When the kernel starts the
+/// agent of the first, that removes the second, on whose eventfd the detector sleeps. See `V1.md`.
+#[derive(Debug)]
+pub(super) struct V1ReleaseEventControl;
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "v1-release-event-control",
+    summary: "Sleeps on an eventfd of a v1 memory cgroup, which fires because the release agent of a twin of that cgroup removes it.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: Signal::Emptiness,
+    reaps: false,
+    since: KernelVersion(5, 2),
+    privilege: "root in the initial user, cgroup and mount namespaces, and in the v1 memory hierarchy",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "by what v1-release-agent is late, and a removal: the eventfd fires from a work item after an RCU grace period",
+    idle_cost: "nothing; but every process of the machine has one more hierarchy, which took tens of milliseconds to make and to remove",
+    overflow: "an agent that cannot remove the cgroup says so, which is unknown; the kernel does not say that it could not start one",
+    loses_on_removal: false,
+    sources: &[
+        "Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4 and 2.4",
+        "kernel/cgroup/cgroup-v1.c: cgroup1_release_agent()",
+        "mm/memcontrol-v1.c: memcg1_css_offline()",
+    ],
+    axes: &[],
+};
+
+impl Detector for V1ReleaseEventControl {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        let own = match v1_memory::own().and_then(|own| Ok((MemoryCgroup::path_of(&own)?, own))) {
+            Ok(own) => own,
+            Err(e) => return Ok(Support::missing(e, REMEDY)),
+        };
+        let (path, own) = own;
+        rehearse(
+            host,
+            |name| path.join(Task::Remove.name(name)),
+            |name, released, pass| {
+                let memory = match MemoryCgroup::make(own.join(Task::Remove.name(name))) {
+                    Ok(memory) => memory,
+                    Err(e) => return Ok(Support::missing(e, REMEDY)),
+                };
+                let tasks = memory.tasks()?;
+                pass(&[tasks.as_fd()])?;
+                let slept = released.sleep(Some(memory.as_fd()), now() + PATIENCE)?;
+                match (slept, released.drain()?) {
+                    (_, Some(complaint)) => Ok(Support::missing(complaint, REMEDY)),
+                    (Slept::Woken(_), None) => Ok(Support::Available),
+                    (Slept::Deadline, None) => Ok(Support::missing(
+                        "the cgroup became empty, and its twin was not removed",
+                        "an executable that the kernel can start, and no CONFIG_STATIC_USERMODEHELPER",
+                    )),
+                }
+            },
+        )
+    }
+
+    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+        let dir = place(site)?;
+        let released = Released::make(&site.label(), &MemoryCgroup::path_of(&dir)?)?;
+        let memory = MemoryCgroup::make(dir)?;
+        plan.enter(memory.tasks()?);
+        plan.enter(released.tasks()?);
+        Ok(Box::new(Waiting {
+            memory,
+            released,
+            counters: Counters::default(),
+        }))
+    }
+}
+
+fn place(site: &Site) -> Result<PathBuf, SysError> {
+    MemoryCgroup::place(site, |stem| Task::Remove.name(stem))
+}
+
+#[derive(Debug)]
+struct Waiting {
+    memory: MemoryCgroup,
+    released: Released,
+    counters: Counters,
+}
+
+impl Armed for Waiting {
+    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+        begun(root)
+    }
+
+    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
+        let mut woke = now();
+        loop {
+            let there = self.memory.exists();
+            // Who removed the memory cgroup cannot be seen; that its twin is empty can. Read second: the agent removes after that.
+            if let Some(verdict) = self.released.look(woke, &mut self.counters) {
+                return Ok(verdict);
+            }
+            match there {
+                Ok(true) => {}
+                Ok(false) => return Ok(Verdict::SiteRemoved { at_ns: now().0 }),
+                Err(e) => return Ok(Verdict::unknown(e)),
+            }
+            match self.released.sleep(Some(self.memory.as_fd()), deadline)? {
+                Slept::Woken(at) => woke = at,
+                Slept::Deadline => return Ok(Verdict::deadline()),
+            }
+            self.counters.wakeups += 1;
+            self.memory.drain()?;
+            if let Some(complaint) = self.released.drain()? {
+                return Ok(Verdict::unknown(complaint));
+            }
+        }
+    }
+
+    fn disarm(self: Box<Self>) -> Counters {
+        // Every wake-up but the last left the cgroup populated.
+        Counters {
+            spurious: self.counters.wakeups.saturating_sub(1),
+            ..self.counters
+        }
+    }
+}

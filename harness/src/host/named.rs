@@ -1,0 +1,137 @@
+//! Named v1 hierarchies: cgroups without controllers, which exist because somebody mounted them under a name.
+//!
+//! A run's hierarchies bear its name ([`super::name`]), and are mounted without a place in the tree, so that nobody else sees them. The
+//! kernel keeps a hierarchy for as long as it is mounted *or has a cgroup besides the root*: what a crash leaves is found in
+//! `/proc/self/cgroup`, where every hierarchy has a line.
+//!
+//! Sources: cgroups(7), kernel/cgroup/cgroup-v1.c: `cgroup1_root_to_use()`, kernel/cgroup/cgroup.c: `cgroup_kill_sb()`.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::mountinfo::{OwnCgroup, parse_own};
+use crate::MonoNs;
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::error::{SysError, Target};
+use crate::sys::mount;
+
+/// A mounted hierarchy. Dropping it unmounts it; its cgroups stay, and so does it while it has any ([`take_down`]).
+#[derive(Debug)]
+pub struct Named {
+    root: Cgroup,
+    // After the root: the root's path leads through it.
+    _mount: OwnedFd,
+}
+
+impl Named {
+    /// Mounts the hierarchy `name`, and makes it if there is none.
+    ///
+    /// Needs `CAP_SYS_ADMIN` in the initial user and cgroup namespaces, and Linux 5.2. Errors: `EPERM`; `EINVAL` the name is longer than 63
+    /// bytes or has a character that is no word character, dot or dash; `ENOENT` forbidden by `cgroup_no_v1=named`; `EBUSY` the last one
+    /// of this name is still being taken down.
+    pub fn mount(name: &str) -> Result<Self, SysError> {
+        let fail = |errno| SysError::path("mount the cgroup v1 hierarchy", label(name), errno);
+        let value = CString::new(name).map_err(|_| fail(Errno::EINVAL))?;
+        let mount = mount::detached(c"cgroup", &[(c"none", None), (c"name", Some(&value))]).map_err(fail)?;
+        let root = Cgroup::open(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+        Ok(Self {
+            root: root.map_err(|e| fail(e.errno().unwrap_or(Errno::EIO)))?,
+            _mount: mount,
+        })
+    }
+
+    /// Its root, of which every process of the machine that is nowhere else in it is a member. Never end what is in there.
+    pub fn root(&self) -> &Cgroup {
+        &self.root
+    }
+}
+
+/// How `/proc/<pid>/cgroup` calls the hierarchy `name`.
+fn label(name: &str) -> String {
+    format!("name={name}")
+}
+
+/// Names of the named hierarchies in these lines.
+pub(super) fn names(own: &[OwnCgroup]) -> impl Iterator<Item = &str> {
+    let fields = own.iter().flat_map(|line| &line.controllers);
+    fields.filter_map(|field| field.strip_prefix("name="))
+}
+
+/// Names of the hierarchies that belong to `run`: its own name, or that and a suffix after a dot.
+pub fn of_run(run: &str) -> Result<Vec<String>, SysError> {
+    Ok(present()?
+        .into_iter()
+        .filter(|name| {
+            name.strip_prefix(run)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+        .collect())
+}
+
+/// Names of all named hierarchies of this machine, mounted or not.
+fn present() -> Result<Vec<String>, SysError> {
+    let path = "/proc/self/cgroup";
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        // A kernel without cgroups.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(SysError::io("read", Target::Path(path.into()), &e)),
+    };
+    let own = parse_own(&text).map_err(|_| SysError::path("understand", path, Errno::EBADMSG))?;
+    Ok(names(&own).map(str::to_owned).collect())
+}
+
+/// Removes all cgroups of the hierarchy `name` and unmounts it until it is gone; calls `meanwhile` at least every few milliseconds.
+///
+/// It takes about 50 ms: a removed cgroup counts until RCU has let go of it, and so does the unmounted root. Whoever is in a cgroup of it has
+/// to end, or to be ended by somebody else. Errors: the last refusal (`EBUSY`: somebody lives in it) when `deadline` has passed.
+pub fn take_down(name: &str, deadline: MonoNs, meanwhile: &mut dyn FnMut()) -> Result<(), CgroupError> {
+    while present()?.iter().any(|there| there == name) {
+        match strip(name) {
+            // Unmounted, but the line may take a while.
+            Ok(()) if !deadline.has_passed() => {}
+            Ok(()) => return Err(SysError::path("take down", label(name), Errno::ETIMEDOUT).into()),
+            Err(e) if e.errno() == Some(Errno::EBUSY) && !deadline.has_passed() => {}
+            Err(e) => return Err(e),
+        }
+        meanwhile();
+        let soon = crate::sys::time::now() + std::time::Duration::from_millis(2);
+        // An interruption only makes the next look come sooner.
+        match crate::sys::time::sleep_until(soon) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Mounts it once more, tells the kernel to start no agent, removes every cgroup, and unmounts it.
+fn strip(name: &str) -> Result<(), CgroupError> {
+    let hierarchy = Named::mount(name)?;
+    for child in hierarchy.root.children()? {
+        hierarchy.root.write("release_agent", "\n")?;
+        child.remove_tree().map_err(|(_, e)| e)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_hierarchies_are_told_from_controllers() {
+        let own = parse_own(b"10:name=scenario-1-2-3.a:/x\n9:name=systemd:/\n4:cpu,cpuacct:/\n0::/\n").unwrap();
+        assert_eq!(names(&own).collect::<Vec<_>>(), ["scenario-1-2-3.a", "systemd"]);
+    }
+
+    #[test]
+    fn nobody_has_a_hierarchy_of_a_run_that_never_was() {
+        assert_eq!(of_run("scenario-0-0-0").unwrap(), Vec::<String>::new());
+        take_down("scenario-0-0-0", MonoNs(0), &mut || {
+            unreachable!("there is nothing to wait for")
+        })
+        .unwrap();
+    }
+}

@@ -84,6 +84,8 @@ pub(super) struct Measured {
     pub worst: String,
     /// Trials of that row.
     pub worst_n: usize,
+    /// The median of each row with a right answer; `null`: beyond the deadline. Rows of two mechanisms compare if they have the same name.
+    pub p50_ns: BTreeMap<String, Option<u64>>,
     /// The largest of the rows' medians of the time that starting a workload takes.
     pub launch_ns: Option<u64>,
     /// CPU time for each second of waiting, where it was measured.
@@ -131,18 +133,25 @@ impl Evidence {
     }
 }
 
+impl Row {
+    fn name(&self) -> String {
+        format!("{} ({})", self.label, self.dataset)
+    }
+}
+
 fn sum<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Measured> {
     let rows: Vec<&Row> = rows.filter(|row| row.n > 0).collect();
     // Without a right answer or an empty cgroup there is no time; with one, a missing median lies beyond the deadline.
-    let timed = rows.iter().filter(|row| row.right + row.emptied > 0);
-    let worst = timed.max_by_key(|row| (row.p50_ns.is_none(), row.p50_ns))?;
+    let timed = || rows.iter().filter(|row| row.right + row.emptied > 0);
+    let worst = timed().max_by_key(|row| (row.p50_ns.is_none(), row.p50_ns))?;
     Some(Measured {
         trials: rows.iter().map(|row| row.n).sum(),
         rows: rows.len(),
         worst_p50_ns: worst.p50_ns,
         p99_ns: worst.p99_ns,
-        worst: format!("{} ({})", worst.label, worst.dataset),
+        worst: worst.name(),
         worst_n: worst.n,
+        p50_ns: timed().map(|row| (row.name(), row.p50_ns)).collect(),
         launch_ns: rows.iter().filter_map(|row| row.launch_ns).max(),
         idle_cpu_ns: rows.iter().filter_map(|row| row.idle_cpu_ns).max(),
         against: rows.iter().filter_map(|row| against(row)).collect(),
@@ -162,7 +171,7 @@ fn against(row: &Row) -> Option<String> {
     .filter(|(times, _)| *times > 0)
     .map(|(times, what)| format!("{what} in {times} of {} trials", row.n))
     .collect();
-    (!said.is_empty()).then(|| format!("{} on {} ({})", said.join(", "), row.label, row.dataset))
+    (!said.is_empty()).then(|| format!("{} on {}", said.join(", "), row.name()))
 }
 
 #[cfg(test)]

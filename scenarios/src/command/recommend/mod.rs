@@ -59,6 +59,9 @@ struct Spared {
     summary: &'static str,
 }
 
+/// The strategy that does what [`SPARES_DEAD_LEADERS`] asks for.
+const SWEEP: &str = "cgroup-kill-sweep";
+
 /// The whole answer.
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -166,7 +169,10 @@ fn text(answer: &Answer) -> String {
         )),
     }
     if let Some(bug) = &answer.kernel_bug {
-        text.push_str(&format!("kernel bug {}: {} ({})\n", bug.id, bug.answer, bug.summary));
+        text.push_str(&format!(
+            "kernel bug {}: {} ({}; {SWEEP} does both)\n",
+            bug.id, bug.answer, bug.summary
+        ));
     }
     match answer.evidence.as_slice() {
         [] => text.push_str("No measurements were compiled in: what follows is by facts alone.\n"),

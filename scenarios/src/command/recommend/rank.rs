@@ -1,5 +1,7 @@
 //! Who is to be preferred, by the facts of the specs and by what was measured. Pure, and without a list of ids.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use harness::detect::{DetectorSpec, Signal, Wake};
 use harness::expect::{Expectation, KillExpectation, Plane, Scope};
 use harness::host::{KernelVersion, Support};
@@ -263,10 +265,12 @@ impl Candidate {
         )
     }
 
-    /// What it takes at its slowest, with what it takes before the start. `None`: not measured, or beyond the deadline.
-    fn compared_ns(&self) -> Option<u64> {
-        let worst = self.measured.as_ref()?.worst_p50_ns?;
-        Some(worst.saturating_add(self.facts.extra_ns))
+    /// What it takes at its slowest in `rows`, with what it takes before the start. `None`: not measured in each of them, or beyond the
+    /// deadline.
+    fn slowest_ns(&self, rows: &BTreeSet<&str>) -> Option<u64> {
+        let medians = &self.measured.as_ref()?.p50_ns;
+        let each: Option<Vec<u64>> = rows.iter().map(|row| *medians.get(*row)?).collect();
+        Some(each?.into_iter().max()?.saturating_add(self.facts.extra_ns))
     }
 }
 
@@ -276,12 +280,9 @@ pub(super) fn rank(all: Vec<Candidate>) -> Vec<Candidate> {
     let launch = |c: &Candidate| c.measured.as_ref().and_then(|m| m.launch_ns);
     let idle = |c: &Candidate| c.measured.as_ref().and_then(|m| m.idle_cpu_ns).unwrap_or(0) > IDLE_NS;
     // Who is less to be relied on sets no mark for the others.
-    let best = |c: &Candidate, figure: &dyn Fn(&Candidate) -> Option<u64>| {
-        all.iter()
-            .filter(|other| other.tier() == c.tier())
-            .filter_map(figure)
-            .min()
-    };
+    let peers = |c: &Candidate| all.iter().filter(|other| other.tier() == c.tier()).collect::<Vec<_>>();
+    let best =
+        |c: &Candidate, figure: &dyn Fn(&Candidate) -> Option<u64>| peers(c).into_iter().filter_map(figure).min();
     let class = |figure: Option<u64>, best: Option<u64>| match (figure, best) {
         (Some(ns), Some(best)) => u8::from(ns > best.saturating_mul(AS_FAST)),
         // Not measured is neither fast nor slow, but it is not known to be fast.
@@ -289,13 +290,26 @@ pub(super) fn rank(all: Vec<Candidate>) -> Vec<Candidate> {
         (_, None) => 0,
     };
     let keys = all.iter().map(|c| {
-        let speed = class(c.compared_ns(), best(c, &Candidate::compared_ns));
+        let rows = rows_of_most(&peers(c));
+        let slowest = |c: &Candidate| c.slowest_ns(&rows);
+        let speed = class(slowest(c), best(c, &slowest));
         let start = class(launch(c), best(c, &launch));
         let costs = (speed, idle(c), c.facts.privileged, start);
-        (c.tier(), costs, c.compared_ns(), c.facts.extra_ns, c.id)
+        (c.tier(), costs, slowest(c), c.facts.extra_ns, c.id)
     });
     let keys: Vec<_> = keys.collect();
     let mut keyed: Vec<_> = keys.into_iter().zip(all).collect();
     keyed.sort_by(|a, b| a.0.cmp(&b.0));
     keyed.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// The rows in which at least half of those that were measured were measured: in others, only some had to show what they can do.
+fn rows_of_most<'c>(peers: &[&'c Candidate]) -> BTreeSet<&'c str> {
+    let measured: Vec<_> = peers.iter().filter_map(|c| c.measured.as_ref()).collect();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in measured.iter().flat_map(|m| m.p50_ns.keys()) {
+        *times.entry(row).or_default() += 1;
+    }
+    let most = times.into_iter().filter(|(_, n)| n * 2 >= measured.len());
+    most.map(|(row, _)| row).collect()
 }

@@ -79,6 +79,33 @@ fn the_clock_decides_between_those_that_are_sound() {
 }
 
 #[test]
+fn who_was_measured_in_the_easy_rows_only_is_not_known_to_be_fast() {
+    let hard = |id, p50_ns| {
+        let mut row = row(id, p50_ns);
+        row["label"] = json!("hard");
+        row
+    };
+    let rows = [
+        row("bpf-notify-populated", 10),
+        row("subreaper+cgroup-events", 100),
+        hard("subreaper+cgroup-events", 900),
+        row("tracepoint-notify-populated", 110),
+        hard("tracepoint-notify-populated", 5_000),
+    ];
+    let advised = advice(Situation::Server, &everything(), &measured(&rows));
+    assert_eq!(advised.detectors[0].id, "subreaper+cgroup-events");
+    // A row that one alone has played is held against nobody.
+    let rows = [
+        row("bpf-notify-populated", 10),
+        row("subreaper+cgroup-events", 100),
+        row("tracepoint-notify-populated", 110),
+        hard("bpf-notify-populated", 900),
+    ];
+    let advised = advice(Situation::Server, &everything(), &measured(&rows));
+    assert_eq!(advised.detectors[0].id, "bpf-notify-populated");
+}
+
+#[test]
 fn who_is_as_fast_and_needs_no_privilege_is_preferred() {
     let rows = [row("bpf-notify-populated", 100), row("subreaper+cgroup-events", 190)];
     let evidence = measured(&rows);
@@ -180,7 +207,7 @@ fn a_kernel_that_kills_processes_without_a_first_thread_needs_no_sweep() {
         };
         first(&advise(here, &everything(), &evidence)).1
     };
-    assert_eq!((named(true), named(false)), ("cgroup-kill", "cgroup-kill-sweep"));
+    assert_eq!((named(true), named(false)), ("cgroup-kill", super::SWEEP));
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! What several detectors share. A detector itself is one file beside this directory.
 
-pub(super) mod backoff;
+pub(crate) mod backoff;
 pub(super) mod bpf;
 pub(super) mod hinted;
-pub(super) mod kernel_path;
+pub(crate) mod kernel_path;
 pub(super) mod level;
-pub(super) mod limit;
+pub(crate) mod limit;
 pub(super) mod pool;
-pub(super) mod probe;
+pub(crate) mod probe;
 pub(super) mod proc_stat;
 pub(super) mod removal;
-pub(super) mod sleep;
+pub(crate) mod sleep;
 
 /// Why everything that sleeps on `cgroup.events` is late.
 pub(super) const RATE_LIMIT: &str = "by 10 to 20 ms if another event of the file came less than 10 ms before, as in every job that lives \

@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod detect;
 pub mod error;
 pub mod expect;
+pub mod fleet;
 pub mod host;
 pub mod kill;
 pub mod param;

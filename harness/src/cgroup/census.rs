@@ -64,6 +64,7 @@ impl Census {
     fn add_children(&mut self, cgroup: &Cgroup) -> Result<(), CgroupError> {
         let gone = |e: &CgroupError| matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT));
         for child in cgroup.children()? {
+            let child = child?;
             match Self::alone(&child) {
                 Ok(found) => self.add(found),
                 Err(e) if gone(&e) => continue,

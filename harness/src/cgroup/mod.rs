@@ -158,7 +158,7 @@ impl Cgroup {
     pub fn procs_recursive(&self) -> Result<Members, CgroupError> {
         let mut all = self.procs()?;
         for child in self.children()? {
-            match child.procs_recursive() {
+            match child?.procs_recursive() {
                 Ok(members) => all.extend(members),
                 Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => {}
                 Err(e) => return Err(e),
@@ -167,8 +167,8 @@ impl Cgroup {
         Ok(all)
     }
 
-    /// Opens all children. One that disappears meanwhile is left out.
-    pub fn children(&self) -> Result<Vec<Self>, CgroupError> {
+    /// Opens the children, one after the other, so that any number of them needs one descriptor. One that disappears meanwhile is left out.
+    pub fn children(&self) -> Result<impl Iterator<Item = Result<Self, CgroupError>> + '_, CgroupError> {
         let fail = |e| CgroupError::from(SysError::path("readdir", &self.path, e));
         // A new open file description: reading the shared one would move its offset.
         let mut dir = Dir::openat(&self.dir, ".", DIRECTORY, Mode::empty()).map_err(fail)?;
@@ -180,15 +180,10 @@ impl Cgroup {
                 names.push(name);
             }
         }
-        let mut children = Vec::new();
-        for name in names {
-            match self.child(&name) {
-                Ok(child) => children.push(child),
-                Err(e) if e.errno() == Some(Errno::ENOENT) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(children)
+        Ok(names.into_iter().filter_map(|name| match self.child(&name) {
+            Err(e) if e.errno() == Some(Errno::ENOENT) => None,
+            opened => Some(opened),
+        }))
     }
 
     /// Writes `1` to `cgroup.kill`: SIGKILL to every process of the subtree, those being forked included. Issued, not dead.
@@ -213,7 +208,7 @@ impl Cgroup {
     pub fn remove_tree(self) -> Result<(), (Self, CgroupError)> {
         let below = || -> Result<(), CgroupError> {
             for child in self.children()? {
-                match child.remove_tree() {
+                match child?.remove_tree() {
                     Ok(()) => {}
                     Err((_, e)) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {}
                     Err((_, e)) => return Err(e),
@@ -255,6 +250,13 @@ pub struct EventsFile {
 }
 
 impl EventsFile {
+    /// Opens it below the directory `cgroup`, by path. Errors: `ENOENT` there is no such cgroup any more.
+    pub fn open(cgroup: &Path) -> Result<Self, CgroupError> {
+        let path = cgroup.join("cgroup.events");
+        let file = File::open(&path).map_err(|e| SysError::io("open", crate::Target::Path(path.clone()), &e))?;
+        Ok(Self { file, path })
+    }
+
     /// Reads the state as it is now, from offset 0.
     ///
     /// Errors: `ENODEV` the cgroup has been removed: a verdict of its own, neither empty nor populated.

@@ -70,6 +70,7 @@ impl Detector for CgroupRmdirProbe {
 /// Removes all sub-cgroups of `cgroup`, leaves first, by name below an open directory.
 fn remove(cgroup: &Cgroup) -> Result<(), CgroupError> {
     for child in cgroup.children()? {
+        let child = child?;
         remove(&child)?;
         let name = child.path().file_name().unwrap_or_default();
         match unlinkat(cgroup, name, UnlinkatFlags::RemoveDir) {

@@ -78,6 +78,10 @@ fn mark(cgroup: &Cgroup) -> Result<Group, DetectError> {
     let group = Group::init(flags, EventFFlags::O_RDONLY).map_err(|e| match e {
         Errno::EMFILE => DetectError::Limit {
             limit: "fs.fanotify.max_user_groups",
+            value: limit::least(
+                "/proc/sys/fs/fanotify/max_user_groups",
+                "/proc/sys/user/max_fanotify_groups",
+            ),
             errno: e,
             remedy: "raise it with sysctl, or end programs of this user that hold fanotify groups",
         },
@@ -93,6 +97,10 @@ fn mark(cgroup: &Cgroup) -> Result<Group, DetectError> {
         .map_err(|e| match e {
             Errno::ENOSPC => DetectError::Limit {
                 limit: "fs.fanotify.max_user_marks",
+                value: limit::least(
+                    "/proc/sys/fs/fanotify/max_user_marks",
+                    "/proc/sys/user/max_fanotify_marks",
+                ),
                 errno: e,
                 remedy: "raise it with sysctl, or watch fewer sites",
             },

@@ -43,6 +43,9 @@ mod v1_release_event_control;
 mod waitpid_main;
 
 pub use common::agent::act_as_release_agent;
+pub(crate) use common::{backoff, kernel_path, limit, probe, sleep};
+
+pub(crate) use common::pool::remove_when_empty;
 pub use common::pool::{Placeholder, Pool, Warm};
 
 use std::fmt;
@@ -283,15 +286,21 @@ pub enum DetectError {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// A limit of the machine was met.
-    #[error("{limit} is exhausted ({errno}): {remedy}")]
+    #[error("{limit} ({}) is exhausted ({errno}): {remedy}", in_words(*value))]
     Limit {
         /// Which: `fs.inotify.max_user_instances`, `RLIMIT_NOFILE`.
         limit: &'static str,
+        /// Its value, if it could be read.
+        value: Option<u64>,
         /// What the kernel answered.
         errno: nix::errno::Errno,
         /// What the user can do.
         remedy: &'static str,
     },
+}
+
+fn in_words(value: Option<u64>) -> String {
+    value.map_or_else(|| "value not known".to_owned(), |value| value.to_string())
 }
 
 impl From<nix::errno::Errno> for DetectError {

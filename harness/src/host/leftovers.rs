@@ -230,7 +230,7 @@ fn clean_hierarchy(label: &Path, deadline: MonoNs, signals: &mut usize) -> Resul
     let name = label.strip_prefix("name=").unwrap_or(&label);
     let hierarchy = Named::mount(name)?;
     for child in hierarchy.root().children()? {
-        clean_v1(child.path(), deadline, signals)?;
+        clean_v1(child?.path(), deadline, signals)?;
     }
     drop(hierarchy);
     named::take_down(name, deadline, &mut || {})

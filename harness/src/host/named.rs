@@ -111,7 +111,7 @@ fn strip(name: &str) -> Result<(), CgroupError> {
     let hierarchy = Named::mount(name)?;
     for child in hierarchy.root.children()? {
         hierarchy.root.write("release_agent", "\n")?;
-        child.remove_tree().map_err(|(_, e)| e)?;
+        child?.remove_tree().map_err(|(_, e)| e)?;
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ impl Killer for Ready<'_> {
 fn lift_v2_below(cgroup: &Cgroup) -> Result<(), CgroupError> {
     lift_v2(cgroup)?;
     for child in cgroup.children()? {
+        let child = child?;
         lift_v2_below(&child)?;
     }
     Ok(())

@@ -3,6 +3,8 @@
 //! Stamps are integer nanoseconds of `CLOCK_MONOTONIC`. Fields are only ever added; a change of meaning raises [`SCHEMA`]. No field is
 //! flattened and no enum is untagged, so that a reader in another language needs no tricks.
 
+mod scale;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
@@ -13,6 +15,8 @@ use crate::detect::{Counters, Verdict};
 use crate::error::ErrorRecord;
 use crate::expect::{Canary, Plane};
 use crate::kill::KillReport;
+
+pub use scale::ScaleRecord;
 
 /// Version of the record format.
 pub const SCHEMA: u32 = 1;

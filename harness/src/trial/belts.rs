@@ -44,7 +44,7 @@ impl V1Belts {
     }
 
     /// Moves the calling process (which must have one thread) into the belts.
-    pub(super) fn join(&self) -> Result<(), SysError> {
+    pub(crate) fn join(&self) -> Result<(), SysError> {
         for dir in self.dirs() {
             let path = dir.join("cgroup.procs");
             std::fs::write(&path, "0")
@@ -54,7 +54,7 @@ impl V1Belts {
     }
 
     /// The directories, pids first.
-    pub(super) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
         std::iter::once(&self.pids).chain(self.memory.as_ref())
     }
 }

@@ -85,6 +85,7 @@ fn attempt(top: &Cgroup, one_by_one: bool, meanwhile: &mut dyn FnMut()) -> Resul
 
 fn thaw(top: &Cgroup) -> Result<(), CgroupError> {
     for child in top.children()? {
+        let child = child?;
         thaw(&child)?;
     }
     match top.freeze(false) {

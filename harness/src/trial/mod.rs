@@ -25,6 +25,7 @@ pub mod survivors;
 mod trace;
 mod watchdog;
 
+pub(crate) use observer::cpu_time;
 use pin::only;
 
 pub use belts::V1Belts;

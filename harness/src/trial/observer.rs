@@ -209,7 +209,8 @@ fn idle_until(until: MonoNs) {
 }
 
 #[expect(clippy::cast_sign_loss, reason = "CPU time is never negative")]
-fn cpu_time() -> u64 {
+/// CPU time of this process, in nanoseconds.
+pub(crate) fn cpu_time() -> u64 {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
 }

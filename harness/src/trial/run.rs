@@ -11,7 +11,7 @@ use super::belts::V1Belts;
 use super::family::Family;
 use super::leaks::{LeakReport, Snapshot, stray_children};
 use super::watchdog::Watchdog;
-use super::{Site, TrialError, TrialSpec, clean, play};
+use super::{Limits, Site, TrialError, TrialSpec, belts, clean, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::host::{Base, Belts, named};
@@ -150,7 +150,7 @@ impl<'b> Run<'b> {
     }
 
     /// Waits for the next signal, the next message, or `timeout`, whichever is first; reaps.
-    pub(super) fn rest(&mut self, also: &[std::os::fd::BorrowedFd<'_>], timeout: Duration) -> Result<(), SysError> {
+    pub(crate) fn rest(&mut self, also: &[std::os::fd::BorrowedFd<'_>], timeout: Duration) -> Result<(), SysError> {
         let mut fds = vec![PollFd::new(self.family.fd(), PollFlags::POLLIN)];
         fds.extend(also.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
         match ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None) {
@@ -162,7 +162,7 @@ impl<'b> Run<'b> {
     }
 
     /// Waits until a helper has ended and has been reaped; kills it if it takes longer than `patience`.
-    pub(super) fn reap(&mut self, pidfd: &std::os::fd::OwnedFd, patience: Duration) -> Result<(), SysError> {
+    pub(crate) fn reap(&mut self, pidfd: &std::os::fd::OwnedFd, patience: Duration) -> Result<(), SysError> {
         let deadline = time::now() + patience;
         while !crate::sys::pidfd::has_exited(pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))? {
             if deadline.has_passed() {
@@ -177,7 +177,7 @@ impl<'b> Run<'b> {
     }
 
     /// Empties and removes a part of the run, reaping meanwhile.
-    pub(super) fn clean(&mut self, top: &Cgroup, v1: &[PathBuf]) -> Result<(), TrialError> {
+    pub(crate) fn clean(&mut self, top: &Cgroup, v1: &[PathBuf]) -> Result<(), TrialError> {
         let family = &mut self.family;
         let mut failed = None;
         let answer = clean::empty_and_remove(top, v1, &self.options.name, time::now() + CLEANING, &mut || {
@@ -187,6 +187,14 @@ impl<'b> Run<'b> {
         });
         self.family.look()?;
         failed.map_or(answer, |e| Err(e.into()))
+    }
+
+    /// Makes a cgroup of the run with belts around it, and the belts of a hybrid machine, for something else than a trial.
+    pub(crate) fn belted(&self, name: &str, limits: Limits) -> Result<(Cgroup, Option<V1Belts>), TrialError> {
+        let cgroup = self.cgroup.create(name)?;
+        let v1 = V1Belts::make(self.belts(), &std::path::Path::new(self.name()).join(name))?;
+        belts::fasten(self.belts(), &cgroup, v1.as_ref(), limits)?;
+        Ok((cgroup, v1))
     }
 
     fn v1_dirs(&self) -> Vec<PathBuf> {
@@ -206,7 +214,7 @@ impl<'b> Run<'b> {
         &self.base.belts
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.options.name
     }
 
@@ -214,7 +222,7 @@ impl<'b> Run<'b> {
         &self.cgroup
     }
 
-    pub(super) fn control(&self) -> &Cgroup {
+    pub(crate) fn control(&self) -> &Cgroup {
         &self.control
     }
 

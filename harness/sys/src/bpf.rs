@@ -66,6 +66,8 @@ impl Width {
     }
 }
 
+/// `bpf_map_lookup_elem(map, key)`: the address of the value, or 0.
+pub const MAP_LOOKUP_ELEM: i32 = 1;
 /// `bpf_ktime_get_ns()`: `CLOCK_MONOTONIC`.
 pub const KTIME_GET_NS: i32 = 5;
 /// `bpf_probe_read_kernel_str(dst, size, src)` (Linux 5.5).
@@ -138,6 +140,11 @@ impl Insn {
         insn(0x55, dst, Reg::R0, off, imm)
     }
 
+    /// `if dst == imm goto +off`
+    pub const fn skip_eq(dst: Reg, imm: i32, off: i16) -> Self {
+        insn(0x15, dst, Reg::R0, off, imm)
+    }
+
     /// `if dst != src goto +off`
     pub const fn skip_ne_reg(dst: Reg, src: Reg, off: i16) -> Self {
         insn(0x5d, dst, src, off, 0)
@@ -155,7 +162,7 @@ impl Insn {
 
     /// Whether this is a conditional jump still without a target, and if so the same with the target set.
     fn jump_to(self, off: i16) -> Option<Self> {
-        (matches!(self.code, 0x55 | 0x5d) && self.off == TO_END).then_some(Self { off, ..self })
+        (matches!(self.code, 0x15 | 0x55 | 0x5d) && self.off == TO_END).then_some(Self { off, ..self })
     }
 }
 
@@ -183,7 +190,7 @@ const MAP_TYPE_RINGBUF: u32 = 27;
 const PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 
 /// `bpf(2)` for a command that returns a descriptor.
-fn bpf_fd<T>(command: libc::c_int, attr: &T) -> Result<OwnedFd, Errno> {
+pub(crate) fn bpf_fd<T>(command: libc::c_int, attr: &T) -> Result<OwnedFd, Errno> {
     // SAFETY: `attr` is live for the call and its size is passed; the kernel reads it and, for these commands, writes nothing to it.
     let fd = check(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) })?;
     // SAFETY: the kernel has just made this descriptor for us.

@@ -10,7 +10,9 @@
 pub mod actor;
 pub mod alarm;
 pub mod alloc;
+pub mod board;
 pub mod bpf;
+pub mod bpf_map;
 pub mod fork;
 pub mod futex;
 pub mod iouring;

@@ -31,7 +31,7 @@ pub(crate) fn leaf() -> Outcome {
             let failed = moved.undo();
             ensure(failed.is_empty() && moved.undo().is_empty(), || format!("{failed:?}"))?;
             let back = cgroup.procs().map_err(text)?.pids.len();
-            ensure(back == 1 && cgroup.children().map_err(text)?.is_empty(), || {
+            ensure(back == 1 && cgroup.children().map_err(text)?.next().is_none(), || {
                 "not taken back".to_owned()
             })?;
 
@@ -40,7 +40,7 @@ pub(crate) fn leaf() -> Outcome {
             ensure(matches!(refused, Err(EnableError::Cgroup(_))), || {
                 format!("{refused:?}")
             })?;
-            ensure(cgroup.children().map_err(text)?.is_empty(), || {
+            ensure(cgroup.children().map_err(text)?.next().is_none(), || {
                 "the leaf is still there".to_owned()
             })?;
 

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness::param::{Axis, Unit};
 
 use super::exit::Exit;
+use super::fleet::ScaleArgs;
 use super::measure::MeasureArgs;
 use super::recommend::RecommendArgs;
 
@@ -19,6 +20,7 @@ Examples:
   scenario forkbomb --kill sound --trials 200 --detector none --stages
   scenario sleepers --set sleepers=10,100,1000 --tasks 1100 --memory 2G --kill sound --detector none
   scenario all --dry-run                   what would be run, in which order
+  scenario scale --sites 1,1000            one loop over many sites, mechanism by mechanism
   scenario measure --help                  a run as a campaign: resumable, with A/A rows, open loop, pinning, noise
   scenario doctor                          what this machine offers, what is missing, how to get it
   scenario recommend server                what to use here, and why
@@ -52,6 +54,8 @@ pub(super) struct Cli {
 pub(super) enum Verb {
     /// Measure: a run as a campaign that can be interrupted, goes on in several sittings, and records what disturbs it.
     Measure(Box<MeasureArgs>),
+    /// Scale: one loop that watches many sites, by mechanism and number of sites: latency and CPU time of each completion.
+    Scale(ScaleArgs),
     /// List scenarios, detectors and strategies, with the axes that --set takes.
     List(ListArgs),
     /// Say what this machine offers, what is missing, why, and how to get it.

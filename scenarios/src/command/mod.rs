@@ -9,6 +9,7 @@ mod conclude;
 mod costs;
 mod doctor;
 mod exit;
+mod fleet;
 mod list;
 mod measure;
 mod output;
@@ -80,6 +81,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         None => run::run(&cli.run),
         Some(Verb::Measure(args)) => measure::measure(&args),
+        Some(Verb::Scale(args)) => fleet::scale(&args),
         Some(Verb::List(args)) => list::list(&args),
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Recommend(args)) => recommend::recommend(&args),

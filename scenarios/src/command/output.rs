@@ -20,6 +20,8 @@ pub(super) const PLAN: &str = "plan.json";
 pub(super) const ENVIRONMENT: &str = "environment.json";
 /// One line for each trial.
 pub(super) const TRIALS: &str = "trials.jsonl";
+/// Instead of [`TRIALS`], one line for each job of a loop that watches many sites.
+pub(super) const SCALE: &str = "scale.jsonl";
 /// One line for each look at the machine's noise.
 pub(super) const NOISE: &str = "noise.jsonl";
 
@@ -27,6 +29,7 @@ pub(super) const NOISE: &str = "noise.jsonl";
 #[derive(Debug)]
 pub(super) struct Output {
     dir: PathBuf,
+    file: &'static str,
     trials: File,
     good_bytes: u64,
     recorded: usize,
@@ -37,13 +40,18 @@ impl Output {
     ///
     /// A directory that already holds trials is refused: recorded trials are never overwritten.
     pub(super) fn create(out: Option<&Path>, run: &str) -> Result<Self> {
+        Self::create_with(out, run, TRIALS)
+    }
+
+    /// As [`Output::create`], with records of another kind in `file`.
+    pub(super) fn create_with(out: Option<&Path>, run: &str, file: &'static str) -> Result<Self> {
         let dir = match out {
             Some(dir) => dir.to_path_buf(),
             None => default_parent()?.join(run),
         };
         fs::create_dir_all(&dir)
             .with_context(|| format!("could not make the directory {} (--out names another)", dir.display()))?;
-        let path = dir.join(TRIALS);
+        let path = dir.join(file);
         let trials = match File::options().read(true).write(true).create_new(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 bail!(
@@ -56,6 +64,7 @@ impl Output {
         claim(&trials, &path)?;
         let output = Self {
             dir,
+            file,
             trials,
             good_bytes: 0,
             recorded: 0,
@@ -78,6 +87,7 @@ impl Output {
         claim(&trials, &path)?;
         Ok(Self {
             dir: dir.to_path_buf(),
+            file: TRIALS,
             trials,
             good_bytes: 0,
             recorded: 0,
@@ -167,7 +177,12 @@ impl Output {
 
     /// Records a trial. If the disk is full, the unfinished line is taken back, so that what was recorded before stays readable.
     pub(super) fn record(&mut self, trial: &TrialRecord) -> Result<()> {
-        let written = record::write_line(&mut self.trials, trial);
+        self.line(trial.seq, trial)
+    }
+
+    /// As [`Output::record`], for number `seq` of any kind of record.
+    pub(super) fn line(&mut self, seq: u32, record: &impl Serialize) -> Result<()> {
+        let written = record::write_line(&mut self.trials, record);
         if let Err(error) = written {
             let taken_back = self.trials.set_len(self.good_bytes).map_or_else(
                 |e| format!("the last line is unfinished ({e})"),
@@ -175,9 +190,8 @@ impl Output {
             );
             return Err(error).with_context(|| {
                 format!(
-                    "could not record trial {} in {}; {} trials are recorded, {taken_back}",
-                    trial.seq,
-                    self.dir.join(TRIALS).display(),
+                    "could not record trial {seq} in {}; {} trials are recorded, {taken_back}",
+                    self.dir.join(self.file).display(),
                     self.recorded
                 )
             });
@@ -270,8 +284,8 @@ pub(super) fn default_parent() -> Result<PathBuf> {
 }
 
 /// One JSON line on standard output.
-pub(super) fn json_line(out: &mut impl Write, trial: &TrialRecord) -> Result<()> {
-    record::write_line(out, trial).with_context(|| format!("could not write trial {} to standard output", trial.seq))
+pub(super) fn json_line(out: &mut impl Write, record: &impl Serialize) -> Result<()> {
+    record::write_line(out, record).context("could not write a record to standard output")
 }
 
 #[cfg(test)]
@@ -352,6 +366,7 @@ mod tests {
         fs::create_dir(parent.path().join("mine")).unwrap();
         let output = Output {
             dir: parent.path().join("new"),
+            file: TRIALS,
             trials: tempfile::tempfile().unwrap(),
             good_bytes: 0,
             recorded: 0,

@@ -14,6 +14,7 @@ mod campaign;
 mod cli;
 mod common;
 mod detect;
+mod fleet;
 mod kill;
 mod luck;
 mod needs;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         campaign::tests(),
         cli::tests(),
         detect::tests(),
+        fleet::tests(),
         kill::tests(),
         luck::tests(),
         order::tests(),

@@ -21,6 +21,8 @@ pub(crate) const PIDS_LIMIT: Need = "pids-limit";
 pub(crate) const CLONE_INTO_CGROUP: Need = "clone-into-cgroup";
 /// Mounting in a mount namespace of one's own, with unshare(1).
 pub(crate) const MOUNT: Need = "mount";
+/// A user namespace in which limits on inotify can be lowered.
+pub(crate) const OWN_LIMITS: Need = "own-limits";
 /// PID namespaces.
 pub(crate) const PID_NAMESPACE: Need = "pid-namespace";
 /// The scheduler's tracepoints, in the initial PID namespace.
@@ -69,6 +71,7 @@ impl Machine {
         let mut has = BTreeMap::from([
             (MOUNT, mount()),
             (V1_CPU, v1_cpu()),
+            (OWN_LIMITS, super::fleet::no_own_limits()),
             (FILE_SYSTEM_FREEZE, super::place::FrozenFiles::make().err()),
         ]);
         for feature in FEATURES {

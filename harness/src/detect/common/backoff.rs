@@ -13,23 +13,23 @@ const LAST: Duration = Duration::from_millis(8);
 
 /// When to look again.
 #[derive(Debug, Default)]
-pub(in crate::detect) struct Backoff {
+pub(crate) struct Backoff {
     next: Option<(MonoNs, Duration)>,
 }
 
 impl Backoff {
     /// There was a hint at `at`: begin anew.
-    pub(in crate::detect) fn hint(&mut self, at: MonoNs) {
+    pub(crate) fn hint(&mut self, at: MonoNs) {
         self.next = Some((at + FIRST, FIRST));
     }
 
     /// Until when to sleep at most: the next look, if one is due before `deadline`.
-    pub(in crate::detect) fn until(&self, deadline: MonoNs) -> MonoNs {
+    pub(crate) fn until(&self, deadline: MonoNs) -> MonoNs {
         self.next.map_or(deadline, |(at, _)| at.min(deadline))
     }
 
     /// Says that a look was taken at `at`. After the last one only events count.
-    pub(in crate::detect) fn looked(&mut self, at: MonoNs) {
+    pub(crate) fn looked(&mut self, at: MonoNs) {
         if let Some((due, step)) = self.next
             && at >= due
         {

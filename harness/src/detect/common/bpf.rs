@@ -15,14 +15,14 @@ const RING_BYTES: u32 = 1 << 14;
 
 /// A program at a tracepoint and the ring buffer through which it reports.
 #[derive(Debug)]
-pub(in crate::detect) struct Reporter {
+pub(crate) struct Reporter {
     ring: RingBuffer,
     _attached: RawTracepoint,
 }
 
 impl Reporter {
     /// Attaches what `body` makes for the ring buffer.
-    pub(in crate::detect) fn attach(
+    pub(crate) fn attach(
         tracepoint: &'static std::ffi::CStr,
         body: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<Insn>, Errno>,
     ) -> Result<Self, DetectError> {
@@ -37,7 +37,7 @@ impl Reporter {
     }
 
     /// Takes all reports; returns when the last of them happened.
-    pub(in crate::detect) fn drain(&mut self) -> Option<u64> {
+    pub(crate) fn drain(&mut self) -> Option<u64> {
         let mut last = None;
         self.ring.drain(|at| last = Some(at));
         last
@@ -52,7 +52,7 @@ impl AsFd for Reporter {
 
 /// A reporter as a source of hints; `AHEAD` as in [`Source`].
 #[derive(Debug)]
-pub(in crate::detect) struct Reports<const AHEAD: bool>(pub(in crate::detect) Reporter);
+pub(crate) struct Reports<const AHEAD: bool>(pub(in crate::detect) Reporter);
 
 impl<const AHEAD: bool> AsFd for Reports<AHEAD> {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -87,7 +87,7 @@ fn refused(tracepoint: &std::ffi::CStr, e: &AttachError) -> DetectError {
 }
 
 /// Reports the time of the event: `bpf_ringbuf_output(ring, &bpf_ktime_get_ns(), 8, FORCE_WAKEUP)`. Uses the stack down to `slot`.
-pub(in crate::detect) fn report(ring: BorrowedFd<'_>, slot: i16) -> Vec<Insn> {
+pub(crate) fn report(ring: BorrowedFd<'_>, slot: i16) -> Vec<Insn> {
     let mut body = vec![
         Insn::call(KTIME_GET_NS),                        // r0 = now
         Insn::store(Width::Dw, Reg::R10, slot, Reg::R0), // *(u64 *)(fp + slot) = r0
@@ -104,7 +104,7 @@ pub(in crate::detect) fn report(ring: BorrowedFd<'_>, slot: i16) -> Vec<Insn> {
 }
 
 /// Support, from an attempt to attach.
-pub(in crate::detect) fn support(attempt: Result<(), DetectError>) -> Result<Support, ProbeError> {
+pub(crate) fn support(attempt: Result<(), DetectError>) -> Result<Support, ProbeError> {
     match attempt {
         Err(DetectError::Sys(e)) => match e.errno {
             Errno::EPERM | Errno::EACCES => Ok(Support::missing(

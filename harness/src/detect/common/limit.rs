@@ -1,15 +1,25 @@
 //! Limits of the machine, told apart from other errors and named with their remedy.
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::detect::DetectError;
 use crate::error::SysError;
 
-const DESCRIPTORS: DetectError = DetectError::Limit {
-    limit: "RLIMIT_NOFILE",
-    errno: Errno::EMFILE,
-    remedy: "raise it (ulimit -n), or watch fewer sites: one descriptor per site is needed",
-};
+fn descriptors() -> DetectError {
+    DetectError::Limit {
+        limit: "RLIMIT_NOFILE",
+        value: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
+        errno: Errno::EMFILE,
+        remedy: "raise it (ulimit -n), or watch fewer sites: one descriptor per site is needed",
+    }
+}
+
+/// The least of a limit that is kept for a user and for a user namespace, of those that can be read.
+pub(crate) fn least(of_user: &str, of_namespace: &str) -> Option<u64> {
+    let read = |path| std::fs::read_to_string(path).ok()?.trim().parse().ok();
+    [of_user, of_namespace].into_iter().filter_map(read).min()
+}
 
 /// Whether this process has no descriptor number left.
 fn no_descriptor_left() -> bool {
@@ -17,32 +27,41 @@ fn no_descriptor_left() -> bool {
 }
 
 /// The error behind a failed `inotify_init1(2)`: `EMFILE` means either of two limits.
-pub(in crate::detect) fn inotify_init(errno: Errno) -> DetectError {
+pub(crate) fn inotify_init(errno: Errno) -> DetectError {
     match errno {
-        Errno::EMFILE if no_descriptor_left() => DESCRIPTORS,
+        Errno::EMFILE if no_descriptor_left() => descriptors(),
         Errno::EMFILE => DetectError::Limit {
             limit: "fs.inotify.max_user_instances",
+            value: least(
+                "/proc/sys/fs/inotify/max_user_instances",
+                "/proc/sys/user/max_inotify_instances",
+            ),
             errno,
-            remedy: "raise it with sysctl, or end programs of this user that hold inotify instances",
+            remedy: "raise it with sysctl (in a user namespace: user.max_inotify_instances), or end programs of this user that hold \
+                     inotify instances",
         },
         _ => SysError::plain("inotify_init1", errno).into(),
     }
 }
 
 /// The error behind a failed `inotify_add_watch(2)`.
-pub(in crate::detect) fn inotify_watch(path: &std::path::Path, errno: Errno) -> DetectError {
+pub(crate) fn inotify_watch(path: &std::path::Path, errno: Errno) -> DetectError {
     match errno {
         Errno::ENOSPC => DetectError::Limit {
             limit: "fs.inotify.max_user_watches",
+            value: least(
+                "/proc/sys/fs/inotify/max_user_watches",
+                "/proc/sys/user/max_inotify_watches",
+            ),
             errno,
-            remedy: "raise it with sysctl, or watch fewer sites",
+            remedy: "raise it with sysctl (in a user namespace: user.max_inotify_watches), or watch fewer sites",
         },
         _ => SysError::path("watch", path, errno).into(),
     }
 }
 
 /// The error behind any call that makes a descriptor.
-pub(in crate::detect) fn descriptor(error: impl Into<DetectError>) -> DetectError {
+pub(crate) fn descriptor(error: impl Into<DetectError>) -> DetectError {
     let error = error.into();
     let errno = match &error {
         DetectError::Sys(e) => Some(e.errno),
@@ -50,14 +69,14 @@ pub(in crate::detect) fn descriptor(error: impl Into<DetectError>) -> DetectErro
         DetectError::Limit { .. } => None,
     };
     if errno == Some(Errno::EMFILE) {
-        DESCRIPTORS
+        descriptors()
     } else {
         error
     }
 }
 
 /// The errno inside an error of std.
-pub(in crate::detect) fn errno_of(error: &std::io::Error) -> Errno {
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }
 

@@ -1,18 +1,18 @@
 //! What several detectors share. A detector itself is one file beside this directory.
 
 pub(super) mod agent;
-pub(super) mod backoff;
+pub(crate) mod backoff;
 pub(super) mod bpf;
 pub(super) mod hinted;
-pub(super) mod kernel_path;
+pub(crate) mod kernel_path;
 pub(super) mod level;
-pub(super) mod limit;
+pub(crate) mod limit;
 pub(super) mod pool;
-pub(super) mod probe;
+pub(crate) mod probe;
 pub(super) mod proc_stat;
 pub(super) mod released;
 pub(super) mod removal;
-pub(super) mod sleep;
+pub(crate) mod sleep;
 pub(super) mod v1_memory;
 
 /// Why everything that sleeps on `cgroup.events` is late.

@@ -165,7 +165,7 @@ impl Pool {
 }
 
 /// Removes a cgroup whose last process has been reaped. Since Linux 6.19 that process may still be on its way out.
-pub(in crate::detect) fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), DetectError> {
+pub(crate) fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), DetectError> {
     let deadline = now() + LEAVE_LIMIT;
     loop {
         match cgroup.remove_tree() {

@@ -15,7 +15,7 @@ use crate::sys::wait::{Whose, waitid};
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Runs `attempt` on a fresh cgroup below the base and removes that again.
-pub(in crate::detect) fn in_cgroup(
+pub(crate) fn in_cgroup(
     host: &Host,
     attempt: impl FnOnce(&Cgroup) -> Result<Support, ProbeError>,
 ) -> Result<Support, ProbeError> {
@@ -36,7 +36,7 @@ pub(in crate::detect) fn in_cgroup(
 }
 
 /// Whether a cgroup below the base has a readable `cgroup.events`.
-pub(in crate::detect) fn events(host: &Host) -> Result<Support, ProbeError> {
+pub(crate) fn events(host: &Host) -> Result<Support, ProbeError> {
     in_cgroup(host, |site| {
         site.events()?;
         Ok(Support::Available)
@@ -44,7 +44,7 @@ pub(in crate::detect) fn events(host: &Host) -> Result<Support, ProbeError> {
 }
 
 /// Support from the result of trying, where the ways in which a kernel says "not here" are known.
-pub(in crate::detect) fn tried<T>(
+pub(crate) fn tried<T>(
     op: &str,
     result: Result<T, Errno>,
     remedy: impl FnOnce(Errno) -> Option<&'static str>,
@@ -59,19 +59,19 @@ pub(in crate::detect) fn tried<T>(
 }
 
 /// As [`tried`] for something that fails with a [`DetectError`]; limits are reported as missing with their remedy.
-pub(in crate::detect) fn armed<T>(result: Result<T, DetectError>) -> Result<Support, ProbeError> {
+pub(crate) fn armed<T>(result: Result<T, DetectError>) -> Result<Support, ProbeError> {
     match result {
         Ok(_) => Ok(Support::Available),
-        Err(DetectError::Limit { limit, errno, remedy }) => {
-            Ok(Support::missing(format_args!("{limit} is exhausted ({errno})"), remedy))
-        }
+        Err(DetectError::Limit {
+            limit, errno, remedy, ..
+        }) => Ok(Support::missing(format_args!("{limit} is exhausted ({errno})"), remedy)),
         Err(DetectError::Sys(e)) => Err(e.into()),
         Err(DetectError::Cgroup(e)) => Err(e.into()),
     }
 }
 
 /// Whether processes have descriptors here.
-pub(in crate::detect) fn pidfd() -> Result<Support, ProbeError> {
+pub(crate) fn pidfd() -> Result<Support, ProbeError> {
     tried(
         "pidfd_open",
         crate::sys::pidfd::open(nix::unistd::Pid::this()),
@@ -85,7 +85,7 @@ pub(in crate::detect) fn pidfd() -> Result<Support, ProbeError> {
 
 /// Lets one process be born in `cgroup` (with further clone flags) and end at once: it is told to exec what is no program. Returns when
 /// it has been reaped.
-pub(in crate::detect) fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<(), Errno> {
+pub(crate) fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<(), Errno> {
     pass_through(cgroup, clone_flags, &[])
 }
 
@@ -121,7 +121,7 @@ pub(in crate::detect) fn pass_through(
 }
 
 /// Whether /proc shows the processes of this PID namespace, other users' included.
-pub(in crate::detect) fn proc_is_ours() -> Result<Support, ProbeError> {
+pub(crate) fn proc_is_ours() -> Result<Support, ProbeError> {
     let me = nix::unistd::Pid::this().as_raw();
     match super::proc_stat::read(me)? {
         Some(_) if std::path::Path::new("/proc/1/stat").exists() => Ok(Support::Available),

@@ -10,7 +10,7 @@ use crate::sys::time::now;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::detect) enum Slept {
+pub(crate) enum Slept {
     /// A descriptor is ready; when that was noticed.
     Woken(MonoNs),
     /// The deadline passed.
@@ -18,7 +18,7 @@ pub(in crate::detect) enum Slept {
 }
 
 /// Sleeps until one of `fds` is ready or `deadline` has passed. Interruptions are slept through.
-pub(in crate::detect) fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
+pub(crate) fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
     loop {
         let left = TimeSpec::from_duration(deadline.remaining());
         match ppoll(fds, Some(left), None) {
@@ -31,7 +31,7 @@ pub(in crate::detect) fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<
 }
 
 /// Sleeps until `at`, but not past `deadline`. For detectors that look at intervals.
-pub(in crate::detect) fn until(at: MonoNs, deadline: MonoNs) -> Slept {
+pub(crate) fn until(at: MonoNs, deadline: MonoNs) -> Slept {
     let wake = at.min(deadline);
     while !wake.has_passed() {
         match crate::sys::time::sleep_until(wake) {

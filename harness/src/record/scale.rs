@@ -1,0 +1,46 @@
+//! One completion in a loop that watches many sites: one JSON line.
+
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+
+/// One job that ended while `sites` sites were watched, or, with [`Outcome::Broken`], why there are none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScaleRecord {
+    /// [`super::SCHEMA`] of the writer.
+    pub schema: u32,
+    /// The run it belongs to.
+    pub run: String,
+    /// Mechanism id.
+    pub mechanism: String,
+    /// Sites that were watched.
+    pub sites: u32,
+    /// Sites in which a process lived, the one that ended included.
+    pub populated: u32,
+    /// Number of the job in its loop, from 0.
+    pub job: u32,
+    /// The site whose job ended.
+    pub site: u32,
+    /// What setting up took for each site: making the watch, in nanoseconds.
+    pub watch_ns_per_site: u64,
+    /// Descriptors that the loop's process held while it waited.
+    pub descriptors: u32,
+    /// The job was told to end.
+    pub asked_ns: Option<u64>,
+    /// The job's stamp just before its exit.
+    pub exit_ns: Option<u64>,
+    /// The loop had read that the site is empty.
+    pub decided_ns: Option<u64>,
+    /// CPU time of the loop from telling the job to end to the verdict.
+    pub cpu_ns: u64,
+    /// Returns from a sleep meanwhile.
+    pub wakeups: u64,
+    /// Reads of a site's state meanwhile.
+    pub reads: u64,
+    /// Overflows of the source of events meanwhile.
+    pub overflows: u64,
+    /// Right: this site, no other, and not before it was empty.
+    pub outcome: Outcome,
+    /// Why it is not right, or why nothing could be measured.
+    pub note: Option<String>,
+}

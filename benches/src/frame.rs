@@ -8,7 +8,7 @@ use harness::expect::Expectation;
 use harness::host::{Base, Detected, Host, Options, ProbeError, Support, run_name};
 use harness::kill::KillStrategy;
 use harness::record::TrialRecord;
-use harness::trial::{ACTOR_UID, Run, RunOptions, Site, TrialSpec};
+use harness::trial::{Run, RunOptions, Site, TrialSpec};
 
 use crate::left_out;
 
@@ -63,7 +63,6 @@ fn in_run<'h>(
 ) -> Result<(), String> {
     let options = RunOptions {
         name: run_name().map_err(|e| e.to_string())?,
-        actor_uid: ACTOR_UID,
         no_belt: true,
     };
     let mut frame = Frame {

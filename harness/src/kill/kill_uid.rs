@@ -19,10 +19,10 @@ use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
 use crate::expect::{Canary, Reach, Scope, Sweep};
 use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::proc;
 use crate::sys::fork::{Worker, worker};
 use crate::sys::spawn::Credentials;
 use crate::sys::wait::{Whose, waitid};
+use crate::trial::users::{KILLER_UIDS, unused};
 use crate::trial::{Root, Site, SpawnPlan};
 
 /// The strategy.
@@ -72,7 +72,13 @@ impl KillStrategy for KillUid {
                 why: "the workload has the harness's own user".to_owned(),
             });
         };
-        let immune = unused_uid(credentials.uid)?;
+        let immune = unused(KILLER_UIDS)?.ok_or_else(|| KillError::Refused {
+            strategy: SPEC.id,
+            why: format!(
+                "processes have all user ids from {} on that a killer could become",
+                KILLER_UIDS.start
+            ),
+        })?;
         let failed = |e| SysError::plain("start the process that kills", e);
         let (order, give) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let give = std::cell::Cell::new(Some(give));
@@ -91,25 +97,6 @@ impl KillStrategy for KillUid {
             give: give.take().map(File::from),
         }))
     }
-}
-
-/// A user id above `uid` that no process has.
-fn unused_uid(uid: u32) -> Result<u32, KillError> {
-    let mut used = Vec::new();
-    for pid in proc::pids()? {
-        match proc::status(pid) {
-            Ok(status) => used.extend(status.uids),
-            Err(e) if proc::vanished(&e) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    (1..=100)
-        .map(|n| uid.saturating_add(n))
-        .find(|candidate| !used.contains(candidate))
-        .ok_or_else(|| KillError::Refused {
-            strategy: SPEC.id,
-            why: format!("no unused user id between {uid} and {}", uid.saturating_add(100)),
-        })
 }
 
 /// Waits for a byte; its absence (the end of the pipe) means that nothing is to be done. Returns 0, or the errno.

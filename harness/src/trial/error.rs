@@ -20,6 +20,9 @@ pub enum TrialError {
     /// The process has threads, so it cannot fork observers that go on in Rust.
     #[error("this process has {0} threads; a run forks helpers that do not exec and needs exactly one")]
     Threads(usize),
+    /// Somebody has every user that actors could become.
+    #[error("processes have all user ids from {0} to {1}, and actors need one that nobody has: end other runs first")]
+    Users(u32, u32),
     /// A hostile scenario and no belt.
     #[error(
         "scenario {0} can exhaust the machine and there is no pids limit to hold it: see `scenario doctor`, or override with --no-belt"

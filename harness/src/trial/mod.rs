@@ -23,6 +23,7 @@ mod site;
 mod spec;
 pub mod survivors;
 mod trace;
+pub(crate) mod users;
 mod watchdog;
 
 pub(crate) use observer::cpu_time;
@@ -33,6 +34,7 @@ pub use error::TrialError;
 pub use leaks::LeakReport;
 pub use pin::pin;
 pub use plan::{Gate, Root, SpawnError, SpawnPlan, Workload};
-pub use run::{ACTOR_UID, Run, RunOptions};
+pub use run::{Run, RunOptions};
 pub use site::Site;
 pub use spec::{Conditions, Expected, Limits, Stage, TrialSpec};
+pub use users::ACTOR_UIDS;

@@ -10,6 +10,7 @@ use nix::sys::time::TimeSpec;
 use super::belts::V1Belts;
 use super::family::Family;
 use super::leaks::{LeakReport, Snapshot, stray_children};
+use super::users::{ACTOR_UIDS, unused};
 use super::watchdog::Watchdog;
 use super::{Limits, Site, TrialError, TrialSpec, belts, clean, play};
 use crate::cgroup::Cgroup;
@@ -19,9 +20,6 @@ use crate::record::TrialRecord;
 use crate::sys::spawn::Credentials;
 use crate::sys::{fork, time};
 
-/// The user that actors become when the harness is root. Nobody else's: below the range of systemd's dynamic users, above the usual accounts.
-pub const ACTOR_UID: u32 = 60_931;
-
 /// How long emptying and removing may take before it is called stuck.
 const CLEANING: Duration = Duration::from_secs(60);
 
@@ -30,8 +28,6 @@ const CLEANING: Duration = Duration::from_secs(60);
 pub struct RunOptions {
     /// Name of the run's cgroup, `scenario-…`.
     pub name: String,
-    /// Whom actors become. Ignored when the harness is not root.
-    pub actor_uid: u32,
     /// Go on with hostile scenarios although there is no pids limit.
     pub no_belt: bool,
 }
@@ -60,10 +56,12 @@ impl<'b> Run<'b> {
         if threads != 1 {
             return Err(TrialError::Threads(threads));
         }
-        let credentials = nix::unistd::geteuid().is_root().then_some(Credentials {
-            uid: options.actor_uid,
-            gid: options.actor_uid,
-        });
+        let credentials = if nix::unistd::geteuid().is_root() {
+            let uid = unused(ACTOR_UIDS)?.ok_or(TrialError::Users(ACTOR_UIDS.start, ACTOR_UIDS.end - 1))?;
+            Some(Credentials { uid, gid: uid })
+        } else {
+            None
+        };
         let before = Snapshot::take(credentials.map(|c| c.uid))?;
         let family = Family::adopt()?;
         let cgroup = base.cgroup.create(&options.name)?;
@@ -226,7 +224,8 @@ impl<'b> Run<'b> {
         &self.control
     }
 
-    pub(super) fn credentials(&self) -> Option<Credentials> {
+    /// Whom actors become: a user that nobody else is. Absent where the harness is not root, and actors are the harness's own user.
+    pub fn credentials(&self) -> Option<Credentials> {
         self.credentials
     }
 }

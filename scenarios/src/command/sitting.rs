@@ -8,7 +8,7 @@ use harness::MonoNs;
 use harness::host::Base;
 use harness::record::{Outcome, TrialRecord};
 use harness::sys::time;
-use harness::trial::{ACTOR_UID, Conditions, LeakReport, Run, RunOptions, TrialSpec};
+use harness::trial::{Conditions, LeakReport, Run, RunOptions, TrialSpec};
 
 use super::args::RunArgs;
 use super::exit::Failure;
@@ -71,7 +71,6 @@ impl Sitting<'_> {
     pub(super) fn play(&self, output: &mut Output) -> Result<Played, Failure> {
         let options = RunOptions {
             name: self.name.to_owned(),
-            actor_uid: ACTOR_UID,
             no_belt: self.args.no_belt,
         };
         let mut run = Run::start(self.base, options).context("could not begin the run")?;

@@ -11,7 +11,7 @@ use harness::host::{Base, Detected, Host, Options};
 use harness::kill::KillStrategy;
 use harness::param::ParamPoint;
 use harness::record::TrialRecord;
-use harness::trial::{ACTOR_UID, Conditions, Limits, Run, RunOptions, TrialSpec};
+use harness::trial::{Conditions, Limits, Run, RunOptions, TrialSpec};
 use scenarios::Scenario;
 
 use super::needs::Need;
@@ -70,7 +70,6 @@ pub(crate) fn start() -> Run<'static> {
     let name = harness::host::run_name().expect("/proc is mounted");
     let options = RunOptions {
         name: format!("{name}.test{count}"),
-        actor_uid: ACTOR_UID,
         no_belt: false,
     };
     Run::start(base(), options).expect("the run begins")

@@ -8,7 +8,7 @@ use harness::detect::DETECTORS;
 use harness::expect::{Expectation, KillExpectation, Plane};
 use harness::kill::{self, STRATEGIES};
 use harness::record::{Outcome, TrialRecord, read_lines};
-use harness::trial::{ACTOR_UID, Expected};
+use harness::trial::Expected;
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::{Pid, Uid, chown};
 use scenarios::{SCENARIOS, Scenario};
@@ -125,7 +125,8 @@ fn born_there() -> Result<(), String> {
 fn a_file_is_a_leak() -> Result<(), String> {
     let run = start();
     let file = tempfile::NamedTempFile::new_in("/tmp").map_err(|e| e.to_string())?;
-    chown(file.path(), Some(Uid::from_raw(ACTOR_UID)), None).map_err(|e| e.to_string())?;
+    let actor = run.credentials().ok_or("root has actors with a user of their own")?;
+    chown(file.path(), Some(Uid::from_raw(actor.uid)), None).map_err(|e| e.to_string())?;
     let leaks = run.finish().map_err(|e| e.to_string())?;
     let name = file.path().display().to_string();
     ensure(leaks.left.iter().any(|leak| leak.contains(&name)), || {

@@ -10,7 +10,7 @@ use harness::fleet::{FleetSpec, MECHANISMS, Mechanism, measure};
 use harness::host::environment::Environment;
 use harness::host::{Base, Host, Paths, Support};
 use harness::record::{Outcome, ScaleRecord};
-use harness::trial::{ACTOR_UID, Run, RunOptions};
+use harness::trial::{Run, RunOptions};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -175,7 +175,6 @@ fn play(
 ) -> Result<Played, Failure> {
     let options = RunOptions {
         name: name.to_owned(),
-        actor_uid: ACTOR_UID,
         no_belt: false,
     };
     let mut run = Run::start(base, options).context("could not begin the run")?;

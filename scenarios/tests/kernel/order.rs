@@ -200,7 +200,7 @@ fn removed_before_waiting(detector: &'static dyn Detector) -> Result<(), String>
         "v1-release-agent" | "v1-release-event-control" => {
             let hierarchy = Named::mount(&site.label()).map_err(|e| e.to_string())?;
             for child in hierarchy.root().children().map_err(gone)? {
-                child?.remove_tree().map_err(|(_, e)| gone(e))?;
+                child.map_err(gone)?.remove_tree().map_err(|(_, e)| gone(e))?;
             }
         }
         "v1-event-control" => V1Dir::remove("memory", &format!("{}.event", site.label()))?,

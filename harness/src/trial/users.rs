@@ -35,7 +35,7 @@ pub(crate) fn unused(range: Range<u32>) -> Result<Option<u32>, SysError> {
 fn search(range: Range<u32>, salt: u32, used: &[u32]) -> Option<u32> {
     let length = range.end - range.start;
     (0..length)
-        .map(|n| range.start + salt.wrapping_add(n) % length)
+        .map(|n| range.start + (salt % length + n) % length)
         .find(|uid| !used.contains(uid))
 }
 

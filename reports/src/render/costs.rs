@@ -15,9 +15,14 @@ pub const STAGES_LEGEND: &str = "Medians of the stages, in a run of its own: tra
 
 /// What it costs to watch while nothing happens; nothing if no watch was long enough to tell.
 pub fn idle(campaign: &Campaign<'_>) -> Option<String> {
-    let lines: Vec<Vec<String>> = campaign
+    let mut cells: Vec<&Cell<'_>> = campaign
         .plane(Plane::Detect)
         .filter(|cell| cell.row.idle_cpu_ns.is_some())
+        .collect();
+    // The cheapest first, and by name where they cost the same.
+    cells.sort_by_key(|cell| (cell.row.label.clone(), cell.row.idle_cpu_ns, cell.name()));
+    let lines: Vec<Vec<String>> = cells
+        .into_iter()
         .map(|cell| {
             vec![
                 cell.row.label.clone(),

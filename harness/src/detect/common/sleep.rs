@@ -18,13 +18,24 @@ pub(crate) enum Slept {
 }
 
 /// Sleeps until one of `fds` is ready or `deadline` has passed. Interruptions are slept through.
+///
+/// When its time is up `ppoll` looks at all descriptors once more (`fs/select.c`, `do_poll()`), and so finds what nobody has woken it for. That is
+/// no wake-up: who sleeps without a deadline would never hear of it. A deadline that has passed before the sleep is a look, and finds it.
 pub(crate) fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
+    let looks_only = deadline.has_passed();
     loop {
         let left = TimeSpec::from_duration(deadline.remaining());
         match ppoll(fds, Some(left), None) {
             Ok(0) if deadline.has_passed() => return Ok(Slept::Deadline),
             Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(Slept::Woken(now())),
+            Ok(_) => {
+                let at = now();
+                return Ok(if at < deadline || looks_only {
+                    Slept::Woken(at)
+                } else {
+                    Slept::Deadline
+                });
+            }
             Err(e) => return Err(SysError::plain("ppoll", e)),
         }
     }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use harness::detect::Detector;
 use harness::expect::Expectation;
+use harness::fleet::Mechanism;
 use harness::host::{Base, Detected, Host, Options, ProbeError, Support, run_name};
 use harness::kill::KillStrategy;
 use harness::record::TrialRecord;
@@ -127,6 +128,11 @@ impl Frame<'_> {
     /// Whether `strategy` is offered here. If not, says why.
     pub fn offers_kill(&self, strategy: &dyn KillStrategy) -> bool {
         self.available(strategy.spec().id, strategy.probe(self.host))
+    }
+
+    /// Whether `mechanism` is offered here. If not, says why.
+    pub fn offers_fleet(&self, mechanism: &dyn Mechanism) -> bool {
+        self.available(mechanism.spec().id, mechanism.probe(self.host))
     }
 
     fn available(&self, id: &str, probed: Result<Support, ProbeError>) -> bool {

@@ -26,7 +26,7 @@ use crate::detect::{Counters, DetectError, Verdict};
 use crate::host::{Host, ProbeError, Support};
 use crate::sys::fork::Worker;
 
-pub use play::{FleetSpec, measure, raise_descriptor_limit};
+pub use play::{FleetSpec, QUIET_PERMILLE, measure, raise_descriptor_limit};
 pub use stand::Stand;
 
 /// The facts about a mechanism.

@@ -23,6 +23,14 @@ use crate::trial::{Limits, Run, TrialError, cpu_time};
 
 /// How long the events of setting up may take to be over: longer than the kernel holds back an event.
 const SETTLE: Duration = Duration::from_millis(300);
+/// The machine is quiet when its processors were busy for less than this share of a look. Ten thousand processes that were just started have
+/// yet to fall asleep, and cgroups of the loop before are still being freed: both would be measured.
+pub const QUIET_PERMILLE: u32 = 50;
+/// How long one look takes: many ticks, in which the kernel counts.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long quiet is waited for, in all and more for each site. After that it is measured as it is, and the record says how busy.
+const QUIET: Duration = Duration::from_secs(2);
+const QUIET_PER_SITE: Duration = Duration::from_millis(2);
 /// What a sleeper may cost in memory: its stack, its page tables and the kernel's books.
 const SLEEPER_BYTES: u64 = 512 << 10;
 /// How long setting up may take for each site, and in all.
@@ -149,6 +157,7 @@ fn blank(spec: &FleetSpec<'_>, populated: usize, run: &str) -> ScaleRecord {
         job: 0,
         site: 0,
         watch_ns_per_site: 0,
+        busy_permille: None,
         descriptors: 0,
         asked_ns: None,
         exit_ns: None,
@@ -204,8 +213,10 @@ impl Loop<'_> {
             fleet.started(site, &job).map_err(failed)?;
         }
         self.quiet(fleet.as_mut(), time::now() + SETTLE)?;
+        let busy_permille = self.settle(fleet.as_mut())?;
         let frame = ScaleRecord {
             watch_ns_per_site: u64::try_from(watching).unwrap_or(u64::MAX),
+            busy_permille,
             descriptors: descriptors()?,
             ..blank(spec, self.populated, self.run)
         };
@@ -225,6 +236,20 @@ impl Loop<'_> {
             fleet.started(site, &next).map_err(|e| text(&e))?;
         }
         Ok(())
+    }
+
+    /// Waits until the machine is quiet; returns how busy it was in the last look, or `None` where the kernel does not say.
+    fn settle(&self, fleet: &mut dyn Fleet) -> Result<Option<u32>, String> {
+        let sites = u32::try_from(self.spec.sites).unwrap_or(u32::MAX);
+        let end = time::now() + QUIET + QUIET_PER_SITE * sites;
+        loop {
+            let before = Load::now();
+            self.quiet(fleet, time::now() + LOOK)?;
+            let busy = before.zip(Load::now()).and_then(|(from, to)| from.busy_permille(to));
+            if end.has_passed() || busy.is_none_or(|busy| busy < QUIET_PERMILLE) {
+                return Ok(busy);
+            }
+        }
     }
 
     /// Waits while nothing ends. Whoever says that something did is early.
@@ -318,6 +343,32 @@ fn say(tell: &mut std::fs::File, record: &ScaleRecord) -> Result<(), String> {
         .map_err(|e| format!("could not report to the harness: {e}"))
 }
 
+/// What the machine's processors have done since it came up, in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    all: u64,
+    idle: u64,
+}
+
+impl Load {
+    /// Source: proc_stat(5), the line `cpu`. The time of guests is part of `user` and `nice`.
+    fn now() -> Option<Self> {
+        use procfs::CurrentSI;
+        let cpu = procfs::KernelStats::current().ok()?.total;
+        let idle = cpu.idle + cpu.iowait.unwrap_or(0);
+        let busy =
+            cpu.user + cpu.nice + cpu.system + cpu.irq.unwrap_or(0) + cpu.softirq.unwrap_or(0) + cpu.steal.unwrap_or(0);
+        Some(Self { all: busy + idle, idle })
+    }
+
+    /// Which share of the time until `later` they were busy. `None`: no tick has passed.
+    fn busy_permille(self, later: Self) -> Option<u32> {
+        let all = later.all.checked_sub(self.all).filter(|ticks| *ticks > 0)?;
+        let idle = later.idle.saturating_sub(self.idle).min(all);
+        u32::try_from((all - idle) * 1000 / all).ok()
+    }
+}
+
 /// How many descriptors this process has, the one of the look left out.
 fn descriptors() -> Result<u32, String> {
     let path = "/proc/self/fd";
@@ -328,6 +379,21 @@ fn descriptors() -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn busy_is_the_share_of_ticks_that_were_not_idle() {
+        let load = |all, idle| Load { all, idle };
+        assert_eq!(load(1000, 900).busy_permille(load(1100, 1000)), Some(0));
+        assert_eq!(load(1000, 900).busy_permille(load(1100, 975)), Some(250));
+        assert_eq!(load(1000, 900).busy_permille(load(1100, 900)), Some(1000));
+        assert_eq!(load(1000, 900).busy_permille(load(1000, 900)), None, "no tick");
+        assert_eq!(
+            load(1000, 900).busy_permille(load(1100, 1200)),
+            Some(0),
+            "idle time is counted apart, and can run ahead"
+        );
+        assert!(Load::now().is_some());
+    }
 
     #[test]
     fn right_is_this_site_no_other_and_not_before_its_end() {

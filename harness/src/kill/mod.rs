@@ -224,11 +224,10 @@ pub(crate) fn kill_members_once(cgroup: &crate::cgroup::Cgroup) -> Result<(), Cg
     common::sweep::pass(cgroup, nix::sys::signal::Signal::SIGKILL, &mut done, &mut report).map(|_| ())
 }
 
-/// The strategy to take if there is no reason for another: one write, in the kernel's hands, forks in progress included, and nobody else hit.
-///
-/// Where a process may have lost its first thread and the kernel has the bug that spares it ([`crate::host::bugs::SPARES_DEAD_LEADERS`]), the
-/// same write followed by a sweep: `cgroup-kill-sweep`. `scenario leaderless --kill all` shows the difference.
-pub const RECOMMENDED: &str = "cgroup-kill";
+/// The strategy to take if there is no reason for another: one write to `cgroup.kill`, in the kernel's hands, forks in progress included, and nobody
+/// else hit; and if somebody is left, a sweep. A process that has lost its first thread is left by kernels with a bug
+/// ([`crate::host::bugs::SPARES_DEAD_LEADERS`]; `scenario leaderless --kill all` shows it). Where nobody is left it is `cgroup-kill`.
+pub const RECOMMENDED: &str = "cgroup-kill-sweep";
 
 /// All strategies, sorted by id.
 pub static STRATEGIES: &[&dyn KillStrategy] = &[

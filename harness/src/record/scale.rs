@@ -23,6 +23,9 @@ pub struct ScaleRecord {
     pub site: u32,
     /// What setting up took for each site: making the watch, in nanoseconds.
     pub watch_ns_per_site: u64,
+    /// How busy the machine's processors were just before the first job, in thousandths of their time. `None`: the kernel does not say.
+    #[serde(default)]
+    pub busy_permille: Option<u32>,
     /// Descriptors that the loop's process held while it waited.
     pub descriptors: u32,
     /// The job was told to end.

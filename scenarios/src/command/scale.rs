@@ -164,13 +164,13 @@ mod tests {
     #[test]
     fn the_fastest_that_is_sound_is_the_measure() {
         let rows = super::super::summary::tests::sized_rows(&[
-            ("cgroup-kill", true, &[(11, 1_100), (101, 2_000)]),
+            (RECOMMENDED, true, &[(11, 1_100), (101, 2_000)]),
             ("freeze-kill", true, &[(11, 1_000), (101, 4_000)]),
             ("killpg", false, &[(11, 10), (101, 20)]),
         ]);
         let growth = growth(&rows);
         let of = |id: &str| growth.iter().find(|g| g.strategy == id).unwrap();
-        let times: Vec<_> = of("cgroup-kill")
+        let times: Vec<_> = of(RECOMMENDED)
             .sizes
             .values()
             .map(|s| s.times_the_fastest.unwrap())
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(of("freeze-kill").slope_ns, 33);
         let words = in_words(&growth);
         assert!(
-            RECOMMENDED != "cgroup-kill" || words[0].contains("at most 1.10x") && words[0].contains("at 11 tasks"),
+            words[0].contains("at most 1.10x") && words[0].contains("at 11 tasks"),
             "{words:?}"
         );
         assert!(table(&growth).unwrap().trim_fmt().contains("1.10 us (1.10x)"));

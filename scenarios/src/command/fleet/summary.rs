@@ -32,6 +32,8 @@ pub(super) struct Cell {
     pub descriptors: u32,
     /// Setting up one watch.
     pub watch_ns_per_site: u64,
+    /// How busy the machine was just before, in thousandths.
+    pub busy_permille: Option<u32>,
     /// Why something is wrong or missing.
     pub note: Option<String>,
 }
@@ -82,6 +84,7 @@ impl Cell {
             reads_p50: sample(|r| Some(r.reads)).percentile(50).value(),
             descriptors: all.iter().map(|r| r.descriptors).max().unwrap_or(0),
             watch_ns_per_site: all.iter().map(|r| r.watch_ns_per_site).max().unwrap_or(0),
+            busy_permille: all.iter().filter_map(|r| r.busy_permille).max(),
             note: all.iter().find_map(|r| r.note.clone()),
         }
     }
@@ -177,6 +180,17 @@ pub(super) fn text(cells: &[Cell], growth: &[Growth]) -> String {
             table.trim_fmt()
         ));
     }
+    let busy = |cell: &&Cell| {
+        cell.busy_permille
+            .is_some_and(|busy| busy >= harness::fleet::QUIET_PERMILLE)
+    };
+    for cell in cells.iter().filter(busy) {
+        let percent = f64::from(cell.busy_permille.unwrap_or(0)) / 10.0;
+        text.push_str(&format!(
+            "{} with {} sites: the machine was busy, {percent} % just before the first job\n",
+            cell.mechanism, cell.sites
+        ));
+    }
     for cell in cells {
         if let Some(note) = &cell.note {
             text.push_str(&format!("{} with {} sites: {note}\n", cell.mechanism, cell.sites));
@@ -194,7 +208,9 @@ mod tests {
         let close = |found: Option<f64>, wanted: f64| found.is_some_and(|x| (x - wanted).abs() < 1e-9);
         assert!(close(exponent(&[(1, 5_000), (100, 5_000), (10_000, 5_000)]), 0.0));
         assert!(close(exponent(&[(1, 7), (10, 70), (100, 700)]), 1.0));
-        assert!(close(exponent(&[(1, 7), (10, 70), (100, 700), (1_000, 1)]), 0.0) || exponent(&[(1, 7)]).is_none());
+        let one_of_four_is_off = exponent(&[(1, 7), (10, 70), (100, 700), (1_000, 1)]);
+        let middle_of_six = f64::midpoint((1.0_f64 / 7.0).log10() / 3.0, 1.0);
+        assert!(close(one_of_four_is_off, middle_of_six), "{one_of_four_is_off:?}");
         assert_eq!(exponent(&[(1, 7)]), None);
         assert_eq!(exponent(&[(5, 7), (5, 9)]), None, "the same number of sites twice");
     }

@@ -76,7 +76,11 @@ impl Build<'_> {
         let log = directory.join("lab-build.log");
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
         let finished = self.configure(&directory, &fragments, &log)?;
-        process::logged(self.make(&directory).args(self.make_args).arg("bzImage"), &log)
+        let (target, image) = match config::is_um(self.variants) {
+            true => ("linux", "linux"),
+            false => ("bzImage", "arch/x86/boot/bzImage"),
+        };
+        process::logged(self.make(&directory).args(self.make_args).arg(target), &log)
             .with_context(|| format!("the build failed; all of it is in {}", log.display()))?;
         let built = Built {
             source: self.source_label(),
@@ -91,7 +95,7 @@ impl Build<'_> {
             build_s: (now() - started).as_secs(),
             ticks: config::ticks(&finished),
         };
-        let image = directory.join("arch/x86/boot/bzImage");
+        let image = directory.join(image);
         let kernel = Kernel::keep(
             cache,
             &name,
@@ -138,6 +142,7 @@ impl Build<'_> {
         make.current_dir(&self.tree.path)
             .arg(format!("O={}", output.display()))
             .arg(format!("-j{jobs}"))
+            .args(config::is_um(self.variants).then_some("ARCH=um"))
             .env("LC_ALL", "C")
             .env("KBUILD_BUILD_USER", "lab")
             .env("KBUILD_BUILD_HOST", "lab")

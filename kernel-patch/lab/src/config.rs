@@ -116,13 +116,22 @@ impl Fragment {
     }
 }
 
-/// The fragments of a build: always `small`, then HZ 250 unless the variants name another, then the variants.
+/// The variant that is a program: its architecture is `um`, not the machine's.
+pub const UM: &str = "um";
+
+/// Whether the variants make a kernel that is a program.
+#[must_use]
+pub fn is_um(variants: &[String]) -> bool {
+    variants.iter().any(|name| name == UM)
+}
+
+/// The fragments of a build: always `small`, then HZ 250 unless the variants name another or the architecture has but one, then the variants.
 ///
 /// # Errors
 /// When one cannot be read.
 pub fn fragments(dir: &Path, variants: &[String]) -> Result<Vec<Fragment>> {
     let mut names = vec!["small"];
-    if !variants.iter().any(|name| name.starts_with("hz")) {
+    if !is_um(variants) && !variants.iter().any(|name| name.starts_with("hz")) {
         names.push("hz250");
     }
     names.extend(variants.iter().map(String::as_str).filter(|name| *name != "small"));

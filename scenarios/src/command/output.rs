@@ -262,8 +262,9 @@ fn claim(trials: &File, path: &Path) -> Result<()> {
     };
     match fcntl(trials, FcntlArg::F_SETLK(&whole)) {
         Ok(_) => Ok(()),
-        Err(Errno::EAGAIN | Errno::EACCES) => bail!("another process is recording in {}", path.display()),
-        // File systems without locks: the worst case is a user who starts a campaign twice at once.
+        Err(Errno::EAGAIN) => bail!("another process is recording in {}", path.display()),
+        // File systems without locks, and kernels: one without CONFIG_FILE_LOCKING answers EACCES (include/linux/filelock.h, 6.12), which is
+        // never Linux's word for a lock that somebody else holds. The worst case is a user who starts a campaign twice at once.
         Err(errno) => {
             tracing::warn!(path = %path.display(), %errno, "could not lock");
             Ok(())

@@ -54,10 +54,11 @@ impl Environment {
     }
 }
 
-/// QEMU's own models of a processor say so when they are emulated (`-cpu max` without KVM).
+/// QEMU's own models of a processor say so when they are emulated (`-cpu max` without KVM), and a kernel that is a program (ARCH=um) calls its
+/// processor UML.
 fn emulated(model: Option<&str>, hypervisor_flag: Option<bool>) -> Option<bool> {
     match (model, hypervisor_flag) {
-        (Some(model), _) if model.contains("QEMU TCG") => Some(true),
+        (Some(model), _) if model.contains("QEMU TCG") || model == "UML" => Some(true),
         (_, Some(false)) => Some(false),
         _ => None,
     }
@@ -228,6 +229,7 @@ mod tests {
     #[test]
     fn an_emulated_processor_is_told_from_a_virtual_one() {
         assert_eq!(emulated(Some("QEMU TCG CPU version 2.5+"), Some(true)), Some(true));
+        assert_eq!(emulated(Some("UML"), None), Some(true));
         assert_eq!(emulated(Some("Some CPU @ 2 GHz"), Some(false)), Some(false));
         assert_eq!(emulated(Some("Some CPU @ 2 GHz"), Some(true)), None);
         assert_eq!(emulated(None, None), None);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Machine, qemu};
+use super::{Machine, qemu, uml};
 use crate::cache::{Cache, sha256_file};
 use crate::image::{Programs, initramfs};
 use crate::process;
 use crate::protocol::{CgroupMode, Job};
 
-/// How QEMU runs the machine's instructions.
+/// How the machine's instructions are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accelerator {
@@ -27,6 +27,10 @@ pub enum Accelerator {
     VirtualTime,
     /// KVM. Times are near to native ones.
     Kvm,
+    /// None: the kernel is a program (ARCH=um), which traces its processes. Their instructions are the processor's own, their system calls and
+    /// faults are not, so no time is that of a machine. Decided by the image, never by choice.
+    #[value(skip)]
+    UserMode,
 }
 
 /// The self-test's limit: an emulated boot takes a few seconds, so an accelerated one that has not come up by then hangs.
@@ -41,7 +45,7 @@ struct Answer {
 }
 
 impl Accelerator {
-    /// Whether the machine's instructions are emulated.
+    /// Whether times are those of an emulator, or of a kernel that runs as a program.
     #[must_use]
     pub fn is_emulated(self) -> bool {
         self != Self::Kvm
@@ -61,6 +65,7 @@ impl Accelerator {
                 "clock=vm",
             ],
             Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            Self::UserMode => &[],
         }
     }
 
@@ -71,15 +76,20 @@ impl Accelerator {
             Self::Emulation => "emulated (QEMU TCG)",
             Self::VirtualTime => "emulated, virtual time (QEMU TCG, icount)",
             Self::Kvm => "virtualised (KVM)",
+            Self::UserMode => "emulated (user-mode Linux)",
         }
     }
 
     /// KVM if this very kernel boots in it to init's verdict, emulation otherwise. There are machines where `/dev/kvm`
-    /// exists and a kernel hangs in it, so only a boot counts; the answer is kept until the machine reboots.
+    /// exists and a kernel hangs in it, so only a boot counts; the answer is kept until the machine reboots. A kernel that is a program needs
+    /// neither.
     ///
     /// # Errors
     /// When the answer cannot be read or kept.
     pub fn choose(cache: &Cache, programs: &Programs, image: &Path) -> Result<(Self, String)> {
+        if uml::is_program(image)? {
+            return Ok((Self::UserMode, "the kernel is a program".to_owned()));
+        }
         if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
             return Ok((Self::Emulation, "/dev/kvm cannot be opened".to_owned()));
         }

@@ -1,13 +1,15 @@
-//! One boot of one kernel: QEMU started, listened to and ended; what it said, judged.
+//! One boot of one kernel: QEMU, or the kernel itself where it is a program, started, listened to and ended; what it said, judged.
 
 mod accel;
 pub mod console;
 mod qemu;
 #[cfg(test)]
 mod tests;
+mod uml;
 
 pub use accel::Accelerator;
 pub use qemu::QEMU;
+pub use uml::is_program;
 
 use std::fs;
 use std::io::Read;
@@ -34,7 +36,7 @@ use console::{Fault, Transcript, TranscriptError, excerpt, first_fault};
 /// What a boot is given.
 #[derive(Debug, Clone)]
 pub struct Machine<'a> {
-    /// The emulator, [`QEMU`] but for tests.
+    /// The emulator, [`QEMU`] but for tests. Not used by a kernel that is a program.
     pub emulator: &'a Path,
     /// The kernel image.
     pub image: &'a Path,
@@ -44,7 +46,7 @@ pub struct Machine<'a> {
     pub steps: usize,
     /// Words added to the kernel's command line.
     pub append: &'a [String],
-    /// How QEMU runs the machine's instructions.
+    /// How the machine's instructions are run.
     pub accelerator: Accelerator,
     /// CPUs of the machine.
     pub cpus: u32,
@@ -109,8 +111,8 @@ pub enum BootError {
         /// The end of the console.
         excerpt: String,
     },
-    /// QEMU itself failed.
-    #[error("QEMU ended with {status}: {said}")]
+    /// QEMU, or the kernel as a program, failed.
+    #[error("the machine's process ended with {status}: {said}")]
     Qemu {
         /// Its status.
         status: ExitStatus,
@@ -157,7 +159,12 @@ impl Machine<'_> {
 
         let signals = Signals::block()?;
         let started = now();
-        let mut running = Running(qemu::start(self, &initramfs, &channel)?);
+        let mut running = Running(match self.accelerator {
+            Accelerator::UserMode => uml::start(self, &initramfs, &channel)?,
+            Accelerator::Emulation | Accelerator::VirtualTime | Accelerator::Kvm => {
+                qemu::start(self, &initramfs, &channel)?
+            }
+        });
         let heard = self.listen(&mut running.0, &from_init, &signals, started, &mut hear);
         let (status, said) = running.end()?;
         let heard = heard?;

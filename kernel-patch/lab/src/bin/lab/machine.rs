@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lab::cache::Cache;
 use lab::image::{Addition, Programs, initramfs};
 use lab::kernel::Kernel;
 use lab::protocol::{CgroupMode, Job, Message, Step};
 use lab::take::{Receiver, Take};
-use lab::vm::{Accelerator, Boot, Machine, QEMU};
+use lab::vm::{Accelerator, Boot, Machine, QEMU, is_program};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
@@ -75,10 +75,19 @@ impl Options {
         mut hear: impl FnMut(&Message),
     ) -> Result<(Boot, Accelerator)> {
         let accelerator = match self.accel {
+            Some(_) if is_program(&kernel.image)? => {
+                bail!(
+                    "{} is a program (user-mode Linux) and runs without QEMU: leave --accel out",
+                    kernel.name
+                )
+            }
             Some(accelerator) => accelerator,
             None => {
                 let (chosen, why) = Accelerator::choose(cache, programs, &kernel.image)?;
-                let accelerator = if chosen.is_emulated() { self.otherwise } else { chosen };
+                let accelerator = match chosen {
+                    Accelerator::Emulation => self.otherwise,
+                    chosen => chosen,
+                };
                 if talk {
                     eprintln!("lab: {} on {} ({why})", kernel.name, accelerator.label());
                 }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use harness::expect::Plane;
+use harness::expect::{Plane, Scope};
+use harness::record::Outcome;
 
 use crate::analysis::{Analysis, Campaign, Cell};
 use crate::emulated::Emulated;
@@ -27,6 +28,12 @@ pub struct Figures(BTreeMap<String, Figure>);
 
 /// What prose says where nothing is recorded.
 pub const NOT_RECORDED: &str = "not recorded";
+
+/// Whether a detector claims to see whoever is in the cgroup. One that this program does not know claims nothing.
+fn sees_the_cgroup(id: &str) -> bool {
+    let mut known = harness::detect::DETECTORS.iter().map(|detector| detector.spec());
+    known.any(|spec| spec.id == id && spec.scope == Scope::Cgroup)
+}
 
 impl Figures {
     /// Everything that has a name.
@@ -99,6 +106,17 @@ impl Figures {
                 let table = tables::rows(campaign, plane, Some(label));
                 self.block(format!("{name}/{}/{rows}", point(label)), table);
             }
+        }
+        if campaign.plane(Plane::Detect).next().is_some() {
+            let of_cgroup = || {
+                campaign
+                    .plane(Plane::Detect)
+                    .filter(|cell| sees_the_cgroup(cell.mechanism()))
+            };
+            let early = of_cgroup().map(|cell| cell.row.early).sum();
+            let said = of_cgroup().flat_map(|cell| &cell.trials).filter(|trial| trial.outcome != Outcome::Broken);
+            let trials = said.count();
+            self.inline(format!("{name}/scope:cgroup/early"), text::count(early, trials));
         }
         if !campaign.twins.is_empty() {
             self.block(format!("{name}/twins"), tables::twins(&campaign.twins));

@@ -60,10 +60,11 @@ pub fn count(seen: usize, n: usize) -> String {
     }
 }
 
-/// A share with two digits.
+/// A share with two digits. What is not all is never rounded up to all.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
+        p if (99.5..100.0).contains(&p) => format!("{:.2} %", (p * 100.0).floor() / 100.0),
         p if p >= 9.95 => format!("{p:.0} %"),
         p if p >= 0.995 => format!("{p:.1} %"),
         p => format!("{p:.2} %"),

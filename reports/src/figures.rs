@@ -114,7 +114,9 @@ impl Figures {
                     .filter(|cell| sees_the_cgroup(cell.mechanism()))
             };
             let early = of_cgroup().map(|cell| cell.row.early).sum();
-            let said = of_cgroup().flat_map(|cell| &cell.trials).filter(|trial| trial.outcome != Outcome::Broken);
+            let said = of_cgroup()
+                .flat_map(|cell| &cell.trials)
+                .filter(|trial| trial.outcome != Outcome::Broken);
             let trials = said.count();
             self.inline(format!("{name}/scope:cgroup/early"), text::count(early, trials));
         }

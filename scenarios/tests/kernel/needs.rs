@@ -31,6 +31,8 @@ pub(crate) const TRACEPOINTS: Need = "tracepoints";
 pub(crate) const V1_FREEZER: Need = "v1-freezer";
 /// An own cgroup of the v1 cpu hierarchy.
 pub(crate) const V1_CPU: Need = "v1-cpu";
+/// The cpu controller of cgroup v2, enabled for the cgroups of a test.
+pub(crate) const V2_CPU: Need = "v2-cpu";
 /// A loop-mounted file system that can be frozen (FIFREEZE): a sleep that no signal ends.
 pub(crate) const FILE_SYSTEM_FREEZE: Need = "file-system-freeze";
 
@@ -71,6 +73,12 @@ impl Machine {
         let mut has = BTreeMap::from([
             (MOUNT, mount()),
             (V1_CPU, v1_cpu()),
+            (
+                V2_CPU,
+                super::place::Place::make()
+                    .and_then(|place| place.cpu_limit().map(drop))
+                    .err(),
+            ),
             (OWN_LIMITS, super::fleet::no_own_limits()),
             (FILE_SYSTEM_FREEZE, super::place::FrozenFiles::make().err()),
         ]);

@@ -58,6 +58,18 @@ impl Place {
         made().map_err(|e| e.to_string())
     }
 
+    /// The file that limits the CPU time of all of it, with version 2 of the controller.
+    pub(crate) fn cpu_limit(&self) -> Result<PathBuf, String> {
+        let file = self.top.path().join("cpu.max");
+        match file.exists() {
+            true => Ok(file),
+            false => Err(format!(
+                "there is no {}: the cpu controller belongs to version 1, or is not enabled here (cgroup.subtree_control)",
+                file.display()
+            )),
+        }
+    }
+
     /// A process in the site that runs `body`, in a copy of this process.
     pub(crate) fn victim(&self, body: impl FnOnce() -> i32) -> Result<Worker, String> {
         worker(0, Some(self.site.cgroup.as_fd()), body).map_err(|e| format!("clone3: {e}"))

@@ -16,7 +16,9 @@ use scenarios::Op;
 use scenarios::script::FOREVER;
 
 use super::common::{Test, ensure, wait_until};
-use super::needs::{CGROUP2_WRITE, CLONE_INTO_CGROUP, FILE_SYSTEM_FREEZE, PID_NAMESPACE, ROOT, V1_CPU, V1_FREEZER};
+use super::needs::{
+    CGROUP2_WRITE, CLONE_INTO_CGROUP, FILE_SYSTEM_FREEZE, PID_NAMESPACE, ROOT, V1_CPU, V1_FREEZER, V2_CPU,
+};
 use super::place::{FrozenFiles, Place, V1Dir, sleep_for_ever, state_of, workload};
 
 /// All tests of this area.
@@ -42,6 +44,11 @@ pub(crate) fn tests() -> Vec<Test> {
             "survivors::out_of_cpu_time",
             &[CGROUP2_WRITE, CLONE_INTO_CGROUP, V1_CPU],
             throttled,
+        ),
+        Test::new(
+            "survivors::out_of_cpu_time_by_cpu_max",
+            &[CGROUP2_WRITE, CLONE_INTO_CGROUP, V2_CPU],
+            throttled_v2,
         ),
         Test::new(
             "survivors::a_kernel_thread",
@@ -226,6 +233,35 @@ fn throttled() -> Result<(), String> {
         &["cpu.cfs_quota_us", "is 1000", &directory, "nr_throttled went from"],
     );
     limit.write("cpu.cfs_quota_us", "-1")?;
+    told
+}
+
+fn throttled_v2() -> Result<(), String> {
+    let place = Place::make()?;
+    let limit = place.cpu_limit()?;
+    let directory = limit.parent().unwrap_or(&limit).display().to_string();
+    let set =
+        |value: &str| std::fs::write(&limit, value).map_err(|e| format!("could not write {}: {e}", limit.display()));
+    // One per cent of a CPU.
+    set("1000 100000")?;
+    let victim = place.victim(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    })?;
+    wait_until("it is throttled", || {
+        std::fs::read_to_string(limit.with_file_name("cpu.stat"))
+            .unwrap_or_default()
+            .lines()
+            .any(|line| line.starts_with("nr_throttled ") && line != "nr_throttled 0")
+    })?;
+    let told = expect(
+        &one(&place)?,
+        victim.pid,
+        Reason::Throttled,
+        &["cpu.max", "is 1000 100000", &directory, "nr_throttled went from"],
+    );
+    set("max")?;
     told
 }
 

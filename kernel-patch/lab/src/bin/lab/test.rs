@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Leave out the project's kernel ring
     #[arg(long)]
     no_ring: bool,
+    /// Of the project's kernel ring, run only the tests whose names contain this
+    #[arg(long, value_name = "PART", conflicts_with = "no_ring")]
+    ring: Option<String>,
     /// Print results as KTAP and nothing else on standard output
     #[arg(long)]
     ktap: bool,
@@ -58,7 +61,7 @@ pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
         clean &= report(&results, args)?;
     }
     if !args.no_ring {
-        clean &= ring(cache, &args.options, &mut programs, &kernel, args.ktap)?;
+        clean &= ring(cache, args, &mut programs, &kernel)?;
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -142,13 +145,14 @@ fn read_known(path: &Path) -> Result<Vec<String>> {
 }
 
 /// The project's kernel ring. What this kernel can do is declared, so that a test cannot skip in silence.
-fn ring(cache: &Cache, options: &Options, programs: &mut Programs, kernel: &Kernel, quiet: bool) -> Result<bool> {
+fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) -> Result<bool> {
     let Some(path) = Programs::build_ring()? else {
         bail!("the workspace has no kernel ring (package scenarios, test kernel): --no-ring leaves it out");
     };
     programs.tools.insert("kernel-ring".to_owned(), path);
-    let argv = ["kernel-ring", "--test-threads=1"].map(str::to_owned).to_vec();
-    let mut options = options.clone();
+    let mut argv = ["kernel-ring", "--test-threads=1"].map(str::to_owned).to_vec();
+    argv.extend(args.ring.clone());
+    let mut options = args.options.clone();
     options
         .env
         .push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
@@ -158,7 +162,7 @@ fn ring(cache: &Cache, options: &Options, programs: &mut Programs, kernel: &Kern
         limit_s: options.limit,
     };
     let (boot, _) = options.boot(cache, programs, kernel, vec![step], false, |message| match message {
-        Message::Out(line) if quiet => eprintln!("{line}"),
+        Message::Out(line) if args.ktap => eprintln!("{line}"),
         Message::Out(line) => println!("{line}"),
         Message::Err(line) => eprintln!("{line}"),
         _ => {}

@@ -107,6 +107,9 @@ impl Figures {
                 self.block(format!("{name}/{}/{rows}", point(label)), table);
             }
         }
+        if campaign.plane(Plane::Kill).next().is_some() {
+            self.block(format!("{name}/bystanders"), tables::bystanders(campaign));
+        }
         if campaign.plane(Plane::Detect).next().is_some() {
             let of_cgroup = || {
                 campaign

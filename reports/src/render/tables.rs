@@ -1,6 +1,6 @@
 //! Tables of Markdown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::expect::Plane;
 
@@ -213,6 +213,39 @@ fn survived(cell: &Cell<'_>) -> String {
         0 => count,
         most => format!("{count}, up to {most}"),
     }
+}
+
+/// Each strategy over all scenarios: in how many trials nothing was left alive, and which bystanders were hit. Twins are left out.
+pub fn bystanders(campaign: &Campaign<'_>) -> String {
+    let mut strategies: BTreeMap<String, (usize, usize, BTreeMap<&str, usize>)> = BTreeMap::new();
+    for cell in campaign.plane(Plane::Kill).filter(|cell| cell.row.twin == 0) {
+        let (emptied, n, hit) = strategies.entry(cell.name()).or_default();
+        *emptied += cell.row.emptied;
+        *n += cell.row.n;
+        for (kind, trials) in &cell.row.canaries_hit {
+            *hit.entry(kind).or_default() += trials;
+        }
+    }
+    let kinds: BTreeSet<&str> = strategies
+        .values()
+        .flat_map(|(_, _, hit)| hit.keys().copied())
+        .collect();
+    let hits: Vec<String> = kinds.iter().map(|kind| format!("hit: {kind}")).collect();
+    let mut head = vec!["strategy", "nothing left alive"];
+    head.extend(hits.iter().map(String::as_str));
+    let lines: Vec<Vec<String>> = strategies
+        .iter()
+        .map(|(strategy, (emptied, n, hit))| {
+            let mut line = vec![format!("`{strategy}`"), text::count(*emptied, *n)];
+            line.extend(
+                kinds
+                    .iter()
+                    .map(|kind| text::count(hit.get(kind).copied().unwrap_or(0), *n)),
+            );
+            line
+        })
+        .collect();
+    text::table(&head, &lines)
 }
 
 fn canaries(cell: &Cell<'_>) -> String {

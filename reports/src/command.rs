@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::analysis::{Campaign, Diff};
 use crate::check::{self, check, list};
 use crate::figures::Figure;
-use crate::render::{self, FINDINGS, GENERATED, tables};
+use crate::render::{self, FINDINGS, GENERATED, diff};
 use crate::splice;
 use crate::store::{self, Dataset, Store};
 
@@ -137,9 +137,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Diff { a, b } => {
             let [before, after] = [dataset(&root, &a)?, dataset(&root, &b)?];
             let diff = Diff::of(&Campaign::of(&before), &Campaign::of(&after));
-            say(&tables::diff_in_words(&diff))?;
+            say(&diff::in_words(&diff))?;
             say("")?;
-            say(tables::diff(&diff).trim_end())?;
+            say(diff::table(&diff).trim_end())?;
             if diff.changed().next().is_some() {
                 return Ok(ExitCode::from(DIFFERS));
             }

@@ -11,7 +11,7 @@ use harness::record::Outcome;
 use crate::analysis::{Analysis, Campaign, Cell};
 use crate::emulated::Emulated;
 use crate::render::plot::Plot;
-use crate::render::{costs, emulated, tables, text};
+use crate::render::{costs, diff, emulated, tables, text, verdicts};
 
 /// A piece of a text that is computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Figures {
             }
         }
         for diff in &analysis.diffs {
-            all.block(format!("{}/diff", diff.before), tables::diff(diff));
-            all.inline(format!("{}/diff/verdict", diff.before), tables::diff_in_words(diff));
+            all.block(format!("{}/diff", diff.before), diff::table(diff));
+            all.inline(format!("{}/diff/verdict", diff.before), diff::in_words(diff));
         }
         all.emulated(emulated);
         all
@@ -98,7 +98,7 @@ impl Figures {
             labels.dedup();
             if !labels.is_empty() {
                 self.block(format!("{name}/{rows}"), tables::rows(campaign, plane, None));
-                self.block(format!("{name}/{grid}"), tables::verdicts(campaign, plane));
+                self.block(format!("{name}/{grid}"), verdicts::table(campaign, plane));
             }
             for label in labels {
                 let ranking = tables::ranking(campaign, plane, label);
@@ -108,7 +108,7 @@ impl Figures {
             }
         }
         if campaign.plane(Plane::Kill).next().is_some() {
-            self.block(format!("{name}/bystanders"), tables::bystanders(campaign));
+            self.block(format!("{name}/bystanders"), verdicts::bystanders(campaign));
         }
         if campaign.plane(Plane::Detect).next().is_some() {
             let of_cgroup = || {

@@ -2,11 +2,13 @@
 
 pub mod costs;
 pub mod csv;
+pub mod diff;
 pub mod emulated;
 pub mod page;
 pub mod plot;
 pub mod tables;
 pub mod text;
+pub mod verdicts;
 
 use std::collections::BTreeMap;
 
@@ -117,7 +119,7 @@ pub fn all(store: &Store) -> Result<Rendered> {
     }
     let figures = Figures::of(&analysis, &plots, &emulated);
     for diff in &analysis.diffs {
-        artefacts.insert(format!("{}-diff.md", diff.before), tables::diff_document(diff));
+        artefacts.insert(format!("{}-diff.md", diff.before), diff::document(diff));
     }
     artefacts.insert("emulated.md".to_owned(), emulated::document(&emulated));
     artefacts.insert("README.md".to_owned(), tables::index(&analysis));

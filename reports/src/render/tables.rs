@@ -1,12 +1,10 @@
 //! Tables of Markdown.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use harness::expect::Plane;
 
 use super::plot::Plot;
-use super::{Origin, costs, text};
-use crate::analysis::{Analysis, Campaign, Cell, Comparison, Diff, THRESHOLD};
+use super::{Origin, costs, diff, text};
+use crate::analysis::{Analysis, Campaign, Cell, Comparison};
 use crate::stats::CENSORED;
 
 /// How to read the columns, once for each document.
@@ -215,39 +213,6 @@ fn survived(cell: &Cell<'_>) -> String {
     }
 }
 
-/// Each strategy over all scenarios: in how many trials nothing was left alive, and which bystanders were hit. Twins are left out.
-pub fn bystanders(campaign: &Campaign<'_>) -> String {
-    let mut strategies: BTreeMap<String, (usize, usize, BTreeMap<&str, usize>)> = BTreeMap::new();
-    for cell in campaign.plane(Plane::Kill).filter(|cell| cell.row.twin == 0) {
-        let (emptied, n, hit) = strategies.entry(cell.name()).or_default();
-        *emptied += cell.row.emptied;
-        *n += cell.row.n;
-        for (kind, trials) in &cell.row.canaries_hit {
-            *hit.entry(kind).or_default() += trials;
-        }
-    }
-    let kinds: BTreeSet<&str> = strategies
-        .values()
-        .flat_map(|(_, _, hit)| hit.keys().copied())
-        .collect();
-    let hits: Vec<String> = kinds.iter().map(|kind| format!("hit: {kind}")).collect();
-    let mut head = vec!["strategy", "nothing left alive"];
-    head.extend(hits.iter().map(String::as_str));
-    let lines: Vec<Vec<String>> = strategies
-        .iter()
-        .map(|(strategy, (emptied, n, hit))| {
-            let mut line = vec![format!("`{strategy}`"), text::count(*emptied, *n)];
-            line.extend(
-                kinds
-                    .iter()
-                    .map(|kind| text::count(hit.get(kind).copied().unwrap_or(0), *n)),
-            );
-            line
-        })
-        .collect();
-    text::table(&head, &lines)
-}
-
 fn canaries(cell: &Cell<'_>) -> String {
     if cell.row.canaries_hit.is_empty() {
         return text::count(0, cell.row.n);
@@ -318,166 +283,6 @@ pub fn twins_in_words(campaign: &Campaign<'_>) -> String {
     }
 }
 
-/// What two campaigns differ in, in a sentence.
-pub fn diff_in_words(diff: &Diff) -> String {
-    let changed = diff.changed().count();
-    let rows = diff.rows.len();
-    let told_apart = diff.rows.iter().filter(|r| r.p_holm.is_some_and(|p| p < 0.05)).count();
-    format!(
-        "{changed} of {rows} rows changed between {} and {} (Holm-corrected p below 0.05 and the whole interval of the ratio beyond {}; {told_apart} {} \
-         told apart by the test alone).",
-        diff.before,
-        diff.after,
-        text::percent(THRESHOLD),
-        if told_apart == 1 { "is" } else { "are" }
-    )
-}
-
-/// The document of a comparison of two campaigns.
-pub fn diff_document(diff: &Diff) -> String {
-    let origin = Origin {
-        runs: diff.runs.clone(),
-        recorded: Vec::new(),
-    };
-    format!(
-        "{}\n# {} and {}\n\n{}\n\n{}",
-        origin.comment(),
-        diff.before,
-        diff.after,
-        diff_in_words(diff),
-        self::diff(diff)
-    )
-}
-
-/// All rows that two campaigns share.
-pub fn diff(diff: &Diff) -> String {
-    let lines: Vec<Vec<String>> = diff
-        .rows
-        .iter()
-        .map(|row| {
-            let median = |at: usize| row.medians[at].map_or_else(|| "-".to_owned(), text::latency);
-            let interval = row.interval.map_or([None, None], |(low, high)| [Some(low), Some(high)]);
-            let p = |p: Option<f64>| p.map_or_else(|| "-".to_owned(), text::p);
-            vec![
-                row.label.clone(),
-                format!("`{}`", row.mechanism),
-                format!("{}/{} → {}/{}", row.held[0], row.n[0], row.held[1], row.n[1]),
-                p(row.p_held),
-                median(0),
-                median(1),
-                text::ratio(row.ratio, interval),
-                p(row.p_holm),
-                if row.is_change() {
-                    "**changed**".to_owned()
-                } else {
-                    ".".to_owned()
-                },
-            ]
-        })
-        .collect();
-    let mut out = text::table(
-        &[
-            "scenario",
-            "mechanism",
-            "as expected",
-            "p (Holm)",
-            &diff.before,
-            &diff.after,
-            "ratio of medians",
-            "p (Holm)",
-            "",
-        ],
-        &lines,
-    );
-    if !diff.alone.is_empty() {
-        out.push_str(&format!("\nIn one of them only: {}.\n", diff.alone.join("; ")));
-    }
-    out
-}
-
-/// Detector (strategy) by scenario: the worst that was seen at any point.
-pub fn verdicts(campaign: &Campaign<'_>, plane: Plane) -> String {
-    let mut scenarios: Vec<&str> = campaign.plane(plane).map(|c| c.row.scenario.as_str()).collect();
-    scenarios.sort_unstable();
-    scenarios.dedup();
-    let mut grid: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
-    for (mechanism, scenario, verdict) in worst(campaign, plane) {
-        grid.entry(mechanism).or_default().insert(scenario, verdict.in_words());
-    }
-    let mut head = vec![match plane {
-        Plane::Detect => "detector",
-        Plane::Kill => "strategy",
-    }];
-    head.extend(&scenarios);
-    let lines: Vec<Vec<String>> = grid
-        .into_iter()
-        .map(|(mechanism, by_scenario)| {
-            let mut line = vec![format!("`{mechanism}`")];
-            line.extend(
-                scenarios
-                    .iter()
-                    .map(|s| by_scenario.get(s).cloned().unwrap_or_else(|| "-".to_owned())),
-            );
-            line
-        })
-        .collect();
-    text::table(&head, &lines)
-}
-
-/// How a mechanism did on a scenario, summed over its points.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Trials.
-    pub n: usize,
-    /// Right, or nothing left alive.
-    pub good: usize,
-    /// Early, or something left alive.
-    pub wrong: usize,
-    /// Missed.
-    pub missed: usize,
-}
-
-impl Tally {
-    /// For a table.
-    pub fn in_words(self) -> String {
-        match self {
-            Self { n, good, .. } if n == good => format!("{n}/{n}"),
-            Self {
-                n,
-                good,
-                wrong: 0,
-                missed: 0,
-            } => format!("{good}/{n}, else no answer"),
-            Self {
-                n,
-                good,
-                wrong,
-                missed: 0,
-            } => format!("{good}/{n}, wrong {wrong}"),
-            Self {
-                n,
-                good,
-                wrong: 0,
-                missed,
-            } => format!("{good}/{n}, missed {missed}"),
-            Self { n, good, wrong, missed } => format!("{good}/{n}, wrong {wrong}, missed {missed}"),
-        }
-    }
-}
-
-/// Mechanism, scenario and verdict, sorted.
-pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c str, Tally)> {
-    let mut grid: BTreeMap<(&str, &str), Tally> = BTreeMap::new();
-    for cell in campaign.plane(plane) {
-        let verdict = grid.entry((cell.mechanism(), cell.row.scenario.as_str())).or_default();
-        verdict.n += cell.row.n;
-        verdict.good += cell.good();
-        verdict.wrong += cell.row.early + cell.row.survived;
-        verdict.missed += cell.row.missed;
-    }
-    grid.into_iter().map(|((m, s), v)| (m, s, v)).collect()
-}
-
 /// A plot in a text that stands beside `generated`.
 pub fn plot(plot: &Plot) -> String {
     format!(
@@ -522,7 +327,7 @@ pub fn index(analysis: &Analysis<'_>) -> String {
             diff.before,
             diff.after,
             diff.before,
-            diff_in_words(diff)
+            diff::in_words(diff)
         ));
     }
     out

@@ -11,7 +11,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, html};
 use serde_json::{Value, json};
 
 use super::plot::Plot;
-use super::{Origin, costs, emulated, tables};
+use super::{Origin, costs, diff, emulated, tables};
 use crate::analysis::{Analysis, Campaign};
 use crate::emulated::Emulated;
 
@@ -120,8 +120,8 @@ fn checks(analysis: &Analysis<'_>) -> String {
             "\n### The same campaign again: {} and {}\n\n{}\n\n{}",
             diff.before,
             diff.after,
-            tables::diff_in_words(diff),
-            tables::diff(diff)
+            diff::in_words(diff),
+            diff::table(diff)
         ));
     }
     if analysis.diffs.is_empty() && analysis.campaigns.iter().all(|c| c.twins.is_empty()) {

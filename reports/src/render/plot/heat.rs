@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use harness::expect::Plane;
 use plotters::style::RGBColor;
 
-use super::super::tables::{Tally, worst};
+use super::super::verdicts::{Tally, worst};
 use super::Drawing;
 use super::canvas::{Field, map};
 use crate::analysis::Campaign;

@@ -1,23 +1,28 @@
 #!/usr/bin/env bash
 # Validates the two series with the kernel lab. Anyone can repeat it: `cargo lab setup && cargo lab fetch --source 7.3`, then
 #
-#   kernel-patch/series/validate.sh [check] [compile] [patches] [debug] [compare] [rt]      (no word: all, in this order)
+#   kernel-patch/series/validate.sh [check] [sparse] [compile] [tips] [patches] [selftests] [debug] [compare] [rt]   (no word: all, in this order)
 #
-#   check    git am of each series on its base; checkpatch.pl --strict; get_maintainer.pl against the Cc list of the cover letter
-#   compile  after every patch, kernel/cgroup/ and fs/kernfs/ for HZ 100, 250, 1000 and every preemption model of the tree
-#   patches  the base, then the tree after every single patch: built, booted, the tree's own selftests run
-#   debug    lockdep, KASAN, PROVE_RCU, atomic sleep: selftests, the project's scenarios, ten minutes of storm
-#   compare  base and patched, boots taking turns, virtual time: the table of the cover letters
-#   rt       the same questions to PREEMPT_RT
+#   check      git am of each series on its base; checkpatch.pl --strict; get_maintainer.pl against the Cc list of the cover letter
+#   sparse     sparse and W=1 on kernel/cgroup/ and fs/kernfs/: what they say of the base and of each tip must be the same
+#   compile    after every patch, kernel/cgroup/ and fs/kernfs/ for HZ 100, 250, 1000 and every preemption model of the tree
+#   tips       both tips linked and booted: HZ 100 with full, 250 with lazy, 1000 with real-time preemption
+#   patches    the base, then the tree after every single patch: built as user-mode Linux, booted, the tree's own selftests run
+#   selftests  the selftests of the tip on base and tip: old cases must end alike, new ones fail or skip on the base and pass on the tip
+#   debug      lockdep, KASAN, PROVE_RCU, atomic sleep: ten minutes of storm, the project's scenarios, selftests
+#   compare    base and patched, boots taking turns, virtual time: the table of the cover letters
+#   rt         the same questions to PREEMPT_RT
 #
-# Writes kernel-patch/results/series/validation/STAGE.txt and ends with the first stage that is not as it should be. An emulator runs all
-# of it, so it takes hours; RANGE="5 7" limits `patches` and `compile` to those two patches and all between.
+# Writes kernel-patch/results/series/validation/STAGE.txt and ends with the first stage that is not as it should be. It takes some hours;
+# RANGE="5 7" limits `patches` and `compile` to those two patches and all between, ONLY=cgroup/test_kill `patches` to these programs;
+# SPARSE=PATH is another sparse than the installed one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 A=kernel-patch/series/a-prompt-depopulation
 B=kernel-patch/series/b-job-handle
 OUT=kernel-patch/results/series/validation
 SOURCE=${SOURCE:-7.3}
+SPARSE=${SPARSE:-sparse}
 KNOWN=kernel-patch/config/known-failures.txt
 mkdir -p "$OUT"
 cargo build --release --quiet --package lab --bin lab
@@ -73,6 +78,8 @@ check() {
             return 1
         fi
     done
+    # The distribution's Python has the distribution's modules.
+    local PATH=/usr/bin:$PATH
     python3 -c 'import ply' 2>/dev/null || echo 'checkpatch: SPDX tags are not checked, python3-ply is not installed'
     for patch in $(patch_files); do
         echo "== checkpatch.pl --strict $patch"
@@ -117,6 +124,57 @@ compile() {
     done
 }
 
+# --- What the tools say --------------------------------------------------------------------------------------------------------------------
+
+# Warnings without line numbers, which move.
+warnings() {
+    local directory
+    directory=$("$lab" build --tree "$scratch" --config "$1" --make C=2 --make CHECK="$SPARSE" --make W=1 --only kernel/cgroup/,fs/kernfs/ | sed 's/.* compiled in //')
+    grep -E '^(\.\./)*[a-z0-9/_.-]+:[0-9]+:.*(warning|error):' "$directory/lab-build.log" | sed -E 's#^(\.\./)*##; s/:[0-9]+:[0-9]+:/:/' | sort || true
+}
+
+sparse() {
+    local said status=0
+    header sparse
+    # This tree wants a sparse that knows __typeof_unqual__: 0.6.5~rc1 (Debian testing; `make CC=gcc sparse` in its source package) or later.
+    echo "sparse $("$SPARSE" --version), $(gcc --version | head -n 1)"
+    git_tree
+    said=$(mktemp -d)
+    # A tree that says nothing at all would prove nothing: a fault is put in, and has to be found. (sed makes a new file; the old one is a
+    # link to that of the lab's tree.)
+    sed -i '$a #include <linux/compiler.h>\nint lab_fault(int __user *p);\nint lab_fault(int __user *p) { return *p; }' "$scratch/kernel/cgroup/freezer.c"
+    warnings hz250 >"$said/fault"
+    git -C "$scratch" checkout -q kernel/cgroup/freezer.c
+    grep -q 'freezer.c.*dereference of noderef' "$said/fault" && echo 'a fault that was put in is found' || { echo 'a fault that was put in is NOT found'; status=1; }
+    warnings hz250 >"$said/base"
+    echo "base: $(wc -l <"$said/base") warnings"
+    for series in "$A" "$B"; do
+        git -C "$scratch" am -q "$PWD/$series"/000[1-9]-*.patch
+        warnings hz250 >"$said/tip"
+        echo "with $(basename "$series"): $(wc -l <"$said/tip") warnings, $(comm -13 "$said/base" "$said/tip" | wc -l) of them new"
+        if comm -13 "$said/base" "$said/tip" | grep .; then status=1; fi
+    done
+    rm -rf "$said"
+    echo "sparse: $([ "$status" = 0 ] && echo clean || echo NOT clean)"
+    return "$status"
+}
+
+# --- Both tips, linked and booted ----------------------------------------------------------------------------------------------------------
+
+tips() {
+    local config kernel series
+    header tips
+    for config in hz100,preempt-full hz250,preempt-lazy hz1000,preempt-rt; do
+        series=()
+        for one in "$A" "$B"; do
+            series+=(--series "$one")
+            kernel=$("$lab" build --source "$SOURCE" "${series[@]}" --config "$config" | awk 'NR == 1 { print $1 }')
+            echo "$(basename "$one") $config"
+            "$lab" boot -k "$kernel" 2>/dev/null
+        done
+    done
+}
+
 # --- Selftests after every patch -----------------------------------------------------------------------------------------------------------
 
 patches() {
@@ -130,12 +188,17 @@ patches() {
             name=$(patch_files | sed -n "${n}p" | sed 's#.*/\([ab]\)-.*/000\([0-9]\)-\(.*\)\.patch#\1 \2 \3#')
         fi
         status=0
-        line=$("$lab" test --source "$SOURCE" "${series[@]}" --no-ring --known "$KNOWN" ${ONLY:+--only "$ONLY"} 2>&1) || status=$?
+        line=$("$lab" test --source "$SOURCE" "${series[@]}" --config um --no-ring --known "$KNOWN" ${ONLY:+--only "$ONLY"} 2>&1) || status=$?
         echo "$name: $([ $status = 0 ] && echo green || echo "RED ($status)"): $(grep '^selftests:' <<<"$line" || tail -n 3 <<<"$line")"
         grep -E '^(not ok|known to fail)' <<<"$line" | sed 's/^/    /' || true
         [ "$status" = 0 ] || all=1
     done
     return "$all"
+}
+
+selftests() {
+    header selftests
+    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config um --selftests --boots 1 -n 10 --out kernel-patch/results/compare-um
 }
 
 # --- The kernel that watches itself --------------------------------------------------------------------------------------------------------
@@ -155,7 +218,7 @@ debug() {
 
 compare() {
     header compare
-    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --selftests --boots 3 -n 50 --out kernel-patch/results/compare
+    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --boots 3 -n 50 --out kernel-patch/results/compare
 }
 
 rt() {
@@ -164,8 +227,8 @@ rt() {
 }
 
 stages=("$@")
-((${#stages[@]} > 0)) || stages=(check compile patches debug compare rt)
+((${#stages[@]} > 0)) || stages=(check sparse compile tips patches selftests debug compare rt)
 for stage in "${stages[@]}"; do
-    case $stage in check | compile | patches | debug | compare | rt) ;; *) echo "unknown stage: $stage" >&2; exit 2 ;; esac
+    case $stage in check | sparse | compile | tips | patches | selftests | debug | compare | rt) ;; *) echo "unknown stage: $stage" >&2; exit 2 ;; esac
     "$stage" 2>&1 | if [ "$stage" = patches ] && [ "$first" -gt 0 ]; then tee -a "$OUT/$stage.txt"; else tee "$OUT/$stage.txt"; fi
 done

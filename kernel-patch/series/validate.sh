@@ -58,6 +58,7 @@ git_tree() {
     git -C "$scratch" init -q
     # It is thrown away again: no time for compression.
     git -C "$scratch" config core.compression 0
+    git -C "$scratch" config gc.auto 0
     git -C "$scratch" add -Af .
     git -C "$scratch" commit -q -m "$message"
 }

@@ -219,7 +219,9 @@ impl Tree {
             patches,
             label: label.join("+"),
         };
-        let done = tree.path.with_extension("done");
+        // Not `with_extension`: the name has dots of its own.
+        let done = tree.path.with_file_name(format!("{base}+{}.done", &key[..16]));
+        let _lock = cache.lock(&format!("patched-{}", &key[..16]))?;
         if done.is_file() {
             return Ok(tree);
         }
@@ -352,6 +354,15 @@ mod tests {
         );
         assert_eq!(patched.label, "a-prompt");
         assert_eq!(patched.patches.len(), 1);
+        // A version has dots, and the next series is another tree all the same.
+        let other = dir.path().join("b-job");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("0001-y.patch"), PATCH.replace("+2", "+zwei")).unwrap();
+        let second = base.with_series(&cache, &[other], None).unwrap();
+        assert_eq!(
+            fs::read_to_string(second.path.join("file.c")).unwrap(),
+            "one\nzwei\nthree\n"
+        );
         // The same content is the same copy.
         assert_eq!(base.with_series(&cache, &[series], None).unwrap().path, patched.path);
     }

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,6 +30,7 @@ use nix::unistd::mkfifo;
 use thiserror::Error;
 
 use crate::clock::{Deadline, now};
+use crate::process::ProcessError;
 use crate::protocol::{Ended, Message};
 use console::{Fault, Transcript, TranscriptError, excerpt, first_fault};
 
@@ -159,12 +160,12 @@ impl Machine<'_> {
 
         let signals = Signals::block()?;
         let started = now();
-        let mut running = Running(match self.accelerator {
-            Accelerator::UserMode => uml::start(self, &initramfs, &channel)?,
+        let mut running = Running::start(match self.accelerator {
+            Accelerator::UserMode => uml::command(self, &initramfs, &channel)?,
             Accelerator::Emulation | Accelerator::VirtualTime | Accelerator::Kvm => {
-                qemu::start(self, &initramfs, &channel)?
+                qemu::command(self, &initramfs, &channel)
             }
-        });
+        })?;
         let heard = self.listen(&mut running.0, &from_init, &signals, started, &mut hear);
         let (status, said) = running.end()?;
         let heard = heard?;
@@ -276,10 +277,26 @@ struct Heard {
     faulty: bool,
 }
 
+/// A command that is killed when the lab dies in a way that leaves it no time to clean up (`prctl(2)`, PR_SET_PDEATHSIG; it counts the
+/// thread that starts it, which is the one that waits).
+fn dying_with_us(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
 /// QEMU, killed and reaped when it goes out of scope.
 struct Running(Child);
 
 impl Running {
+    fn start(mut command: Command) -> Result<Self> {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Ok(Self(child.map_err(|cause| ProcessError::Start {
+            program: command.get_program().to_string_lossy().into_owned(),
+            cause,
+        })?))
+    }
+
     fn end(&mut self) -> Result<(ExitStatus, String)> {
         // QEMU closes its console only when it ends; one that still has it open is to be killed.
         let ended = self.0.stdout.is_none() && wait_briefly(&mut self.0)?;

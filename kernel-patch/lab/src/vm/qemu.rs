@@ -1,23 +1,16 @@
 //! The command line of QEMU, and why it is what it is.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
-
-use super::Machine;
-use crate::process::ProcessError;
+use super::{Machine, dying_with_us};
 
 /// The emulator.
 pub const QEMU: &str = "qemu-system-x86_64";
 
-/// Starts QEMU: the kernel's console on its standard output, the lab's channel on a pair of fifos.
-///
-/// `setpriv --pdeathsig` ends QEMU when the lab is killed in a way that leaves it no time to clean up (`prctl(2)`,
-/// PR_SET_PDEATHSIG; it counts the thread that starts it, which is the one that waits).
-pub(super) fn start(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> Result<Child> {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(machine.emulator);
+/// QEMU: the kernel's console on its standard output, the lab's channel on a pair of fifos.
+pub(super) fn command(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> Command {
+    let mut command = dying_with_us(machine.emulator);
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args([
@@ -42,16 +35,8 @@ pub(super) fn start(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> 
             "chardev:channel",
         ])
         .args(machine.qemu_args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.spawn().map_err(|cause| {
-        ProcessError::Start {
-            program: "setpriv".to_owned(),
-            cause,
-        }
-        .into()
-    })
+        .stdin(Stdio::null());
+    command
 }
 
 fn command_line(machine: &Machine<'_>) -> String {

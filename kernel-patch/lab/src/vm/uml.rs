@@ -6,12 +6,11 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::Machine;
-use crate::process::ProcessError;
+use super::{Machine, dying_with_us};
 
 /// Whether an image is a program of this machine, not something for a boot loader.
 ///
@@ -27,20 +26,18 @@ pub fn is_program(image: &Path) -> Result<bool> {
     Ok(whole && magic == *b"\x7fELF")
 }
 
-/// Starts the kernel: its console on its standard output, the lab's channel on its standard input, which it only writes to.
+/// The kernel: its console on its standard output, the lab's channel on its standard input, which it only writes to.
 ///
-/// Its processes are children that die with it (PR_SET_PDEATHSIG in arch/um/kernel/skas/stub_exe.c), and it dies with the lab as QEMU does.
-pub(super) fn start(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> Result<Child> {
+/// Its processes are children that die with it (PR_SET_PDEATHSIG in arch/um/kernel/skas/stub_exe.c).
+pub(super) fn command(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> Result<Command> {
     let out = channel.with_extension("out");
     let to_lab = File::options()
         .write(true)
         .open(&out)
         .with_context(|| format!("cannot open {}", out.display()))?;
     let place = initramfs.parent().unwrap_or(Path::new("/tmp"));
-    let mut command = Command::new("setpriv");
+    let mut command = dying_with_us(machine.image);
     command
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(machine.image)
         .arg(format!("mem={}M", machine.memory_mib))
         .arg(format!("initrd={}", initramfs.display()))
         // Its sockets and its memory file go where the machine's other files are, and with them.
@@ -52,18 +49,8 @@ pub(super) fn start(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> 
     if machine.cpus > 1 {
         command.arg(format!("ncpus={}", machine.cpus)).arg("seccomp=on");
     }
-    command
-        .args(machine.append)
-        .stdin(Stdio::from(to_lab))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.spawn().map_err(|cause| {
-        ProcessError::Start {
-            program: "setpriv".to_owned(),
-            cause,
-        }
-        .into()
-    })
+    command.args(machine.append).stdin(Stdio::from(to_lab));
+    Ok(command)
 }
 
 #[cfg(test)]

@@ -123,9 +123,15 @@ impl Cgroup {
 
     /// Writes `value` to one of its files in one `write(2)`.
     pub fn write(&self, name: &str, value: &str) -> Result<(), CgroupError> {
-        let file = self.open_file(name, OFlag::O_WRONLY)?;
-        nix::unistd::write(&file, value.as_bytes()).map_err(|e| SysError::path("write to", self.path.join(name), e))?;
-        Ok(())
+        self.control(name)?.write(value)
+    }
+
+    /// Opens one of its files for writing, once or many times.
+    pub fn control(&self, name: &str) -> Result<ControlFile, CgroupError> {
+        Ok(ControlFile {
+            file: self.open_file(name, OFlag::O_WRONLY)?,
+            path: self.path.join(name),
+        })
     }
 
     /// Opens `cgroup.events` for polling: read it through [`EventsFile::read`] before every wait.
@@ -239,6 +245,32 @@ impl AsFd for Cgroup {
 }
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+
+/// One of a cgroup's files, open for writing.
+///
+/// Worth opening before there are members. To open a file is to look it up, and a member that makes directories in a cgroup keeps that
+/// directory locked (`path_openat()` waits for what `filename_create()` holds, and that for `cgroup_mutex`): among 1 000 tasks that do,
+/// one `open` was seen to wait for more than ten seconds. A write through a descriptor looks nothing up.
+#[derive(Debug)]
+pub struct ControlFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl ControlFile {
+    /// Opens a file by its path, in any hierarchy.
+    pub fn open(path: PathBuf) -> Result<Self, CgroupError> {
+        let file = File::options().write(true).open(&path);
+        let file = file.map_err(|e| SysError::io("open", crate::Target::Path(path.clone()), &e))?;
+        Ok(Self { file, path })
+    }
+
+    /// Writes `value` in one piece. Errors: those of the file; `ENODEV` the cgroup has been removed.
+    pub fn write(&self, value: &str) -> Result<(), CgroupError> {
+        nix::unistd::write(&self.file, value.as_bytes()).map_err(|e| SysError::path("write to", &self.path, e))?;
+        Ok(())
+    }
+}
 
 /// An open `cgroup.events`, read again and again through one descriptor.
 ///

@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use super::common::freeze::{Variant, freeze_and_kill};
+use super::common::levers::{Levers, OPEN_LATE};
 use super::common::probe;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
@@ -31,7 +32,7 @@ static SPEC: KillSpec = KillSpec {
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill",
         "kernel/cgroup/cgroup.c: __cgroup_kill(), 661ee6280931 (5.14), b69bb476dee9 (6.14)",
     ],
-    axes: &[],
+    axes: &[OPEN_LATE],
 };
 
 impl KillStrategy for CgroupKill {
@@ -44,28 +45,35 @@ impl KillStrategy for CgroupKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+        let levers = Levers::of(site)?;
+        Ok(Box::new(Ready { site, levers }))
     }
 }
 
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    levers: Levers<'t>,
 }
 
 impl Killer for Ready<'_> {
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        kill_or_fall_back(self.site, deadline, &mut report)?;
+        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
         Ok(report.issued())
     }
 }
 
 /// Writes `cgroup.kill`; where that is refused, freezes and signals instead, and says so.
-pub(super) fn kill_or_fall_back(site: &Site, deadline: MonoNs, report: &mut KillReport) -> Result<(), KillError> {
+pub(super) fn kill_or_fall_back(
+    site: &Site,
+    levers: &Levers<'_>,
+    deadline: MonoNs,
+    report: &mut KillReport,
+) -> Result<(), KillError> {
     report.passes += 1;
     report.about_to_signal();
-    let refusal = match site.cgroup.kill() {
+    let refusal = match levers.kill() {
         Ok(()) => {
             report.sent(Ok(()), 0);
             return Ok(());
@@ -83,5 +91,5 @@ pub(super) fn kill_or_fall_back(site: &Site, deadline: MonoNs, report: &mut Kill
         wait: true,
         thaw_first: false,
     };
-    freeze_and_kill(site, variant, deadline, report)
+    freeze_and_kill(site, levers, variant, deadline, report)
 }

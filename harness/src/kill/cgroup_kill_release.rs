@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::common::freeze::{Variant, freeze_and_kill};
+use super::common::levers::Levers;
 use super::common::probe;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
@@ -71,6 +72,7 @@ impl KillStrategy for CgroupKillRelease {
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
         Ok(Box::new(Ready {
             site,
+            levers: Levers::of(site)?,
             handle: Some(arm(&site.cgroup)?),
         }))
     }
@@ -92,6 +94,7 @@ fn arm(cgroup: &Cgroup) -> Result<File, CgroupError> {
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    levers: Levers<'t>,
     handle: Option<File>,
 }
 
@@ -111,7 +114,7 @@ impl Killer for Ready<'_> {
                 wait: true,
                 thaw_first: false,
             };
-            freeze_and_kill(self.site, variant, deadline, &mut report)?;
+            freeze_and_kill(self.site, &self.levers, variant, deadline, &mut report)?;
         }
         Ok(report.issued())
     }

@@ -10,6 +10,7 @@ use super::cgroup_kill::kill_or_fall_back;
 use super::common::freeze::{Variant, freeze_and_kill};
 use super::common::{
     hold::{FREEZE_WAIT, sleep_on_events},
+    levers::Levers,
     probe,
 };
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
@@ -63,19 +64,21 @@ impl KillStrategy for CgroupKillSweep {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+        let levers = Levers::of(site)?;
+        Ok(Box::new(Ready { site, levers }))
     }
 }
 
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    levers: Levers<'t>,
 }
 
 impl Killer for Ready<'_> {
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        kill_or_fall_back(self.site, deadline, &mut report)?;
+        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
         while !self.dies_out(deadline)? {
             if deadline.has_passed() {
                 report.gave_up = true;
@@ -85,7 +88,7 @@ impl Killer for Ready<'_> {
                 wait: true,
                 thaw_first: false,
             };
-            freeze_and_kill(self.site, variant, deadline, &mut report)?;
+            freeze_and_kill(self.site, &self.levers, variant, deadline, &mut report)?;
         }
         Ok(report.issued())
     }
@@ -95,7 +98,7 @@ impl Ready<'_> {
     /// Waits for `populated 0` for as long as members become fewer; false if they no longer do. The news of emptiness may be held back by
     /// the kernel, so the state is read again at least every millisecond.
     fn dies_out(&self, deadline: MonoNs) -> Result<bool, KillError> {
-        let events = self.site.cgroup.events_file()?;
+        let events = self.levers.events();
         let patience = Duration::from_nanos(self.site.param(&PATIENCE));
         let mut least = usize::MAX;
         loop {
@@ -104,7 +107,7 @@ impl Ready<'_> {
                 if until.has_passed() {
                     break;
                 }
-                sleep_on_events(&events, Duration::from_millis(1))?;
+                sleep_on_events(events, Duration::from_millis(1))?;
             }
             if !events.read()?.populated {
                 return Ok(true);

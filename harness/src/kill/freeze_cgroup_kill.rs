@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::cgroup_kill::kill_or_fall_back;
 use super::common::hold::{FREEZE_WAIT, Freeze};
+use super::common::levers::Levers;
 use super::common::probe;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
@@ -41,26 +42,28 @@ impl KillStrategy for FreezeCgroupKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+        let levers = Levers::of(site)?;
+        Ok(Box::new(Ready { site, levers }))
     }
 }
 
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    levers: Levers<'t>,
 }
 
 impl Killer for Ready<'_> {
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        let freeze = Freeze::begin(&self.site.cgroup)?;
+        let freeze = Freeze::begin(&self.levers)?;
         let patience = crate::sys::time::now() + Duration::from_nanos(self.site.param(&FREEZE_WAIT));
         if freeze.wait(patience.min(deadline))? {
             report.held_ns = Some(crate::sys::time::now().0);
         } else {
             report.fall_back("cgroup.events did not say `frozen 1` in time: went on without".to_owned());
         }
-        kill_or_fall_back(self.site, deadline, &mut report)?;
+        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
         freeze.thaw()?;
         Ok(report.issued())
     }

@@ -6,6 +6,7 @@
 
 use super::common::freeze::{FreezeKill as Ready, Variant};
 use super::common::hold::FREEZE_WAIT;
+use super::common::levers::OPEN_LATE;
 use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
 use crate::expect::{Reach, Scope, Sweep};
@@ -34,7 +35,7 @@ static SPEC: KillSpec = KillSpec {
         "kernel/cgroup/freezer.c: cgroup_update_frozen()",
         "pidfd_open(2)",
     ],
-    axes: &[FREEZE_WAIT],
+    axes: &[FREEZE_WAIT, OPEN_LATE],
 };
 
 impl KillStrategy for FreezeKill {
@@ -47,12 +48,10 @@ impl KillStrategy for FreezeKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready {
-            site,
-            variant: Variant {
-                wait: true,
-                thaw_first: false,
-            },
-        }))
+        let variant = Variant {
+            wait: true,
+            thaw_first: false,
+        };
+        Ok(Box::new(Ready::prepare(site, variant)?))
     }
 }

@@ -42,12 +42,10 @@ impl KillStrategy for FreezeNowaitKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready {
-            site,
-            variant: Variant {
-                wait: false,
-                thaw_first: false,
-            },
-        }))
+        let variant = Variant {
+            wait: false,
+            thaw_first: false,
+        };
+        Ok(Box::new(Ready::prepare(site, variant)?))
     }
 }

@@ -40,12 +40,10 @@ impl KillStrategy for FreezeNowaitThawKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready {
-            site,
-            variant: Variant {
-                wait: false,
-                thaw_first: true,
-            },
-        }))
+        let variant = Variant {
+            wait: false,
+            thaw_first: true,
+        };
+        Ok(Box::new(Ready::prepare(site, variant)?))
     }
 }

@@ -42,12 +42,10 @@ impl KillStrategy for FreezeThawKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready {
-            site,
-            variant: Variant {
-                wait: true,
-                thaw_first: true,
-            },
-        }))
+        let variant = Variant {
+            wait: true,
+            thaw_first: true,
+        };
+        Ok(Box::new(Ready::prepare(site, variant)?))
     }
 }

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::cgroup_kill::kill_or_fall_back;
+use super::common::levers::Levers;
 use super::common::probe;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
@@ -58,13 +59,15 @@ impl KillStrategy for KillProcessMrelease {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+        let levers = Levers::of(site)?;
+        Ok(Box::new(Ready { site, levers }))
     }
 }
 
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    levers: Levers<'t>,
 }
 
 impl Killer for Ready<'_> {
@@ -80,7 +83,7 @@ impl Killer for Ready<'_> {
                 Err(errno) => report.met(&SysError::pid("pidfd_open", pid, errno)),
             }
         }
-        kill_or_fall_back(self.site, deadline, &mut report)?;
+        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
         for (pid, fd) in members {
             // A stranger behind a reused number is not dying, and the kernel refuses (EINVAL). EAGAIN: the memory is locked just now.
             match pidfd::mrelease(fd.as_fd()) {

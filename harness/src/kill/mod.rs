@@ -82,7 +82,8 @@ pub trait KillStrategy: fmt::Debug + Sync {
     /// Whether this machine offers it to this process; if not, why, and how to get it.
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
-    /// Prepares to kill what will live in `site`, and says through `plan` what the workload's birth needs.
+    /// Prepares to kill what will live in `site`, and says through `plan` what the workload's birth needs. What the kill will write to is
+    /// opened here: [`ControlFile`](crate::cgroup::ControlFile) says what it may cost later.
     fn prepare<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError>;
 }
 

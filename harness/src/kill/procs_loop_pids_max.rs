@@ -3,16 +3,13 @@
 //! The limit sits where the belt of the trial is: in the site's cgroup, else in its parent, else in the v1 pids hierarchy. It is only ever
 //! tightened.
 
-use std::path::PathBuf;
-
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::common::{probe, sweep};
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
-use crate::cgroup::{Cgroup, CgroupError};
-use crate::error::{SysError, Target};
+use crate::cgroup::{CgroupError, ControlFile};
 use crate::expect::{Reach, Scope, Sweep};
 use crate::host::{Belts, Host, KernelVersion, ProbeError, Support};
 use crate::trial::{Root, Site, SpawnPlan};
@@ -56,20 +53,25 @@ impl KillStrategy for ProcsLoopPidsMax {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+        let limit = nearest_limit(site)?;
+        Ok(Box::new(Ready { site, limit }))
     }
 }
 
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    limit: Option<ControlFile>,
 }
 
 impl Killer for Ready<'_> {
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        match deny_births(self.site)? {
-            Some(_) => report.held_ns = Some(crate::sys::time::now().0),
+        match &self.limit {
+            Some(limit) => {
+                limit.write("0")?;
+                report.held_ns = Some(crate::sys::time::now().0);
+            }
             None => report.fall_back("no pids.max was found: killed in a loop while births went on".to_owned()),
         }
         sweep::until_unpopulated(&self.site.cgroup, Signal::SIGKILL, deadline, &mut report)?;
@@ -77,25 +79,15 @@ impl Killer for Ready<'_> {
     }
 }
 
-/// Writes 0 to the nearest `pids.max`; returns which.
-fn deny_births(site: &Site) -> Result<Option<PathBuf>, KillError> {
+/// Opens the nearest `pids.max`, if there is one.
+fn nearest_limit(site: &Site) -> Result<Option<ControlFile>, CgroupError> {
     for cgroup in [&site.cgroup, &site.parent] {
-        if deny_in(cgroup)? {
-            return Ok(Some(cgroup.path().to_path_buf()));
+        match cgroup.control("pids.max") {
+            Ok(limit) => return Ok(Some(limit)),
+            Err(e) if e.errno() == Some(Errno::ENOENT) => {}
+            Err(e) => return Err(e),
         }
     }
-    let Some(belts) = &site.v1 else {
-        return Ok(None);
-    };
-    let file = belts.pids.join("pids.max");
-    std::fs::write(&file, "0").map_err(|e| SysError::io("write \"0\" to", Target::Path(file), &e))?;
-    Ok(Some(belts.pids.clone()))
-}
-
-fn deny_in(cgroup: &Cgroup) -> Result<bool, CgroupError> {
-    match cgroup.write("pids.max", "0") {
-        Ok(()) => Ok(true),
-        Err(e) if e.errno() == Some(Errno::ENOENT) => Ok(false),
-        Err(e) => Err(e),
-    }
+    let belt = site.v1.as_ref().map(|belts| belts.pids.join("pids.max"));
+    belt.map(ControlFile::open).transpose()
 }

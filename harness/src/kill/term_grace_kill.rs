@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::cgroup_kill::kill_or_fall_back;
-use super::common::{hold::sleep_on_events, probe, sweep};
+use super::common::{hold::sleep_on_events, levers::Levers, probe, sweep};
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
@@ -56,29 +56,31 @@ impl KillStrategy for TermGraceKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+        let levers = Levers::of(site)?;
+        Ok(Box::new(Ready { site, levers }))
     }
 }
 
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    levers: Levers<'t>,
 }
 
 impl Killer for Ready<'_> {
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         let cgroup = &self.site.cgroup;
-        let events = cgroup.events_file()?;
+        let events = self.levers.events();
         sweep::pass(cgroup, Signal::SIGTERM, &mut HashSet::new(), &mut report)?;
         let grace = crate::sys::time::now() + Duration::from_nanos(self.site.param(&GRACE));
         let until = grace.min(deadline);
         while events.read()?.populated {
             if until.has_passed() {
-                kill_or_fall_back(self.site, deadline, &mut report)?;
+                kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
                 break;
             }
-            sleep_on_events(&events, until.remaining().min(Duration::from_millis(10)))?;
+            sleep_on_events(events, until.remaining().min(Duration::from_millis(10)))?;
         }
         Ok(report.issued())
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::cgroup_kill::kill_or_fall_back;
+use super::common::levers::Levers;
 use super::common::probe;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
@@ -52,13 +53,15 @@ impl KillStrategy for UnthrottleThenKill {
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+        let levers = Levers::of(site)?;
+        Ok(Box::new(Ready { site, levers }))
     }
 }
 
 #[derive(Debug)]
 struct Ready<'t> {
     site: &'t Site,
+    levers: Levers<'t>,
 }
 
 impl Killer for Ready<'_> {
@@ -72,7 +75,7 @@ impl Killer for Ready<'_> {
                 other => return Err(other),
             }
         }
-        kill_or_fall_back(self.site, deadline, &mut report)?;
+        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
         Ok(report.issued())
     }
 }

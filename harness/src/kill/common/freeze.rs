@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::hold::{FREEZE_WAIT, Freeze};
+use super::levers::Levers;
 use super::{signal::by_number, sweep};
 use crate::MonoNs;
 use crate::cgroup::Census;
@@ -25,14 +26,23 @@ pub(in crate::kill) struct Variant {
 /// Freeze and kill, ready for one site.
 #[derive(Debug)]
 pub(in crate::kill) struct FreezeKill<'t> {
-    pub(in crate::kill) site: &'t Site,
-    pub(in crate::kill) variant: Variant,
+    site: &'t Site,
+    levers: Levers<'t>,
+    variant: Variant,
+}
+
+impl<'t> FreezeKill<'t> {
+    /// Opens what it needs.
+    pub(in crate::kill) fn prepare(site: &'t Site, variant: Variant) -> Result<Self, CgroupError> {
+        let levers = Levers::of(site)?;
+        Ok(Self { site, levers, variant })
+    }
 }
 
 impl Killer for FreezeKill<'_> {
     fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        freeze_and_kill(self.site, self.variant, deadline, &mut report)?;
+        freeze_and_kill(self.site, &self.levers, self.variant, deadline, &mut report)?;
         Ok(report.issued())
     }
 }
@@ -40,12 +50,13 @@ impl Killer for FreezeKill<'_> {
 /// Freezes, signals everybody, thaws. Where freezing is refused (`ENOENT` before Linux 5.2, `EACCES`) it kills in a loop, and says so.
 pub(in crate::kill) fn freeze_and_kill(
     site: &Site,
+    levers: &Levers<'_>,
     variant: Variant,
     deadline: MonoNs,
     report: &mut KillReport,
 ) -> Result<(), KillError> {
     let cgroup = &site.cgroup;
-    let freeze = match Freeze::begin(cgroup) {
+    let freeze = match Freeze::begin(levers) {
         Ok(freeze) => freeze,
         Err(e) if refused(&e) => {
             report.fall_back(format!("{e}: killed in a loop without freezing"));

@@ -11,8 +11,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::levers::Levers;
 use crate::MonoNs;
-use crate::cgroup::{Cgroup, CgroupError, EventsFile};
+use crate::cgroup::{CgroupError, EventsFile};
 use crate::error::{SysError, retry_eintr};
 use crate::param::{Axis, Unit};
 
@@ -29,21 +30,15 @@ pub(in crate::kill) const FREEZE_WAIT: Axis = Axis {
 /// frozen is worse than one that does not kill.
 #[derive(Debug)]
 pub(in crate::kill) struct Freeze<'c> {
-    cgroup: &'c Cgroup,
-    events: EventsFile,
+    levers: &'c Levers<'c>,
     thawed: bool,
 }
 
 impl<'c> Freeze<'c> {
-    /// Asks `cgroup` and everything below it to freeze.
-    pub(in crate::kill) fn begin(cgroup: &'c Cgroup) -> Result<Self, CgroupError> {
-        let events = cgroup.events_file()?;
-        cgroup.freeze(true)?;
-        Ok(Self {
-            cgroup,
-            events,
-            thawed: false,
-        })
+    /// Asks a cgroup and everything below it to freeze.
+    pub(in crate::kill) fn begin(levers: &'c Levers<'c>) -> Result<Self, CgroupError> {
+        levers.freeze(true)?;
+        Ok(Self { levers, thawed: false })
     }
 
     /// Waits until all are frozen; false if `deadline` passed before.
@@ -52,20 +47,20 @@ impl<'c> Freeze<'c> {
     /// least once a millisecond.
     pub(in crate::kill) fn wait(&self, deadline: MonoNs) -> Result<bool, CgroupError> {
         loop {
-            if self.events.read()?.frozen {
+            if self.levers.events().read()?.frozen {
                 return Ok(true);
             }
             if deadline.has_passed() {
                 return Ok(false);
             }
-            sleep_on_events(&self.events, Duration::from_millis(1))?;
+            sleep_on_events(self.levers.events(), Duration::from_millis(1))?;
         }
     }
 
     /// Lets everybody go.
     pub(in crate::kill) fn thaw(mut self) -> Result<(), CgroupError> {
         self.thawed = true;
-        self.cgroup.freeze(false)
+        self.levers.freeze(false)
     }
 }
 
@@ -73,7 +68,7 @@ impl Drop for Freeze<'_> {
     fn drop(&mut self) {
         if !self.thawed {
             // On the way out of an error, which is the one to report.
-            match self.cgroup.freeze(false) {
+            match self.levers.freeze(false) {
                 Ok(()) | Err(_) => {}
             }
         }

@@ -4,6 +4,7 @@
 
 pub(super) mod freeze;
 pub(super) mod hold;
+pub(super) mod levers;
 pub(super) mod probe;
 pub(super) mod signal;
 pub(super) mod sweep;

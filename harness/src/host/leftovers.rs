@@ -61,40 +61,20 @@ pub struct Cleaned {
     pub failed: Vec<(PathBuf, CgroupError)>,
 }
 
-/// Finds the cgroups of runs below own cgroups of all hierarchies, below the mount of a hybrid machine, and below `extra`; and the named
-/// hierarchies of runs, mounted or not.
+/// Finds the cgroups of runs below the own cgroup, below the mount of a hybrid machine, and below `extra`; those anywhere in the
+/// hierarchies of version 1; and the named hierarchies of runs, mounted or not.
 ///
 /// Errors: a directory that is there but cannot be listed. v2 comes first, so that processes end before their v1 belts are removed.
 pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysError> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    let places = places(layout, extra);
-    for (dir, v2) in places.iter().filter(|p| p.1).chain(places.iter().filter(|p| !p.1)) {
-        let fail = |e: &io::Error| SysError::io("list", Target::Path(dir.clone()), e);
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(fail(&e)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|e| fail(&e))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_dir = entry.file_type().map_err(|e| fail(&e))?.is_dir();
-            if !is_dir || !name.starts_with(PREFIX) {
-                continue;
-            }
-            // The same hierarchy may be mounted, or bind-mounted, more than once.
-            match entry.metadata() {
-                Ok(meta) if seen.insert((meta.dev(), meta.ino())) => {}
-                Ok(_) => continue,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(fail(&e)),
-            }
-            found.push(Leftover {
-                path: entry.path(),
-                kind: if *v2 { Kind::V2 } else { Kind::V1 },
-                owner: owner(&name),
-            });
+    for dir in places(layout, extra) {
+        find_in(&dir, Kind::V2, &mut seen, &mut found)?;
+    }
+    // The belts of a run are where it lived, which may be anywhere in these.
+    for mount in &layout.mounts {
+        if matches!(&mount.hierarchy, Hierarchy::V1 { controllers, .. } if !controllers.is_empty()) {
+            find_in(&mount.point, Kind::V1, &mut seen, &mut found)?;
         }
     }
     let hierarchies = named::names(&layout.own).filter(|name| name.starts_with(PREFIX));
@@ -110,25 +90,50 @@ fn owner(name: &str) -> Owner {
     RunName::parse(name).map_or(Owner::Unknown, |run| run.owner())
 }
 
-/// Directories below which runs may have been made, with whether they are v2.
-fn places(layout: &Layout, extra: Option<&Path>) -> Vec<(PathBuf, bool)> {
+/// Adds the runs in `dir`; of version 1 those further down too.
+fn find_in(dir: &Path, kind: Kind, seen: &mut BTreeSet<(u64, u64)>, found: &mut Vec<Leftover>) -> Result<(), SysError> {
+    let fail = |e: &io::Error| SysError::io("list", Target::Path(dir.to_path_buf()), e);
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(fail(&e)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| fail(&e))?;
+        if !entry.file_type().map_err(|e| fail(&e))?.is_dir() {
+            continue;
+        }
+        // The same hierarchy may be mounted, or bind-mounted, more than once.
+        match entry.metadata() {
+            Ok(meta) if seen.insert((meta.dev(), meta.ino())) => {}
+            Ok(_) => continue,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(fail(&e)),
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(PREFIX) {
+            let (path, owner) = (entry.path(), owner(&name));
+            found.push(Leftover { path, kind, owner });
+        } else if kind == Kind::V1 {
+            find_in(&entry.path(), kind, seen, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Directories of version 2 in which runs may have been made.
+fn places(layout: &Layout, extra: Option<&Path>) -> Vec<PathBuf> {
     let mut places = Vec::new();
-    places.extend(extra.map(|path| (path.to_path_buf(), true)));
+    places.extend(extra.map(Path::to_path_buf));
     if let Ok(own) = layout.own_v2() {
         // A base gives its controllers to children only after its process has moved to a leaf.
         if own.ends_with(LEAF) {
-            places.extend(own.parent().map(|parent| (parent.to_path_buf(), true)));
+            places.extend(own.parent().map(Path::to_path_buf));
         }
-        places.push((own, true));
+        places.push(own);
     }
     if layout.hybrid() {
-        places.extend(layout.v2().map(|mount| (mount.point.clone(), true)));
-    }
-    for mount in &layout.mounts {
-        if let Hierarchy::V1 { controllers, .. } = &mount.hierarchy {
-            let own = controllers.first().and_then(|c| layout.own_dir_v1(c).ok());
-            places.extend(own.map(|(path, _)| (path, false)));
-        }
+        places.extend(layout.v2().map(|mount| mount.point.clone()));
     }
     places
 }
@@ -303,6 +308,7 @@ mod tests {
         let gone = RunName { pid: i32::MAX, ..own };
         for name in [
             format!("pids/mine/{gone}/7"),
+            format!("pids/of/a/shell/that/ended/{gone}"),
             format!("unified/a/leaf/{own}"),
             format!("unified/a/{gone}.probe0"),
             format!("unified/{gone}"),
@@ -320,7 +326,7 @@ mod tests {
                 .find(|l| l.path == dir.path().join(&path))
                 .map(|l| (l.kind, l.owner))
         };
-        assert_eq!(found.len(), 6, "{found:?}");
+        assert_eq!(found.len(), 7, "{found:?}");
         assert_eq!(owner(format!("unified/{gone}")), Some((Kind::V2, Owner::Gone)));
         assert_eq!(owner(format!("unified/a/{gone}.probe0")), Some((Kind::V2, Owner::Gone)));
         assert_eq!(owner(format!("unified/a/leaf/{own}")), Some((Kind::V2, Owner::Alive)));
@@ -328,12 +334,12 @@ mod tests {
             owner("unified/scenario-old".to_owned()),
             Some((Kind::V2, Owner::Unknown))
         );
-        let last: Vec<_> = found.iter().skip(4).map(|l| (l.path.clone(), l.kind)).collect();
-        let belt = dir.path().join(format!("pids/mine/{gone}"));
-        assert_eq!(
-            last,
-            [(belt, Kind::V1), ("name=scenario-old.x".into(), Kind::Hierarchy)]
-        );
+        for belt in ["pids/mine", "pids/of/a/shell/that/ended"] {
+            assert_eq!(owner(format!("{belt}/{gone}")), Some((Kind::V1, Owner::Gone)), "{belt}");
+        }
+        let kinds: Vec<_> = found.iter().map(|l| l.kind).collect();
+        assert_eq!(kinds[4..], [Kind::V1, Kind::V1, Kind::Hierarchy]);
+        assert_eq!(found[6].path, Path::new("name=scenario-old.x"));
     }
 
     #[test]

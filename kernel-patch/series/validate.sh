@@ -199,7 +199,7 @@ patches() {
 
 selftests() {
     header selftests
-    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config um --selftests --boots 1 -n 10 --out kernel-patch/results/compare-um
+    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config um --selftests --selftest-runs 3 --boots 1 -n 10 --out kernel-patch/results/compare-um
 }
 
 # --- The kernel that watches itself --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 //! The kernel's own selftests, built static from the same tree as the kernel, and what they said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -198,34 +198,46 @@ impl Results {
     }
 }
 
+/// How each case ended, in several runs: some depend on time, and end now in one way and now in another.
+#[must_use]
+pub fn seen(runs: &[Results]) -> BTreeMap<String, BTreeSet<Outcome>> {
+    let mut seen: BTreeMap<String, BTreeSet<Outcome>> = BTreeMap::new();
+    for (name, outcome) in runs.iter().flat_map(Results::cases) {
+        seen.entry(name).or_default().insert(outcome);
+    }
+    seen
+}
+
 /// How the results of two kernels differ.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Cases that were there before and end otherwise now.
-    pub changed: Vec<(String, Outcome, Outcome)>,
-    /// Cases of `new` programs that passed on the base, where they must fail or skip.
+    /// Cases that were there before, and end now as they never did then (not at all, if the set is empty).
+    pub changed: Vec<(String, BTreeSet<Outcome>, BTreeSet<Outcome>)>,
+    /// New cases that passed on the base, where they must fail or skip.
     pub passed_on_base: Vec<String>,
-    /// Cases of `new` programs that do not pass on the patched kernel.
+    /// New cases that do not always pass on the patched kernel.
     pub not_passed: Vec<String>,
 }
 
 impl Difference {
-    /// Compares base and patched. `is_new` says which cases only the patched tree has.
+    /// Compares the runs on the base with those on the patched kernel. `is_new` says which cases only the patched tree has.
     #[must_use]
-    pub fn of(base: &Results, patched: &Results, is_new: impl Fn(&str) -> bool) -> Self {
-        let (base, patched) = (base.cases(), patched.cases());
+    pub fn of(base: &[Results], patched: &[Results], is_new: impl Fn(&str) -> bool) -> Self {
+        let (base, patched) = (seen(base), seen(patched));
+        let none = BTreeSet::new();
         let mut difference = Self::default();
-        for (name, now) in &patched {
-            let before = base.get(name).copied();
+        for name in base.keys().chain(patched.keys()).collect::<BTreeSet<_>>() {
+            let before = base.get(name).unwrap_or(&none);
+            let now = patched.get(name).unwrap_or(&none);
             if is_new(name) {
-                if before == Some(Outcome::Pass) {
+                if before.contains(&Outcome::Pass) {
                     difference.passed_on_base.push(name.clone());
                 }
-                if *now != Outcome::Pass {
+                if now.iter().ne([&Outcome::Pass]) {
                     difference.not_passed.push(name.clone());
                 }
-            } else if let Some(before) = before.filter(|before| before != now) {
-                difference.changed.push((name.clone(), before, *now));
+            } else if before.is_disjoint(now) {
+                difference.changed.push((name.clone(), before.clone(), now.clone()));
             }
         }
         difference
@@ -293,14 +305,23 @@ mod tests {
     fn differences_are_asserted_on_both_sides() {
         let base = results("1..3\nok 1 old\nnot ok 2 new\nok 3 easy_new\n", Ended::Exit(1));
         let patched = results("1..3\nnot ok 1 old\nok 2 new\nok 3 easy_new\n", Ended::Exit(1));
-        let difference = Difference::of(&base, &patched, |name| name.ends_with("new"));
+        let new = |name: &str| name.ends_with("new");
+        let difference = Difference::of(std::slice::from_ref(&base), std::slice::from_ref(&patched), new);
         assert_eq!(
             difference.changed,
-            [("cgroup/test_core: old".to_owned(), Outcome::Pass, Outcome::Fail)]
+            [(
+                "cgroup/test_core: old".to_owned(),
+                [Outcome::Pass].into(),
+                [Outcome::Fail].into()
+            )]
         );
         assert_eq!(difference.passed_on_base, ["cgroup/test_core: easy_new"]);
         assert!(difference.not_passed.is_empty());
         assert!(!difference.is_clean());
-        assert!(Difference::of(&base, &base, |_| false).is_clean());
+        // What ends now so and now so on either has not changed; what no longer runs has.
+        let both = [base, patched];
+        assert!(Difference::of(&both, &both, |_| false).is_clean());
+        assert_eq!(Difference::of(&both, &[], |_| false).changed.len(), 3);
+        assert_eq!(Difference::of(&both, &both, new).not_passed, ["cgroup/test_core: new"]);
     }
 }

@@ -1,5 +1,6 @@
 //! `lab compare`: base and patched kernel, same configuration, same boot parameters, boots taking turns.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,11 +10,12 @@ use lab::build::Build;
 use lab::cache::Cache;
 use lab::image::{Programs, workspace_root};
 use lab::kernel::Kernel;
+use lab::ktap::Outcome;
 use lab::protocol::{Message, Step};
 use lab::source::Tree;
 use lab::suite::answers::Answers;
 use lab::suite::record::Record;
-use lab::suite::selftests::{Difference, Results};
+use lab::suite::selftests::{Difference, Results, seen};
 use lab::suite::{plot, table};
 
 use crate::machine::Options;
@@ -31,6 +33,9 @@ pub(crate) struct Args {
     /// on the patched kernel
     #[arg(long)]
     selftests: bool,
+    /// How often the selftests run on each kernel: some depend on time, and a case has changed only if it never ended so before
+    #[arg(long, default_value_t = 1, requires = "selftests", value_name = "N")]
+    selftest_runs: usize,
     /// Where records, consoles and the table are written [default: kernel-patch/results/compare-<series>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -91,8 +96,19 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     let mut clean = true;
     if args.selftests {
         let selftests = test::selftests(&args.build, &patched_tree, &patched)?;
-        let on = |kernel: &Kernel| test::run_selftests(cache, &args.options, &programs, kernel, &selftests);
-        let (on_base, on_patched) = (on(&base.kernel)?, on(&patched.kernel)?);
+        let (mut on_base, mut on_patched) = (Vec::new(), Vec::new());
+        for number in 1..=args.selftest_runs {
+            for (kernel, results) in [(&base.kernel, &mut on_base), (&patched.kernel, &mut on_patched)] {
+                eprintln!("lab: {} selftests, run {number}", kernel.name);
+                results.push(test::run_selftests(
+                    cache,
+                    &args.options,
+                    &programs,
+                    kernel,
+                    &selftests,
+                )?);
+            }
+        }
         // The cases of the base's own selftests are the old ones.
         let old_tests = {
             let old = test::selftests(&args.build, &base_tree, &base)?;
@@ -100,7 +116,7 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         };
         let difference = difference(&old_tests, &on_base, &on_patched);
         clean = difference.is_clean();
-        text += &selftest_section(&difference, &on_patched);
+        text += &selftest_section(&difference, &on_base, &on_patched);
     }
     for (name, content) in [("README.md", &text), ("latency.svg", &plot::latencies(&records, "0us"))] {
         let path = out.join(name);
@@ -143,16 +159,25 @@ fn ask(
     Ok(record)
 }
 
-fn difference(old: &Results, on_base: &Results, on_patched: &Results) -> Difference {
+fn difference(old: &Results, on_base: &[Results], on_patched: &[Results]) -> Difference {
     let known = old.cases();
     Difference::of(on_base, on_patched, |name| !known.contains_key(name))
 }
 
-fn selftest_section(difference: &Difference, patched: &Results) -> String {
+fn selftest_section(difference: &Difference, base: &[Results], patched: &[Results]) -> String {
+    let (before, now) = (seen(base), seen(patched));
+    let passed = |cases: &BTreeMap<String, BTreeSet<Outcome>>| {
+        let always = cases.values().filter(|seen| seen.iter().eq([&Outcome::Pass]));
+        format!("{} of {}", always.count(), cases.len())
+    };
     let mut text = format!(
-        "\n## Selftests of the patched tree on both kernels\n\n{} cases on the patched kernel, {} programs with faults.\n\n",
-        patched.cases().len(),
-        patched.faults().len()
+        "\n## Selftests of the patched tree on both kernels\n\n{} on each. Cases that passed in all: {} on the base, {} on the patched kernel.\n\n",
+        match patched.len() {
+            1 => "One run".to_owned(),
+            runs => format!("{runs} runs"),
+        },
+        passed(&before),
+        passed(&now),
     );
     for (name, before, now) in &difference.changed {
         text += &format!("- changed: {name}: {before:?} on the base, {now:?} on the patched kernel\n");
@@ -161,10 +186,39 @@ fn selftest_section(difference: &Difference, patched: &Results) -> String {
         text += &format!("- new, and passes on the base, where it proves nothing: {name}\n");
     }
     for name in &difference.not_passed {
-        text += &format!("- new, and does not pass on the patched kernel: {name}\n");
+        text += &format!("- new, and does not always pass on the patched kernel: {name}\n");
     }
     if difference.is_clean() {
         text += "Old cases end alike; new ones fail or skip on the base and pass on the patched kernel.\n";
     }
+    let none = BTreeSet::new();
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let rows: Vec<_> = names
+        .into_iter()
+        .map(|name| (name, before.get(name).unwrap_or(&none), now.get(name).unwrap_or(&none)))
+        .filter(|(_, before, now)| before != now || before.iter().ne([&Outcome::Pass]))
+        .collect();
+    if !rows.is_empty() {
+        text += "\nAll that did not pass in all runs on both:\n\n| case | base | patched |\n| --- | --- | --- |\n";
+        for (name, before, now) in rows {
+            text += &format!("| {name} | {} | {} |\n", in_words(before), in_words(now));
+        }
+    }
     text
+}
+
+fn in_words(seen: &BTreeSet<Outcome>) -> String {
+    let words: Vec<&str> = seen
+        .iter()
+        .map(|outcome| match outcome {
+            Outcome::Pass => "pass",
+            Outcome::Fail => "fail",
+            Outcome::Skip => "skip",
+            Outcome::ExpectedFail => "fail, as expected",
+        })
+        .collect();
+    match words[..] {
+        [] => "-".to_owned(),
+        _ => words.join(" or "),
+    }
 }

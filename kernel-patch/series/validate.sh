@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Validates the two series with the kernel lab. Anyone can repeat it: `cargo lab setup && cargo lab fetch --source 7.3`, then
 #
-#   kernel-patch/series/validate.sh [check] [sparse] [compile] [tips] [patches] [selftests] [debug] [compare] [rt]   (no word: all, in this order)
+#   kernel-patch/series/validate.sh [check] [sparse] [compile] [tips] [patches] [selftests] [storm] [debug] [compare] [rt]   (no word: all, in this order)
 #
 #   check      git am of each series on its base; checkpatch.pl --strict; get_maintainer.pl against the Cc list of the cover letter
 #   sparse     sparse and W=1 on kernel/cgroup/ and fs/kernfs/: what they say of the base and of each tip must be the same
@@ -9,7 +9,8 @@
 #   tips       both tips linked and booted: HZ 100 with full, 250 with lazy, 1000 with real-time preemption
 #   patches    the base, then the tree after every single patch: built as user-mode Linux, booted, the tree's own selftests run
 #   selftests  the selftests of the tip on base and tip: old cases must end alike, new ones fail or skip on the base and pass on the tip
-#   debug      lockdep, KASAN, PROVE_RCU, atomic sleep: ten minutes of storm, the project's scenarios, selftests
+#   storm      a kernel with lockdep, KASAN, PROVE_RCU and atomic-sleep checks: ten minutes of a cgroup that flips without a pause
+#   debug      the same kernel: every scenario of the project, and selftests
 #   compare    base and patched, boots taking turns, virtual time: the table of the cover letters
 #   rt         the same questions to PREEMPT_RT
 #
@@ -165,12 +166,13 @@ sparse() {
 tips() {
     local config kernel series
     header tips
-    for config in hz100,preempt-full hz250,preempt-lazy hz1000,preempt-rt; do
+    # No word: `small`, which is HZ 250 and lazy.
+    for config in hz100,preempt-full '' hz1000,preempt-rt; do
         series=()
         for one in "$A" "$B"; do
             series+=(--series "$one")
-            kernel=$("$lab" build --source "$SOURCE" "${series[@]}" --config "$config" | awk 'NR == 1 { print $1 }')
-            echo "$(basename "$one") $config"
+            kernel=$("$lab" build --source "$SOURCE" "${series[@]}" ${config:+--config "$config"} | awk 'NR == 1 { print $1 }')
+            echo "$(basename "$one"), ${config:-hz250,preempt-lazy}"
             "$lab" boot -k "$kernel" 2>/dev/null
         done
     done
@@ -204,13 +206,28 @@ selftests() {
 
 # --- The kernel that watches itself --------------------------------------------------------------------------------------------------------
 
+# Any report of its own on the console ends a run with an error.
+debug_kernel() {
+    "$lab" build --source "$SOURCE" --series "$A" --series "$B" --config debug | awk 'NR == 1 { print $1 }'
+}
+
+storm() {
+    local kernel
+    kernel=$(debug_kernel)
+    header storm
+    echo "kernel: $kernel"
+    "$lab" run -k "$kernel" --memory 2048 --limit 900 -- lab-probe -n 10 storm --storm-s "${STORM_S:-600}" |
+        sed 's/"samples_ns":\[[^]]*\]/"samples_ns":"not kept"/'
+}
+
+# Every scenario, watched and killed by what the series changes.
 debug() {
     local kernel
+    kernel=$(debug_kernel)
     header debug
-    kernel=$("$lab" build --source "$SOURCE" --series "$A" --series "$B" --config debug | awk 'NR == 1 { print $1 }')
-    echo "kernel: $kernel. Any report of its own on the console ends the run with an error."
-    "$lab" run -k "$kernel" --memory 2048 --limit 900 -- lab-probe -n 10 storm --storm-s "${STORM_S:-600}"
-    "$lab" run -k "$kernel" --memory 2048 --limit 3600 -- scenario all --trials 1 --deadline 20s --quiet
+    echo "kernel: $kernel"
+    "$lab" run -k "$kernel" --memory 2048 --limit 3600 -- scenario all --trials 1 --deadline 60s --quiet \
+        --detector cgroup-events-poll,cgroup-events-inotify,cgroup-kill-poll --kill cgroup-kill,cgroup-kill-release,freeze-kill
     "$lab" test --source "$SOURCE" --series "$A" --series "$B" --config debug --memory 2048 --no-ring --limit 900 \
         --only cgroup/test_core,cgroup/test_events,cgroup/test_freezer,cgroup/test_kill,pidfd/pidfd_test 2>&1
 }
@@ -228,8 +245,8 @@ rt() {
 }
 
 stages=("$@")
-((${#stages[@]} > 0)) || stages=(check sparse compile tips patches selftests debug compare rt)
+((${#stages[@]} > 0)) || stages=(check sparse compile tips patches selftests storm debug compare rt)
 for stage in "${stages[@]}"; do
-    case $stage in check | sparse | compile | tips | patches | selftests | debug | compare | rt) ;; *) echo "unknown stage: $stage" >&2; exit 2 ;; esac
+    case $stage in check | sparse | compile | tips | patches | selftests | storm | debug | compare | rt) ;; *) echo "unknown stage: $stage" >&2; exit 2 ;; esac
     "$stage" 2>&1 | if [ "$stage" = patches ] && [ "$first" -gt 0 ]; then tee -a "$OUT/$stage.txt"; else tee "$OUT/$stage.txt"; fi
 done

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
-use nix::fcntl::Flock;
 
 use crate::cache::{Cache, sha256_file, sha256_parts};
 use crate::clock::now;
@@ -71,7 +70,7 @@ impl Build<'_> {
             },
             "a kernel build",
         )?;
-        let _lock = self.lock(cache)?;
+        let _lock = self.tree.lock(cache)?;
         let started = now();
         let log = directory.join("lab-build.log");
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
@@ -118,18 +117,13 @@ impl Build<'_> {
         let fragments = config::fragments(self.fragments, self.variants)?;
         let directory = self.directory(cache, &config::name(self.variants))?;
         cache.need_bytes(1 << 29, "a part of a kernel build")?;
-        let _lock = self.lock(cache)?;
+        let _lock = self.tree.lock(cache)?;
         let log = directory.join("lab-build.log");
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
         self.configure(&directory, &fragments, &log)?;
         process::logged(self.make(&directory).args(self.make_args).args(targets), &log)
             .with_context(|| format!("the build failed; all of it is in {}", log.display()))?;
         Ok(directory)
-    }
-
-    /// Two builds of one tree would write the same files.
-    fn lock(&self, cache: &Cache) -> Result<Flock<fs::File>> {
-        cache.lock(&sha256_parts([self.tree.path.as_os_str().as_encoded_bytes()])[..16])
     }
 
     /// A make command for this tree and these object files. A fixed user, host and time: nothing of the machine gets into

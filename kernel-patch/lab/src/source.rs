@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, sha256_file, sha256_parts};
@@ -185,7 +186,8 @@ impl Tree {
     }
 
     /// This tree with the first `limit` patches of each series applied, in a copy that shares the unchanged files. Copies
-    /// are kept by content, and begin with the builds of the base, so that only what a patch touches is built again.
+    /// are kept by content, and begin with the builds of the nearest tree at hand, so that only what a patch touches is built
+    /// again.
     ///
     /// # Errors
     /// When a patch does not apply; the patch and the hunk are in the message.
@@ -210,37 +212,79 @@ impl Tree {
         if let Some(limit) = limit {
             label.push(limit.to_string());
         }
-        let key = sha256_parts(patches.iter().map(|(_, hash)| hash.as_bytes()));
-        let base = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let path = cache.dir("patched")?.join(format!("{base}+{}", &key[..16]));
+        let path = self.patched_path(cache, &patches)?;
         let tree = Self {
             path,
             origin: self.origin.clone(),
             patches,
             label: label.join("+"),
         };
-        // Not `with_extension`: the name has dots of its own.
-        let done = tree.path.with_file_name(format!("{base}+{}.done", &key[..16]));
-        let _lock = cache.lock(&format!("patched-{}", &key[..16]))?;
-        if done.is_file() {
+        let _preparing = cache.lock(&format!("prepare-{}", tree.name()))?;
+        if tree.is_complete() {
             return Ok(tree);
         }
         if tree.path.exists() {
             fs::remove_dir_all(&tree.path).with_context(|| format!("cannot remove {}", tree.path.display()))?;
         }
-        copy_tree(&self.path, &tree.path)?;
-        for file in files {
-            // patch(1) writes a new file and renames it, so the base's files stay as they are.
+        let (start, applied) = self.nearest(cache, &tree.patches)?;
+        {
+            let _building = start.lock(cache)?;
+            copy_tree(&start.path, &tree.path)?;
+        }
+        for file in &files[applied..] {
+            // patch(1) writes a new file and renames it, so the other tree's files stay as they are.
             process::output(
                 Command::new("patch")
                     .current_dir(&tree.path)
                     .args(["-p1", "--batch", "--forward", "-F0", "-i"])
                     .arg(file),
             )
-            .with_context(|| format!("{} does not apply to {base}", file.display()))?;
+            .with_context(|| format!("{} does not apply to {}", file.display(), self.name()))?;
         }
+        let done = tree.mark();
         fs::write(&done, "").with_context(|| format!("cannot write {}", done.display()))?;
         Ok(tree)
+    }
+
+    /// The tree at hand with the most of `patches` in it, from the first on and not all; how many these are. Its builds are closest.
+    fn nearest(&self, cache: &Cache, patches: &[(String, String)]) -> Result<(Self, usize)> {
+        for applied in (1..patches.len()).rev() {
+            let tree = Self {
+                path: self.patched_path(cache, &patches[..applied])?,
+                ..self.clone()
+            };
+            if tree.is_complete() {
+                return Ok((tree, applied));
+            }
+        }
+        Ok((self.clone(), 0))
+    }
+
+    /// Where a copy with `patches` is, by content.
+    fn patched_path(&self, cache: &Cache, patches: &[(String, String)]) -> Result<PathBuf> {
+        let key = sha256_parts(patches.iter().map(|(_, hash)| hash.as_bytes()));
+        Ok(cache.dir("patched")?.join(format!("{}+{}", self.name(), &key[..16])))
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// What says that a patched copy is complete. Not `with_extension`: the name has dots of its own.
+    fn mark(&self) -> PathBuf {
+        self.path.with_file_name(format!("{}.done", self.name()))
+    }
+
+    fn is_complete(&self) -> bool {
+        self.mark().is_file()
+    }
+
+    /// Two builds of one tree would write the same files. Released when the value is dropped.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made or locked.
+    pub fn lock(&self, cache: &Cache) -> Result<Flock<fs::File>> {
+        cache.lock(&sha256_parts([self.path.as_os_str().as_encoded_bytes()])[..16])
     }
 }
 
@@ -363,6 +407,17 @@ mod tests {
             fs::read_to_string(second.path.join("file.c")).unwrap(),
             "one\nzwei\nthree\n"
         );
+        // The longer series begins where the shorter one ends, its builds included.
+        fs::write(patched.path.join("lab-small/object"), "patched object").unwrap();
+        let next = "--- a/file.c\n+++ b/file.c\n@@ -1,3 +1,3 @@\n-one\n+1\n 2\n three\n";
+        fs::write(series.join("0002-z.patch"), next).unwrap();
+        let longer = base.with_series(&cache, std::slice::from_ref(&series), None).unwrap();
+        let object = fs::read_to_string(longer.path.join("lab-small/object")).unwrap();
+        assert_eq!(object, "patched object");
+        for (tree, text) in [(&longer, "1\n2\nthree\n"), (&patched, "one\n2\nthree\n")] {
+            assert_eq!(fs::read_to_string(tree.path.join("file.c")).unwrap(), text);
+        }
+        fs::remove_file(series.join("0002-z.patch")).unwrap();
         // The same content is the same copy.
         assert_eq!(base.with_series(&cache, &[series], None).unwrap().path, patched.path);
     }

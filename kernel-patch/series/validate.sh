@@ -15,7 +15,8 @@
 #   rt         the same questions to PREEMPT_RT
 #
 # Writes kernel-patch/results/series/validation/STAGE.txt and ends with the first stage that is not as it should be. It takes some hours;
-# RANGE="5 7" limits `patches` and `compile` to those two patches and all between, ONLY=cgroup/test_kill `patches` to these programs;
+# RANGE="5 7" limits `patches` and `compile` to those two patches and all between, ONLY=cgroup/test_kill `patches` and `selftests` to these programs;
+# RUNS=5 is how often `selftests` runs them;
 # SPARSE=PATH is another sparse than the installed one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -214,7 +215,7 @@ ask_selftests() {
 
 selftests() {
     header selftests
-    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config um --selftests --selftest-runs 3 --boots 1 -n 10 --out kernel-patch/results/compare-um
+    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config um --selftests --selftest-runs "${RUNS:-3}" ${ONLY:+--only "$ONLY"} --boots 1 -n 10 --out kernel-patch/results/compare-um
 }
 
 # --- The kernel that watches itself --------------------------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ impl Selftests {
         Ok(())
     }
 
+    /// Leaves out what `other` does not have.
+    pub fn keep_those_of(&mut self, other: &Self) {
+        self.programs.retain(|program| other.programs.contains(program));
+    }
+
     /// What goes into the image.
     #[must_use]
     pub fn addition(&self) -> Addition {
@@ -268,8 +273,14 @@ mod tests {
             error.contains("cgroup/test_x") && error.contains("cgroup/test_core"),
             "{error}"
         );
+        let mut base = Selftests {
+            directory: PathBuf::new(),
+            programs: tests.programs.clone(),
+        };
         tests.keep_only(&["cgroup/test_kill".to_owned()]).unwrap();
         assert_eq!(tests.programs, [program("cgroup", "test_kill")]);
+        base.keep_those_of(&tests);
+        assert_eq!(base.programs, tests.programs);
     }
 
     fn results(output: &str, ended: Ended) -> Results {

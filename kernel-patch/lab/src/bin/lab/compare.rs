@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// How often the selftests run on each kernel: some depend on time, and a case has changed only if it never ended so before
     #[arg(long, default_value_t = 1, requires = "selftests", value_name = "N")]
     selftest_runs: usize,
+    /// Run only these selftests, such as cgroup/test_kill
+    #[arg(long, requires = "selftests", value_name = "DIR/PROGRAM", value_delimiter = ',')]
+    only: Vec<String>,
     /// Where records, consoles and the table are written [default: kernel-patch/results/compare-<series>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -95,7 +98,8 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     let mut text = table::matrix(&records, &[]);
     let mut clean = true;
     if args.selftests {
-        let selftests = test::selftests(&args.build, &patched_tree, &patched)?;
+        let mut selftests = test::selftests(&args.build, &patched_tree, &patched)?;
+        selftests.keep_only(&args.only)?;
         let (mut on_base, mut on_patched) = (Vec::new(), Vec::new());
         for number in 1..=args.selftest_runs {
             for (kernel, results) in [(&base.kernel, &mut on_base), (&patched.kernel, &mut on_patched)] {
@@ -111,7 +115,8 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         }
         // The cases of the base's own selftests are the old ones.
         let old_tests = {
-            let old = test::selftests(&args.build, &base_tree, &base)?;
+            let mut old = test::selftests(&args.build, &base_tree, &base)?;
+            old.keep_those_of(&selftests);
             test::run_selftests(cache, &args.options, &programs, &base.kernel, &old)?
         };
         let difference = difference(&old_tests, &on_base, &on_patched);

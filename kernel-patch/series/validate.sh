@@ -242,7 +242,7 @@ debug() {
     echo "kernel: $kernel"
     "$lab" run -k "$kernel" --memory 2048 --limit 3600 -- scenario all --trials 1 --deadline 60s --quiet \
         --detector cgroup-events-poll,cgroup-events-inotify,cgroup-kill-poll --kill cgroup-kill,cgroup-kill-release,freeze-kill
-    "$lab" test --source "$SOURCE" --series "$A" --series "$B" --config debug --memory 2048 --no-ring --limit 900 \
+    "$lab" test --source "$SOURCE" --series "$A" --series "$B" --config debug --memory 2048 --no-ring --limit 900 --known "$KNOWN" \
         --only cgroup/test_core,cgroup/test_events,cgroup/test_freezer,cgroup/test_kill,pidfd/pidfd_test 2>&1
 }
 

@@ -8,14 +8,15 @@
 #   compile    after every patch, kernel/cgroup/ and fs/kernfs/ for HZ 100, 250, 1000 and every preemption model of the tree
 #   tips       both tips linked and booted: HZ 100 with full, 250 with lazy, 1000 with real-time preemption
 #   patches    the base, then the tree after every single patch: built as user-mode Linux, booted, the tree's own selftests run
-#   selftests  the selftests of the tip on base and tip: old cases must end alike, new ones fail or skip on the base and pass on the tip
+#   selftests  those of cgroup and pidfd, several times on base and tip: old cases must end alike, new ones fail or skip on the base and pass
+#              on the tip; those that watch over what was right before pass on both
 #   storm      a kernel with lockdep, KASAN, PROVE_RCU and atomic-sleep checks: ten minutes of a cgroup that flips without a pause
 #   debug      the same kernel: every scenario of the project, and selftests
 #   compare    base and patched, boots taking turns, virtual time: the table of the cover letters
 #   rt         the same questions to PREEMPT_RT
 #
 # Writes kernel-patch/results/series/validation/STAGE.txt and ends with the first stage that is not as it should be. It takes some hours;
-# RANGE="5 7" limits `patches` and `compile` to those two patches and all between, ONLY=cgroup/test_kill `patches` and `selftests` to these programs;
+# RANGE="5 7" limits `patches` and `compile` to those two patches and all between, ONLY=cgroup/test_cpu `patches`, and the second half of `selftests`, to these programs;
 # RUNS=5 is how often `selftests` runs them;
 # SPARSE=PATH is another sparse than the installed one.
 set -euo pipefail
@@ -213,9 +214,26 @@ ask_selftests() {
     "$lab" test --source "$SOURCE" "$@" --config um --no-ring --known "$KNOWN" ${only:+--only "$only"} 2>&1
 }
 
+# New cases that watch over what was right before: the state in the end, a bound on wake-ups, inotify on a file that nobody has open.
+GUARDS=test_final_state,test_storm_bounded,test_rmdir_inotify,test_rmdir_inotify_two_jobs
+
+# The series' own programs in virtual time, where what depends on a tick of 4 ms always comes out alike; the others in user-mode Linux.
 selftests() {
     header selftests
-    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config um --selftests --selftest-runs "${RUNS:-3}" ${ONLY:+--only "$ONLY"} --boots 1 -n 10 --out kernel-patch/results/compare-um
+    compare_selftests --accel virtual-time --only cgroup/test_events,cgroup/test_kill --guards "$GUARDS"
+    compare_selftests --config um --only "${ONLY:-cgroup/test_core,cgroup/test_freezer,cgroup/test_pids,$(pidfd_programs)}"
+}
+
+compare_selftests() {
+    local out
+    out=$(mktemp -d)
+    "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --selftests --selftest-runs "${RUNS:-3}" "$@" --boots 1 -n 1 --out "$out" |
+        sed -n '/^## Selftests/,$p'
+    rm -rf "$out"
+}
+
+pidfd_programs() {
+    find "$(tree)/tools/testing/selftests/pidfd" -name 'pidfd_*.c' ! -name '*helper*' -printf 'pidfd/%f\n' | sed 's/\.c$//' | sort | paste -sd,
 }
 
 # --- The kernel that watches itself --------------------------------------------------------------------------------------------------------

@@ -213,6 +213,17 @@ pub fn seen(runs: &[Results]) -> BTreeMap<String, BTreeSet<Outcome>> {
     seen
 }
 
+/// What a case of the patched tree is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The base's tree has it too: it must end as before.
+    Old,
+    /// It shows what was wrong: it must fail or skip on the base, and pass on the patched kernel.
+    New,
+    /// It is new and watches over what was right: it must pass on both.
+    Guard,
+}
+
 /// How the results of two kernels differ.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
@@ -220,29 +231,34 @@ pub struct Difference {
     pub changed: Vec<(String, BTreeSet<Outcome>, BTreeSet<Outcome>)>,
     /// New cases that passed on the base, where they must fail or skip.
     pub passed_on_base: Vec<String>,
-    /// New cases that do not always pass on the patched kernel.
+    /// Guards that did not always pass on the base.
+    pub failed_on_base: Vec<String>,
+    /// New cases and guards that do not always pass on the patched kernel.
     pub not_passed: Vec<String>,
 }
 
 impl Difference {
-    /// Compares the runs on the base with those on the patched kernel. `is_new` says which cases only the patched tree has.
+    /// Compares the runs on the base with those on the patched kernel.
     #[must_use]
-    pub fn of(base: &[Results], patched: &[Results], is_new: impl Fn(&str) -> bool) -> Self {
+    pub fn of(base: &[Results], patched: &[Results], role: impl Fn(&str) -> Role) -> Self {
         let (base, patched) = (seen(base), seen(patched));
         let none = BTreeSet::new();
         let mut difference = Self::default();
         for name in base.keys().chain(patched.keys()).collect::<BTreeSet<_>>() {
             let before = base.get(name).unwrap_or(&none);
             let now = patched.get(name).unwrap_or(&none);
-            if is_new(name) {
-                if before.contains(&Outcome::Pass) {
-                    difference.passed_on_base.push(name.clone());
+            let passed = |seen: &BTreeSet<Outcome>| seen.iter().eq([&Outcome::Pass]);
+            let role = role(name);
+            match role {
+                Role::Old if before.is_disjoint(now) => {
+                    difference.changed.push((name.clone(), before.clone(), now.clone()));
                 }
-                if now.iter().ne([&Outcome::Pass]) {
-                    difference.not_passed.push(name.clone());
-                }
-            } else if before.is_disjoint(now) {
-                difference.changed.push((name.clone(), before.clone(), now.clone()));
+                Role::New if before.contains(&Outcome::Pass) => difference.passed_on_base.push(name.clone()),
+                Role::Guard if !passed(before) => difference.failed_on_base.push(name.clone()),
+                Role::Old | Role::New | Role::Guard => {}
+            }
+            if role != Role::Old && !passed(now) {
+                difference.not_passed.push(name.clone());
             }
         }
         difference
@@ -316,7 +332,10 @@ mod tests {
     fn differences_are_asserted_on_both_sides() {
         let base = results("1..3\nok 1 old\nnot ok 2 new\nok 3 easy_new\n", Ended::Exit(1));
         let patched = results("1..3\nnot ok 1 old\nok 2 new\nok 3 easy_new\n", Ended::Exit(1));
-        let new = |name: &str| name.ends_with("new");
+        let new = |name: &str| match name.ends_with("new") {
+            true => Role::New,
+            false => Role::Old,
+        };
         let difference = Difference::of(std::slice::from_ref(&base), std::slice::from_ref(&patched), new);
         assert_eq!(
             difference.changed,
@@ -331,8 +350,14 @@ mod tests {
         assert!(!difference.is_clean());
         // What ends now so and now so on either has not changed; what no longer runs has.
         let both = [base, patched];
-        assert!(Difference::of(&both, &both, |_| false).is_clean());
-        assert_eq!(Difference::of(&both, &[], |_| false).changed.len(), 3);
+        assert!(Difference::of(&both, &both, |_| Role::Old).is_clean());
+        assert_eq!(Difference::of(&both, &[], |_| Role::Old).changed.len(), 3);
         assert_eq!(Difference::of(&both, &both, new).not_passed, ["cgroup/test_core: new"]);
+        let guards = Difference::of(&both, &both[1..], |_| Role::Guard);
+        assert_eq!(
+            guards.failed_on_base,
+            ["cgroup/test_core: new", "cgroup/test_core: old"]
+        );
+        assert_eq!(guards.not_passed, ["cgroup/test_core: old"]);
     }
 }

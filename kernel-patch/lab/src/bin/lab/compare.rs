@@ -15,7 +15,7 @@ use lab::protocol::{Message, Step};
 use lab::source::Tree;
 use lab::suite::answers::Answers;
 use lab::suite::record::Record;
-use lab::suite::selftests::{Difference, Results, seen};
+use lab::suite::selftests::{Difference, Results, Role, seen};
 use lab::suite::{plot, table};
 
 use crate::machine::Options;
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Run only these selftests, such as cgroup/test_kill
     #[arg(long, requires = "selftests", value_name = "DIR/PROGRAM", value_delimiter = ',')]
     only: Vec<String>,
+    /// New cases that watch over what was right before, and so must pass on the base too
+    #[arg(long, requires = "selftests", value_name = "CASE", value_delimiter = ',')]
+    guards: Vec<String>,
     /// Where records, consoles and the table are written [default: kernel-patch/results/compare-<series>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -119,7 +122,7 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
             old.keep_those_of(&selftests);
             test::run_selftests(cache, &args.options, &programs, &base.kernel, &old)?
         };
-        let difference = difference(&old_tests, &on_base, &on_patched);
+        let difference = difference(&old_tests, &args.guards, &on_base, &on_patched);
         clean = difference.is_clean();
         text += &selftest_section(&difference, &on_base, &on_patched);
     }
@@ -164,9 +167,14 @@ fn ask(
     Ok(record)
 }
 
-fn difference(old: &Results, on_base: &[Results], on_patched: &[Results]) -> Difference {
+fn difference(old: &Results, guards: &[String], on_base: &[Results], on_patched: &[Results]) -> Difference {
     let known = old.cases();
-    Difference::of(on_base, on_patched, |name| !known.contains_key(name))
+    let is_guard = |name: &str| guards.iter().any(|guard| name.ends_with(&format!(": {guard}")));
+    Difference::of(on_base, on_patched, |name| match known.contains_key(name) {
+        true => Role::Old,
+        false if is_guard(name) => Role::Guard,
+        false => Role::New,
+    })
 }
 
 fn selftest_section(difference: &Difference, base: &[Results], patched: &[Results]) -> String {
@@ -190,11 +198,14 @@ fn selftest_section(difference: &Difference, base: &[Results], patched: &[Result
     for name in &difference.passed_on_base {
         text += &format!("- new, and passes on the base, where it proves nothing: {name}\n");
     }
+    for name in &difference.failed_on_base {
+        text += &format!("- a guard, and does not always pass on the base: {name}\n");
+    }
     for name in &difference.not_passed {
         text += &format!("- new, and does not always pass on the patched kernel: {name}\n");
     }
     if difference.is_clean() {
-        text += "Old cases end alike; new ones fail or skip on the base and pass on the patched kernel.\n";
+        text += "Old cases end alike; new ones fail or skip on the base and pass on the patched kernel, but for guards, which pass on both.\n";
     }
     let none = BTreeSet::new();
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();

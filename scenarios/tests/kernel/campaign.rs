@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::common::{Test, cgroups_of, ensure, run, scenario, told, wait_until};
+use super::common::{Test, binary, cgroups_of, ensure, run, scenario, told, wait_until};
 use super::needs::{CGROUP2_WRITE, MOUNT, PID_NAMESPACE, TRACEPOINTS};
 
 /// All tests of this area.
@@ -322,7 +322,7 @@ fn untraceable() -> Result<(), String> {
     let place = tempfile::tempdir().map_err(|e| e.to_string())?;
     let out = place.path().join("campaign");
     let answer = Command::new("unshare")
-        .args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_scenario")])
+        .args(["--pid", "--fork", "--mount-proc", &binary()])
         .args(["measure", "exit-now", "--detector", "pidfd-main", "--trace", "--out"])
         .arg(&out)
         .env("XDG_STATE_HOME", place.path())

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use harness::record::{TrialRecord, read_lines};
 
-use super::common::{Test, cgroups_of, ensure, run, scenario, told};
+use super::common::{Test, binary, cgroups_of, ensure, run, scenario, told};
 use super::needs::{CGROUP2_WRITE, MOUNT, ROOT};
 
 /// All tests of this area.
@@ -234,7 +234,7 @@ code=$?; echo "code $code"; cat "$1/out/trials.jsonl""#;
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])
         .arg(state.path())
-        .arg(env!("CARGO_BIN_EXE_scenario"))
+        .arg(binary())
         .stdin(std::process::Stdio::null())
         .output()
         .map_err(|e| e.to_string())?;

@@ -132,9 +132,14 @@ pub(crate) fn reference() -> &'static dyn Detector {
     detect::by_id("cgroup-events-poll").expect("it is registered")
 }
 
+/// Where the built command is. In a machine that has it elsewhere `SCENARIO` says where.
+pub(crate) fn binary() -> String {
+    std::env::var("SCENARIO").unwrap_or_else(|_| env!("CARGO_BIN_EXE_scenario").to_owned())
+}
+
 /// The built command, with nothing on standard input and its state below `state`.
 pub(crate) fn scenario(state: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scenario"));
+    let mut command = Command::new(binary());
     command
         .args(args)
         .env("XDG_STATE_HOME", state)

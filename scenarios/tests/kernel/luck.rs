@@ -11,7 +11,7 @@ use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 
-use super::common::{Test, ensure, scenario, told};
+use super::common::{Test, binary, ensure, scenario, told};
 use super::needs::{CGROUP2_WRITE, PIDS_LIMIT, ROOT};
 
 /// All tests of this area.
@@ -95,7 +95,7 @@ fn nproc() -> Result<(), String> {
     let mut command = std::process::Command::new("prlimit");
     command.args([
         "--nproc=1:1",
-        env!("CARGO_BIN_EXE_scenario"),
+        &binary(),
         "fork-exit",
         "--detector",
         "waitpid-main",

@@ -168,6 +168,8 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
     options
         .env
         .push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
+    // The tests of the command find it in the machine, not where it was built.
+    options.env.push("SCENARIO=/bin/scenario".to_owned());
     let step = Step {
         argv,
         dir: "/".to_owned(),

@@ -48,7 +48,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
-    let mut programs = Programs::build(&[])?;
+    // The tests of the ring start the command.
+    let wanted: &[&str] = if args.no_ring { &[] } else { &["scenario"] };
+    let mut programs = Programs::build(wanted)?;
     let (tree, built) = args.build.outcome(cache)?;
     let kernel = match &args.kernel {
         Some(name) => Kernel::find(cache, name)?,

@@ -18,6 +18,8 @@ pub struct Need {
 pub enum What {
     /// A program along `PATH`.
     Program(&'static str),
+    /// A program along `PATH` that the project's tests start, and which is put into their machine for that.
+    TestProgram(&'static str),
     /// A header, in one of the compiler's directories.
     Header(&'static str),
     /// A static library.
@@ -25,7 +27,7 @@ pub enum What {
 }
 
 /// Everything that any command of the lab uses.
-pub const NEEDS: [Need; 17] = [
+pub const NEEDS: [Need; 22] = [
     need(What::Program("qemu-system-x86_64"), "qemu-system-x86", "boots kernels"),
     need(What::Program("setpriv"), "util-linux", "ends QEMU when the lab dies"),
     need(
@@ -59,6 +61,19 @@ pub const NEEDS: [Need; 17] = [
         "libc6-dev",
         "links static programs and kernel selftests",
     ),
+    need(What::TestProgram("sh"), "dash", "started by tests in a machine"),
+    need(What::TestProgram("cat"), "coreutils", "started by tests in a machine"),
+    need(What::TestProgram("mount"), "mount", "started by tests in a machine"),
+    need(
+        What::TestProgram("prlimit"),
+        "util-linux",
+        "started by tests in a machine",
+    ),
+    need(
+        What::TestProgram("unshare"),
+        "util-linux",
+        "started by tests in a machine",
+    ),
 ];
 
 /// The keyring without which nothing can be verified.
@@ -73,7 +88,7 @@ impl Need {
     #[must_use]
     pub fn found(&self) -> Option<PathBuf> {
         let (name, dirs) = match self.what {
-            What::Program(name) => {
+            What::Program(name) | What::TestProgram(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 (name, std::env::split_paths(&path).collect::<Vec<_>>())
             }
@@ -87,7 +102,7 @@ impl Need {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self.what {
-            What::Program(name) | What::Header(name) | What::StaticLibrary(name) => name,
+            What::Program(name) | What::TestProgram(name) | What::Header(name) | What::StaticLibrary(name) => name,
         }
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Answer {
     pub tries: usize,
     /// What happened how often.
     pub counts: BTreeMap<&'static str, usize>,
+    /// The largest value seen: of several boots the largest of all, where counts add up.
+    pub peaks: BTreeMap<&'static str, usize>,
     /// Times, one a try that has one, in the order of the tries.
     pub samples_ns: Vec<u64>,
 }

@@ -15,13 +15,16 @@ use crate::site::{Home, Line, flag, reap};
 
 /// The interval of the kernel's limit at HZ 250, which has the longest of the usual ones but for HZ 100.
 const INTERVAL: Duration = Duration::from_millis(16);
+/// The flips begin within this time of the fork; what is counted comes after it.
+const BEGINNING: Duration = Duration::from_secs(1);
 /// After the last flip the final state must have been delivered by then.
 const TRAILING: Duration = Duration::from_millis(400);
 
 pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
     let group = home.group()?;
     let (ready, flips) = (Line::new()?, Line::new()?);
-    let end = now() + storm + Duration::from_millis(200);
+    let begin = now() + BEGINNING;
+    let end = begin + storm;
     let flipper = worker(0, None, || {
         ready.stamp();
         let mut count = 0;
@@ -36,7 +39,12 @@ pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
     })
     .context("fork the flipper")?;
     ready.take()?;
-    let (wakes, final_empty) = watch(&group, end)?;
+    anyhow::ensure!(
+        !begin.has_passed(),
+        "the flipper took longer than {BEGINNING:?} to begin"
+    );
+    let (mut wakes, final_empty) = watch(&group, end)?;
+    wakes.retain(|at| *at >= begin);
     let status = reap(&flipper)?;
     let mut answer = Answer::new("storm", format!("poll, wake-ups per {} ms", INTERVAL.as_millis()));
     answer.tries = wakes.len();
@@ -48,9 +56,11 @@ pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
         .counts
         .insert("flips", usize::try_from(flips.hear()?).context("a count")?);
     answer.counts.insert("wake-ups", wakes.len());
+    let ms = usize::try_from(storm.as_millis()).context("a count")?;
+    answer.counts.insert("ms of flips", ms);
     answer
-        .counts
-        .insert("most in any interval", most_in_any_interval(&wakes));
+        .peaks
+        .insert("wake-ups in any interval", most_in_any_interval(&wakes));
     answer.counts.insert("final state seen", usize::from(final_empty));
     // Times between wake-ups.
     answer.samples_ns = wakes.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();

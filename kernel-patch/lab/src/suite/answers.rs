@@ -16,6 +16,9 @@ pub struct Answer {
     pub tries: usize,
     /// What happened how often.
     pub counts: BTreeMap<String, usize>,
+    /// The largest value seen.
+    #[serde(default)]
+    pub peaks: BTreeMap<String, usize>,
     /// Times, one a try that has one.
     pub samples_ns: Vec<u64>,
 }
@@ -36,7 +39,7 @@ impl Answers {
         lines.iter().map(read).collect::<Result<_>>().map(Self)
     }
 
-    /// Adds the answers of a further boot of the same kernel, case by case.
+    /// Adds the answers of a further boot of the same kernel, case by case: counts and times add up, peaks do not.
     pub fn add(&mut self, more: &Self) {
         for answer in &more.0 {
             let Some(mine) = self
@@ -51,6 +54,10 @@ impl Answers {
             mine.samples_ns.extend(&answer.samples_ns);
             for (what, count) in &answer.counts {
                 *mine.counts.entry(what.clone()).or_default() += count;
+            }
+            for (what, peak) in &answer.peaks {
+                let highest = mine.peaks.entry(what.clone()).or_default();
+                *highest = (*highest).max(*peak);
             }
         }
     }
@@ -97,6 +104,26 @@ mod tests {
         assert_eq!(answers.share("lost", "poll", "told"), Some((0, 20)));
         assert_eq!(answers.share("lost", "inotify", "told"), None);
         assert_eq!(answers.samples("lost", "poll"), [5]);
+    }
+
+    #[test]
+    fn counts_of_boots_add_up_and_peaks_do_not() {
+        let boot = |wakes: usize, most: usize| {
+            let line = format!(
+                r#"{{"probe":"storm","case":"poll","tries":1,"counts":{{"wake-ups":{wakes}}},"peaks":{{"most":{most}}},"samples_ns":[{most}]}}"#
+            );
+            Answers::parse(&[line]).unwrap()
+        };
+        let mut pool = Answers::default();
+        for answers in [boot(75, 2), boot(70, 4), boot(80, 3)] {
+            pool.add(&answers);
+        }
+        let answer = pool.get("storm", "poll").unwrap();
+        assert_eq!(
+            (answer.tries, answer.counts["wake-ups"], answer.peaks["most"]),
+            (3, 225, 4)
+        );
+        assert_eq!(answer.samples_ns, [2, 4, 3]);
     }
 
     #[test]

@@ -2,14 +2,29 @@
 
 use std::fmt::Write;
 
-use super::answers::Answers;
+use super::answers::{Answer, Answers};
 use super::record::Record;
 use super::stats::{median, quantile, ratio};
 
 /// Renders the behaviours that differ and the latencies of a row of kernels.
 #[must_use]
 pub fn matrix(records: &[Record], not_covered: &[(String, String)]) -> String {
-    let mut text = String::from("# The same questions to a row of kernels\n\n<!-- Written by `lab matrix` -->\n\n");
+    let title = "# The same questions to a row of kernels\n\n<!-- Written by `lab matrix` -->\n\n";
+    questions(title, records, not_covered)
+}
+
+/// Renders the same of a base and a patched kernel.
+#[must_use]
+pub fn compare(records: &[Record], boots: usize) -> String {
+    let title = format!(
+        "# The same questions before and after\n\n<!-- Written by `lab compare` -->\n\nBoots of the base and of the patched kernel by turns, {boots} \
+         of each; their trials are pooled.\n\n"
+    );
+    questions(&title, records, &[])
+}
+
+fn questions(title: &str, records: &[Record], not_covered: &[(String, String)]) -> String {
+    let mut text = title.to_owned();
     kernels(&mut text, records, not_covered);
     behaviours(&mut text, records);
     latencies(&mut text, records);
@@ -102,6 +117,19 @@ fn rmdir(answers: &Answers, case: &str) -> String {
     parts.join(", ")
 }
 
+/// How often a watcher was woken in the interval of the limit while the state flipped: the mean, and the most in any.
+fn storm(answer: &Answer) -> String {
+    let most = answer.peaks.get("wake-ups in any interval");
+    match (answer.counts.get("wake-ups"), answer.counts.get("ms of flips"), most) {
+        (Some(wakes), Some(ms), Some(most)) if *ms > 0 => {
+            let hundredths = wakes * 16 * 100 / ms;
+            format!("{}.{:02} ({most})", hundredths / 100, hundredths % 100)
+        }
+        // An answer of a program that did not say how long it had looked.
+        _ => "not comparable".to_owned(),
+    }
+}
+
 fn behaviours(text: &mut String, records: &[Record]) {
     text.push_str("\n## Behaviours\n\nCounts, which emulation does not change but for how often a race is met.\n\n");
     head(
@@ -114,18 +142,14 @@ fn behaviours(text: &mut String, records: &[Record]) {
             "lost: poll",
             "lost: inotify, file held",
             "lost: inotify only",
-            "wake-ups per second of flips (most in 16 ms)",
+            "wake-ups per 16 ms of flips (most in any 16 ms)",
         ],
     );
     for record in records {
         let a = &record.answers;
-        let storm = a.starting("storm", "poll").map_or_else(
-            || "not asked".to_owned(),
-            |answer| {
-                let count = |name: &str| answer.counts.get(name).copied().unwrap_or(0);
-                format!("{} ({})", count("wake-ups"), count("most in any interval"))
-            },
-        );
+        let storm = a
+            .starting("storm", "poll")
+            .map_or_else(|| "not asked".to_owned(), storm);
         row(
             text,
             &[
@@ -261,6 +285,22 @@ mod tests {
         ]);
         assert_eq!(lost(&a, "poll"), "7 of 8");
         assert_eq!(lost(&a, "inotify"), "not asked");
+    }
+
+    #[test]
+    fn a_storm_is_told_per_interval() {
+        let mut pool = Answers::default();
+        for (wakes, most) in [(63, 2), (62, 2), (112, 4)] {
+            let line = format!(
+                r#"{{"probe":"storm","case":"poll","tries":1,"counts":{{"wake-ups":{wakes},"ms of flips":1000}},"peaks":{{"wake-ups in any interval":{most}}},"samples_ns":[]}}"#
+            );
+            pool.add(&answers(&[&line]));
+        }
+        assert_eq!(storm(pool.starting("storm", "poll").unwrap()), "1.26 (4)");
+        let old = answers(&[
+            r#"{"probe":"storm","case":"poll","tries":1,"counts":{"wake-ups":75,"most in any interval":2},"samples_ns":[]}"#,
+        ]);
+        assert_eq!(storm(old.starting("storm", "poll").unwrap()), "not comparable");
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
             })
         })
         .collect();
-    let mut text = table::matrix(&records, &[]);
+    let mut text = table::compare(&records, args.boots);
     let mut clean = true;
     if args.selftests {
         let mut selftests = test::selftests(&args.build, &patched_tree, &patched)?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use lab::build::{Build, Outcome as BuildOutcome};
 use lab::cache::Cache;
+use lab::doctor::{NEEDS, What};
 use lab::image::{Programs, workspace_root};
 use lab::kernel::Kernel;
 use lab::ktap::Outcome;
@@ -172,6 +173,16 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
         .push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
     // The tests of the command find it in the machine, not where it was built.
     options.env.push("SCENARIO=/bin/scenario".to_owned());
+    for tool in NEEDS.iter().filter(|need| matches!(need.what, What::TestProgram(_))) {
+        let path = tool.found().with_context(|| {
+            format!(
+                "{} is missing, which tests of the ring start: install {}, or leave the ring out with --no-ring",
+                tool.name(),
+                tool.package
+            )
+        })?;
+        options.with.push(path.display().to_string());
+    }
     let step = Step {
         argv,
         dir: "/".to_owned(),

@@ -49,7 +49,7 @@ impl Addition {
 /// When a file cannot be read, or a program's shared libraries cannot be found.
 pub fn initramfs(programs: &Programs, additions: &[Addition], job: &Job) -> Result<Vec<u8>> {
     let mut writer = Writer::new();
-    for path in ["proc", "sys", "dev", "tmp", "run", "root", "bin", "sbin", "etc"] {
+    for path in ["proc", "sys", "dev", "tmp", "mnt", "run", "root", "bin", "sbin", "etc"] {
         writer.directory(path);
     }
     writer.character("dev/console", 5, 1);

@@ -268,8 +268,16 @@ debug() {
 # --- Before and after ----------------------------------------------------------------------------------------------------------------------
 
 compare() {
+    local series kernel
     header compare
     "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --boots 3 -n 50 --out kernel-patch/results/compare
+    # A loss is rare or it is certain: a thousand times, then.
+    for series in '' "--series $A --series $B"; do
+        # shellcheck disable=SC2086
+        kernel=$("$lab" build --source "$SOURCE" $series | awk 'NR == 1 { print $1 }')
+        echo "lost, 1000 tries each: $kernel"
+        "$lab" run -k "$kernel" --accel virtual-time --limit 3600 -- lab-probe -n 1000 lost | sed 's/,"samples_ns":\[[^]]*\]//'
+    done
 }
 
 rt() {

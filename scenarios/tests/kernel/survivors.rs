@@ -303,9 +303,9 @@ fn in_vfork() -> Result<(), String> {
         pidfd::has_exited(victim.pidfd.as_fd()) == Ok(true)
     })?;
     let child = one(&place)?;
-    ensure(child.state == "S" && child.pid != victim.pid.as_raw(), || {
-        format!("{child:?}")
-    })
+    ensure(child.pid != victim.pid.as_raw(), || format!("{child:?}"))?;
+    // Its parent was in D before it had run.
+    wait_for_state(Pid::from_raw(child.pid), 'S')
 }
 
 fn traced() -> Result<(), String> {

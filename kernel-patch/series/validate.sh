@@ -17,7 +17,8 @@
 #   rt         the same questions to PREEMPT_RT
 #
 # Writes kernel-patch/results/series/validation/STAGE.txt, and ends with the first stage that is not as it should be. It takes some hours;
-# RANGE="5 7" limits `patches` and `compile` to those two patches and all between, ONLY=cgroup/test_cpu `patches`, and the second half of `selftests`, to these programs;
+# RANGE="5 7" limits `patches` and `compile` to those two patches and all between, PART=ring (or selftests) `patches` to these;
+# ONLY=cgroup/test_cpu limits the selftests of `patches`, and the second half of `selftests`, to these programs;
 # RUNS=5 is how often `selftests` runs them;
 # SPARSE=PATH is another sparse than the installed one; OUT=DIR is where the answers go.
 set -euo pipefail
@@ -183,10 +184,10 @@ tips() {
 
 # --- Tests after every patch ---------------------------------------------------------------------------------------------------------------
 
-# The kernel's selftests and the project's ring. A case that fails is asked twice more, alone, and it is said which and how often; the
+# The kernel's selftests, and the project's ring. A selftest that fails is asked twice more, alone, and it is said which and how often; a
 # patch counts as green only if the first answer was.
 patches() {
-    local n name status line all=0
+    local n name part all=0
     [ "$first" -gt 0 ] || header patches
     for ((n = first; n <= last; n++)); do
         local series=()
@@ -195,21 +196,40 @@ patches() {
             series=(--series "$A" --series "$B" --patches "$n")
             name=$(patch_files | sed -n "${n}p" | sed 's#.*/\([ab]\)-.*/000\([0-9]\)-\(.*\)\.patch#\1 \2 \3#')
         fi
-        status=0
-        line=$(ask_tests "${series[@]}" ${ONLY:+--no-ring --only "$ONLY"}) || status=$?
-        echo "$name: $([ $status = 0 ] && echo green || echo "RED ($status)"): $(grep -E '^(selftests|test result):' <<<"$line" | paste -sd' ' || tail -n 3 <<<"$line")"
-        grep -E '^(not ok|known to fail|test .* FAILED)' <<<"$line" | sed 's/^/    /' || true
-        # The base is there to compare with; what fails there is no fault of a patch.
-        [ "$status" = 0 ] || ((n == 0)) || all=1
-        for again in 1 2; do
-            grep -q '^not ok' <<<"$line" || break
-            status=0
-            line=$(ask_tests "${series[@]}" --no-ring --only "$(sed -n 's/^not ok \([a-z]*\/[a-z0-9_]*\): .*/\1/p' <<<"$line" | sort -u | paste -sd,)") || status=$?
-            echo "    asked again ($again): $([ $status = 0 ] && echo green || grep '^not ok' <<<"$line" | sed 's/^not ok //' | paste -sd';')"
+        for part in ${PART:-selftests ring}; do
+            # The base is there to compare with; what fails there is no fault of a patch.
+            "after_$part" "$name" "${series[@]}" || ((n == 0)) || all=1
         done
     done
     return "$all"
 }
+
+after_selftests() {
+    local name=$1 line again status=0 later
+    shift
+    line=$(ask_tests --no-ring ${ONLY:+--only "$ONLY"} "$@") || status=$?
+    echo "$name: $(colour "$status"): $(grep '^selftests:' <<<"$line" || tail -n 3 <<<"$line")"
+    for again in 1 2; do
+        grep -q '^not ok' <<<"$line" || break
+        grep '^not ok' <<<"$line" | sed 's/^/    /'
+        later=0
+        line=$(ask_tests --no-ring --only "$(sed -n 's/^not ok \([a-z]*\/[a-z0-9_]*\): .*/\1/p' <<<"$line" | sort -u | paste -sd,)" "$@") || later=$?
+        echo "    asked again ($again): $(colour "$later")"
+    done
+    return "$status"
+}
+
+after_ring() {
+    local name=$1 line status=0
+    shift
+    line=$(ask_tests --no-selftests "$@") || status=$?
+    echo "$name: $(colour "$status"): ring: $(grep '^test result:' <<<"$line" || tail -n 3 <<<"$line")"
+    grep -E '^test .* FAILED' <<<"$line" | sed 's/^/    /' || true
+    [ "$status" = 0 ] || sed 's/^/    /' <<<"$line" >>"$OUT/patches.failed.txt"
+    return "$status"
+}
+
+colour() { [ "$1" = 0 ] && echo green || echo "RED ($1)"; }
 
 ask_tests() {
     "$lab" test --source "$SOURCE" "$@" --config um --limit 1200 --known "$KNOWN" 2>&1

@@ -22,6 +22,8 @@ use crate::sys::{fork, time};
 
 /// How long emptying and removing may take before it is called stuck.
 const CLEANING: Duration = Duration::from_secs(60);
+/// How long killed children may take until they can be reaped.
+const DYING: Duration = Duration::from_secs(5);
 
 /// What the user decides about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,10 +128,10 @@ impl<'b> Run<'b> {
             let worker = watchdog.dismiss()?;
             self.reap(&worker.pidfd, Duration::from_secs(5))?;
         }
-        self.family.look()?;
+        let strays = self.strays(time::now() + DYING)?;
         report
             .left
-            .extend(stray_children(&[])?.into_iter().map(|pid| format!("process {pid}")));
+            .extend(strays.into_iter().map(|pid| format!("process {pid}")));
         for dir in std::iter::once(self.cgroup.path().to_path_buf()).chain(self.v1_dirs()) {
             if dir.exists() {
                 report.left.push(format!("cgroup {}", dir.display()));
@@ -140,6 +142,19 @@ impl<'b> Run<'b> {
             .left
             .extend(hierarchies.into_iter().map(|name| format!("cgroup hierarchy {name}")));
         Ok(report)
+    }
+
+    /// Children that are there. A cgroup may be empty, and be removed, before those who were killed in it can be reaped (Linux 6.19): they are
+    /// waited for until `patience`.
+    fn strays(&mut self, patience: crate::MonoNs) -> Result<Vec<i32>, SysError> {
+        loop {
+            self.family.look()?;
+            let strays = stray_children(&[])?;
+            if strays.is_empty() || patience.has_passed() {
+                return Ok(strays);
+            }
+            self.rest(&[], Duration::from_millis(1))?;
+        }
     }
 
     /// How many processes the harness has reaped.

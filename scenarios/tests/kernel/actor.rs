@@ -283,10 +283,8 @@ fn a_hopper_has_ever_new_numbers() {
         .iter()
         .filter(|end| matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _)))
         .count();
-    assert!(
-        (1..=2).contains(&killed),
-        "{killed}: the hopper, and perhaps its parent on the way out"
-    );
+    // On a busy machine its parent, and that one's, may still be on the way out.
+    assert!(killed >= 1, "nobody was hit: {ends:?}");
 }
 
 fn what_the_kernel_refuses_is_not_played_on() {

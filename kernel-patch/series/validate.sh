@@ -11,8 +11,9 @@
 #              project's kernel ring run
 #   selftests  those of cgroup and pidfd, several times on base and tip: old cases must end alike, new ones fail or skip on the base and pass
 #              on the tip; those that watch over what was right before pass on both
-#   storm      a kernel with lockdep, KASAN, PROVE_RCU and atomic-sleep checks: ten minutes of a cgroup that flips without a pause
-#   debug      the same kernel: every scenario of the project, and selftests
+#   storm      a kernel with lockdep, KASAN, PROVE_RCU and atomic-sleep checks, emulated and in user-mode Linux: ten minutes each of a cgroup that
+#              flips without a pause
+#   debug      the first of them: every scenario of the project, and selftests
 #   compare    base and patched, boots taking turns, virtual time: the table of the cover letters
 #   rt         the same questions to PREEMPT_RT
 #
@@ -261,22 +262,25 @@ pidfd_programs() {
 
 # Any report of its own on the console ends a run with an error.
 debug_kernel() {
-    "$lab" build --source "$SOURCE" --series "$A" --series "$B" --config debug | awk 'NR == 1 { print $1 }'
+    "$lab" build --source "$SOURCE" --series "$A" --series "$B" --config "$1" | awk 'NR == 1 { print $1 }'
 }
 
+# The emulated processor is slow and has every preemption point; user-mode Linux flips many times faster.
 storm() {
-    local kernel
-    kernel=$(debug_kernel)
+    local config kernel
     header storm
-    echo "kernel: $kernel"
-    "$lab" run -k "$kernel" --memory 2048 --limit 900 -- lab-probe -n 10 storm --storm-s "${STORM_S:-600}" |
-        sed 's/"samples_ns":\[[^]]*\]/"samples_ns":"not kept"/'
+    for config in debug um,debug; do
+        kernel=$(debug_kernel "$config")
+        echo "kernel: $kernel"
+        "$lab" run -k "$kernel" --memory 2048 --limit 900 -- lab-probe -n 10 storm --storm-s "${STORM_S:-600}" |
+            sed 's/"samples_ns":\[[^]]*\]/"samples_ns":"not kept"/'
+    done
 }
 
 # Every scenario, watched and killed by what the series changes.
 debug() {
     local kernel
-    kernel=$(debug_kernel)
+    kernel=$(debug_kernel debug)
     header debug
     echo "kernel: $kernel"
     "$lab" run -k "$kernel" --memory 2048 --limit 3600 -- scenario all --trials 1 --deadline 60s --quiet \

@@ -144,8 +144,8 @@ impl<'b> Run<'b> {
         Ok(report)
     }
 
-    /// Children that are there. A cgroup may be empty, and be removed, before those who were killed in it can be reaped (Linux 6.19): they are
-    /// waited for until `patience`.
+    /// Children that are there. A cgroup can be removed before those who were killed in it can be reaped (up to Linux 6.18 a task leaves it before
+    /// its parent is told; from 7.1 who is exiting does not keep it): they are waited for until `patience`.
     fn strays(&mut self, patience: crate::MonoNs) -> Result<Vec<i32>, SysError> {
         loop {
             self.family.look()?;

@@ -21,7 +21,7 @@
 # RANGE="5 7" limits `patches` and `compile` to those two patches and all between, PART=ring (or selftests) `patches` to these;
 # ONLY=cgroup/test_cpu limits the selftests of `patches`, and the second half of `selftests`, to these programs;
 # RUNS=5 is how often `selftests` runs them;
-# SPARSE=PATH is another sparse than the installed one; OUT=DIR is where the answers go.
+# SPARSE=PATH is another sparse than the installed one; OUT=DIR is where the answers go, with all that a failed ring said in patches.failed.txt.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 A=kernel-patch/series/a-prompt-depopulation
@@ -292,7 +292,7 @@ debug() {
 # --- Before and after ----------------------------------------------------------------------------------------------------------------------
 
 compare() {
-    local series kernel
+    local series kernel status=0
     header compare
     "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --boots 3 -n 50 --out kernel-patch/results/compare
     # A loss is rare or it is certain: a thousand times, then.
@@ -302,6 +302,14 @@ compare() {
         echo "lost, 1000 tries each: $kernel"
         "$lab" run -k "$kernel" --accel virtual-time --limit 3600 -- lab-probe -n 1000 lost | sed 's/,"samples_ns":\[[^]]*\]//'
     done
+    # The harness's own detectors, on the patched kernel; a base has nothing to poll.
+    "$lab" run -k "$kernel" --accel virtual-time --limit 3600 -- scenario measure exit-now --set lifetime=0,1ms --kill none \
+        --detector cgroup-kill-poll,cgroup-events-poll,pidfd-main,waitpid-main --trials 200 --seed 6 --quiet
+    kernel=$("$lab" build --source "$SOURCE" | awk 'NR == 1 { print $1 }')
+    echo "harness, cgroup-kill-poll: $kernel"
+    "$lab" run -k "$kernel" --accel virtual-time -- scenario exit-now --detector cgroup-kill-poll || status=$?
+    # A required feature is missing, says the command.
+    [ "$status" = 3 ]
 }
 
 rt() {

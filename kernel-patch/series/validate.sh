@@ -225,7 +225,7 @@ after_ring() {
     shift
     line=$(ask_tests --no-selftests "$@") || status=$?
     echo "$name: $(colour "$status"): ring: $(grep '^test result:' <<<"$line" || tail -n 3 <<<"$line")"
-    grep -E '^test .* FAILED' <<<"$line" | sed 's/^/    /' || true
+    grep -E '^test .* \.\.\. FAILED' <<<"$line" | sed 's/^/    /' || true
     [ "$status" = 0 ] || sed 's/^/    /' <<<"$line" >>"$OUT/patches.failed.txt"
     return "$status"
 }

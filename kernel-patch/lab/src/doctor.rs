@@ -61,19 +61,11 @@ pub const NEEDS: [Need; 22] = [
         "libc6-dev",
         "links static programs and kernel selftests",
     ),
-    need(What::TestProgram("sh"), "dash", "started by tests in a machine"),
-    need(What::TestProgram("cat"), "coreutils", "started by tests in a machine"),
-    need(What::TestProgram("mount"), "mount", "started by tests in a machine"),
-    need(
-        What::TestProgram("prlimit"),
-        "util-linux",
-        "started by tests in a machine",
-    ),
-    need(
-        What::TestProgram("unshare"),
-        "util-linux",
-        "started by tests in a machine",
-    ),
+    test_program("sh", "dash"),
+    test_program("cat", "coreutils"),
+    test_program("mount", "mount"),
+    test_program("prlimit", "util-linux"),
+    test_program("unshare", "util-linux"),
 ];
 
 /// The keyring without which nothing can be verified.
@@ -81,6 +73,10 @@ pub const KEYRING_PACKAGE: &str = "debian-archive-keyring";
 
 const fn need(what: What, package: &'static str, why: &'static str) -> Need {
     Need { what, package, why }
+}
+
+const fn test_program(name: &'static str, package: &'static str) -> Need {
+    need(What::TestProgram(name), package, "started by tests in a machine")
 }
 
 impl Need {

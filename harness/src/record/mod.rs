@@ -4,6 +4,7 @@
 //! flattened and no enum is untagged, so that a reader in another language needs no tricks.
 
 mod scale;
+mod times;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -17,6 +18,7 @@ use crate::expect::{Canary, Plane};
 use crate::kill::KillReport;
 
 pub use scale::ScaleRecord;
+pub use times::{Elapsed, KillTimes};
 
 /// Version of the record format.
 pub const SCHEMA: u32 = 1;

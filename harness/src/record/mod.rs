@@ -50,6 +50,9 @@ pub struct TrialRecord {
     pub params: BTreeMap<String, u64>,
     /// Seed of the scenario's script.
     pub seed: u64,
+    /// Idle time before the detector was armed. Absent where a record is older than gaps were drawn.
+    #[serde(default)]
+    pub gap_ns: Option<u64>,
     /// How the workload came into its cgroup: `born`, or `moved: <errno>`.
     pub entry: String,
     /// When things happened.
@@ -173,6 +176,16 @@ pub struct NoiseRecord {
     pub lost_ns: u64,
     /// The longest gap.
     pub longest_ns: u64,
+    /// How long a quiet machine was then waited for. The figures above are of the first look, before any waiting.
+    #[serde(default)]
+    pub waited_ns: u64,
+}
+
+impl NoiseRecord {
+    /// Which share of its time the control lost to others, in thousandths.
+    pub fn lost_permille(&self) -> u64 {
+        self.lost_ns.saturating_mul(1_000) / self.spun_ns.max(1)
+    }
 }
 
 /// What the harness concludes from the verdict and the truth.

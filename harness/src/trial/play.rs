@@ -93,6 +93,7 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
             .map(|(name, value)| (name.to_owned(), value))
             .collect::<BTreeMap<_, _>>(),
         seed: spec.seed,
+        gap_ns: u64::try_from(spec.gap.as_nanos()).ok(),
         entry: String::new(),
         stamps: Stamps {
             intended_ns: spec.conditions.intended.map(|at| at.0),

@@ -75,11 +75,11 @@ pub fn facts(campaign: &Campaign<'_>) -> String {
     );
     if !dataset.trials.is_empty() {
         out.push_str(&format!(
-            "- {} trials in {} rows; deadline {}, idle gap {}, at most {} tasks.\n",
+            "- {} trials in {} rows; deadline {}, an idle gap {}, at most {} tasks.\n",
             dataset.trials.len(),
             campaign.cells.len(),
             text::ns(plan.deadline_ns),
-            text::ns(plan.gap_ns),
+            plan.gap(),
             plan.tasks
         ));
     }

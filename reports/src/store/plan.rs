@@ -6,6 +6,8 @@ use anyhow::{Result, ensure};
 use harness::expect::Plane;
 use serde::Deserialize;
 
+use crate::render::text;
+
 /// The format of `plan.json` that this program reads.
 const SCHEMA: u32 = 2;
 
@@ -19,9 +21,12 @@ pub struct Plan {
     /// Time after which a trial is over.
     #[serde(default)]
     pub deadline_ns: u64,
-    /// Idle time before each trial.
+    /// The shortest idle time before a trial.
     #[serde(default)]
     pub gap_ns: u64,
+    /// The longest. Absent in older plans, where all were alike.
+    #[serde(default)]
+    pub gap_longest_ns: Option<u64>,
     /// The belt.
     #[serde(default)]
     pub tasks: u64,
@@ -78,6 +83,20 @@ impl Plan {
             plan.schema
         );
         Ok(plan)
+    }
+
+    /// The idle time before a trial, in words.
+    pub fn gap(&self) -> String {
+        match self.gap_longest_ns {
+            Some(longest) if longest > self.gap_ns => {
+                format!(
+                    "of {} to {}, drawn for each trial",
+                    text::ns(self.gap_ns),
+                    text::ns(longest)
+                )
+            }
+            _ => format!("of {}, always the same", text::ns(self.gap_ns)),
+        }
     }
 
     /// The command that was given, without the place of its output.

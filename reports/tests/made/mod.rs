@@ -35,6 +35,7 @@ pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, laten
         strategy: None,
         params: BTreeMap::from([("lifetime".to_owned(), lifetime)]),
         seed: 1,
+        gap_ns: Some(20_000_000),
         entry: "born".to_owned(),
         stamps: Stamps {
             armed_ns: Some(over - 1_000_000_000),

@@ -8,6 +8,7 @@ use harness::param::{Axis, Unit};
 
 use super::exit::Exit;
 use super::fleet::ScaleArgs;
+use super::gap::Gap;
 use super::measure::MeasureArgs;
 use super::recommend::RecommendArgs;
 
@@ -142,9 +143,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "What is run")]
     pub deadline: Duration,
 
-    /// Idle time before each trial, so that one does not disturb the next
-    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = duration, help_heading = "What is run")]
-    pub gap: Duration,
+    /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or one time
+    #[arg(long, value_name = "TIME[..TIME]", default_value = "10ms..30ms", value_parser = Gap::parse, help_heading = "What is run")]
+    pub gap: Gap,
 
     /// Print the plan and run nothing
     #[arg(long, help_heading = "What is run")]

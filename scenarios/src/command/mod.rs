@@ -10,6 +10,7 @@ mod costs;
 mod doctor;
 mod exit;
 mod fleet;
+mod gap;
 mod list;
 mod measure;
 mod output;

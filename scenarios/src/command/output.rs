@@ -327,6 +327,7 @@ mod tests {
             strategy: None,
             params: std::collections::BTreeMap::new(),
             seed: 0,
+            gap_ns: None,
             entry: "born".to_owned(),
             stamps: Stamps::default(),
             stages: None,

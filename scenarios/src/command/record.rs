@@ -25,7 +25,10 @@ pub(super) struct PlanRecord<'a> {
     seed: u64,
     trials_per_row: u32,
     deadline_ns: u64,
+    /// The shortest idle time before a trial; which one a trial had is in its record.
     gap_ns: u64,
+    /// The longest. As long as the shortest where it is fixed.
+    gap_longest_ns: u64,
     tasks: u64,
     memory_bytes: u64,
     /// What makes it a campaign; absent for a plain run.
@@ -92,7 +95,8 @@ impl<'a> PlanRecord<'a> {
             seed: plan.seed,
             trials_per_row: request.trials,
             deadline_ns: ns(request.deadline),
-            gap_ns: ns(request.gap),
+            gap_ns: ns(request.gap.shortest),
+            gap_longest_ns: ns(request.gap.longest),
             tasks: request.limits.tasks,
             memory_bytes: request.limits.memory_bytes,
             campaign,

@@ -9,6 +9,7 @@ use harness::trial::Limits;
 
 use super::args::RunArgs;
 use super::exit::Failure;
+use super::gap::Gap;
 use super::list::kebab;
 use super::select::{Names, Selection, Unknown};
 use crate::Scenario;
@@ -72,7 +73,7 @@ pub(super) struct Request {
     /// How long a detector may wait, and death may take.
     pub deadline: Duration,
     /// Idle time before each trial.
-    pub gap: Duration,
+    pub gap: Gap,
     /// Limits around each workload.
     pub limits: Limits,
     /// Detectors and strategies whose rows are run twice, to see what difference chance makes.

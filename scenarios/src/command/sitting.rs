@@ -42,6 +42,8 @@ pub(super) struct Pace {
     pub warm_up: usize,
     /// How long the control spins before each block; zero for not at all. In an open loop it spins before the first block alone.
     pub noise: Duration,
+    /// How long all blocks together may wait for a quiet machine.
+    pub patience: Duration,
     /// When trials are to start, in an open loop.
     pub schedule: Option<Schedule>,
     /// Processors of observer and workload.
@@ -93,11 +95,12 @@ impl Sitting<'_> {
             return Ok(());
         }
         let next = self.plan.order.iter().cycle().skip(from);
-        for (seq, planned) in next.take(self.pace.warm_up).enumerate() {
+        let gaps = self.request.gap.draws(self.plan.seed, 0);
+        for ((seq, planned), gap) in next.take(self.pace.warm_up).enumerate().zip(gaps) {
             if run.interrupted() {
                 break;
             }
-            self.trial(run, seq, planned, self.pace.conditions)?;
+            self.trial(run, seq, planned, gap, self.pace.conditions)?;
         }
         Ok(())
     }
@@ -114,7 +117,9 @@ impl Sitting<'_> {
         let began = time::now();
         let mut starts = self.pace.schedule.as_ref().map(|schedule| schedule.starts(from));
         let mut opened: Option<MonoNs> = None;
-        for (seq, planned) in self.plan.order.iter().enumerate().skip(from) {
+        let mut patience = self.pace.patience;
+        let gaps = self.request.gap.draws(self.plan.seed, from);
+        for ((seq, planned), gap) in self.plan.order.iter().enumerate().skip(from).zip(gaps) {
             if run.interrupted() {
                 played.interrupted = true;
                 break;
@@ -131,7 +136,9 @@ impl Sitting<'_> {
                     break;
                 }
                 if !self.pace.noise.is_zero() && (first || starts.is_none()) {
-                    output.noise(&noise::spin(planned.block, self.pace.noise))?;
+                    let seen = noise::before_block(planned.block, self.pace.noise, patience, || run.interrupted());
+                    patience = patience.saturating_sub(Duration::from_nanos(seen.waited_ns));
+                    output.noise(&seen)?;
                 }
             }
             let mut conditions = self.pace.conditions;
@@ -145,7 +152,7 @@ impl Sitting<'_> {
             }
             let cell = &self.plan.cells[planned.row];
             progress.begin(&format!("{} on {}", cell.key.mechanism, cell.key.scenario));
-            let record = self.trial(run, seq, planned, conditions)?;
+            let record = self.trial(run, seq, planned, gap, conditions)?;
             if self.pace.resumable && record.outcome == Outcome::Interrupted {
                 played.interrupted = true;
                 break;
@@ -165,6 +172,7 @@ impl Sitting<'_> {
         run: &mut Run<'_>,
         seq: usize,
         planned: &Planned,
+        gap: Duration,
         conditions: Conditions,
     ) -> anyhow::Result<TrialRecord> {
         let cell = &self.plan.cells[planned.row];
@@ -190,7 +198,7 @@ impl Sitting<'_> {
             expected: cell.expected,
             deadline: self.request.deadline,
             limits: self.request.limits,
-            gap: self.request.gap,
+            gap,
             conditions,
         };
         let mut record = run.trial(&spec).with_context(what)?;

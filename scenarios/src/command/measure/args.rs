@@ -42,7 +42,7 @@ pub(in super::super) struct MeasureArgs {
     /// another kernel, another boot.
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
         "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials", "seed", "deadline", "gap", "dry_run", "cgroup", "tasks",
-        "memory", "no_belt", "out", "vm", "twins", "warm_up", "noise", "every", "pin", "trace",
+        "memory", "no_belt", "out", "vm", "twins", "warm_up", "noise", "patience", "every", "pin", "trace",
     ])]
     pub resume: Option<PathBuf>,
 
@@ -65,6 +65,13 @@ pub(in super::super) struct MeasureArgs {
     /// How long a control spins before each block, to measure what disturbs the machine; 0 for not at all
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration, help_heading = "Campaign")]
     pub noise: Duration,
+
+    /// How long the blocks of a sitting may together wait for a quiet machine; 0 for not at all
+    ///
+    /// The machine is quiet when the control before a block lost at most 5 % of its time to others. What is recorded as noise is what the
+    /// first look before each block saw, so waiting cannot make a busy machine look quiet.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span, help_heading = "Campaign")]
+    pub patience: Duration,
 
     /// Open loop: a start is intended after each such time, or at random with that mean (poisson:50ms), whether or not the trial before
     /// has ended. It replaces the gap

@@ -24,6 +24,7 @@ use serde_json::Value;
 use super::args::{Cli, Format, Verb};
 use super::conclude::{conclude, print};
 use super::exit::{Exit, Failure};
+use super::gap::Gap;
 use super::output::{ENVIRONMENT, Output, PLAN};
 use super::plan::{self, Offers, Plan};
 use super::record::{Campaign, PlanRecord, arguments};
@@ -118,7 +119,7 @@ impl Begun {
 fn resolve(args: &MeasureArgs) -> Result<Request, Failure> {
     let mut request = request::resolve(&args.run)?;
     if args.every.is_some() {
-        request.gap = Duration::ZERO;
+        request.gap = Gap::NONE;
     }
     if !args.twins.is_empty() {
         let taking_part: Vec<&'static str> = request
@@ -251,6 +252,7 @@ fn pace(args: &MeasureArgs, seed: u64) -> Pace {
     Pace {
         warm_up: args.warm_up,
         noise: args.noise,
+        patience: args.patience,
         schedule: args.every.map(|arrivals| Schedule { arrivals, seed }),
         conditions: Conditions {
             observer_cpu: pins.observer,

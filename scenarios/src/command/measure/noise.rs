@@ -10,6 +10,12 @@ use super::super::stats;
 /// A gap between two looks at the clock that is longer than this was not the control's own doing.
 const GAP_NS: u64 = 10_000;
 
+/// The machine is quiet when a control loses at most this share of its time to others.
+pub(in super::super) const QUIET_PERMILLE: u64 = 50;
+
+/// Time between two looks of who waits for quiet.
+const REST: Duration = Duration::from_millis(100);
+
 /// Spins for `span` on whatever processor the harness runs on, before `block`.
 pub(in super::super) fn spin(block: u32, span: Duration) -> NoiseRecord {
     let began = time::now();
@@ -30,6 +36,32 @@ pub(in super::super) fn spin(block: u32, span: Duration) -> NoiseRecord {
     seen
 }
 
+/// Spins before `block`, and then waits until the machine is quiet, for at most `patience` or until `interrupted`.
+///
+/// What is returned is the first look: a later one is quiet because it was waited for, and says nothing about the campaign.
+pub(in super::super) fn before_block(
+    block: u32,
+    span: Duration,
+    patience: Duration,
+    mut interrupted: impl FnMut() -> bool,
+) -> NoiseRecord {
+    let first = spin(block, span);
+    let began = time::now();
+    let until = began + patience;
+    let mut last = first;
+    while last.lost_permille() > QUIET_PERMILLE && time::now() < until && !interrupted() {
+        let next = until.min(time::now() + REST);
+        // An interruption only makes the next look come sooner.
+        while time::sleep_until(next).is_err() && !interrupted() {}
+        last = spin(block, span);
+    }
+    let waited_ns = match last == first {
+        true => 0,
+        false => time::now().since(began).as_nanos().try_into().unwrap_or(u64::MAX),
+    };
+    NoiseRecord { waited_ns, ..first }
+}
+
 /// Counts one look, `gap_ns` after the one before.
 fn look(seen: &mut NoiseRecord, gap_ns: u64) {
     seen.looks += 1;
@@ -48,15 +80,22 @@ pub(super) fn in_words(seen: &[NoiseRecord]) -> Option<String> {
         return None;
     }
     let per_mille = lost.saturating_mul(1_000) / spun;
+    let waited = sum(|n| n.waited_ns);
     let longest = seen.iter().map(|n| n.longest_ns).max().unwrap_or(0);
+    let label = match per_mille > QUIET_PERMILLE {
+        true => " This campaign is loaded: its figures are those of a busy machine.",
+        false => "",
+    };
     Some(format!(
-        "Noise: a control that only spins lost {}.{} % of {} to others, in {} gaps above {}, the longest {}.",
+        "Noise: a control that only spins lost {}.{} % of {} to others, in {} gaps above {}, the longest {}; {} was spent waiting for \
+         quiet.{label}",
         per_mille / 10,
         per_mille % 10,
         stats::ns(spun),
         sum(|n| u64::from(n.gaps)),
         stats::ns(GAP_NS),
         stats::ns(longest),
+        stats::ns(waited),
     ))
 }
 
@@ -96,6 +135,26 @@ mod tests {
             words.contains("lost 2.0 % of 2.00 ms") && words.contains("2 gaps"),
             "{words}"
         );
+        assert!(!words.contains("loaded"), "{words}");
         assert_eq!(in_words(&[]), None);
+    }
+
+    #[test]
+    fn a_loaded_campaign_is_called_loaded() {
+        let one = NoiseRecord {
+            spun_ns: 1_000_000,
+            lost_ns: 51_000,
+            ..NoiseRecord::default()
+        };
+        assert!(in_words(&[one]).unwrap().contains("loaded"));
+    }
+
+    #[test]
+    fn waiting_for_quiet_ends_and_does_not_change_what_was_seen() {
+        // Nothing is waited for without patience, and not after an interruption either.
+        let span = Duration::from_micros(50);
+        assert_eq!(before_block(3, span, Duration::ZERO, || false).waited_ns, 0);
+        let seen = before_block(3, span, Duration::from_secs(3_600), || true);
+        assert_eq!((seen.block, seen.waited_ns), (3, 0));
     }
 }

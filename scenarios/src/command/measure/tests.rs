@@ -60,6 +60,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
         seed: planned.script_seed,
+        gap_ns: None,
         entry: "born".to_owned(),
         stamps: Stamps::default(),
         stages: None,

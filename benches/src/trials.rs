@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use criterion::Bencher;
-use harness::detect::{self, Detector, Verdict};
+use harness::detect::{self, Detector};
 use harness::expect::{Expectation, KillExpectation, Plane};
 use harness::kill::KillStrategy;
 use harness::param::ParamPoint;
-use harness::record::{Outcome, TrialRecord};
+use harness::record::{Outcome, TrialRecord, Verdict};
 use harness::trial::{Conditions, Expected, Limits, Stage, TrialSpec, Workload};
 
 use crate::{Frame, left_out};

@@ -1,125 +1,41 @@
-//! What a system call answered, kept as data: a record stores operation, target and errno one by one.
+//! Errors, and how they stand in a record.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
+pub use allgone::error::{SysError, Target, retry_eintr};
 
 use crate::cgroup::CgroupError;
+use crate::record::ErrorRecord;
 
-/// What an operation was applied to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A file or directory.
-    Path(PathBuf),
-    /// A process by number.
-    Pid(i32),
-    /// Nothing that has a name.
-    Nothing,
+/// An error that can be recorded.
+pub trait Recorded {
+    /// Operation, target and errno, one by one.
+    fn recorded(&self) -> ErrorRecord;
 }
 
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Recorded for SysError {
+    fn recorded(&self) -> ErrorRecord {
+        ErrorRecord {
+            op: self.op.to_owned(),
+            target: self.target.to_string().trim_start().to_owned(),
+            errno: format!("{:?}", self.errno),
+        }
+    }
+}
+
+impl Recorded for CgroupError {
+    fn recorded(&self) -> ErrorRecord {
         match self {
-            Self::Path(path) => write!(f, " {}", path.display()),
-            Self::Pid(pid) => write!(f, " of pid {pid}"),
-            Self::Nothing => Ok(()),
-        }
-    }
-}
-
-/// A system call that failed: operation, target, answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("could not {op}{target}: {errno}")]
-pub struct SysError {
-    /// What was tried: a system call or the use of a cgroup file, such as `write "1" to`.
-    pub op: &'static str,
-    /// On what.
-    pub target: Target,
-    /// What the kernel answered.
-    pub errno: Errno,
-}
-
-impl SysError {
-    /// On a path.
-    pub fn path(op: &'static str, path: impl AsRef<Path>, errno: Errno) -> Self {
-        Self {
-            op,
-            target: Target::Path(path.as_ref().to_path_buf()),
-            errno,
-        }
-    }
-
-    /// On a process.
-    pub fn pid(op: &'static str, pid: i32, errno: Errno) -> Self {
-        Self {
-            op,
-            target: Target::Pid(pid),
-            errno,
-        }
-    }
-
-    /// On nothing that has a name.
-    pub fn plain(op: &'static str, errno: Errno) -> Self {
-        Self {
-            op,
-            target: Target::Nothing,
-            errno,
-        }
-    }
-
-    /// From an error of std, which holds an errno whenever it came from the kernel.
-    pub fn io(op: &'static str, target: Target, error: &io::Error) -> Self {
-        Self {
-            op,
-            target,
-            errno: Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)),
-        }
-    }
-}
-
-/// A [`SysError`] as it stands in a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorRecord {
-    /// What was tried.
-    pub op: String,
-    /// On what, empty if it has no name.
-    pub target: String,
-    /// Kernel spelling, such as `EBUSY`.
-    pub errno: String,
-}
-
-impl From<&SysError> for ErrorRecord {
-    fn from(e: &SysError) -> Self {
-        Self {
-            op: e.op.to_owned(),
-            target: e.target.to_string().trim_start().to_owned(),
-            errno: format!("{:?}", e.errno),
-        }
-    }
-}
-
-impl From<&CgroupError> for ErrorRecord {
-    fn from(e: &CgroupError) -> Self {
-        match e {
-            CgroupError::Sys(e) => e.into(),
-            CgroupError::Malformed { path, content } => Self {
+            Self::Sys(e) => e.recorded(),
+            Self::Malformed { path, content } => ErrorRecord {
                 op: format!("understand {content:?} in"),
                 target: path.display().to_string(),
                 errno: "EPROTO".to_owned(),
             },
-        }
-    }
-}
-
-/// Repeats `call` while it answers `EINTR`.
-pub fn retry_eintr<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            other => return other,
+            // Neither a kernel's answer nor a content: in words.
+            other => ErrorRecord {
+                op: other.to_string(),
+                target: String::new(),
+                errno: String::new(),
+            },
         }
     }
 }

@@ -3,9 +3,9 @@
 //! A scenario answers for a *scope* (what a mechanism can see or reach), never for a mechanism by name. A new detector gets its row of
 //! expectations by declaring its scope.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+pub use crate::record::{Canary, Plane};
 
 /// The set of processes that a mechanism can see, or reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,16 +50,6 @@ impl Scope {
         Self::CgroupAlone,
         Self::SystemWide,
     ];
-}
-
-/// Which plane of the matrix a trial belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Plane {
-    /// A detector watches; nothing is killed.
-    Detect,
-    /// A strategy kills; one reference detector and the oracle watch.
-    Kill,
 }
 
 /// What a detector of some scope is expected to say about a scenario.
@@ -115,29 +105,4 @@ pub enum KillExpectation {
     Survives(&'static str),
     /// The pair makes no sense and is not run.
     NotApplicable(&'static str),
-}
-
-/// A process outside the set that a kill must not hit. One of each kind stands beside every kill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Canary {
-    /// Shares the actors' user.
-    SameUid,
-    /// Shares the main process's process group and session.
-    SameGroup,
-    /// Lives in the parent of the site's cgroup.
-    ParentCgroup,
-    /// Is given a pid that a member of the set has just freed.
-    ReusedPid,
-}
-
-impl fmt::Display for Canary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SameUid => "same-uid",
-            Self::SameGroup => "same-group",
-            Self::ParentCgroup => "parent-cgroup",
-            Self::ReusedPid => "reused-pid",
-        })
-    }
 }

@@ -7,7 +7,6 @@
 //!
 //! What this crate does not do: choose workloads (crate `scenarios`), print, or parse a command line.
 
-pub mod cgroup;
 pub mod detect;
 pub mod error;
 pub mod expect;
@@ -15,11 +14,10 @@ pub mod fleet;
 pub mod host;
 pub mod kill;
 pub mod param;
-pub(crate) mod proc;
-pub mod record;
 pub(crate) mod tracepoint;
 pub mod trial;
 
+pub(crate) use allgone::proc;
+pub use allgone::{MonoNs, cgroup, sys};
 pub use error::{SysError, Target};
-pub use harness_sys as sys;
-pub use harness_sys::MonoNs;
+pub use harness_record as record;

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::expect::{Plane, Scope};
-use harness::record::Outcome;
+use harness_record::{Outcome, Plane, sees_the_cgroup};
 
 use crate::analysis::{Analysis, Campaign, Cell};
 use crate::emulated::Emulated;
@@ -28,12 +27,6 @@ pub struct Figures(BTreeMap<String, Figure>);
 
 /// What prose says where nothing is recorded.
 pub const NOT_RECORDED: &str = "not recorded";
-
-/// Whether a detector claims to see whoever is in the cgroup. One that this program does not know claims nothing.
-fn sees_the_cgroup(id: &str) -> bool {
-    let mut known = harness::detect::DETECTORS.iter().map(|detector| detector.spec());
-    known.any(|spec| spec.id == id && spec.scope == Scope::Cgroup)
-}
 
 impl Figures {
     /// Everything that has a name.

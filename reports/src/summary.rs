@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::expect::Plane;
+use harness_record::Plane;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format.

@@ -16,11 +16,11 @@ use scenarios::SCENARIOS;
 /// Files above the limit of [`LINES`], each with the reason why it is one piece.
 const LONG: [(&str, &str); 2] = [
     (
-        "harness/sys/src/bpf.rs",
+        "allgone/sys/src/bpf.rs",
         "programs for the kernel, each with its disassembly beside it",
     ),
     (
-        "harness/sys/src/spawn.rs",
+        "allgone/sys/src/spawn.rs",
         "one flow, from the parent's plan through clone3 to exec, which must be read in one go",
     ),
 ];
@@ -88,14 +88,14 @@ fn none(broken: &[String], rule: &str) {
 #[test]
 fn unsafe_code_is_in_sys_only() {
     let mut broken = Vec::new();
-    for (path, text) in files("rs").iter().filter(|(path, _)| !path.starts_with("harness/sys/")) {
+    for (path, text) in files("rs").iter().filter(|(path, _)| !path.starts_with("allgone/sys/")) {
         let code = code(text);
         let word = |w: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|x| x == w);
         if word("unsafe") || code.contains("allow(unsafe_code") || code.contains("expect(unsafe_code") {
             broken.push(path.clone());
         }
     }
-    none(&broken, "unsafe code belongs into harness/sys, behind a safe signature");
+    none(&broken, "unsafe code belongs into allgone/sys, behind a safe signature");
     let allowed: Vec<String> = files("rs")
         .into_iter()
         .filter(|(_, text)| code(text).contains("allow(unsafe_code"))
@@ -103,8 +103,8 @@ fn unsafe_code_is_in_sys_only() {
         .collect();
     assert_eq!(
         allowed,
-        ["harness/sys/src/lib.rs"],
-        "unsafe code is allowed once, at the root of harness/sys"
+        ["allgone/sys/src/lib.rs"],
+        "unsafe code is allowed once, at the root of allgone/sys"
     );
 }
 

@@ -45,6 +45,7 @@ mod waitpid_main;
 pub use common::agent::act_as_release_agent;
 pub(crate) use common::{backoff, kernel_path, limit, probe, sleep};
 
+pub use crate::record::Counters;
 pub(crate) use common::pool::remove_when_empty;
 pub use common::pool::{Placeholder, Pool, Warm};
 
@@ -182,8 +183,7 @@ pub trait Armed: fmt::Debug + Send {
 }
 
 /// What a detector says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The set is empty.
     Empty {
@@ -249,30 +249,15 @@ impl Verdict {
     }
 }
 
-/// What a wait took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Counters {
-    /// Returns from a sleep.
-    pub wakeups: u64,
-    /// Wake-ups after which nothing had changed.
-    pub spurious: u64,
-    /// Reads of the state.
-    pub reads: u64,
-    /// Overflows of the source of events.
-    pub overflows: u64,
-    /// Processes reaped.
-    pub reaped: u64,
-    /// When the mechanism itself says that its last event happened; 0 if it does not stamp its events.
-    #[serde(default)]
-    pub event_ns: u64,
-    /// Times it went without what its name says (a pool that had nothing warm).
-    #[serde(default)]
-    pub fallbacks: u64,
-    /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures that.
-    pub prepare_ns: u64,
-    /// When the workload was asked to start, if that is not its spawn: a process that had been made beforehand was let go. 0: at its spawn.
-    #[serde(default)]
-    pub asked_ns: u64,
+impl From<Verdict> for crate::record::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Empty { woke_ns, decided_ns } => Self::Empty { woke_ns, decided_ns },
+            Verdict::SiteRemoved { at_ns } => Self::SiteRemoved { at_ns },
+            Verdict::Unknown { at_ns, why } => Self::Unknown { at_ns, why },
+            Verdict::DeadlinePassed { at_ns } => Self::DeadlinePassed { at_ns },
+        }
+    }
 }
 
 /// A detector could not be set up or went wrong in a way that is not a verdict.
@@ -371,6 +356,14 @@ mod tests {
             assert_eq!(by_id(spec.id).map(|d| d.spec().id), Some(spec.id));
         }
         assert!(by_id("nonsense").is_none());
+    }
+
+    #[test]
+    fn readers_of_records_know_which_detectors_see_the_cgroup() {
+        for spec in DETECTORS.iter().map(|d| d.spec()) {
+            let claims = spec.scope == Scope::Cgroup;
+            assert_eq!(crate::record::sees_the_cgroup(spec.id), claims, "{}", spec.id);
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Base;
+use super::Paths;
 use super::candidate::{Candidate, Refusal, qualify};
 use super::mounts::Layout;
-use super::paths::Paths;
 use super::remedy::{self, Facts};
 use super::rerun::{self, Program, Rerun};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::paths::Paths;
+use super::Paths;
 
 /// Options that are set, with their values (`y`, `m`, a number or a string).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -38,12 +38,11 @@ pub mod v1_freeze_kill_thaw;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::MonoNs;
 use crate::cgroup::CgroupError;
-use crate::error::{ErrorRecord, SysError};
+use crate::error::SysError;
 use crate::expect::{Canary, Reach};
 use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::param::Axis;
@@ -99,13 +98,11 @@ pub trait Killer: fmt::Debug + Send {
 }
 
 /// What a strategy did.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct KillReport {
     /// When the strategy began to act: to freeze, to look, to signal.
-    #[serde(default)]
     pub begun_ns: u64,
     /// When all members were known to be held still (`frozen 1`), if the strategy waits for that.
-    #[serde(default)]
     pub held_ns: Option<u64>,
     /// Just before the first signal (or write that signals). 0 if there was none.
     pub first_signal_ns: u64,
@@ -124,12 +121,11 @@ pub struct KillReport {
     /// Whether it gave up at the deadline.
     pub gave_up: bool,
     /// Whether the kernel kills most of the set only when another process has ended (an init, a tracer, a parent): "issued" then means less.
-    #[serde(default)]
     pub indirect: bool,
     /// What it did instead of what its name says, and why. Never silent.
     pub fallback: Option<String>,
     /// Other errors it met and went on.
-    pub errors: Vec<ErrorRecord>,
+    pub errors: Vec<SysError>,
 }
 
 /// How many errors are kept one by one in a report.
@@ -165,9 +161,8 @@ impl KillReport {
 
     /// Notes an error after which the strategy went on. The same error is kept once, and only so many: a loop may meet it a million times.
     pub fn met(&mut self, error: &SysError) {
-        let record = ErrorRecord::from(error);
-        if self.errors.len() < ERRORS_KEPT && !self.errors.contains(&record) {
-            self.errors.push(record);
+        if self.errors.len() < ERRORS_KEPT && !self.errors.contains(error) {
+            self.errors.push(error.clone());
         }
     }
 
@@ -187,6 +182,26 @@ impl KillReport {
     pub fn issued(mut self) -> Self {
         self.issued_ns = crate::sys::time::now().0;
         self
+    }
+}
+
+impl From<KillReport> for crate::record::KillReport {
+    fn from(report: KillReport) -> Self {
+        Self {
+            begun_ns: report.begun_ns,
+            held_ns: report.held_ns,
+            first_signal_ns: report.first_signal_ns,
+            last_signal_ns: report.last_signal_ns,
+            issued_ns: report.issued_ns,
+            signals: report.signals,
+            passes: report.passes,
+            esrch: report.esrch,
+            foreign: report.foreign,
+            gave_up: report.gave_up,
+            indirect: report.indirect,
+            fallback: report.fallback,
+            errors: report.errors.iter().map(crate::error::Recorded::recorded).collect(),
+        }
     }
 }
 
@@ -335,19 +350,9 @@ mod tests {
         report.fall_back("a".to_owned());
         let report = report.issued();
         assert_eq!((report.signals, report.esrch, report.errors.len()), (1, 1, 1));
-        assert_eq!(report.errors[0].errno, "EPERM");
+        assert_eq!(report.errors[0].errno, Errno::EPERM);
         assert_eq!(report.fallback.as_deref(), Some("a; b"));
         assert!(report.begun_ns <= report.first_signal_ns && report.first_signal_ns <= report.last_signal_ns);
         assert!(report.last_signal_ns <= report.issued_ns);
-    }
-
-    #[test]
-    fn an_older_report_can_be_read() {
-        let report: KillReport = serde_json::from_str(
-            r#"{"first_signal_ns":1,"last_signal_ns":2,"issued_ns":3,"signals":1,"passes":1,"esrch":0,"foreign":0,"gave_up":false,
-                "fallback":null,"errors":[]}"#,
-        )
-        .unwrap();
-        assert_eq!((report.begun_ns, report.held_ns), (0, None));
     }
 }

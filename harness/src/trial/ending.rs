@@ -10,7 +10,7 @@ use super::canary::Perched;
 use super::oracle::{self, State};
 use super::play::Seen;
 use super::{Run, Site, TrialError, TrialSpec, leaks, survivors};
-use crate::error::SysError;
+use crate::error::{Recorded, SysError};
 use crate::expect::{Canary, Plane};
 use crate::record::TrialRecord;
 use crate::sys::time;
@@ -53,7 +53,7 @@ pub(super) fn settle(
     if record.plane == Plane::Kill && record.stamps.unpopulated_ns.is_none() {
         match survivors::diagnose(site) {
             Ok(survivors) => record.survivors = survivors,
-            Err(e) => seen.errors.push((&e).into()),
+            Err(e) => seen.errors.push(e.recorded()),
         }
     }
     Ok(())
@@ -107,7 +107,7 @@ pub(super) fn hit_canaries(seen: &mut Seen) -> Vec<Canary> {
         match canary.hit() {
             Ok(Some(kind)) => hit.push(kind),
             Ok(None) => {}
-            Err(e) => seen.errors.push((&e).into()),
+            Err(e) => seen.errors.push(e.recorded()),
         }
     }
     hit.sort_unstable();

@@ -12,9 +12,9 @@ use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::MonoNs;
-use crate::detect::Verdict;
 use crate::error::SysError;
 use crate::proc;
+use crate::record::Verdict;
 use crate::record::{IdleRecord, TrialRecord};
 use crate::sys::time;
 

@@ -1,8 +1,8 @@
 //! From a verdict and the truth to an outcome, and from an outcome and an expectation to "held". Pure.
 
-use crate::detect::Verdict;
 use crate::expect::{Canary, Expectation, KillExpectation};
 use crate::record::Outcome;
+use crate::record::Verdict;
 
 /// What is known about the end of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

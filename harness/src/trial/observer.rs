@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::canary::Egg;
 use super::{Root, Site, SpawnPlan, TrialSpec};
 use crate::MonoNs;
-use crate::detect::{Counters, Verdict};
 use crate::error::{SysError, retry_eintr};
-use crate::kill::KillReport;
+use crate::record::{Counters, KillReport, Verdict};
 use crate::sys::spawn::{CLONE_PARENT, Entry};
 use crate::sys::{self, time};
 
@@ -136,7 +135,7 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             tell,
             &Message::Killed {
                 ready_ns: Some(ready_at.0),
-                report,
+                report: report.into(),
             },
         )?;
     } else if spec.stage.owner_removes {
@@ -153,7 +152,7 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     say(
         tell,
         &Message::Done {
-            verdict,
+            verdict: verdict.into(),
             counters,
             cpu_ns,
         },

@@ -18,10 +18,9 @@ use super::oracle::{self, Afterlife, State};
 use super::trace::Tracer;
 use super::{Expected, Run, Site, TrialError, TrialSpec};
 use crate::cgroup::CgroupError;
-use crate::detect::{Counters, Verdict};
-use crate::error::{ErrorRecord, SysError};
+use crate::error::{Recorded, SysError};
 use crate::expect::{Canary, Plane};
-use crate::record::{LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord};
+use crate::record::{Counters, ErrorRecord, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, Verdict};
 use crate::sys::{fork, pidfd, time};
 
 /// How much longer than its own deadlines an observer may take before it is called hung.
@@ -174,7 +173,7 @@ fn perform(
         }
         if spec.conditions.idle && !killing && !ended {
             seen.errors
-                .extend(seen.samples.take(observer.pid).err().as_ref().map(Into::into));
+                .extend(seen.samples.take(observer.pid).err().map(|e| e.recorded()));
         }
         if killing {
             watch_kill(site, record, seen, &mut kill_said_at, &mut afterlife)?;
@@ -209,7 +208,7 @@ fn perform(
     if let (Some(tracer), Some(Verdict::Empty { decided_ns, .. })) = (tracer, &record.verdict) {
         match tracer.stages(site, *decided_ns) {
             Ok(stages) => record.stages = Some(stages),
-            Err(e) => seen.errors.push((&e).into()),
+            Err(e) => seen.errors.push(e.recorded()),
         }
     }
     Ok(())
@@ -288,7 +287,7 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
             }
             match Perched::adopt(Canary::SameGroup, pid) {
                 Ok(canary) => seen.canaries.push(canary),
-                Err(e) => seen.errors.push((&e).into()),
+                Err(e) => seen.errors.push(e.recorded()),
             }
         }
         Message::Killed { ready_ns, report } => {
@@ -304,7 +303,7 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
             if matches!(verdict, Verdict::Empty { .. }) && record.plane == Plane::Detect {
                 match oracle::witness(site) {
                     Ok(witness) => seen.witness = witness,
-                    Err(e) => seen.errors.push((&e).into()),
+                    Err(e) => seen.errors.push(e.recorded()),
                 }
             }
             record.verdict = Some(verdict);

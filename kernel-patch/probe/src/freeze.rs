@@ -3,9 +3,9 @@
 
 use std::os::fd::AsFd;
 
+use allgone_sys::fork::Worker;
+use allgone_sys::time::now;
 use anyhow::{Context, Result, bail};
-use harness_sys::fork::Worker;
-use harness_sys::time::now;
 use nix::poll::PollFlags;
 use nix::unistd::pause;
 
@@ -62,7 +62,7 @@ fn trial(home: &Home, tasks: usize, by_pidfd: bool) -> Result<Option<u64>> {
 }
 
 /// Sleeps on the events file until a flag of it has a value.
-fn until(group: &Group, name: &str, value: bool) -> Result<Option<harness_sys::time::MonoNs>> {
+fn until(group: &Group, name: &str, value: bool) -> Result<Option<allgone_sys::time::MonoNs>> {
     let deadline = now() + PATIENCE;
     loop {
         match flag(&group.events, name).context("read cgroup.events")? {

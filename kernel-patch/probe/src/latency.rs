@@ -3,9 +3,9 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use allgone_sys::fork::Worker;
+use allgone_sys::time::{MonoNs, now, sleep_until};
 use anyhow::{Context, Result};
-use harness_sys::fork::Worker;
-use harness_sys::time::{MonoNs, now, sleep_until};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 

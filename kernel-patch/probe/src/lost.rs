@@ -8,9 +8,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
+use allgone_sys::fork::worker;
+use allgone_sys::time::now;
 use anyhow::{Context, Result};
-use harness_sys::fork::worker;
-use harness_sys::time::now;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};

@@ -2,9 +2,9 @@
 
 use std::fs;
 
+use allgone_sys::pidfd::has_exited;
+use allgone_sys::time::now;
 use anyhow::Result;
-use harness_sys::pidfd::has_exited;
-use harness_sys::time::now;
 use nix::errno::Errno;
 use std::os::fd::AsFd;
 

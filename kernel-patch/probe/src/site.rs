@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use allgone_sys::fork::{Worker, worker};
+use allgone_sys::time::{MonoNs, now};
 use anyhow::{Context, Result, bail};
-use harness_sys::fork::{Worker, worker};
-use harness_sys::time::{MonoNs, now};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

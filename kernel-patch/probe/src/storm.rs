@@ -3,9 +3,9 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use allgone_sys::fork::worker;
+use allgone_sys::time::{MonoNs, now};
 use anyhow::{Context, Result};
-use harness_sys::fork::worker;
-use harness_sys::time::{MonoNs, now};
 use nix::poll::PollFlags;
 use nix::sys::wait::WaitStatus;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use harness::detect::Verdict;
-use harness::expect::Plane;
-use harness::record::{Outcome, TrialRecord};
+use harness_record::Plane;
+use harness_record::Verdict;
+use harness_record::{Outcome, TrialRecord};
 
 use super::Comparison;
 use crate::stats::{Bound, CENSORED, Quantile, Sample};

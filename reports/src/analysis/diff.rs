@@ -1,6 +1,6 @@
 //! Two campaigns with the same rows: what changed?
 
-use harness::expect::Plane;
+use harness_record::Plane;
 
 use super::compare::resampling;
 use super::{Campaign, Cell};

@@ -8,7 +8,7 @@ mod compare;
 mod diff;
 mod scale;
 
-use harness::expect::Plane;
+use harness_record::Plane;
 
 use crate::stats::holm;
 use crate::store::{Dataset, Store};

@@ -1,8 +1,8 @@
 //! Tables of what watching costs, and where the time of a verdict goes.
 
-use harness::detect::Verdict;
-use harness::expect::Plane;
-use harness::record::TrialRecord;
+use harness_record::Plane;
+use harness_record::TrialRecord;
+use harness_record::Verdict;
 
 use super::text;
 use crate::analysis::{Campaign, Cell};

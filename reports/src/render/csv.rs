@@ -1,6 +1,6 @@
 //! Rows as comma-separated values, for a spreadsheet.
 
-use harness::expect::Plane;
+use harness_record::Plane;
 
 use super::Origin;
 use crate::analysis::Campaign;

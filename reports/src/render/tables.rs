@@ -1,6 +1,6 @@
 //! Tables of Markdown.
 
-use harness::expect::Plane;
+use harness_record::Plane;
 
 use super::plot::Plot;
 use super::{Origin, costs, diff, text};

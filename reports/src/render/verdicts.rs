@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::expect::Plane;
+use harness_record::Plane;
 
 use super::text;
 use crate::analysis::Campaign;

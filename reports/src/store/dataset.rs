@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use harness::record::{NoiseRecord, SCHEMA, TrialRecord, read_lines};
+use harness_record::{NoiseRecord, SCHEMA, TrialRecord, read_lines};
 use serde_json::Value;
 
 use super::file;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use harness::expect::Plane;
+use harness_record::Plane;
 use serde::Deserialize;
 
 use crate::render::text;

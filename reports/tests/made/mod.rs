@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use harness::detect::{Counters, Verdict};
-use harness::expect::{Canary, Plane};
-use harness::kill::KillReport;
-use harness::record::{IdleRecord, LedgerRecord, NoiseRecord, Outcome, Stamps, Survivor, TrialRecord};
+use harness_record::KillReport;
+use harness_record::{Canary, Plane};
+use harness_record::{Counters, Verdict};
+use harness_record::{IdleRecord, LedgerRecord, NoiseRecord, Outcome, Stamps, Survivor, TrialRecord};
 use serde_json::json;
 
 /// Blocks of each campaign.
@@ -24,7 +24,7 @@ pub(crate) fn latency(middle: u64, block: u32, salt: u64) -> u64 {
 pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, latency: Option<u64>) -> TrialRecord {
     let over = 10_000_000_000 + u64::from(block) * 100_000_000;
     TrialRecord {
-        schema: harness::record::SCHEMA,
+        schema: harness_record::SCHEMA,
         run: run.to_owned(),
         seq: 0,
         block: Some(block),
@@ -191,7 +191,7 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
         if !rows.contains(&row) {
             rows.push(row);
         }
-        harness::record::write_line(&mut text, trial).unwrap();
+        harness_record::write_line(&mut text, trial).unwrap();
     }
     let plan = json!({
         "schema": 2, "run": run, "arguments": ["measure", "made-up", "--out", "/tmp/secret-place"], "seed": 1, "trials_per_row": BLOCKS,
@@ -210,7 +210,7 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
         ..NoiseRecord::default()
     };
     let mut noises = Vec::new();
-    harness::record::write_line(&mut noises, &noise).unwrap();
+    harness_record::write_line(&mut noises, &noise).unwrap();
     fs::write(dir.join("plan.json"), plan.to_string()).unwrap();
     fs::write(dir.join("environment.json"), environment.to_string()).unwrap();
     fs::write(dir.join("trials.jsonl"), text).unwrap();

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use harness::detect::Verdict;
 use harness::expect::{Canary, Plane};
-use harness::kill::{self, KillReport};
-use harness::record::{Outcome, Stamps, TrialRecord};
+use harness::kill;
+use harness::record::{KillReport, Outcome, Stamps, TrialRecord, Verdict};
 use serde::Serialize;
 
 use super::costs::{CostTally, Costs};

@@ -7,8 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use harness::detect::Verdict;
-use harness::record::{TrialRecord, read_lines};
+use harness::record::{TrialRecord, Verdict, read_lines};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;

@@ -3,9 +3,9 @@
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::{BaseFacts, Build, Cgroups, Cpu, Environment, Kernel, Limits, Mount, Preemption, SCHEMA, Virtualisation};
+use crate::host::Paths;
 use crate::host::kconfig::KernelConfig;
 use crate::host::mountinfo::Hierarchy;
-use crate::host::paths::Paths;
 use crate::host::{Belts, Host};
 
 impl Environment {

@@ -1,6 +1,6 @@
 //! The table of all rows: who, where, how often right, how late.
 
-use harness::expect::Plane;
+use harness_record::Plane;
 
 use super::super::text;
 use super::escaped;

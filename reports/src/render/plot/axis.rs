@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::expect::Plane;
+use harness_record::Plane;
 
 use super::super::costs::is_time;
 use super::Drawing;

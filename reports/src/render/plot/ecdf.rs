@@ -24,8 +24,8 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
             continue;
         }
         let (what, from) = match group[0].row.plane {
-            harness::expect::Plane::Detect => ("Latency of detection", "from the last exit to the verdict"),
-            harness::expect::Plane::Kill => ("Duration of the kill", "from the first signal to nothing left"),
+            harness_record::Plane::Detect => ("Latency of detection", "from the last exit to the verdict"),
+            harness_record::Plane::Kill => ("Duration of the kill", "from the first signal to nothing left"),
         };
         let drawn: Vec<Line> = cells.iter().map(|c| line(c, &cells)).collect();
         let n = cells.iter().map(|c| c.row.n).max().unwrap_or(0);

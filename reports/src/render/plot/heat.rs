@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::expect::Plane;
+use harness_record::Plane;
 use plotters::style::RGBColor;
 
 use super::super::verdicts::{Tally, worst};

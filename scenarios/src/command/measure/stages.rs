@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
-use harness::detect::Verdict;
 use harness::host::features;
 use harness::host::{Host, Support};
-use harness::record::TrialRecord;
+use harness::record::{TrialRecord, Verdict};
 
 use super::super::exit::Failure;
 use super::super::output::Output;

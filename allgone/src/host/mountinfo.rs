@@ -73,7 +73,7 @@ pub enum LayoutError {
 }
 
 /// Parses `/proc/<pid>/mountinfo` and keeps the cgroup mounts. Any other mount is skipped, whatever it looks like.
-pub(super) fn parse_mountinfo(text: &[u8]) -> Result<Vec<CgroupMount>, LayoutError> {
+pub fn parse_mountinfo(text: &[u8]) -> Result<Vec<CgroupMount>, LayoutError> {
     let lines = text.split(|b| *b == b'\n').filter(|line| is_cgroup_line(line));
     lines
         .map(|line| {
@@ -144,7 +144,7 @@ fn is_controller(option: &str) -> bool {
 }
 
 /// Parses `/proc/<pid>/cgroup`.
-pub(super) fn parse_own(text: &[u8]) -> Result<Vec<OwnCgroup>, LayoutError> {
+pub fn parse_own(text: &[u8]) -> Result<Vec<OwnCgroup>, LayoutError> {
     let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
     lines
         .map(|line| {

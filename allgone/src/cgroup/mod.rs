@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::error::SysError;
 
-pub(crate) use census::Census;
+pub use census::Census;
 pub use parse::{Events, Members, parse_events, parse_members};
 
 /// A failed operation on a cgroup.

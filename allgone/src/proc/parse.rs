@@ -4,21 +4,21 @@ use std::path::{Component, Path};
 
 /// Some fields of `/proc/<pid>/stat`. Source: proc_pid_stat(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stat {
+pub struct Stat {
     /// Process (or thread) id.
-    pub(crate) pid: i32,
+    pub pid: i32,
     /// Name; may contain anything, line breaks included.
-    pub(crate) comm: String,
+    pub comm: String,
     /// State letter.
-    pub(crate) state: char,
+    pub state: char,
     /// Parent.
-    pub(crate) ppid: i32,
+    pub ppid: i32,
     /// Process group.
-    pub(crate) pgrp: i32,
+    pub pgrp: i32,
     /// Session.
-    pub(crate) session: i32,
+    pub session: i32,
     /// `PF_*`, include/linux/sched.h.
-    pub(crate) flags: u32,
+    pub flags: u32,
 }
 
 const PF_EXITING: u32 = 0x4;
@@ -27,23 +27,23 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 
 impl Stat {
     /// Dead, and waiting to be reaped (`Z`) or being released (`X`). A zombie leader may have live threads.
-    pub(crate) fn is_zombie(&self) -> bool {
+    pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 
     /// In `do_exit()`, or past the point in `get_signal()` where a fatal signal has been taken: it is no longer pending then.
-    pub(crate) fn is_exiting(&self) -> bool {
+    pub fn is_exiting(&self) -> bool {
         self.flags & (PF_EXITING | PF_SIGNALED) != 0
     }
 
     /// A thread of the kernel: nobody can signal it.
-    pub(crate) fn is_kernel_thread(&self) -> bool {
+    pub fn is_kernel_thread(&self) -> bool {
         self.flags & PF_KTHREAD != 0
     }
 }
 
 /// Reads `/proc/<pid>/stat`. The name is between the first `(` and the *last* `)`: it may contain both, and spaces and newlines.
-pub(crate) fn stat(content: &[u8]) -> Option<Stat> {
+pub(super) fn stat(content: &[u8]) -> Option<Stat> {
     let open = content.iter().position(|b| *b == b'(')?;
     let close = content.iter().rposition(|b| *b == b')')?;
     let pid = number(content.get(..open)?)?;
@@ -65,35 +65,35 @@ pub(crate) fn stat(content: &[u8]) -> Option<Stat> {
 
 /// Some lines of `/proc/<pid>/status`. Source: proc_pid_status(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Status {
+pub struct Status {
     /// The process, if this is a thread.
-    pub(crate) tgid: i32,
+    pub tgid: i32,
     /// Real, effective, saved and file-system user id.
-    pub(crate) uids: [u32; 4],
+    pub uids: [u32; 4],
     /// Who traces it; 0: nobody.
-    pub(crate) tracer: i32,
+    pub tracer: i32,
     /// Signals pending for the thread, bit n-1 for signal n.
-    pub(crate) pending: u64,
+    pub pending: u64,
     /// Signals pending for the process.
-    pub(crate) shared_pending: u64,
+    pub shared_pending: u64,
     /// Signals ignored.
-    pub(crate) ignored: u64,
+    pub ignored: u64,
     /// Signals blocked.
-    pub(crate) blocked: u64,
+    pub blocked: u64,
     /// Resident memory. Absent once the memory map was given up (and in kernel threads).
-    pub(crate) rss_kib: Option<u64>,
+    pub rss_kib: Option<u64>,
     /// Times that the thread went to sleep by itself.
-    pub(crate) voluntary_switches: u64,
+    pub voluntary_switches: u64,
 }
 
 impl Status {
     /// Whether `signal` is pending, for the thread or for the process. A SIGKILL is: it was killed, and has not acted on it yet.
-    pub(crate) fn has_pending(&self, signal: nix::sys::signal::Signal) -> bool {
+    pub fn has_pending(&self, signal: nix::sys::signal::Signal) -> bool {
         (self.pending | self.shared_pending) & bit(signal) != 0
     }
 
     /// Whether `signal` would do nothing.
-    pub(crate) fn shrugs_off(&self, signal: nix::sys::signal::Signal) -> bool {
+    pub fn shrugs_off(&self, signal: nix::sys::signal::Signal) -> bool {
         (self.ignored | self.blocked) & bit(signal) != 0
     }
 }
@@ -103,7 +103,7 @@ fn bit(signal: nix::sys::signal::Signal) -> u64 {
 }
 
 /// Reads `/proc/<pid>/status`. The kernel escapes newlines in the name, so what begins a line is its own.
-pub(crate) fn status(content: &[u8]) -> Option<Status> {
+pub(super) fn status(content: &[u8]) -> Option<Status> {
     let field = |key: &str| {
         content
             .split(|b| *b == b'\n')
@@ -131,13 +131,13 @@ pub(crate) fn status(content: &[u8]) -> Option<Status> {
 
 /// Where a process is in every hierarchy. Source: cgroups(7), `/proc/<pid>/cgroup`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Membership {
+pub struct Membership {
     lines: Vec<(String, String)>,
 }
 
 impl Membership {
     /// Its path in the v2 hierarchy, relative to the reader's cgroup namespace.
-    pub(crate) fn v2(&self) -> Option<&str> {
+    pub fn v2(&self) -> Option<&str> {
         self.lines
             .iter()
             .find(|(names, _)| names.is_empty())
@@ -145,7 +145,7 @@ impl Membership {
     }
 
     /// Its path in the v1 hierarchy of `controller`.
-    pub(crate) fn v1(&self, controller: &str) -> Option<&str> {
+    pub fn v1(&self, controller: &str) -> Option<&str> {
         self.lines
             .iter()
             .find(|(names, _)| names.split(',').any(|name| name == controller))
@@ -154,7 +154,7 @@ impl Membership {
 }
 
 /// Reads `/proc/<pid>/cgroup`. A cgroup's name may contain `:` but no newline.
-pub(crate) fn membership(content: &[u8]) -> Option<Membership> {
+pub(super) fn membership(content: &[u8]) -> Option<Membership> {
     let content = std::str::from_utf8(content).ok()?;
     let mut lines = Vec::new();
     for line in content.lines() {
@@ -171,7 +171,7 @@ pub(crate) fn membership(content: &[u8]) -> Option<Membership> {
 
 /// Whether `path` is `top` or below it, by whole components: `/a/bc` is not within `/a/b`. A removed cgroup's ` (deleted)` is no part of
 /// its name here: nobody lives in it.
-pub(crate) fn within(path: &str, top: &Path) -> bool {
+pub fn within(path: &str, top: &Path) -> bool {
     let path = Path::new(path);
     path.starts_with(top) && !path.components().any(|c| c == Component::ParentDir)
 }

@@ -10,13 +10,13 @@ use super::{Cgroup, CgroupError, parse_members};
 
 /// The result of one walk.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Census {
+pub struct Census {
     /// Process ids, each once.
-    pub(crate) pids: Vec<i32>,
+    pub pids: Vec<i32>,
     /// Members that this PID namespace cannot name (pid 0). They are never signalled.
-    pub(crate) foreign: u64,
+    pub foreign: u64,
     /// Ids (inode numbers) of the cgroups that were walked.
-    pub(crate) cgroups: HashSet<u64>,
+    pub cgroups: HashSet<u64>,
 }
 
 impl Census {
@@ -24,7 +24,7 @@ impl Census {
     ///
     /// The processes of a threaded subtree are listed by the domain at its top, so a threaded descendant is only walked through. If
     /// `cgroup` is itself threaded, `cgroup.procs` refuses with `EOPNOTSUPP`, and its threads are asked for their processes.
-    pub(crate) fn deep(cgroup: &Cgroup) -> Result<Self, CgroupError> {
+    pub fn deep(cgroup: &Cgroup) -> Result<Self, CgroupError> {
         let mut census = match Self::alone(cgroup) {
             Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) => Self::of_threads(cgroup)?,
             other => other?,
@@ -34,7 +34,7 @@ impl Census {
     }
 
     /// The members of `cgroup` itself. Errors: `EOPNOTSUPP` it is threaded.
-    pub(crate) fn alone(cgroup: &Cgroup) -> Result<Self, CgroupError> {
+    pub fn alone(cgroup: &Cgroup) -> Result<Self, CgroupError> {
         let members = cgroup.procs()?;
         let mut census = Self {
             pids: members.pids,
@@ -95,12 +95,12 @@ impl Census {
     }
 
     /// Nobody that could be signalled.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.pids.is_empty()
     }
 
     /// Those who are not in `known`.
-    pub(crate) fn new_to(&self, known: &HashSet<i32>) -> Vec<i32> {
+    pub fn new_to(&self, known: &HashSet<i32>) -> Vec<i32> {
         self.pids.iter().copied().filter(|pid| !known.contains(pid)).collect()
     }
 }

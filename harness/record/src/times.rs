@@ -10,8 +10,7 @@
 //!          `----------- to empty -----------'
 //! ```
 
-use super::{Outcome, TrialRecord};
-use crate::detect::Verdict;
+use super::{Outcome, TrialRecord, Verdict};
 
 /// The kill of one trial in time. What does not apply, or was not seen, is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -95,8 +94,7 @@ impl KillTimes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kill::KillReport;
-    use crate::record::Stamps;
+    use crate::{KillReport, Stamps};
 
     /// Decided at 1 000, signalled at 1 300, over at 1 500, known at 1 900; the strategy returned at 1 600.
     fn trial() -> TrialRecord {

@@ -102,7 +102,7 @@ impl Layout {
     }
 
     /// As [`Layout::own_v1`]: the directory, and its part below the mount point.
-    pub(super) fn own_dir_v1(&self, controller: &str) -> Result<(PathBuf, PathBuf), NotVisible> {
+    pub fn own_dir_v1(&self, controller: &str) -> Result<(PathBuf, PathBuf), NotVisible> {
         let not_mounted = || NotVisible::NotMounted(format!("v1 {controller}"));
         let mount = self.v1(controller).ok_or_else(not_mounted)?;
         let own = self.own.iter().find(|o| o.controllers.iter().any(|c| c == controller));

@@ -9,11 +9,11 @@ use crate::host::{CgroupMount, Hierarchy, Layout, LayoutError, Paths};
 
 /// Where cgroup hierarchies are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mounts(Layout);
+pub struct Mounts(Layout);
 
 impl Mounts {
     /// Reads `/proc/self/mountinfo`.
-    pub(crate) fn read() -> Result<Self, SysError> {
+    pub fn read() -> Result<Self, SysError> {
         Layout::read(&Paths::default()).map(Self).map_err(|e| match e {
             LayoutError::Sys(e) => e,
             LayoutError::Malformed { file, .. } => SysError::path("understand", file, Errno::EBADMSG),
@@ -22,23 +22,23 @@ impl Mounts {
 
     /// The directory of a path in the v1 hierarchy of `controller`. `None`: there is no such hierarchy, or the path is outside of what is
     /// mounted.
-    pub(crate) fn v1(&self, controller: &str, path: &str) -> Option<PathBuf> {
+    pub fn v1(&self, controller: &str, path: &str) -> Option<PathBuf> {
         directory(self.0.v1(controller)?, path)
     }
 
     /// The directory of a path in the v2 hierarchy.
-    pub(crate) fn v2(&self, path: &str) -> Option<PathBuf> {
+    pub fn v2(&self, path: &str) -> Option<PathBuf> {
         self.v2_mounts().find_map(|mount| directory(mount, path))
     }
 
     /// The path that `/proc/<pid>/cgroup` shows for members of the cgroup at `directory` in the v1 hierarchy of `controller`.
-    pub(crate) fn v1_path_of(&self, controller: &str, directory: &Path) -> Option<PathBuf> {
+    pub fn v1_path_of(&self, controller: &str, directory: &Path) -> Option<PathBuf> {
         let mount = self.0.v1(controller)?;
         Some(mount.root.join(directory.strip_prefix(&mount.point).ok()?))
     }
 
     /// The path that `/proc/<pid>/cgroup` shows for members of the v2 cgroup at `directory`.
-    pub(crate) fn v2_path_of(&self, directory: &Path) -> Option<PathBuf> {
+    pub fn v2_path_of(&self, directory: &Path) -> Option<PathBuf> {
         self.v2_mounts()
             .find_map(|mount| Some(mount.root.join(directory.strip_prefix(&mount.point).ok()?)))
     }

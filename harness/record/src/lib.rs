@@ -3,8 +3,13 @@
 //! Stamps are integer nanoseconds of `CLOCK_MONOTONIC`. Fields are only ever added; a change of meaning raises [`SCHEMA`]. No field is
 //! flattened and no enum is untagged, so that a reader in another language needs no tricks.
 
+mod error;
+mod kill;
+mod plane;
 mod scale;
+mod scope;
 mod times;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -12,13 +17,13 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::detect::{Counters, Verdict};
-use crate::error::ErrorRecord;
-use crate::expect::{Canary, Plane};
-use crate::kill::KillReport;
-
+pub use error::ErrorRecord;
+pub use kill::KillReport;
+pub use plane::{Canary, Plane};
 pub use scale::ScaleRecord;
+pub use scope::sees_the_cgroup;
 pub use times::{Elapsed, KillTimes};
+pub use verdict::{Counters, Verdict};
 
 /// Version of the record format.
 pub const SCHEMA: u32 = 1;

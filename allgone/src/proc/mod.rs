@@ -10,16 +10,16 @@ use nix::errno::Errno;
 
 use crate::error::{SysError, Target};
 
-pub(crate) use mounts::Mounts;
-pub(crate) use parse::{Membership, Stat, Status, within};
+pub use mounts::Mounts;
+pub use parse::{Membership, Stat, Status, within};
 
 /// `/proc/<pid>/stat`.
-pub(crate) fn stat(pid: i32) -> Result<Stat, SysError> {
+pub fn stat(pid: i32) -> Result<Stat, SysError> {
     parsed(pid, "stat", parse::stat)
 }
 
 /// `/proc/<pid>/task/<tid>/stat` of every thread. One that ends meanwhile is left out.
-pub(crate) fn threads(pid: i32) -> Result<Vec<Stat>, SysError> {
+pub fn threads(pid: i32) -> Result<Vec<Stat>, SysError> {
     let mut threads = Vec::new();
     for tid in numbers(&format!("/proc/{pid}/task"))? {
         match parsed(pid, &format!("task/{tid}/stat"), parse::stat) {
@@ -32,36 +32,36 @@ pub(crate) fn threads(pid: i32) -> Result<Vec<Stat>, SysError> {
 }
 
 /// `/proc/<pid>/status`; `pid` may be a thread.
-pub(crate) fn status(pid: i32) -> Result<Status, SysError> {
+pub fn status(pid: i32) -> Result<Status, SysError> {
     parsed(pid, "status", parse::status)
 }
 
 /// `/proc/<pid>/cgroup`: where it is, in every hierarchy.
-pub(crate) fn membership(pid: i32) -> Result<Membership, SysError> {
+pub fn membership(pid: i32) -> Result<Membership, SysError> {
     parsed(pid, "cgroup", parse::membership)
 }
 
 impl Stat {
     /// Whether the process lives: its first thread does, or another. For a zombie this looks at its threads.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         !self.is_zombie() || threads(self.pid).is_ok_and(|all| all.iter().any(|thread| !thread.is_zombie()))
     }
 }
 
 /// A small file of `/proc/<pid>` as text, trimmed; `None` if it cannot be read (`wchan` and `stack` may need privilege) or is empty.
-pub(crate) fn text(pid: i32, name: &str) -> Option<String> {
+pub fn text(pid: i32, name: &str) -> Option<String> {
     let content = std::fs::read(format!("/proc/{pid}/{name}")).ok()?;
     let text = String::from_utf8_lossy(&content).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
 
 /// All processes of this PID namespace, by number, as `/proc` lists them one after the other.
-pub(crate) fn pids() -> Result<Vec<i32>, SysError> {
+pub fn pids() -> Result<Vec<i32>, SysError> {
     numbers("/proc")
 }
 
 /// `stat` of every process. One that ends meanwhile is left out.
-pub(crate) fn everybody() -> Result<Vec<Stat>, SysError> {
+pub fn everybody() -> Result<Vec<Stat>, SysError> {
     let mut all = Vec::new();
     for pid in pids()? {
         match stat(pid) {
@@ -74,7 +74,7 @@ pub(crate) fn everybody() -> Result<Vec<Stat>, SysError> {
 }
 
 /// Whether an error means that the process has gone.
-pub(crate) fn vanished(e: &SysError) -> bool {
+pub fn vanished(e: &SysError) -> bool {
     matches!(e.errno, Errno::ENOENT | Errno::ESRCH)
 }
 

@@ -7,22 +7,36 @@
 //! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave it.
 #![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
 
+#[cfg(feature = "instrument")]
 pub mod actor;
+#[cfg(feature = "instrument")]
 pub mod alarm;
+#[cfg(feature = "instrument")]
 pub mod alloc;
+#[cfg(feature = "instrument")]
 pub mod board;
 pub mod bpf;
+#[cfg(feature = "instrument")]
 pub mod bpf_map;
+#[cfg(feature = "instrument")]
 pub mod fork;
+#[cfg(feature = "instrument")]
 pub mod futex;
+#[cfg(feature = "instrument")]
 pub mod iouring;
+#[cfg(feature = "instrument")]
 pub mod ledger;
+#[cfg(feature = "instrument")]
 pub mod mount;
+#[cfg(feature = "instrument")]
 pub mod netlink;
+#[cfg(feature = "instrument")]
 pub mod perf;
 pub mod pidfd;
 pub mod privilege;
+#[cfg(feature = "instrument")]
 pub mod probe;
+#[cfg(feature = "instrument")]
 pub mod ptrace;
 pub mod spawn;
 pub mod time;

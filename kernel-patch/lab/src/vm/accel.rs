@@ -143,7 +143,7 @@ impl Accelerator {
             limit: SELF_TEST,
             qemu_args: &[],
         };
-        machine.boot(|_| {}).map(drop)
+        machine.boot(|_| Ok(())).map(drop)
     }
 }
 

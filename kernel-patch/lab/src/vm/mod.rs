@@ -2,7 +2,9 @@
 
 mod accel;
 pub mod console;
+mod place;
 mod qemu;
+mod running;
 #[cfg(test)]
 mod tests;
 mod uml;
@@ -12,11 +14,11 @@ pub use qemu::QEMU;
 pub use uml::is_program;
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,9 +32,10 @@ use nix::unistd::mkfifo;
 use thiserror::Error;
 
 use crate::clock::{Deadline, now};
-use crate::process::ProcessError;
 use crate::protocol::{Ended, Message};
 use console::{Fault, Transcript, TranscriptError, excerpt, first_fault};
+use place::Place;
+use running::{Life, Running, life};
 
 /// What a boot is given.
 #[derive(Debug, Clone)]
@@ -120,24 +123,37 @@ pub enum BootError {
         /// Its standard error.
         said: String,
     },
+    /// A signal has stopped the machine's process: nothing more would be heard of it.
+    #[error(
+        "{image}: the machine's process was stopped by a signal from outside, so it was ended; its console ended with:\n{excerpt}"
+    )]
+    Stopped {
+        /// The kernel image.
+        image: PathBuf,
+        /// The end of the console.
+        excerpt: String,
+    },
     /// The user asked to stop, by Ctrl-C or SIGTERM. QEMU is gone.
     #[error("interrupted by {0}; the machine was ended")]
     Interrupted(Signal),
 }
 
-/// How long a machine may go on after its kernel said that it is at fault.
+/// How long a machine may go on after its kernel said that it is at fault, or that it has halted.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the machine's process is still there: it may end while another holds its console open.
+const LOOK: Duration = Duration::from_millis(100);
+/// What a kernel prints that has nothing more to do and does not end by itself.
+const HALTED: &str = "reboot: System halted";
 
 impl Machine<'_> {
-    /// Boots, calls `hear` with each line of output and each end of a step as it comes, and returns when QEMU is gone.
+    /// Boots, calls `hear` with each line of output and each end of a step as it comes, and returns when QEMU is gone. An error of `hear` ends
+    /// the machine: nobody listens any more.
     ///
     /// # Errors
-    /// [`BootError`] when the boot is not to be believed; anything else when the lab's own plumbing failed.
-    pub fn boot(&self, mut hear: impl FnMut(&Message)) -> Result<Boot> {
-        let dir = tempfile::Builder::new()
-            .prefix("lab-vm-")
-            .tempdir()
-            .context("cannot make a temporary directory")?;
+    /// [`BootError`] when the boot is not to be believed; that of `hear`; anything else when the lab's own plumbing failed.
+    pub fn boot(&self, mut hear: impl FnMut(&Message) -> io::Result<()>) -> Result<Boot> {
+        let place = Place::make()?;
+        let dir = &place.dir;
         let initramfs = dir.path().join("initramfs");
         fs::write(&initramfs, self.initramfs).with_context(|| {
             format!(
@@ -167,7 +183,8 @@ impl Machine<'_> {
             }
         })?;
         let heard = self.listen(&mut running.0, &from_init, &signals, started, &mut hear);
-        let (status, said) = running.end()?;
+        let closed = matches!(&heard, Ok(heard) if !heard.limit);
+        let (status, said) = running.end(closed)?;
         let heard = heard?;
         let total = now() - started;
         self.judge(heard, status, &said, total)
@@ -180,7 +197,7 @@ impl Machine<'_> {
         from_init: &fs::File,
         signals: &Signals,
         started: Duration,
-        hear: &mut impl FnMut(&Message),
+        hear: &mut impl FnMut(&Message) -> io::Result<()>,
     ) -> Result<Heard> {
         let mut console_pipe = qemu.stdout.take().context("QEMU has no standard output")?;
         let mut deadline = Deadline::after(self.limit);
@@ -192,7 +209,17 @@ impl Machine<'_> {
                 heard.limit = true;
                 break;
             };
-            let ready = wait_for([console_pipe.as_fd(), from_init.as_fd(), signals.0.as_fd()], left)?;
+            let fds = [console_pipe.as_fd(), from_init.as_fd(), signals.0.as_fd()];
+            // Before the wait: what it wrote before it ended is then read.
+            let life = life(qemu)?;
+            let ready = wait_for(
+                fds,
+                if life == Life::Runs {
+                    left.min(LOOK)
+                } else {
+                    Duration::ZERO
+                },
+            )?;
             if ready[2]
                 && let Some(info) = signals.0.read_signal().context("read signalfd")?
             {
@@ -206,7 +233,7 @@ impl Machine<'_> {
                 while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = part.drain(..=end).collect();
                     if let Some(message) = heard.transcript.take(String::from_utf8_lossy(&line).trim_end()) {
-                        hear(&message);
+                        hear(&message)?;
                     }
                     if heard.boot.is_none() && heard.transcript.hello.is_some() {
                         heard.boot = Some(now() - started);
@@ -219,10 +246,20 @@ impl Machine<'_> {
                     break;
                 }
                 console.extend(bytes);
-                if !heard.faulty && first_fault(&String::from_utf8_lossy(&console)).is_some_and(|f| f.kind == "panic") {
-                    heard.faulty = true;
+                let text = String::from_utf8_lossy(&console);
+                let over = || text.contains(HALTED) || first_fault(&text).is_some_and(|f| f.kind == "panic");
+                if !heard.over && over() {
+                    heard.over = true;
                     deadline = deadline.min(Deadline::after(GRACE));
                 }
+            } else if life == Life::Stopped {
+                return Err(BootError::Stopped {
+                    image: self.image.to_path_buf(),
+                    excerpt: excerpt(&String::from_utf8_lossy(&console)),
+                }
+                .into());
+            } else if life == Life::Ended {
+                break;
             }
         }
         heard.console = String::from_utf8_lossy(&console).replace('\r', "");
@@ -274,7 +311,7 @@ struct Heard {
     console: String,
     boot: Option<Duration>,
     limit: bool,
-    faulty: bool,
+    over: bool,
 }
 
 /// A command that is killed when the lab dies in a way that leaves it no time to clean up (`prctl(2)`, PR_SET_PDEATHSIG; it counts the
@@ -283,54 +320,6 @@ fn dying_with_us(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
-}
-
-/// QEMU, killed and reaped when it goes out of scope.
-struct Running(Child);
-
-impl Running {
-    fn start(mut command: Command) -> Result<Self> {
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Ok(Self(child.map_err(|cause| ProcessError::Start {
-            program: command.get_program().to_string_lossy().into_owned(),
-            cause,
-        })?))
-    }
-
-    fn end(&mut self) -> Result<(ExitStatus, String)> {
-        // QEMU closes its console only when it ends; one that still has it open is to be killed.
-        let ended = self.0.stdout.is_none() && wait_briefly(&mut self.0)?;
-        if !ended {
-            self.0.kill().context("cannot kill QEMU")?;
-        }
-        let mut said = String::new();
-        if let Some(mut stderr) = self.0.stderr.take() {
-            stderr
-                .read_to_string(&mut said)
-                .context("cannot read QEMU's standard error")?;
-        }
-        Ok((self.0.wait().context("cannot wait for QEMU")?, said))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // After `end` both fail, as they should: the child has been reaped.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Gives a QEMU that has closed its console a moment to end by itself.
-fn wait_briefly(qemu: &mut Child) -> Result<bool> {
-    let deadline = Deadline::after(Duration::from_secs(2));
-    while deadline.left().is_some() {
-        if qemu.try_wait().context("cannot wait for QEMU")?.is_some() {
-            return Ok(true);
-        }
-        poll(&mut [], PollTimeout::from(10u8)).context("poll")?;
-    }
-    Ok(false)
 }
 
 /// SIGINT and SIGTERM as a descriptor, so that an interrupted boot still removes its files and its QEMU.

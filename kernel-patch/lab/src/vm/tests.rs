@@ -30,7 +30,7 @@ fn boot_with(emulator: &Path, script: &str, steps: usize, limit: Duration) -> Re
         limit,
         qemu_args: &[script.to_owned()],
     };
-    machine.boot(|_| {})
+    machine.boot(|_| Ok(()))
 }
 
 /// Long enough for any of the scripts, on any machine.
@@ -124,6 +124,56 @@ fn a_machine_that_hangs_is_ended_and_does_not_live_on() {
     if let Ok(pid) = fs::read_to_string(&pid) {
         assert!(!Path::new("/proc").join(pid.trim()).exists(), "{pid}");
     }
+}
+
+#[test]
+fn a_machine_that_is_stopped_from_outside_is_ended_at_once() {
+    let error = error("echo '[    0.1] Linux'; kill -STOP $$", 0);
+    assert!(matches!(error, BootError::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains("Linux"), "{error}");
+}
+
+#[test]
+fn a_machine_that_ends_is_over_although_another_holds_its_console() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!("echo '[    0.1] Linux'; sleep 1000 & echo $! > {}", pid.display());
+    let text = error(&script, 0).to_string();
+    assert!(text.contains("without a verdict"), "{text}");
+    let pid = fs::read_to_string(&pid).unwrap();
+    let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    assert!(
+        state.is_empty() || state.contains(") Z "),
+        "it was started by the machine and lives on: {state}"
+    );
+}
+
+#[test]
+fn a_machine_that_has_halted_is_ended_before_its_limit() {
+    let script = format!("{HELLO}; echo '[    1.0] reboot: System halted'; exec sleep 1000");
+    let error = error(&script, 0);
+    assert!(matches!(error, BootError::Limit { .. }), "{error}");
+}
+
+#[test]
+fn when_nobody_listens_the_machine_is_ended() {
+    let emulator = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/emulator");
+    let script = format!("{HELLO}; echo 'o text' >&3; exec sleep 1000");
+    let machine = Machine {
+        emulator: &emulator,
+        image: Path::new("vmlinuz"),
+        initramfs: b"",
+        steps: 1,
+        append: &[],
+        accelerator: Accelerator::Emulation,
+        cpus: 1,
+        memory_mib: 1,
+        limit: PATIENCE,
+        qemu_args: &[script],
+    };
+    let error = machine.boot(|_| Err(io::ErrorKind::BrokenPipe.into())).unwrap_err();
+    let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    assert_eq!(cause, Some(io::ErrorKind::BrokenPipe), "{error:#}");
 }
 
 #[test]

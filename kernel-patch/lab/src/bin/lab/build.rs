@@ -78,7 +78,7 @@ pub(crate) fn build(cache: &Cache, CommandArgs { only, args }: &CommandArgs) -> 
     if !only.is_empty() {
         let tree = args.tree(cache)?;
         let directory = args.build(&tree, &fragments()?).compile(cache, only)?;
-        println!("{} compiled in {}", only.join(", "), directory.display());
+        say!("{} compiled in {}", only.join(", "), directory.display());
         return Ok(ExitCode::SUCCESS);
     }
     let (tree, outcome) = args.outcome(cache)?;
@@ -87,9 +87,9 @@ pub(crate) fn build(cache: &Cache, CommandArgs { only, args }: &CommandArgs) -> 
         (Origin::Built(built), false) => format!("built in {} s, {}", built.build_s, built.ticks),
         (_, false) => String::new(),
     };
-    println!("{}  ({took})", outcome.kernel.name);
-    println!("  image    {}", outcome.kernel.image.display());
-    println!("  objects  {}", outcome.directory.display());
-    println!("  tree     {}", tree.path.display());
+    say!("{}  ({took})", outcome.kernel.name);
+    say!("  image    {}", outcome.kernel.image.display());
+    say!("  objects  {}", outcome.directory.display());
+    say!("  tree     {}", tree.path.display());
     Ok(ExitCode::SUCCESS)
 }

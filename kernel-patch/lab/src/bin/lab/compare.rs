@@ -19,7 +19,7 @@ use lab::suite::selftests::{Difference, Results, Role, seen};
 use lab::suite::{plot, table};
 
 use crate::machine::Options;
-use crate::{build, test};
+use crate::{build, say, test};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -83,7 +83,7 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     ];
     for number in 0..args.boots {
         for (kernel, pool, last) in &mut pools {
-            eprintln!("lab: {} boot {}", kernel.name, number + 1);
+            tell!("lab: {} boot {}", kernel.name, number + 1);
             let record = ask(cache, args, &programs, kernel, &out, number + 1)?;
             pool.add(&record.answers);
             *last = Some(record);
@@ -106,7 +106,7 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         let (mut on_base, mut on_patched) = (Vec::new(), Vec::new());
         for number in 1..=args.selftest_runs {
             for (kernel, results) in [(&base.kernel, &mut on_base), (&patched.kernel, &mut on_patched)] {
-                eprintln!("lab: {} selftests, run {number}", kernel.name);
+                tell!("lab: {} selftests, run {number}", kernel.name);
                 results.push(test::run_selftests(
                     cache,
                     &args.options,
@@ -130,7 +130,7 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         let path = out.join(name);
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!("{text}");
+    say!("{text}");
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -153,9 +153,12 @@ fn ask(
         args.options
             .for_figures()
             .boot(cache, programs, kernel, vec![step], false, |message| match message {
-                Message::Out(line) => lines.push(line.clone()),
-                Message::Err(line) => eprintln!("{}: {line}", kernel.name),
-                _ => {}
+                Message::Out(line) => {
+                    lines.push(line.clone());
+                    Ok(())
+                }
+                Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
+                _ => Ok(()),
             })?;
     ensure!(
         boot.steps.iter().all(|(ended, _)| ended.is_success()),

@@ -11,14 +11,14 @@ pub(crate) fn doctor() -> ExitCode {
         let found = need.found();
         let state = if found.is_some() { "have" } else { "MISSING" };
         let place = found.map_or_else(|| need.package.to_owned(), |path| path.display().to_string());
-        println!("{state:8} {:22} {place:40} {}", need.name(), need.why);
+        say!("{state:8} {:22} {place:40} {}", need.name(), need.why);
     }
     let packages = missing(&NEEDS, |need| need.found().is_some());
     if packages.is_empty() {
-        println!("nothing is missing");
+        say!("nothing is missing");
         return ExitCode::SUCCESS;
     }
-    println!(
+    say!(
         "to install what is missing: `lab setup`, or, as root:\n  {}",
         install_command(&packages)
     );
@@ -28,7 +28,7 @@ pub(crate) fn doctor() -> ExitCode {
 pub(crate) fn setup() -> Result<ExitCode> {
     let mut packages = missing(&NEEDS, |need| need.found().is_some());
     if packages.is_empty() {
-        println!("nothing is missing");
+        say!("nothing is missing");
         return Ok(ExitCode::SUCCESS);
     }
     if packages.contains(&"apt") {
@@ -45,7 +45,7 @@ pub(crate) fn setup() -> Result<ExitCode> {
         if !geteuid().is_root() {
             words.insert(0, "sudo".to_owned());
         }
-        println!("+ {}", words.join(" "));
+        say!("+ {}", words.join(" "));
         let status = Command::new(&words[0])
             .args(&words[1..])
             .env("DEBIAN_FRONTEND", "noninteractive")

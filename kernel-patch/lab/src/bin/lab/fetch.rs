@@ -25,7 +25,7 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
     let _lock = cache.lock("fetch")?;
     let market = Market::open(cache)?;
     for (suite, why) in &market.missing {
-        eprintln!("lab: the mirror's suite {suite} is left out: {why}");
+        tell!("lab: the mirror's suite {suite} is left out: {why}");
     }
     if args.list {
         return list(&market);
@@ -39,15 +39,15 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
     for wanted in &sources {
         let (tree, notes) = market.fetch_source(cache, wanted)?;
         for note in notes {
-            eprintln!("lab: passed over {note}");
+            tell!("lab: passed over {note}");
         }
-        println!("source  {:28} {}", tree.version(), tree.path.display());
+        say!("source  {:28} {}", tree.version(), tree.path.display());
     }
     for (series, flavour) in wanted_stock(&market, args, all) {
         let Some(offer) = market.stock(&series, flavour) else {
             // A fact about the mirror when nobody asked for it by name, an error when somebody did.
             if all {
-                println!("stock   {series:28} not covered: no suite of the mirror has it");
+                say!("stock   {series:28} not covered: no suite of the mirror has it");
                 continue;
             }
             anyhow::bail!(
@@ -57,7 +57,7 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
         let (kernel, kept) = market
             .fetch_stock(cache, offer, &series, flavour)
             .with_context(|| format!("stock image of {series}"))?;
-        println!(
+        say!(
             "stock   {:28} {}{}",
             kernel.name,
             kernel.origin,
@@ -90,7 +90,7 @@ fn wanted_stock(market: &Market, args: &Args, all: bool) -> Vec<(String, Flavour
 
 fn list(market: &Market) -> Result<ExitCode> {
     for offer in market.sources() {
-        println!(
+        say!(
             "source  {:44} {:24} {}",
             offer.package.name,
             offer.package.version,
@@ -100,7 +100,7 @@ fn list(market: &Market) -> Result<ExitCode> {
     for series in ROW {
         for flavour in [Flavour::Cloud, Flavour::Rt] {
             if let Some(offer) = market.stock(series, flavour) {
-                println!(
+                say!(
                     "stock   {:44} {:24} {}",
                     offer.package.name,
                     offer.package.version,
@@ -114,10 +114,10 @@ fn list(market: &Market) -> Result<ExitCode> {
 
 pub(crate) fn kernels(cache: &Cache) -> Result<ExitCode> {
     for kernel in Kernel::all(cache)? {
-        println!("{:32} {}", kernel.name, kernel.origin);
+        say!("{:32} {}", kernel.name, kernel.origin);
     }
     for tree in Tree::fetched(cache)? {
-        println!("source {:25} {}", tree.version(), tree.path.display());
+        say!("source {:25} {}", tree.version(), tree.path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

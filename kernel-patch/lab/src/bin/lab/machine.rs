@@ -1,5 +1,6 @@
 //! Options that every command which boots has in common.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl Options {
         kernel: &Kernel,
         steps: Vec<Step>,
         talk: bool,
-        mut hear: impl FnMut(&Message),
+        mut hear: impl FnMut(&Message) -> io::Result<()>,
     ) -> Result<(Boot, Accelerator)> {
         let accelerator = match self.accel {
             Some(_) if is_program(&kernel.image)? => {
@@ -89,7 +90,7 @@ impl Options {
                     chosen => chosen,
                 };
                 if talk {
-                    eprintln!("lab: {} on {} ({why})", kernel.name, accelerator.label());
+                    tell!("lab: {} on {} ({why})", kernel.name, accelerator.label());
                 }
                 accelerator
             }
@@ -129,7 +130,7 @@ impl Options {
         let mut receiver = Receiver::new(&takes);
         let boot = machine.boot(|message| {
             receiver.hear(message);
-            hear(message);
+            hear(message)
         })?;
         receiver.finish()?;
         if let Some(path) = &self.console {

@@ -1,6 +1,9 @@
 //! The command `lab`: see the crate's documentation and `kernel-patch/README.md`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
+#[macro_use]
+mod say;
+
 mod build;
 mod compare;
 mod doctor;
@@ -58,8 +61,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match go(cli) {
         Ok(code) => code,
+        // Whoever read what is printed has gone, as `head` does: that is no failure of the lab's.
+        Err(error) if say::is_closed(&error) => ExitCode::from(say::STATUS_CLOSED),
         Err(error) => {
-            eprintln!("lab: {error:#}");
+            tell!("lab: {error:#}");
             ExitCode::from(run::STATUS_LAB_FAILED)
         }
     }

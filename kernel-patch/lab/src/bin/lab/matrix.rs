@@ -17,6 +17,7 @@ use lab::suite::record::{Record, read_all};
 use lab::suite::{plot, stats::median, table};
 
 use crate::machine::Options;
+use crate::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -78,7 +79,7 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
             Ok(record) => records.push(record),
             // A kernel that fails is a row of its own, and the others are still asked.
             Err(error) => {
-                eprintln!("lab: {}: {error:#}", kernel.name);
+                tell!("lab: {}: {error:#}", kernel.name);
                 let why = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
                 not_covered.push((kernel.name.clone(), format!("failed: {why}")));
                 failed.push(kernel.name.clone());
@@ -86,7 +87,7 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
         }
         write_table(&args.out, &records, &not_covered)?;
     }
-    println!("{}", table::matrix(&records, &not_covered));
+    say!("{}", table::matrix(&records, &not_covered));
     if !failed.is_empty() {
         bail!(
             "{} of {} kernels failed: {}",
@@ -101,7 +102,7 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
         Vec::new()
     };
     for line in &broken {
-        eprintln!("lab: not as known: {line}");
+        tell!("lab: not as known: {line}");
     }
     Ok(if broken.is_empty() {
         ExitCode::SUCCESS
@@ -126,7 +127,7 @@ fn write_table(out: &Path, records: &[Record], not_covered: &[(String, String)])
 
 /// Boots one kernel, asks everything, and keeps the record.
 pub(crate) fn ask(cache: &Cache, args: &Args, programs: &Programs, kernel: &Kernel) -> Result<Record> {
-    eprintln!("lab: {}", kernel.name);
+    tell!("lab: {}", kernel.name);
     let argv = ["lab-probe", "-n", &args.tries.to_string()].map(str::to_owned).to_vec();
     let step = Step {
         argv,
@@ -137,9 +138,12 @@ pub(crate) fn ask(cache: &Cache, args: &Args, programs: &Programs, kernel: &Kern
     let (boot, accelerator) =
         args.options
             .boot(cache, programs, kernel, vec![step], false, |message| match message {
-                Message::Out(line) => lines.push(line.clone()),
-                Message::Err(line) => eprintln!("{}: {line}", kernel.name),
-                _ => {}
+                Message::Out(line) => {
+                    lines.push(line.clone());
+                    Ok(())
+                }
+                Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
+                _ => Ok(()),
             })?;
     if let Some((ended, _)) = boot.steps.iter().find(|(ended, _)| !ended.is_success()) {
         bail!("lab-probe ended with {ended:?}");
@@ -154,7 +158,7 @@ fn whole_row(cache: &Cache, not_covered: &mut Vec<(String, String)>) -> Result<V
     let market = Market::open(cache)?;
     let (newest, notes) = market.fetch_source(cache, "newest")?;
     for note in notes {
-        eprintln!("lab: passed over {note}");
+        tell!("lab: passed over {note}");
     }
     let series = market
         .sources()

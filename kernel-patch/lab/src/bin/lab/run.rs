@@ -1,5 +1,6 @@
 //! `lab boot` and `lab run`.
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use lab::kernel::Kernel;
 use lab::protocol::{Ended, Message, Step};
 
 use crate::machine::Options;
+use crate::say;
 
 /// The status of `lab` when it is the lab that failed, and not what it ran: as `timeout(1)` and `env(1)` have it.
 pub(crate) const STATUS_LAB_FAILED: u8 = 125;
@@ -46,10 +48,10 @@ pub(crate) fn boot(cache: &Cache, args: &BootArgs) -> Result<ExitCode> {
     let kernel = Kernel::find(cache, &args.kernel)?;
     let (boot, accelerator) = args
         .options
-        .boot(cache, &programs, &kernel, Vec::new(), false, |_| {})?;
-    println!("{}: {} {}", kernel.name, boot.release, boot.version);
-    println!("  cgroups  {}", boot.controllers);
-    println!(
+        .boot(cache, &programs, &kernel, Vec::new(), false, |_| Ok(()))?;
+    say!("{}: {} {}", kernel.name, boot.release, boot.version);
+    say!("  cgroups  {}", boot.controllers);
+    say!(
         "  boot     {:.2} s to init, {:.2} s in all, {}",
         boot.boot.as_secs_f64(),
         boot.total.as_secs_f64(),
@@ -77,16 +79,16 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
         bail!("one step was asked for, {} were reported", boot.steps.len())
     };
     if left > 0 {
-        eprintln!("lab: the command left {left} processes, which were killed");
+        tell!("lab: the command left {left} processes, which were killed");
     }
     Ok(match ended {
         Ended::Exit(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
         Ended::Signal(signal) => {
-            eprintln!("lab: the command was ended by signal {signal}");
+            tell!("lab: the command was ended by signal {signal}");
             ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
         }
         Ended::TimedOut => {
-            eprintln!(
+            tell!(
                 "lab: the command was still running after {} s and was killed; --limit gives it longer",
                 args.options.limit
             );
@@ -97,10 +99,10 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// Prints a command's output where it belongs.
-pub(crate) fn pass_on(message: &Message) {
+pub(crate) fn pass_on(message: &Message) -> io::Result<()> {
     match message {
-        Message::Out(line) => println!("{line}"),
-        Message::Err(line) => eprintln!("{line}"),
-        _ => {}
+        Message::Out(line) => say::out(line),
+        Message::Err(line) => say::err(line),
+        _ => Ok(()),
     }
 }

@@ -16,6 +16,8 @@ use lab::suite::selftests::{Collector, Results, Selftests};
 
 use crate::build;
 use crate::machine::Options;
+use crate::run::pass_on;
+use crate::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -97,14 +99,17 @@ pub(crate) fn run_selftests(
         .push(format!("{}:{}", addition.source.display(), addition.target));
     let mut collector = Collector::default();
     let steps = selftests.steps(options.limit);
-    let (boot, _) = options.boot(cache, programs, kernel, steps, false, |message| collector.hear(message))?;
+    let (boot, _) = options.boot(cache, programs, kernel, steps, false, |message| {
+        collector.hear(message);
+        Ok(())
+    })?;
     Ok(collector.results(&selftests.programs, &boot.steps))
 }
 
 /// Prints what is to be seen; whether all is as it should be.
 fn report(results: &Results, args: &Args) -> Result<bool> {
     if args.ktap {
-        print!("{}", results.ktap());
+        say!("{}", results.ktap().trim_end());
     }
     let cases = results.cases();
     let count = |outcome: Outcome| cases.values().filter(|o| **o == outcome).count();
@@ -123,12 +128,12 @@ fn report(results: &Results, args: &Args) -> Result<bool> {
         .filter(|line| args.only.is_empty() || args.only.iter().any(|name| line.starts_with(&format!("{name}:"))))
         .collect();
     for name in &unknown {
-        eprintln!("not ok {name}");
+        tell!("not ok {name}");
     }
     for name in &healed {
-        eprintln!("known to fail, and passes: {name}");
+        tell!("known to fail, and passes: {name}");
     }
-    eprintln!(
+    tell!(
         "selftests: {} passed, {} failed ({} of them known), {} skipped",
         count(Outcome::Pass),
         failed.len(),
@@ -189,10 +194,8 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
         limit_s: options.limit,
     };
     let (boot, _) = options.boot(cache, programs, kernel, vec![step], false, |message| match message {
-        Message::Out(line) if args.ktap => eprintln!("{line}"),
-        Message::Out(line) => println!("{line}"),
-        Message::Err(line) => eprintln!("{line}"),
-        _ => {}
+        Message::Out(line) if args.ktap => say::err(line),
+        message => pass_on(message),
     })?;
     Ok(matches!(boot.steps[..], [(Ended::Exit(0), _)]))
 }

@@ -372,9 +372,6 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
         .collect()
 }
 
-/// First number used for the temporary copies of inherited descriptors; targets must stay below.
-const SCRATCH_FD: RawFd = 512;
-
 /// The child between clone and exec. Nothing in here allocates, locks, formats or unwinds.
 struct ChildSide<'a> {
     plan: &'a Plan<'a>,
@@ -469,21 +466,6 @@ impl ChildSide<'_> {
 
     /// Gives the inherited descriptors their numbers and marks all others close-on-exec. Those that are needed until exec move away.
     fn place_descriptors(&mut self) -> Result<(), Errno> {
-        // A target may be the number of another source, of the program or of the gate, so everything is copied out of the way first.
-        let mut scratch = [-1; 16];
-        let pairs = self.plan.inherit.iter().zip(scratch.iter_mut());
-        for ((source, _), copy) in pairs {
-            *copy = duplicate(source.as_raw_fd(), SCRATCH_FD)?;
-        }
-        self.report = duplicate(self.report, SCRATCH_FD)?;
-        self.exe = duplicate(self.exe, SCRATCH_FD)?;
-        if let Some(gate) = self.gate {
-            self.gate = Some(duplicate(gate, SCRATCH_FD)?);
-        }
-        for ((_, target), copy) in self.plan.inherit.iter().zip(scratch) {
-            // SAFETY: dup2 takes integers; whatever had this number belongs to this process alone and is not used any more.
-            check(libc::c_long::from(unsafe { libc::dup2(copy, *target) }))?;
-        }
         let first_free = self
             .plan
             .inherit
@@ -491,6 +473,22 @@ impl ChildSide<'_> {
             .map(|(_, target)| *target + 1)
             .max()
             .unwrap_or(0);
+        // A target may be the number of another source, of the program or of the gate, so everything is copied out of the way first: above
+        // all targets, and no higher than that, because the limit on descriptors may be low.
+        let mut scratch = [-1; 16];
+        let pairs = self.plan.inherit.iter().zip(scratch.iter_mut());
+        for ((source, _), copy) in pairs {
+            *copy = duplicate(source.as_raw_fd(), first_free)?;
+        }
+        self.report = duplicate(self.report, first_free)?;
+        self.exe = duplicate(self.exe, first_free)?;
+        if let Some(gate) = self.gate {
+            self.gate = Some(duplicate(gate, first_free)?);
+        }
+        for ((_, target), copy) in self.plan.inherit.iter().zip(scratch) {
+            // SAFETY: dup2 takes integers; whatever had this number belongs to this process alone and is not used any more.
+            check(libc::c_long::from(unsafe { libc::dup2(copy, *target) }))?;
+        }
         // SAFETY: close_range takes integers. Since Linux 5.11; before, all descriptors of this workspace are close-on-exec anyway.
         unsafe {
             libc::syscall(

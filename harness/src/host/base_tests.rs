@@ -222,7 +222,7 @@ fn the_advice_fits_the_machine() {
     old.put("proc/filesystems", "nodev\tcgroup\n");
     says(&old, 0, "no cgroup v2");
 
-    says(&Machine::new(UNIFIED, "0::/a\n"), 1000, "chown it to this user");
+    says(&Machine::new(UNIFIED, "0::/a\n"), 1000, "chown -R 1000");
     says(
         &Machine::new(UNIFIED, "0::/a\n").with_systemd(),
         1000,

@@ -1,5 +1,7 @@
 //! What would help on this machine, given what is known about it.
 
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 
 use super::base::{Attempt, Options};
@@ -23,6 +25,14 @@ pub(super) struct Facts {
     pub kernel_v2: bool,
     /// The user named a cgroup.
     pub named: bool,
+    /// The user.
+    pub uid: u32,
+    /// The process that started this one: most likely the shell in which the command was given.
+    pub shell: u32,
+    /// Where cgroup v2 is mounted.
+    pub v2_mount: Option<PathBuf>,
+    /// Where the v1 hierarchies are mounted whose limits a run needs.
+    pub v1_mounts: Vec<PathBuf>,
 }
 
 impl Facts {
@@ -37,7 +47,35 @@ impl Facts {
             v1_pids: layout.v1("pids").is_some(),
             kernel_v2: filesystems.split_ascii_whitespace().any(|name| name == "cgroup2"),
             named: options.cgroup.is_some(),
+            uid: euid,
+            shell: std::os::unix::process::parent_id(),
+            v2_mount: layout.v2().map(|mount| mount.point.clone()),
+            v1_mounts: ["pids", "memory"]
+                .iter()
+                .filter_map(|controller| layout.v1(controller).map(|mount| mount.point.clone()))
+                .collect(),
         }
+    }
+}
+
+impl Facts {
+    /// What root types to give a cgroup to this user, and this shell into it. `None` without a hierarchy to make one in.
+    fn by_hand(&self) -> Option<String> {
+        let Self { uid, shell, .. } = self;
+        let mount = self.v2_mount.as_ref()?;
+        let mut lines = vec!["or give this user a cgroup by hand. As root:".to_owned()];
+        if self.v1_mounts.is_empty() {
+            let control = mount.join("cgroup.subtree_control");
+            lines.push(format!("echo +pids +memory > {}", control.display()));
+        }
+        for mount in std::iter::once(mount).chain(&self.v1_mounts) {
+            let dir = mount.join(format!("user-{uid}"));
+            let dir = dir.display();
+            lines.push(format!("mkdir {dir}"));
+            lines.push(format!("chown -R {uid} {dir}"));
+            lines.push(format!("echo {shell} > {dir}/cgroup.procs"));
+        }
+        Some(lines.join("\n          "))
     }
 }
 
@@ -48,7 +86,20 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
     let read_only = refused(|r| matches!(r, Refusal::ReadOnly(_)) || r.errno() == Some(Errno::EROFS));
     let hidden = refused(|r| matches!(r, Refusal::NotVisible(NotVisible::Outside { .. })));
     let mounted_badly = read_only || hidden || !facts.v2;
-    if let Some(mark) = facts.container.filter(|_| facts.root || mounted_badly) {
+    // What ran out has nothing to do with where this runs.
+    let ran_out = refused(|r| {
+        matches!(
+            r.errno(),
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::ENOSPC)
+        )
+    });
+    if refused(|r| matches!(r.errno(), Some(Errno::EMFILE))) {
+        advice.push("this process may have too few files open: raise the limit (ulimit -n 4096)".to_owned());
+    }
+    if refused(|r| matches!(r.errno(), Some(Errno::ENFILE))) {
+        advice.push("too many files are open on this machine: raise fs.file-max (sysctl, root)".to_owned());
+    }
+    if let Some(mark) = facts.container.filter(|_| mounted_badly || facts.root && !ran_out) {
         let mount = if read_only {
             "the container's cgroups are read-only"
         } else {
@@ -103,8 +154,9 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
         advice.push(if facts.systemd {
             "run it in a session with a user service manager (systemctl --user works), or as root".to_owned()
         } else {
-            "run it as root, or have root make a cgroup, chown it to this user and start this shell in it".to_owned()
+            "run it as root".to_owned()
         });
+        advice.extend(facts.by_hand());
     } else if facts.systemd && facts.container.is_none() {
         advice.push("run it as: systemd-run --scope -p Delegate=yes -- PROGRAM".to_owned());
     }
@@ -113,5 +165,81 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
     } else {
         advice.push("name a cgroup v2 directory that you may use: --cgroup PATH".to_owned());
     }
+    advice.push(
+        "or run the same command in a throw-away machine, which needs no cgroup of this one: add --vm".to_owned(),
+    );
     advice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::SysError;
+
+    fn container() -> Facts {
+        Facts {
+            root: true,
+            container: Some("/.dockerenv"),
+            v2: true,
+            kernel_v2: true,
+            ..Facts::default()
+        }
+    }
+
+    fn attempt(errno: Errno) -> Attempt {
+        Attempt {
+            what: "own cgroup".to_owned(),
+            why: SysError::path("open", "/x", errno).into(),
+        }
+    }
+
+    #[test]
+    fn a_low_limit_is_not_called_a_container() {
+        let advice = for_no_base(&container(), &[attempt(Errno::EMFILE)]).join("\n");
+        assert!(
+            advice.contains("ulimit -n") && !advice.contains("--privileged"),
+            "{advice}"
+        );
+        let advice = for_no_base(&container(), &[attempt(Errno::EACCES)]).join("\n");
+        assert!(
+            advice.contains("--privileged") && !advice.contains("ulimit -n"),
+            "{advice}"
+        );
+    }
+
+    #[test]
+    fn without_any_cgroup_there_is_still_a_machine() {
+        let advice = for_no_base(&Facts::default(), &[]);
+        assert!(advice.last().is_some_and(|last| last.contains("--vm")), "{advice:?}");
+    }
+
+    #[test]
+    fn delegation_by_hand_names_every_command() {
+        let mut facts = Facts {
+            uid: 1000,
+            shell: 77,
+            v2: true,
+            v2_mount: Some("/cg".into()),
+            ..Facts::default()
+        };
+        let unified = for_no_base(&facts, &[]).join("\n");
+        for command in [
+            "echo +pids +memory > /cg/cgroup.subtree_control",
+            "mkdir /cg/user-1000",
+            "chown -R 1000 /cg/user-1000",
+            "echo 77 > /cg/user-1000/cgroup.procs",
+        ] {
+            assert!(unified.contains(command), "{command:?} is not in {unified}");
+        }
+        facts.v1_mounts = vec!["/cg1/pids".into()];
+        let hybrid = for_no_base(&facts, &[]).join("\n");
+        assert!(
+            hybrid.contains("echo 77 > /cg1/pids/user-1000/cgroup.procs"),
+            "{hybrid}"
+        );
+        assert!(
+            !hybrid.contains("subtree_control"),
+            "the limits are in version 1: {hybrid}"
+        );
+    }
 }

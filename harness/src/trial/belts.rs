@@ -1,8 +1,9 @@
 //! The belts around a trial: a pids limit and, where there is a controller, a memory limit.
 //!
 //! On a machine with the controllers in v2 the limits sit on the trial's own cgroup. On a hybrid machine they sit in the v1 hierarchies,
-//! and the *observer* joins those before it spawns: a member inherits at birth, so nothing migrates between birth and exec. A migration
-//! costs about 15 ms (an RCU grace period in `cgroup_threadgroup_rwsem`) and would hide the gap that is measured.
+//! and the *observer* joins those before it spawns: a member inherits at birth, so nothing migrates between birth and exec. The migration
+//! of a process costs about 15 ms (an RCU grace period in `cgroup_threadgroup_rwsem`) and would hide the gap that is measured; a thread that
+//! moves itself alone through `tasks` waits for none (kernel/cgroup/cgroup.c, cgroup_procs_write_start()).
 
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,7 @@ impl V1Belts {
     /// Moves the calling process (which must have one thread) into the belts.
     pub(crate) fn join(&self) -> Result<(), SysError> {
         for dir in self.dirs() {
-            let path = dir.join("cgroup.procs");
+            let path = dir.join("tasks");
             std::fs::write(&path, "0")
                 .map_err(|e| SysError::io("write \"0\" to", crate::Target::Path(path.clone()), &e))?;
         }

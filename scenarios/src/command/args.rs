@@ -3,14 +3,29 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use harness::param::{Axis, Unit};
 
 use super::exit::Exit;
 use super::fleet::ScaleArgs;
 use super::gap::Gap;
+use super::glossary;
 use super::measure::MeasureArgs;
 use super::recommend::RecommendArgs;
+use super::request::{FEW_TRIALS, REFERENCES, SOME_TRIALS};
+use super::select::Unknown;
+use crate::SCENARIOS;
+
+/// What is to be known of `--reference` beyond its default.
+const REFERENCE_MORE: &str = "\n\nThe oracle says when all are dead; these say when it can be known. A detector that reaps \
+    (subreaper+cgroup-events) keeps zombies of the tree while the strategy acts, and so helps it against a bomb.";
+
+fn reference_help() -> String {
+    format!(
+        "Detectors that watch while a strategy kills; several take turns, block by block [default: {}]",
+        REFERENCES.join(", ")
+    )
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +43,29 @@ Examples:
 ";
 
 fn after_long_help() -> String {
-    format!("{EXAMPLES}\n{}", Exit::help())
+    format!("{EXAMPLES}\n{}\n{}", Exit::help(), glossary::text())
+}
+
+/// Words that mean something else than a scenario where one may stand: the commands, `help`, `all` and `none`.
+pub(super) fn reserved() -> Vec<String> {
+    let mut command = Cli::command();
+    command.build();
+    let commands = command.get_subcommands().map(|verb| verb.get_name().to_owned());
+    commands.chain(["all", "none"].map(str::to_owned)).collect()
+}
+
+/// If the first word of the command line is nearly that of a command, so that what stands after it could not be understood: what is wrong.
+pub(super) fn misspelt() -> Option<Unknown> {
+    let first = std::env::args().nth(1)?;
+    misspelt_word(&first)
+}
+
+fn misspelt_word(first: &str) -> Option<Unknown> {
+    let reserved = reserved();
+    let scenarios = SCENARIOS.iter().map(|s| s.spec().id);
+    let known: Vec<&str> = reserved.iter().map(String::as_str).chain(scenarios).collect();
+    let plain = !first.starts_with('-') && !first.contains(['*', '?', ':']);
+    (plain && !known.contains(&first)).then(|| Unknown::new("scenario or command", first, &known))
 }
 
 /// Sets hostile process trees off inside belts, lets completion detectors watch them and kill strategies end them, and prints who
@@ -38,9 +75,9 @@ fn after_long_help() -> String {
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
-#[command(after_help = "`--help` says more and has examples.", after_long_help = after_long_help())]
+#[command(after_help = "`scenario forkbomb` is the main job. `--help` says more, has examples, and explains the words.", after_long_help = after_long_help())]
 pub(super) struct Cli {
     /// What is to be run.
     #[command(flatten)]
@@ -53,6 +90,8 @@ pub(super) struct Cli {
 /// Commands beside the plain run.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Run scenarios. The same as without this word: `scenario run forkbomb` is `scenario forkbomb`.
+    Run(Box<RunArgs>),
     /// Measure: a run as a campaign that can be interrupted, goes on in several sittings, and records what disturbs it.
     Measure(Box<MeasureArgs>),
     /// Scale: one loop that watches many sites, by mechanism and number of sites: latency and CPU time of each completion.
@@ -119,20 +158,18 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
     pub no_kill: Vec<String>,
 
-    /// Detectors that watch while a strategy kills; several take turns, block by block [default: bpf-notify-populated,cgroup-events-poll,
-    /// cgroup-events-sleep]
-    ///
-    /// The oracle says when all are dead; these say when it can be known. A detector that reaps (subreaper+cgroup-events) keeps zombies of the
-    /// tree while the strategy acts, and so helps it against a bomb.
-    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    /// Detectors that watch while a strategy kills
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part",
+          help = reference_help(), long_help = reference_help() + REFERENCE_MORE)]
     pub reference: Vec<String>,
 
     /// Set an axis: lifetime=0, or several values for several rows: lifetime=0,1ms,5ms
     #[arg(long, value_name = "AXIS=VALUE[,VALUE...]", help_heading = "What is run")]
     pub set: Vec<String>,
 
-    /// Trials of each row [default: 2, or 10 for a single scenario that ends by itself]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "What is run")]
+    /// Trials of each row
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "What is run",
+          help = format!("Trials of each row [default: {FEW_TRIALS}, or {SOME_TRIALS} for a single scenario that ends by itself]"))]
     pub trials: Option<u32>,
 
     /// Seed of the order of trials and of the scripts [default: drawn, and recorded in plan.json]
@@ -140,7 +177,7 @@ pub(super) struct RunArgs {
     pub seed: Option<u64>,
 
     /// How long a detector may wait, and death may take after a kill
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "What is run")]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time, help_heading = "What is run")]
     pub deadline: Duration,
 
     /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or one time
@@ -188,6 +225,12 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
     pub format: Format,
 
+    /// Print every row, with costs and stages, and not the answer alone
+    ///
+    /// The same text is always kept beside the trials, as summary.txt.
+    #[arg(long, help_heading = "Output")]
+    pub all: bool,
+
     /// Print for each strategy when each stage of its kill was reached
     #[arg(long, help_heading = "Output")]
     pub stages: bool,
@@ -202,6 +245,7 @@ pub(super) struct RunArgs {
         value_name = "LEVEL",
         env = "HARNESS_LOG",
         default_value = "warn",
+        value_parser = log_filter,
         help_heading = "Output"
     )]
     pub log: String,
@@ -253,6 +297,27 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration that leaves time for something.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("a deadline of 0 leaves no time for anything: 1s is usual".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// Accepts a level, or directives such as `warn,harness=debug`. The library would take any other word for the name of a module.
+fn log_filter(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let known = |directive: &str| {
+        let level = directive.rsplit('=').next().unwrap_or_default();
+        LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
+    };
+    match text.split(',').all(known) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("levels are {}, alone or as MODULE=LEVEL", LEVELS.join(", "))),
+    }
+}
+
 /// Reads a size: a number of bytes, or one with K, M or G (powers of 1024).
 fn size(text: &str) -> Result<u64, String> {
     let wanted = "a size such as 64M or 1G is needed";
@@ -274,8 +339,6 @@ fn size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -292,7 +355,15 @@ mod tests {
         );
         let cli = Cli::try_parse_from(["scenario", "doctor"]).unwrap();
         assert!(matches!(cli.verb, Some(Verb::Doctor(_))));
-        assert!(Cli::try_parse_from(["scenario"]).is_err());
+        let cli = Cli::try_parse_from(["scenario", "run", "forkbomb", "--trials", "2"]).unwrap();
+        assert!(matches!(cli.verb, Some(Verb::Run(args)) if args.scenarios == ["forkbomb"] && args.trials == Some(2)));
+        let help = Cli::try_parse_from(["scenario", "help"]).unwrap_err();
+        assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
+        let bare = Cli::try_parse_from(["scenario"]).unwrap_err();
+        assert!(
+            bare.use_stderr() && bare.to_string().contains("scenario forkbomb"),
+            "{bare}"
+        );
         assert!(Cli::try_parse_from(["scenario", "list", "--trials", "3"]).is_err());
         assert!(Cli::try_parse_from(["scenario", "forkbomb", "--trials", "0"]).is_err());
     }
@@ -313,6 +384,62 @@ mod tests {
     }
 
     #[test]
+    fn no_scenario_has_a_name_that_means_something_else() {
+        let reserved = reserved();
+        for word in [
+            "run",
+            "measure",
+            "scale",
+            "list",
+            "doctor",
+            "recommend",
+            "clean",
+            "help",
+            "all",
+            "none",
+        ] {
+            assert!(reserved.contains(&word.to_owned()), "{word}: {reserved:?}");
+        }
+        assert!(SCENARIOS.iter().all(|s| !reserved.contains(&s.spec().id.to_owned())));
+    }
+
+    #[test]
+    fn a_command_that_is_nearly_right_is_answered_with_the_right_one() {
+        let error = misspelt_word("mesure").unwrap().to_string();
+        assert!(
+            error.contains("unknown scenario or command") && error.contains("nearest are measure"),
+            "{error}"
+        );
+        for right in ["measure", "forkbomb", "--vm", "fork*"] {
+            assert_eq!(misspelt_word(right), None);
+        }
+    }
+
+    #[test]
+    fn defaults_in_the_help_are_the_real_ones() {
+        let help = Cli::command().render_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            help.contains(&format!("[default: {FEW_TRIALS}, or {SOME_TRIALS} for")),
+            "{help}"
+        );
+        assert!(
+            help.contains(&format!("[default: {}]", REFERENCES.join(", "))),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn a_log_level_is_a_level() {
+        for good in ["debug", "WARN", "warn,harness=trace"] {
+            assert!(log_filter(good).is_ok(), "{good}");
+        }
+        for bad in ["bogus", "", "harness=loud"] {
+            assert!(log_filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn sizes_and_times() {
         assert_eq!(size("512M"), Ok(512 << 20));
         assert_eq!(size("8388608"), Ok(8 << 20));
@@ -321,6 +448,7 @@ mod tests {
         }
         assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
         assert!(duration("forever").is_err() && duration("5").is_err());
+        assert!(duration("0").is_ok() && some_time("0").is_err());
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use anyhow::Context;
 use harness::record::Outcome;
 
+use super::answer::{self, SUMMARY};
 use super::args::{Format, RunArgs};
 use super::exit::{Exit, Failure};
+use super::lines;
 use super::output::Output;
 use super::plan::{self, Plan};
 use super::report::{self, Report};
@@ -26,7 +28,7 @@ pub(super) fn conclude(
 ) -> Result<Exit, Failure> {
     let cells = plan.cells.iter();
     let mut tallies: Vec<Tally> = cells
-        .map(|cell| Tally::new(cell.key.clone(), plan::expected_in_words(cell.expected)))
+        .map(|cell| Tally::new(cell.key.clone(), plan::expected_in_words(cell.expected), args.deadline))
         .collect();
     for (planned, record) in plan.order.iter().zip(output.trials()) {
         tallies[planned.row].add(&record.map_err(Failure::incomplete)?);
@@ -41,17 +43,32 @@ pub(super) fn conclude(
         seed: plan.seed,
         planned: plan.order.len(),
         rows: &rows,
-        stages: args.stages,
+        ended: match played {
+            Played { interrupted: true, .. } => "Interrupted",
+            Played { paused: true, .. } => "Stopped by --for",
+            _ => "Stopped",
+        },
         skipped: &plan.skipped,
         notes,
         leaks: &played.left,
         exit,
     };
-    let summary = match args.format {
-        Format::Table => report::text(&report),
-        Format::Json => report::json(&report).context("could not write the summary as JSON")?,
+    // Standard output belongs to the trials if --json says so, and only to them.
+    let colour = !args.json && lines::colour();
+    if let Err(error) = output.text(SUMMARY, &report::text(&report, false)) {
+        note(format!("error: {error:#}"));
+    }
+    let summary = match (args.format, args.all) {
+        (Format::Json, _) => report::json(&report).context("could not write the summary as JSON")?,
+        (Format::Table, true) => report::text(&report, colour),
+        (Format::Table, false) => {
+            let mut page = lines::text(&answer::page(&report), colour);
+            if args.stages {
+                page.push_str(&report::stages_text(&report));
+            }
+            page
+        }
     };
-    // Standard output belongs to the trials then, and only to them.
     if args.json {
         note(summary.trim_end());
     } else {
@@ -59,14 +76,6 @@ pub(super) fn conclude(
     }
     if let Some(error) = &played.stopped {
         note(format!("error: {error:#}"));
-    }
-    if played.interrupted {
-        note(format!(
-            "interrupted after {} of {} trials; what was recorded is kept in {}",
-            output.recorded(),
-            plan.order.len(),
-            output.dir().display()
-        ));
     }
     Ok(exit)
 }
@@ -94,7 +103,7 @@ fn exit_of(played: &Played, rows: &[Row]) -> Exit {
     } else if rows
         .iter()
         .flat_map(|row| &row.broken)
-        .any(|trial| trial.outcome != Outcome::Broken)
+        .any(|trial| !matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted))
     {
         Exit::NotHeld
     } else if ended(Outcome::Broken) {

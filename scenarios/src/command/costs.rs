@@ -6,10 +6,10 @@ use harness::record::TrialRecord;
 
 use super::stats::Sample;
 use super::summary::Row;
-use super::table::{align_right, count, duration, plain, plain_number, unless_repeated};
+use super::table::{align_right, count, duration, group, narrow, plain_number};
 
 /// The title of [`table`].
-pub(super) const TITLE: &str = "Costs: a launch (from asking for it to the workload's first stamp), and a second of waiting for a tree that sleeps";
+pub(super) const TITLE: &str = "Costs: a launch (from asking for it to the workload's first stamp), and a second\nof waiting for a tree that sleeps";
 
 /// Whose row stands beside the others for comparison: it asks nothing of a launch.
 const PLAIN_LAUNCH: &str = "waitpid-main";
@@ -82,8 +82,7 @@ impl Costs {
 pub(super) fn table(rows: &[Row]) -> Option<Table> {
     let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == Plane::Detect).collect();
     rows.iter().find(|row| row.costs.tell())?;
-    let mut table = plain(&[
-        "scenario",
+    let mut table = narrow(&[
         "detector",
         "launch p50",
         "launch max",
@@ -95,9 +94,9 @@ pub(super) fn table(rows: &[Row]) -> Option<Table> {
     for row in rows {
         let costs = &row.costs;
         if costs.tell() || row.key.mechanism == PLAIN_LAUNCH {
+            group(&mut table, &mut scenario, row);
             table.add_row([
-                unless_repeated(&mut scenario, &row.key.scenario),
-                row.key.mechanism.clone(),
+                format!("  {}", row.key.mechanism),
                 duration(costs.launch.percentile(50)),
                 duration(costs.launch.max()),
                 count(costs.fell_back),
@@ -106,6 +105,6 @@ pub(super) fn table(rows: &[Row]) -> Option<Table> {
             ]);
         }
     }
-    align_right(&mut table, 2..7);
+    align_right(&mut table, 1..6);
     Some(table)
 }

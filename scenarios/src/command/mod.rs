@@ -3,14 +3,18 @@
 //! What this module does not do: run trials (that is `harness::trial`) or judge them (an outcome is in the record). It has one thread and
 //! starts none, because observers are forked without exec.
 
+mod answer;
 mod args;
 mod clean;
 mod conclude;
 mod costs;
 mod doctor;
 mod exit;
+mod feasible;
 mod fleet;
 mod gap;
+mod glossary;
+mod lines;
 mod list;
 mod measure;
 mod output;
@@ -49,6 +53,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         // Help and version are errors to clap, but not to us.
         Err(message) => {
+            if let Some(typo) = message.use_stderr().then(args::misspelt).flatten() {
+                note(format!("error: {typo}"));
+                return Exit::Usage.into();
+            }
             let exit = if message.use_stderr() { Exit::Usage } else { Exit::Held };
             return match message.print() {
                 Ok(()) => exit.into(),
@@ -66,21 +74,19 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
-    log_to_stderr(match &cli.verb {
-        None => &cli.run.log,
-        Some(Verb::Measure(args)) => &args.run.log,
-        Some(_) => "warn",
-    })?;
     let asked = match &cli.verb {
         None => Some(&cli.run),
+        Some(Verb::Run(args)) => Some(&**args),
         Some(Verb::Measure(args)) => Some(&args.run),
         Some(_) => None,
     };
+    log_to_stderr(asked.map_or("warn", |args| &args.log))?;
     if let Some((args, kernel)) = asked.and_then(|args| Some((args, args.vm.as_deref()?))) {
         return Err(vm::become_lab(args, kernel));
     }
     match cli.verb {
         None => run::run(&cli.run),
+        Some(Verb::Run(args)) => run::run(&args),
         Some(Verb::Measure(args)) => measure::measure(&args),
         Some(Verb::Scale(args)) => fleet::scale(&args),
         Some(Verb::List(args)) => list::list(&args),

@@ -175,6 +175,12 @@ impl Output {
             .with_context(|| format!("could not write {}", path.display()))
     }
 
+    /// Writes a text beside the trials.
+    pub(super) fn text(&self, name: &str, content: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        fs::write(&path, content).with_context(|| format!("could not write {}", path.display()))
+    }
+
     /// Records a trial. If the disk is full, the unfinished line is taken back, so that what was recorded before stays readable.
     pub(super) fn record(&mut self, trial: &TrialRecord) -> Result<()> {
         self.line(trial.seq, trial)

@@ -8,10 +8,11 @@ use harness::record::Outcome;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::lines::{self, Line, wrapped};
 use super::plan::Skip;
 use super::stats::Sample;
-use super::summary::{Broken, Row, RowKey, STAGES};
-use super::{costs, scale, stages, table, verdict};
+use super::summary::{Broken, RESOLUTION_NS, Row, RowKey, STAGES};
+use super::{answer, costs, scale, stages, table, verdict};
 
 /// Everything that the end of a run has to say.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub(super) struct Report<'a> {
     pub planned: usize,
     /// Sums, row by row.
     pub rows: &'a [Row],
-    /// Whether the stages of each kill are to be printed.
-    pub stages: bool,
+    /// How the run ended, if not at the end of its plan.
+    pub ended: &'static str,
     /// What was not run.
     pub skipped: &'a [Skip],
     /// What a campaign has to add: noise of the machine, lateness of an open loop.
@@ -41,83 +42,72 @@ pub(super) struct Report<'a> {
 }
 
 /// Below the title of every table of an emulated machine.
-const EMULATED: &str = "Emulated: order, counts and ratios within this run mean something, its times do not.";
+pub(super) const EMULATED: &str =
+    "Emulated: order, counts and ratios within this run mean something, its times do not.";
 
-/// For people.
-pub(super) fn text(report: &Report<'_>) -> String {
-    let mut text = String::new();
-    for (plane, title) in [
-        (
-            Plane::Detect,
-            "Detectors: who knows when the last process is gone? (p50: from its end to the verdict)",
-        ),
-        (
-            Plane::Kill,
-            "Strategies: who leaves nothing alive, and hits nobody else? (p50: from the first signal to `populated 0`)",
-        ),
-    ] {
-        if let Some(table) = table::of_plane(report.rows, plane) {
-            push(&mut text, title);
-            if report.emulated {
-                push(&mut text, EMULATED);
-            }
-            push(&mut text, &table.trim_fmt());
-            push(&mut text, "");
-        }
-    }
-    let growth = scale::growth(report.rows);
-    for (title, table) in [
-        (costs::TITLE, costs::table(report.rows)),
-        (stages::KNOWING, stages::knowing(report.rows)),
-        (
-            stages::STAGES_TITLE,
-            report.stages.then(|| stages::stages(report.rows)).flatten(),
-        ),
-        (scale::TITLE, scale::table(&growth)),
-    ] {
-        if let Some(table) = table {
-            push(&mut text, title);
-            push(&mut text, &table.trim_fmt());
-            push(&mut text, "");
-        }
-    }
-    skipped(&mut text, report.skipped);
+/// Everything, for people: the answer, and all rows.
+pub(super) fn text(report: &Report<'_>, colour: bool) -> String {
+    let mut lines = answer::head(report);
     let verdicts = [
         verdict::detect(report.rows),
         verdict::kill(report.rows),
         stages::in_words(report.rows),
     ];
-    for line in verdicts
-        .into_iter()
-        .flatten()
-        .chain(scale::in_words(&growth))
-        .chain(verdict::expectations(report.rows))
-    {
-        push(&mut text, &line);
+    let growth = scale::growth(report.rows);
+    let words = verdicts.into_iter().flatten().chain(scale::in_words(&growth));
+    for paragraph in words.chain(report.notes.iter().cloned()) {
+        lines.extend(wrapped("", &paragraph, 2).into_iter().map(Line::plain));
     }
-    for line in report.notes {
-        push(&mut text, line);
-    }
-    let run: usize = report.rows.iter().map(|row| row.n).sum();
-    if run < report.planned {
-        push(
-            &mut text,
-            &format!("Incomplete: {run} of {} trials were run.", report.planned),
-        );
-    }
-    match report.leaks {
-        [] => push(&mut text, "Nothing was left behind."),
-        leaks => {
-            push(
-                &mut text,
-                "Left behind (`scenario clean` removes cgroups and what lives in them):",
-            );
-            for leak in leaks {
-                push(&mut text, &format!("  {leak}"));
-            }
+    lines.push(Line::plain(""));
+    for (plane, title) in [
+        (
+            Plane::Detect,
+            "Detectors: which of them knows when the last process is gone?\n(p50: from its end to the verdict)",
+        ),
+        (
+            Plane::Kill,
+            "Strategies: which of them leaves nothing alive, and hits nobody else?\n(p50: from the decision to kill to \"empty\")",
+        ),
+    ] {
+        if let Some(table) = table::of_plane(report.rows, plane) {
+            let emulated = report.emulated.then_some(EMULATED);
+            push_table(&mut lines, [Some(title), emulated], &table);
         }
     }
+    for (title, table) in [
+        (costs::TITLE, costs::table(report.rows)),
+        (stages::KNOWING, stages::knowing(report.rows)),
+        (stages::STAGES_TITLE, stages::stages(report.rows)),
+        (scale::TITLE, scale::table(&growth)),
+    ] {
+        if let Some(table) = table {
+            push_table(&mut lines, [Some(title), None], &table);
+        }
+    }
+    let mut text = lines::text(&lines, colour);
+    skipped(&mut text, report.skipped);
     text
+}
+
+/// The stages of all kills, for who asks for them beside the short answer.
+pub(super) fn stages_text(report: &Report<'_>) -> String {
+    let mut lines = Vec::new();
+    if let Some(table) = stages::stages(report.rows) {
+        lines.push(Line::plain(""));
+        push_table(&mut lines, [Some(stages::STAGES_TITLE), None], &table);
+    }
+    lines::text(&lines, false)
+}
+
+/// Adds a table; a row with a failure is a line that tells of one.
+fn push_table(lines: &mut Vec<Line>, titles: [Option<&str>; 2], table: &comfy_table::Table) {
+    lines.extend(titles.iter().flatten().flat_map(|title| title.lines()).map(Line::plain));
+    let text = table.trim_fmt();
+    lines.extend(text.lines().map(|line| match line.contains(table::FAILED) {
+        true => Line::failed(line),
+        false => Line::plain(line),
+    }));
+    lines.push(Line::plain(""));
 }
 
 fn skipped(text: &mut String, skipped: &[Skip]) {
@@ -153,7 +143,7 @@ fn push(text: &mut String, line: &str) {
 /// For programs.
 pub(super) fn json(report: &Report<'_>) -> serde_json::Result<String> {
     let mut text = serde_json::to_string_pretty(&Document {
-        schema: 1,
+        schema: 2,
         run: report.run,
         emulated: report.emulated,
         out: report.out,
@@ -200,7 +190,7 @@ struct RowDocument<'a> {
     trials: usize,
     held: usize,
     outcomes: &'a BTreeMap<Outcome, usize>,
-    /// Detect plane: end of the workload to decision. Kill plane: first signal to `populated 0`.
+    /// Detect plane: end of the workload to verdict. Kill plane: decision to kill to `populated 0`.
     latency: SampleDocument,
     wakeups_p50: Option<u64>,
     cpu_p50_ns: Option<u64>,
@@ -231,11 +221,16 @@ struct KillDocument<'a> {
     fallbacks: &'a BTreeMap<String, usize>,
     signals_p50: Option<u64>,
     passes_p50: Option<u64>,
-    /// From the first act to `frozen 1`.
+    /// From the decision to the first signal.
     holding: SampleDocument,
-    /// By detector: from `populated 0` to its verdict.
+    /// From the first signal to `populated 0`.
+    dying: SampleDocument,
+    /// By detector: from `populated 0` to its verdict, not known better than `resolution_ns`.
     knowing: BTreeMap<&'a str, SampleDocument>,
-    /// From the first act to each stage.
+    /// By detector: how many knew it later than a millisecond.
+    knowing_late: BTreeMap<&'a str, usize>,
+    resolution_ns: u64,
+    /// From the decision to each stage.
     stages: BTreeMap<&'static str, SampleDocument>,
 }
 
@@ -262,6 +257,14 @@ impl<'a> RowDocument<'a> {
                 signals_p50: row.kill.signals.percentile(50).value(),
                 passes_p50: row.kill.passes.percentile(50).value(),
                 holding: SampleDocument::new(&row.kill.holding),
+                dying: SampleDocument::new(&row.kill.dying),
+                knowing_late: row
+                    .kill
+                    .knowing
+                    .iter()
+                    .map(|(id, sample)| (id.as_str(), sample.later_than(stages::LATE_NS)))
+                    .collect(),
+                resolution_ns: RESOLUTION_NS,
                 knowing: row
                     .kill
                     .knowing

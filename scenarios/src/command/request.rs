@@ -7,7 +7,7 @@ use harness::expect::{KillExpectation, Plane, Scope};
 use harness::kill::{self, KillSpec, STRATEGIES};
 use harness::trial::Limits;
 
-use super::args::RunArgs;
+use super::args::{RunArgs, reserved};
 use super::exit::Failure;
 use super::gap::Gap;
 use super::list::kebab;
@@ -18,9 +18,9 @@ use crate::cases::SCENARIOS;
 /// Trials of each row when several scenarios or both planes are run.
 ///
 /// As many as there are references by default, so that each has its turn.
-const FEW_TRIALS: u32 = 3;
+pub(super) const FEW_TRIALS: u32 = 3;
 /// Trials of each row for a single scenario in one plane.
-const SOME_TRIALS: u32 = 10;
+pub(super) const SOME_TRIALS: u32 = 10;
 
 /// Who watches where a strategy kills, unless `--reference` says otherwise: the kernel's news, an unhurried look, and the event before any
 /// limit on news. None of them reaps, signals or holds anybody, so the tree is the same under each.
@@ -105,7 +105,7 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
     let single = watched.len() == 1 && killed.is_empty();
     Ok(Request {
         trials: args.trials.unwrap_or(if single { SOME_TRIALS } else { FEW_TRIALS }),
-        sets: args.set.iter().map(|text| assignment(text)).collect::<Result<_, _>>()?,
+        sets: assignments(&args.set)?,
         seed: args.seed,
         deadline: args.deadline,
         gap: args.gap,
@@ -174,14 +174,24 @@ fn references(words: &[String]) -> Result<Selection, Failure> {
 
 fn named_scenarios(names: &[String]) -> Result<Vec<&'static dyn Scenario>, Failure> {
     let known: Vec<&'static str> = SCENARIOS.iter().map(|s| s.spec().id).collect();
-    let mut with_commands = known.clone();
-    with_commands.extend(["all", "measure", "list", "doctor", "clean"]);
+    let reserved = reserved();
     let all = Names::new("scenario", &known);
     let chosen = all.select(names, &[]).map_err(|_| {
         let wrong = names
             .iter()
             .find(|name| all.select(std::slice::from_ref(name), &[]).is_err());
-        Failure::usage(Unknown::new("scenario", wrong.map_or("", |w| w), &with_commands))
+        let wrong = wrong.map_or("", |w| w);
+        if reserved.iter().any(|word| word == wrong) {
+            return Failure::usage(format!(
+                "{wrong} is a command and no scenario: write `scenario {wrong}`, with nothing before it"
+            ));
+        }
+        let known: Vec<&str> = known
+            .iter()
+            .copied()
+            .chain(reserved.iter().map(String::as_str))
+            .collect();
+        Failure::usage(Unknown::new("scenario or command", wrong, &known))
     })?;
     if chosen.ids.is_empty() {
         return Err(Failure::usage("no scenario is named"));
@@ -213,6 +223,28 @@ fn planes(
         .copied()
         .filter(|s| has(s, Plane::Kill) && (!ends(s) || kill_asked || every));
     (watched.collect(), killed.collect())
+}
+
+/// All of `--set`. An axis that is set twice would make rows that nobody asked for, or the same row again.
+fn assignments(texts: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> {
+    let mut sets: Vec<(String, Vec<String>)> = Vec::new();
+    for text in texts {
+        let (axis, values) = assignment(text)?;
+        if sets.iter().any(|(known, _)| *known == axis) {
+            return Err(Failure::usage(format!(
+                "--set {text}: {axis} is set twice; several values are written {axis}=VALUE,VALUE"
+            )));
+        }
+        if let Some(value) = values
+            .iter()
+            .enumerate()
+            .find_map(|(at, v)| values[..at].contains(v).then_some(v))
+        {
+            return Err(Failure::usage(format!("--set {text}: {value} is given twice")));
+        }
+        sets.push((axis, values));
+    }
+    Ok(sets)
 }
 
 /// `axis=value[,value...]`.
@@ -343,6 +375,27 @@ mod tests {
             ("none", "somebody"),
         ] {
             let error = request(&["forkbomb", "--reference", bad]).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_command_among_scenarios_is_called_one() {
+        let error = request(&["forkbomb", "doctor"]).unwrap_err();
+        assert!(error.contains("doctor is a command"), "{error}");
+    }
+
+    #[test]
+    fn an_axis_is_set_once() {
+        for (sets, why) in [
+            (&["lifetime=0", "lifetime=5ms"][..], "lifetime is set twice"),
+            (&["lifetime=0,5ms,0"], "0 is given twice"),
+        ] {
+            let words: Vec<&str> = ["exit-now"]
+                .into_iter()
+                .chain(sets.iter().flat_map(|s| ["--set", *s]))
+                .collect();
+            let error = request(&words).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
     }

@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::stats;
 use super::summary::Row;
-use super::table::{align_right, plain};
+use super::table::{align_right, narrow};
 
 /// Title of the table.
-pub(super) const TITLE: &str = "Scale: from the first signal to `populated 0`, by the number of tasks (p50, and how many times that of the \
-    fastest sound\nstrategy; per task: Theil-Sen slope through the medians)";
+pub(super) const TITLE: &str = "Scale: from the decision to kill to \"empty\", by the number of tasks (p50, and how\n\
+    many times that of the fastest sound strategy; per task: Theil-Sen slope through\nthe medians)";
 
 /// How one strategy grows on one scenario.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -103,7 +103,7 @@ pub(super) fn table(growth: &[Growth]) -> Option<Table> {
     let mut header = vec!["scenario", "strategy"];
     header.extend(names.iter().map(String::as_str));
     header.push("per task");
-    let mut table = plain(&header);
+    let mut table = narrow(&header);
     for one in growth {
         let mut cells = vec![one.scenario.clone(), one.strategy.clone()];
         cells.extend(

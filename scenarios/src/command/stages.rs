@@ -6,15 +6,21 @@ use comfy_table::Table;
 use harness::detect;
 
 use super::stats::{self, Quantile, Sample};
-use super::summary::{Row, STAGES};
-use super::table::{align_right, duration, plain, unless_repeated};
+use super::summary::{RESOLUTION_NS, Row, STAGES};
+use super::table::{align_right, duration, group, narrow};
 
 /// Title of [`knowing`].
-pub(super) const KNOWING: &str = "Dying and knowing: when are all dead, and when is it known? (p50; holding: from the first act to `frozen 1`; dying: from \
-    the first signal\nto the oracle's `populated 0`; + how much later each detector knew it, `.`: no later than the oracle)";
+pub(super) const KNOWING: &str = "From the decision to kill to \"empty\", and from there to the verdict (p50)\n\
+    to empty = holding (to the first signal) + dying (to the oracle's `populated 0`);\n\
+    + a detector: how much later it knew; the oracle looks every 200 us; \"n/m\": so\n\
+    many knew it later than 1 ms";
+
+/// Later than this is late: what the kernel holds back is held back for longer, and what it does not comes sooner.
+pub(super) const LATE_NS: u64 = 1_000_000;
 
 /// Title of [`stages`].
-pub(super) const STAGES_TITLE: &str = "Stages of kills that left nothing alive (p50, counted from the strategy's first act; issued: it had nothing more to do)";
+pub(super) const STAGES_TITLE: &str = "Stages of kills that left nothing alive (p50, counted from the decision;\n\
+    issued: the strategy had nothing more to do)";
 
 /// Holding, dying, and knowing by each detector that watched. `None` if nobody watched a kill to its end.
 pub(super) fn knowing(rows: &[Row]) -> Option<Table> {
@@ -25,25 +31,31 @@ pub(super) fn knowing(rows: &[Row]) -> Option<Table> {
     if detectors.is_empty() {
         return None;
     }
-    let after: Vec<String> = detectors.iter().map(|id| format!("+ {id}")).collect();
-    let mut header = vec!["scenario", "strategy", "holding", "dying"];
+    // The blanks allow a long id to be broken there.
+    let after: Vec<String> = detectors
+        .iter()
+        .map(|id| format!("+ {}", id.replace('-', "- ")))
+        .collect();
+    let mut header = vec!["strategy", "to empty", "holding", "dying"];
     header.extend(after.iter().map(String::as_str));
-    let mut table = plain(&header);
+    let mut table = narrow(&header);
     let mut scenario = "";
     for row in rows.iter().filter(|row| !row.kill.knowing.is_empty()) {
+        group(&mut table, &mut scenario, row);
         let mut cells = vec![
-            unless_repeated(&mut scenario, &row.key.scenario),
-            row.key.mechanism.clone(),
-            p50(Some(&row.kill.holding)),
+            format!("  {}", row.key.mechanism),
             p50(Some(&row.latency)),
+            p50(Some(&row.kill.holding)),
+            p50(Some(&row.kill.dying)),
         ];
-        cells.extend(detectors.iter().map(|id| match row.kill.knowing.get(*id) {
-            Some(sample) if sample.percentile(50) == Quantile::Value(0) => ".".to_owned(),
-            sample => p50(sample),
-        }));
+        cells.extend(
+            detectors
+                .iter()
+                .map(|id| row.kill.knowing.get(*id).map_or_else(|| "-".to_owned(), known)),
+        );
         table.add_row(cells);
     }
-    align_right(&mut table, 2..header.len());
+    align_right(&mut table, 1..header.len());
     Some(table)
 }
 
@@ -56,19 +68,17 @@ pub(super) fn stages(rows: &[Row]) -> Option<Table> {
     if told.is_empty() {
         return None;
     }
-    let mut header = vec!["scenario", "strategy"];
+    let mut header = vec!["strategy"];
     header.extend(STAGES.map(|(name, _)| name));
-    let mut table = plain(&header);
+    let mut table = narrow(&header);
     let mut scenario = "";
     for row in told {
-        let mut cells = vec![
-            unless_repeated(&mut scenario, &row.key.scenario),
-            row.key.mechanism.clone(),
-        ];
+        group(&mut table, &mut scenario, row);
+        let mut cells = vec![format!("  {}", row.key.mechanism)];
         cells.extend(row.kill.stages.iter().map(|sample| p50(Some(sample))));
         table.add_row(cells);
     }
-    align_right(&mut table, 2..header.len());
+    align_right(&mut table, 1..header.len());
     Some(table)
 }
 
@@ -84,21 +94,61 @@ pub(super) fn in_words(rows: &[Row]) -> Option<String> {
             Some((row, medians().max_by_key(|m| m.1)?, medians().min_by_key(|m| m.1)?))
         })
         .max_by_key(|(_, slow, fast)| slow.1 - fast.1)?;
-    let dying = row.latency.percentile(50).value()?;
+    let empty = row.latency.percentile(50).value()?;
     if slow == fast {
         return None;
     }
     let why = detect::by_id(slow).map_or("", |d| d.spec().late);
     Some(format!(
-        "Knowing: {} on {} takes {} of dying; {fast} knows it {} later, {slow} {} later ({why}).",
+        "Knowing: {} on {} takes {} to empty; {fast} knows it {} later, {slow} {} later ({why}).",
         row.key.mechanism,
         row.key.scenario,
-        stats::ns(dying),
-        stats::ns(soon),
-        stats::ns(late),
+        stats::ns(empty),
+        at_least(soon),
+        at_least(late),
     ))
+}
+
+/// A duration that is not known better than the oracle looks.
+fn at_least(ns: u64) -> String {
+    match ns < RESOLUTION_NS {
+        true => format!("less than {}", stats::ns(RESOLUTION_NS)),
+        false => stats::ns(ns),
+    }
+}
+
+/// How much later a detector knew it: the median, and where it knew it now at once and now late, how often late. The median of such a mixture is
+/// that of its larger half and says little.
+fn known(sample: &Sample) -> String {
+    let p50 = match sample.percentile(50) {
+        Quantile::Value(ns) if ns < RESOLUTION_NS => format!("<{}", stats::ns(RESOLUTION_NS)),
+        other => duration(other),
+    };
+    match sample.later_than(LATE_NS) {
+        0 => p50,
+        late if late == sample.len() => p50,
+        late => format!("{p50}, {late}/{}", sample.len()),
+    }
 }
 
 fn p50(sample: Option<&Sample>) -> String {
     sample.map_or_else(|| "-".to_owned(), |sample| duration(sample.percentile(50)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_not_called_no_time() {
+        assert_eq!(known(&Sample::new(vec![0, 0, 0], 0)), "<200 us");
+        assert_eq!(known(&Sample::new(vec![300_000], 0)), "300 us");
+    }
+
+    #[test]
+    fn a_mixture_is_told_by_the_share_of_its_late_half() {
+        assert_eq!(known(&Sample::new(vec![0, 0, 9_000_000], 0)), "<200 us, 1/3");
+        assert_eq!(known(&Sample::new(vec![9_000_000, 9_000_000], 0)), "9.00 ms");
+        assert_eq!(known(&Sample::new(vec![0], 2)), "never, 2/3");
+    }
 }

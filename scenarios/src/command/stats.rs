@@ -35,6 +35,11 @@ impl Sample {
         }
     }
 
+    /// How many lie above `ns`; what was cut off does.
+    pub(super) fn later_than(&self, ns: u64) -> usize {
+        self.len() - self.sorted.partition_point(|v| *v <= ns)
+    }
+
     /// The largest.
     pub(super) fn max(&self) -> Quantile {
         self.percentile(100)
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(Sample::new(vec![], 0).percentile(50), Quantile::Nothing);
         assert_eq!(Sample::new(vec![1], 1).percentile(50), Quantile::Value(1));
         assert_eq!(Sample::new(vec![], 3).percentile(50), Quantile::Censored);
+        assert_eq!((sample.later_than(20), sample.later_than(30)), (2, 1));
     }
 
     #[test]

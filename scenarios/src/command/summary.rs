@@ -1,10 +1,11 @@
 //! What recorded trials come to, row by row: a pure function of the plan's rows and the records.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use harness::expect::{Canary, Plane};
 use harness::kill;
-use harness::record::{KillReport, Outcome, Stamps, TrialRecord, Verdict};
+use harness::record::{Elapsed, KillReport, KillTimes, Outcome, Stamps, TrialRecord, Verdict};
 use serde::Serialize;
 
 use super::costs::{CostTally, Costs};
@@ -34,7 +35,8 @@ pub(super) struct Row {
     pub outcomes: BTreeMap<Outcome, usize>,
     /// How many ended as expected.
     pub held: usize,
-    /// Detect plane: end of the workload to decision. Kill plane: first signal to the oracle's `populated 0`.
+    /// Detect plane: end of the workload to decision. Kill plane: from the decision to kill to the oracle's `populated 0`. Strategies are ranked
+    /// by it, and all are cut off at the same time after the decision.
     pub latency: Sample,
     /// Returns from a sleep.
     pub wakeups: Sample,
@@ -63,9 +65,12 @@ pub(super) struct KillFigures {
     pub passes: Sample,
     /// Whether the strategy claims to be sound and was: all emptied, nobody else hit.
     pub sound: bool,
-    /// From the first act to the moment when all were known to be held, for strategies that hold.
+    /// The first part of [`Row::latency`]: from the decision to the first signal.
     pub holding: Sample,
-    /// For each detector that watched, from the oracle's `populated 0` (or the return of a strategy that takes longer) to its verdict.
+    /// The second part: from the first signal to the oracle's `populated 0`.
+    pub dying: Sample,
+    /// What comes after it, for each detector that watched: from the oracle's `populated 0` (or the return of a strategy that takes longer) to
+    /// its verdict. The oracle looks every [`RESOLUTION_NS`], so shorter times are not known.
     pub knowing: BTreeMap<String, Sample>,
     /// From the first act to each of [`STAGES`], in trials that emptied the set.
     pub stages: [Sample; STAGES.len()],
@@ -91,6 +96,9 @@ pub(super) const STAGES: [Stage; 7] = [
     ("rmdir", |_, stamps| stamps.removed_ns),
 ];
 
+/// How often the oracle looks while a kill is going on: a shorter time between `populated 0` and something else is not known.
+pub(super) const RESOLUTION_NS: u64 = 200_000;
+
 /// A trial that did not end as expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Broken {
@@ -106,6 +114,7 @@ pub(super) struct Broken {
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     row: Row,
+    deadline_ns: u64,
     latency: Values,
     wakeups: Values,
     cpu: Values,
@@ -114,6 +123,7 @@ pub(super) struct Tally {
     signals: Values,
     passes: Values,
     holding: Values,
+    dying: Values,
     knowing: BTreeMap<String, Values>,
     stages: [Values; STAGES.len()],
 }
@@ -126,15 +136,24 @@ struct Values {
 }
 
 impl Values {
+    fn add(&mut self, elapsed: Option<Elapsed>) {
+        match elapsed {
+            Some(Elapsed::Ns(ns)) => self.seen.push(ns),
+            Some(Elapsed::Beyond) => self.censored += 1,
+            None => {}
+        }
+    }
+
     fn sample(self) -> Sample {
         Sample::new(self.seen, self.censored)
     }
 }
 
 impl Tally {
-    /// Of no trials yet.
-    pub(super) fn new(key: RowKey, expected: String) -> Self {
+    /// Of no trials yet, in a run that allows each of them so much time.
+    pub(super) fn new(key: RowKey, expected: String, deadline: Duration) -> Self {
         Self {
+            deadline_ns: u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX),
             row: Row {
                 key,
                 expected,
@@ -157,6 +176,7 @@ impl Tally {
             signals: Values::default(),
             passes: Values::default(),
             holding: Values::default(),
+            dying: Values::default(),
             knowing: BTreeMap::new(),
             stages: Default::default(),
         }
@@ -174,11 +194,11 @@ impl Tally {
         }
         let births = Some(trial.ledger.births).filter(|births| *births > 0);
         self.births = births.filter(|_| first || self.births == births);
-        self.latency.seen.extend(match row.key.plane {
+        let times = KillTimes::of(trial, self.deadline_ns);
+        self.latency.add(match row.key.plane {
             Plane::Detect => detect_latency(trial),
-            Plane::Kill => kill_latency(trial),
+            Plane::Kill => times.to_empty,
         });
-        self.latency.censored += usize::from(matches!(trial.outcome, Outcome::Missed | Outcome::Survived));
         if !matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted) {
             self.wakeups.seen.push(trial.counters.wakeups);
             self.cpu.seen.extend(trial.cpu_ns);
@@ -188,26 +208,20 @@ impl Tally {
         if let Some(kill) = &trial.kill {
             self.signals.seen.push(kill.signals);
             self.passes.seen.push(kill.passes);
-            self.holding
-                .seen
-                .extend(kill.held_ns.map(|held| held.saturating_sub(kill.begun_ns)));
+            self.holding.seen.extend(times.holding_ns);
+            self.dying.seen.extend(times.dying_ns);
             if trial.outcome == Outcome::Emptied {
-                self.add_emptied(trial, kill);
+                self.knowing
+                    .entry(trial.detector.clone())
+                    .or_default()
+                    .add(times.knowing);
+                self.add_stages(trial, kill);
             }
         }
     }
 
-    /// Adds what is known of a kill that left nothing alive: when each stage was reached, and when that was known.
-    ///
-    /// The end is the oracle's `populated 0`, or the return of a strategy that goes on longer: nobody is asked before. Who had noticed nothing at
-    /// the deadline is censored. The oracle looks at intervals, so a detector may be ahead of it: that is no time at all.
-    fn add_emptied(&mut self, trial: &TrialRecord, kill: &KillReport) {
-        let knowing = self.knowing.entry(trial.detector.clone()).or_default();
-        match (&trial.verdict, trial.stamps.unpopulated_ns.max(Some(kill.issued_ns))) {
-            (Some(Verdict::Empty { decided_ns, .. }), Some(end)) => knowing.seen.push(decided_ns.saturating_sub(end)),
-            (Some(Verdict::DeadlinePassed { .. }), Some(_)) => knowing.censored += 1,
-            _ => {}
-        }
+    /// Adds when each stage of a kill that left nothing alive was reached.
+    fn add_stages(&mut self, trial: &TrialRecord, kill: &KillReport) {
         if kill.begun_ns > 0 {
             for (values, (_, reached)) in self.stages.iter_mut().zip(STAGES) {
                 let at = reached(kill, &trial.stamps);
@@ -229,6 +243,7 @@ impl Tally {
                 signals: self.signals.sample(),
                 passes: self.passes.sample(),
                 holding: self.holding.sample(),
+                dying: self.dying.sample(),
                 knowing: knowing.map(|(id, values)| (id, values.sample())).collect(),
                 stages: self.stages.map(Values::sample),
                 ..self.row.kill
@@ -243,6 +258,16 @@ impl Row {
     pub(super) fn count(&self, outcome: Outcome) -> usize {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
+
+    /// How many trials came to an end that says something. A broken one says nothing of its mechanism, and one that was interrupted nothing at all.
+    pub(super) fn judged(&self) -> usize {
+        self.n - self.count(Outcome::Broken) - self.count(Outcome::Interrupted)
+    }
+
+    /// How many trials ended otherwise than expected.
+    pub(super) fn failed(&self) -> usize {
+        self.judged().saturating_sub(self.held)
+    }
 }
 
 impl Broken {
@@ -256,21 +281,16 @@ impl Broken {
 }
 
 /// From the lower bound of the end to the decision. A miss is censored; a trial without a right verdict has no latency.
-fn detect_latency(trial: &TrialRecord) -> Option<u64> {
-    match (trial.outcome, &trial.verdict, trial.stamps.over_lower_ns?) {
-        (Outcome::Right, Some(Verdict::Empty { decided_ns, .. }), over) => Some(decided_ns.saturating_sub(over)),
-        (Outcome::Removed, Some(Verdict::SiteRemoved { at_ns }), over) => Some(at_ns.saturating_sub(over)),
-        _ => None,
+fn detect_latency(trial: &TrialRecord) -> Option<Elapsed> {
+    if trial.outcome == Outcome::Missed {
+        return Some(Elapsed::Beyond);
     }
-}
-
-/// From the first signal to the oracle's first read of `populated 0`. A trial with survivors is censored.
-fn kill_latency(trial: &TrialRecord) -> Option<u64> {
-    let first = trial.kill.as_ref()?.first_signal_ns;
-    match (trial.outcome, trial.stamps.unpopulated_ns?) {
-        (Outcome::Emptied, over) => Some(over.saturating_sub(first)),
-        _ => None,
-    }
+    let at = match (trial.outcome, &trial.verdict) {
+        (Outcome::Right, Some(Verdict::Empty { decided_ns, .. })) => *decided_ns,
+        (Outcome::Removed, Some(Verdict::SiteRemoved { at_ns })) => *at_ns,
+        _ => return None,
+    };
+    Some(Elapsed::Ns(at.saturating_sub(trial.stamps.over_lower_ns?)))
 }
 
 /// Whether a strategy that claims to be sound was.

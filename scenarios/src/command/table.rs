@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use harness::expect::{Canary, Plane};
 use harness::record::Outcome;
 
+use super::lines::WIDTH;
 use super::stats::{self, Quantile, Sample};
 use super::summary::Row;
 
@@ -24,6 +25,18 @@ pub(super) fn plain(header: &[&str]) -> Table {
     table
 }
 
+/// An empty table that is no wider than a page: what is too long for its column is broken there.
+pub(super) fn narrow(header: &[&str]) -> Table {
+    let mut table = plain(header);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
+    // Ids stay whole: they are there to be copied.
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table
+}
+
 /// The table of one plane. `None` if it has no rows.
 pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Option<Table> {
     let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == plane).collect();
@@ -38,30 +51,13 @@ pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Option<Table> {
 
 fn detect(rows: &[&Row]) -> Table {
     let tail = tail_name(rows);
-    let header = [
-        "scenario",
-        "detector",
-        "right",
-        "early",
-        "missed",
-        "other",
-        "p50",
-        tail,
-        "wakes",
-        "CPU",
-        "as expected",
-    ];
-    let mut table = plain(&header);
+    let mut table = narrow(&["detector", "trials", "p50", tail, "wakes", "CPU", "as expected"]);
     let mut scenario = "";
     for row in rows {
-        let [right, early, missed] = [Outcome::Right, Outcome::Early, Outcome::Missed].map(|o| row.count(o));
+        group(&mut table, &mut scenario, row);
         table.add_row([
-            unless_repeated(&mut scenario, &row.key.scenario),
-            row.key.mechanism.clone(),
-            count(right),
-            count(early),
-            count(missed),
-            others(&row.outcomes, &[Outcome::Right, Outcome::Early, Outcome::Missed]),
+            format!("  {}", row.key.mechanism),
+            outcomes(row),
             duration(row.latency.percentile(50)),
             tail_value(&row.latency, tail),
             plain_number(&row.wakeups),
@@ -69,39 +65,41 @@ fn detect(rows: &[&Row]) -> Table {
             as_expected(row),
         ]);
     }
-    align_right(&mut table, 2..10);
+    align_right(&mut table, 1..6);
     table
 }
 
 fn kill(rows: &[&Row]) -> Table {
     let tail = tail_name(rows);
     let header = [
-        "scenario",
         "strategy",
         "emptied",
-        "survivors",
-        "canaries hit",
-        "other",
+        "left",
+        "bystanders hit",
         "p50",
         tail,
         "signals",
         "passes",
         "as expected",
     ];
-    let mut table = plain(&header);
+    let mut table = narrow(&header);
     let mut scenario = "";
     for row in rows {
+        group(&mut table, &mut scenario, row);
         let survivors = match row.kill.survivors_max {
             0 => "0".to_owned(),
             most => format!("up to {most}"),
         };
+        let others: usize = row.judged() - row.count(Outcome::Emptied) - row.count(Outcome::Survived);
+        let emptied = emptied(row.count(Outcome::Emptied), row.judged());
         table.add_row([
-            unless_repeated(&mut scenario, &row.key.scenario),
-            row.key.mechanism.clone(),
-            emptied(row.count(Outcome::Emptied), row.n),
+            format!("  {}", row.key.mechanism),
+            match (others, row.n - row.judged()) {
+                (0, 0) => emptied,
+                _ => format!("{emptied}; {}", outcomes(row)),
+            },
             survivors,
             canaries(&row.kill.canaries, row.n),
-            others(&row.outcomes, &[Outcome::Emptied, Outcome::Survived]),
             duration(row.latency.percentile(50)),
             tail_value(&row.latency, tail),
             plain_number(&row.kill.signals),
@@ -109,8 +107,28 @@ fn kill(rows: &[&Row]) -> Table {
             as_expected(row),
         ]);
     }
-    align_right(&mut table, 2..10);
+    align_right(&mut table, 1..8);
     table
+}
+
+/// A line for the scenario of `row`, if the row before was about another.
+pub(super) fn group<'a>(table: &mut Table, scenario: &mut &'a str, row: &'a Row) {
+    if *scenario != row.key.scenario {
+        *scenario = &row.key.scenario;
+        table.add_row([*scenario]);
+    }
+}
+
+/// How the trials of a row ended: `3 right`, `1 early, 2 right`.
+pub(super) fn outcomes(row: &Row) -> String {
+    let all = row
+        .outcomes
+        .iter()
+        .map(|(outcome, n)| format!("{n} {}", name(*outcome)));
+    match row.n {
+        0 => "none".to_owned(),
+        _ => all.collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// A share: `100 % of 200`. Never rounded up, so that 100 % means every one.
@@ -129,15 +147,6 @@ pub(super) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-}
-
-/// The name of a group, in its first row only.
-pub(super) fn unless_repeated<'a>(last: &mut &'a str, this: &'a str) -> String {
-    if *last == this {
-        return String::new();
-    }
-    *last = this;
-    this.to_owned()
 }
 
 fn tail_name(rows: &[&Row]) -> &'static str {
@@ -178,19 +187,6 @@ pub(super) fn count(n: usize) -> String {
     if n == 0 { ".".to_owned() } else { n.to_string() }
 }
 
-fn others(outcomes: &BTreeMap<Outcome, usize>, known: &[Outcome]) -> String {
-    let rest: Vec<String> = outcomes
-        .iter()
-        .filter(|(outcome, _)| !known.contains(outcome))
-        .map(|(outcome, n)| format!("{n} {}", name(*outcome)))
-        .collect();
-    if rest.is_empty() {
-        ".".to_owned()
-    } else {
-        rest.join(", ")
-    }
-}
-
 fn canaries(hit: &BTreeMap<Canary, usize>, n: usize) -> String {
     if hit.is_empty() {
         return "0".to_owned();
@@ -202,11 +198,15 @@ fn canaries(hit: &BTreeMap<Canary, usize>, n: usize) -> String {
     kinds.join(", ")
 }
 
-fn as_expected(row: &Row) -> String {
-    if row.held == row.n {
-        "yes".to_owned()
-    } else {
-        format!("NO, {} of {}", row.n - row.held, row.n)
+/// How [`as_expected`] begins where they did not.
+pub(super) const FAILED: &str = "NO, ";
+
+/// Whether the trials ended as expected; nothing is said of a row without a trial that says something.
+pub(super) fn as_expected(row: &Row) -> String {
+    match (row.judged(), row.failed()) {
+        (0, _) => "-".to_owned(),
+        (_, 0) => "yes".to_owned(),
+        (n, failed) => format!("{FAILED}{failed} of {n}"),
     }
 }
 

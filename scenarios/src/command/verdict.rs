@@ -5,35 +5,35 @@ use std::collections::BTreeSet;
 use harness::expect::Plane;
 use harness::record::Outcome;
 
+use super::lines::{Line, list, wrapped};
 use super::stats::{self, upper_bound_of_none};
 use super::summary::Row;
 use super::table;
 
 /// So many names are read; more are only counted.
-const FEW: usize = 6;
+const FEW: usize = 3;
 
-/// One line about the detectors.
+/// The rows of a plane of which something can be said.
+pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Vec<&Row> {
+    let rows = rows.iter();
+    rows.filter(|row| row.key.plane == plane && row.judged() > 0).collect()
+}
+
+/// One sentence about the detectors. `None`: nothing can be said of any.
 pub(super) fn detect(rows: &[Row]) -> Option<String> {
-    let rows: Vec<&Row> = rows
-        .iter()
-        .filter(|row| row.key.plane == Plane::Detect && row.n > 0)
-        .collect();
+    let rows = of_plane(rows, Plane::Detect);
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
     }
-    let wrong = |row: &Row| row.count(Outcome::Right) + row.count(Outcome::Removed) != row.n;
+    let wrong = |row: &Row| row.count(Outcome::Right) + row.count(Outcome::Removed) != row.judged();
     let truthful: Vec<&str> = mechanisms
         .iter()
         .copied()
         .filter(|m| !rows.iter().filter(|row| row.key.mechanism == *m).any(|row| wrong(row)))
         .collect();
-    let named = match truthful.len() {
-        1..=FEW => format!(" ({})", list(&truthful)),
-        _ => String::new(),
-    };
     let mut parts = vec![format!(
-        "{} of {} detectors told the truth in every trial{named}",
+        "{} of {} detectors told the truth in every trial",
         truthful.len(),
         mechanisms.len(),
     )];
@@ -42,22 +42,15 @@ pub(super) fn detect(rows: &[Row]) -> Option<String> {
         (Outcome::Missed, "had not noticed the end at the deadline"),
         (Outcome::Unknown, "could not tell"),
     ] {
-        parts.extend(who_did(&rows, outcome, what));
+        let guilty = rows.iter().filter(|row| row.count(outcome) > 0);
+        let who: BTreeSet<&str> = guilty.map(|row| row.key.mechanism.as_str()).collect();
+        if !who.is_empty() {
+            let who: Vec<&str> = who.into_iter().collect();
+            parts.push(format!("{} {what}", names(&who)));
+        }
     }
     parts.extend(latest(&rows));
     Some(format!("Detect: {}.", parts.join("; ")))
-}
-
-/// Who ended so, and where: `fork-exit (pidfd-main, waitpid-main)`.
-fn who_did(rows: &[&Row], outcome: Outcome, what: &str) -> Option<String> {
-    let guilty: Vec<&&Row> = rows.iter().filter(|row| row.count(outcome) > 0).collect();
-    if guilty.is_empty() {
-        return None;
-    }
-    let who: BTreeSet<&str> = guilty.iter().map(|row| row.key.mechanism.as_str()).collect();
-    let on: BTreeSet<&str> = guilty.iter().map(|row| row.key.scenario.as_str()).collect();
-    let (who, on): (Vec<_>, Vec<_>) = (who.into_iter().collect(), on.into_iter().collect());
-    Some(format!("{} {what} on {}", list(&who), list(&on)))
 }
 
 /// The slowest row that was right in every trial, beside the fastest such row of the same scenario.
@@ -66,7 +59,7 @@ fn latest(rows: &[&Row]) -> Option<String> {
         row.latency
             .percentile(50)
             .value()
-            .filter(|_| row.count(Outcome::Right) == row.n)
+            .filter(|_| row.count(Outcome::Right) == row.judged())
     };
     let slow = rows
         .iter()
@@ -89,12 +82,9 @@ fn latest(rows: &[&Row]) -> Option<String> {
     })
 }
 
-/// One line about the strategies.
+/// One sentence about the strategies. `None`: nothing can be said of any.
 pub(super) fn kill(rows: &[Row]) -> Option<String> {
-    let rows: Vec<&Row> = rows
-        .iter()
-        .filter(|row| row.key.plane == Plane::Kill && row.n > 0)
-        .collect();
+    let rows = of_plane(rows, Plane::Kill);
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
@@ -110,29 +100,24 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
             strategies.len()
         ),
         _ => format!(
-            "{} left nothing alive and hit nobody else (survivors in 0 of {n} trials each; a true rate of up to {} % would look the same)",
-            names(&clean, strategies.len()),
+            "{} of {} strategies left nothing alive and hit nobody else (survivors in 0 of {n} trials each; a true rate of up to {} % would look the same)",
+            clean.len(),
+            strategies.len(),
             percent(upper_bound_of_none(n)),
         ),
     }];
     let survived = those(|s| s.survived > 0);
     if !survived.is_empty() {
         let most = survived.iter().map(|s| s.most).max().unwrap_or(0);
-        parts.push(format!(
-            "{} left somebody alive, up to {most}",
-            names(&survived, strategies.len())
-        ));
+        parts.push(format!("{} left somebody alive, up to {most}", ids(&survived)));
     }
     let hitting = those(|s| s.hits > 0);
     if !hitting.is_empty() {
-        parts.push(format!("{} hit bystanders", names(&hitting, strategies.len())));
+        parts.push(format!("{} hit bystanders", ids(&hitting)));
     }
     let unjudged = those(|s| s.survived == 0 && s.hits == 0 && s.emptied < s.n);
     if !unjudged.is_empty() {
-        parts.push(format!(
-            "{} could not be judged in every trial",
-            names(&unjudged, strategies.len())
-        ));
+        parts.push(format!("{} could not be judged in every trial", ids(&unjudged)));
     }
     Some(format!("Kill: {}.", parts.join("; ")))
 }
@@ -152,7 +137,7 @@ impl<'a> Strategy<'a> {
         let own = || rows.iter().filter(|row| row.key.mechanism == id);
         Self {
             id,
-            n: own().map(|row| row.n).sum(),
+            n: own().map(|row| row.judged()).sum(),
             emptied: own().map(|row| row.count(Outcome::Emptied)).sum(),
             survived: own().map(|row| row.count(Outcome::Survived)).sum(),
             most: own().map(|row| row.kill.survivors_max).max().unwrap_or(0),
@@ -161,36 +146,71 @@ impl<'a> Strategy<'a> {
     }
 }
 
+fn ids(strategies: &[&Strategy<'_>]) -> String {
+    names(&strategies.iter().map(|s| s.id).collect::<Vec<_>>())
+}
+
 /// Their names, or how many they are.
-fn names(strategies: &[&Strategy<'_>], of: usize) -> String {
-    match strategies.len() {
-        ..=FEW => list(&strategies.iter().map(|s| s.id).collect::<Vec<_>>()),
-        many => format!("{many} of {of} strategies"),
+fn names(ids: &[&str]) -> String {
+    match ids.len() {
+        ..=FEW => list(ids, FEW),
+        many => many.to_string(),
     }
 }
 
-/// Whether every expectation held, and which did not.
-pub(super) fn expectations(rows: &[Row]) -> Vec<String> {
-    let n: usize = rows.iter().map(|row| row.n).sum();
-    let held: usize = rows.iter().map(|row| row.held).sum();
-    if n == 0 {
-        return vec!["No trial was run.".to_owned()];
+/// Whether the run came to its end, whether every expectation held, and if not, what did not go as expected.
+///
+/// `ended` says how a run ended that did not come to the end of its plan.
+pub(super) fn expectations(rows: &[Row], planned: usize, ended: &str) -> Vec<Line> {
+    let sum = |count: fn(&Row) -> usize| rows.iter().map(count).sum::<usize>();
+    let (judged, failed) = (sum(Row::judged), sum(Row::failed));
+    let broken = sum(|row| row.count(Outcome::Broken));
+    let run = judged + broken;
+    let mut lines = Vec::new();
+    if run < planned {
+        lines.push(Line::plain(format!("{ended} after {run} of {planned} trials.")));
     }
-    if held == n {
-        return vec![format!("Every expectation held ({n} of {n} trials).")];
+    match (judged, failed) {
+        (0, _) if broken == 0 => lines.push(Line::plain("No trial was run to its end.")),
+        (0, _) => {}
+        (n, 0) => lines.push(Line::plain(format!("Every expectation held ({n} of {n} trials)."))),
+        (n, _) => lines.push(Line::failed(format!(
+            "Expectations did not hold in {failed} of {n} trials:"
+        ))),
     }
-    let mut lines = vec![format!("Expectations did not hold in {} of {n} trials:", n - held)];
+    lines.extend(others(rows, |outcome| outcome != Outcome::Broken));
+    if broken > 0 {
+        lines.push(Line::failed(format!(
+            "{broken} of {planned} trials broke, which says nothing of what they were to show:"
+        )));
+        lines.extend(others(rows, |outcome| outcome == Outcome::Broken));
+    }
+    lines
+}
+
+/// The trials that did not end as expected, a paragraph each.
+fn others(rows: &[Row], which: fn(Outcome) -> bool) -> Vec<Line> {
+    let mut lines = Vec::new();
     for row in rows {
-        for broken in &row.broken {
-            let note = broken.note.as_deref().unwrap_or("no note");
-            lines.push(format!(
-                "  trial {}: {} on {}: {}; expected: {}; {note}",
-                broken.seq,
+        let told = row.broken.iter().filter(|trial| trial.outcome != Outcome::Interrupted);
+        for trial in told.filter(|trial| which(trial.outcome)) {
+            let note = trial
+                .note
+                .as_deref()
+                .map(|note| format!("; {note}"))
+                .unwrap_or_default();
+            let text = format!(
+                "{} on {}: {}; expected: {}{note}",
                 row.key.mechanism,
                 row.key.scenario,
-                table::name(broken.outcome),
+                table::name(trial.outcome),
                 row.expected,
-            ));
+            );
+            lines.extend(
+                wrapped(&format!("  trial {}: ", trial.seq), &text, 6)
+                    .into_iter()
+                    .map(Line::failed),
+            );
         }
     }
     lines
@@ -199,15 +219,6 @@ pub(super) fn expectations(rows: &[Row]) -> Vec<String> {
 fn distinct<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
     let all: BTreeSet<&str> = rows.iter().map(|row| row.key.mechanism.as_str()).collect();
     all.into_iter().collect()
-}
-
-/// `a`, `a and b`, `a, b and c`, `none`.
-fn list(names: &[&str]) -> String {
-    match names {
-        [] => "none".to_owned(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
 }
 
 fn percent(rate: f64) -> String {
@@ -260,11 +271,11 @@ mod tests {
         ];
         let line = detect(&rows).unwrap();
         assert!(
-            line.starts_with("Detect: 1 of 2 detectors told the truth in every trial (subreaper); "),
+            line.starts_with("Detect: 1 of 2 detectors told the truth in every trial; "),
             "{line}"
         );
         assert!(
-            line.contains("waitpid-main said \"empty\" while something lived on setsid"),
+            line.contains("waitpid-main said \"empty\" while something lived"),
             "{line}"
         );
         assert_eq!(kill(&rows), None);
@@ -279,7 +290,7 @@ mod tests {
         let rows = [row(Plane::Kill, "cgroup-kill", &[(Outcome::Emptied, 300)]), leaky, rude];
         let line = kill(&rows).unwrap();
         for part in [
-            "cgroup-kill left nothing alive and hit nobody else (survivors in 0 of 300 trials each; a true rate of up to 1.0 %",
+            "1 of 3 strategies left nothing alive and hit nobody else (survivors in 0 of 300 trials each; a true rate of up to 1.0 %",
             "kill-main left somebody alive, up to 7",
             "killpg hit bystanders",
         ] {
@@ -287,11 +298,15 @@ mod tests {
         }
     }
 
+    fn texts(lines: &[Line]) -> Vec<&str> {
+        lines.iter().map(|line| line.text.as_str()).collect()
+    }
+
     #[test]
-    fn a_broken_expectation_is_listed_with_its_reason() {
+    fn a_failed_expectation_is_listed_with_its_reason() {
         let mut bad = row(Plane::Detect, "subreaper", &[(Outcome::Early, 1), (Outcome::Right, 1)]);
         assert_eq!(
-            expectations(std::slice::from_ref(&bad)),
+            texts(&expectations(std::slice::from_ref(&bad), 2, "")),
             ["Every expectation held (2 of 2 trials)."]
         );
         bad.held = 1;
@@ -300,9 +315,61 @@ mod tests {
             outcome: Outcome::Early,
             note: Some("process 7 was alive".to_owned()),
         }];
-        let lines = expectations(&[bad]);
-        assert_eq!(lines[0], "Expectations did not hold in 1 of 2 trials:");
-        assert!(lines[1].contains("trial 4: subreaper on setsid: early; expected: the best; process 7 was alive"));
-        assert_eq!(expectations(&[]), ["No trial was run."]);
+        let lines = expectations(&[bad], 2, "");
+        assert_eq!(lines[0], Line::failed("Expectations did not hold in 1 of 2 trials:"));
+        let rest = texts(&lines[1..]).join(" ");
+        assert!(
+            rest.contains("trial 4: subreaper on setsid: early; expected: the best; process 7"),
+            "{rest}"
+        );
+        assert_eq!(texts(&expectations(&[], 0, "")), ["No trial was run to its end."]);
+    }
+
+    #[test]
+    fn an_interruption_is_no_failure() {
+        let mut cut = row(Plane::Detect, "subreaper", &[(Outcome::Interrupted, 1)]);
+        cut.held = 0;
+        cut.broken = vec![Broken {
+            seq: 3,
+            outcome: Outcome::Interrupted,
+            note: None,
+        }];
+        let rows = [row(Plane::Detect, "pidfd-main", &[(Outcome::Right, 3)]), cut];
+        let lines = expectations(&rows, 8, "Interrupted");
+        assert!(lines.iter().all(|line| !line.failed), "{lines:?}");
+        assert_eq!(
+            texts(&lines),
+            [
+                "Interrupted after 3 of 8 trials.",
+                "Every expectation held (3 of 3 trials)."
+            ]
+        );
+        assert!(
+            detect(&rows).unwrap().starts_with("Detect: 1 of 1 detectors"),
+            "no trial, no word"
+        );
+    }
+
+    #[test]
+    fn a_broken_trial_says_nothing_of_its_mechanism() {
+        let mut broken = row(Plane::Detect, "fanotify", &[(Outcome::Broken, 1), (Outcome::Right, 2)]);
+        broken.held = 2;
+        broken.broken = vec![Broken {
+            seq: 5,
+            outcome: Outcome::Broken,
+            note: Some("EMFILE".to_owned()),
+        }];
+        let rows = [broken];
+        let lines = expectations(&rows, 3, "");
+        assert_eq!(lines[0].text, "Every expectation held (2 of 2 trials).");
+        assert!(
+            lines[1].text.starts_with("1 of 3 trials broke") && lines[1].failed,
+            "{lines:?}"
+        );
+        assert!(
+            detect(&rows)
+                .unwrap()
+                .starts_with("Detect: 1 of 1 detectors told the truth")
+        );
     }
 }

@@ -110,6 +110,22 @@ impl Script {
         self.check_barriers(&players)
     }
 
+    /// How many tasks the tree has at most; bombs and hops are counted once. A process whose first thread has exited is two.
+    pub fn tasks(&self) -> u64 {
+        let Ok(players) = self.players() else {
+            return u64::MAX;
+        };
+        let each = self
+            .blocks
+            .iter()
+            .zip(players)
+            .map(|(ops, n)| match ops.contains(&Op::ShedLeader) {
+                true => n.saturating_mul(2),
+                false => n,
+            });
+        each.fold(0, u64::saturating_add)
+    }
+
     fn check_block(&self, block: usize, ops: &[Op]) -> Result<(), ScriptError> {
         let mut leads = block == 0;
         for (at, op) in ops.iter().enumerate() {

@@ -65,7 +65,7 @@ fn wrong_names() -> Result<(), String> {
     expect(
         &["forkbom"],
         2,
-        &["unknown scenario \"forkbom\"", "nearest are forkbomb"],
+        &["unknown scenario or command \"forkbom\"", "nearest are forkbomb"],
     )?;
     expect(
         &["forkbomb", "--detector", "waitpid-mian"],
@@ -81,7 +81,9 @@ fn wrong_names() -> Result<(), String> {
     expect(&["exit-now", "--trials", "many"], 2, &["--trials"])?;
     expect(&["exit-now", "--deadline", "5"], 2, &["5ms"])?;
     expect(&["exit-now", "--set", "lifetime"], 2, &["lifetime=0,5ms"])?;
-    expect(&[], 2, &["SCENARIO"]).map(|_| ())
+    expect(&["mesure", "--resume", "x"], 2, &["nearest are measure"])?;
+    expect(&["forkbomb", "doctor"], 2, &["doctor is a command"])?;
+    expect(&[], 2, &["SCENARIO", "scenario forkbomb"]).map(|_| ())
 }
 
 fn wrong_axes() -> Result<(), String> {
@@ -106,6 +108,10 @@ fn help() -> Result<(), String> {
     )?;
     let (short, _) = expect(&["-h"], 0, &["--detector"])?;
     ensure(short.len() < long.len(), || short.clone())?;
+    ensure(long.contains("Words:") && long.contains("oracle"), || long.clone())?;
+    let (help, _) = expect(&["help"], 0, &["Examples:"])?;
+    ensure(help == long, || "`help` and `--help` differ".to_owned())?;
+    expect(&["help", "measure"], 0, &["--resume"])?;
     expect(&["--version"], 0, &["scenario"]).map(|_| ())
 }
 
@@ -124,7 +130,7 @@ fn list() -> Result<(), String> {
 }
 
 fn no_cgroup() -> Result<(), String> {
-    expect(&["exit-now", "--cgroup", "/tmp"], 3, &["/tmp", "help: "]).map(|_| ())
+    expect(&["exit-now", "--cgroup", "/tmp"], 3, &["/tmp", "help: ", "--vm"]).map(|_| ())
 }
 
 fn bad_out() -> Result<(), String> {

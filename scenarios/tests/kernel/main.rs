@@ -14,6 +14,7 @@ mod campaign;
 mod cli;
 mod common;
 mod detect;
+mod first_use;
 mod fleet;
 mod kill;
 mod luck;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         campaign::tests(),
         cli::tests(),
         detect::tests(),
+        first_use::tests(),
         fleet::tests(),
         kill::tests(),
         luck::tests(),

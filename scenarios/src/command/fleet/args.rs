@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::args::{Format, duration};
+use super::super::args::{Format, duration, some_time};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +47,7 @@ pub(in super::super) struct ScaleArgs {
     pub rest: Duration,
 
     /// How long a loop may take to notice
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub deadline: Duration,
 
     /// Seed of the order of the sites and of the mechanisms [default: drawn, and recorded in plan.json]

@@ -159,6 +159,7 @@ fn plan(args: &ScaleArgs, mut mechanisms: Vec<&'static str>, seed: u64) -> Vec<P
 #[derive(Debug, Default)]
 struct Played {
     records: Vec<ScaleRecord>,
+    loops: usize,
     interrupted: bool,
     stopped: Option<anyhow::Error>,
     left: Vec<String>,
@@ -199,6 +200,7 @@ fn play(
             played.stopped = Some(error);
             break;
         }
+        played.loops += 1;
         progress.done();
     }
     played.interrupted = run.interrupted();
@@ -283,6 +285,9 @@ fn text(rows: &[summary::Cell], growth: &[summary::Growth], skipped: &[Skipped],
     let mut text = summary::text(rows, growth);
     for Skipped { mechanism, why, remedy } in skipped {
         text.push_str(&format!("{mechanism} is not available here: {why}; {remedy}\n"));
+    }
+    if played.interrupted {
+        text.push_str(&format!("Interrupted after {} loops.\n", played.loops));
     }
     let right = played.records.iter().filter(|r| r.outcome == Outcome::Right).count();
     let ended = played.records.iter().filter(|r| r.asked_ns.is_some()).count();

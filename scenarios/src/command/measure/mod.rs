@@ -99,6 +99,7 @@ impl Begun {
         args.run.out.clone_from(&given.resume);
         args.run.json = given.run.json;
         args.run.format = given.run.format;
+        args.run.all = given.run.all;
         args.run.stages = given.run.stages;
         args.run.quiet = given.run.quiet;
         args.stop_after = given.stop_after;

@@ -2,6 +2,7 @@
 //! committed evidence.
 
 mod evidence;
+mod page;
 mod rank;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,9 @@ use super::args::Format;
 use super::conclude::print;
 use super::exit::{Exit, Failure};
 use super::plan::Offers;
-use super::{stats, surroundings};
-use evidence::{Evidence, Measured};
-use rank::{Candidate, Here, OLD, rank};
+use super::surroundings;
+use evidence::Evidence;
+use rank::{Candidate, Here, rank};
 
 /// Arguments of `scenario recommend`.
 #[derive(Debug, Args)]
@@ -90,7 +91,7 @@ pub(super) fn recommend(args: &RecommendArgs) -> Result<Exit, Failure> {
     let answer = answer(&host, &evidence, args.situation);
     let undone = surroundings::undo(&mut host);
     let mut said = match args.format {
-        Format::Table => text(&answer),
+        Format::Table => page::text(&answer),
         Format::Json => serde_json::to_string_pretty(&answer).map_err(anyhow::Error::from)? + "\n",
     };
     if args.format == Format::Table {
@@ -156,110 +157,5 @@ fn advise(here: Here, offers: &Offers, evidence: &Evidence) -> Advice {
         situation: here.situation,
         detectors: rank(detectors.collect()),
         strategies: rank(strategies.collect()),
-    }
-}
-
-fn text(answer: &Answer) -> String {
-    let mut text = format!("Linux {}, user {}\n", answer.kernel, answer.euid);
-    match (&answer.base, &answer.no_base) {
-        (Some(base), _) => text.push_str(&format!("cgroup {base}\n")),
-        (None, why) => text.push_str(&format!(
-            "no cgroup may be used, so nothing that needs one is available: {}\n",
-            why.as_deref().unwrap_or("none was found")
-        )),
-    }
-    if let Some(bug) = &answer.kernel_bug {
-        text.push_str(&format!(
-            "kernel bug {}: {} ({}; {SWEEP} does both)\n",
-            bug.id, bug.answer, bug.summary
-        ));
-    }
-    match answer.evidence.as_slice() {
-        [] => text.push_str("No measurements were compiled in: what follows is by facts alone.\n"),
-        places => places
-            .iter()
-            .for_each(|place| text.push_str(&format!("measured in {place}; other machines have other figures\n"))),
-    }
-    for advice in &answer.situations {
-        text.push_str(&format!("\n{}\n", title(advice.situation)));
-        named(&mut text, "know", &advice.detectors);
-        named(&mut text, "kill", &advice.strategies);
-    }
-    text
-}
-
-fn title(situation: Situation) -> String {
-    let value = situation.to_possible_value();
-    let (name, help) = value.as_ref().map_or(("", None), |v| (v.get_name(), v.get_help()));
-    let assumed = match situation {
-        Situation::OldKernel => format!(" [what needs more than Linux {OLD} is left out]"),
-        _ => String::new(),
-    };
-    format!("{name}: {}{assumed}", help.map(ToString::to_string).unwrap_or_default())
-}
-
-/// The first of `all` that can be used, with its reasons; the next ones; and what would come before it and is missing.
-fn named(text: &mut String, verb: &str, all: &[Candidate]) {
-    let mut usable = all.iter().filter(|c| c.missing.is_none());
-    match usable.next() {
-        None => text.push_str(&format!("  {verb:5} nothing that can be relied on is available here\n")),
-        Some(best) => {
-            text.push_str(&format!("  {verb:5} {}\n", best.id));
-            for because in &best.because {
-                text.push_str(&format!("        because {because}\n"));
-            }
-            text.push_str(&format!("        measured {}\n", figures(best.measured.as_ref())));
-            for but in &best.but {
-                text.push_str(&format!("        but {but}\n"));
-            }
-        }
-    }
-    let next: Vec<String> = usable.take(2).map(|c| format!("{} ({})", c.id, short(c))).collect();
-    if !next.is_empty() {
-        text.push_str(&format!("        else {}\n", next.join(", ")));
-    }
-    for (id, (why, remedy)) in all.iter().filter_map(|c| Some((c.id, c.missing.as_ref()?))) {
-        text.push_str(&format!("        not here: {id}: {why}; help: {remedy}\n"));
-    }
-}
-
-fn figures(measured: Option<&Measured>) -> String {
-    let Some(m) = measured else {
-        return "nothing: not measured".to_owned();
-    };
-    let slowest = match m.worst_p50_ns {
-        Some(ns) => format!(
-            "median {} at its slowest, {} ({} trials",
-            stats::ns(ns),
-            m.worst,
-            m.worst_n
-        ),
-        None => format!("median beyond the deadline on {} ({} trials", m.worst, m.worst_n),
-    };
-    let tail = m
-        .p99_ns
-        .map(|ns| format!(", p99 {}", stats::ns(ns)))
-        .unwrap_or_default();
-    let mut figures = format!("{slowest}{tail}; {} trials in {} rows in all)", m.trials, m.rows);
-    if let Some(ns) = m.launch_ns {
-        figures.push_str(&format!("; a start takes {}", stats::ns(ns)));
-    }
-    match m.idle_cpu_ns {
-        Some(ns) => figures.push_str(&format!("; waiting costs {} a second", stats::ns(ns))),
-        None => figures.push_str("; what waiting costs was not measured"),
-    }
-    if let Some((sites, medians)) = &m.scale {
-        let medians: Vec<String> = medians.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        figures.push_str(&format!("; with {sites} jobs: {}", medians.join(", ")));
-    }
-    figures
-}
-
-fn short(candidate: &Candidate) -> String {
-    match &candidate.measured {
-        None => "not measured".to_owned(),
-        Some(m) => m
-            .worst_p50_ns
-            .map_or_else(|| "beyond the deadline".to_owned(), stats::ns),
     }
 }

@@ -9,8 +9,9 @@ use harness::kill::{self, STRATEGIES};
 use serde_json::{Value, json};
 
 use super::evidence::Evidence;
+use super::page::text;
 use super::rank::{Here, OLD};
-use super::{Advice, Answer, Situation, advise, text};
+use super::{Advice, Answer, Situation, advise};
 use crate::command::plan::Offers;
 
 fn everything() -> Offers {
@@ -233,8 +234,10 @@ fn what_is_missing_here_is_named_with_its_remedy_and_never_recommended() {
         evidence: Vec::new(),
         situations: vec![advice],
     });
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        said.contains("know  cgroup-events-spin") && said.contains("measured nothing: not measured"),
+        said.contains("know cgroup-events-spin") && said.contains("measured nothing: not measured"),
         "{said}"
     );
     assert!(
@@ -254,5 +257,31 @@ fn what_is_missing_here_is_named_with_its_remedy_and_never_recommended() {
             .detectors
             .iter()
             .all(|c| c.missing.is_some())
+    );
+}
+
+#[test]
+fn all_situations_are_one_readable_page() {
+    let evidence = measured(&[row("cgroup-kill", 100), row("subreaper+cgroup-events", 300)]);
+    let all = Situation::value_variants().iter();
+    let said = text(&Answer {
+        kernel: "6.18".to_owned(),
+        euid: 0,
+        base: Some("/sys/fs/cgroup/unified (the v2 mount of this hybrid machine)".to_owned()),
+        no_base: None,
+        kernel_bug: None,
+        evidence: ["a", "b"]
+            .map(|name| format!("{name}: Linux 6.18, a processor"))
+            .to_vec(),
+        situations: all
+            .map(|situation| advice(*situation, &everything(), &evidence))
+            .collect(),
+    });
+    assert!(said.lines().count() <= 40, "{} lines:\n{said}", said.lines().count());
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert_eq!(said.matches("  know  ").count(), 5, "{said}");
+    assert!(
+        said.contains("Measured on Linux 6.18, a processor (a, b)"),
+        "once for each machine: {said}"
     );
 }

@@ -1,7 +1,8 @@
-//! Where benchmarks run: below a cgroup of their own, under a watchdog, and gone afterwards.
+//! Where benchmarks run: below a cgroup of their own, under a protection, and gone afterwards.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
 use harness::detect::Detector;
 use harness::expect::Expectation;
@@ -9,7 +10,7 @@ use harness::fleet::Mechanism;
 use harness::host::{Base, Detected, Host, Options, ProbeError, Support, run_name};
 use harness::kill::KillStrategy;
 use harness::record::TrialRecord;
-use harness::trial::{Run, RunOptions, Site, TrialSpec};
+use harness::trial::{Protection, Run, RunOptions, Site, TrialSpec, Words};
 
 use crate::left_out;
 
@@ -25,6 +26,13 @@ pub struct Frame<'h> {
 /// A signal has asked the program to end.
 struct Interrupted;
 
+/// What is said when it does so outside of a run.
+static INTERRUPTED: Words = Words {
+    removed: "interrupted; nothing was left behind\n",
+    left: "interrupted, and not everything could be removed: `scenario clean` tries again\n",
+    guard: "a guard was killed; nothing was left behind\n",
+};
+
 /// Calls `body` with a frame, and takes the frame down whatever comes of it. Where no cgroup can be had, the group is left out.
 ///
 /// An error says what went wrong or what was left behind.
@@ -35,6 +43,7 @@ pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Re
         program: None,
         ..Options::default()
     };
+    let protection = Rc::new(Protection::begin(None, 1, &INTERRUPTED).map_err(|e| e.to_string())?);
     let mut host = match Host::detect(&options).map_err(|e| e.to_string())? {
         Detected::Host(host) => *host,
         Detected::Rerun(rerun) => {
@@ -49,7 +58,7 @@ pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Re
         left_out(format_args!("{group}, what needs a cgroup of it"), why);
         return Ok(());
     };
-    let ended = in_run(group, &host, base, body);
+    let ended = in_run(group, &protection, &host, base, body);
     match host.base.as_mut().map(Base::undo).unwrap_or_default().first() {
         Some(error) => Err(format!("could not take back a change: {error}")),
         None => ended,
@@ -58,6 +67,7 @@ pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Re
 
 fn in_run<'h>(
     group: &'static str,
+    protection: &Rc<Protection>,
     host: &'h Host,
     base: &'h Base,
     body: impl FnOnce(&mut Frame<'_>),
@@ -68,7 +78,7 @@ fn in_run<'h>(
     };
     let mut frame = Frame {
         host,
-        run: Run::start(base, options).map_err(|e| e.to_string())?,
+        run: Run::start(Rc::clone(protection), base, options).map_err(|e| e.to_string())?,
         group,
         trials: 0,
     };

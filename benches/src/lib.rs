@@ -4,7 +4,7 @@
 //! (`scenario measure`), and never from here.
 //!
 //! Each group is a program of its own in `benches/`. It runs below a cgroup that the harness's [`Run`](harness::trial::Run) makes and
-//! removes, under its watchdog, so that nothing stays behind whatever ends it. What this machine does not offer is left out, and said so.
+//! removes, under its protection, so that nothing stays behind whatever ends it. What this machine does not offer is left out, and said so.
 #![expect(
     clippy::print_stderr,
     reason = "a part of programs, not a library for others: what was left out must be said"

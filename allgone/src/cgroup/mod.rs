@@ -7,6 +7,7 @@
 
 mod census;
 mod parse;
+mod tree;
 
 use std::fs::File;
 use std::io::Read;
@@ -71,7 +72,12 @@ impl Cgroup {
     pub fn create(&self, name: &str) -> Result<Self, CgroupError> {
         let path = self.path.join(name);
         mkdirat(&self.dir, name, Mode::from_bits_truncate(0o755)).map_err(|e| SysError::path("mkdir", &path, e))?;
-        self.child(name)
+        self.child(name).inspect_err(|_| {
+            // Nobody else knows of it yet, so it is empty. The first error is the one to report.
+            match self.remove_child(name) {
+                Ok(()) | Err(_) => {}
+            }
+        })
     }
 
     /// Opens a child.
@@ -213,13 +219,7 @@ impl Cgroup {
     /// Removes this directory, and before it every descendant, leaves first. Does not wait and does not kill.
     pub fn remove_tree(self) -> Result<(), (Self, CgroupError)> {
         let below = || -> Result<(), CgroupError> {
-            for child in self.children()? {
-                match child?.remove_tree() {
-                    Ok(()) => {}
-                    Err((_, e)) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {}
-                    Err((_, e)) => return Err(e),
-                }
-            }
+            tree::remove_below(self.dir.as_fd()).map_err(|e| SysError::path("remove what is below", &self.path, e))?;
             // By path: a directory cannot be removed through its own descriptor. The parent is ours, so the name is too.
             nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir)
                 .map_err(|e| SysError::path("rmdir", &self.path, e).into())

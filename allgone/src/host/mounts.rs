@@ -101,6 +101,15 @@ impl Layout {
         })
     }
 
+    /// Own directories in all hierarchies of v1 controllers, as far as they can be seen here.
+    pub fn own_v1_dirs(&self) -> Vec<PathBuf> {
+        let controllers = self.own.iter().filter_map(|own| own.controllers.first());
+        controllers
+            .filter_map(|controller| self.own_dir_v1(controller).ok())
+            .map(|(path, _)| path)
+            .collect()
+    }
+
     /// As [`Layout::own_v1`]: the directory, and its part below the mount point.
     pub fn own_dir_v1(&self, controller: &str) -> Result<(PathBuf, PathBuf), NotVisible> {
         let not_mounted = || NotVisible::NotMounted(format!("v1 {controller}"));

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::spawn;
 
-/// A helper process of the harness (observer, watchdog, canary).
+/// A helper process of the harness (observer, guard, canary).
 #[derive(Debug)]
 pub struct Worker {
     /// Its process id.

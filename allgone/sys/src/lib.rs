@@ -23,6 +23,8 @@ pub mod fork;
 #[cfg(feature = "instrument")]
 pub mod futex;
 #[cfg(feature = "instrument")]
+pub mod interrupt;
+#[cfg(feature = "instrument")]
 pub mod iouring;
 #[cfg(feature = "instrument")]
 pub mod ledger;

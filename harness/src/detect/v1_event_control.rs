@@ -13,7 +13,7 @@ use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdic
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support, run_name};
+use crate::host::{Host, KernelVersion, ProbeError, Support, probe_name};
 use crate::sys::time::now;
 use crate::trial::{Root, Site, SpawnPlan};
 
@@ -53,10 +53,9 @@ impl Detector for V1EventControl {
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        let made = v1_memory::own().map_err(DetectError::from).and_then(|own| {
-            let name = run_name()?;
-            MemoryCgroup::make(own.join(format!("{name}.probe")))
-        });
+        let made = v1_memory::own()
+            .map_err(DetectError::from)
+            .and_then(|own| MemoryCgroup::make(own.join(probe_name()?)));
         let memory = match made {
             Ok(memory) => memory,
             Err(e) => return Ok(Support::missing(e, REMEDY)),

@@ -76,7 +76,8 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
         tasks: count.saturating_add(8),
         memory_bytes: (128 << 20) + count.saturating_mul(SLEEPER_BYTES),
     };
-    let (parent, v1) = run.belted(&format!("fleet-{}", spec.seq), limits)?;
+    let part = format!("fleet-{}", spec.seq);
+    let (parent, v1) = run.belted(&part, limits)?;
     let (hear, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
     // One end alone: the loop waits for a harness that is slow to read.
     fcntl(&hear, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|e| SysError::plain("fcntl(F_SETFL)", e))?;
@@ -108,13 +109,7 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
         drain(&hear, &mut text)?;
     }
     run.reap(&looped.pidfd, Duration::ZERO)?;
-    run.clean(
-        &parent,
-        &v1.iter()
-            .flat_map(crate::trial::V1Belts::dirs)
-            .cloned()
-            .collect::<Vec<_>>(),
-    )?;
+    run.clean(Some(&part))?;
     let mut records: Vec<ScaleRecord> = text
         .split(|b| *b == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())

@@ -7,10 +7,12 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Base;
 use super::Paths;
 use super::candidate::{Candidate, Refusal, qualify};
+use super::journal::Journal;
 use super::mounts::Layout;
 use super::remedy::{self, Facts};
 use super::rerun::{self, Program, Rerun};
@@ -22,6 +24,8 @@ pub struct Options {
     pub cgroup: Option<PathBuf>,
     /// Be content without a pids limit; bombs are then refused.
     pub allow_no_belt: bool,
+    /// Where changes to cgroups that are not a run's own are noted, for its guards.
+    pub journal: Option<Arc<Journal>>,
     /// How to run this program again; `None` forbids it.
     pub program: Option<Program>,
     /// Where the machine's files are.
@@ -105,6 +109,7 @@ fn search(
                 path,
                 own,
                 allow_no_belt: options.allow_no_belt,
+                journal: options.journal.clone(),
                 layout,
             })
         });

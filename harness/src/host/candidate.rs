@@ -3,16 +3,19 @@
 //! Nothing is concluded from a mode or an owner. A probe cgroup is made, limited, entered and removed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use thiserror::Error;
 
 use super::delegation::{Delegation, EnableError};
+use super::journal::Journal;
 use super::limits::{self, Interface, Limit};
 use super::mounts::{Layout, NotVisible};
+use super::name::probe_name;
 use super::subject::Subject;
-use super::{Base, Belts, V1Dir, name, remove};
+use super::{Base, Belts, V1Dir, leftovers, remove};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
 
@@ -94,6 +97,8 @@ pub(super) struct Candidate<'a> {
     pub authority: Result<&'static str, &'static str>,
     /// Be content without a pids limit.
     pub allow_no_belt: bool,
+    /// Where changes are noted.
+    pub journal: Option<Arc<Journal>>,
     /// For the belts of a hybrid machine.
     pub layout: &'a Layout,
 }
@@ -152,7 +157,7 @@ fn choose_belts(
             .map_err(|why| Refusal::NotDelegated(why.to_owned()))?;
         let memory = has(&available, "memory");
         let wanted: &[&str] = if memory { &["pids", "memory"] } else { &["pids"] };
-        *delegation = Delegation::enable(cgroup, candidate.own, wanted)?;
+        *delegation = Delegation::enable(cgroup, candidate.own, wanted, candidate.journal.clone())?;
         return Ok(Belts::V2 { memory });
     }
     match v1_belts(candidate.layout, notes) {
@@ -186,17 +191,6 @@ fn v1_belts(layout: &Layout, notes: &mut Vec<String>) -> Result<Belts, String> {
     })
 }
 
-/// A name for a probe cgroup, which `scenario clean` can take for what it is.
-pub(super) fn probe_name() -> Result<String, SysError> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    Ok(format!(
-        "{}.probe{}",
-        name::run_name()?,
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    ))
-}
-
 /// Makes, limits and removes a cgroup in a v1 hierarchy.
 pub(super) fn try_v1(dir: &V1Dir, limit: Limit) -> Result<(), SysError> {
     let name = probe_name()?;
@@ -210,12 +204,15 @@ pub(super) fn try_v1(dir: &V1Dir, limit: Limit) -> Result<(), SysError> {
     limited.and(removed)
 }
 
-/// Runs `trial` on a new child of `cgroup`, and removes it. An error of the trial comes before an error of the removal.
-pub(super) fn in_child<T>(cgroup: &Cgroup, trial: impl FnOnce(&Cgroup) -> Result<T, Refusal>) -> Result<T, Refusal> {
-    let name = probe_name()?;
-    let child = cgroup.create(&name)?;
+/// Runs `trial` on a new child of `cgroup`, and removes it with whatever lives in it. An error of the trial comes before an error of the
+/// removal.
+pub(crate) fn in_child<T, E: From<CgroupError> + From<SysError>>(
+    cgroup: &Cgroup,
+    trial: impl FnOnce(&Cgroup) -> Result<T, E>,
+) -> Result<T, E> {
+    let child = cgroup.create(&probe_name()?)?;
     let tried = trial(&child);
-    let removed = remove::when_empty(cgroup, &name, crate::sys::time::now() + remove::GRACE);
+    let removed = leftovers::remove_probe(child.path(), crate::sys::time::now() + remove::GRACE);
     let value = tried?;
     removed?;
     Ok(value)

@@ -1,14 +1,15 @@
 //! Making a delegated cgroup give controllers to its children: the only change to a cgroup that a run did not make itself.
 //!
 //! A cgroup with member processes cannot enable controllers for its children ("no internal process", cgroups(7)), so this process moves
-//! itself into a child named `leaf` first. Both steps are listed, and [`Delegation::undo`] takes them back.
+//! itself, and its children that live there, into a child named `leaf` first. Both steps are listed, and [`Delegation::undo`] takes them back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use thiserror::Error;
 
-use super::remove;
+use super::journal::{Change, Journal, move_all};
 use crate::cgroup::{Cgroup, CgroupError};
 
 /// The child that this process moves itself into.
@@ -35,16 +36,24 @@ pub enum EnableError {
 #[derive(Debug, Default)]
 pub struct Delegation {
     at: Option<Cgroup>,
-    moved: bool,
-    made_leaf: bool,
-    enabled: Vec<String>,
+    change: Change,
+    /// Who was moved together with this process.
+    children: Vec<i32>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Delegation {
-    /// Enables `controllers` for the children of `cgroup`, all or none; `own` says that this process is a member of it.
-    pub fn enable(cgroup: &Cgroup, own: bool, controllers: &[&str]) -> Result<Self, EnableError> {
+    /// Enables `controllers` for the children of `cgroup`, all or none; `own` says that this process is a member of it. Each step is noted
+    /// in `journal` before it is made.
+    pub fn enable(
+        cgroup: &Cgroup,
+        own: bool,
+        controllers: &[&str],
+        journal: Option<Arc<Journal>>,
+    ) -> Result<Self, EnableError> {
         let mut done = Self {
             at: Some(cgroup.try_clone()?),
+            journal,
             ..Self::default()
         };
         let result = done.steps(cgroup, own, controllers);
@@ -61,33 +70,56 @@ impl Delegation {
     }
 
     fn steps(&mut self, cgroup: &Cgroup, own: bool, controllers: &[&str]) -> Result<(), EnableError> {
+        self.change.at = cgroup.path().to_path_buf();
         if own && !is_root(cgroup)? {
             let me = nix::unistd::Pid::this().as_raw();
             let members = cgroup.procs()?;
-            let others = members.pids.iter().filter(|pid| **pid != me).count() + members.foreign;
+            // The guards of a run are in no cgroup of it, but where this process is.
+            let mine = |pid: &i32| crate::proc::stat(*pid).is_ok_and(|stat| stat.ppid == me);
+            let (children, rest): (Vec<i32>, Vec<i32>) =
+                members.pids.into_iter().filter(|pid| *pid != me).partition(mine);
+            let others = rest.len() + members.foreign;
             if others > 0 {
                 return Err(EnableError::Members {
                     path: cgroup.path().to_path_buf(),
                     others,
                 });
             }
-            let leaf = match cgroup.create(LEAF) {
-                Ok(leaf) => {
-                    self.made_leaf = true;
-                    leaf
-                }
+            let leaf = match cgroup.child(LEAF) {
                 // Left by an earlier process in the same scope or container.
-                Err(e) if e.errno() == Some(Errno::EEXIST) => cgroup.child(LEAF)?,
+                Ok(leaf) => leaf,
+                Err(e) if e.errno() == Some(Errno::ENOENT) => {
+                    self.change.made_leaf = true;
+                    self.note()?;
+                    cgroup.create(LEAF)?
+                }
                 Err(e) => return Err(e.into()),
             };
-            leaf.write("cgroup.procs", "0")?;
-            self.moved = true;
+            self.children = children;
+            self.change.moved = true;
+            self.note()?;
+            move_all(&leaf, &self.children)?;
         }
+        let before = cgroup.read("cgroup.subtree_control")?;
         for controller in controllers {
-            cgroup.write("cgroup.subtree_control", &format!("+{controller}"))?;
-            self.enabled.push((*controller).to_owned());
+            if before.split_ascii_whitespace().any(|there| there == *controller) {
+                continue;
+            }
+            self.change.enabled.push((*controller).to_owned());
+            self.note()?;
+            if let Err(e) = cgroup.write("cgroup.subtree_control", &format!("+{controller}")) {
+                self.change.enabled.pop();
+                return Err(e.into());
+            }
         }
         Ok(())
+    }
+
+    fn note(&self) -> Result<(), CgroupError> {
+        match &self.journal {
+            Some(journal) => Ok(journal.note(Some(&self.change))?),
+            None => Ok(()),
+        }
     }
 
     /// The changes, one line each.
@@ -97,13 +129,13 @@ impl Delegation {
         };
         let path = at.path().display();
         let mut lines = Vec::new();
-        if self.moved {
+        if self.change.moved {
             lines.push(format!("moved this process from {path} into its child {LEAF}"));
         }
-        if !self.enabled.is_empty() {
+        if !self.change.enabled.is_empty() {
             lines.push(format!(
                 "enabled {} for the children of {path}",
-                self.enabled.join(" and ")
+                self.change.enabled.join(" and ")
             ));
         }
         lines
@@ -114,16 +146,9 @@ impl Delegation {
         let Some(at) = self.at.take() else {
             return Vec::new();
         };
-        let mut failed = Vec::new();
-        for controller in self.enabled.drain(..).rev() {
-            failed.extend(at.write("cgroup.subtree_control", &format!("-{controller}")).err());
-        }
-        if self.moved {
-            failed.extend(at.write("cgroup.procs", "0").err());
-        }
-        if self.made_leaf {
-            let deadline = crate::sys::time::now() + remove::GRACE;
-            failed.extend(remove::when_empty(&at, LEAF, deadline).err());
+        let mut failed = self.change.take_back(&at, &self.children);
+        if let Some(journal) = self.journal.take() {
+            failed.extend(journal.note(None).err().map(CgroupError::from));
         }
         failed
     }

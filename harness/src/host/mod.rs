@@ -6,6 +6,7 @@ mod candidate;
 pub mod delegation;
 pub mod environment;
 pub mod features;
+mod journal;
 mod kconfig;
 pub mod leftovers;
 pub mod limits;
@@ -31,7 +32,10 @@ pub use allgone::host::{
 };
 pub use base::{Found, NoBase, Options};
 pub use candidate::Refusal;
+pub(crate) use candidate::in_child;
 pub use delegation::LEAF;
+pub use journal::Journal;
+pub(crate) use name::probe_name;
 pub use name::{is_alive, run_name};
 pub use rerun::Rerun;
 

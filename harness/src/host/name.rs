@@ -41,10 +41,16 @@ impl fmt::Display for RunName {
 impl RunName {
     /// This process's. Errors: `/proc` is not mounted or not readable.
     pub fn own() -> Result<Self, SysError> {
-        let pid = std::process::id();
-        let (_, start) = stat(pid).map_err(|e| SysError::io("read", Target::Path("/proc/self/stat".into()), &e))?;
+        Self::of(nix::unistd::Pid::this())
+    }
+
+    /// That of another process of this PID namespace. Errors: as [`RunName::own`]; there is no such process.
+    pub fn of(pid: nix::unistd::Pid) -> Result<Self, SysError> {
+        let number = pid.as_raw().unsigned_abs();
+        let file = || Target::Path(format!("/proc/{number}/stat").into());
+        let (_, start) = stat(number).map_err(|e| SysError::io("read", file(), &e))?;
         Ok(Self {
-            pid: i32::try_from(pid).map_err(|_| SysError::plain("getpid", nix::errno::Errno::ERANGE))?,
+            pid: pid.as_raw(),
             start,
             pidns: own_pidns()?,
         })
@@ -80,6 +86,14 @@ impl RunName {
 /// The name of a run of this process.
 pub fn run_name() -> Result<String, SysError> {
     Ok(RunName::own()?.to_string())
+}
+
+/// A new name for something that is made to try whether it can be made: it belongs to the run of this process.
+pub(crate) fn probe_name() -> Result<String, SysError> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    Ok(format!("{}.probe{number}", run_name()?))
 }
 
 /// Whether the run that `name` belongs to may still be going on: false only if its owner is known to be gone.

@@ -59,19 +59,8 @@ pub(super) fn names(own: &[OwnCgroup]) -> impl Iterator<Item = &str> {
     fields.filter_map(|field| field.strip_prefix("name="))
 }
 
-/// Names of the hierarchies that belong to `run`: its own name, or that and a suffix after a dot.
-pub fn of_run(run: &str) -> Result<Vec<String>, SysError> {
-    Ok(present()?
-        .into_iter()
-        .filter(|name| {
-            name.strip_prefix(run)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
-        .collect())
-}
-
 /// Names of all named hierarchies of this machine, mounted or not.
-fn present() -> Result<Vec<String>, SysError> {
+pub(super) fn present() -> Result<Vec<String>, SysError> {
     let path = "/proc/self/cgroup";
     let text = match std::fs::read(path) {
         Ok(text) => text,
@@ -128,7 +117,6 @@ mod tests {
 
     #[test]
     fn nobody_has_a_hierarchy_of_a_run_that_never_was() {
-        assert_eq!(of_run("scenario-0-0-0").unwrap(), Vec::<String>::new());
         take_down("scenario-0-0-0", MonoNs(0), &mut || {
             unreachable!("there is nothing to wait for")
         })

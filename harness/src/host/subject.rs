@@ -62,7 +62,8 @@ impl Subject {
             inherit: &[],
             gate: gate.as_ref().map(|(read, _)| read.as_fd()),
             init: false,
-            parent_death_signal: None,
+            // Not all are born in a cgroup whose members the guards end.
+            parent_death_signal: Some(Signal::SIGKILL),
             affinity: None,
             tasks: &[],
         };

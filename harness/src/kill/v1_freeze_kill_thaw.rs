@@ -17,7 +17,7 @@ use crate::MonoNs;
 use crate::cgroup::parse_members;
 use crate::error::{SysError, Target, retry_eintr};
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, Layout, Paths, ProbeError, Support};
+use crate::host::{Host, KernelVersion, Layout, Paths, ProbeError, Support, probe_name};
 use crate::sys::time::now;
 use crate::trial::{Gate, Root, Site, SpawnPlan};
 
@@ -60,7 +60,7 @@ impl KillStrategy for V1FreezeKillThaw {
                 ));
             }
         };
-        let name = dir.join(format!("scenario-probe-{}", std::process::id()));
+        let name = dir.join(probe_name()?);
         match std::fs::create_dir(&name) {
             Ok(()) => {
                 std::fs::remove_dir(&name).map_err(|e| SysError::io("rmdir", Target::Path(name), &e))?;

@@ -7,13 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use super::{Limits, TrialError};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
+use crate::host::Belts;
 use crate::host::limits::{self, Interface, Limit};
-use crate::host::{Belts, V1Dir};
 
 /// Tasks that the harness itself may have inside a belt: the observer, a canary, a tiny init, a placeholder.
 const HELPERS: u64 = 4;
@@ -28,20 +26,26 @@ pub struct V1Belts {
 }
 
 impl V1Belts {
-    /// Makes a directory below the process's own in each hierarchy; removes the first again if the second fails.
-    pub(super) fn make(belts: &Belts, name: &Path) -> Result<Option<Self>, TrialError> {
+    /// Where the directories of `name` are: below the process's own in each hierarchy.
+    pub(super) fn of(belts: &Belts, name: &Path) -> Option<Self> {
         let Belts::V1 { pids, memory } = belts else {
+            return None;
+        };
+        Some(Self {
+            pids: pids.path.join(name),
+            memory: memory.as_ref().map(|dir| dir.path.join(name)),
+        })
+    }
+
+    /// Makes them. What was made before an error is the caller's to remove.
+    pub(super) fn make(belts: &Belts, name: &Path) -> Result<Option<Self>, TrialError> {
+        let Some(belts) = Self::of(belts, name) else {
             return Ok(None);
         };
-        let pids = make_dir(pids, name)?;
-        let memory = match memory.as_ref().map(|dir| make_dir(dir, name)).transpose() {
-            Ok(memory) => memory,
-            Err(error) => {
-                remove_dir(&pids)?;
-                return Err(error);
-            }
-        };
-        Ok(Some(Self { pids, memory }))
+        for path in belts.dirs() {
+            std::fs::create_dir(path).map_err(|e| SysError::io("mkdir", crate::Target::Path(path.clone()), &e))?;
+        }
+        Ok(Some(belts))
     }
 
     /// Moves the calling process (which must have one thread) into the belts.
@@ -57,20 +61,6 @@ impl V1Belts {
     /// The directories, pids first.
     pub(crate) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
         std::iter::once(&self.pids).chain(self.memory.as_ref())
-    }
-}
-
-fn make_dir(dir: &V1Dir, name: &Path) -> Result<PathBuf, TrialError> {
-    let path = dir.path.join(name);
-    std::fs::create_dir(&path).map_err(|e| SysError::io("mkdir", crate::Target::Path(path.clone()), &e))?;
-    Ok(path)
-}
-
-/// Removes a v1 directory. Already gone is fine.
-pub(super) fn remove_dir(path: &Path) -> Result<(), SysError> {
-    match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, path, nix::unistd::UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(SysError::path("rmdir", path, errno)),
     }
 }
 

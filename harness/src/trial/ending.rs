@@ -38,7 +38,7 @@ pub(super) fn settle(
             record.stamps.unpopulated_ns = Some(time::now().0);
             break;
         }
-        if deadline.has_passed() || run.family.interrupted().is_some() {
+        if deadline.has_passed() || run.family.ending().is_some() {
             break;
         }
         run.rest(&[], oracle::SETTLE_TICK)?;
@@ -117,6 +117,7 @@ pub(super) fn hit_canaries(seen: &mut Seen) -> Vec<Canary> {
 /// Takes the stage down: survivors, canaries, cgroups. A trial that leaves something ends the run.
 pub(super) fn strike(
     run: &mut Run<'_>,
+    spec: &TrialSpec<'_>,
     site: Site,
     canaries: Vec<Perched>,
     record: &mut TrialRecord,
@@ -124,9 +125,8 @@ pub(super) fn strike(
     for canary in canaries {
         canary.release()?;
     }
-    let v1: Vec<_> = site.v1.iter().flat_map(super::V1Belts::dirs).cloned().collect();
     let emptied_by_kill = record.stamps.unpopulated_ns.is_some();
-    run.clean(&site.parent, &v1)?;
+    run.clean(Some(&Site::part(spec)))?;
     if emptied_by_kill {
         record.stamps.removed_ns.get_or_insert_with(|| time::now().0);
     }

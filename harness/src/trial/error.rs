@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::cgroup::CgroupError;
 use crate::error::SysError;
+use crate::host::HostError;
 
 /// The run cannot go on.
 #[derive(Debug, Error)]
@@ -17,9 +18,20 @@ pub enum TrialError {
     /// A cgroup file.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// Own cgroups.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The process has threads, so it cannot fork observers that go on in Rust.
     #[error("this process has {0} threads; a run forks helpers that do not exec and needs exactly one")]
     Threads(usize),
+    /// A guard was killed, from outside or for want of memory.
+    #[error(
+        "a guard of this run (process {0}) was killed, so the run was ended: nothing would have ended it if the harness had died next"
+    )]
+    Guard(i32),
+    /// Guards find what is to be removed by its name.
+    #[error("the run's name {0:?} does not begin with the name that is protected")]
+    Unprotected(String),
     /// Somebody has every user that actors could become.
     #[error("processes have all user ids from {0} to {1}, and actors need one that nobody has: end other runs first")]
     Users(u32, u32),

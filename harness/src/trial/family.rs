@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -15,35 +14,45 @@ use nix::unistd::Pid;
 
 use crate::error::SysError;
 
+/// Why a run has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// A signal has asked for it.
+    Signal(Signal),
+    /// A guard has died.
+    Guard(Pid),
+}
+
 /// Signals, children and orphans of the harness, from the start of a run to its end.
 #[derive(Debug)]
 pub(super) struct Family {
     signals: SignalFd,
     old_mask: SigSet,
-    was_subreaper: bool,
+    guards: Vec<Pid>,
     ended: HashMap<i32, WaitStatus>,
-    interrupted: Option<Signal>,
+    ending: Option<Ending>,
     reaped: u64,
     last: Option<Pid>,
 }
 
 impl Family {
-    /// Becomes the subreaper and takes `SIGCHLD`, `SIGINT`, `SIGTERM` and `SIGHUP` through a descriptor.
-    pub(super) fn adopt() -> Result<Self, SysError> {
-        let was_subreaper = prctl::get_child_subreaper().map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
-        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
-        let mask = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    /// Takes `SIGCHLD` and `signals` through a descriptor. `guards` are children that must not end.
+    pub(super) fn adopt(
+        signals: impl Iterator<Item = Signal>,
+        guards: impl Iterator<Item = Pid>,
+    ) -> Result<Self, SysError> {
+        let mask = SigSet::from_iter(signals.chain([Signal::SIGCHLD]));
+        let descriptor = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|e| SysError::plain("signalfd", e))?;
         let mut old_mask = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut old_mask))
             .map_err(|e| SysError::plain("sigprocmask", e))?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .map_err(|e| SysError::plain("signalfd", e))?;
         Ok(Self {
-            signals,
+            signals: descriptor,
             old_mask,
-            was_subreaper,
+            guards: guards.collect(),
             ended: HashMap::new(),
-            interrupted: None,
+            ending: None,
             reaped: 0,
             last: None,
         })
@@ -63,7 +72,9 @@ impl Family {
                     .and_then(|n| Signal::try_from(n).ok())
                 {
                     Some(Signal::SIGCHLD) | None => {}
-                    Some(signal) => self.interrupted = Some(signal),
+                    Some(signal) => {
+                        self.ending.get_or_insert(Ending::Signal(signal));
+                    }
                 },
                 Ok(None) => break,
                 Err(Errno::EINTR) => {}
@@ -76,6 +87,9 @@ impl Family {
                 Ok(status) => {
                     self.reaped += 1;
                     if let Some(pid) = status.pid() {
+                        if self.guards.contains(&pid) {
+                            self.ending = Some(Ending::Guard(pid));
+                        }
                         self.last = Some(pid);
                         self.ended.insert(pid.as_raw(), status);
                     }
@@ -86,9 +100,9 @@ impl Family {
         }
     }
 
-    /// The signal that asked the run to end, if one did.
-    pub(super) fn interrupted(&self) -> Option<Signal> {
-        self.interrupted
+    /// Why the run has to end, if it has.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.ending
     }
 
     /// How a child ended, if it has been reaped. Forgets it.
@@ -114,12 +128,9 @@ impl Family {
 
 impl Drop for Family {
     fn drop(&mut self) {
-        // Best effort on the way out: both calls only fail for arguments that were accepted before.
+        // Best effort on the way out: it only fails for arguments that were accepted before.
         if let Err(errno) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None) {
             tracing::warn!(%errno, "could not restore the signal mask");
-        }
-        if let Err(errno) = prctl::set_child_subreaper(self.was_subreaper) {
-            tracing::warn!(%errno, "could not restore the subreaper flag");
         }
     }
 }

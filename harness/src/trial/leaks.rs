@@ -1,22 +1,22 @@
-//! The leak check: what is there after a trial or a run that was not there before.
+//! The leak check: what is there after a run that the run, and nobody else, can have made.
 //!
-//! Looked at: children of the harness, the run's cgroups in every hierarchy and its own hierarchies, mounts, System V IPC, and files of the
-//! actors' user in the directories where anybody may write.
+//! Cgroups, hierarchies and tracing instances are told by their name ([`crate::host::leftovers`]), and so are mounts; processes by their
+//! parent and their user; System V objects and files by their creator, whose user id nobody but the run's actors has. Where the actors
+//! have the harness's own user (it is not root), objects of that kind cannot be told from the user's own, and are not looked at.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::Pid;
 
 use crate::error::SysError;
 
-/// The machine's state as far as actors could change it.
+/// What there is that a run could have made, other than cgroups and processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    mounts: BTreeSet<String>,
-    ipc: BTreeSet<String>,
-    files: BTreeSet<PathBuf>,
+    /// One line for each thing.
+    things: BTreeSet<String>,
 }
 
 /// What was left. Empty if all is well.
@@ -44,28 +44,21 @@ impl fmt::Display for LeakReport {
 }
 
 impl Snapshot {
-    /// Reads the state. `uid`: whose files count; `None` leaves files out (actors share the harness's user).
-    pub(super) fn take(uid: Option<u32>) -> Result<Self, SysError> {
-        Ok(Self {
-            mounts: mounts()?,
-            ipc: ipc()?,
-            files: uid.map_or_else(BTreeSet::new, files_of),
-        })
+    /// Reads the state: mounts that bear the name `run`, and what was made by the user `uid`. `None`: actors share the harness's user.
+    pub(super) fn take(run: &str, uid: Option<u32>) -> Result<Self, SysError> {
+        let mut things = mounts(run)?;
+        if let Some(uid) = uid {
+            things.extend(ipc_of(uid)?);
+            things.extend(files_of(uid));
+        }
+        Ok(Self { things })
     }
 
     /// What is in `self` and was not in `before`.
     pub(super) fn new_since(&self, before: &Self) -> LeakReport {
-        let added = |what: &str, now: &BTreeSet<String>, then: &BTreeSet<String>| -> Vec<String> {
-            now.difference(then).map(|x| format!("{what} {x}")).collect()
-        };
-        let mut left = added("mount", &self.mounts, &before.mounts);
-        left.extend(added("System V object", &self.ipc, &before.ipc));
-        left.extend(
-            self.files
-                .difference(&before.files)
-                .map(|p| format!("file {}", p.display())),
-        );
-        LeakReport { left }
+        LeakReport {
+            left: self.things.difference(&before.things).cloned().collect(),
+        }
     }
 }
 
@@ -81,44 +74,56 @@ fn read(path: &str) -> Result<String, SysError> {
     std::fs::read_to_string(path).map_err(|e| SysError::io("read", crate::Target::Path(path.into()), &e))
 }
 
-/// Mount points with their types. The mount ids and options change by themselves.
-fn mounts() -> Result<BTreeSet<String>, SysError> {
-    Ok(read("/proc/self/mountinfo")?
-        .lines()
-        .filter_map(|l| l.split(' ').nth(4))
-        .map(str::to_owned)
+/// Mounts that have `run` in their root, their place, their source or their options.
+fn mounts(run: &str) -> Result<BTreeSet<String>, SysError> {
+    let text = read("/proc/self/mountinfo")?;
+    // The name ends in a number, and another run's may begin with it.
+    let bears = |line: &&str| {
+        line.match_indices(run)
+            .any(|(at, _)| !line[at + run.len()..].starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let ours = text.lines().filter(bears);
+    Ok(ours
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|place| format!("mount {place}"))
         .collect())
 }
 
-/// Keys of System V shared memory, semaphores and queues.
-fn ipc() -> Result<BTreeSet<String>, SysError> {
-    let mut all = BTreeSet::new();
-    for kind in ["shm", "sem", "msg"] {
+/// Columns of `/proc/sysvipc/*` that hold an object's number and the user that made it (ipc/shm.c, ipc/sem.c, ipc/msg.c).
+const SYSV: [(&str, usize, usize); 3] = [("shm", 1, 9), ("sem", 1, 6), ("msg", 1, 9)];
+
+/// System V shared memory, semaphores and queues that `uid` has made.
+fn ipc_of(uid: u32) -> Result<Vec<String>, SysError> {
+    let mut all = Vec::new();
+    for (kind, id, creator) in SYSV {
         let path = format!("/proc/sysvipc/{kind}");
         // A kernel without System V IPC has none to leak.
         if !Path::new(&path).exists() {
             continue;
         }
-        let text = read(&path)?;
-        all.extend(
-            text.lines()
-                .skip(1)
-                .filter_map(|l| l.split_ascii_whitespace().nth(1))
-                .map(|id| format!("{kind} {id}")),
-        );
+        for line in read(&path)?.lines().skip(1) {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let (Some(id), Some(Ok(creator))) = (fields.get(id), fields.get(creator).map(|uid| uid.parse::<u32>()))
+            else {
+                return Err(SysError::path("understand", &path, nix::errno::Errno::EBADMSG));
+            };
+            if creator == uid {
+                all.push(format!("System V object {kind} {id}"));
+            }
+        }
     }
     Ok(all)
 }
 
 /// Files of `uid` at the top of the directories where anybody may write.
-fn files_of(uid: u32) -> BTreeSet<PathBuf> {
+fn files_of(uid: u32) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;
     ["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"]
         .iter()
         .filter_map(|dir| std::fs::read_dir(dir).ok())
         .flat_map(|entries| entries.filter_map(Result::ok))
         .filter(|entry| entry.metadata().is_ok_and(|m| m.uid() == uid))
-        .map(|entry| entry.path())
+        .map(|entry| format!("file {}", entry.path().display()))
         .collect()
 }
 
@@ -126,19 +131,32 @@ fn files_of(uid: u32) -> BTreeSet<PathBuf> {
 mod tests {
     use super::*;
 
+    const RUN: &str = "scenario-0-0-0";
+
     #[test]
-    fn a_new_file_is_a_leak_and_an_old_one_is_not() {
-        let before = Snapshot::take(Some(nix::unistd::geteuid().as_raw())).unwrap();
+    fn a_new_file_of_the_actors_user_is_a_leak_and_an_old_one_is_not() {
+        let own = nix::unistd::geteuid().as_raw();
+        let before = Snapshot::take(RUN, Some(own)).unwrap();
         let file = tempfile::NamedTempFile::new_in("/tmp").unwrap();
-        let after = Snapshot::take(Some(nix::unistd::geteuid().as_raw())).unwrap();
+        let after = Snapshot::take(RUN, Some(own)).unwrap();
         let report = after.new_since(&before);
-        assert!(
-            report
-                .left
-                .iter()
-                .any(|l| l.contains(&file.path().display().to_string())),
-            "{report}"
-        );
+        let path = file.path().display().to_string();
+        assert!(report.left.iter().any(|left| left.contains(&path)), "{report}");
         assert!(after.new_since(&after).is_clean());
+        // Somebody else's: nobody has this user id.
+        assert_eq!(Snapshot::take(RUN, Some(u32::MAX - 1)).unwrap().things, BTreeSet::new());
+    }
+
+    #[test]
+    fn the_creator_of_a_system_v_object_is_where_the_kernel_says() {
+        for (kind, id, creator) in SYSV {
+            let path = format!("/proc/sysvipc/{kind}");
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                continue;
+            };
+            let header: Vec<&str> = text.lines().next().unwrap().split_ascii_whitespace().collect();
+            assert_eq!(header[id], format!("{kind}id").replace("msgid", "msqid"), "{path}");
+            assert_eq!(header[creator], "cuid", "{path}");
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! One honest trial: site, arm, spawn, attach, wait, decide, prove, clean, record.
 //!
-//! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds detector and strategy; a *watchdog* stands by in
-//! case the harness dies. [`Run`] is the frame, `play` (and, from the verdict on, `ending`) the flow of one trial on the harness's side,
+//! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds detector and strategy; two *guards* stand by in
+//! case the harness dies ([`Protection`]). [`Run`] is the frame, `play` (and, from the verdict on, `ending`) the flow of one trial on the harness's side,
 //! `observer` the flow on the other.
 
 mod belts;
 mod canary;
-mod clean;
 mod ending;
 mod error;
 mod family;
+mod guard;
 mod idle;
 mod judge;
 mod leaks;
@@ -18,13 +18,13 @@ mod oracle;
 mod pin;
 mod plan;
 mod play;
+mod protection;
 mod run;
 mod site;
 mod spec;
 pub mod survivors;
 mod trace;
 pub(crate) mod users;
-mod watchdog;
 
 pub(crate) use observer::cpu_time;
 use pin::only;
@@ -34,6 +34,7 @@ pub use error::TrialError;
 pub use leaks::LeakReport;
 pub use pin::pin;
 pub use plan::{Gate, Root, SpawnError, SpawnPlan, Workload};
+pub use protection::{Protection, Words};
 pub use run::{Run, RunOptions};
 pub use site::Site;
 pub use spec::{Conditions, Expected, Limits, Stage, TrialSpec};

@@ -69,8 +69,10 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
         deaths: sums.deaths,
         refused: sums.refused,
     };
+    // What a dying run broke is not the mechanism's.
+    seen.interrupted |= run.family.ending().is_some();
     conclude(spec, &mut record, &mut seen, &hit);
-    strike(run, site, seen.canaries, &mut record)?;
+    strike(run, spec, site, seen.canaries, &mut record)?;
     record.errors = seen.errors;
     Ok(record)
 }
@@ -181,7 +183,7 @@ fn perform(
         if framing && seen.flock {
             framing = !frame(run, site, record, seen);
         }
-        seen.interrupted = run.family.interrupted().is_some();
+        seen.interrupted = run.family.ending().is_some();
         if ended || seen.interrupted || seen.lives_on {
             break;
         }

@@ -1,24 +1,25 @@
-//! A run: the frame around its trials.
+//! A run: trials one after another, and that nothing of them is left.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::belts::V1Belts;
-use super::family::Family;
-use super::leaks::{LeakReport, Snapshot, stray_children};
+use super::family::{Ending, Family};
+use super::leaks::{self, LeakReport, Snapshot};
+use super::protection::Protection;
 use super::users::{ACTOR_UIDS, unused};
-use super::watchdog::Watchdog;
-use super::{Limits, Site, TrialError, TrialSpec, belts, clean, play};
+use super::{Limits, Site, TrialError, TrialSpec, belts, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
-use crate::host::{Base, Belts, named};
+use crate::host::{Base, Belts, leftovers};
 use crate::record::TrialRecord;
 use crate::sys::spawn::Credentials;
-use crate::sys::{fork, time};
+use crate::sys::time;
 
 /// How long emptying and removing may take before it is called stuck.
 const CLEANING: Duration = Duration::from_secs(60);
@@ -28,15 +29,15 @@ const DYING: Duration = Duration::from_secs(5);
 /// What the user decides about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
-    /// Name of the run's cgroup, `scenario-…`.
+    /// Name of the run's cgroup: that of the [`Protection`], or that and a suffix after a dot.
     pub name: String,
     /// Go on with hostile scenarios although there is no pids limit.
     pub no_belt: bool,
 }
 
-/// Trials one after another, below one cgroup, under one watchdog.
+/// Trials one after another, below one cgroup, under one protection.
 ///
-/// While it exists, the calling process is a subreaper, takes `SIGINT`, `SIGTERM`, `SIGHUP` and `SIGCHLD` through a descriptor, and reaps *all* its
+/// While it exists, the calling process takes `SIGINT`, `SIGTERM`, `SIGHUP` and `SIGCHLD` through a descriptor, and reaps *all* its
 /// children: it must have a single thread and no children of its own.
 #[derive(Debug)]
 pub struct Run<'b> {
@@ -44,60 +45,50 @@ pub struct Run<'b> {
     options: RunOptions,
     cgroup: Cgroup,
     control: Cgroup,
-    v1: Option<V1Belts>,
     credentials: Option<Credentials>,
     before: Snapshot,
-    watchdog: Option<Watchdog>,
     pub(super) family: Family,
+    // Last, to be dropped when signals are handled as before.
+    protection: Rc<Protection>,
 }
 
 impl<'b> Run<'b> {
-    /// Makes the run's cgroups and starts its watchdog.
-    pub fn start(base: &'b Base, options: RunOptions) -> Result<Self, TrialError> {
-        let threads = fork::thread_count().map_err(|e| SysError::path("readdir", "/proc/self/task", e))?;
-        if threads != 1 {
-            return Err(TrialError::Threads(threads));
+    /// Makes the run's cgroups. After an error nothing of them is there.
+    pub fn start(protection: Rc<Protection>, base: &'b Base, options: RunOptions) -> Result<Self, TrialError> {
+        if !leftovers::belongs(&options.name, protection.name()) {
+            return Err(TrialError::Unprotected(options.name));
         }
+        protection.check()?;
+        protection.set_finished(false);
         let credentials = if nix::unistd::geteuid().is_root() {
             let uid = unused(ACTOR_UIDS)?.ok_or(TrialError::Users(ACTOR_UIDS.start, ACTOR_UIDS.end - 1))?;
             Some(Credentials { uid, gid: uid })
         } else {
             None
         };
-        let before = Snapshot::take(credentials.map(|c| c.uid))?;
-        let family = Family::adopt()?;
-        let cgroup = base.cgroup.create(&options.name)?;
-        let made = || -> Result<_, TrialError> {
-            if let Belts::V2 { memory } = base.belts {
-                cgroup.write("cgroup.subtree_control", if memory { "+pids +memory" } else { "+pids" })?;
-            }
-            let v1 = V1Belts::make(&base.belts, options.name.as_ref())?;
-            let control = cgroup.create("control")?;
-            Ok((v1, control))
-        };
-        let (v1, control) = match made() {
-            Ok(made) => made,
+        let before = Snapshot::take(&options.name, credentials.map(|c| c.uid))?;
+        let family = Family::adopt(protection.signals(), protection.guards())?;
+        match make(base, &options.name) {
+            Ok((cgroup, control)) => Ok(Self {
+                base,
+                options,
+                cgroup,
+                control,
+                credentials,
+                before,
+                family,
+                protection,
+            }),
             Err(error) => {
                 // What was made so far is empty, so this cannot fail for a reason that the first error does not explain.
-                if let Err((_, e)) = cgroup.remove_tree() {
-                    tracing::warn!(error = %e, "could not remove the run's cgroup");
+                let deadline = time::now() + CLEANING;
+                let undone = leftovers::remove_run(&options.name, Some(base.cgroup.path()), deadline, &mut || {});
+                if let Err((path, e)) = undone {
+                    tracing::warn!(path = %path.display(), error = %e, "could not remove what was made of the run");
                 }
-                return Err(error);
+                Err(error)
             }
-        };
-        let mut run = Self {
-            base,
-            options,
-            cgroup,
-            control,
-            v1,
-            credentials,
-            before,
-            watchdog: None,
-            family,
-        };
-        run.watchdog = Some(Watchdog::start(&run.cgroup, &run.v1_dirs(), &run.options.name)?);
-        Ok(run)
+        }
     }
 
     /// Runs one trial. A trial that breaks is a record; an error means that the run cannot go on.
@@ -108,48 +99,53 @@ impl<'b> Run<'b> {
     }
 
     /// A site as a trial would have it, without a trial: for who arms or kills by hand. It is removed with the run.
-    pub fn site(&self, spec: &TrialSpec<'_>) -> Result<Site, TrialError> {
+    pub fn site(&mut self, spec: &TrialSpec<'_>) -> Result<Site, TrialError> {
         Site::make(self, spec)
     }
 
-    /// Whether a signal has asked the run to end.
+    /// Whether the run has to end: a signal has asked for it, or a guard has died.
     pub fn interrupted(&mut self) -> bool {
         // A failed look is met again, and reported, by the next trial.
         match self.family.look() {
-            Ok(()) | Err(_) => self.family.interrupted().is_some(),
+            Ok(()) | Err(_) => self.family.ending().is_some(),
+        }
+    }
+
+    /// An error if a guard has died: the reason why the run is [interrupted](Run::interrupted).
+    pub fn check(&mut self) -> Result<(), TrialError> {
+        self.family.look()?;
+        match self.family.ending() {
+            Some(Ending::Guard(pid)) => Err(TrialError::Guard(pid.as_raw())),
+            Some(Ending::Signal(_)) | None => Ok(()),
         }
     }
 
     /// Removes everything and reports what was left.
     pub fn finish(mut self) -> Result<LeakReport, TrialError> {
-        self.clean(&self.cgroup.try_clone()?, &self.v1_dirs())?;
-        let mut report = Snapshot::take(self.credentials.map(|c| c.uid))?.new_since(&self.before);
-        if let Some(watchdog) = self.watchdog.take() {
-            let worker = watchdog.dismiss()?;
-            self.reap(&worker.pidfd, Duration::from_secs(5))?;
-        }
+        self.clean(None)?;
         let strays = self.strays(time::now() + DYING)?;
+        let report = Snapshot::take(&self.options.name, self.credentials.map(|c| c.uid))?;
+        let mut report = report.new_since(&self.before);
         report
             .left
             .extend(strays.into_iter().map(|pid| format!("process {pid}")));
-        for dir in std::iter::once(self.cgroup.path().to_path_buf()).chain(self.v1_dirs()) {
-            if dir.exists() {
-                report.left.push(format!("cgroup {}", dir.display()));
-            }
-        }
-        let hierarchies = named::of_run(&self.options.name)?;
-        report
-            .left
-            .extend(hierarchies.into_iter().map(|name| format!("cgroup hierarchy {name}")));
+        let made = leftovers::of_run(&self.options.name, Some(self.base.cgroup.path()))?;
+        report.left.extend(made.iter().map(ToString::to_string));
+        self.protection.set_finished(true);
         Ok(report)
     }
 
-    /// Children that are there. A cgroup can be removed before those who were killed in it can be reaped (up to Linux 6.18 a task leaves it before
-    /// its parent is told; from 7.1 who is exiting does not keep it): they are waited for until `patience`.
-    fn strays(&mut self, patience: crate::MonoNs) -> Result<Vec<i32>, SysError> {
+    /// Children that are there, and processes of the actors' user. A cgroup can be removed before those who were killed in it can be reaped (up
+    /// to Linux 6.18 a task leaves it before its parent is told; from 7.1 who is exiting does not keep it): they are waited for until `patience`.
+    fn strays(&mut self, patience: crate::MonoNs) -> Result<Vec<i32>, TrialError> {
         loop {
             self.family.look()?;
-            let strays = stray_children(&[])?;
+            let mut strays = leaks::stray_children(&self.expected_children())?;
+            if let Some(Credentials { uid, .. }) = self.credentials {
+                strays.extend(super::users::processes_of(uid)?);
+            }
+            strays.sort_unstable();
+            strays.dedup();
             if strays.is_empty() || patience.has_passed() {
                 return Ok(strays);
             }
@@ -189,34 +185,69 @@ impl<'b> Run<'b> {
         self.family.look()
     }
 
-    /// Empties and removes a part of the run, reaping meanwhile.
-    pub(crate) fn clean(&mut self, top: &Cgroup, v1: &[PathBuf]) -> Result<(), TrialError> {
+    /// Empties and removes the run, or a part of it, in all hierarchies, and reaps meanwhile. What bears the name is found wherever it is.
+    pub(crate) fn clean(&mut self, part: Option<&str>) -> Result<(), TrialError> {
+        let started = time::now();
+        let name = &self.options.name;
         let family = &mut self.family;
         let mut failed = None;
-        let answer = clean::empty_and_remove(top, v1, &self.options.name, time::now() + CLEANING, &mut || {
+        let mut meanwhile = || {
             if let Err(e) = family.look() {
                 failed = Some(e);
             }
-        });
+        };
+        let deadline = started + CLEANING;
+        let answer = match part {
+            None => leftovers::remove_run(name, Some(self.base.cgroup.path()), deadline, &mut meanwhile),
+            Some(part) => {
+                let own = V1Belts::of(&self.base.belts, Path::new(name).join(part).as_path());
+                let own = own.iter().flat_map(V1Belts::dirs).cloned().collect();
+                leftovers::remove_part(
+                    self.cgroup.path().join(part),
+                    own,
+                    &format!("{name}.{part}"),
+                    deadline,
+                    &mut meanwhile,
+                )
+            }
+        };
         self.family.look()?;
-        failed.map_or(answer, |e| Err(e.into()))
+        if let Some(failed) = failed {
+            return Err(failed.into());
+        }
+        answer.map_err(|(path, e)| TrialError::Stuck {
+            path,
+            seconds: time::now().since(started).as_secs(),
+            why: e.to_string(),
+        })
     }
 
-    /// Makes a cgroup of the run with belts around it, and the belts of a hybrid machine, for something else than a trial.
-    pub(crate) fn belted(&self, name: &str, limits: Limits) -> Result<(Cgroup, Option<V1Belts>), TrialError> {
-        let cgroup = self.cgroup.create(name)?;
-        let v1 = V1Belts::make(self.belts(), &std::path::Path::new(self.name()).join(name))?;
-        belts::fasten(self.belts(), &cgroup, v1.as_ref(), limits)?;
-        Ok((cgroup, v1))
+    /// Makes a cgroup of the run with belts around it, and the belts of a hybrid machine, for something else than a trial. After an error
+    /// nothing of it is there.
+    pub(crate) fn belted(&mut self, name: &str, limits: Limits) -> Result<(Cgroup, Option<V1Belts>), TrialError> {
+        let made = || -> Result<_, TrialError> {
+            let cgroup = self.cgroup.create(name)?;
+            let v1 = V1Belts::make(self.belts(), &Path::new(self.name()).join(name))?;
+            belts::fasten(self.belts(), &cgroup, v1.as_ref(), limits)?;
+            Ok((cgroup, v1))
+        };
+        match made() {
+            Ok(made) => Ok(made),
+            Err(error) => Err(self.undo(name, error)),
+        }
     }
 
-    fn v1_dirs(&self) -> Vec<PathBuf> {
-        self.v1.iter().flat_map(V1Belts::dirs).cloned().collect()
+    /// Takes back what was made of a part before `error`, which is returned.
+    pub(super) fn undo(&mut self, part: &str, error: TrialError) -> TrialError {
+        if let Err(e) = self.clean(Some(part)) {
+            tracing::warn!(error = %e, part, "could not remove what was made of a part of the run");
+        }
+        error
     }
 
     /// Children that ought to be there.
     pub(super) fn expected_children(&self) -> Vec<nix::unistd::Pid> {
-        self.watchdog.iter().map(Watchdog::pid).collect()
+        self.protection.guards().collect()
     }
 
     pub(super) fn options(&self) -> &RunOptions {
@@ -231,10 +262,6 @@ impl<'b> Run<'b> {
         &self.options.name
     }
 
-    pub(super) fn cgroup(&self) -> &Cgroup {
-        &self.cgroup
-    }
-
     pub(crate) fn control(&self) -> &Cgroup {
         &self.control
     }
@@ -243,4 +270,15 @@ impl<'b> Run<'b> {
     pub fn credentials(&self) -> Option<Credentials> {
         self.credentials
     }
+}
+
+/// The run's cgroup with its belts, and the one of its helpers.
+fn make(base: &Base, name: &str) -> Result<(Cgroup, Cgroup), TrialError> {
+    let cgroup = base.cgroup.create(name)?;
+    if let Belts::V2 { memory } = base.belts {
+        cgroup.write("cgroup.subtree_control", if memory { "+pids +memory" } else { "+pids" })?;
+    }
+    V1Belts::make(&base.belts, name.as_ref())?;
+    let control = cgroup.create("control")?;
+    Ok((cgroup, control))
 }

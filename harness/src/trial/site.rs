@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::belts::{self, V1Belts};
+use super::belts::V1Belts;
 use super::{Run, TrialError, TrialSpec};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
@@ -58,16 +58,21 @@ impl Site {
         format!("{}.{}", last(trial.parent()), last(Some(trial)))
     }
 
-    /// Makes the cgroups, puts the belts on, and makes an empty ledger. What was made before a failure is removed with the run.
-    pub(super) fn make(run: &Run<'_>, spec: &TrialSpec<'_>) -> Result<Self, TrialError> {
+    /// Makes the cgroups, puts the belts on, and makes an empty ledger. After an error nothing of it is there.
+    pub(super) fn make(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<Self, TrialError> {
         if spec.stage.hostile && *run.belts() == Belts::None && !run.options().no_belt {
             return Err(TrialError::NoBelt(spec.scenario.to_owned()));
         }
-        let name = format!("trial-{}", spec.seq);
-        let relative = Path::new(run.name()).join(&name);
-        let parent = run.cgroup().create(&name)?;
-        let v1 = V1Belts::make(run.belts(), &relative)?;
-        belts::fasten(run.belts(), &parent, v1.as_ref(), spec.limits)?;
+        let (parent, v1) = run.belted(&Self::part(spec), spec.limits)?;
+        Self::below(run, parent, v1, spec).map_err(|error| run.undo(&Self::part(spec), error))
+    }
+
+    /// How the part of the run that is this trial's is called.
+    pub(super) fn part(spec: &TrialSpec<'_>) -> String {
+        format!("trial-{}", spec.seq)
+    }
+
+    fn below(run: &Run<'_>, parent: Cgroup, v1: Option<V1Belts>, spec: &TrialSpec<'_>) -> Result<Self, TrialError> {
         let cgroup = parent.create("site")?;
         if spec.stage.delegated
             && let Some(Credentials { uid, gid }) = run.credentials()

@@ -32,6 +32,20 @@ pub(crate) fn unused(range: Range<u32>) -> Result<Option<u32>, SysError> {
     Ok(search(range, std::process::id(), &used))
 }
 
+/// Processes that are, or may become, `uid`. Errors: `/proc` could not be read.
+pub(super) fn processes_of(uid: u32) -> Result<Vec<i32>, SysError> {
+    let mut found = Vec::new();
+    for pid in proc::pids()? {
+        match proc::status(pid) {
+            Ok(status) if status.uids.contains(&uid) => found.push(pid),
+            Ok(_) => {}
+            Err(e) if proc::vanished(&e) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
+}
+
 fn search(range: Range<u32>, salt: u32, used: &[u32]) -> Option<u32> {
     let length = range.end - range.start;
     (0..length)

@@ -7,9 +7,10 @@ use std::time::Duration;
 use harness::host::delegation::{Delegation, EnableError};
 use harness::host::limits::{Limit, create_v1_belt};
 use harness::host::name::{Owner, RunName};
-use harness::host::named::{self, Named};
+use harness::host::named::Named;
 use harness::host::{Belts, Layout, Paths, leftovers};
 use harness::sys::fork;
+use harness::trial::{Protection, Words};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
@@ -22,7 +23,7 @@ pub(crate) fn leaf() -> Outcome {
         let cgroup = base.cgroup.create(&name).map_err(text)?;
         let outcome = worker(|| {
             cgroup.write("cgroup.procs", "0").map_err(text)?;
-            let mut moved = Delegation::enable(&cgroup, true, &[]).map_err(text)?;
+            let mut moved = Delegation::enable(&cgroup, true, &[], None).map_err(text)?;
             let leaf = cgroup.child("leaf").map_err(text)?;
             ensure(leaf.procs().map_err(text)?.pids.len() == 1, || {
                 "not in the leaf".to_owned()
@@ -36,7 +37,7 @@ pub(crate) fn leaf() -> Outcome {
             })?;
 
             // A controller that is not there: refused, and the way to the leaf is taken back.
-            let refused = Delegation::enable(&cgroup, true, &["nonexistent"]);
+            let refused = Delegation::enable(&cgroup, true, &["nonexistent"], None);
             ensure(matches!(refused, Err(EnableError::Cgroup(_))), || {
                 format!("{refused:?}")
             })?;
@@ -46,7 +47,7 @@ pub(crate) fn leaf() -> Outcome {
 
             // Somebody else lives there, too: nothing is moved.
             worker(|| {
-                let refused = Delegation::enable(&cgroup, true, &[]);
+                let refused = Delegation::enable(&cgroup, true, &[], None);
                 ensure(matches!(refused, Err(EnableError::Members { others: 1, .. })), || {
                     format!("{refused:?}")
                 })
@@ -55,6 +56,50 @@ pub(crate) fn leaf() -> Outcome {
         base.cgroup.remove_child(&name).map_err(text)?;
         outcome
     })
+}
+
+/// A process that dies in the leaf of a delegated cgroup: its guards, which it has taken there, take everything back.
+pub(crate) fn guards_take_back() -> Outcome {
+    static WORDS: Words = Words {
+        removed: "",
+        left: "",
+        guard: "",
+    };
+    let base = search(&options()).map_err(text)?;
+    let name = format!("{}.delegated", RunName::own().map_err(text)?);
+    let cgroup = base.cgroup.create(&name).map_err(text)?;
+    let outcome = (|| {
+        let dying = fork::worker(0, None, || {
+            let dies = || -> Outcome {
+                cgroup.write("cgroup.procs", "0").map_err(text)?;
+                let protection = Protection::begin(None, 1, &WORDS).map_err(text)?;
+                let moved = Delegation::enable(&cgroup, true, &[], Some(protection.journal())).map_err(text)?;
+                let members = cgroup.child("leaf").and_then(|leaf| leaf.procs()).map_err(text)?;
+                ensure(members.pids.len() == 3, || format!("{members:?} in the leaf"))?;
+                ensure(moved.lines().len() == 1, || format!("{:?}", moved.lines()))?;
+                nix::sys::signal::raise(Signal::SIGKILL).map_err(text)
+            };
+            i32::from(dies().is_err()) + 1
+        });
+        let status = end_of(dying.map_err(text)?.pidfd.as_fd())?;
+        ensure(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), || {
+            format!("{status:?}")
+        })?;
+        let given_up = harness::sys::time::now() + Duration::from_secs(20);
+        loop {
+            let leaf = cgroup.path().join("leaf").exists();
+            let members = cgroup.procs_recursive().map_err(text)?;
+            if !leaf && members.is_empty() {
+                return Ok(());
+            }
+            ensure(!given_up.has_passed(), || {
+                format!("the leaf is there: {leaf}; members: {members:?}")
+            })?;
+            nix::poll::poll(&mut [], 2u8).map_err(text)?;
+        }
+    })();
+    cgroup.remove_tree().map_err(|(_, e)| text(e))?;
+    outcome
 }
 
 pub(crate) fn clean() -> Outcome {
@@ -115,9 +160,10 @@ pub(crate) fn clean() -> Outcome {
         || format!("{:?}", cleaned.kept),
     )?;
     let hierarchies = if matches!(base.belts, Belts::V1 { .. }) { 2 } else { 1 };
-    ensure(named::of_run(&gone.to_string()).map_err(text)?.is_empty(), || {
-        "the named hierarchy is still there".to_owned()
-    })?;
+    ensure(
+        leftovers::of_run(&gone.to_string(), None).map_err(text)?.is_empty(),
+        || "the named hierarchy is still there".to_owned(),
+    )?;
     ensure(cleaned.removed.len() == hierarchies + hierarchy, || {
         format!("{:?}", cleaned.removed)
     })?;

@@ -94,6 +94,11 @@ const TESTS: &[Test] = &[
         run: lacking::inotify_exhausted,
     },
     Test {
+        name: "guards_take_back_what_a_dead_process_changed",
+        needs: &["cgroup2-write"],
+        run: giving_back::guards_take_back,
+    },
+    Test {
         name: "leaving_for_a_leaf_is_listed_and_taken_back",
         needs: &["cgroup2-write"],
         run: giving_back::leaf,

@@ -28,8 +28,8 @@ pub(super) fn clean(args: &CleanArgs) -> Result<Exit, Failure> {
         .iter()
         .map(|path| format!("removed {}", path.display()))
         .collect();
-    if cleaned.signals > 0 {
-        lines.push(format!("{} processes were killed one by one", cleaned.signals));
+    if cleaned.processes > 0 {
+        lines.push(format!("{} processes were killed", cleaned.processes));
     }
     lines.extend(cleaned.kept.iter().map(kept));
     lines.extend(

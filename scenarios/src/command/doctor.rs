@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::{DoctorArgs, Format};
 use super::conclude::print;
 use super::exit::{Exit, Failure};
-use super::surroundings;
+use super::surroundings::Surroundings;
 
 #[derive(Debug, Serialize)]
 struct Diagnosis {
@@ -44,9 +44,9 @@ struct Bug {
 
 /// Looks, and prints what it finds. Code 3 if no run is possible.
 pub(super) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
-    let mut host = surroundings::look(args.cgroup.clone(), false)?;
-    let diagnosis = diagnose(&host);
-    let undone = surroundings::undo(&mut host);
+    let around = Surroundings::look(args.cgroup.clone(), false)?;
+    let diagnosis = diagnose(&around.host);
+    let undone = around.leave()?;
     let mut text = match args.format {
         Format::Table => text(&diagnosis),
         Format::Json => serde_json::to_string_pretty(&diagnosis).map_err(anyhow::Error::from)? + "\n",

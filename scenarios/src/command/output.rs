@@ -257,7 +257,7 @@ impl Read for FromStart<'_> {
 }
 
 /// Makes sure that nobody else writes to the file of trials. A record lock, because helpers that are forked without exec do not inherit it:
-/// it ends with this process, even if its watchdog is still at work. Source: fcntl(2), "Advisory record locking".
+/// it ends with this process, even if its guards are still at work. Source: fcntl(2), "Advisory record locking".
 fn claim(trials: &File, path: &Path) -> Result<()> {
     let whole = nix::libc::flock {
         l_type: i16::try_from(nix::libc::F_WRLCK).unwrap_or_default(),

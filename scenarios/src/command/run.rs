@@ -1,8 +1,8 @@
 //! A plain run from the command line to the exit code: resolve, plan, play, sum up. Read top to bottom.
 
 use anyhow::Context;
+use harness::host::Paths;
 use harness::host::environment::Environment;
-use harness::host::{Host, Paths};
 
 use super::args::{Format, RunArgs};
 use super::conclude::{conclude, print};
@@ -10,25 +10,23 @@ use super::exit::{Exit, Failure};
 use super::output::{ENVIRONMENT, Output, PLAN};
 use super::plan::{self, Offers};
 use super::record::{PlanRecord, arguments};
+use super::report;
 use super::request::{self, Request};
 use super::sitting::{Pace, Sitting};
+use super::surroundings::Surroundings;
 use super::term::note;
-use super::{report, surroundings};
 
 /// Runs what `args` ask for.
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let request = request::resolve(args)?;
-    let mut host = surroundings::look(args.cgroup.clone(), args.no_belt)?;
-    let result = with_host(args, &request, &host);
-    for leftover in surroundings::undo(&mut host) {
-        note(format!("error: {leftover}"));
-    }
-    result
+    let around = Surroundings::look(args.cgroup.clone(), args.no_belt)?;
+    let result = with_host(args, &request, &around);
+    around.leave_with(result)
 }
 
 /// Plans, plays and sums up on a machine that has been looked at.
-fn with_host(args: &RunArgs, request: &Request, host: &Host) -> Result<Exit, Failure> {
-    let base = surroundings::base(host)?;
+fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result<Exit, Failure> {
+    let (host, base) = (&around.host, around.base()?);
     let offers = Offers::of(host);
     let plan = plan::plan(request, &offers, u64::from(rand::random::<u32>()))?;
     let name = harness::host::run_name().context("could not name the run")?;
@@ -61,6 +59,7 @@ fn with_host(args: &RunArgs, request: &Request, host: &Host) -> Result<Exit, Fai
         plan: &plan,
         name: &name,
         base,
+        protection: &around.protection,
         pace: &Pace::default(),
     };
     let played = sitting.play(&mut output)?;

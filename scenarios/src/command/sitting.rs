@@ -1,6 +1,7 @@
 //! One sitting: trials of a plan, one after another, from the place where the last sitting stopped. A plain run is a single sitting.
 
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use harness::MonoNs;
 use harness::host::Base;
 use harness::record::{Outcome, TrialRecord};
 use harness::sys::time;
-use harness::trial::{Conditions, LeakReport, Run, RunOptions, TrialSpec};
+use harness::trial::{Conditions, LeakReport, Protection, Run, RunOptions, TrialSpec};
 
 use super::args::RunArgs;
 use super::exit::Failure;
@@ -31,6 +32,8 @@ pub(super) struct Sitting<'a> {
     pub name: &'a str,
     /// Where its cgroup is made.
     pub base: &'a Base,
+    /// Under which it runs.
+    pub protection: &'a Rc<Protection>,
     /// What a campaign adds.
     pub pace: &'a Pace,
 }
@@ -75,7 +78,7 @@ impl Sitting<'_> {
             name: self.name.to_owned(),
             no_belt: self.args.no_belt,
         };
-        let mut run = Run::start(self.base, options).context("could not begin the run")?;
+        let mut run = Run::start(Rc::clone(self.protection), self.base, options).context("could not begin the run")?;
         let progress = Progress::new(self.plan.order.len(), output.recorded(), self.args.quiet);
         let mut played = Played::default();
         let ended = self
@@ -83,6 +86,10 @@ impl Sitting<'_> {
             .and_then(|()| self.blocks(&mut run, &progress, output, &mut played));
         played.stopped = ended.err();
         played.interrupted |= run.interrupted();
+        if let Err(error) = run.check() {
+            // What the trial met that was cut short follows from it.
+            played.stopped = Some(error.into());
+        }
         progress.finish();
         let leaks: LeakReport = run.finish().context("could not clean up after the run")?;
         played.left = leaks.left;

@@ -1,45 +1,95 @@
-//! The machine around a run: finding a cgroup, running this program again where systemd has to make one, and giving back what was taken.
+//! The machine around a run: protecting whatever is done to it, finding a cgroup, running this program again where systemd has to make one,
+//! and giving back what was taken.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use anyhow::{Context, anyhow};
 use harness::host::{Base, Detected, Host, Options};
+use harness::trial::{Protection, TrialError, Words};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::term::note;
 
-/// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of systemd, this does not return.
-pub(super) fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Host, Failure> {
-    let options = Options {
-        cgroup,
-        allow_no_belt,
-        ..Options::here()
-    };
-    match Host::detect(&options).context("could not look at this machine")? {
-        Detected::Host(host) => Ok(*host),
-        Detected::Rerun(mut rerun) => {
-            note(&rerun.why);
-            let error = rerun.command.exec();
-            Err(Failure::missing(anyhow!("could not run this program again: {error}")))
+/// What is said when an interruption ends the command outside of a run.
+static INTERRUPTED: Words = Words {
+    removed: "interrupted; nothing was left behind\n",
+    left: "interrupted, and not everything could be removed: `scenario clean` tries again\n",
+    guard: "error: a guard of this run was killed, so the run was ended; nothing was left behind\n",
+};
+
+/// The machine, and the protection under which it was looked at.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// What there is.
+    pub host: Host,
+    /// From before the first probe on.
+    pub protection: Rc<Protection>,
+}
+
+impl Surroundings {
+    /// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of systemd, this does not return.
+    pub(super) fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Self, Failure> {
+        let protection = Protection::begin(cgroup.as_deref(), Exit::Incomplete.code(), &INTERRUPTED)
+            .context("could not protect what is going to be done")?;
+        let options = Options {
+            cgroup,
+            allow_no_belt,
+            journal: Some(protection.journal()),
+            ..Options::here()
+        };
+        match Host::detect(&options).context("could not look at this machine")? {
+            Detected::Host(host) => Ok(Self {
+                host: *host,
+                protection: Rc::new(protection),
+            }),
+            Detected::Rerun(mut rerun) => {
+                protection.end().map_err(ended)?;
+                note(&rerun.why);
+                let error = rerun.command.exec();
+                Err(Failure::missing(anyhow!("could not run this program again: {error}")))
+            }
         }
     }
-}
 
-/// The base of `host`; having none is a missing feature.
-pub(super) fn base(host: &Host) -> Result<&Base, Failure> {
-    match (&host.base, &host.no_base) {
-        (Some(base), _) => Ok(base),
-        (None, Some(no_base)) => Err(Failure::missing(no_base.clone())),
-        (None, None) => Err(Failure::missing(anyhow!("no cgroup was found"))),
+    /// The base; having none is a missing feature.
+    pub(super) fn base(&self) -> Result<&Base, Failure> {
+        match (&self.host.base, &self.host.no_base) {
+            (Some(base), _) => Ok(base),
+            (None, Some(no_base)) => Err(Failure::missing(no_base.clone())),
+            (None, None) => Err(Failure::missing(anyhow!("no cgroup was found"))),
+        }
+    }
+
+    /// As [`Self::leave`], after a run: says what could not be given back. A run that says itself that it is not complete says why.
+    pub(super) fn leave_with(self, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        match (self.leave(), result) {
+            (Ok(left), result) => {
+                left.iter().for_each(|left| note(format!("error: {left}")));
+                result
+            }
+            (Err(_), result @ (Err(_) | Ok(Exit::Incomplete | Exit::Internal))) => result,
+            (Err(failure), Ok(_)) => Err(failure),
+        }
+    }
+
+    /// Gives back what was changed to get the base, and ends the protection. Returns what could not be given back. An error if a guard has
+    /// died: then what was found out is not to be relied on.
+    pub(super) fn leave(mut self) -> Result<Vec<String>, Failure> {
+        let errors = self.host.base.as_mut().map(Base::undo).unwrap_or_default();
+        // A run that is over has given its share back.
+        Rc::into_inner(self.protection)
+            .map_or(Ok(()), Protection::end)
+            .map_err(ended)?;
+        Ok(errors
+            .iter()
+            .map(|error| format!("a change that could not be taken back: {error}"))
+            .collect())
     }
 }
 
-/// Gives back what was changed to get the base. Returns what could not be given back.
-pub(super) fn undo(host: &mut Host) -> Vec<String> {
-    let errors = host.base.as_mut().map(Base::undo).unwrap_or_default();
-    errors
-        .iter()
-        .map(|error| format!("a change that could not be taken back: {error}"))
-        .collect()
+/// A run that its protection has ended is not complete.
+fn ended(error: TrialError) -> Failure {
+    Failure::incomplete(error)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::rc::Rc;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use harness::host::{Base, Detected, Host, Options};
 use harness::kill::KillStrategy;
 use harness::param::ParamPoint;
 use harness::record::TrialRecord;
-use harness::trial::{Conditions, Limits, Run, RunOptions, TrialSpec};
+use harness::trial::{Conditions, Limits, Protection, Run, RunOptions, TrialError, TrialSpec, Words};
 use scenarios::Scenario;
 
 use super::needs::Need;
@@ -68,11 +69,26 @@ pub(crate) fn start() -> Run<'static> {
     let mut count = COUNT.lock().expect("one thread");
     *count += 1;
     let name = harness::host::run_name().expect("/proc is mounted");
+    try_start(&format!("{name}.test{count}")).expect("the run begins")
+}
+
+/// As [`start`], under a name of one's choice.
+pub(crate) fn try_start(name: &str) -> Result<Run<'static>, TrialError> {
     let options = RunOptions {
-        name: format!("{name}.test{count}"),
+        name: name.to_owned(),
         no_belt: false,
     };
-    Run::start(base(), options).expect("the run begins")
+    Run::start(Rc::new(protection()), base(), options)
+}
+
+/// What protects whatever this process makes as long as it exists.
+pub(crate) fn protection() -> Protection {
+    static INTERRUPTED: Words = Words {
+        removed: "interrupted; nothing was left behind\n",
+        left: "interrupted, and something was left behind\n",
+        guard: "a guard was killed; nothing was left behind\n",
+    };
+    Protection::begin(None, 1, &INTERRUPTED).expect("it can be protected")
 }
 
 /// A trial at the default point of its plane.

@@ -17,10 +17,12 @@ mod detect;
 mod first_use;
 mod fleet;
 mod kill;
+mod left;
 mod luck;
 mod needs;
 mod order;
 mod place;
+mod protect;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
@@ -43,7 +45,10 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // The harness forks without exec, so it must have one thread.
     args.test_threads = Some(1);
-    let machine = match Machine::look() {
+    let protection = common::protection();
+    let looked = Machine::look();
+    drop(protection);
+    let machine = match looked {
         Ok(machine) => machine,
         Err(error) => {
             eprintln!("error: {error}");
@@ -60,7 +65,9 @@ fn main() -> ExitCode {
         fleet::tests(),
         kill::tests(),
         luck::tests(),
+        left::tests(),
         order::tests(),
+        protect::tests(),
         survivors::tests(),
         trial::tests(),
     ];

@@ -1,18 +1,16 @@
 //! Trying a mechanism on a cgroup made for the purpose: support is probed, never concluded from a version.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 
 use crate::cgroup::Cgroup;
 use crate::detect::DetectError;
-use crate::host::{Host, ProbeError, Support};
+use crate::host::{Host, ProbeError, Support, in_child};
 use crate::sys::spawn::{Plan, Session, spawn};
 use crate::sys::wait::{Whose, waitid};
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Runs `attempt` on a fresh cgroup below the base and removes that again.
 pub(crate) fn in_cgroup(
@@ -25,14 +23,7 @@ pub(crate) fn in_cgroup(
             "see what `scenario doctor` says about the base",
         ));
     };
-    // One probe may run inside another, and probes of different processes at the same time.
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let site = base
-        .cgroup
-        .create(&format!("scenario-probe.{}.{number}", std::process::id()))?;
-    let answer = attempt(&site);
-    site.remove_tree().map_err(|(_, e)| e)?;
-    answer
+    in_child(&base.cgroup, attempt)
 }
 
 /// Whether a cgroup below the base has a readable `cgroup.events`.
@@ -111,7 +102,7 @@ pub(in crate::detect) fn pass_through(
         inherit: &[],
         gate: None,
         init: false,
-        parent_death_signal: None,
+        parent_death_signal: Some(Signal::SIGKILL),
         affinity: None,
         tasks,
     })

@@ -20,7 +20,7 @@ use crate::cgroup::{Cgroup, CgroupError};
 use crate::detect::{Counters, DetectError, Verdict};
 use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
-use crate::host::{Host, ProbeError, Support, run_name};
+use crate::host::{Host, ProbeError, Support};
 use crate::sys::time::now;
 
 /// The cgroup, and whatever can hint at its end.
@@ -124,7 +124,7 @@ pub(in crate::detect) fn rehearse(
         missing => return Ok(missing),
     }
     probe::in_cgroup(host, |site| {
-        let name = format!("{}.{}", run_name()?, last(site.path()));
+        let name = last(site.path());
         let answer = match Released::make(&name, &path_of(&name)) {
             Ok(mut released) => {
                 let mine = released.tasks()?;

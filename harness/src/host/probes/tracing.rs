@@ -9,8 +9,7 @@ use nix::errno::Errno;
 use super::netlink::{self, Socket, attribute, find_attribute};
 use super::{SECCOMP, answer};
 use crate::error::SysError;
-use crate::host::candidate::probe_name;
-use crate::host::name::own_pidns;
+use crate::host::name::{own_pidns, probe_name};
 use crate::host::{Host, ProbeError, Support};
 use crate::sys::perf::Tracepoint;
 use crate::sys::probe;
@@ -51,14 +50,14 @@ pub(in crate::host) fn bpf(_: &Host) -> Result<Support, ProbeError> {
     answer("bpf(BPF_RAW_TRACEPOINT_OPEN)", attached, &known)
 }
 
+/// Where tracing instances are made.
+pub(in crate::host) const INSTANCES: [&str; 2] =
+    ["/sys/kernel/tracing/instances", "/sys/kernel/debug/tracing/instances"];
+
 /// Feature `tracefs`: makes and removes an own instance.
 pub(in crate::host) fn tracefs(host: &Host) -> Result<Support, ProbeError> {
     const MOUNT: &str = "as root: mount -t tracefs tracefs /sys/kernel/tracing";
-    let Some(root) = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        .into_iter()
-        .map(Path::new)
-        .find(|p| p.join("instances").is_dir())
-    else {
+    let Some(instances) = INSTANCES.into_iter().map(Path::new).find(|dir| dir.is_dir()) else {
         let why = if host.euid == 0 {
             "tracefs is not mounted"
         } else {
@@ -66,7 +65,7 @@ pub(in crate::host) fn tracefs(host: &Host) -> Result<Support, ProbeError> {
         };
         return Ok(Support::missing(why, MOUNT));
     };
-    let instance = root.join("instances").join(probe_name()?);
+    let instance = instances.join(probe_name()?);
     let made = std::fs::create_dir(&instance).and_then(|()| std::fs::remove_dir(&instance));
     Ok(match made {
         Ok(()) => Support::Available,

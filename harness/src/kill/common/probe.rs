@@ -1,7 +1,5 @@
 //! Probes that several strategies share. They try the thing on an own, empty cgroup.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -10,7 +8,7 @@ use nix::sys::wait::WaitPidFlag;
 
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::{SysError, retry_eintr};
-use crate::host::{Host, ProbeError, Support};
+use crate::host::{Host, ProbeError, Support, in_child};
 use crate::sys::fork::worker;
 use crate::sys::pidfd;
 use crate::sys::wait::{Whose, waitid};
@@ -24,28 +22,22 @@ pub(in crate::kill) fn in_own_cgroup(
     host: &Host,
     question: impl FnOnce(&Cgroup) -> Result<Support, CgroupError>,
 ) -> Result<Support, ProbeError> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let Some(base) = &host.base else {
         return Ok(Support::missing(
             "no cgroup v2 directory in which to make cgroups",
             NO_BASE,
         ));
     };
-    let name = format!(
-        "scenario-probe-{}-{}",
-        std::process::id(),
-        NUMBER.fetch_add(1, Ordering::Relaxed)
-    );
-    let cgroup = match base.cgroup.create(&name) {
-        Ok(cgroup) => cgroup,
-        Err(e) if matches!(e.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS)) => {
-            return Ok(Support::missing(e, NO_BASE));
-        }
-        Err(e) => return Err(e.into()),
-    };
-    let answer = question(&cgroup);
-    base.cgroup.remove_child(&name)?;
-    Ok(answer?)
+    let may_not = |e: &CgroupError| matches!(e.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS));
+    let mut made = false;
+    let answer = in_child(&base.cgroup, |cgroup| {
+        made = true;
+        question(cgroup)
+    });
+    match answer {
+        Err(e) if !made && may_not(&e) => Ok(Support::missing(e, NO_BASE)),
+        other => Ok(other?),
+    }
 }
 
 /// Whether an own cgroup has file `name` and it may be written.

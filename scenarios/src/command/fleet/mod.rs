@@ -4,11 +4,12 @@ mod args;
 mod summary;
 
 use std::io;
+use std::rc::Rc;
 
 use anyhow::{Context, anyhow};
 use harness::fleet::{FleetSpec, MECHANISMS, Mechanism, measure};
 use harness::host::environment::Environment;
-use harness::host::{Base, Host, Paths, Support};
+use harness::host::{Host, Paths, Support};
 use harness::record::{Outcome, ScaleRecord};
 use harness::trial::{Run, RunOptions};
 use rand::SeedableRng;
@@ -22,7 +23,7 @@ use super::exit::{Exit, Failure};
 use super::output::{self, ENVIRONMENT, Output, PLAN, SCALE};
 use super::record::arguments;
 use super::select::{Names, Selection};
-use super::surroundings;
+use super::surroundings::Surroundings;
 use super::term::{Progress, note};
 
 pub(super) use args::ScaleArgs;
@@ -78,16 +79,15 @@ pub(super) fn scale(args: &ScaleArgs) -> Result<Exit, Failure> {
     let chosen = Names::new("mechanism", &known)
         .select(&args.mechanisms, &[])
         .map_err(Failure::usage)?;
-    let mut host = surroundings::look(args.cgroup.clone(), false)?;
-    let result = with_host(args, &chosen, &host);
-    for leftover in surroundings::undo(&mut host) {
-        note(format!("error: {leftover}"));
-    }
-    result
+    let around = Surroundings::look(args.cgroup.clone(), false)?;
+    let result = with_host(args, &chosen, &around);
+    around.leave_with(result)
 }
 
-fn with_host(args: &ScaleArgs, chosen: &Selection, host: &Host) -> Result<Exit, Failure> {
-    let base = surroundings::base(host)?;
+fn with_host(args: &ScaleArgs, chosen: &Selection, around: &Surroundings) -> Result<Exit, Failure> {
+    // Having none is found before anything is planned.
+    around.base()?;
+    let host = &around.host;
     let (mechanisms, skipped) = offered(chosen, host)?;
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let loops = plan(args, mechanisms, seed);
@@ -112,7 +112,7 @@ fn with_host(args: &ScaleArgs, chosen: &Selection, host: &Host) -> Result<Exit, 
         let dir = output.dir().display();
         note(format!("recording {} loops in {dir} (seed {seed})", loops.len()));
     }
-    let played = play(args, base, &name, &loops, seed, &mut output)?;
+    let played = play(args, around, &name, &loops, seed, &mut output)?;
     conclude(args, &name, &output, &skipped, &played)
 }
 
@@ -168,7 +168,7 @@ struct Played {
 /// Measures loop after loop. Whatever stops it, the run's cgroup is emptied and removed, and what was recorded stays.
 fn play(
     args: &ScaleArgs,
-    base: &Base,
+    around: &Surroundings,
     name: &str,
     loops: &[Planned],
     seed: u64,
@@ -178,7 +178,8 @@ fn play(
         name: name.to_owned(),
         no_belt: false,
     };
-    let mut run = Run::start(base, options).context("could not begin the run")?;
+    let mut run =
+        Run::start(Rc::clone(&around.protection), around.base()?, options).context("could not begin the run")?;
     let progress = Progress::new(loops.len(), 0, args.quiet);
     let mut played = Played::default();
     for (seq, planned) in loops.iter().enumerate() {
@@ -204,6 +205,9 @@ fn play(
         progress.done();
     }
     played.interrupted = run.interrupted();
+    if let Err(error) = run.check() {
+        played.stopped = Some(error.into());
+    }
     progress.finish();
     played.left = run.finish().context("could not clean up after the run")?.left;
     Ok(played)

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
+use harness::host::Paths;
 use harness::host::environment::Environment;
-use harness::host::{Host, Paths};
 use harness::record::Stamps;
 use harness::trial::Conditions;
 use serde_json::Value;
@@ -31,8 +31,9 @@ use super::record::{Campaign, PlanRecord, arguments};
 use super::request::{self, Request};
 use super::select::Names;
 use super::sitting::{Pace, Sitting};
+use super::surroundings::Surroundings;
 use super::term::note;
-use super::{report, stats, surroundings};
+use super::{report, stats};
 
 pub(super) use args::MeasureArgs;
 pub(super) use schedule::Schedule;
@@ -57,12 +58,9 @@ pub(super) fn measure(given: &MeasureArgs) -> Result<Exit, Failure> {
         None => given.clone(),
     };
     let request = resolve(&args)?;
-    let mut host = surroundings::look(args.run.cgroup.clone(), args.run.no_belt)?;
-    let result = with_host(&args, &request, &host, begun.as_ref());
-    for leftover in surroundings::undo(&mut host) {
-        note(format!("error: {leftover}"));
-    }
-    result
+    let around = Surroundings::look(args.run.cgroup.clone(), args.run.no_belt)?;
+    let result = with_host(&args, &request, &around, begun.as_ref());
+    around.leave_with(result)
 }
 
 /// A campaign that was begun: its plan, as it was recorded.
@@ -138,8 +136,13 @@ fn resolve(args: &MeasureArgs) -> Result<Request, Failure> {
     Ok(request)
 }
 
-fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&Begun>) -> Result<Exit, Failure> {
-    let base = surroundings::base(host)?;
+fn with_host(
+    args: &MeasureArgs,
+    request: &Request,
+    around: &Surroundings,
+    begun: Option<&Begun>,
+) -> Result<Exit, Failure> {
+    let (host, base) = (&around.host, around.base()?);
     let drawn = begun
         .and_then(Begun::seed)
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));
@@ -197,6 +200,7 @@ fn with_host(args: &MeasureArgs, request: &Request, host: &Host, begun: Option<&
         plan: &plan,
         name: &name,
         base,
+        protection: &around.protection,
         pace: &pace,
     };
     let played = sitting.play(&mut output)?;

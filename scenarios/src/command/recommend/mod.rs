@@ -18,7 +18,7 @@ use super::args::Format;
 use super::conclude::print;
 use super::exit::{Exit, Failure};
 use super::plan::Offers;
-use super::surroundings;
+use super::surroundings::Surroundings;
 use evidence::Evidence;
 use rank::{Candidate, Here, rank};
 
@@ -87,9 +87,9 @@ struct Advice {
 /// Looks at the machine and says what to use.
 pub(super) fn recommend(args: &RecommendArgs) -> Result<Exit, Failure> {
     let evidence = Evidence::committed()?;
-    let mut host = surroundings::look(args.cgroup.clone(), true)?;
-    let answer = answer(&host, &evidence, args.situation);
-    let undone = surroundings::undo(&mut host);
+    let around = Surroundings::look(args.cgroup.clone(), true)?;
+    let answer = answer(&around.host, &evidence, args.situation);
+    let undone = around.leave()?;
     let mut said = match args.format {
         Format::Table => page::text(&answer),
         Format::Json => serde_json::to_string_pretty(&answer).map_err(anyhow::Error::from)? + "\n",

@@ -14,11 +14,11 @@ mod campaign;
 mod cli;
 mod common;
 mod detect;
+mod fault_injection;
 mod first_use;
 mod fleet;
 mod kill;
 mod left;
-mod luck;
 mod needs;
 mod order;
 mod place;
@@ -61,10 +61,10 @@ fn main() -> ExitCode {
         campaign::tests(),
         cli::tests(),
         detect::tests(),
+        fault_injection::tests(),
         first_use::tests(),
         fleet::tests(),
         kill::tests(),
-        luck::tests(),
         left::tests(),
         order::tests(),
         protect::tests(),

@@ -1,4 +1,4 @@
-//! Bad luck: what is refused or exhausted is a clear error or a recorded outcome, and nothing stays behind.
+//! Fault injection: what is refused or exhausted is a clear error or a recorded outcome, and nothing stays behind.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,17 +18,17 @@ use super::needs::{CGROUP2_WRITE, PIDS_LIMIT, ROOT};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new(
-            "luck::a_refused_clone3_is_said_in_the_record",
+            "fault_injection::a_refused_clone3_is_said_in_the_record",
             &[CGROUP2_WRITE, PIDS_LIMIT],
             clone3_refused,
         ),
         Test::new(
-            "luck::refused_forks_break_the_trial_and_are_named",
+            "fault_injection::refused_forks_break_the_trial_and_are_named",
             &[CGROUP2_WRITE, ROOT],
             nproc,
         ),
         Test::new(
-            "luck::exhausted_inotify_is_missing_with_a_remedy",
+            "fault_injection::exhausted_inotify_is_missing_with_a_remedy",
             &[CGROUP2_WRITE, "cgroup-events-inotify"],
             inotify,
         ),

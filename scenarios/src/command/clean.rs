@@ -28,8 +28,10 @@ pub(super) fn clean(args: &CleanArgs) -> Result<Exit, Failure> {
         .iter()
         .map(|path| format!("removed {}", path.display()))
         .collect();
-    if cleaned.processes > 0 {
-        lines.push(format!("{} processes were killed", cleaned.processes));
+    match cleaned.processes {
+        0 => {}
+        1 => lines.push("1 process was killed".to_owned()),
+        n => lines.push(format!("{n} processes were killed")),
     }
     lines.extend(cleaned.kept.iter().map(kept));
     lines.extend(

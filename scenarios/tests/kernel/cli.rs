@@ -41,6 +41,11 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("cli::doctor_says_what_there_is", &[CGROUP2_WRITE], doctor),
         Test::new("cli::recommend_names_both_with_the_reason", &[CGROUP2_WRITE], recommend),
         Test::new(
+            "cli::clean_counts_processes_and_not_signals",
+            &[CGROUP2_WRITE],
+            clean_counts,
+        ),
+        Test::new(
             "cli::clean_removes_what_a_dead_run_left_and_nothing_else",
             &[CGROUP2_WRITE],
             clean,
@@ -347,4 +352,33 @@ fn clean() -> Result<(), String> {
         }
     }
     outcome
+}
+
+/// One write to `cgroup.kill` ends both.
+fn clean_counts() -> Result<(), String> {
+    use harness::host::name::RunName;
+    let own = RunName::own().map_err(|e| e.to_string())?;
+    let dead = RunName {
+        pid: i32::MAX - 1,
+        ..own
+    }
+    .to_string();
+    let base = super::common::base();
+    let cgroup = base.cgroup.create(&dead).map_err(|e| e.to_string())?;
+    let mut sleepers = Vec::new();
+    for _ in 0..2 {
+        let sleeper = Command::new("sleep").arg("1000").spawn().map_err(|e| e.to_string())?;
+        cgroup
+            .write("cgroup.procs", &sleeper.id().to_string())
+            .map_err(|e| e.to_string())?;
+        sleepers.push(sleeper);
+    }
+    drop(cgroup);
+    let outcome = expect(&["clean"], 0, &[&dead, "2 processes were killed"]);
+    for mut sleeper in sleepers {
+        // Killed already, unless the command has failed.
+        sleeper.kill().map_err(|e| e.to_string())?;
+        sleeper.wait().map_err(|e| e.to_string())?;
+    }
+    outcome.map(|_| ())
 }

@@ -247,6 +247,32 @@ fn the_soundness_page_says_what_the_specs_say() {
 }
 
 #[test]
+fn the_picture_of_the_readme_is_one_screen() {
+    const PICTURE: &str = "scenarios/doc/forkbomb.svg";
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("]({PICTURE})")), "the README shows {PICTURE}");
+    let picture = fs::read_to_string(root().join(PICTURE)).unwrap();
+    let lines = || {
+        picture
+            .lines()
+            .filter_map(|line| line.strip_suffix("</text>")?.rsplit_once('>'))
+    };
+    assert_eq!(lines().next().map(|line| line.1), Some("$ scenario forkbomb"));
+    assert!(
+        lines().count() <= 41,
+        "it is the prompt and one screen: scenarios/doc/picture makes it"
+    );
+    let columns = |text: &str| {
+        text.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&amp;", "&")
+            .chars()
+            .count()
+    };
+    assert!(lines().all(|line| columns(line.1) <= 80), "it is 80 columns wide");
+}
+
+#[test]
 fn files_stay_short() {
     let mut broken = Vec::new();
     for (path, text) in files("rs") {

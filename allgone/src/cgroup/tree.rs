@@ -1,4 +1,5 @@
-//! Removing a tree of directories of any depth with two descriptors: a workload that may make cgroups makes them as deep as it likes.
+//! Removing a tree of directories of any depth with two descriptors: a workload that may make
+//! cgroups makes them as deep as it likes.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,10 +12,12 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::DIRECTORY;
 
-/// Removes every directory below `top`, leaves first. What goes meanwhile is done. Errors: `EBUSY` somebody lives in one; as rmdir(2).
+/// Removes every directory below `top`, leaves first. What goes meanwhile is done. Errors: `EBUSY`
+/// somebody lives in one; as rmdir(2).
 pub(super) fn remove_below(top: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut here = openat(top, ".", DIRECTORY, Mode::empty())?;
-    // From `top` to `here`: the names in each directory that are still to be removed, the one that leads down at the end.
+    // From `top` to `here`: the names in each directory that are still to be removed, the one that
+    // leads down at the end.
     let mut levels = vec![directories(here.as_fd())?];
     while let Some(names) = levels.last_mut() {
         let Some(name) = names.last() else {

@@ -1,7 +1,8 @@
-//! What an interruption does while nobody reads signals from a descriptor: it has what was made removed, and ends the process.
+//! What an interruption does while nobody reads signals from a descriptor: it has what was made
+//! removed, and ends the process.
 //!
-//! The handler runs in the middle of whatever the process was doing, so it only makes system calls: it tells the guards to remove
-//! everything, waits for them, says so, and exits.
+//! The handler runs in the middle of whatever the process was doing, so it only makes system calls:
+//! it tells the guards to remove everything, waits for them, says so, and exits.
 //!
 //! Source: signal-safety(7).
 
@@ -22,7 +23,8 @@ pub const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHU
 /// How long the guards may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The process that the handler is for: a copy of it that was forked without exec inherits the handler.
+/// The process that the handler is for: a copy of it that was forked without exec inherits the
+/// handler.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 static END: AtomicI32 = AtomicI32::new(-1);
 static GUARDS: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
@@ -47,8 +49,9 @@ pub struct Handled {
 }
 
 impl Handled {
-    /// Handles those of [`SIGNALS`] that are not ignored: `end` (an eventfd) is written to, both `guards` (pidfds of children) are waited
-    /// for and reaped, and the process exits with `code`.
+    /// Handles those of [`SIGNALS`] that are not ignored: `end` (an eventfd) is written to, both
+    /// `guards` (pidfds of children) are waited for and reaped, and the process exits with `code`.
+    /// If both guards have been killed it does not exit: nothing would be removed then.
     ///
     /// Errors: as sigaction(2), which has none for these signals.
     pub fn install(
@@ -67,11 +70,12 @@ impl Handled {
         let mut handled = Self { before: [None; 3] };
         let action = SigAction::new(
             SigHandler::Handler(handler),
-            SaFlags::empty(),
+            SaFlags::SA_RESTART,
             SigSet::from_iter(SIGNALS),
         );
         for (signal, before) in SIGNALS.into_iter().zip(&mut handled.before) {
-            // SAFETY: the handler makes only system calls that signal-safety(7) lists or that take no lock in user space.
+            // SAFETY: the handler makes only system calls that signal-safety(7) lists or that take
+            // no lock in user space.
             let old = unsafe { sigaction(signal, &action) }?;
             if matches!(old.handler(), SigHandler::SigIgn) {
                 // Who starts a program with a signal ignored (nohup) wants it to stay so.
@@ -112,15 +116,19 @@ extern "C" fn handler(signal: libc::c_int) {
     if unsafe { libc::getpid() } != OWNER.load(Ordering::Acquire) {
         exit_now(128 + signal);
     }
+    let errno = Errno::last_raw();
     let alone = GUARDS.iter().any(|guard| ended(guard, MonoNs(0)).is_some());
     let one = 1u64.to_ne_bytes();
-    // SAFETY: eight live bytes and a descriptor that its owner keeps open while the handler is installed.
+    // SAFETY: eight live bytes and a descriptor that its owner keeps open while the handler is
+    // installed.
     unsafe { libc::write(END.load(Ordering::Relaxed), one.as_ptr().cast(), one.len()) };
     let deadline = now() + PATIENCE;
     // Each of them removes everything, so one that says that it has is enough.
     let guards = [&GUARDS[0], &GUARDS[1]].map(|guard| ended(guard, deadline));
     if guards == [Some(KILLED); 2] {
-        // Nobody else is left to remove anything: the process goes on, and does it when it sees that its guards are gone.
+        // Nobody else is left to remove anything: the process goes on, and does it when it sees
+        // that its guards are gone.
+        Errno::set_raw(errno);
         return;
     }
     // SAFETY: the pointer is null or was made from a reference to a static.

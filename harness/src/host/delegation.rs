@@ -1,7 +1,9 @@
-//! Making a delegated cgroup give controllers to its children: the only change to a cgroup that a run did not make itself.
+//! Making a delegated cgroup give controllers to its children: the only change to a cgroup that a
+//! run did not make itself.
 //!
-//! A cgroup with member processes cannot enable controllers for its children ("no internal process", cgroups(7)), so this process moves
-//! itself, and its children that live there, into a child named `leaf` first. Both steps are listed, and [`Delegation::undo`] takes them back.
+//! A cgroup with member processes cannot enable controllers for its children ("no internal
+//! process", cgroups(7)), so this process moves itself, and its children that live there, into a
+//! child named `leaf` first. Both steps are listed, and [`Delegation::undo`] takes them back.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,8 +45,8 @@ pub struct Delegation {
 }
 
 impl Delegation {
-    /// Enables `controllers` for the children of `cgroup`, all or none; `own` says that this process is a member of it. Each step is noted
-    /// in `journal` before it is made.
+    /// Enables `controllers` for the children of `cgroup`, all or none; `own` says that this
+    /// process is a member of it. Each step is noted in `journal` before it is made.
     pub fn enable(
         cgroup: &Cgroup,
         own: bool,
@@ -60,7 +62,8 @@ impl Delegation {
         match result {
             Ok(()) => Ok(done),
             Err(e) => {
-                // The first error is the one to report; what cannot be undone is seen by whoever lists the cgroup.
+                // The first error is the one to report; what cannot be undone is seen by whoever
+                // lists the cgroup.
                 for failed in done.undo() {
                     tracing::warn!(error = %failed, "could not take back a step of delegation");
                 }
@@ -141,7 +144,8 @@ impl Delegation {
         lines
     }
 
-    /// Takes everything back, in reverse. Returns what could not be taken back; a second call does nothing.
+    /// Takes everything back, in reverse. Returns what could not be taken back; a second call does
+    /// nothing.
     pub fn undo(&mut self) -> Vec<CgroupError> {
         let Some(at) = self.at.take() else {
             return Vec::new();
@@ -154,7 +158,8 @@ impl Delegation {
     }
 }
 
-/// Whether it is the root of the whole hierarchy, which may have members and controllers: only the root has no `cgroup.type`.
+/// Whether it is the root of the whole hierarchy, which may have members and controllers: only the
+/// root has no `cgroup.type`.
 pub(super) fn is_root(cgroup: &Cgroup) -> Result<bool, CgroupError> {
     match cgroup.open_file("cgroup.type", nix::fcntl::OFlag::O_RDONLY) {
         Ok(_) => Ok(false),

@@ -1,7 +1,9 @@
-//! What was changed in a cgroup that is not a run's own, written down where the guards of a run can read it and take it back.
+//! What was changed in a cgroup that is not a run's own, written down where the guards of a run can
+//! read it and take it back.
 //!
-//! The text is in memory that processes share which were forked after it was made (memfd_create(2)). A step is written down before it is
-//! made, and taking back what was not done does nothing.
+//! The text is in memory that processes share which were forked after it was made
+//! (memfd_create(2)). A step is written down before it is made, and taking back what was not done
+//! does nothing.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -30,7 +32,8 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Takes everything back in `cgroup`, in reverse, and moves `members` and this process there. Returns what could not be taken back.
+    /// Takes everything back in `cgroup`, in reverse, and moves `members` and this process there.
+    /// Returns what could not be taken back.
     pub(super) fn take_back(&self, cgroup: &Cgroup, members: &[i32]) -> Vec<CgroupError> {
         let mut failed = Vec::new();
         for controller in self.enabled.iter().rev() {
@@ -81,12 +84,14 @@ impl Journal {
             Some(change) => serde_json::to_vec(change).map_err(|e| fail(&e.into()))?,
             None => Vec::new(),
         };
-        // Whoever reads in between finds no JSON, and so no change: the step that it is about is not made yet.
+        // Whoever reads in between finds no JSON, and so no change: the step that it is about is
+        // not made yet.
         self.file.set_len(0).map_err(|e| fail(&e))?;
         self.file.write_all_at(&text, 0).map_err(|e| fail(&e))
     }
 
-    /// Takes back what was noted, in the place of `harness`, which lives in the leaf too if it lives. False: not all of it.
+    /// Takes back what was noted, in the place of `harness`, which lives in the leaf too if it
+    /// lives. False: not all of it.
     pub(crate) fn take_back(&self, harness: Pid) -> bool {
         let mut text = Vec::new();
         let mut buf = [0u8; 1024];

@@ -1,7 +1,8 @@
 //! A guard: a process that removes everything of a run when the harness, or the other guard, dies.
 //!
-//! There are two, each in a session of its own and in none of the run's cgroups. Each sleeps on the harness and on the other guard, so
-//! whichever of the three is killed first, the others remove the run: none of them is started again. What is the run's is found by name.
+//! There are two, each in a session of its own and in none of the run's cgroups. Each sleeps on the
+//! harness and on the other guard, so whichever of the three is killed first, the others remove the
+//! run: none of them is started again. What is the run's is found by name.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,57 +26,61 @@ use crate::sys::{pidfd, time};
 /// How long a guard tries to empty and remove the run. Its processes are killed first, all at once.
 pub(super) const REMOVING: Duration = Duration::from_secs(50);
 /// How long a guard may take to be ready.
-const STARTING: Duration = Duration::from_secs(5);
+const STARTING: Duration = Duration::from_secs(30);
 
-/// Both guards, from the harness's side. Dropping it has them remove whatever there is of the run, and waits for that.
+/// Both guards, from the harness's side. Dropping it has them remove whatever there is of the run,
+/// and waits for that.
 #[derive(Debug)]
 pub(super) struct Guards {
     workers: Vec<Worker>,
-    words: Words,
+    orders: Orders,
     dismissed: bool,
 }
 
-/// What the harness may tell them: eventfds that are readable for both once they are written to, because nobody reads them.
+/// What the harness may order: eventfds that are readable for both once they are written to,
+/// because nobody reads them.
 #[derive(Debug)]
-struct Words {
+struct Orders {
     /// The harness is done, and has removed everything itself.
-    goodbye: EventFd,
+    done: EventFd,
     /// Remove everything, and end.
     remove: EventFd,
 }
 
-impl Words {
+impl Orders {
     fn new() -> Result<Self, SysError> {
         let new = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         Ok(Self {
-            goodbye: new().map_err(|e| SysError::plain("eventfd", e))?,
+            done: new().map_err(|e| SysError::plain("eventfd", e))?,
             remove: new().map_err(|e| SysError::plain("eventfd", e))?,
         })
     }
 }
 
 impl Guards {
-    /// Starts both; when it returns, both watch. `run` is the name of the run, whose cgroups may also be in `extra`.
+    /// Starts both; when it returns, both watch. `run` is the name of the run, whose cgroups may
+    /// also be in `extra`.
     pub(super) fn start(run: &str, extra: Option<&Path>, journal: &Journal) -> Result<Self, SysError> {
         let fail = |e| SysError::plain("start a guard", e);
         let harness = pidfd::open(Pid::this()).map_err(|e| SysError::plain("pidfd_open", e))?;
         let mut guards = Self {
             workers: Vec::new(),
-            words: Words::new()?,
+            orders: Orders::new()?,
             dismissed: false,
         };
-        let post = |words| Post {
+        let guard = |orders| Guard {
             run,
             extra,
             journal,
-            words,
+            orders,
             harness: harness.as_fd(),
             parent: Pid::this(),
         };
-        // Two guards that are to know each other: the second inherits the first's descriptor, the first is told the second's number.
+        // Two guards that are to know each other: the second inherits the first's descriptor, the
+        // first is told the second's number.
         let (number, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(fail)?;
         let tell = Cell::new(Some(tell));
-        let first_ready = post(&guards.words).fill(&mut guards.workers, || {
+        let first_ready = guard(&guards.orders).fork(&mut guards.workers, || {
             // With a copy of this end it would not see that the harness has closed its own.
             drop(tell.take());
             let mut pid = [0u8; 4];
@@ -90,7 +95,7 @@ impl Guards {
         let first = Cell::new(Some(
             first.map_err(|e| SysError::io("start a guard", crate::Target::Nothing, &e))?,
         ));
-        let second_ready = post(&guards.words).fill(&mut guards.workers, || {
+        let second_ready = guard(&guards.orders).fork(&mut guards.workers, || {
             drop(tell.take());
             first.take().ok_or(Errno::EBADF)
         })?;
@@ -115,11 +120,11 @@ impl Guards {
 
     /// An eventfd: written to, it makes both guards remove everything and end.
     pub(super) fn remove(&self) -> BorrowedFd<'_> {
-        self.words.remove.as_fd()
+        self.orders.remove.as_fd()
     }
 
     /// A guard that has ended, if one has.
-    pub(super) fn fallen(&self) -> Result<Option<Pid>, SysError> {
+    pub(super) fn dead(&self) -> Result<Option<Pid>, SysError> {
         for guard in &self.workers {
             if pidfd::has_exited(guard.pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))? {
                 return Ok(Some(guard.pid));
@@ -128,17 +133,18 @@ impl Guards {
         Ok(None)
     }
 
-    /// Ends both and reaps them: because all is well, or after they have removed whatever there is of the run. A second call does nothing.
+    /// Ends both and reaps them: because all is well, or after they have removed whatever there is
+    /// of the run. A second call does nothing.
     pub(super) fn dismiss(&mut self, all_is_well: bool) -> Result<(), SysError> {
         if std::mem::replace(&mut self.dismissed, true) {
             return Ok(());
         }
-        let word = if all_is_well {
-            &self.words.goodbye
+        let order = if all_is_well {
+            &self.orders.done
         } else {
-            &self.words.remove
+            &self.orders.remove
         };
-        word.write(1).map_err(|e| SysError::plain("write to the guards", e))?;
+        order.write(1).map_err(|e| SysError::plain("write to the guards", e))?;
         self.workers.iter().try_for_each(reap)
     }
 }
@@ -185,26 +191,27 @@ fn hear(ready: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// What a guard knows from its birth.
-struct Post<'a> {
+/// What is given to a guard.
+struct Guard<'a> {
     run: &'a str,
     extra: Option<&'a Path>,
     journal: &'a Journal,
-    words: &'a Words,
+    orders: &'a Orders,
     harness: BorrowedFd<'a>,
     parent: Pid,
 }
 
-impl Post<'_> {
-    /// Forks a guard. `other` gives it the other guard's descriptor. What comes through the pipe says that it watches.
-    fn fill(
+impl Guard<'_> {
+    /// Forks a guard. `other` gives it the other guard's descriptor. What comes through the pipe
+    /// says that it watches.
+    fn fork(
         &self,
         workers: &mut Vec<Worker>,
         other: impl FnOnce() -> Result<OwnedFd, Errno>,
     ) -> Result<OwnedFd, SysError> {
         let (hear, ready) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
         let ready = Cell::new(Some(ready));
-        let guard = worker(0, None, || match self.take_up(other, &ready) {
+        let guard = worker(0, None, || match self.begin(other, &ready) {
             Ok(other) => self.watch(&other),
             Err(errno) => errno as i32,
         });
@@ -212,8 +219,9 @@ impl Post<'_> {
         Ok(hear)
     }
 
-    /// A session of its own, so that a terminal's signals are not for it; and no signal but SIGKILL ends it.
-    fn take_up(
+    /// A session of its own, so that a terminal's signals are not for it; and no signal but SIGKILL
+    /// ends it.
+    fn begin(
         &self,
         other: impl FnOnce() -> Result<OwnedFd, Errno>,
         ready: &Cell<Option<OwnedFd>>,
@@ -230,8 +238,8 @@ impl Post<'_> {
         let mut alone = false;
         loop {
             let mut fds = [
-                PollFd::new(self.words.goodbye.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.words.remove.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.orders.done.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.orders.remove.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.harness, PollFlags::POLLIN),
                 PollFd::new(other.as_fd(), PollFlags::POLLIN),
             ];
@@ -240,9 +248,9 @@ impl Post<'_> {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return errno as i32,
             }
-            let [goodbye, remove, harness, other] = fds.map(|fd| fd.any().unwrap_or(false));
-            // Looked for first: after a goodbye both end, and so does the harness.
-            if goodbye {
+            let [done, remove, harness, other] = fds.map(|fd| fd.any().unwrap_or(false));
+            // Looked for first: when all is done both guards end, and so does the harness.
+            if done {
                 return 0;
             }
             if remove || harness {
@@ -250,7 +258,8 @@ impl Post<'_> {
             }
             if other {
                 alone = true;
-                // The harness sees it too, and ends the run in its own way; when it has ended, this looks once more.
+                // The harness sees it too, and ends the run in its own way; when it has ended, this
+                // looks once more.
                 self.remove();
             }
         }

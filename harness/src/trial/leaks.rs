@@ -1,8 +1,10 @@
 //! The leak check: what is there after a run that the run, and nobody else, can have made.
 //!
-//! Cgroups, hierarchies and tracing instances are told by their name ([`crate::host::leftovers`]), and so are mounts; processes by their
-//! parent and their user; System V objects and files by their creator, whose user id nobody but the run's actors has. Where the actors
-//! have the harness's own user (it is not root), objects of that kind cannot be told from the user's own, and are not looked at.
+//! Cgroups, hierarchies and tracing instances are told by their name ([`crate::host::leftovers`]),
+//! and so are mounts; processes by their parent and their user; System V objects and files by their
+//! creator, whose user id nobody but the run's actors has. Where the actors have the harness's own
+//! user (it is not root), objects of that kind cannot be told from the user's own, and are not
+//! looked at.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -44,7 +46,8 @@ impl fmt::Display for LeakReport {
 }
 
 impl Snapshot {
-    /// Reads the state: mounts that bear the name `run`, and what was made by the user `uid`. `None`: actors share the harness's user.
+    /// Reads the state: mounts that bear the name `run`, and what was made by the user `uid`.
+    /// `None`: actors share the harness's user.
     pub(super) fn take(run: &str, uid: Option<u32>) -> Result<Self, SysError> {
         let mut things = mounts(run)?;
         if let Some(uid) = uid {
@@ -62,7 +65,8 @@ impl Snapshot {
     }
 }
 
-/// Children of this thread other than `expected`. Source: proc_tid_children(5), exact while the children are not running on (they are waited for).
+/// Children of this thread other than `expected`. Source: proc_tid_children(5), exact while the
+/// children are not running on (they are waited for).
 pub(super) fn stray_children(expected: &[Pid]) -> Result<Vec<i32>, SysError> {
     let path = "/proc/thread-self/children";
     let text = read(path)?;
@@ -89,7 +93,8 @@ fn mounts(run: &str) -> Result<BTreeSet<String>, SysError> {
         .collect())
 }
 
-/// Columns of `/proc/sysvipc/*` that hold an object's number and the user that made it (ipc/shm.c, ipc/sem.c, ipc/msg.c).
+/// Columns of `/proc/sysvipc/*` that hold an object's number and the user that made it (ipc/shm.c,
+/// ipc/sem.c, ipc/msg.c).
 const SYSV: [(&str, usize, usize); 3] = [("shm", 1, 9), ("sem", 1, 6), ("msg", 1, 9)];
 
 /// System V shared memory, semaphores and queues that `uid` has made.

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::TrialError;
-use super::guard::Guards;
+use super::guard::{Guards, REMOVING};
 use crate::error::SysError;
 use crate::host::{Journal, leftovers, run_name};
 use crate::sys::fork;
@@ -17,16 +17,18 @@ use crate::sys::interrupt::Handled;
 pub use crate::sys::interrupt::Words;
 use crate::sys::time;
 
-/// From its beginning to its end, nothing that this process makes in a cgroup hierarchy outlives it.
+/// From its beginning to its end, nothing that this process makes in a cgroup hierarchy outlives
+/// it.
 ///
-/// Everything that is made must bear the run's name ([`run_name`]). The process must have a single thread. While it exists:
+/// Everything that is made must bear the run's name ([`run_name`]). The process must have a single
+/// thread. While it exists:
 ///
 /// - two guards remove all of that if this process dies, or if one of them does;
-/// - `SIGINT`, `SIGTERM` and `SIGHUP` (unless ignored) have all of that removed and end this process, outside of a
-///   [`super::Run`], which reads them from a descriptor;
+/// - `SIGINT`, `SIGTERM` and `SIGHUP` (unless ignored) have all of that removed and end this
+///   process, outside of a [`super::Run`], which reads them from a descriptor;
 /// - this process is the subreaper of its descendants.
 ///
-/// Dropping it, other than by [`Protection::end`] or after a run that was finished, has the guards remove all of that too.
+/// Its end, and dropping it, remove what is still there.
 #[derive(Debug)]
 pub struct Protection {
     name: String,
@@ -37,13 +39,13 @@ pub struct Protection {
     guards: Guards,
     was_subreaper: bool,
     ended: bool,
-    /// Whether the last run was finished, if there was one.
-    finished: Cell<Option<bool>>,
+    /// A run has removed everything itself.
+    finished: Cell<bool>,
 }
 
 impl Protection {
-    /// Begins. `extra`: a cgroup that the user named, in which runs are looked for too. An interruption ends the process with `code` and
-    /// `words`.
+    /// Begins. `extra`: a cgroup that the user named, in which runs are looked for too. An
+    /// interruption ends the process with `code` and `words`.
     pub fn begin(extra: Option<&Path>, code: u8, words: &'static Words) -> Result<Self, TrialError> {
         let threads = fork::thread_count().map_err(|e| SysError::path("readdir", "/proc/self/task", e))?;
         if threads != 1 {
@@ -62,7 +64,7 @@ impl Protection {
             guards,
             was_subreaper,
             ended: false,
-            finished: Cell::new(None),
+            finished: Cell::new(false),
         };
         prctl::set_child_subreaper(true).map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
         Ok(protection)
@@ -80,40 +82,44 @@ impl Protection {
 
     /// An error if a guard has died: then the run has to end.
     pub fn check(&self) -> Result<(), TrialError> {
-        match self.guards.fallen()? {
+        match self.guards.dead()? {
             None => Ok(()),
             Some(pid) => Err(TrialError::Guard(pid.as_raw())),
         }
     }
 
-    /// Ends it, when nothing is left to be protected. An error if a guard has died before.
+    /// Ends it: removes what is still there of the run, and dismisses the guards. An error if a guard
+    /// has died before, or if something could not be removed.
     pub fn end(mut self) -> Result<(), TrialError> {
         let checked = self.check();
-        self.dismiss(checked.is_ok() && self.finished.get() != Some(false))?;
+        self.dismiss()?;
         checked
     }
 
-    /// Ends the guards, and unless all is well removes what there is: the guards may be dead. A second call does nothing.
-    fn dismiss(&mut self, all_is_well: bool) -> Result<(), TrialError> {
+    /// As [`Self::end`]. A second call does nothing.
+    fn dismiss(&mut self) -> Result<(), TrialError> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
-        let told = self.guards.dismiss(all_is_well);
-        if all_is_well {
-            return Ok(told?);
-        }
-        let deadline = time::now() + super::guard::REMOVING;
-        let removed = leftovers::remove_run(&self.name, self.extra.as_deref(), deadline, &mut || {});
+        let removed = if self.finished.get() {
+            Ok(())
+        } else {
+            let deadline = time::now() + REMOVING;
+            leftovers::remove_run(&self.name, self.extra.as_deref(), deadline, &mut || {})
+        };
+        // What this process cannot remove the guards may.
+        let told = self.guards.dismiss(removed.is_ok());
         removed.map_err(|(path, e)| TrialError::Stuck {
             path,
-            seconds: super::guard::REMOVING.as_secs(),
+            seconds: REMOVING.as_secs(),
             why: e.to_string(),
-        })
+        })?;
+        Ok(told?)
     }
 
-    /// A run has begun, or has ended and removed everything itself.
+    /// A run has begun, or has ended, when nothing was left and nothing will be made any more.
     pub(super) fn set_finished(&self, finished: bool) {
-        self.finished.set(Some(finished));
+        self.finished.set(finished);
     }
 
     /// The signals that end the process.
@@ -129,7 +135,7 @@ impl Protection {
 
 impl Drop for Protection {
     fn drop(&mut self) {
-        if let Err(error) = self.dismiss(self.finished.get() == Some(true)) {
+        if let Err(error) = self.dismiss() {
             tracing::warn!(%error, "could not end the protection");
         }
         // It only fails for an argument that was accepted before.

@@ -12,7 +12,7 @@ use super::belts::V1Belts;
 use super::family::{Ending, Family};
 use super::leaks::{self, LeakReport, Snapshot};
 use super::protection::Protection;
-use super::users::{ACTOR_UIDS, unused};
+use super::users::{ACTOR_UIDS, Reserved};
 use super::{Limits, Site, TrialError, TrialSpec, belts, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
@@ -37,15 +37,16 @@ pub struct RunOptions {
 
 /// Trials one after another, below one cgroup, under one protection.
 ///
-/// While it exists, the calling process takes `SIGINT`, `SIGTERM`, `SIGHUP` and `SIGCHLD` through a descriptor, and reaps *all* its
-/// children: it must have a single thread and no children of its own.
+/// While it exists, the calling process takes `SIGINT`, `SIGTERM`, `SIGHUP` and `SIGCHLD` through a
+/// descriptor, and reaps *all* its children: it must have a single thread and no children of its
+/// own.
 #[derive(Debug)]
 pub struct Run<'b> {
     base: &'b Base,
     options: RunOptions,
     cgroup: Cgroup,
     control: Cgroup,
-    credentials: Option<Credentials>,
+    actors: Option<Reserved>,
     before: Snapshot,
     pub(super) family: Family,
     // Last, to be dropped when signals are handled as before.
@@ -60,13 +61,13 @@ impl<'b> Run<'b> {
         }
         protection.check()?;
         protection.set_finished(false);
-        let credentials = if nix::unistd::geteuid().is_root() {
-            let uid = unused(ACTOR_UIDS)?.ok_or(TrialError::Users(ACTOR_UIDS.start, ACTOR_UIDS.end - 1))?;
-            Some(Credentials { uid, gid: uid })
+        let actors = if nix::unistd::geteuid().is_root() {
+            let none = TrialError::Users(ACTOR_UIDS.start, ACTOR_UIDS.end - 1);
+            Some(Reserved::take()?.ok_or(none)?)
         } else {
             None
         };
-        let before = Snapshot::take(&options.name, credentials.map(|c| c.uid))?;
+        let before = Snapshot::take(&options.name, actors.as_ref().map(|a| a.uid))?;
         let family = Family::adopt(protection.signals(), protection.guards())?;
         match make(base, &options.name) {
             Ok((cgroup, control)) => Ok(Self {
@@ -74,13 +75,14 @@ impl<'b> Run<'b> {
                 options,
                 cgroup,
                 control,
-                credentials,
+                actors,
                 before,
                 family,
                 protection,
             }),
             Err(error) => {
-                // What was made so far is empty, so this cannot fail for a reason that the first error does not explain.
+                // What was made so far is empty, so this cannot fail for a reason that the first
+                // error does not explain.
                 let deadline = time::now() + CLEANING;
                 let undone = leftovers::remove_run(&options.name, Some(base.cgroup.path()), deadline, &mut || {});
                 if let Err((path, e)) = undone {
@@ -98,7 +100,8 @@ impl<'b> Run<'b> {
         record
     }
 
-    /// A site as a trial would have it, without a trial: for who arms or kills by hand. It is removed with the run.
+    /// A site as a trial would have it, without a trial: for who arms or kills by hand. It is
+    /// removed with the run.
     pub fn site(&mut self, spec: &TrialSpec<'_>) -> Result<Site, TrialError> {
         Site::make(self, spec)
     }
@@ -124,24 +127,26 @@ impl<'b> Run<'b> {
     pub fn finish(mut self) -> Result<LeakReport, TrialError> {
         self.clean(None)?;
         let strays = self.strays(time::now() + DYING)?;
-        let report = Snapshot::take(&self.options.name, self.credentials.map(|c| c.uid))?;
+        let report = Snapshot::take(&self.options.name, self.credentials().map(|c| c.uid))?;
         let mut report = report.new_since(&self.before);
         report
             .left
             .extend(strays.into_iter().map(|pid| format!("process {pid}")));
         let made = leftovers::of_run(&self.options.name, Some(self.base.cgroup.path()))?;
         report.left.extend(made.iter().map(ToString::to_string));
-        self.protection.set_finished(true);
+        self.protection.set_finished(report.is_clean());
         Ok(report)
     }
 
-    /// Children that are there, and processes of the actors' user. A cgroup can be removed before those who were killed in it can be reaped (up
-    /// to Linux 6.18 a task leaves it before its parent is told; from 7.1 who is exiting does not keep it): they are waited for until `patience`.
+    /// Children that are there, and processes of the actors' user. A cgroup can be removed before
+    /// those who were killed in it can be reaped (up to Linux 6.18 a task leaves it before its
+    /// parent is told; from 7.1 who is exiting does not keep it): they are waited for until
+    /// `patience`.
     fn strays(&mut self, patience: crate::MonoNs) -> Result<Vec<i32>, TrialError> {
         loop {
             self.family.look()?;
             let mut strays = leaks::stray_children(&self.expected_children())?;
-            if let Some(Credentials { uid, .. }) = self.credentials {
+            if let Some(Credentials { uid, .. }) = self.credentials() {
                 strays.extend(super::users::processes_of(uid)?);
             }
             strays.sort_unstable();
@@ -170,7 +175,8 @@ impl<'b> Run<'b> {
         self.family.look()
     }
 
-    /// Waits until a helper has ended and has been reaped; kills it if it takes longer than `patience`.
+    /// Waits until a helper has ended and has been reaped; kills it if it takes longer than
+    /// `patience`.
     pub(crate) fn reap(&mut self, pidfd: &std::os::fd::OwnedFd, patience: Duration) -> Result<(), SysError> {
         let deadline = time::now() + patience;
         while !crate::sys::pidfd::has_exited(pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))? {
@@ -185,7 +191,8 @@ impl<'b> Run<'b> {
         self.family.look()
     }
 
-    /// Empties and removes the run, or a part of it, in all hierarchies, and reaps meanwhile. What bears the name is found wherever it is.
+    /// Empties and removes the run, or a part of it, in all hierarchies, and reaps meanwhile. What
+    /// bears the name is found wherever it is.
     pub(crate) fn clean(&mut self, part: Option<&str>) -> Result<(), TrialError> {
         let started = time::now();
         let name = &self.options.name;
@@ -222,8 +229,8 @@ impl<'b> Run<'b> {
         })
     }
 
-    /// Makes a cgroup of the run with belts around it, and the belts of a hybrid machine, for something else than a trial. After an error
-    /// nothing of it is there.
+    /// Makes a cgroup of the run with belts around it, and the belts of a hybrid machine, for
+    /// something else than a trial. After an error nothing of it is there.
     pub(crate) fn belted(&mut self, name: &str, limits: Limits) -> Result<(Cgroup, Option<V1Belts>), TrialError> {
         let made = || -> Result<_, TrialError> {
             let cgroup = self.cgroup.create(name)?;
@@ -266,9 +273,13 @@ impl<'b> Run<'b> {
         &self.control
     }
 
-    /// Whom actors become: a user that nobody else is. Absent where the harness is not root, and actors are the harness's own user.
+    /// Whom actors become: a user that nobody else is. Absent where the harness is not root, and
+    /// actors are the harness's own user.
     pub fn credentials(&self) -> Option<Credentials> {
-        self.credentials
+        self.actors.as_ref().map(|actors| Credentials {
+            uid: actors.uid,
+            gid: actors.uid,
+        })
     }
 }
 

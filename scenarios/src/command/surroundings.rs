@@ -1,5 +1,5 @@
-//! The machine around a run: protecting whatever is done to it, finding a cgroup, running this program again where systemd has to make one,
-//! and giving back what was taken.
+//! The machine around a run: protecting whatever is done to it, finding a cgroup, running this
+//! program again where systemd has to make one, and giving back what was taken.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -29,7 +29,8 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of systemd, this does not return.
+    /// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of
+    /// systemd, this does not return.
     pub(super) fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Self, Failure> {
         let protection = Protection::begin(cgroup.as_deref(), Exit::Incomplete.code(), &INTERRUPTED)
             .context("could not protect what is going to be done")?;
@@ -62,7 +63,8 @@ impl Surroundings {
         }
     }
 
-    /// As [`Self::leave`], after a run: says what could not be given back. A run that says itself that it is not complete says why.
+    /// As [`Self::leave`], after a run: says what could not be given back. A run that says itself
+    /// that it is not complete says why.
     pub(super) fn leave_with(self, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
         match (self.leave(), result) {
             (Ok(left), result) => {
@@ -74,8 +76,8 @@ impl Surroundings {
         }
     }
 
-    /// Gives back what was changed to get the base, and ends the protection. Returns what could not be given back. An error if a guard has
-    /// died: then what was found out is not to be relied on.
+    /// Gives back what was changed to get the base, and ends the protection. Returns what could not
+    /// be given back. An error if a guard has died: then what was found out is not to be relied on.
     pub(super) fn leave(mut self) -> Result<Vec<String>, Failure> {
         let errors = self.host.base.as_mut().map(Base::undo).unwrap_or_default();
         // A run that is over has given its share back.

@@ -1,4 +1,5 @@
-//! "Nothing was left behind" is said of everything that a run can have made, and of nothing else; and what fails half-way is taken back.
+//! "Nothing was left behind" is said of everything that a run can have made, and of nothing else;
+//! and what fails half-way is taken back.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -116,7 +117,8 @@ fn freezers() -> Result<Vec<String>, String> {
     Ok(names.filter(|name| name.starts_with("scenario-")).collect())
 }
 
-/// In v1 a frozen process does not die of SIGKILL. It holds the v2 cgroup of its run, which comes first.
+/// In v1 a frozen process does not die of SIGKILL. It holds the v2 cgroup of its run, which comes
+/// first.
 fn frozen_in_v1() -> Result<(), String> {
     let run = format!("{}.frozen", RunName::own().map_err(text)?);
     let v2 = base().cgroup.create(&run).map_err(text)?;
@@ -242,7 +244,8 @@ fn no_trial() -> Result<(), String> {
     outcome
 }
 
-/// A policy that refuses what a run cannot do without: an error that says so, and nothing is left in any hierarchy.
+/// A policy that refuses what a run cannot do without: an error that says so, and nothing is left
+/// in any hierarchy.
 fn refused_calls() -> Result<(), String> {
     use nix::libc::{SYS_eventfd2, SYS_memfd_create, SYS_pidfd_open, SYS_signalfd4};
     for (call, named) in [

@@ -1,4 +1,5 @@
-//! Whatever of a command is killed, and whenever: nothing that it made outlives it. Probing is as protected as a trial.
+//! Whatever of a command is killed, and whenever: nothing that it made outlives it. Probing is as
+//! protected as a trial.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,9 +46,10 @@ const VERBS: [&[&str]; 4] = [
     &["scale", "cgroup-events-inotify", "--sites", "10", "--jobs", "5"],
 ];
 
-/// A running command.
+/// A running command. When it is dropped, it and whatever it has made are ended and removed: a test
+/// that fails must not leave a bomb.
 struct Victim {
-    child: Child,
+    child: Option<Child>,
     name: RunName,
     _state: tempfile::TempDir,
 }
@@ -63,7 +65,7 @@ impl Victim {
         // Our child, which nobody has reaped: the number is its own.
         let name = RunName::of(pid_of(&child)).map_err(text)?;
         Ok(Self {
-            child,
+            child: Some(child),
             name,
             _state: state,
         })
@@ -96,7 +98,13 @@ impl Victim {
     }
 
     fn pid(&self) -> Pid {
-        pid_of(&self.child)
+        Pid::from_raw(self.name.pid)
+    }
+
+    /// Waits until it has ended. Its exit code, and what it said.
+    fn end(&mut self) -> Result<(Option<i32>, String, String), String> {
+        let child = self.child.take().ok_or("it has ended before")?;
+        Ok(told(&child.wait_with_output().map_err(text)?))
     }
 
     /// What it has made, wherever that is.
@@ -110,11 +118,13 @@ impl Victim {
         let mut seen = BTreeSet::new();
         wait_until("it has made something", || {
             seen.extend(self.made().unwrap_or_default());
-            seen.len() >= number || self.child.try_wait().is_ok_and(|ended| ended.is_some())
+            let ended = |child: &mut Child| child.try_wait().is_ok_and(|ended| ended.is_some());
+            seen.len() >= number || self.child.as_mut().is_none_or(ended)
         })
     }
 
-    /// Its guards, the elder first, when both are there: children with a session of their own, in none of its cgroups.
+    /// Its guards, the elder first, when both are there: children with a session of their own, in
+    /// none of its cgroups.
     fn guards(&self) -> Result<[Pid; 2], String> {
         let mut found = Vec::new();
         wait_until("it has two guards", || {
@@ -144,7 +154,7 @@ impl Victim {
 
     /// Waits until none of `family` lives, and nothing is there that it made.
     fn nothing_is_left(mut self, family: &[RunName]) -> Result<(), String> {
-        self.child.wait().map_err(text)?;
+        self.end()?;
         let lives = || family.iter().filter(|who| who.owner() != Owner::Gone).count();
         let waited = wait_until("nothing of it is left", || {
             lives() == 0 && self.made().is_ok_and(|made| made.is_empty())
@@ -154,6 +164,23 @@ impl Victim {
         ensure(code == Some(0) && !out.contains(&self.name.to_string()), || {
             format!("{code:?} {out} {err}")
         })
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended meanwhile; whatever it is, it is over then.
+            match child.kill().and_then(|()| child.wait()) {
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let deadline = harness::sys::time::now() + std::time::Duration::from_secs(10);
+        let name = self.name.to_string();
+        // The test has failed already if there is something, and says why.
+        match leftovers::remove_run(&name, Some(base().cgroup.path()), deadline, &mut || {}) {
+            Ok(()) | Err(_) => {}
+        }
     }
 }
 
@@ -183,7 +210,8 @@ fn session(pid: Pid) -> Option<i32> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
-/// Lets so many milliseconds pass: the moment of a second death is what is varied here, and nothing waits for it.
+/// Lets so many milliseconds pass: the moment of a second death is what is varied here, and nothing
+/// waits for it.
 fn later(milliseconds: u16) {
     match nix::poll::poll(&mut [], milliseconds) {
         Ok(_) | Err(_) => {}
@@ -216,15 +244,15 @@ fn interrupt_while_probing() -> Result<(), String> {
             victim.until_made(number)?;
             let family = victim.family();
             kill(victim.pid(), signal).map_err(text)?;
-            let output = victim.child.wait_with_output().map_err(text)?;
-            let (code, out, err) = told(&output);
+            let (code, out, err) = victim.end()?;
             let what = || format!("{args:?}, {signal}: {code:?} {out} {err}");
-            ensure(code == Some(5) && err.contains("interrupted"), what)?;
+            // A command that has come to its run by then says it in its summary.
+            let said = format!("{out}{err}").to_lowercase().contains("interrupted");
+            ensure(code == Some(5) && said, what)?;
             ensure(family.iter().all(|who| who.owner() == Owner::Gone), || {
                 format!("somebody lives on: {}", what())
             })?;
-            let name = victim.name.to_string();
-            let made = leftovers::of_run(&name, Some(base().cgroup.path())).map_err(text)?;
+            let made = victim.made()?;
             ensure(made.is_empty(), || format!("{made:?} is left: {}", what()))?;
         }
     }
@@ -255,16 +283,15 @@ fn a_dead_guard() -> Result<(), String> {
     for elder in [0, 1] {
         let probing = Victim::start(&["doctor"])?;
         let bombing = Victim::bomb()?;
-        for victim in [probing, bombing] {
+        for mut victim in [probing, bombing] {
             let family = victim.family();
             kill(victim.guards()?[elder], Signal::SIGKILL).map_err(text)?;
-            let Victim { child, name, _state } = victim;
-            let (code, out, err) = told(&child.wait_with_output().map_err(text)?);
+            let (code, out, err) = victim.end()?;
             ensure(code == Some(5) && err.contains("a guard of this run"), || {
                 format!("{code:?} {out} {err}")
             })?;
             let lives = family.iter().filter(|who| who.owner() != Owner::Gone).count();
-            let made = leftovers::of_run(&name.to_string(), Some(base().cgroup.path())).map_err(text)?;
+            let made = victim.made()?;
             ensure(lives == 0 && made.is_empty(), || {
                 format!("{lives} processes and {made:?} are left: {out} {err}")
             })?;
@@ -308,11 +335,10 @@ fn two_of_three() -> Result<(), String> {
 }
 
 fn guards_end() -> Result<(), String> {
-    let victim = Victim::start(&["exit-now", "--detector", "waitpid-main", "--trials", "2"])?;
+    let mut victim = Victim::start(&["exit-now", "--detector", "waitpid-main", "--trials", "2"])?;
     let guards = victim.guards()?.map(|pid| RunName::of(pid).map_err(text));
-    let Victim { child, name, _state } = victim;
-    let (code, out, err) = told(&child.wait_with_output().map_err(text)?);
-    ensure(code == Some(0), || format!("{name}: {code:?} {out} {err}"))?;
+    let (code, out, err) = victim.end()?;
+    ensure(code == Some(0), || format!("{code:?} {out} {err}"))?;
     for guard in guards {
         // Reaped, and before the command ended: not even a zombie is handed on.
         ensure(guard?.owner() == Owner::Gone, || {

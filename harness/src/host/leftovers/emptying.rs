@@ -1,4 +1,5 @@
-//! Ending whatever lives in what a run made, and removing it. Used when a trial and a run end, by the guards, and by `scenario clean`.
+//! Ending whatever lives in what a run made, and removing it. Used when a trial and a run end, by
+//! the guards, and by `scenario clean`.
 //!
 //! Somebody else may be removing the same things at the same time: what is gone is done.
 
@@ -30,12 +31,14 @@ pub(super) struct Emptying<'a> {
     pub met: BTreeSet<i32>,
 }
 
-/// After so many rounds the members of v1 cgroups are killed one by one even while the v2 cgroups are not empty.
+/// After so many rounds the members of v1 cgroups are killed one by one even while the v2 cgroups
+/// are not empty.
 const STUBBORN: u32 = 100;
 
 impl Emptying<'_> {
-    /// Ends and removes all of `things`, side by side: who is frozen in one hierarchy does not die in another before it is thawed. Returns
-    /// what could not be removed until the deadline, or at all, with the last refusal.
+    /// Ends and removes all of `things`, side by side: who is frozen in one hierarchy does not die
+    /// in another before it is thawed. Returns what could not be removed until the deadline, or at
+    /// all, with the last refusal.
     pub(super) fn remove(&mut self, things: Vec<(PathBuf, Kind)>) -> Vec<(PathBuf, CgroupError)> {
         let mut failed = Vec::new();
         let mut pending = things;
@@ -79,8 +82,8 @@ impl Emptying<'_> {
                 return cgroup.remove_tree().map(|()| true).map_err(|(_, e)| e);
             }
             self.met.extend(Census::deep(&cgroup)?.pids);
-            // Before 5.14 there is no cgroup.kill, and a threaded cgroup refuses it. Many kernels spare a process whose first thread has
-            // exited; see `bugs::SPARES_DEAD_LEADERS`.
+            // Before 5.14 there is no cgroup.kill, and a threaded cgroup refuses it. Many kernels
+            // spare a process whose first thread has exited; see `bugs::SPARES_DEAD_LEADERS`.
             if cgroup.kill().is_err() || one_by_one {
                 crate::kill::kill_members_once(&cgroup)?;
             }
@@ -105,7 +108,8 @@ impl Emptying<'_> {
                         kill_member(pid, || Ok(v1_members(dir)?.contains(&pid)))?;
                     }
                 }
-                // A process that is frozen by the v1 freezer does not die of SIGKILL before it is thawed.
+                // A process that is frozen by the v1 freezer does not die of SIGKILL before it is
+                // thawed.
                 let state = dir.join("freezer.state");
                 match fs::write(&state, "THAWED") {
                     Err(e) if state.exists() => return Err(SysError::io("thaw", Target::Path(state), &e)),
@@ -123,11 +127,13 @@ impl Emptying<'_> {
         }
     }
 
-    /// As [`Self::v2`], for a hierarchy. Its root is spared: that holds everybody else on the machine.
+    /// As [`Self::v2`], for a hierarchy. Its root is spared: that holds everybody else on the
+    /// machine.
     fn hierarchy(&mut self, label: &Path) -> Result<bool, CgroupError> {
         let label = label.to_string_lossy();
         let name = label.strip_prefix("name=").unwrap_or(&label);
-        // Mounting what somebody has just taken down would make it anew. When its cgroups are gone it may keep its line for a while.
+        // Mounting what somebody has just taken down would make it anew. When its cgroups are gone
+        // it may keep its line for a while.
         if named::present()?.iter().any(|there| there == name) {
             let hierarchy = Named::mount(name)?;
             for child in hierarchy.root().children()? {
@@ -195,7 +201,8 @@ fn kill_member(pid: i32, still: impl Fn() -> Result<bool, CgroupError>) -> Resul
     }
 }
 
-/// Waits for an exceptional event on `fd`, two milliseconds at most, because that event may be late or lost.
+/// Waits for an exceptional event on `fd`, two milliseconds at most, because that event may be late
+/// or lost.
 fn pause(fd: Option<BorrowedFd<'_>>) {
     let mut fds: Vec<_> = fd.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLPRI)).collect();
     // An event, a time-out, an interruption and a refusal all mean: look again.

@@ -1,8 +1,9 @@
-//! What a run makes in cgroup hierarchies, found by name: by `scenario clean` after a crash, by the guards, and at the end of a run.
+//! What a run makes in cgroup hierarchies, found by name: by `scenario clean` after a crash, by the
+//! guards, and at the end of a run.
 //!
-//! A run's name says whose it is ([`super::name`]). `scenario clean` touches what belongs to an owner that is known to be gone; a run that is
-//! still going on, or of which that cannot be known, is listed and kept. Processes are ended by membership of such a cgroup, by pidfd,
-//! never by name.
+//! A run's name says whose it is ([`super::name`]). `scenario clean` touches what belongs to an
+//! owner that is known to be gone; a run that is still going on, or of which that cannot be known,
+//! is listed and kept. Processes are ended by membership of such a cgroup, by pidfd, never by name.
 
 mod emptying;
 
@@ -73,10 +74,12 @@ pub struct Cleaned {
     pub failed: Vec<(PathBuf, CgroupError)>,
 }
 
-/// Finds what runs have made: below the own v2 cgroup, below the mount of a hybrid machine, and below `extra`; anywhere in the
-/// hierarchies of version 1; the named hierarchies of runs, mounted or not; tracing instances.
+/// Finds what runs have made: below the own v2 cgroup, below the mount of a hybrid machine, and
+/// below `extra`; anywhere in the hierarchies of version 1; the named hierarchies of runs, mounted
+/// or not; tracing instances.
 ///
-/// Errors: a directory that is there but cannot be listed. v2 comes first, so that processes end before their v1 belts are removed.
+/// Errors: a directory that is there but cannot be listed. v2 comes first, so that processes end
+/// before their v1 belts are removed.
 pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysError> {
     let mut search = Search::new(&|_| true);
     search.v2(layout, extra);
@@ -86,8 +89,9 @@ pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysE
     search.end()
 }
 
-/// Finds what one run of this process's harness has made. `run` is its name, or that of a part of it: what is named so, or so and a suffix
-/// after a dot. In version 1 a run makes its cgroups in the own cgroups of its processes, so that is where this looks.
+/// Finds what one run of this process's harness has made. `run` is its name, or that of a part of
+/// it: what is named so, or so and a suffix after a dot. In version 1 a run makes its cgroups in
+/// the own cgroups of its processes, so that is where this looks.
 ///
 /// Errors: what cannot be listed; then something may be left.
 pub fn of_run(run: &str, extra: Option<&Path>) -> Result<Vec<Leftover>, HostError> {
@@ -114,7 +118,8 @@ pub(crate) fn belongs(name: &str, run: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Ends and removes everything that [`of_run`] finds, until it finds nothing. Calls `meanwhile` at least every few milliseconds.
+/// Ends and removes everything that [`of_run`] finds, until it finds nothing. Calls `meanwhile` at
+/// least every few milliseconds.
 ///
 /// Errors: what could not be removed, or looked at, until `deadline`; all that could be removed is.
 pub fn remove_run(
@@ -129,7 +134,8 @@ pub fn remove_run(
         met: BTreeSet::new(),
     };
     loop {
-        // What was in the middle of making something is dead after the first round, so the second one finds all that it made.
+        // What was in the middle of making something is dead after the first round, so the second
+        // one finds all that it made.
         let (found, error) = search_run(run, extra).map_err(|e| unknown(run, e))?;
         if found.is_empty() {
             return error.map_or(Ok(()), |e| Err(unknown(run, e.into())));
@@ -156,7 +162,8 @@ fn unknown(run: &str, error: HostError) -> (PathBuf, CgroupError) {
     (PathBuf::from(run), error.into())
 }
 
-/// Ends and removes a part of a run: its v2 cgroup, its directories in v1 hierarchies, and whatever is called `name` elsewhere.
+/// Ends and removes a part of a run: its v2 cgroup, its directories in v1 hierarchies, and whatever
+/// is called `name` elsewhere.
 ///
 /// Errors: what could not be removed, or looked at, until `deadline`.
 pub(crate) fn remove_part(
@@ -316,7 +323,8 @@ fn places(layout: &Layout, extra: Option<&Path>) -> Vec<PathBuf> {
     places
 }
 
-/// Ends and removes what `leftovers` lists, as far as its owner is gone. `patience` is for all of them together.
+/// Ends and removes what `leftovers` lists, as far as its owner is gone. `patience` is for all of
+/// them together.
 pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
     let (gone, kept): (Vec<_>, Vec<_>) = leftovers.iter().cloned().partition(|l| l.owner == Owner::Gone);
     let mut emptying = Emptying {

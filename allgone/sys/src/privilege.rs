@@ -46,24 +46,35 @@ pub fn drop_capabilities() -> Result<(), Errno> {
     check(ret).map(|_| ())
 }
 
-/// Becomes another user for good: no supplementary groups, no capabilities, `no_new_privs`. Allocates nothing.
+/// Becomes another user for good: no supplementary groups, no capabilities, `no_new_privs`. Allocates nothing. Whoever is that user already
+/// keeps its supplementary groups, which it might not be allowed to give up (a user namespace with `setgroups` denied), and loses the rest.
 ///
 /// Affects the calling thread only (the system calls themselves, not glibc's process-wide wrappers): for processes with one thread.
 /// Sources: setgroups(2), setresgid(2), setresuid(2), prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
 pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
-    // glibc's wrappers would signal other threads; these are the system calls themselves.
-    // SAFETY: integers and one null pointer with count 0.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
     let Credentials { uid, gid } = credentials;
-    // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
-    // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then clears the rest of root's.
-    // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+    if !is(credentials)? {
+        // glibc's wrappers would signal other threads; these are the system calls themselves.
+        // SAFETY: integers and one null pointer with count 0.
+        check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
+        // SAFETY: integers only.
+        check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+        // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then clears the rest of root's.
+        // SAFETY: integers only.
+        check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+    }
     drop_capabilities()?;
     // SAFETY: integers only.
     check(libc::c_long::from(unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     }))
     .map(|_| ())
+}
+
+/// Whether real, effective and saved ids are all these.
+fn is(Credentials { uid, gid }: Credentials) -> Result<bool, Errno> {
+    let (users, groups) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
+    let users = [users.real, users.effective, users.saved];
+    let groups = [groups.real, groups.effective, groups.saved];
+    Ok(users.iter().all(|id| id.as_raw() == uid) && groups.iter().all(|id| id.as_raw() == gid))
 }

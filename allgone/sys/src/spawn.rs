@@ -308,10 +308,15 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     // SAFETY: in the child only `ChildSide::run` executes, which makes system calls and never returns.
     let first = unsafe { clone3(plan.clone_flags, plan.cgroup) };
     let (forked, entry) = match first {
-        Err(errno @ (Errno::ENOSYS | Errno::EPERM | Errno::E2BIG)) if plan.cgroup.is_some() => {
+        // Without clone3 there is still a fork, unless it is to have flags that only clone3 takes.
+        Err(errno @ (Errno::ENOSYS | Errno::EPERM | Errno::E2BIG))
+            if plan.cgroup.is_some() || (errno == Errno::ENOSYS && plan.clone_flags >> 32 == 0) =>
+        {
             side.join = procs.as_ref().map(AsRawFd::as_raw_fd);
             // SAFETY: as above.
-            (unsafe { fork_with_pidfd(plan.clone_flags) }?, Entry::Moved(errno))
+            let forked = unsafe { fork_with_pidfd(plan.clone_flags) }?;
+            let entry = plan.cgroup.map_or(Entry::None, |_| Entry::Moved(errno));
+            (forked, entry)
         }
         other => (
             other?,

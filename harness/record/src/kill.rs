@@ -32,6 +32,9 @@ pub struct KillReport {
     /// Whether the kernel kills most of the set only when another process has ended (an init, a tracer, a parent): "issued" then means less.
     #[serde(default)]
     pub indirect: bool,
+    /// Whether the processes are ended by the kernel's OOM killer, on the strategy's order.
+    #[serde(default)]
+    pub by_oom: bool,
     /// What it did instead of what its name says, and why. Never silent.
     pub fallback: Option<String>,
     /// Other errors it met and went on.

@@ -3,6 +3,7 @@
 //! Stamps are integer nanoseconds of `CLOCK_MONOTONIC`. Fields are only ever added; a change of meaning raises [`SCHEMA`]. No field is
 //! flattened and no enum is untagged, so that a reader in another language needs no tricks.
 
+mod cause;
 mod error;
 mod kill;
 mod plane;
@@ -17,6 +18,7 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use cause::Cause;
 pub use error::ErrorRecord;
 pub use kill::KillReport;
 pub use plane::{Canary, Plane};
@@ -75,6 +77,9 @@ pub struct TrialRecord {
     pub held: bool,
     /// Why not, or why the trial broke.
     pub note: Option<String>,
+    /// Why the trial broke, by kind. Absent where it did not, and in records that are older than kinds.
+    #[serde(default)]
+    pub cause: Option<Cause>,
     /// What the wait took.
     pub counters: Counters,
     /// CPU time of the observer between arm and disarm.
@@ -88,7 +93,7 @@ pub struct TrialRecord {
     pub kill: Option<KillReport>,
     /// Who lived on after the kill, with why.
     pub survivors: Vec<Survivor>,
-    /// Canaries that were hit.
+    /// Canaries that the strategy hit.
     pub canaries_hit: Vec<Canary>,
     /// Errors met and survived: operation, target, errno.
     pub errors: Vec<ErrorRecord>,

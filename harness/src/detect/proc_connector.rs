@@ -55,18 +55,13 @@ impl Detector for ProcConnector {
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        let heard = listen().and_then(|socket| {
-            probe::in_cgroup(host, |site| {
+        let heard = listen().and_then(|(socket, request)| {
+            let passed = probe::in_cgroup(host, |site| {
                 probe::passer_by(site, 0).map_err(|e| SysError::path("start a process in", site.path(), e))?;
                 Ok(Support::Available)
-            })
-            .map_err(|e| SysError::path("probe", e.to_string(), Errno::EIO))?;
-            let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-            match sleep::on(&mut fds, now() + HEARING)? {
-                Slept::Woken(_) => Ok(()),
-                // Outside the initial namespaces the request is ignored without a word.
-                Slept::Deadline => Err(SysError::plain("hear of any process", Errno::ENOMSG).into()),
-            }
+            });
+            passed.map_err(|e| SysError::path("probe", e.to_string(), Errno::EIO))?;
+            hear(&socket, request)
         });
         match heard {
             Err(DetectError::Sys(e)) => match e.errno {
@@ -81,7 +76,7 @@ impl Detector for ProcConnector {
 
     fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
         Ok(Box::new(Listening {
-            socket: listen()?,
+            socket: listen()?.0,
             books: Books::default(),
             counters: Counters::default(),
         }))
@@ -98,7 +93,8 @@ const NLMSG_DONE: u16 = 3;
 /// Room for a burst: 4 MiB, if that may be had.
 const BUFFER_BYTES: i32 = 4 << 20;
 
-fn listen() -> Result<Socket, DetectError> {
+/// Asks for events. Returns the number of the request with the socket.
+fn listen() -> Result<(Socket, u32), DetectError> {
     let socket = Socket::open(netlink::CONNECTOR, CN_IDX_PROC)
         .map_err(|e| limit::descriptor(SysError::plain("open a connector socket", e)))?;
     match socket.force_buffer(BUFFER_BYTES) {
@@ -106,9 +102,14 @@ fn listen() -> Result<Socket, DetectError> {
         Ok(()) | Err(Errno::EPERM) => {}
         Err(e) => return Err(SysError::plain("setsockopt(SO_RCVBUFFORCE)", e).into()),
     }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "any number will do that others have not taken"
+    )]
+    let number = now().0 as u32 ^ std::process::id();
     // struct cn_msg: idx, val, seq, ack, len, flags; then the operation.
     let mut request = Vec::new();
-    for word in [CN_IDX_PROC, CN_VAL_PROC, 0, 0] {
+    for word in [CN_IDX_PROC, CN_VAL_PROC, 0, number] {
         request.extend(word.to_ne_bytes());
     }
     request.extend(4u16.to_ne_bytes());
@@ -117,7 +118,42 @@ fn listen() -> Result<Socket, DetectError> {
     socket
         .send(&netlink::message(NLMSG_DONE, 0, &request))
         .map_err(|e| SysError::plain("ask for process events", e))?;
-    Ok(socket)
+    Ok((socket, number))
+}
+
+/// Waits until the kernel has answered request `number`, and has told of a process after that. Outside of the initial PID and user namespace
+/// it does neither; what somebody else asked for is heard all the same, with the numbers of the initial namespace, for as long as they listen.
+fn hear(socket: &Socket, number: u32) -> Result<(), DetectError> {
+    let deadline = now() + HEARING;
+    let (mut answered, mut told) = (false, false);
+    let mut buffer = [0u8; 1024];
+    loop {
+        match socket.receive(&mut buffer) {
+            Ok(datagram) => {
+                for message in netlink::messages(datagram) {
+                    match parse(message.payload) {
+                        Some((_, _, Event::Answer { ack })) => answered |= ack == number.wrapping_add(1),
+                        Some(_) => told = true,
+                        None => {}
+                    }
+                }
+            }
+            Err(Errno::ENOBUFS | Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+                if let Slept::Deadline = sleep::on(&mut fds, deadline)? {
+                    return Err(SysError::plain("hear the kernel answer", Errno::ENOMSG).into());
+                }
+            }
+            Err(e) => return Err(SysError::plain("receive process events", e).into()),
+        }
+        if answered && told {
+            return Ok(());
+        }
+        if deadline.has_passed() {
+            return Err(SysError::plain("hear the kernel answer", Errno::ENOMSG).into());
+        }
+    }
 }
 
 /// One event that matters.
@@ -127,6 +163,8 @@ enum Event {
     Fork { parent: i32, child: i32, group: i32 },
     /// A thread has ended.
     Exit { thread: i32 },
+    /// The kernel's answer to somebody's request, with the number that was to be acknowledged, plus one.
+    Answer { ack: u32 },
     /// Anything else; only its number counts.
     Other,
 }
@@ -139,6 +177,7 @@ fn parse(payload: &[u8]) -> Option<(u32, u32, Event)> {
     let (what, cpu) = (word(20)?, word(24)?);
     // what, cpu, timestamp: 16 bytes; then the data.
     let event = match what {
+        0x0 => Event::Answer { ack: word(12)? },
         0x1 => Event::Fork {
             parent: pid(40)?,
             child: pid(44)?,
@@ -164,6 +203,10 @@ struct Books {
 impl Books {
     /// Enters one event. Returns false if one before it is missing.
     fn enter(&mut self, cpu: u32, seq: u32, event: Event) -> bool {
+        // An answer that no CPU has numbered (older kernels) bears the number of its request.
+        if cpu == u32::MAX {
+            return true;
+        }
         let in_order = self
             .next
             .insert(cpu, seq.wrapping_add(1))
@@ -177,7 +220,7 @@ impl Books {
             Event::Exit { thread } => {
                 self.threads.remove(&thread);
             }
-            Event::Other => {}
+            Event::Answer { .. } | Event::Other => {}
         }
         in_order
     }
@@ -297,6 +340,17 @@ mod tests {
         assert_eq!(books.threads.keys().copied().collect::<Vec<_>>(), [30]);
         assert!(!books.enter(0, 11, Event::Exit { thread: 30 }), "number 10 is missing");
         assert!(books.threads.is_empty());
+    }
+
+    #[test]
+    fn answers_to_other_listeners_are_no_loss() {
+        let mut books = Books::default();
+        for seq in [7, 7, 0, 4_000_000_000] {
+            assert!(books.enter(u32::MAX, seq, Event::Answer { ack: 1 }));
+        }
+        assert!(books.next.is_empty());
+        assert!(books.enter(0, 7, Event::Answer { ack: 1 }));
+        assert!(books.enter(0, 8, Event::Other), "a CPU numbers its answers, too");
     }
 
     #[test]

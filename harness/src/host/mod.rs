@@ -1,5 +1,6 @@
 //! What this machine offers, why not, and how to get it.
 
+pub(crate) mod another_user;
 pub mod base;
 pub mod bugs;
 mod candidate;
@@ -35,7 +36,7 @@ pub use candidate::Refusal;
 pub(crate) use candidate::in_child;
 pub use delegation::LEAF;
 pub use journal::Journal;
-pub(crate) use name::probe_name;
+pub(crate) use name::{foreign_proc, probe_name};
 pub use name::{is_alive, run_name};
 pub use rerun::Rerun;
 
@@ -131,9 +132,23 @@ pub enum HostError {
     /// A system call or a file of `/proc`.
     #[error(transparent)]
     Sys(#[from] SysError),
+    /// `/proc` shows another PID namespace than this process is in, so no number in it means what it means here.
+    #[error(
+        "/proc belongs to another PID namespace ({why}): mount it anew (`unshare --mount-proc`, or `mount -t proc proc /proc` in a mount \
+         namespace of your own)"
+    )]
+    ForeignProc {
+        /// What shows it.
+        why: String,
+    },
     /// The kernel's release is no version.
     #[error("could not understand the kernel's release {0:?}")]
     Release(String),
+}
+
+/// An error if `/proc` shows another PID namespace than this process's: nothing that is looked up there by number means what it says.
+pub fn check_proc() -> Result<(), HostError> {
+    name::foreign_proc()?.map_or(Ok(()), |why| Err(HostError::ForeignProc { why }))
 }
 
 impl Host {
@@ -150,6 +165,7 @@ impl Host {
 
     /// Looks at the machine without searching for a base and without touching anything.
     pub fn without_base(paths: &Paths) -> Result<Self, HostError> {
+        check_proc()?;
         let name = nix::sys::utsname::uname().map_err(|e| SysError::plain("uname", e))?;
         let release = name.release().to_string_lossy().into_owned();
         let status = paths.file("/proc/self/status");

@@ -4,6 +4,7 @@
 //! owner; `pidns` is the inode of its PID namespace, because a pid of another namespace says nothing here.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::error::{SysError, Target};
 
@@ -46,6 +47,10 @@ impl RunName {
 
     /// That of another process of this PID namespace. Errors: as [`RunName::own`]; there is no such process.
     pub fn of(pid: nix::unistd::Pid) -> Result<Self, SysError> {
+        if foreign_proc()?.is_some() {
+            let op = "find this process under its own number (another PID namespace is mounted there) in";
+            return Err(SysError::path(op, "/proc", nix::errno::Errno::ESRCH));
+        }
         let number = pid.as_raw().unsigned_abs();
         let file = || Target::Path(format!("/proc/{number}/stat").into());
         let (_, start) = stat(number).map_err(|e| SysError::io("read", file(), &e))?;
@@ -70,7 +75,8 @@ impl RunName {
     /// Whether the owner lives.
     pub fn owner(&self) -> Owner {
         match own_pidns() {
-            Ok(pidns) if pidns == self.pidns => {}
+            // Names are looked up in /proc, which must show the namespace that this process and the name are of.
+            Ok(pidns) if pidns == self.pidns && foreign_proc() == Ok(None) => {}
             _ => return Owner::Unknown,
         }
         match stat(self.pid.unsigned_abs()) {
@@ -99,6 +105,34 @@ pub(crate) fn probe_name() -> Result<String, SysError> {
 /// Whether the run that `name` belongs to may still be going on: false only if its owner is known to be gone.
 pub fn is_alive(name: &str) -> bool {
     RunName::parse(name).is_none_or(|run| run.owner() != Owner::Gone)
+}
+
+/// Whether `/proc` shows another PID namespace than this process's, and what shows it: after unshare(1) with `--pid` and without
+/// `--mount-proc`, numbers in `/proc` are those of the parent namespace. Errors: `/proc` is not mounted or not readable.
+pub(crate) fn foreign_proc() -> Result<Option<String>, SysError> {
+    let path = Path::new("/proc/self/status");
+    let here = std::process::id();
+    match std::fs::read_to_string(path) {
+        Ok(status) => Ok(foreign(&status, here)),
+        // The link names no process: of this namespace's processes it shows none.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && Path::new("/proc/1/status").exists() => {
+            Ok(Some(format!("process {here} is not in it")))
+        }
+        Err(e) => Err(SysError::io("read", Target::Path(path.into()), &e)),
+    }
+}
+
+/// The line `NSpid` has the number of a process in the namespace of the mount first, and in its own namespace last.
+fn foreign(status: &str, here: u32) -> Option<String> {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let numbers: Vec<&str> = line.split_ascii_whitespace().collect();
+    match numbers[..] {
+        [only] if only == here.to_string() => None,
+        _ => Some(format!(
+            "this is process {here}, and NSpid there is {}",
+            numbers.join(" ")
+        )),
+    }
 }
 
 /// Inode number of this process's PID namespace.
@@ -163,6 +197,23 @@ mod tests {
             assert_eq!(RunName::parse(name), None, "{name}");
             assert!(is_alive(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_proc_of_another_namespace_is_told_by_nspid() {
+        assert_eq!(foreign_proc(), Ok(None));
+        assert_eq!(foreign("Name:\tx\nNSpid:\t7\n", 7), None);
+        let why = foreign("NSpid:\t4242\t1\n", 1).unwrap();
+        assert!(why.contains("4242 1"), "{why}");
+        assert!(
+            foreign("NSpid:\t7\t7\n", 7).is_some(),
+            "the numbers are alike by chance"
+        );
+        assert_eq!(
+            foreign("Name:\told kernel\n", 7),
+            None,
+            "before Linux 4.1 there is no such line"
+        );
     }
 
     #[test]

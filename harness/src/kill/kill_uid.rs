@@ -18,7 +18,7 @@ use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
 use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::host::{Host, KernelVersion, ProbeError, Support, another_user};
 use crate::sys::fork::{Worker, worker};
 use crate::sys::spawn::Credentials;
 use crate::sys::wait::{Whose, waitid};
@@ -54,15 +54,8 @@ impl KillStrategy for KillUid {
         &SPEC
     }
 
-    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        Ok(if host.euid == 0 {
-            Support::Available
-        } else {
-            Support::missing(
-                format_args!("only root can become the workload's user; this is uid {}", host.euid),
-                "run as root",
-            )
-        })
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        another_user::probe()
     }
 
     fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {

@@ -81,6 +81,7 @@ struct Ready<'t> {
 impl Killer for Ready<'_> {
     fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
+        report.by_oom = true;
         if self.is_parent {
             report.fall_back("the site has no memory limit of its own: used its parent's".to_owned());
         }

@@ -122,6 +122,8 @@ pub struct KillReport {
     pub gave_up: bool,
     /// Whether the kernel kills most of the set only when another process has ended (an init, a tracer, a parent): "issued" then means less.
     pub indirect: bool,
+    /// Whether the processes are ended by the kernel's OOM killer, on the strategy's order.
+    pub by_oom: bool,
     /// What it did instead of what its name says, and why. Never silent.
     pub fallback: Option<String>,
     /// Other errors it met and went on.
@@ -199,6 +201,7 @@ impl From<KillReport> for crate::record::KillReport {
             foreign: report.foreign,
             gave_up: report.gave_up,
             indirect: report.indirect,
+            by_oom: report.by_oom,
             fallback: report.fallback,
             errors: report.errors.iter().map(crate::error::Recorded::recorded).collect(),
         }

@@ -5,14 +5,44 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::Site;
+use super::broken::signal_of;
 use crate::error::SysError;
 use crate::expect::Canary;
 use crate::sys::fork::{Worker, worker, worker_as};
 use crate::sys::spawn::{CLONE_PARENT, Credentials, exit_now};
-use crate::sys::{pidfd, privilege};
+use crate::sys::{pidfd, privilege, time};
+use crate::{MonoNs, proc};
+
+/// Signals that strategies send, or that the kernel sends when they end the leader of a session.
+const OF_STRATEGIES: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGHUP];
+
+/// What became of a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It lives, and has no signal pending.
+    Unharmed,
+    /// It was ended while the strategy acted, by a signal that strategies send.
+    Hit,
+    /// It was ended, and not by the strategy, for this reason.
+    Lost(&'static str),
+}
+
+/// Who ended a canary. That somebody else does so with the strategy's signal while the strategy acts cannot be told from a hit.
+pub(super) fn judge(status: Option<WaitStatus>, ended: Option<MonoNs>, spared: bool, begun: Option<MonoNs>) -> Fate {
+    match (status.map(signal_of), begun) {
+        (Some(None), _) => Fate::Lost("by itself"),
+        (Some(Some(signal)), _) if !OF_STRATEGIES.contains(&signal) => Fate::Lost("by a signal that no strategy sends"),
+        (_, None) => Fate::Lost("although no strategy acted"),
+        (_, Some(begun)) if ended.is_some_and(|ended| ended < begun) => Fate::Lost("before the strategy's first act"),
+        _ if spared => Fate::Lost("after the strategy's last act"),
+        _ => Fate::Hit,
+    }
+}
 
 /// The canary that will join the process group and session of a main process which does not exist yet.
 ///
@@ -52,26 +82,40 @@ impl Egg {
     /// Lets it join the process group of `root`.
     pub(super) fn hatch(self, root: Pid) -> Result<Perched, SysError> {
         let failed = |e| SysError::plain("start a canary", e);
+        // A write to a pipe that nobody reads would end the observer.
+        if pidfd::has_exited(self.worker.pidfd.as_fd()).map_err(failed)? {
+            return Err(failed(Errno::ECHILD));
+        }
         nix::unistd::write(&self.call, &root.as_raw().to_ne_bytes()).map_err(failed)?;
         heard(&self.answer)?;
         let Worker { pid, pidfd } = self.worker;
-        Ok(Perched {
-            kind: Canary::SameGroup,
-            pid,
-            pidfd,
-        })
+        Ok(Perched::new(Canary::SameGroup, pid, pidfd))
     }
 }
 
 /// A canary that sings: set up completely, and waiting.
 #[derive(Debug)]
 pub(super) struct Perched {
-    kind: Canary,
+    pub(super) kind: Canary,
     pub(super) pid: Pid,
     pidfd: OwnedFd,
+    /// When the harness saw that it had ended.
+    ended: Option<MonoNs>,
+    /// It lived, with no signal pending, when the strategy had issued its last one.
+    spared: bool,
 }
 
 impl Perched {
+    fn new(kind: Canary, pid: Pid, pidfd: OwnedFd) -> Self {
+        Self {
+            kind,
+            pid,
+            pidfd,
+            ended: None,
+            spared: false,
+        }
+    }
+
     /// The canary with the actors' user, in the harness's control cgroup.
     pub(super) fn same_uid(site: &Site) -> Result<Self, SysError> {
         let setup = || site.credentials.map_or(Ok(()), become_user);
@@ -88,11 +132,7 @@ impl Perched {
     /// Errors: `EEXIST` somebody was faster; `EPERM` this process may not choose numbers.
     pub(super) fn framed(site: &Site, number: Pid) -> Result<Self, Errno> {
         let Worker { pid, pidfd } = worker_as(number, Some(site.control.as_fd()), || sing())?;
-        Ok(Self {
-            kind: Canary::ReusedPid,
-            pid,
-            pidfd,
-        })
+        Ok(Self::new(Canary::ReusedPid, pid, pidfd))
     }
 
     /// The harness's handle on a canary that the observer started.
@@ -100,7 +140,7 @@ impl Perched {
         let pid = Pid::from_raw(pid);
         // Our own child that nobody has reaped yet: the number cannot have come to mean another process.
         let pidfd = pidfd::open(pid).map_err(|e| SysError::pid("pidfd_open", pid.as_raw(), e))?;
-        Ok(Self { kind, pid, pidfd })
+        Ok(Self::new(kind, pid, pidfd))
     }
 
     fn start(
@@ -113,17 +153,48 @@ impl Perched {
         let Worker { pid, pidfd } = worker(0, Some(cgroup.as_fd()), || perch(&write, setup)).map_err(failed)?;
         drop(write);
         heard(&read)?;
-        Ok(Self { kind, pid, pidfd })
+        Ok(Self::new(kind, pid, pidfd))
     }
 
-    /// Its kind, if it has been hit: it is dead, or has a SIGKILL pending and has not got round to dying.
-    pub(super) fn hit(&self) -> Result<Option<Canary>, SysError> {
-        let dead =
-            pidfd::has_exited(self.pidfd.as_fd()).map_err(|e| SysError::pid("poll pidfd", self.pid.as_raw(), e))?;
-        // Our own child: the number is its own until it is reaped, and then it is dead.
-        let dying = crate::proc::status(self.pid.as_raw())
-            .is_ok_and(|status| status.has_pending(nix::sys::signal::Signal::SIGKILL));
-        Ok((dead || dying).then_some(self.kind))
+    /// Looks whether it has ended, and notes when that was seen for the first time. To be called often: the note is an upper bound.
+    pub(super) fn look(&mut self) -> Result<(), SysError> {
+        if self.ended.is_none() && self.has_ended()? {
+            self.ended = Some(time::now());
+        }
+        Ok(())
+    }
+
+    /// Notes that the strategy has sent all it will ever send. Who sleeps unsignalled now was not hit by it: a signal is pending from the moment
+    /// it is sent, and who has taken one does not sleep again before it is marked as exiting. The signals are read before the state.
+    pub(super) fn issued(&mut self) -> Result<(), SysError> {
+        self.spared = match (self.is_dying()?, proc::stat(self.pid.as_raw())) {
+            (dying, Ok(stat)) => !dying && stat.state == 'S' && !stat.is_exiting(),
+            (_, Err(e)) if proc::vanished(&e) => false,
+            (_, Err(e)) => return Err(e),
+        };
+        Ok(())
+    }
+
+    fn has_ended(&self) -> Result<bool, SysError> {
+        pidfd::has_exited(self.pidfd.as_fd()).map_err(|e| SysError::pid("poll pidfd", self.pid.as_raw(), e))
+    }
+
+    /// It has a signal pending and has not got round to dying. Our own child: the number is its own until it is reaped, and then it has ended.
+    fn is_dying(&self) -> Result<bool, SysError> {
+        match proc::status(self.pid.as_raw()) {
+            Ok(status) => Ok(OF_STRATEGIES.iter().any(|signal| status.has_pending(*signal))),
+            Err(e) if proc::vanished(&e) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What became of it. `status`: how it ended, if it has been reaped; `begun`: when the strategy began to act.
+    pub(super) fn fate(&self, status: Option<WaitStatus>, begun: Option<MonoNs>) -> Result<Fate, SysError> {
+        let dying = self.is_dying()?;
+        if !dying && !self.has_ended()? {
+            return Ok(Fate::Unharmed);
+        }
+        Ok(judge(status, self.ended, self.spared, begun))
     }
 
     /// Ends it. The harness reaps.
@@ -162,5 +233,38 @@ fn heard(answer: &OwnedFd) -> Result<(), SysError> {
 fn sing() -> ! {
     loop {
         nix::unistd::pause();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KILLED: Option<WaitStatus> = Some(WaitStatus::Signaled(Pid::from_raw(7), Signal::SIGKILL, false));
+    const BEGUN: Option<MonoNs> = Some(MonoNs(100));
+
+    #[test]
+    fn a_strategy_is_blamed_for_what_was_ended_while_it_acted() {
+        assert_eq!(judge(KILLED, Some(MonoNs(150)), false, BEGUN), Fate::Hit);
+        assert_eq!(judge(None, None, false, BEGUN), Fate::Hit, "it is on its way out");
+        let polite = WaitStatus::Signaled(Pid::from_raw(7), Signal::SIGTERM, false);
+        assert_eq!(judge(Some(polite), Some(MonoNs(100)), false, BEGUN), Fate::Hit);
+    }
+
+    #[test]
+    fn a_strategy_is_not_blamed_for_others() {
+        let lost = |fate| matches!(fate, Fate::Lost(_));
+        assert!(
+            lost(judge(KILLED, Some(MonoNs(99)), false, BEGUN)),
+            "before its first act"
+        );
+        assert!(lost(judge(KILLED, Some(MonoNs(500)), true, BEGUN)), "after its last");
+        assert!(lost(judge(KILLED, Some(MonoNs(500)), false, None)), "there was no act");
+        let hung_up = WaitStatus::Exited(Pid::from_raw(7), 129);
+        assert_eq!(judge(Some(hung_up), Some(MonoNs(150)), false, BEGUN), Fate::Hit);
+        let crashed = WaitStatus::Signaled(Pid::from_raw(7), Signal::SIGSEGV, true);
+        assert!(lost(judge(Some(crashed), Some(MonoNs(150)), false, BEGUN)));
+        let failed = WaitStatus::Exited(Pid::from_raw(7), 1);
+        assert!(lost(judge(Some(failed), Some(MonoNs(150)), false, BEGUN)));
     }
 }

@@ -11,7 +11,7 @@ use super::oracle::{self, State};
 use super::play::Seen;
 use super::{Run, Site, TrialError, TrialSpec, leaks, survivors};
 use crate::error::{Recorded, SysError};
-use crate::expect::{Canary, Plane};
+use crate::expect::Plane;
 use crate::record::TrialRecord;
 use crate::sys::time;
 
@@ -26,15 +26,17 @@ pub(super) fn settle(
     record: &mut TrialRecord,
     seen: &mut Seen,
 ) -> Result<(), TrialError> {
-    if seen.broken.is_some() || seen.interrupted {
+    if seen.broken.is_some() || seen.damaged.is_some() || seen.observer.is_some() || seen.interrupted {
         return Ok(());
     }
     let deadline = oracle::settle_deadline(spec.deadline);
     while record.stamps.unpopulated_ns.is_none() && !seen.lives_on {
         let state = oracle::look(site)?;
         let sums = site.ledger.sums();
-        // Before 6.19 `populated 0` comes before the exit is reported, since then after it; stamps come before both.
-        if state != State::Populated && (record.plane == Plane::Kill || sums.births == sums.deaths) {
+        // Before 6.19 `populated 0` comes before the exit is reported, since then after it; stamps come before both. So a stamp that is missing
+        // in an empty site will never come. A tree of which nothing is known yet may be on its way into the site.
+        let begun = sums.births > 0 || seen.main_ended;
+        if state != State::Populated && (record.plane == Plane::Kill || begun) {
             record.stamps.unpopulated_ns = Some(time::now().0);
             break;
         }
@@ -98,20 +100,6 @@ pub(super) fn bury(
         }
         run.rest(&[], oracle::KILL_TICK)?;
     }
-}
-
-/// Which canaries were hit.
-pub(super) fn hit_canaries(seen: &mut Seen) -> Vec<Canary> {
-    let mut hit = std::mem::take(&mut seen.fallen);
-    for canary in &seen.canaries {
-        match canary.hit() {
-            Ok(Some(kind)) => hit.push(kind),
-            Ok(None) => {}
-            Err(e) => seen.errors.push(e.recorded()),
-        }
-    }
-    hit.sort_unstable();
-    hit
 }
 
 /// Takes the stage down: survivors, canaries, cgroups. A trial that leaves something ends the run.

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::cgroup::CgroupError;
 use crate::error::SysError;
-use crate::host::HostError;
+use crate::host::{HostError, ProbeError};
 
 /// The run cannot go on.
 #[derive(Debug, Error)]
@@ -21,6 +21,24 @@ pub enum TrialError {
     /// Own cgroups.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// It could not be tried whether actors can have a user of their own.
+    #[error("could not find out whom actors can become: {0}")]
+    Probe(#[source] ProbeError),
+    /// The workload's program cannot be executed by whom actors become.
+    #[error(
+        "{program} cannot be executed by the user that the workload would have ({user}): {step}: {errno}; let everybody execute it (chmod \
+         a+rx), or copy it to a place that is not mounted noexec"
+    )]
+    NotExecutable {
+        /// The program.
+        program: PathBuf,
+        /// User id.
+        user: u32,
+        /// What failed.
+        step: &'static str,
+        /// What the kernel answered.
+        errno: nix::errno::Errno,
+    },
     /// The process has threads, so it cannot fork observers that go on in Rust.
     #[error("this process has {0} threads; a run forks helpers that do not exec and needs exactly one")]
     Threads(usize),

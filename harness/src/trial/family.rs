@@ -106,9 +106,9 @@ impl Family {
         self.ending
     }
 
-    /// How a child ended, if it has been reaped. Forgets it.
-    pub(super) fn take_status(&mut self, pid: Pid) -> Option<WaitStatus> {
-        self.ended.remove(&pid.as_raw())
+    /// How a child ended, if it has been reaped.
+    pub(super) fn status_of(&self, pid: Pid) -> Option<WaitStatus> {
+        self.ended.get(&pid.as_raw()).copied()
     }
 
     /// Forgets who was reaped so far (numbers are reused).

@@ -5,6 +5,7 @@
 //! `observer` the flow on the other.
 
 mod belts;
+mod broken;
 mod canary;
 mod ending;
 mod error;
@@ -14,7 +15,9 @@ mod idle;
 mod judge;
 mod leaks;
 mod observer;
+mod oom;
 mod oracle;
+mod others;
 mod pin;
 mod plan;
 mod play;
@@ -22,6 +25,7 @@ mod protection;
 mod run;
 mod site;
 mod spec;
+mod startable;
 pub mod survivors;
 mod trace;
 pub(crate) mod users;

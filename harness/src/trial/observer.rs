@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::WaitPidFlag;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::broken::Broken;
 use super::canary::Egg;
-use super::{Root, Site, SpawnPlan, TrialSpec};
+use super::{Root, Site, SpawnPlan, TrialSpec, oom, oracle};
 use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
-use crate::record::{Counters, KillReport, Verdict};
-use crate::sys::spawn::{CLONE_PARENT, Entry};
+use crate::record::{Cause, Counters, KillReport, Verdict};
+use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry};
+use crate::sys::wait::{Whose, waitid};
 use crate::sys::{self, time};
 
 /// What the observer tells the harness, in this order.
@@ -28,61 +31,67 @@ pub(super) enum Message {
         spawn_ns: (u64, u64),
         pid: i32,
         entry: String,
+        /// Processes of the tree have other numbers than those in the ledger: they are in a PID namespace of their own.
+        renumbered: bool,
     },
     /// A canary was started that the harness has to look after.
     Canary { pid: i32 },
     /// The strategy has issued its kill.
     Killed { ready_ns: Option<u64>, report: KillReport },
+    /// Processes of the tree were ended before the strategy acted, and by something else than their script.
+    Damaged { pids: Vec<i32> },
     /// The detector has a verdict.
     Done {
         verdict: Verdict,
         counters: Counters,
         cpu_ns: u64,
+        /// The main process has ended.
+        main_ended: bool,
     },
     /// The trial broke.
-    Broken { what: String },
+    Broken(Broken),
 }
 
-/// The whole life of an observer. It rests and arms when a byte has come through `start`, if there is one. Returns its exit code.
-pub(super) fn run(site: &Site, spec: &TrialSpec<'_>, report: OwnedFd, start: Option<OwnedFd>) -> i32 {
+/// The whole life of an observer. It rests and arms when a byte has come through `start`, if there is one. `oom`: what the OOM killer had done
+/// in this trial's cgroups before. Returns its exit code.
+pub(super) fn run(site: &Site, spec: &TrialSpec<'_>, oom: u64, report: OwnedFd, start: Option<OwnedFd>) -> i32 {
     let mut tell = std::fs::File::from(report);
     if start.is_some_and(|start| !matches!(retry_eintr(|| nix::unistd::read(&start, &mut [0])), Ok(1))) {
         return 3;
     }
-    match observe(site, spec, &mut tell) {
+    match observe(site, spec, oom, &mut tell) {
         Ok(()) => 0,
-        Err(what) => i32::from(say(&mut tell, &Message::Broken { what }).is_err()) + 1,
+        Err(broken) => i32::from(say(&mut tell, &Message::Broken(broken)).is_err()) + 1,
     }
 }
 
-fn say(tell: &mut std::fs::File, message: &Message) -> Result<(), String> {
-    let mut line = serde_json::to_vec(message).map_err(|e| e.to_string())?;
+fn say(tell: &mut std::fs::File, message: &Message) -> Result<(), Broken> {
+    let mut line = serde_json::to_vec(message).map_err(Broken::harness)?;
     line.push(b'\n');
     tell.write_all(&line)
-        .map_err(|e| format!("could not report to the harness: {e}"))
+        .map_err(|e| Broken::harness(format_args!("could not report to the harness: {e}")))
 }
 
-fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Result<(), String> {
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    nix::unistd::setsid().map_err(|e| SysError::plain("setsid", e).to_string())?;
+fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File) -> Result<(), Broken> {
+    nix::unistd::setsid().map_err(|e| Broken::harness(SysError::plain("setsid", e)))?;
     if let Some(belts) = &site.v1 {
-        belts.join().map_err(|e| text(&e))?;
+        belts.join().map_err(Broken::harness)?;
     }
     if let Some(cpu) = spec.conditions.observer_cpu {
-        super::pin(cpu).map_err(|e| text(&e))?;
+        super::pin(cpu).map_err(Broken::harness)?;
     }
     idle_until(time::now() + spec.gap);
 
-    let mut plan = SpawnPlan::new(site, &spec.workload).map_err(|e| text(&e))?;
+    let mut plan = SpawnPlan::new(site, &spec.workload).map_err(Broken::harness)?;
     plan.cpu = spec.conditions.workload_cpu;
-    let mut armed = spec.detector.arm(site, &mut plan).map_err(|e| text(&e))?;
+    let mut armed = spec.detector.arm(site, &mut plan).map_err(Broken::mechanism)?;
     // First the canary: it must not inherit what the strategy opens, such as a descriptor whose last copy kills.
     let egg = match spec.strategy {
-        Some(_) => Some(Egg::lay(site).map_err(|e| text(&e))?),
+        Some(_) => Some(Egg::lay(site).map_err(Broken::harness)?),
         None => None,
     };
     let mut killer = match spec.strategy {
-        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(|e| text(&e))?),
+        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(Broken::mechanism)?),
         None => None,
     };
     let armed_at = time::now();
@@ -91,11 +100,12 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
     }
     // From here to the verdict: no allocation by the machinery, no logging, nothing but the mechanism.
     let cpu_before = cpu_time();
-    let root = plan.spawn().map_err(|e| text(&e))?;
-    armed.attach(&root).map_err(|e| text(&e))?;
+    let root = plan.spawn().map_err(|e| Broken::by(Cause::NotStarted, e))?;
+    armed.attach(&root).map_err(Broken::mechanism)?;
     if let Some(killer) = &mut killer {
-        killer.attach(&root).map_err(|e| text(&e))?;
+        killer.attach(&root).map_err(Broken::mechanism)?;
     }
+    let renumbered = plan.clone_flags & CLONE_NEWPID != 0;
     // Descriptors that the workload was to inherit are its alone now.
     drop(plan);
     site.ledger.let_go();
@@ -109,28 +119,30 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             Entry::Moved(errno) => format!("moved: clone3 into the cgroup was refused with {errno:?}"),
             Entry::None => "none".to_owned(),
         },
+        renumbered,
     };
     // The strategy keeps what it holds until the verdict: giving it up may take time.
     if let (Some(killer), Some(egg)) = (&mut killer, egg) {
         say(tell, &started)?;
-        wait_for_exec(&root).map_err(|e| text(&e))?;
-        let canary = egg.hatch(root.pid).map_err(|e| text(&e))?;
+        wait_for_exec(&root).map_err(|e| Broken::by(Cause::NotStarted, e))?;
+        child_failure(&root)?;
+        let canary = egg.hatch(root.pid).map_err(|e| match e.errno {
+            Errno::ECHILD => Broken::new(Cause::CanaryKilled, "a canary ended before it was set up"),
+            _ => Broken::harness(e),
+        })?;
         say(
             tell,
             &Message::Canary {
                 pid: canary.pid.as_raw(),
             },
         )?;
-        let ready = !spec.stage.says_ready || site.ledger.wait_ready(time::now() + spec.ripening());
-        child_failure(&root)?;
-        if !ready {
-            return Err(format!(
-                "the workload was not ready to be killed after {} s",
-                spec.ripening().as_secs()
-            ));
+        if let Some(pids) = ripen(site, spec, &root, oom, renumbered)? {
+            return say(tell, &Message::Damaged { pids });
         }
         let ready_at = time::now();
-        let report = killer.kill(&root, ready_at + spec.deadline).map_err(|e| text(&e))?;
+        let report = killer
+            .kill(&root, ready_at + spec.deadline)
+            .map_err(Broken::mechanism)?;
         say(
             tell,
             &Message::Killed {
@@ -139,15 +151,17 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             },
         )?;
     } else if spec.stage.owner_removes {
-        start_owner(site, &root).map_err(|e| text(&e))?;
+        start_owner(site, &root).map_err(Broken::harness)?;
     }
 
-    let verdict = armed.wait(time::now() + spec.deadline).map_err(|e| text(&e))?;
+    let verdict = armed.wait(time::now() + spec.deadline).map_err(Broken::mechanism)?;
     let cpu_ns = cpu_time().saturating_sub(cpu_before);
     if spec.strategy.is_none() {
         say(tell, &started)?;
     }
     child_failure(&root)?;
+    let main_ended =
+        sys::pidfd::has_exited(root.pidfd.as_fd()).map_err(|e| Broken::harness(SysError::plain("poll pidfd", e)))?;
     let counters = armed.disarm();
     say(
         tell,
@@ -155,20 +169,90 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, tell: &mut std::fs::File) -> Resul
             verdict: verdict.into(),
             counters,
             cpu_ns,
+            main_ended,
         },
     )
 }
 
+/// Waits until the tree is as it is to be killed, and looks whether something else has been at it: then nothing is killed, because what
+/// comes after would say nothing about the strategy. Returns the processes that were ended.
+fn ripen(
+    site: &Site,
+    spec: &TrialSpec<'_>,
+    root: &Root,
+    oom: u64,
+    renumbered: bool,
+) -> Result<Option<Vec<i32>>, Broken> {
+    /// How often a tree that does not become ready is looked at.
+    const LOOK: Duration = Duration::from_millis(500);
+    let give_up = time::now() + spec.ripening();
+    loop {
+        let ready = !spec.stage.says_ready || site.ledger.wait_ready(give_up.min(time::now() + LOOK));
+        if oom::in_trial(site) > oom {
+            return Ok(Some(Vec::new()));
+        }
+        let mut fallen = match renumbered {
+            true => Vec::new(),
+            false => oracle::fallen(site).map_err(Broken::harness)?,
+        };
+        match end_of(root)? {
+            // What has not entered itself in the ledger yet, or is an init in between.
+            Some(End::Killed) if !fallen.contains(&root.pid.as_raw()) => fallen.push(root.pid.as_raw()),
+            Some(End::Killed | End::Exited) if site.ledger.sums().births == 0 => {
+                return Err(Broken::new(Cause::NotStarted, NEVER_PLAYED));
+            }
+            _ => {}
+        }
+        if !fallen.is_empty() {
+            return Ok(Some(fallen));
+        }
+        if ready {
+            return Ok(None);
+        }
+        if give_up.has_passed() {
+            return Err(Broken::new(
+                Cause::NotReady,
+                format!(
+                    "the workload was not ready to be killed after {} s",
+                    spec.ripening().as_secs()
+                ),
+            ));
+        }
+    }
+}
+
+/// A main process that came to its end without having entered itself in the ledger.
+pub(super) const NEVER_PLAYED: &str = "the main process ended before it began to play";
+
+/// How the main process ended.
+enum End {
+    Killed,
+    Exited,
+}
+
+/// Whether and how the main process has ended; not known either once it has been reaped.
+fn end_of(root: &Root) -> Result<Option<End>, Broken> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+    match retry_eintr(|| waitid(Whose::Pidfd(root.pidfd.as_fd()), flags)) {
+        Ok(None) | Err(Errno::ECHILD) => Ok(None),
+        Ok(Some(change)) if change.code == nix::libc::CLD_EXITED => Ok(Some(End::Exited)),
+        Ok(Some(_)) => Ok(Some(End::Killed)),
+        Err(errno) => Err(Broken::harness(SysError::pid("waitid", root.pid.as_raw(), errno))),
+    }
+}
+
 /// An error if the workload never came to its exec.
-fn child_failure(root: &Root) -> Result<(), String> {
+fn child_failure(root: &Root) -> Result<(), Broken> {
     match root.failure() {
         Ok(None) => Ok(()),
-        Ok(Some(failure)) => Err(super::SpawnError::Child {
-            step: failure.step.name(),
-            errno: failure.errno,
-        }
-        .to_string()),
-        Err(errno) => Err(SysError::plain("read the spawn report", errno).to_string()),
+        Ok(Some(failure)) => Err(Broken::by(
+            Cause::NotStarted,
+            super::SpawnError::Child {
+                step: failure.step.name(),
+                errno: failure.errno,
+            },
+        )),
+        Err(errno) => Err(Broken::harness(SysError::plain("read the spawn report", errno))),
     }
 }
 

@@ -61,6 +61,30 @@ pub(super) fn witness(site: &Site) -> Result<Option<i32>, SysError> {
     Ok(None)
 }
 
+/// Processes of the ledger that have ended without a stamp: each was ended by something else than its script. Only of use before anything is
+/// killed, and where the ledger's numbers are those of this PID namespace. A number that has been reused hides its first owner.
+pub(super) fn fallen(site: &Site) -> Result<Vec<i32>, SysError> {
+    let mut fallen = Vec::new();
+    for entry in site.ledger.entries().filter(|e| e.exit.is_none()) {
+        let over = match pidfd::open(nix::unistd::Pid::from_raw(entry.pid)) {
+            Ok(fd) => pidfd::has_exited(std::os::fd::AsFd::as_fd(&fd))
+                .map_err(|e| SysError::pid("poll pidfd", entry.pid, e))?,
+            Err(Errno::ESRCH) => true,
+            Err(errno) => return Err(SysError::pid("pidfd_open", entry.pid, errno)),
+        };
+        // It stamps before it ends, so a stamp that is still missing now will never come.
+        if over
+            && site
+                .ledger
+                .entries()
+                .any(|e| e.pid == entry.pid && e.born == entry.born && e.exit.is_none())
+        {
+            fallen.push(entry.pid);
+        }
+    }
+    Ok(fallen)
+}
+
 fn is_member(site: &Site, pid: i32) -> bool {
     matches!(site.cgroup.procs_recursive(), Ok(Members { pids, .. }) if pids.contains(&pid))
 }

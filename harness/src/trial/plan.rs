@@ -137,6 +137,14 @@ pub enum SpawnError {
     },
 }
 
+/// The user of this process: where actors can have no other, they give up all else (a mapped root has capabilities, too).
+fn own_user() -> Credentials {
+    Credentials {
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+    }
+}
+
 impl<'t> SpawnPlan<'t> {
     /// The plain plan: born in the site's cgroup, without the harness's authority; a session of its own where nothing is killed, a process
     /// group of its own in the observer's session where something is (a canary shares both).
@@ -213,7 +221,7 @@ impl<'t> SpawnPlan<'t> {
             cgroup: Some(self.birthplace.as_ref().map_or(self.default_cgroup, AsFd::as_fd)),
             clone_flags: self.clone_flags,
             session: self.session,
-            credentials: self.credentials,
+            credentials: Some(self.credentials.unwrap_or_else(own_user)),
             inherit: &inherit,
             gate: self.gate.as_ref().map(AsFd::as_fd),
             init: self.init,

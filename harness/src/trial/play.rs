@@ -7,20 +7,24 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
+use super::broken::Broken;
 use super::canary::Perched;
-use super::ending::{bury, hit_canaries, settle, strike};
+use super::ending::{bury, settle, strike};
 use super::idle::{self, Samples};
 use super::judge::{self, Truth};
 use super::observer::{self, Message};
+use super::oom::OomKills;
 use super::oracle::{self, Afterlife, State};
+use super::others::judge_others;
 use super::trace::Tracer;
 use super::{Expected, Run, Site, TrialError, TrialSpec};
 use crate::cgroup::CgroupError;
 use crate::error::{Recorded, SysError};
 use crate::expect::{Canary, Plane};
-use crate::record::{Counters, ErrorRecord, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, Verdict};
+use crate::record::{Cause, Counters, ErrorRecord, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, Verdict};
 use crate::sys::{fork, pidfd, time};
 
 /// How much longer than its own deadlines an observer may take before it is called hung.
@@ -35,7 +39,15 @@ const DYING_INDIRECTLY: Duration = Duration::from_secs(1);
 pub(super) struct Seen {
     pub(super) started: bool,
     pub(super) done: bool,
-    pub(super) broken: Option<String>,
+    pub(super) broken: Option<Broken>,
+    /// Processes that were ended before the strategy acted. Absent: none was looked for, or none found.
+    pub(super) damaged: Option<Vec<i32>>,
+    /// The ledger's numbers are not those of this PID namespace.
+    pub(super) renumbered: bool,
+    /// The main process has ended.
+    pub(super) main_ended: bool,
+    /// The observer, if it ended without its last word, and how.
+    pub(super) observer: Option<(Pid, Option<WaitStatus>)>,
     pub(super) killed: bool,
     pub(super) lives_on: bool,
     pub(super) interrupted: bool,
@@ -43,8 +55,8 @@ pub(super) struct Seen {
     pub(super) canaries: Vec<Perched>,
     /// The last canary has been heard of.
     pub(super) flock: bool,
-    /// Canaries that were dead and reaped before they were heard of.
-    pub(super) fallen: Vec<Canary>,
+    /// How canaries ended that were dead and reaped before they were heard of.
+    pub(super) fallen: Vec<(Canary, WaitStatus)>,
     pub(super) samples: Samples,
     pub(super) errors: Vec<ErrorRecord>,
 }
@@ -54,14 +66,18 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
     let site = Site::make(run, spec)?;
     let mut record = blank(run, spec);
     let mut seen = Seen::default();
+    let oom = OomKills::so_far(&site);
 
-    let played = perform(run, spec, &site, &mut record, &mut seen);
+    let played = perform(run, spec, &site, oom.in_trial, &mut record, &mut seen);
     let truth = played
         .and_then(|()| settle(run, spec, &site, &mut record, &mut seen))
         .and_then(|()| bury(run, &site, &mut record, &mut seen));
-    let hit = hit_canaries(&mut seen);
+    // What a dying run broke is not the mechanism's.
+    seen.interrupted |= run.family.ending().is_some();
+    let oom = OomKills::so_far(&site).since(oom);
+    let hit = judge_others(run, spec, &site, oom, &record, &mut seen);
     if let Err(error) = truth {
-        seen.broken = Some(error.to_string());
+        seen.broken.get_or_insert_with(|| Broken::harness(error));
     }
     let sums = site.ledger.sums();
     record.ledger = LedgerRecord {
@@ -69,9 +85,7 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
         deaths: sums.deaths,
         refused: sums.refused,
     };
-    // What a dying run broke is not the mechanism's.
-    seen.interrupted |= run.family.ending().is_some();
-    conclude(spec, &mut record, &mut seen, &hit);
+    conclude(spec, &mut record, &mut seen, hit);
     strike(run, spec, site, seen.canaries, &mut record)?;
     record.errors = seen.errors;
     Ok(record)
@@ -106,6 +120,7 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
         expected: String::new(),
         held: false,
         note: None,
+        cause: None,
         counters: Counters::default(),
         cpu_ns: None,
         idle: None,
@@ -122,6 +137,7 @@ fn perform(
     run: &mut Run<'_>,
     spec: &TrialSpec<'_>,
     site: &Site,
+    oom: u64,
     record: &mut TrialRecord,
     seen: &mut Seen,
 ) -> Result<(), TrialError> {
@@ -139,7 +155,7 @@ fn perform(
     let (start, go) = start.unzip();
     let (tell, start) = (Cell::new(Some(tell)), Cell::new(start));
     let observer = fork::worker(0, Some(run.control().as_fd()), || match tell.take() {
-        Some(tell) => observer::run(site, spec, tell, start.take()),
+        Some(tell) => observer::run(site, spec, oom, tell, start.take()),
         None => 104,
     })
     .map_err(|e| SysError::plain("fork the observer", e))?;
@@ -178,6 +194,9 @@ fn perform(
                 .extend(seen.samples.take(observer.pid).err().map(|e| e.recorded()));
         }
         if killing {
+            for canary in &mut seen.canaries {
+                canary.look()?;
+            }
             watch_kill(site, record, seen, &mut kill_said_at, &mut afterlife)?;
         }
         if framing && seen.flock {
@@ -188,9 +207,9 @@ fn perform(
             break;
         }
         if hung.has_passed() {
-            seen.broken = Some(format!(
-                "the observer ({}) did not come back in time",
-                spec.detector.spec().id
+            seen.broken = Some(Broken::new(
+                Cause::ObserverHung,
+                format!("the observer ({}) did not come back in time", spec.detector.spec().id),
             ));
             break;
         }
@@ -203,9 +222,8 @@ fn perform(
             Duration::ZERO
         },
     )?;
-    if !seen.done && seen.broken.is_none() && !seen.interrupted && !seen.lives_on {
-        let how = run.family.take_status(observer.pid);
-        seen.broken = Some(format!("the observer ended without a verdict: {how:?}"));
+    if !seen.done && seen.broken.is_none() && seen.damaged.is_none() && !seen.interrupted && !seen.lives_on {
+        seen.observer = Some((observer.pid, run.family.status_of(observer.pid)));
     }
     if let (Some(tracer), Some(Verdict::Empty { decided_ns, .. })) = (tracer, &record.verdict) {
         match tracer.stages(site, *decided_ns) {
@@ -254,8 +272,11 @@ fn frame(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Se
         return false;
     }
     match Perched::framed(site, freed) {
-        Ok(canary) => {
+        Ok(mut canary) => {
             record.stamps.framed_ns = Some(time::now().0);
+            if record.kill.as_ref().is_some_and(|report| !report.indirect) {
+                seen.errors.extend(canary.issued().err().map(|e| e.recorded()));
+            }
             seen.canaries.push(canary);
             true
         }
@@ -273,7 +294,9 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
             spawn_ns,
             pid: _,
             entry,
+            renumbered,
         } => {
+            seen.renumbered = renumbered;
             record.stamps.armed_ns = Some(armed_ns);
             record.stamps.spawn_ns = Some(spawn_ns.0);
             record.stamps.spawned_ns = Some(spawn_ns.1);
@@ -283,8 +306,8 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
         Message::Canary { pid } => {
             seen.flock = true;
             // A kill may be faster than the news of its bystander.
-            if run.family.take_status(Pid::from_raw(pid)).is_some() {
-                seen.fallen.push(Canary::SameGroup);
+            if let Some(status) = run.family.status_of(Pid::from_raw(pid)) {
+                seen.fallen.push((Canary::SameGroup, status));
                 return;
             }
             match Perched::adopt(Canary::SameGroup, pid) {
@@ -294,6 +317,11 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
         }
         Message::Killed { ready_ns, report } => {
             record.stamps.ready_ns = ready_ns;
+            if !report.indirect {
+                for canary in &mut seen.canaries {
+                    seen.errors.extend(canary.issued().err().map(|e| e.recorded()));
+                }
+            }
             record.kill = Some(report);
             seen.killed = true;
         }
@@ -301,7 +329,9 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
             verdict,
             counters,
             cpu_ns,
+            main_ended,
         } => {
+            seen.main_ended = main_ended;
             if matches!(verdict, Verdict::Empty { .. }) && record.plane == Plane::Detect {
                 match oracle::witness(site) {
                     Ok(witness) => seen.witness = witness,
@@ -313,32 +343,28 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
             record.cpu_ns = Some(cpu_ns);
             seen.done = true;
         }
-        Message::Broken { what } => seen.broken = Some(what),
+        Message::Damaged { pids } => seen.damaged = Some(pids),
+        Message::Broken(broken) => seen.broken = Some(broken),
     }
 }
 
 /// Draws the conclusion: outcome, expectation, held.
-fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit: &[Canary]) {
-    record.canaries_hit = hit.to_vec();
+fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit: Vec<Canary>) {
     if seen.interrupted {
         record.outcome = Outcome::Interrupted;
         record.note = Some("the run was interrupted during this trial".to_owned());
         return;
     }
-    if let Some(what) = seen.broken.take() {
+    if let Some(Broken { cause, what }) = seen.broken.take() {
         record.outcome = Outcome::Broken;
+        record.cause = Some(cause);
         record.note = Some(what);
+        // Nothing that was seen of such a trial is anybody's doing.
+        record.survivors.clear();
         return;
     }
-    let refused = record.ledger.refused;
-    if refused > 0 && !spec.stage.hostile {
-        // A tree that is not what the script says: nothing about it was expected.
-        record.outcome = Outcome::Broken;
-        record.note = Some(format!(
-            "the workload could not play its script: {refused} forks were refused (RLIMIT_NPROC of the actors' user, or the limit on tasks)"
-        ));
-        return;
-    }
+    record.canaries_hit = hit;
+    let hit = &record.canaries_hit;
     let stamps = &record.stamps;
     let truth = Truth {
         lower_ns: stamps.over_lower_ns,
@@ -387,8 +413,8 @@ impl Lines {
         let mut messages = Vec::new();
         while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
-            messages.push(serde_json::from_slice(&line).unwrap_or_else(|e| Message::Broken {
-                what: format!("the observer spoke unclearly: {e}"),
+            messages.push(serde_json::from_slice(&line).unwrap_or_else(|e| {
+                Message::Broken(Broken::harness(format_args!("the observer spoke unclearly: {e}")))
             }));
         }
         Ok(messages)

@@ -12,7 +12,7 @@ use super::belts::V1Belts;
 use super::family::{Ending, Family};
 use super::leaks::{self, LeakReport, Snapshot};
 use super::protection::Protection;
-use super::users::{ACTOR_UIDS, Reserved};
+use super::users::{self, Reserved};
 use super::{Limits, Site, TrialError, TrialSpec, belts, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
@@ -61,12 +61,7 @@ impl<'b> Run<'b> {
         }
         protection.check()?;
         protection.set_finished(false);
-        let actors = if nix::unistd::geteuid().is_root() {
-            let none = TrialError::Users(ACTOR_UIDS.start, ACTOR_UIDS.end - 1);
-            Some(Reserved::take()?.ok_or(none)?)
-        } else {
-            None
-        };
+        let actors = users::for_actors()?;
         let before = Snapshot::take(&options.name, actors.as_ref().map(|a| a.uid))?;
         let family = Family::adopt(protection.signals(), protection.guards())?;
         match make(base, &options.name) {

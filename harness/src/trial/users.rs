@@ -8,15 +8,31 @@ use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use super::TrialError;
 use crate::error::{SysError, Target};
+use crate::host::Support;
+use crate::host::another_user::{self, UNUSED_UID};
 use crate::proc;
 
-/// The users that actors become when the harness is root, one a run. Nobody else's: below the range of systemd's dynamic users, above the
-/// usual accounts (systemd, `docs/UIDS-GIDS.md`: 60578 to 61183 are unused).
-pub const ACTOR_UIDS: Range<u32> = 60_931..61_031;
+/// The users that actors become when the harness is root, one a run.
+pub const ACTOR_UIDS: Range<u32> = UNUSED_UID..UNUSED_UID + 100;
 
 /// The users that a killer becomes so that its victims may not signal it.
 pub(crate) const KILLER_UIDS: Range<u32> = ACTOR_UIDS.end..ACTOR_UIDS.end + 100;
+
+/// Whom the actors of a run become: a user that nobody else is. `None`: this process can make no other user of them (it is not root, or root of
+/// a user namespace that has no others), and they are its own.
+///
+/// # Errors
+///
+/// It could not be tried, or processes have all the users.
+pub(super) fn for_actors() -> Result<Option<Reserved>, TrialError> {
+    if another_user::probe().map_err(TrialError::Probe)? != Support::Available {
+        return Ok(None);
+    }
+    let none = TrialError::Users(ACTOR_UIDS.start, ACTOR_UIDS.end - 1);
+    Ok(Some(Reserved::take()?.ok_or(none)?))
+}
 
 /// A user id of `range` that no process has now. Processes that look at the same time begin their search in different places.
 ///

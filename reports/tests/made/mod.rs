@@ -60,6 +60,7 @@ pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, laten
         note: latency
             .is_none()
             .then(|| "it said nothing until the deadline".to_owned()),
+        cause: None,
         counters: Counters::default(),
         cpu_ns: Some(300_000),
         idle: Some(IdleRecord {

@@ -44,6 +44,7 @@ fn fails(mut row: Row) -> Row {
     row.broken = vec![Broken {
         seq: 7,
         outcome: Outcome::Early,
+        cause: None,
         note: Some("process 12 was alive".to_owned()),
     }];
     row
@@ -191,6 +192,7 @@ fn an_interrupted_run_says_so_and_nothing_of_rows_without_trials() {
     rows[1].broken = vec![Broken {
         seq: 3,
         outcome: Outcome::Interrupted,
+        cause: None,
         note: None,
     }];
     let planned = rows.len() * 3;

@@ -342,6 +342,7 @@ mod tests {
             expected: String::new(),
             held: true,
             note: None,
+            cause: None,
             counters: Counters::default(),
             cpu_ns: None,
             idle: None,

@@ -79,6 +79,10 @@ impl Sitting<'_> {
             no_belt: self.args.no_belt,
         };
         let mut run = Run::start(Rc::clone(self.protection), self.base, options).context("could not begin the run")?;
+        if let Err(error) = self.try_to_start(&run) {
+            run.finish().context("could not clean up after the run")?;
+            return Err(Failure::missing(error));
+        }
         let progress = Progress::new(self.plan.order.len(), output.recorded(), self.args.quiet);
         let mut played = Played::default();
         let ended = self
@@ -94,6 +98,15 @@ impl Sitting<'_> {
         let leaks: LeakReport = run.finish().context("could not clean up after the run")?;
         played.left = leaks.left;
         Ok(played)
+    }
+
+    /// An error if no workload can be started, for a reason that would break each trial.
+    fn try_to_start(&self, run: &Run<'_>) -> anyhow::Result<()> {
+        let Some(cell) = self.plan.cells.first() else {
+            return Ok(());
+        };
+        let script = cell.scenario.script(&cell.params, cell.key.plane, 0)?;
+        Ok(run.try_to_start(&crate::workload(&script)?)?)
     }
 
     /// The next trials, unrecorded: caches, page tables and the processor's clock are then as they will be.

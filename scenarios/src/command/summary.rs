@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::expect::{Canary, Plane};
 use harness::kill;
-use harness::record::{Elapsed, KillReport, KillTimes, Outcome, Stamps, TrialRecord, Verdict};
+use harness::record::{Cause, Elapsed, KillReport, KillTimes, Outcome, Stamps, TrialRecord, Verdict};
 use serde::Serialize;
 
 use super::costs::{CostTally, Costs};
@@ -106,6 +106,8 @@ pub(super) struct Broken {
     pub seq: u32,
     /// How it ended.
     pub outcome: Outcome,
+    /// Why it broke, by kind, if it did.
+    pub cause: Option<Cause>,
     /// What the harness says about it.
     pub note: Option<String>,
 }
@@ -184,13 +186,17 @@ impl Tally {
 
     /// Adds a trial of the row.
     pub(super) fn add(&mut self, trial: &TrialRecord) {
-        let first = self.row.n == 0;
+        let first = self.row.judged() == 0;
         let row = &mut self.row;
         row.n += 1;
         *row.outcomes.entry(trial.outcome).or_insert(0) += 1;
         match trial.held {
             true => row.held += 1,
             false => row.broken.push(Broken::new(trial)),
+        }
+        if matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted) {
+            // It says nothing about the mechanism, so it is part of no figure.
+            return;
         }
         let births = Some(trial.ledger.births).filter(|births| *births > 0);
         self.births = births.filter(|_| first || self.births == births);
@@ -199,11 +205,9 @@ impl Tally {
             Plane::Detect => detect_latency(trial),
             Plane::Kill => times.to_empty,
         });
-        if !matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted) {
-            self.wakeups.seen.push(trial.counters.wakeups);
-            self.cpu.seen.extend(trial.cpu_ns);
-            self.costs.add(trial);
-        }
+        self.wakeups.seen.push(trial.counters.wakeups);
+        self.cpu.seen.extend(trial.cpu_ns);
+        self.costs.add(trial);
         row.kill.add(trial, first);
         if let Some(kill) = &trial.kill {
             self.signals.seen.push(kill.signals);
@@ -275,6 +279,7 @@ impl Broken {
         Self {
             seq: trial.seq,
             outcome: trial.outcome,
+            cause: trial.cause,
             note: trial.note.clone(),
         }
     }

@@ -32,6 +32,7 @@ impl Surroundings {
     /// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of
     /// systemd, this does not return.
     pub(super) fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Self, Failure> {
+        harness::host::check_proc().map_err(Failure::missing)?;
         let protection = Protection::begin(cgroup.as_deref(), Exit::Incomplete.code(), &INTERRUPTED)
             .context("could not protect what is going to be done")?;
         let options = Options {

@@ -99,7 +99,7 @@ fn kill(rows: &[&Row]) -> Table {
                 _ => format!("{emptied}; {}", outcomes(row)),
             },
             survivors,
-            canaries(&row.kill.canaries, row.n),
+            canaries(&row.kill.canaries, row.judged()),
             duration(row.latency.percentile(50)),
             tail_value(&row.latency, tail),
             plain_number(&row.kill.signals),

@@ -1,9 +1,9 @@
 //! The result in plain words: one line for each plane, one about the expectations, and what did not go as expected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::expect::Plane;
-use harness::record::Outcome;
+use harness::record::{Cause, Outcome};
 
 use super::lines::{Line, list, wrapped};
 use super::stats::{self, upper_bound_of_none};
@@ -178,22 +178,42 @@ pub(super) fn expectations(rows: &[Row], planned: usize, ended: &str) -> Vec<Lin
             "Expectations did not hold in {failed} of {n} trials:"
         ))),
     }
-    lines.extend(others(rows, |outcome| outcome != Outcome::Broken));
+    lines.extend(others(rows));
     if broken > 0 {
         lines.push(Line::failed(format!(
             "{broken} of {planned} trials broke, which says nothing of what they were to show:"
         )));
-        lines.extend(others(rows, |outcome| outcome == Outcome::Broken));
+        lines.extend(causes(rows));
     }
     lines
 }
 
+/// Why trials broke: each kind once, with how many they are and what is noted of the first.
+fn causes(rows: &[Row]) -> Vec<Line> {
+    let mut kinds: BTreeMap<Option<Cause>, (usize, String)> = BTreeMap::new();
+    for row in rows {
+        for trial in row.broken.iter().filter(|trial| trial.outcome == Outcome::Broken) {
+            let first = || {
+                let note = trial.note.as_deref().unwrap_or("no note");
+                let (who, on) = (&row.key.mechanism, &row.key.scenario);
+                format!("first: trial {}, {who} on {on}: {note}", trial.seq)
+            };
+            kinds.entry(trial.cause).or_insert_with(|| (0, first())).0 += 1;
+        }
+    }
+    let told = kinds.into_iter().flat_map(|(cause, (n, first))| {
+        let cause = cause.map_or("no cause recorded", Cause::name);
+        wrapped(&format!("  {n} {cause}; "), &first, 6)
+    });
+    told.map(Line::failed).collect()
+}
+
 /// The trials that did not end as expected, a paragraph each.
-fn others(rows: &[Row], which: fn(Outcome) -> bool) -> Vec<Line> {
+fn others(rows: &[Row]) -> Vec<Line> {
     let mut lines = Vec::new();
     for row in rows {
-        let told = row.broken.iter().filter(|trial| trial.outcome != Outcome::Interrupted);
-        for trial in told.filter(|trial| which(trial.outcome)) {
+        let says_nothing = |outcome| matches!(outcome, Outcome::Broken | Outcome::Interrupted);
+        for trial in row.broken.iter().filter(|trial| !says_nothing(trial.outcome)) {
             let note = trial
                 .note
                 .as_deref()
@@ -313,6 +333,7 @@ mod tests {
         bad.broken = vec![Broken {
             seq: 4,
             outcome: Outcome::Early,
+            cause: None,
             note: Some("process 7 was alive".to_owned()),
         }];
         let lines = expectations(&[bad], 2, "");
@@ -332,6 +353,7 @@ mod tests {
         cut.broken = vec![Broken {
             seq: 3,
             outcome: Outcome::Interrupted,
+            cause: None,
             note: None,
         }];
         let rows = [row(Plane::Detect, "pidfd-main", &[(Outcome::Right, 3)]), cut];
@@ -357,6 +379,7 @@ mod tests {
         broken.broken = vec![Broken {
             seq: 5,
             outcome: Outcome::Broken,
+            cause: Some(Cause::OutOfResources),
             note: Some("EMFILE".to_owned()),
         }];
         let rows = [broken];
@@ -365,6 +388,10 @@ mod tests {
         assert!(
             lines[1].text.starts_with("1 of 3 trials broke") && lines[1].failed,
             "{lines:?}"
+        );
+        assert_eq!(
+            lines[2].text,
+            "  1 out-of-resources; first: trial 5, fanotify on setsid: EMFILE"
         );
         assert!(
             detect(&rows)

@@ -21,6 +21,7 @@ mod kill;
 mod left;
 mod needs;
 mod order;
+mod outside;
 mod place;
 mod protect;
 mod stage;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         kill::tests(),
         left::tests(),
         order::tests(),
+        outside::tests(),
         protect::tests(),
         survivors::tests(),
         trial::tests(),

@@ -113,6 +113,12 @@ pub(in crate::detect) fn pass_through(
 
 /// Whether /proc shows the processes of this PID namespace, other users' included.
 pub(crate) fn proc_is_ours() -> Result<Support, ProbeError> {
+    if let Some(why) = crate::host::foreign_proc()? {
+        return Ok(Support::missing(
+            format_args!("/proc belongs to another PID namespace: {why}"),
+            "a /proc of this PID namespace",
+        ));
+    }
     let me = nix::unistd::Pid::this().as_raw();
     match super::proc_stat::read(me)? {
         Some(_) if std::path::Path::new("/proc/1/stat").exists() => Ok(Support::Available),

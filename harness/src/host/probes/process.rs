@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::{SECCOMP, answer, missing};
 use crate::host::subject::Subject;
-use crate::host::{Host, ProbeError, Support};
+use crate::host::{Host, ProbeError, Support, another_user};
 
 const DESCRIPTORS: &str = "too many open files: raise RLIMIT_NOFILE (ulimit -n)";
 
@@ -67,20 +67,15 @@ pub(in crate::host) fn subreaper(_: &Host) -> Result<Support, ProbeError> {
     )
 }
 
-/// Feature `root`: what giving actors a user of their own needs.
+/// Feature `root`: actors can be given a user of their own, and be ended.
 pub(in crate::host) fn root(host: &Host) -> Result<Support, ProbeError> {
-    let lacking: Vec<_> = ["SETUID", "SETGID", "KILL"]
-        .into_iter()
-        .filter(|c| !host.capabilities.has(c))
-        .collect();
-    Ok(if host.euid != 0 {
-        Support::missing(format!("the effective user is {}", host.euid), "run as root (sudo)")
-    } else if !lacking.is_empty() {
-        let why = format!("root without CAP_{}", lacking.join(", CAP_"));
-        Support::missing(why, "keep these capabilities (docker: --cap-add)")
-    } else {
-        Support::Available
-    })
+    match another_user::probe()? {
+        Support::Available if !host.capabilities.has("KILL") => Ok(Support::missing(
+            "root without CAP_KILL",
+            "keep this capability (docker: --cap-add)",
+        )),
+        other => Ok(other),
+    }
 }
 
 const CLONE_NEWUSER: u64 = 0x1000_0000;

@@ -115,11 +115,17 @@ const PROC_CN_MCAST_IGNORE: u32 = 2;
 /// Feature `proc-connector`: listens, waits for the kernel's acknowledgement, stops listening.
 ///
 /// Outside of the initial user and PID namespaces the kernel does not answer at all (`cn_proc_mcast_ctl()`, drivers/connector/cn_proc.c).
+/// Answers go to all who listen, so a request bears a number by which its own is known.
 pub(in crate::host) fn proc_connector(_: &Host) -> Result<Support, ProbeError> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "any number will do that others have not taken"
+    )]
+    let number = crate::sys::time::now().0 as u32 ^ std::process::id();
     let order = |op: u32| {
         // struct cn_msg: idx, val, seq, ack, len, flags; then the operation.
         let mut payload = Vec::new();
-        for word in [CN_PROC, CN_PROC, 0, 0] {
+        for word in [CN_PROC, CN_PROC, 0, number] {
             payload.extend(word.to_ne_bytes());
         }
         payload.extend(4u16.to_ne_bytes());
@@ -129,7 +135,7 @@ pub(in crate::host) fn proc_connector(_: &Host) -> Result<Support, ProbeError> {
     };
     let tried = Socket::open(netlink::NETLINK_CONNECTOR, CN_PROC).and_then(|socket| {
         socket.send(netlink::NLMSG_DONE, false, &order(PROC_CN_MCAST_LISTEN))?;
-        let answer = socket.receive(ANSWER);
+        let answer = acknowledged(&socket, number);
         socket.send(netlink::NLMSG_DONE, false, &order(PROC_CN_MCAST_IGNORE))?;
         answer
     });
@@ -146,6 +152,26 @@ pub(in crate::host) fn proc_connector(_: &Host) -> Result<Support, ProbeError> {
         ),
     ];
     answer("listen to the process connector", tried, &known)
+}
+
+/// Waits for the answer to request `number`: an event of no kind. Events of processes, and answers to others, may come before it.
+fn acknowledged(socket: &Socket, number: u32) -> Result<(), Errno> {
+    let deadline = crate::sys::time::now() + ANSWER;
+    loop {
+        if deadline.has_passed() {
+            return Err(Errno::ETIMEDOUT);
+        }
+        let message = socket.receive(deadline.remaining())?;
+        let word = |at: usize| Some(u32::from_ne_bytes(message.payload.get(at..at + 4)?.try_into().ok()?));
+        // struct cn_msg takes 20 bytes; then struct proc_event: what, cpu, timestamp, and here the error.
+        if (word(12), word(20)) == (Some(number.wrapping_add(1)), Some(0)) {
+            return match word(36) {
+                Some(0) => Ok(()),
+                Some(errno) => Err(Errno::from_raw(i32::try_from(errno).unwrap_or(i32::MAX))),
+                None => Err(Errno::EBADMSG),
+            };
+        }
+    }
 }
 
 /// Feature `taskstats`: asks for exit reports of CPU 0, and takes the wish back.

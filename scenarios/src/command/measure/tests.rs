@@ -69,6 +69,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
         expected: String::new(),
         held: true,
         note: None,
+        cause: None,
         counters: Counters::default(),
         cpu_ns: None,
         idle: None,

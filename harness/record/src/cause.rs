@@ -1,0 +1,70 @@
+//! Why a trial broke, by kind.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a trial broke, by kind; the record's note says who and what. No kind counts for or against a mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A process of the tree was ended by something outside of the trial.
+    KilledFromOutside,
+    /// The kernel's OOM killer ended a process of the trial.
+    OomKilled,
+    /// The observer was ended by a signal.
+    ObserverKilled,
+    /// The observer did not come back within its time.
+    ObserverHung,
+    /// A canary ended, and not by the strategy.
+    CanaryKilled,
+    /// A descriptor, an inotify instance or watch, a task or memory could not be had.
+    OutOfResources,
+    /// A limit refused forks that the script needs.
+    ForksRefused,
+    /// The workload could not be started, or ended before it began to play.
+    NotStarted,
+    /// The tree did not become what it is to be when it is killed.
+    NotReady,
+    /// The mechanism could not be set up, or failed in a way that is no verdict.
+    MechanismFailed,
+    /// The harness could not do its own part.
+    HarnessFailed,
+}
+
+impl Cause {
+    /// Its name, as it stands in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KilledFromOutside => "killed-from-outside",
+            Self::OomKilled => "oom-killed",
+            Self::ObserverKilled => "observer-killed",
+            Self::ObserverHung => "observer-hung",
+            Self::CanaryKilled => "canary-killed",
+            Self::OutOfResources => "out-of-resources",
+            Self::ForksRefused => "forks-refused",
+            Self::NotStarted => "not-started",
+            Self::NotReady => "not-ready",
+            Self::MechanismFailed => "mechanism-failed",
+            Self::HarnessFailed => "harness-failed",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_recorded_under_its_name() {
+        for cause in [Cause::KilledFromOutside, Cause::OomKilled, Cause::HarnessFailed] {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{cause}\""));
+        }
+    }
+}

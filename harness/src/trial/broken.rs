@@ -1,0 +1,124 @@
+//! A trial that says nothing about a mechanism: why, by kind and in words.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use serde::{Deserialize, Serialize};
+
+use crate::record::Cause;
+
+/// Why a trial broke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Broken {
+    pub(super) cause: Cause,
+    /// Who and what, for the record's note.
+    pub(super) what: String,
+}
+
+impl Broken {
+    pub(super) fn new(cause: Cause, what: impl Into<String>) -> Self {
+        Self {
+            cause,
+            what: what.into(),
+        }
+    }
+
+    /// `error` as a cause of its own, or, where something ran out, as that: a limit is the doing of neither mechanism nor harness.
+    pub(super) fn by(cause: Cause, error: impl fmt::Display) -> Self {
+        let what = error.to_string();
+        let cause = if ran_out(&what) { Cause::OutOfResources } else { cause };
+        Self { cause, what }
+    }
+
+    /// What a detector or strategy answered instead of a verdict.
+    pub(super) fn mechanism(error: impl fmt::Display) -> Self {
+        Self::by(Cause::MechanismFailed, error)
+    }
+
+    /// What the harness's own side met.
+    pub(super) fn harness(error: impl fmt::Display) -> Self {
+        Self::by(Cause::HarnessFailed, error)
+    }
+}
+
+/// Answers that mean: there is no more of it. `ENOBUFS` is none of them: events that were lost are a matter of the mechanism.
+const EXHAUSTION: [Errno; 5] = [
+    Errno::EMFILE,
+    Errno::ENFILE,
+    Errno::ENOMEM,
+    Errno::ENOSPC,
+    Errno::EAGAIN,
+];
+
+/// Whether a text that names the kernel's answer (all errors and verdicts do) says that something ran out.
+pub(super) fn ran_out(what: &str) -> bool {
+    EXHAUSTION
+        .iter()
+        .any(|errno| what.contains(&format!("{errno:?}: ")) || what.contains(&format!("(os error {})", *errno as i32)))
+}
+
+/// Whether the name of an answer says that something ran out.
+pub(super) fn is_exhaustion(name: &str) -> bool {
+    EXHAUSTION.iter().any(|errno| format!("{errno:?}") == name)
+}
+
+/// The signal that ended a helper. A copy of the harness has its handlers, which exit with 128 and the signal's number.
+pub(super) fn signal_of(status: WaitStatus) -> Option<Signal> {
+    match status {
+        WaitStatus::Signaled(_, signal, _) => Some(signal),
+        WaitStatus::Exited(_, code) => [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]
+            .into_iter()
+            .find(|signal| code == 128 + *signal as i32),
+        _ => None,
+    }
+}
+
+/// How a process ended.
+pub(super) fn end_in_words(status: Option<WaitStatus>) -> String {
+    if let Some(signal) = status.and_then(signal_of) {
+        return format!("was ended by {signal}");
+    }
+    match status {
+        Some(WaitStatus::Exited(_, code)) => format!("exited with {code}"),
+        _ => "ended, how is not known".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SysError;
+    use crate::detect::DetectError;
+
+    #[test]
+    fn a_signal_is_seen_through_an_inherited_handler() {
+        let pid = nix::unistd::Pid::from_raw(7);
+        assert_eq!(
+            signal_of(WaitStatus::Signaled(pid, Signal::SIGKILL, false)),
+            Some(Signal::SIGKILL)
+        );
+        assert_eq!(signal_of(WaitStatus::Exited(pid, 129)), Some(Signal::SIGHUP));
+        assert_eq!(signal_of(WaitStatus::Exited(pid, 1)), None);
+        assert_eq!(end_in_words(Some(WaitStatus::Exited(pid, 143))), "was ended by SIGTERM");
+    }
+
+    #[test]
+    fn what_ran_out_is_told_apart_from_what_failed() {
+        let limit = DetectError::Limit {
+            limit: "fs.inotify.max_user_instances",
+            value: Some(128),
+            errno: Errno::EMFILE,
+            remedy: "raise it",
+        };
+        assert_eq!(Broken::mechanism(limit).cause, Cause::OutOfResources);
+        let opened = SysError::path("open", "/x/cgroup.events", Errno::ENFILE);
+        assert_eq!(Broken::mechanism(opened).cause, Cause::OutOfResources);
+        let forked = std::io::Error::from_raw_os_error(Errno::EAGAIN as i32);
+        assert_eq!(Broken::by(Cause::NotStarted, forked).cause, Cause::OutOfResources);
+        let lost = SysError::plain("receive process events", Errno::ENOBUFS);
+        assert_eq!(Broken::mechanism(lost).cause, Cause::MechanismFailed);
+        assert!(is_exhaustion("EMFILE") && !is_exhaustion("EPERM"));
+    }
+}

@@ -217,7 +217,7 @@ fn interrupt() -> Result<(), String> {
         send(Pid::from_raw(pid_of_child), signal).map_err(|e| e.to_string())?;
         let (code, out, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
         ensure(code == Some(5), || format!("{signal}: {code:?} {out} {err}"))?;
-        ensure(err.contains("interrupted"), || err.clone())?;
+        ensure(out.contains("Interrupted after"), || format!("{out} {err}"))?;
         let file = std::fs::File::open(&trials).map_err(|e| e.to_string())?;
         let records: Result<Vec<_>, _> = read_lines(std::io::BufReader::new(file)).collect();
         ensure(!records.map_err(|e| e.to_string())?.is_empty(), || {

@@ -181,8 +181,9 @@ pub(super) struct RunArgs {
     pub deadline: Duration,
 
     /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or one time
-    #[arg(long, value_name = "TIME[..TIME]", default_value = "10ms..30ms", value_parser = Gap::parse, help_heading = "What is run")]
-    pub gap: Gap,
+    /// [default: 2ms..22ms, in a campaign 10ms..30ms]
+    #[arg(long, value_name = "TIME[..TIME]", value_parser = Gap::parse, help_heading = "What is run")]
+    pub gap: Option<Gap>,
 
     /// Print the plan and run nothing
     #[arg(long, help_heading = "What is run")]

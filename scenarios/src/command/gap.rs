@@ -2,7 +2,7 @@
 //!
 //! A fixed gap that is a whole number of timer ticks starts every trial at the same place between two ticks. The kernel's notification
 //! timer ends on a tick, so such a gap measures one point of the tick again and again and not what a caller meets, who comes at any time.
-//! The default spreads starts over 20 ms, which is a whole number of ticks at HZ 100, 250 and 1000, so each place in a tick is as likely
+//! The defaults spread starts over 20 ms, which is a whole number of ticks at HZ 100, 250 and 1000, so each place in a tick is as likely
 //! as any other.
 
 use std::time::Duration;
@@ -30,6 +30,19 @@ impl Gap {
         shortest: Duration::ZERO,
         longest: Duration::ZERO,
     };
+
+    /// Of a plain run, which is to show its answer soon.
+    pub(super) const PLAIN: Self = Self::of_ms(2, 22);
+
+    /// Of a campaign: long enough that the machine has come to rest after the trial before.
+    pub(super) const CAMPAIGN: Self = Self::of_ms(10, 30);
+
+    const fn of_ms(shortest: u64, longest: u64) -> Self {
+        Self {
+            shortest: Duration::from_millis(shortest),
+            longest: Duration::from_millis(longest),
+        }
+    }
 
     /// Reads `20ms` or `10ms..30ms`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -78,16 +91,21 @@ mod tests {
     /// With a fixed gap all starts have the same phase; this fails then.
     #[test]
     fn gaps_fall_on_every_part_of_a_tick_alike() {
-        let gap = Gap::parse("10ms..30ms").unwrap();
-        for tick in [1 * MS, 4 * MS, 10 * MS] {
+        for (range, tick) in [Gap::PLAIN, Gap::CAMPAIGN]
+            .into_iter()
+            .flat_map(|range| [1, 4, 10].map(|ticks| (range, ticks * MS)))
+        {
             let mut parts = [0u32; 4];
-            for gap in gap.draws(1, 0).take(4_000) {
-                assert!((10 * MS..=30 * MS).contains(&gap));
+            for gap in range.draws(1, 0).take(4_000) {
+                assert!((range.shortest..=range.longest).contains(&gap));
                 let phase = gap.as_nanos() % tick.as_nanos();
                 parts[usize::try_from(phase * 4 / tick.as_nanos()).unwrap()] += 1;
             }
             // 1000 each, with a standard deviation of 27; the seed is fixed, so this holds or it does not.
-            assert!(parts.iter().all(|n| (900..1_100).contains(n)), "{tick:?}: {parts:?}");
+            assert!(
+                parts.iter().all(|n| (900..1_100).contains(n)),
+                "{range:?}, {tick:?}: {parts:?}"
+            );
         }
     }
 

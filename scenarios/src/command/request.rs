@@ -108,7 +108,7 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
         sets: assignments(&args.set)?,
         seed: args.seed,
         deadline: args.deadline,
-        gap: args.gap,
+        gap: args.gap.unwrap_or(Gap::PLAIN),
         limits: Limits {
             tasks: args.tasks,
             memory_bytes: args.memory,

@@ -117,9 +117,10 @@ impl Begun {
 /// What a run would make of the arguments, and what only a campaign has.
 fn resolve(args: &MeasureArgs) -> Result<Request, Failure> {
     let mut request = request::resolve(&args.run)?;
-    if args.every.is_some() {
-        request.gap = Gap::NONE;
-    }
+    request.gap = match args.every {
+        Some(_) => Gap::NONE,
+        None => args.run.gap.unwrap_or(Gap::CAMPAIGN),
+    };
     if !args.twins.is_empty() {
         let taking_part: Vec<&'static str> = request
             .detectors

@@ -13,7 +13,7 @@ use crate::check::{self, check, list};
 use crate::figures::Figure;
 use crate::render::{self, FINDINGS, GENERATED, diff};
 use crate::splice;
-use crate::store::{self, Dataset, Store};
+use crate::store::{self, Dataset, Store, Taking};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all is well, 4 something differs (check, diff), 2 usage, 1 an error.";
@@ -35,15 +35,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Take the directory of a campaign (scenario measure --out DIR) into reports/data/NAME, in the place of what was there
+    /// Take the directory of a campaign (scenario measure --out DIR) into reports/data/NAME
     ///
-    /// It is compressed, and host names, boot ids and places are left out; every trial is kept. A campaign of 10 000 trials takes about a
+    /// Its records must be those of its plan. It is compressed, and host names, boot ids and places are left out; every trial is kept. A campaign of 10 000 trials takes about a
     /// megabyte. More can be measured at any time with the command that the dataset names, and compared with `report diff`.
     Add {
         /// Its name: lower-case letters, digits and dashes. NAME and NAME-again are compared with each other
         name: String,
         /// The directory
         dir: PathBuf,
+        /// Take it in the place of what is there
+        #[arg(long)]
+        replace: bool,
     },
     /// Write everything in reports/generated, and the figures in reports/findings.md
     Render,
@@ -85,8 +88,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         None => store::find_root()?,
     };
     match cli.verb {
-        Verb::Add { name, dir } => {
-            let dataset = store::add(&root, &name, &dir)?;
+        Verb::Add { name, dir, replace } => {
+            let taking = Taking {
+                replace,
+                progress: &|what| say_aloud(&format!("{name}: {what}")),
+            };
+            let dataset = store::add(&root, &name, &dir, &taking)?;
             let bytes: u64 = list(&store::data_dir(&root).join(&name))?
                 .iter()
                 .filter_map(|file| fs::metadata(store::data_dir(&root).join(&name).join(file)).ok())

@@ -1,5 +1,6 @@
-//! What the lab recorded under emulation (`kernel-patch/results`). Times there are ratios within one boot, order and counts, nothing else: they
-//! have tables of their own, and are in no summary.
+//! What the lab recorded under emulation (`kernel-patch/results`). What a mechanism waits for by itself (the kernel's limit on news is a timer) shows
+//! in the difference of two medians of one boot; a ratio would mostly say how slow the emulator runs the shorter one. These have tables of their
+//! own, and are in no summary.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use crate::stats::{Resampling, Sample, interval, ratio, seed};
+use crate::stats::{Resampling, Sample, difference, interval, ranks, seed, stretch};
 
 /// All of it.
 #[derive(Clone, Debug, Default)]
@@ -60,9 +61,9 @@ pub struct Boot {
     pub removals: BTreeMap<(String, String), (usize, usize)>,
 }
 
-/// One median by another, with its interval.
+/// One median less another, with its interval, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ratio {
+pub struct Difference {
     /// Of the medians.
     pub of_medians: f64,
     /// Its bootstrap interval.
@@ -94,14 +95,19 @@ impl Kernel {
     }
 }
 
-/// The ratio of two series of trials that took turns in one boot.
-pub fn compare(what: &[&str], of: &[u64], to: &[u64]) -> Option<Ratio> {
+/// The difference of two series of trials that took turns in one boot.
+pub fn compare(what: &[&str], of: &[u64], to: &[u64]) -> Option<Difference> {
     let numbered = |values: &[u64]| values.iter().copied().enumerate().collect::<Vec<_>>();
-    let resampling = Resampling::new(of.len().max(to.len()), seed(what));
+    let memory = stretch(&ranks(of)).max(stretch(&ranks(to)));
+    let resampling = Resampling::new(of.len().max(to.len()), memory, seed(what));
     let median = |values: &[u64]| Sample::new(values.to_vec()).median();
-    Some(Ratio {
-        of_medians: ratio(median(of)?, median(to)?)?,
-        interval: interval(&resampling.medians(&numbered(of)), &resampling.medians(&numbered(to)))?,
+    Some(Difference {
+        of_medians: difference(median(of)?, median(to)?)?,
+        interval: interval(
+            &resampling.medians(&numbered(of)),
+            &resampling.medians(&numbered(to)),
+            difference,
+        )?,
     })
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use harness_record::{Outcome, Plane, sees_the_cgroup};
 
 use crate::analysis::{Analysis, Campaign, Cell};
-use crate::emulated::Emulated;
+use crate::emulated::{Emulated, Kernel};
 use crate::render::plot::Plot;
 use crate::render::{costs, diff, emulated, tables, text, verdicts};
 
@@ -81,7 +81,10 @@ impl Figures {
         }
         if !dataset.trials.is_empty() {
             let held = campaign.cells.iter().map(|c| c.row.held).sum();
-            self.inline(format!("{name}/held"), text::count(held, dataset.trials.len()));
+            let n = campaign.cells.iter().map(|c| c.row.n).sum();
+            self.inline(format!("{name}/held"), text::count(held, n));
+            let broken = campaign.cells.iter().map(|c| c.row.broken).sum::<usize>();
+            self.inline(format!("{name}/broken"), broken.to_string());
         }
         for (plane, rows, grid) in [
             (Plane::Detect, "detectors", "verdicts"),
@@ -90,13 +93,14 @@ impl Figures {
             let mut labels: Vec<&str> = campaign.plane(plane).map(|c| c.row.label.as_str()).collect();
             labels.dedup();
             if !labels.is_empty() {
-                self.block(format!("{name}/{rows}"), tables::rows(campaign, plane, None));
-                self.block(format!("{name}/{grid}"), verdicts::table(campaign, plane));
+                let noisy = |table| tables::with_noise(campaign, table);
+                self.block(format!("{name}/{rows}"), noisy(tables::rows(campaign, plane, None)));
+                self.block(format!("{name}/{grid}"), noisy(verdicts::table(campaign, plane)));
             }
             for label in labels {
-                let ranking = tables::ranking(campaign, plane, label);
+                let ranking = tables::with_noise(campaign, tables::ranking(campaign, plane, label));
                 self.block(format!("{name}/{}/ranking", point(label)), ranking);
-                let table = tables::rows(campaign, plane, Some(label));
+                let table = tables::with_noise(campaign, tables::rows(campaign, plane, Some(label)));
                 self.block(format!("{name}/{}/{rows}", point(label)), table);
             }
         }
@@ -122,6 +126,21 @@ impl Figures {
         }
         for cell in &campaign.cells {
             self.cell(name, cell);
+            if let Some(range) = later_range(campaign, cell) {
+                let id = format!("{name}/{}/{}/later-range", point(&cell.row.label), point(&cell.name()));
+                self.inline(id, range);
+            }
+        }
+        let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for cell in campaign.cells.iter().filter(|cell| cell.row.twin == 0) {
+            ratios.entry(cell.name()).or_default().extend(cell.row.ratio);
+        }
+        for (mechanism, mut ratios) in ratios {
+            ratios.sort_unstable_by(f64::total_cmp);
+            if let [least, .., most] = ratios[..] {
+                let range = format!("{} to {}", text::times(least), text::times(most));
+                self.inline(format!("{name}/{}/ratio-range", point(&mechanism)), range);
+            }
         }
         for (id, table) in [("idle", costs::idle(campaign)), ("stages", costs::stages(campaign))] {
             if let Some(table) = table {
@@ -137,6 +156,10 @@ impl Figures {
                 let what = quantity.trim_end_matches("_ns");
                 let id = format!("{name}/sites={}{populated}/{}/{what}", row.sites, row.mechanism);
                 self.inline(id, costs::quantity(quantity, Some(*value)));
+                if let Some(times) = costs::growth(&campaign.scale, row, quantity) {
+                    let id = format!("{name}/sites={}{populated}/{}/{what}-growth", row.sites, row.mechanism);
+                    self.inline(id, text::times(times));
+                }
             }
         }
     }
@@ -159,6 +182,7 @@ impl Figures {
         }
         put("max", text::bound(cell.latency.max()));
         put("n", row.n.to_string());
+        put("broken", row.broken.to_string());
         put("outliers", row.outliers.to_string());
         let counts = match row.plane {
             Plane::Detect => [("right", row.right), ("early", row.early), ("missed", row.missed)],
@@ -178,14 +202,21 @@ impl Figures {
             put("ratio", text::ratio(row.ratio, [None, None]));
             put("ratio-ci", text::ratio(row.ratio, row.ratio_ci));
             put("reference", format!("`{reference}`"));
-            put("against", text::comparison(row.ratio, p).to_owned());
+            put("against", text::word(row.word).to_owned());
+            put(
+                "later",
+                row.difference_ns.map_or_else(|| "never".to_owned(), text::milliseconds),
+            );
+            put("later-ci", text::difference(row.difference_ns, row.difference_ci));
             put("p", text::p(p));
         }
         let times = [
             ("launch", row.launch_ns),
             ("cpu", row.cpu_ns),
             ("idle", row.idle_cpu_ns),
-            ("prelude", row.prelude_ns),
+            ("paid", row.prepare_ns),
+            ("holding", row.holding_ns),
+            ("dying", row.dying_ns),
             ("held", row.held_ns),
         ];
         for (quantity, value) in times {
@@ -193,11 +224,8 @@ impl Figures {
                 put(quantity, text::ns(value));
             }
         }
-        for (detector, lag) in &row.knowing_ns {
-            put(
-                &format!("knowing-{detector}"),
-                lag.map_or_else(|| "never".to_owned(), text::ns),
-            );
+        for (detector, knowing) in &row.knowing {
+            put(&format!("late-{detector}"), text::late(knowing));
         }
         for (quantity, value) in [("wakeups", row.wakeups), ("signals", row.signals)] {
             if let Some(value) = value {
@@ -211,15 +239,28 @@ impl Figures {
             self.block("emulated/latencies".to_owned(), emulated::latencies(all));
             self.block("emulated/counts".to_owned(), emulated::counts(all));
             self.inline("emulated/kernels".to_owned(), all.kernels.len().to_string());
+            let mut cases: Vec<(&str, &str)> = all
+                .kernels
+                .iter()
+                .flat_map(Kernel::latencies)
+                .map(|(m, p, _)| (m, p))
+                .collect();
+            cases.sort_unstable();
+            cases.dedup();
+            for (mechanism, job) in cases {
+                if let Some(range) = emulated::range(all, mechanism, job) {
+                    self.inline(format!("emulated/all/{job}/{mechanism}/later-range"), range);
+                }
+            }
         }
         if !all.series.is_empty() {
             self.block("emulated/series".to_owned(), emulated::series(all));
         }
         for boot in &all.series {
             for (job, detector) in boot.latencies.keys() {
-                if let Some(ratio) = emulated::series_ratio(boot, job, detector) {
-                    let id = format!("emulated/{}/{}/{detector}/ratio-ci", boot.name, point(job));
-                    self.inline(id, emulated::words(Some(ratio)));
+                if let Some(later) = emulated::series_difference(boot, job, detector) {
+                    let id = format!("emulated/{}/{}/{detector}/later-ci", boot.name, point(job));
+                    self.inline(id, emulated::words(Some(later)));
                 }
             }
             for ((jobs, detector), (n, lost)) in &boot.removals {
@@ -243,6 +284,19 @@ impl Figures {
             }
         }
     }
+}
+
+/// By how much later than its reference a row is in the middle 80 % of its trials: `12 to 18 ms`. Only where that is a millisecond or more.
+fn later_range(campaign: &Campaign<'_>, cell: &Cell<'_>) -> Option<String> {
+    let reference = cell.row.reference.as_ref()?;
+    let mut others = campaign.cells.iter();
+    let with = others.find(|other| other.name() == *reference && other.same_point(cell))?;
+    let median = with.median().value()?;
+    let later = |permille| {
+        let ns = cell.latency.quantile(permille)?.at.value()?.checked_sub(median)?;
+        Some((ns + 500_000) / 1_000_000).filter(|ms| *ms > 0)
+    };
+    Some(format!("{} to {} ms", later(100)?, later(900)?))
 }
 
 /// A label as part of a name: no blanks.

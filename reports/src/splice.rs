@@ -86,7 +86,9 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
             bail!("{FINDINGS}:{line}: the figure {name} has no \"{END}\" before the next one begins");
         }
         pieces.push(Piece::Prose(&rest[..at]));
-        let starts = rest[..at].is_empty() && text.len() == rest.len() || rest[..at].ends_with('\n');
+        let before = &text[..text.len() - rest.len() + at];
+        let begun = &before[before.rfind('\n').map_or(0, |end| end + 1)..];
+        let starts = begun.chars().all(|c| c.is_ascii_whitespace() || "-*>".contains(c));
         rest = &inside[end + END.len()..];
         let alone = starts && (rest.is_empty() || rest.starts_with('\n'));
         // Markdown takes a line that begins with a comment for HTML, and leaves the rest of the paragraph as it is.
@@ -116,6 +118,12 @@ mod tests {
     fn a_figure_within_a_line_cannot_begin_it() {
         let error = splice("one\n<!-- figure: a -->x<!-- /figure --> two", &Figures::default()).unwrap_err();
         assert!(error.to_string().starts_with("reports/findings.md:2: "), "{error}");
+        for line in [
+            "  <!-- figure: a -->x<!-- /figure --> two",
+            "- <!-- figure: a -->x<!-- /figure --> two",
+        ] {
+            assert!(splice(line, &Figures::default()).is_err(), "{line}");
+        }
         let table = "one\n\n<!-- figure: a -->x<!-- /figure -->\n";
         let spliced = splice(table, &Figures::default()).unwrap();
         assert!(spliced.contains("-->\n\n*not recorded*\n\n<!--"), "{spliced}");

@@ -14,7 +14,10 @@ use harness_record::Plane;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format.
-pub const SCHEMA: u32 = 1;
+///
+/// 2: a kill's times start at the decision; `n` is without broken trials, which are counted in `broken`; `knowing` instead of `knowing_ns`,
+/// `holding_ns` and `dying_ns` instead of `prelude_ns`; `word`.
+pub const SCHEMA: u32 = 2;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +55,8 @@ pub struct Source {
     pub trials: usize,
     /// Share of the time that a spinning control lost to others, in permille; `null` if it was not measured.
     pub noise_permille: Option<u32>,
+    /// Whether that is so much that times are those of a loaded machine.
+    pub loaded: bool,
 }
 
 /// All trials of one mechanism on one scenario at one point.
@@ -73,8 +78,10 @@ pub struct Row {
     pub strategy: Option<String>,
     /// Which of several rows that are the same in everything (A/A), from 0.
     pub twin: u32,
-    /// Recorded trials.
+    /// Recorded trials, without those that broke.
     pub n: usize,
+    /// Trials that broke or were interrupted: they say nothing of the mechanism and are in no other figure.
+    pub broken: usize,
     /// Trials that ended as expected.
     pub held: usize,
     /// Said "empty" (or that the site was removed, where that is the question), and it was.
@@ -87,9 +94,9 @@ pub struct Row {
     pub emptied: usize,
     /// Kill plane: something was left alive.
     pub survived: usize,
-    /// Everything else: said that it does not know, nothing was over, the trial broke.
+    /// Everything else: said that it does not know, or nothing was over.
     pub other: usize,
-    /// Detect: from the last process's exit stamp to the verdict. Kill: from the first signal to the oracle's `populated 0`.
+    /// Detect: from the last process's exit stamp to the verdict. Kill: from the decision to the oracle's `populated 0`.
     pub p50_ns: Option<u64>,
     /// Its interval.
     pub p50_ci: [Option<u64>; 2],
@@ -117,10 +124,18 @@ pub struct Row {
     pub ratio: Option<f64>,
     /// Its block-bootstrap interval.
     pub ratio_ci: [Option<f64>; 2],
+    /// Median less the reference's median.
+    pub difference_ns: Option<i64>,
+    /// Its block-bootstrap interval.
+    pub difference_ci: [Option<i64>; 2],
     /// p-value of the permutation test against the reference, after Holm's correction over all rows of its dataset and plane.
     pub p_holm: Option<f64>,
+    /// What may be said of the two. Twins are compared as one and have the same word, ratio, difference and p-value.
+    pub word: Option<Word>,
     /// Median time that a launch took: from asking for the workload to its own first stamp, after its exec.
     pub launch_ns: Option<u64>,
+    /// Median time that was paid before the workload could start (the warm-up of a slot); `null` if there is none.
+    pub prepare_ns: Option<u64>,
     /// Median CPU time of the observer between arming and disarming.
     pub cpu_ns: Option<u64>,
     /// Median number of returns from a sleep.
@@ -133,16 +148,44 @@ pub struct Row {
     pub survivors_max: usize,
     /// Kill plane: trials in which a bystander of the kind was hit.
     pub canaries_hit: BTreeMap<String, usize>,
-    /// Kill plane, by detector: median time from the end (or the strategy's return, if that is later) to its verdict; `null` if beyond the deadline.
-    pub knowing_ns: BTreeMap<String, Option<u64>>,
+    /// Kill plane, by detector: how often it knew late.
+    pub knowing: BTreeMap<String, Knowing>,
     /// Processes born, if as many in every trial.
     pub births: Option<u64>,
     /// Kill plane: median time from the strategy's first act until all members were known to be held, if it waits for that.
     pub held_ns: Option<u64>,
     /// Kill plane: median number of signals.
     pub signals: Option<u64>,
-    /// Kill plane: median time from the strategy's first act (freezing, looking) to its first signal.
-    pub prelude_ns: Option<u64>,
+    /// Kill plane: median time from the decision to the first signal.
+    pub holding_ns: Option<u64>,
+    /// Kill plane: median time from the first signal to the oracle's `populated 0`.
+    pub dying_ns: Option<u64>,
+}
+
+/// What may be said of a row and its reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// The smaller median, by more than the threshold; chance is an unlikely explanation.
+    Faster,
+    /// The larger one, in the same way.
+    Slower,
+    /// None of both.
+    NotToldApart,
+    /// Nothing that was measured could have been told apart with so few blocks.
+    TooFewBlocks,
+}
+
+/// How soon the end of a kill was known to a detector: from the end (or the strategy's return, if that is later) to its verdict. The times have two
+/// modes, at once and after the kernel's limit on news, so a median says little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knowing {
+    /// Trials that it watched.
+    pub n: usize,
+    /// Of these, later than 1 ms.
+    pub late: usize,
+    /// Of these, not at all until the deadline.
+    pub never: usize,
 }
 
 /// One mechanism watching so many sites at once.

@@ -83,7 +83,7 @@ fn an_edited_trial_is_found() {
         text.replacen("\"outcome\":\"right\"", "\"outcome\":\"early\"", 1),
     )
     .unwrap();
-    reports::store::add(root.path(), "latency", &raw).unwrap();
+    made::take(root.path(), "latency", &raw);
     let files: Vec<String> = check(root.path()).unwrap().into_iter().map(|d| d.file).collect();
     for name in ["latency.md", "latency.csv", "summary.json", "index.html"] {
         assert!(
@@ -177,10 +177,11 @@ fn ids_that_nobody_knows_show_up_with_their_figures() {
         .find(|r| r.strategy.as_deref() == Some("cgroup-kill"))
         .unwrap();
     assert_eq!(quick.n, 40, "detectors that take turns make no rows of their own");
-    assert_eq!(
-        (quick.knowing_ns["watcher"], quick.knowing_ns["other-watcher"]),
-        (Some(1_000), Some(2_000))
-    );
+    let knowing = quick.knowing["watcher"];
+    assert_eq!((knowing.n, knowing.late, knowing.never), (20, 0, 0));
+    // The first signal comes 20 us after the decision.
+    assert_eq!(quick.holding_ns, Some(20_000));
+    assert_eq!(quick.dying_ns.map(|ns| ns + 20_000), quick.p50_ns);
     assert_eq!((slow.idle_cpu_ns, slow.idle_wakeups), (Some(2_000_000), Some(5)));
     assert_eq!(summary.scale.len(), 3);
     let many = &summary.scale[2];
@@ -216,7 +217,7 @@ fn an_axis_of_a_mechanism_tears_no_scenario_apart_and_tells_its_rows_apart() {
     }
     let dir = root.path().join("raw");
     made::campaign(&dir, "run-d", trials);
-    reports::store::add(root.path(), "axes", &dir).unwrap();
+    made::take(root.path(), "axes", &dir);
     let store = Store::read(root.path()).unwrap();
     let analysis = reports::analysis::Analysis::of(&store);
     let cells = &analysis.campaigns[0].cells;
@@ -285,12 +286,12 @@ fn a_directory_that_is_no_campaign_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let empty = root.path().join("empty");
     fs::create_dir_all(&empty).unwrap();
-    let error = format!("{:#}", reports::store::add(root.path(), "x", &empty).unwrap_err());
+    let error = format!("{:#}", made::add(root.path(), "x", &empty, false).unwrap_err());
     assert!(
         error.contains("plan.json") && error.contains("scenario measure"),
         "{error}"
     );
-    assert!(reports::store::add(root.path(), "Not A Name", &empty).is_err());
+    assert!(made::add(root.path(), "Not A Name", &empty, false).is_err());
     assert!(!root.path().join("reports/data/x").exists());
 }
 

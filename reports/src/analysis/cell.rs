@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use harness_record::Plane;
 use harness_record::Verdict;
-use harness_record::{Outcome, TrialRecord};
+use harness_record::{Elapsed, KillTimes, Outcome, TrialRecord};
 
 use super::Comparison;
 use crate::stats::{Bound, CENSORED, Quantile, Sample};
 use crate::store::Dataset;
-use crate::summary::Row;
+use crate::summary::{Knowing, Row};
 
 /// A row, with the trials behind it.
 #[derive(Clone, Debug)]
@@ -87,11 +87,14 @@ impl<'s> Cell<'s> {
             .enumerate()
             .filter_map(|(at, trial)| {
                 let block = trial.block.and_then(|block| usize::try_from(block).ok()).unwrap_or(at);
-                Some((block, latency(trial)?))
+                Some((block, latency(trial, dataset.deadline_ns())?))
             })
             .collect();
         let sample = Sample::new(by_block.iter().map(|(_, latency)| *latency).collect());
         let count = |outcomes: &[Outcome]| trials.iter().filter(|t| outcomes.contains(&t.outcome)).count();
+        // What broke says nothing of the mechanism: it is counted, and is in no share.
+        let broken = count(&[Outcome::Broken, Outcome::Interrupted]);
+        let n = trials.len() - broken;
         let (right, early, missed) = (
             count(&[Outcome::Right, Outcome::Removed]),
             count(&[Outcome::Early]),
@@ -102,11 +105,10 @@ impl<'s> Cell<'s> {
         let at = |q: Option<Quantile>| q.and_then(|q| q.at.value());
         let ci = |q: Option<Quantile>| q.map_or([None, None], |q| [q.low.value(), q.high.value()]);
         let median = |figure: &dyn Fn(&TrialRecord) -> Option<u64>| {
-            let whole = trials
-                .iter()
-                .filter(|t| !matches!(t.outcome, Outcome::Broken | Outcome::Interrupted));
+            let whole = trials.iter().filter(|t| !is_broken(t));
             Sample::new(whole.filter_map(|t| figure(t)).collect()).median()
         };
+        let times = |t: &TrialRecord| KillTimes::of(t, dataset.deadline_ns());
         let mut canaries_hit = BTreeMap::new();
         for canary in trials.iter().flat_map(|t| &t.canaries_hit) {
             *canaries_hit.entry(canary.to_string()).or_default() += 1;
@@ -120,14 +122,15 @@ impl<'s> Cell<'s> {
             detector: trials.first().map_or_else(String::new, |t| t.detector.clone()),
             strategy: strategy.map(str::to_owned),
             twin,
-            n: trials.len(),
-            held: trials.iter().filter(|t| t.held).count(),
+            n,
+            broken,
+            held: trials.iter().filter(|t| t.held && !is_broken(t)).count(),
             right,
             early,
             missed,
             emptied,
             survived,
-            other: trials.len() - right - early - missed - emptied - survived,
+            other: n - right - early - missed - emptied - survived,
             p50_ns: at(p50),
             p50_ci: ci(p50),
             p90_ns: at(p90),
@@ -142,31 +145,37 @@ impl<'s> Cell<'s> {
             ratio_to_waitpid: None,
             ratio: None,
             ratio_ci: [None, None],
+            difference_ns: None,
+            difference_ci: [None, None],
             p_holm: None,
+            word: None,
             launch_ns: median(&|t| {
                 let asked = Some(t.counters.asked_ns).filter(|ns| *ns > 0).or(t.stamps.spawn_ns)?;
                 t.stamps.running_ns?.checked_sub(asked)
             }),
+            prepare_ns: median(&|t| Some(t.counters.prepare_ns)).filter(|ns| *ns > 0),
             cpu_ns: median(&|t| t.cpu_ns),
             wakeups: median(&|t| Some(t.counters.wakeups)),
             idle_cpu_ns: median(&|t| Some(t.idle?.cpu_ns_per_s())),
             idle_wakeups: median(&|t| Some(t.idle?.wakeups)),
             survivors_max: trials.iter().map(|t| t.survivors.len()).max().unwrap_or(0),
             canaries_hit,
-            knowing_ns: knowing(&trials),
+            knowing: knowing(&trials, dataset.deadline_ns()),
             births: trials
-                .first()
+                .iter()
+                .find(|t| !is_broken(t))
                 .map(|t| u64::from(t.ledger.births))
-                .filter(|births| *births > 0 && trials.iter().all(|t| u64::from(t.ledger.births) == *births)),
+                .filter(|births| {
+                    let mut whole = trials.iter().filter(|t| !is_broken(t));
+                    *births > 0 && whole.all(|t| u64::from(t.ledger.births) == *births)
+                }),
             held_ns: median(&|t| {
                 let kill = t.kill.as_ref()?;
                 kill.held_ns?.checked_sub(kill.begun_ns)
             }),
             signals: median(&|t| Some(t.kill.as_ref()?.signals)),
-            prelude_ns: median(&|t| {
-                let kill = t.kill.as_ref().filter(|k| k.begun_ns > 0)?;
-                kill.first_signal_ns.checked_sub(kill.begun_ns)
-            }),
+            holding_ns: median(&|t| times(t).holding_ns),
+            dying_ns: median(&|t| times(t).dying_ns),
         };
         Self {
             row,
@@ -221,16 +230,27 @@ impl<'s> Cell<'s> {
         self.by_block.iter().map(|(block, _)| block + 1).max().unwrap_or(0)
     }
 
-    pub(super) fn compared_with(&mut self, comparison: &Comparison, p_holm: f64) {
+    pub(super) fn compared_with(&mut self, comparison: &Comparison) {
         let finite = |value: f64| Some(value).filter(|v| v.is_finite());
+        #[expect(clippy::cast_possible_truncation, reason = "nanoseconds between two deadlines")]
+        let whole = |ns: f64| ns as i64;
         self.row.reference = Some(comparison.with.clone());
         self.row.ratio = comparison.ratio.and_then(finite);
         self.row.ratio_ci = comparison
             .interval
             .map_or([None, None], |(low, high)| [finite(low), finite(high)]);
+        self.row.difference_ns = comparison.difference.map(whole);
+        self.row.difference_ci = comparison
+            .difference_interval
+            .map_or([None, None], |(low, high)| [Some(whole(low)), Some(whole(high))]);
         self.row.ratio_to_waitpid = self.row.ratio.filter(|_| comparison.with == "waitpid-main");
-        self.row.p_holm = Some(p_holm);
+        self.row.p_holm = Some(comparison.p_holm);
+        self.row.word = Some(comparison.word);
     }
+}
+
+fn is_broken(trial: &TrialRecord) -> bool {
+    matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted)
 }
 
 /// Names the axes in which rows differ that are the same in plane, label, mechanism and twin.
@@ -264,8 +284,9 @@ fn tell_variants_apart(cells: &mut [Cell<'_>]) {
 }
 
 /// Detect: from the lower bound of the end to the verdict; a miss is censored. In an open loop the wait for a busy harness counts too.
-/// Kill: from the first signal to the oracle's first `populated 0`; survivors censor it. A trial that ended otherwise has no latency.
-pub(crate) fn latency(trial: &TrialRecord) -> Option<u64> {
+/// Kill: from the decision to the oracle's first `populated 0`; survivors censor it, and so does an end after the deadline. A trial that ended
+/// otherwise has no latency.
+pub(crate) fn latency(trial: &TrialRecord, deadline_ns: u64) -> Option<u64> {
     let late = trial
         .stamps
         .intended_ns
@@ -273,33 +294,33 @@ pub(crate) fn latency(trial: &TrialRecord) -> Option<u64> {
         .map_or(0, |(meant, was)| was.saturating_sub(meant));
     match trial.outcome {
         Outcome::Right | Outcome::Removed => Some(said_at(trial)?.saturating_sub(trial.stamps.over_lower_ns?) + late),
-        Outcome::Emptied => {
-            let first = trial.kill.as_ref()?.first_signal_ns;
-            Some(trial.stamps.unpopulated_ns?.saturating_sub(first))
-        }
-        Outcome::Missed | Outcome::Survived => Some(CENSORED),
+        Outcome::Emptied | Outcome::Survived => KillTimes::of(trial, deadline_ns)
+            .to_empty
+            .map(|all| all.ns().unwrap_or(CENSORED)),
+        Outcome::Missed => Some(CENSORED),
         _ => None,
     }
 }
 
-/// Kill plane: from the end (the oracle's `populated 0`, or the strategy's return if that is later) to the verdict of each detector that watched.
-fn knowing(trials: &[&TrialRecord]) -> BTreeMap<String, Option<u64>> {
-    let mut all: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for trial in trials.iter().filter(|t| t.outcome == Outcome::Emptied) {
-        let end = trial
-            .stamps
-            .unpopulated_ns
-            .max(trial.kill.as_ref().map(|k| k.issued_ns));
-        let lag = match (&trial.verdict, end) {
-            (Some(Verdict::Empty { decided_ns, .. }), Some(end)) => decided_ns.saturating_sub(end),
-            (Some(Verdict::DeadlinePassed { .. }), _) => CENSORED,
-            _ => continue,
+/// An end that was known sooner than this was known at once: the oracle, which says when the end was, looks every 200 us.
+pub const LATE_NS: u64 = 1_000_000;
+
+/// Kill plane: how often each detector that watched knew of the end later than [`LATE_NS`].
+fn knowing(trials: &[&TrialRecord], deadline_ns: u64) -> BTreeMap<String, Knowing> {
+    let mut all: BTreeMap<String, Knowing> = BTreeMap::new();
+    for trial in trials {
+        let Some(lag) = KillTimes::of(trial, deadline_ns).knowing else {
+            continue;
         };
-        all.entry(trial.detector.clone()).or_default().push(lag);
+        let knowing = all.entry(trial.detector.clone()).or_default();
+        knowing.n += 1;
+        knowing.late += usize::from(match lag {
+            Elapsed::Ns(ns) => ns > LATE_NS,
+            Elapsed::Beyond => true,
+        });
+        knowing.never += usize::from(lag == Elapsed::Beyond);
     }
-    all.into_iter()
-        .map(|(detector, lags)| (detector, Sample::new(lags).median().filter(|ns| *ns < CENSORED)))
-        .collect()
+    all
 }
 
 /// When the detector spoke.

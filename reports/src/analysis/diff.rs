@@ -2,11 +2,12 @@
 
 use harness_record::Plane;
 
-use super::compare::resampling;
+use super::compare::Draws;
 use super::{Campaign, Cell};
-use crate::stats::{CENSORED, holm, interval, ratio, seed, unpaired};
+use crate::stats::{CENSORED, holm, interval, ratio, seed, stretch, unpaired};
 
-/// A change of the median within this share is not called one, however sure it is: two boots, or two neighbours on the host, differ by more.
+/// A difference of medians within this share gets no word, within a campaign or between two, however sure it is: two boots, or two neighbours on
+/// the host, differ by more.
 pub const THRESHOLD: f64 = 0.10;
 
 /// What differs between two campaigns.
@@ -53,10 +54,12 @@ impl Diff {
     /// Of two campaigns.
     pub fn of(before: &Campaign<'_>, after: &Campaign<'_>) -> Self {
         let names = [before.dataset.name.clone(), after.dataset.name.clone()];
-        let draws = [before, after].map(|c| {
-            let blocks = c.cells.iter().map(Cell::blocks).max().unwrap_or(0);
-            resampling(c.dataset, blocks)
-        });
+        let [mut draws_before, mut draws_after] = [before, after].map(|c| Draws::new(c.dataset, &c.cells, ""));
+        let memory = |c: &Cell<'_>| {
+            stretch(&crate::stats::ranks(
+                &c.by_block.iter().map(|(_, v)| *v).collect::<Vec<_>>(),
+            ))
+        };
         let same = |a: &Cell<'_>, b: &Cell<'_>| {
             let key = |c: &Cell<'_>| (c.row.plane, c.row.scenario.clone(), c.row.params.clone(), c.name());
             key(a) == key(b)
@@ -81,7 +84,11 @@ impl Diff {
                 held: [a.row.held, b.row.held],
                 medians,
                 ratio: ratio(medians[1].unwrap_or(CENSORED), medians[0].unwrap_or(CENSORED)),
-                interval: interval(&draws[1].medians(&b.by_block), &draws[0].medians(&a.by_block)),
+                interval: interval(
+                    &draws_after.of(memory(b)).medians(&b.by_block),
+                    &draws_before.of(memory(a)).medians(&a.by_block),
+                    ratio,
+                ),
                 p_holm: unpaired(&values(a), &values(b), seed),
                 p_held: differ.then(|| unpaired(&held(a), &held(b), seed)).flatten(),
             });

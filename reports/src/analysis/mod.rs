@@ -8,15 +8,17 @@ mod compare;
 mod diff;
 mod scale;
 
+use std::collections::BTreeMap;
+
 use harness_record::Plane;
 
-use crate::stats::holm;
 use crate::store::{Dataset, Store};
 use crate::summary::{self, Source, Summary};
 
-pub use cell::Cell;
 pub(crate) use cell::latency;
+pub use cell::{Cell, LATE_NS};
 pub use compare::Comparison;
+use compare::Draws;
 pub use diff::{Change, Diff, THRESHOLD};
 
 /// What a row is compared with: the first of these that was right (left nothing alive) in at least half of its trials at the same point.
@@ -83,28 +85,40 @@ impl<'s> Analysis<'s> {
 impl<'s> Campaign<'s> {
     /// Of one dataset.
     pub fn of(dataset: &'s Dataset) -> Self {
+        Self::with_salt(dataset, "")
+    }
+
+    /// The same with other random draws. What is said must not depend on them.
+    pub fn with_salt(dataset: &'s Dataset, salt: &str) -> Self {
         let mut cells = Cell::all(dataset);
-        let blocks = cells.iter().map(Cell::blocks).max().unwrap_or(0);
-        let resampling = compare::resampling(dataset, blocks);
-        let compared: Vec<Option<Comparison>> = cells
-            .iter()
-            .map(|cell| {
-                let reference = reference(&cells, cell)?;
-                Comparison::of(cell, reference, &resampling)
-            })
-            .collect();
-        for plane in [Plane::Detect, Plane::Kill] {
-            let asked: Vec<usize> = (0..cells.len())
-                .filter(|at| cells[*at].row.plane == plane && compared[*at].is_some())
-                .collect();
-            let p_values: Vec<f64> = asked.iter().filter_map(|at| Some(compared[*at].as_ref()?.p)).collect();
-            for (at, p) in asked.iter().zip(holm(&p_values)) {
-                if let Some(comparison) = &compared[*at] {
-                    cells[*at].compared_with(comparison, p);
-                }
+        let mut draws = Draws::new(dataset, &cells, salt);
+        // By the first of each kind; its twins get the same.
+        let mut compared: BTreeMap<usize, Comparison> = BTreeMap::new();
+        for (at, cell) in cells.iter().enumerate() {
+            let pool = compare::pool(&cells, cell);
+            if pool[0] != at {
+                continue;
+            }
+            let Some(reference) = reference(&cells, cell) else {
+                continue;
+            };
+            let rows = |pool: Vec<usize>| pool.into_iter().map(|at| &cells[at]).collect::<Vec<_>>();
+            let theirs = rows(compare::pool(&cells, reference));
+            if let Some(mut comparison) = Comparison::of(&rows(pool), &theirs, &mut draws) {
+                comparison.with = reference.name();
+                compared.insert(at, comparison);
             }
         }
-        let twins = compare::twins(&cells, &resampling);
+        for plane in [Plane::Detect, Plane::Kill] {
+            let of_plane = compared.iter_mut().filter(|(at, _)| cells[**at].row.plane == plane);
+            compare::judge(of_plane.map(|(_, comparison)| comparison));
+        }
+        for (first, comparison) in &compared {
+            for at in compare::pool(&cells, &cells[*first]) {
+                cells[at].compared_with(comparison);
+            }
+        }
+        let twins = compare::twins(&cells, &mut draws);
         Self {
             dataset,
             cells,
@@ -130,6 +144,7 @@ impl<'s> Campaign<'s> {
             cpus: machine.cpus,
             trials: dataset.trials.len(),
             noise_permille: dataset.noise_permille(),
+            loaded: dataset.is_loaded(),
         }
     }
 }

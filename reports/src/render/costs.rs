@@ -111,6 +111,18 @@ pub fn scale(rows: &[Scale]) -> String {
     text::table(&head, &lines)
 }
 
+/// How many times the median at ten sites a median is; nothing at ten sites or fewer.
+pub fn growth(rows: &[Scale], row: &Scale, quantity: &str) -> Option<f64> {
+    let small = rows.iter().find(|other| {
+        other.mechanism == row.mechanism && other.sites == 10 && other.populated == other.populated.and(Some(10))
+    })?;
+    let (of, to) = (row.medians.get(quantity)?, small.medians.get(quantity)?);
+    if row.sites <= 10 || *to == 0 {
+        return None;
+    }
+    crate::stats::ratio(*of, *to)
+}
+
 /// A recorded quantity by the unit in its name.
 pub fn quantity(name: &str, value: Option<u64>) -> String {
     match value {

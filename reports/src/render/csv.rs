@@ -2,7 +2,7 @@
 
 use harness_record::Plane;
 
-use super::Origin;
+use super::{Origin, text};
 use crate::analysis::Campaign;
 
 /// All rows of a campaign. Times are nanoseconds; an empty field is unknown or beyond the deadline.
@@ -12,13 +12,15 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
         out.push_str(&format!("# {line}\n"));
     }
     out.push_str(
-        "dataset,plane,label,detector,strategy,twin,n,held,right,early,missed,emptied,survived,other,p50_ns,p50_low_ns,p50_high_ns,p90_ns,\
-         p90_low_ns,p90_high_ns,p99_ns,p99_low_ns,p99_high_ns,p999_ns,max_ns,outliers,reference,ratio,ratio_low,ratio_high,p_holm,launch_ns,\
-         cpu_ns,wakeups,idle_cpu_ns_per_s,idle_wakeups,survivors_max,signals,prelude_ns,held_ns,births\n",
+        "dataset,plane,label,detector,strategy,twin,n,broken,held,right,early,missed,emptied,survived,other,p50_ns,p50_low_ns,p50_high_ns,p90_ns,\
+         p90_low_ns,p90_high_ns,p99_ns,p99_low_ns,p99_high_ns,p999_ns,max_ns,outliers,reference,ratio,ratio_low,ratio_high,difference_ns,\
+         difference_low_ns,difference_high_ns,p_holm,word,launch_ns,prepare_ns,cpu_ns,wakeups,idle_cpu_ns_per_s,idle_wakeups,survivors_max,signals,\
+         holding_ns,dying_ns,held_ns,births\n",
     );
     for cell in &campaign.cells {
         let row = &cell.row;
         let whole = |value: Option<u64>| value.map_or_else(String::new, |v| v.to_string());
+        let signed = |value: Option<i64>| value.map_or_else(String::new, |v| v.to_string());
         let real = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.4}"));
         let plane = match row.plane {
             Plane::Detect => "detect",
@@ -32,6 +34,7 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
             row.strategy.clone().unwrap_or_default(),
             row.twin.to_string(),
             row.n.to_string(),
+            row.broken.to_string(),
             row.held.to_string(),
             row.right.to_string(),
             row.early.to_string(),
@@ -55,15 +58,21 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
             real(row.ratio),
             real(row.ratio_ci[0]),
             real(row.ratio_ci[1]),
+            signed(row.difference_ns),
+            signed(row.difference_ci[0]),
+            signed(row.difference_ci[1]),
             real(row.p_holm),
+            row.word.map_or("", |word| text::word(Some(word))).to_owned(),
             whole(row.launch_ns),
+            whole(row.prepare_ns),
             whole(row.cpu_ns),
             whole(row.wakeups),
             whole(row.idle_cpu_ns),
             whole(row.idle_wakeups),
             row.survivors_max.to_string(),
             whole(row.signals),
-            whole(row.prelude_ns),
+            whole(row.holding_ns),
+            whole(row.dying_ns),
             whole(row.held_ns),
             whole(row.births),
         ];

@@ -1,13 +1,14 @@
-//! Tables of what was measured under emulation. Ratios and counts, no times.
+//! Tables of what was measured under emulation: counts, and differences within one boot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{COMMAND, text};
-use crate::emulated::{Boot, Emulated, Kernel, Ratio, compare};
+use crate::emulated::{Boot, Difference, Emulated, Kernel, compare};
 
 /// What has to stand above every such table.
-pub const WARNING: &str = "**Emulated.** Times under emulation mean nothing by themselves; what is stated are counts, and ratios within one boot. None of this \
-    is compared with, or added to, what was measured natively.\n";
+pub const WARNING: &str = "**Emulated.** What is stated are counts, and by how much later than another mechanism of the same boot a mechanism hears of the end: \
+    the kernel's limit on news is a timer, and shows there whatever the speed of the emulator. Nothing else of a time under emulation means \
+    anything, and none of this is compared with, or added to, what was measured natively.\n";
 
 /// The mechanism that others are compared with.
 const REFERENCES: [&str; 2] = ["waitid", "pidfd-main"];
@@ -40,7 +41,7 @@ pub fn latencies(emulated: &Emulated) -> String {
     head.extend(
         columns
             .iter()
-            .map(|(point, mechanism)| format!("{mechanism} ÷ {}, job of {point}", REFERENCES[0])),
+            .map(|(point, mechanism)| format!("{mechanism} less {}, job of {point}", REFERENCES[0])),
     );
     let lines: Vec<Vec<String>> = emulated
         .kernels
@@ -53,10 +54,10 @@ pub fn latencies(emulated: &Emulated) -> String {
                         .answer("latency", &format!("{m} {point}"))
                         .map(|a| a.samples_ns.as_slice())
                 };
-                let ratio = samples(mechanism)
+                let later = samples(mechanism)
                     .zip(samples(REFERENCES[0]))
                     .and_then(|(of, to)| compare(&[&kernel.kernel, mechanism, point], of, to));
-                words(ratio)
+                words(later)
             }));
             line
         })
@@ -93,19 +94,19 @@ pub fn counts(emulated: &Emulated) -> String {
 
 /// Base and patched, from the raw samples.
 pub fn series(emulated: &Emulated) -> String {
-    let mut ratios = Vec::new();
+    let mut differences = Vec::new();
     let mut lost = Vec::new();
     for boot in &emulated.series {
         for ((point, detector), samples) in boot.latencies.iter().filter(|((_, d), _)| d != REFERENCES[1]) {
             let reference = boot.latencies.get(&(point.clone(), REFERENCES[1].to_owned()));
             if let Some(reference) = reference {
-                let ratio = compare(&[&boot.name, point, detector], samples, reference);
-                ratios.push(vec![
+                let later = compare(&[&boot.name, point, detector], samples, reference);
+                differences.push(vec![
                     boot.name.clone(),
                     point.clone(),
                     format!("`{detector}`"),
                     samples.len().to_string(),
-                    words(ratio),
+                    words(later),
                 ]);
             }
         }
@@ -118,16 +119,16 @@ pub fn series(emulated: &Emulated) -> String {
             ]);
         }
     }
-    let against = format!("median ÷ `{}`", REFERENCES[1]);
+    let against = format!("median less that of `{}`", REFERENCES[1]);
     format!(
         "{}\nThe owner removes the cgroup as soon as `populated` is 0, while another process waits for that:\n\n{}",
-        table(&["boot", "job", "detector", "n", &against], &ratios),
+        table(&["boot", "job", "detector", "n", &against], &differences),
         table(&["boot", "jobs", "detector", "never woken"], &lost)
     )
 }
 
-/// A ratio of one boot of the series, for the findings.
-pub fn series_ratio(boot: &Boot, point: &str, detector: &str) -> Option<Ratio> {
+/// A difference within one boot of the series, for the findings.
+pub fn series_difference(boot: &Boot, point: &str, detector: &str) -> Option<Difference> {
     let of = |d: &str| boot.latencies.get(&(point.to_owned(), d.to_owned()));
     compare(&[&boot.name, point, detector], of(detector)?, of(REFERENCES[1])?)
 }
@@ -143,12 +144,34 @@ pub fn tally<'k>(kernels: &'k [Kernel], probe: &str, case: &str) -> BTreeMap<&'k
     tally
 }
 
-/// A ratio in words.
-pub fn words(ratio: Option<Ratio>) -> String {
-    ratio.map_or_else(
+/// A difference in words.
+pub fn words(later: Option<Difference>) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "nanoseconds between two deadlines")]
+    let whole = |ns: f64| ns as i64;
+    later.map_or_else(
         || "-".to_owned(),
-        |r| text::ratio(Some(r.of_medians), [Some(r.interval.0), Some(r.interval.1)]),
+        |d| {
+            let (low, high) = d.interval;
+            text::difference(Some(whole(d.of_medians)), [Some(whole(low)), Some(whole(high))])
+        },
     )
+}
+
+/// By how much later than `waitid` a mechanism hears of the end over all kernels: the smallest and the largest median, in milliseconds.
+pub fn range(emulated: &Emulated, mechanism: &str, point: &str) -> Option<String> {
+    let samples =
+        |kernel: &Kernel, m: &str| Some(kernel.answer("latency", &format!("{m} {point}"))?.samples_ns.clone());
+    let mut all: Vec<i64> = Vec::new();
+    for kernel in &emulated.kernels {
+        let (of, to) = (samples(kernel, mechanism)?, samples(kernel, REFERENCES[0])?);
+        #[expect(clippy::cast_possible_truncation, reason = "nanoseconds between two deadlines")]
+        all.extend(compare(&[&kernel.kernel, mechanism, point], &of, &to).map(|d| d.of_medians as i64));
+    }
+    Some(format!(
+        "{} to {}",
+        text::milliseconds(*all.iter().min()?),
+        text::milliseconds(*all.iter().max()?)
+    ))
 }
 
 fn table(head: &[&str], lines: &[Vec<String>]) -> String {

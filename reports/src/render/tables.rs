@@ -1,5 +1,8 @@
 //! Tables of Markdown.
 
+use std::collections::BTreeSet;
+
+use harness_record::Outcome;
 use harness_record::Plane;
 
 use super::plot::Plot;
@@ -10,12 +13,15 @@ use crate::stats::CENSORED;
 /// How to read the columns, once for each document.
 const LEGEND: &str = "Intervals are of 95 % and distribution-free (order statistics); `?` is an end that so few trials cannot give, `never` lies beyond the \
     deadline, `-` is not stated: fewer than 100 trials for a p99, fewer than ten trials beyond a p99.9. \"against\" compares medians block by block \
-    (block bootstrap), and says faster or slower only where a permutation test does, after Holm's correction over the table. Outliers are counted, \
-    never removed. `0 of N` stands with the largest rate that would still look like that, 3/N.\n";
+    (block bootstrap, in stretches as long as the run's memory). Faster or slower is only said where a permutation test tells them apart after \
+    Holm's correction over the table, the interval excludes 1, and the medians differ by more than 10 %; \"too few blocks\" where no result could have \
+    passed that test. Twins are compared as one. Outliers are counted, never removed. A trial that broke counts for nothing. `0 of N` stands with \
+    the largest rate that would still look like that, 3/N.\n";
 
 /// What only kills have.
-const KILL_LEGEND: &str = "Durations run from the first signal to the oracle's first `populated 0`. \"Held\" is how long the strategy took until all members \
-    were known to stand still, before it signalled; the other times are those from the end to the verdict of each detector that watched, in turns.\n";
+const KILL_LEGEND: &str = "Durations run from the decision to kill to the oracle's first `populated 0`. \"Holding\" is the part of it before the first \
+    signal, \"dying\" the rest. \"Known late\" is the share of trials in which each detector that watched, in turns, knew of the end more than 1 ms \
+    after it: the times have two modes, and the oracle, which says when the end was, looks every 200 us.\n";
 
 /// The document of one campaign.
 pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
@@ -27,7 +33,7 @@ pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
             let more = if plane == Plane::Kill { KILL_LEGEND } else { "" };
             out.push_str(&format!(
                 "\n## {title}\n\n{LEGEND}{more}\n{}",
-                rows(campaign, plane, None)
+                with_noise(campaign, rows(campaign, plane, None))
             ));
         }
     }
@@ -79,26 +85,64 @@ pub fn facts(campaign: &Campaign<'_>) -> String {
             dataset.trials.len(),
             campaign.cells.len(),
             text::ns(plan.deadline_ns),
-            plan.gap(),
+            plan.gap(dataset.machine.hz),
             plan.tasks
         ));
     }
-    match dataset.noise_permille() {
-        Some(permille) => out.push_str(&format!(
-            "- Noise: a control that only spins lost {} of its time to others, the longest gap was {}.\n",
-            text::percent(f64::from(permille) / 1_000.0),
-            text::maybe_ns(dataset.noise.iter().map(|n| n.longest_ns).max())
-        )),
-        None => out.push_str("- Noise was not measured.\n"),
-    }
+    out.push_str(&format!("- {}\n", noise(campaign)));
     let surprises: usize = campaign.cells.iter().map(|c| c.row.n - c.row.held).sum();
     if !dataset.trials.is_empty() {
         out.push_str(&format!(
             "- Trials that did not end as expected: {}.\n",
-            text::count(surprises, dataset.trials.len())
+            text::count(surprises, campaign.cells.iter().map(|c| c.row.n).sum())
+        ));
+    }
+    let broken: usize = campaign.cells.iter().map(|c| c.row.broken).sum();
+    if broken > 0 {
+        out.push_str(&format!(
+            "- Trials that broke, and count for nothing: {}; {}.\n",
+            text::count(broken, dataset.trials.len()),
+            reasons(campaign).join("; ")
         ));
     }
     out
+}
+
+/// Why trials broke, each reason once.
+fn reasons(campaign: &Campaign<'_>) -> Vec<String> {
+    let broken = campaign.cells.iter().flat_map(|cell| &cell.trials);
+    let notes: BTreeSet<String> = broken
+        .filter(|t| matches!(t.outcome, Outcome::Broken | Outcome::Interrupted))
+        .map(|t| {
+            t.note
+                .clone()
+                .unwrap_or_else(|| "interrupted".to_owned())
+                .replace('\n', " ")
+        })
+        .collect();
+    notes.into_iter().collect()
+}
+
+/// How much of the machine others had, in a sentence.
+pub fn noise(campaign: &Campaign<'_>) -> String {
+    let dataset = campaign.dataset;
+    let Some(permille) = dataset.noise_permille() else {
+        return "Noise was not measured.".to_owned();
+    };
+    let longest = text::maybe_ns(dataset.noise.iter().map(|n| n.longest_ns).max());
+    let loaded = match dataset.is_loaded() {
+        true => " **The machine was loaded**: times are larger than on an idle one, and tails much larger.",
+        false => "",
+    };
+    format!(
+        "Noise: a control that only spins lost {} of its time to others, the longest gap was {longest}.{loaded}",
+        text::percent(f64::from(permille) / 1_000.0)
+    )
+}
+
+/// A table with the noise of its campaign below it.
+pub fn with_noise(campaign: &Campaign<'_>, table: String) -> String {
+    format!("{table}\n{}\n", noise(campaign))
 }
 
 /// The rows of one plane, or those of one label of it.
@@ -118,15 +162,24 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
             "bystanders hit",
         ],
     };
-    head.extend(["other", "p50", "p90", "p99"]);
+    let broken = cells.iter().any(|cell| cell.row.broken > 0);
+    let paid = cells.iter().any(|cell| cell.row.prepare_ns.is_some());
+    head.push("other");
+    if broken {
+        head.push("broken");
+    }
+    head.extend(["p50", "p90", "p99"]);
     if far {
         head.push("p99.9");
     }
     head.extend(["max", "outliers", "against", "p (Holm)"]);
     head.extend(match plane {
-        Plane::Detect => ["wake-ups", "CPU"],
-        Plane::Kill => ["signals", "held, known"],
+        Plane::Detect => vec!["wake-ups", "CPU"],
+        Plane::Kill => vec!["signals", "holding", "dying", "known late"],
     });
+    if paid {
+        head.push("paid in advance");
+    }
     let lines: Vec<Vec<String>> = cells
         .iter()
         .map(|cell| {
@@ -147,58 +200,84 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
             } else {
                 text::count(row.other, row.n)
             });
+            if broken {
+                line.push(row.broken.to_string());
+            }
             line.extend([500, 900, 990].map(|permille| text::quantile(cell.latency.quantile(permille))));
             if far {
                 line.push(text::quantile(cell.latency.quantile(999)));
             }
             line.push(text::bound(cell.latency.max()));
             line.push(row.outliers.to_string());
-            line.extend(against(cell));
+            line.extend(against(campaign, cell));
             line.extend(match plane {
-                Plane::Detect => [
+                Plane::Detect => vec![
                     row.wakeups.map_or_else(|| "-".to_owned(), |w| w.to_string()),
                     text::maybe_ns(row.cpu_ns),
                 ],
-                Plane::Kill => [
+                Plane::Kill => vec![
                     row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
+                    text::maybe_ns(row.holding_ns),
+                    text::maybe_ns(row.dying_ns),
                     knowing(cell),
                 ],
             });
+            if paid {
+                line.push(text::maybe_ns(row.prepare_ns));
+            }
             line
         })
         .collect();
     text::table(&head, &lines)
 }
 
-/// How long until all were held, if the strategy waits for that, and how long each watcher took to hear of the end.
+/// How often each watcher heard of the end late.
 fn knowing(cell: &Cell<'_>) -> String {
-    let held = cell.row.held_ns.map(|ns| format!("held after {}", text::ns(ns)));
-    let known = cell.row.knowing_ns.iter().map(|(detector, lag)| {
-        let lag = lag.map_or_else(|| "never".to_owned(), text::ns);
-        format!("`{detector}` {lag}")
-    });
-    held.into_iter().chain(known).collect::<Vec<_>>().join(", ")
+    let known = cell.row.knowing.iter();
+    let known: Vec<String> = known
+        .map(|(detector, knowing)| format!("`{detector}` {}", text::late(knowing)))
+        .collect();
+    match known.is_empty() {
+        true => "-".to_owned(),
+        false => known.join(", "),
+    }
 }
 
 /// The rows of one label with few columns, for prose. Twins are left out.
 pub fn ranking(campaign: &Campaign<'_>, plane: Plane, label: &str) -> String {
     let head = match plane {
-        Plane::Detect => ["detector", "right", "p50", "p99", "against", "CPU"],
-        Plane::Kill => ["strategy", "emptied", "p50", "p99", "against", "signals"],
+        Plane::Detect => vec!["detector", "right", "p50", "p99", "against", "CPU"],
+        Plane::Kill => vec![
+            "strategy", "emptied", "p50", "p99", "against", "holding", "dying", "signals",
+        ],
     };
-    let cells = campaign
+    let cells: Vec<&Cell<'_>> = campaign
         .plane(plane)
-        .filter(|c| c.row.label == label && c.row.twin == 0);
+        .filter(|c| c.row.label == label && c.row.twin == 0)
+        .collect();
+    let paid = cells.iter().any(|cell| cell.row.prepare_ns.is_some());
+    let mut head = head;
+    if paid {
+        head.push("paid in advance");
+    }
     let lines: Vec<Vec<String>> = cells
+        .into_iter()
         .map(|cell| {
-            let [against, _] = against(cell);
+            let [against, _] = against(campaign, cell);
             let mut line = vec![format!("`{}`", cell.name()), text::count(cell.good(), cell.row.n)];
             line.extend([500, 990].map(|permille| text::quantile(cell.latency.quantile(permille))));
             line.push(against);
-            line.push(match plane {
-                Plane::Detect => text::maybe_ns(cell.row.cpu_ns),
-                Plane::Kill => cell.row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
-            });
+            match plane {
+                Plane::Detect => line.push(text::maybe_ns(cell.row.cpu_ns)),
+                Plane::Kill => line.extend([
+                    text::maybe_ns(cell.row.holding_ns),
+                    text::maybe_ns(cell.row.dying_ns),
+                    cell.row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
+                ]),
+            }
+            if paid {
+                line.push(text::maybe_ns(cell.row.prepare_ns));
+            }
             line
         })
         .collect();
@@ -224,20 +303,28 @@ fn canaries(cell: &Cell<'_>) -> String {
         .join(", ")
 }
 
-fn against(cell: &Cell<'_>) -> [String; 2] {
+fn against(campaign: &Campaign<'_>, cell: &Cell<'_>) -> [String; 2] {
     match (&cell.row.reference, cell.row.p_holm) {
-        (Some(reference), Some(p)) => {
-            let beyond = cell.latency.median() == Some(CENSORED);
-            let ratio = match cell.row.ratio {
-                None if beyond => "∞".to_owned(),
-                ratio => text::ratio(ratio, cell.row.ratio_ci),
-            };
-            [
-                format!("{ratio} `{reference}`, {}", text::comparison(cell.row.ratio, p)),
-                text::p(p),
-            ]
-        }
+        (Some(reference), Some(p)) => [
+            format!(
+                "{} `{reference}`, {}",
+                compared(campaign, cell),
+                text::word(cell.row.word)
+            ),
+            text::p(p),
+        ],
         _ => ["-".to_owned(), "-".to_owned()],
+    }
+}
+
+/// The ratio of a row to its reference; under emulation, where the shorter of two times is the emulator's, the difference.
+fn compared(campaign: &Campaign<'_>, cell: &Cell<'_>) -> String {
+    let row = &cell.row;
+    let beyond = cell.latency.median() == Some(CENSORED);
+    match row.ratio {
+        None if beyond => "∞".to_owned(),
+        _ if campaign.dataset.machine.emulated => text::difference(row.difference_ns, row.difference_ci),
+        ratio => text::ratio(ratio, row.ratio_ci),
     }
 }
 

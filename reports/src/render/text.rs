@@ -1,6 +1,7 @@
 //! Numbers as words. One way to write each kind, everywhere.
 
-use crate::stats::{Bound, CENSORED, Quantile, upper_bound_of_none};
+use crate::stats::{self, Bound, CENSORED, Quantile, upper_bound_of_none};
+use crate::summary::{Knowing, Word};
 
 /// A duration with three digits and the unit that suits it.
 pub fn ns(value: u64) -> String {
@@ -101,14 +102,60 @@ pub fn p(value: f64) -> String {
     }
 }
 
-/// `faster`, `slower` or `not told apart` for a ratio and its corrected p-value: no word without the test.
-pub fn comparison(ratio: Option<f64>, p_holm: f64) -> &'static str {
-    match ratio {
-        _ if p_holm >= 0.05 => "not told apart",
-        Some(r) if r < 1.0 => "faster",
-        Some(r) if r > 1.0 => "slower",
-        Some(_) => "same median, other tail",
-        None => "slower",
+/// What may be said of a row and its reference.
+pub fn word(word: Option<Word>) -> &'static str {
+    match word {
+        Some(Word::Faster) => "faster",
+        Some(Word::Slower) => "slower",
+        Some(Word::TooFewBlocks) => "too few blocks",
+        Some(Word::NotToldApart) | None => "not told apart",
+    }
+}
+
+/// A difference of two medians, which may be negative: always in milliseconds, with two digits behind the point.
+pub fn milliseconds(ns: i64) -> String {
+    let hundredths = (ns.unsigned_abs() + 5_000) / 10_000;
+    let sign = match (ns, hundredths) {
+        (_, 0) => "",
+        (..0, _) => "−",
+        _ => "+",
+    };
+    format!("{sign}{}.{:02} ms", hundredths / 100, hundredths % 100)
+}
+
+/// A difference with its interval.
+pub fn difference(ns: Option<i64>, interval: [Option<i64>; 2]) -> String {
+    match (ns, interval) {
+        (None, _) => "-".to_owned(),
+        (Some(ns), [Some(low), Some(high)]) => {
+            format!("{} [{}, {}]", milliseconds(ns), milliseconds(low), milliseconds(high))
+        }
+        (Some(ns), _) => milliseconds(ns),
+    }
+}
+
+/// A share with its interval: `45 of 67 (67 % [55 %, 77 %])`.
+pub fn share_of(seen: usize, n: usize) -> String {
+    let (share, [low, high]) = stats::share(seen, n);
+    match n {
+        0 => "0 of 0".to_owned(),
+        n => format!(
+            "{seen} of {n} ({} [{}, {}])",
+            percent(share),
+            percent(low),
+            percent(high)
+        ),
+    }
+}
+
+/// How often the end of a kill was known late.
+pub fn late(knowing: &Knowing) -> String {
+    match knowing.never {
+        0 => share_of(knowing.late, knowing.n),
+        never => format!(
+            "{}, {never} of them not until the deadline",
+            share_of(knowing.late, knowing.n)
+        ),
     }
 }
 
@@ -157,9 +204,19 @@ mod tests {
     }
 
     #[test]
-    fn no_word_without_the_test() {
-        assert_eq!(comparison(Some(0.5), 0.2), "not told apart");
-        assert_eq!(comparison(Some(0.5), 0.01), "faster");
-        assert_eq!(comparison(None, 0.01), "slower");
+    fn a_difference_has_a_sign() {
+        assert_eq!(milliseconds(12_345_678), "+12.35 ms");
+        assert_eq!(milliseconds(-20_000), "−0.02 ms");
+        assert_eq!(milliseconds(-4_000), "0.00 ms");
+        let all = difference(Some(1_000_000), [Some(-500_000), Some(2_000_000)]);
+        assert_eq!(all, "+1.00 ms [−0.50 ms, +2.00 ms]");
+    }
+
+    #[test]
+    fn late_is_a_share_with_its_interval() {
+        let knowing = |late, never| Knowing { n: 100, late, never };
+        assert_eq!(late(&knowing(50, 0)), "50 of 100 (50 % [40 %, 60 %])");
+        assert_eq!(late(&knowing(0, 0)), "0 of 100 (0.00 % [0.00 %, 3.7 %])");
+        assert!(late(&knowing(3, 1)).ends_with("1 of them not until the deadline"));
     }
 }

@@ -47,33 +47,31 @@ pub struct Tally {
     pub wrong: usize,
     /// Missed.
     pub missed: usize,
+    /// Trials that broke, which are not among `n`.
+    pub broken: usize,
 }
 
 impl Tally {
     /// For a table.
     pub fn in_words(self) -> String {
-        match self {
-            Self { n, good, .. } if n == good => format!("{n}/{n}"),
-            Self {
-                n,
-                good,
-                wrong: 0,
-                missed: 0,
-            } => format!("{good}/{n}, else no answer"),
-            Self {
-                n,
-                good,
-                wrong,
-                missed: 0,
-            } => format!("{good}/{n}, wrong {wrong}"),
-            Self {
-                n,
-                good,
-                wrong: 0,
-                missed,
-            } => format!("{good}/{n}, missed {missed}"),
-            Self { n, good, wrong, missed } => format!("{good}/{n}, wrong {wrong}, missed {missed}"),
+        let Self {
+            n,
+            good,
+            wrong,
+            missed,
+            broken,
+        } = self;
+        let mut words = format!("{good}/{n}");
+        let other = n - good - wrong - missed;
+        for (count, what) in [(wrong, "wrong"), (missed, "missed"), (other, "no answer")] {
+            if count > 0 {
+                words.push_str(&format!(", {what} {count}"));
+            }
         }
+        if broken > 0 {
+            words.push_str(&format!(" ({broken} broke)"));
+        }
+        words
     }
 }
 
@@ -86,6 +84,7 @@ pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c 
         verdict.good += cell.good();
         verdict.wrong += cell.row.early + cell.row.survived;
         verdict.missed += cell.row.missed;
+        verdict.broken += cell.row.broken;
     }
     grid.into_iter().map(|((m, s), v)| (m, s, v)).collect()
 }
@@ -121,4 +120,27 @@ pub fn bystanders(campaign: &Campaign<'_>) -> String {
         })
         .collect();
     text::table(&head, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_broke_is_no_failure() {
+        let tally = Tally {
+            n: 154,
+            good: 154,
+            broken: 1,
+            ..Tally::default()
+        };
+        assert_eq!(tally.in_words(), "154/154 (1 broke)");
+        let missed = Tally {
+            n: 155,
+            good: 10,
+            missed: 140,
+            ..Tally::default()
+        };
+        assert_eq!(missed.in_words(), "10/155, missed 140, no answer 5");
+    }
 }

@@ -4,14 +4,17 @@
 //! assumed about the shape of a distribution, and no outlier is removed.
 
 mod bootstrap;
+mod normal;
 mod permute;
 mod quantile;
 mod rate;
+mod series;
 
-pub use bootstrap::{Resampling, interval, ratio};
-pub use permute::{PERMUTATIONS, holm, paired, unpaired};
+pub use bootstrap::{Resampling, difference, interval, ratio};
+pub use permute::{PERMUTATIONS, Paired, differences, double_ranks as ranks, holm, paired, unpaired};
 pub use quantile::{Bound, Quantile, Sample};
-pub use rate::upper_bound_of_none;
+pub use rate::{share, upper_bound_of_none};
+pub use series::stretch;
 
 /// A latency beyond its deadline.
 pub const CENSORED: u64 = u64::MAX;

@@ -1,6 +1,7 @@
 //! `report add`: takes a campaign's directory into `reports/data`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -13,35 +14,80 @@ use super::{data_dir, file};
 const PACKED: [&str; 4] = ["plan.json", "trials.jsonl", "noise.jsonl", "scale.jsonl"];
 const READABLE: [&str; 2] = ["environment.json", "sittings.json"];
 
-/// Copies the campaign in `from` to `reports/data/<name>`, in the place of what was there, compressed, and without what says whose machine it was:
-/// host names, boot ids, and the directory that it was written to. Every trial is kept. Returns what is there now.
-pub fn add(root: &Path, name: &str, from: &Path) -> Result<Dataset> {
+/// What [`add`] is to do with a dataset of that name, and who hears how far it is.
+pub struct Taking<'p> {
+    /// Take it in the place of what is there.
+    pub replace: bool,
+    /// Is told what is being done: a large campaign takes a minute.
+    pub progress: &'p dyn Fn(&str),
+}
+
+impl std::fmt::Debug for Taking<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Taking")
+            .field("replace", &self.replace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Copies the campaign in `from` to `reports/data/<name>`, compressed, and without what says whose machine it was: host names, boot ids, and the
+/// directory that it was written to. Every trial is kept. Returns what is there now.
+///
+/// Refuses what `scenario measure --resume` would refuse: records that are not those of the plan, or that cannot be true, and files of a newer
+/// version. What was there before is replaced only if that was asked for, and only when the new dataset is complete.
+pub fn add(root: &Path, name: &str, from: &Path, taking: &Taking<'_>) -> Result<Dataset> {
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     ensure!(
         !name.is_empty() && name.chars().all(fit),
         "{name:?} cannot be the name of a dataset: lower-case letters, digits and dashes"
     );
-    Dataset::read(from).with_context(|| format!("{} cannot be taken in", from.display()))?;
-    let to = data_dir(root).join(name);
-    if to.is_dir() {
-        fs::remove_dir_all(&to).with_context(|| format!("could not replace {}", to.display()))?;
-    }
-    fs::create_dir_all(&to).with_context(|| format!("could not make {}", to.display()))?;
-    for name in PACKED {
-        match file::read(from, name)? {
-            Some(content) if name.ends_with(".json") => file::write_packed(&to, name, &document(name, &content)?)?,
-            Some(content) => file::write_packed(&to, name, &content)?,
-            None => {}
+    let (data, to) = (data_dir(root), data_dir(root).join(name));
+    ensure!(
+        taking.replace || !to.exists(),
+        "{} is there already: say --replace to take {} in its place, or choose another name",
+        to.display(),
+        from.display()
+    );
+    (taking.progress)(&format!("reading {}", from.display()));
+    let refused = || format!("{} cannot be taken in", from.display());
+    let read = Dataset::read(from).with_context(refused)?;
+    (taking.progress)(&format!(
+        "comparing {} trials and {} measurements of many sites with the plan",
+        read.trials.len(),
+        read.sites.len()
+    ));
+    read.verify().with_context(refused)?;
+    let new = data.join(format!(".{name}.new"));
+    remove(&new)?;
+    fs::create_dir_all(&new).with_context(|| format!("could not make {}", new.display()))?;
+    for file in PACKED {
+        let Some(content) = file::read(from, file)? else {
+            continue;
+        };
+        (taking.progress)(&format!("compressing {file}, {} kB", content.len() / 1_000));
+        match file.ends_with(".json") {
+            true => file::write_packed(&new, file, &document(file, &content)?)?,
+            false => file::write_packed(&new, file, &content)?,
         }
     }
-    for name in READABLE {
-        if let Some(content) = file::read(from, name)? {
-            let path = to.join(name);
-            fs::write(&path, document(name, &content)?)
+    for file in READABLE {
+        if let Some(content) = file::read(from, file)? {
+            let path = new.join(file);
+            fs::write(&path, document(file, &content)?)
                 .with_context(|| format!("could not write {}", path.display()))?;
         }
     }
+    remove(&to)?;
+    fs::rename(&new, &to).with_context(|| format!("could not rename {} to {}", new.display(), to.display()))?;
     Dataset::read(&to)
+}
+
+/// Removes a directory if it is there.
+fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.with_context(|| format!("could not remove {}", dir.display())),
+    }
 }
 
 /// A JSON document without what is nobody's business.

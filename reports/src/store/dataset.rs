@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use harness_record::{NoiseRecord, SCHEMA, TrialRecord, read_lines};
+use anyhow::{Context, Result, anyhow, ensure};
+use harness_record::{NoiseRecord, SCHEMA, TrialRecord, fault, read_lines};
 use serde_json::Value;
 
-use super::file;
 use super::plan::Plan;
+use super::{file, verify};
 
 /// A campaign: what was meant, where it was measured, and every trial.
 #[derive(Clone, Debug)]
@@ -71,6 +71,15 @@ pub struct SiteCost {
     pub figures: BTreeMap<String, u64>,
 }
 
+/// The format of `environment.json` that this program reads.
+const ENVIRONMENT_SCHEMA: u32 = 1;
+
+/// The format of `sittings.json` that this program reads.
+const SITTINGS_SCHEMA: u32 = 1;
+
+/// A campaign whose control lost more than this to others is called loaded.
+pub const LOADED_PERMILLE: u32 = 50;
+
 impl Dataset {
     /// Reads the directory of a campaign, compressed or not.
     pub fn read(dir: &Path) -> Result<Self> {
@@ -81,18 +90,19 @@ impl Dataset {
         let plan = Plan::parse(&file::need(dir, "plan.json")?).with_context(|| inside("plan.json"))?;
         let environment: Value = serde_json::from_slice(&file::need(dir, "environment.json")?)
             .with_context(|| inside("environment.json"))?;
+        verify::not_newer("it", &environment, ENVIRONMENT_SCHEMA).with_context(|| inside("environment.json"))?;
+        if let Some(sittings) = file::read(dir, "sittings.json")? {
+            verify::schema("it", &sittings, SITTINGS_SCHEMA).with_context(|| inside("sittings.json"))?;
+        }
         let trials = file::read(dir, "trials.jsonl")?.unwrap_or_default();
         let trials: Vec<TrialRecord> = read_lines(trials.as_slice())
             .collect::<Result<_, _>>()
             .with_context(|| inside("trials.jsonl"))?;
-        let noise = lines(dir, "noise.jsonl")?
-            .into_iter()
-            .map(|line| serde_json::from_value(line).with_context(|| inside("noise.jsonl")))
-            .collect::<Result<_>>()?;
-        let sites: Vec<SiteCost> = lines(dir, "scale.jsonl")?
-            .iter()
-            .map(|line| SiteCost::parse(line).with_context(|| inside("scale.jsonl")))
-            .collect::<Result<_>>()?;
+        let noise = lines(dir, "noise.jsonl", |line| {
+            verify::not_newer("it", &line, SCHEMA)?;
+            Ok(serde_json::from_value::<NoiseRecord>(line)?)
+        })?;
+        let sites = lines(dir, "scale.jsonl", |line| SiteCost::parse(&line))?;
         ensure!(
             !(trials.is_empty() && sites.is_empty()),
             "{} holds no record: neither trials.jsonl nor scale.jsonl has a line",
@@ -117,6 +127,30 @@ impl Dataset {
             noise,
             sites,
         })
+    }
+
+    /// An error, with the line of the file, unless what is recorded is what was planned and can have happened.
+    pub fn verify(&self) -> Result<()> {
+        if !self.trials.is_empty() {
+            verify::trials(&self.plan, &self.trials)?;
+        }
+        match self.sites.is_empty() {
+            true => Ok(()),
+            false => verify::sites(&self.plan, &self.sites),
+        }
+    }
+
+    /// Time that each trial was allowed; no limit where the plan does not say it.
+    pub fn deadline_ns(&self) -> u64 {
+        match self.plan.deadline_ns {
+            0 => u64::MAX,
+            ns => ns,
+        }
+    }
+
+    /// Whether others had so much of the machine that times are those of a loaded one.
+    pub fn is_loaded(&self) -> bool {
+        self.noise_permille().is_some_and(|permille| permille > LOADED_PERMILLE)
     }
 
     /// Share of the control's time that others had, in permille; nothing if it was not measured.
@@ -175,12 +209,8 @@ impl Machine {
 
 impl SiteCost {
     fn parse(line: &Value) -> Result<Self> {
-        let schema = line["schema"].as_u64().unwrap_or(0);
-        ensure!(
-            schema <= u64::from(SCHEMA),
-            "a line has schema {schema}; this program reads up to {SCHEMA}"
-        );
-        let fields = line.as_object().context("a line is no object")?;
+        verify::not_newer("it", line, SCHEMA)?;
+        let fields = line.as_object().context("it is no object")?;
         let text = |name: &str| line[name].as_str().map(str::to_owned);
         let mut figures: BTreeMap<String, u64> = fields
             .iter()
@@ -194,8 +224,8 @@ impl SiteCost {
             populated: line["populated"].as_u64(),
             right: line["outcome"].as_str().is_none_or(|outcome| outcome == "right"),
             run: text("run"),
-            mechanism: text("mechanism").context("a line names no mechanism")?,
-            sites: line["sites"].as_u64().context("a line does not say how many sites")?,
+            mechanism: text("mechanism").context("it names no mechanism")?,
+            sites: line["sites"].as_u64().context("it does not say how many sites")?,
             figures,
         })
     }
@@ -216,18 +246,17 @@ const OF_THE_ROW: [&str; 11] = [
     "decided_ns",
 ];
 
-/// Each line of a file of JSON lines; none if there is no such file.
-fn lines(dir: &Path, name: &str) -> Result<Vec<Value>> {
+/// Each line of a file of JSON lines, as `parse` reads it; none if there is no such file. An error names the line of the file.
+fn lines<T>(dir: &Path, name: &str, parse: impl Fn(Value) -> Result<T>) -> Result<Vec<T>> {
     let text = file::read(dir, name)?.unwrap_or_default();
     let mut lines = Vec::new();
-    for (number, line) in text
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty())
-    {
-        let value = serde_json::from_slice(line)
-            .with_context(|| format!("line {} of {name} in {} is not JSON", number + 1, dir.display()))?;
-        lines.push(value);
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        if line.is_empty() {
+            continue;
+        }
+        let at = || format!("line {number} of {name} in {}", dir.display());
+        let value = serde_json::from_slice(line).map_err(|e| anyhow!("{} is not JSON: {}", at(), fault(&e)))?;
+        lines.push(parse(value).with_context(at)?);
     }
     Ok(lines)
 }

@@ -4,15 +4,16 @@ mod add;
 mod dataset;
 mod file;
 mod plan;
+mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-pub use add::add;
-pub use dataset::{Dataset, Machine, SiteCost};
-pub use plan::{Plan, PlanRow, Skip};
+pub use add::{Taking, add};
+pub use dataset::{Dataset, LOADED_PERMILLE, Machine, SiteCost};
+pub use plan::{Block, Loop, Plan, PlanRow, Skip};
 
 /// Everything that a report is made from.
 #[derive(Debug)]
@@ -33,7 +34,11 @@ impl Store {
                 let path = entry
                     .with_context(|| format!("could not list {}", data.display()))?
                     .path();
-                if path.is_dir() {
+                // What begins with a dot is a dataset that is being taken in.
+                let hidden = path
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+                if path.is_dir() && !hidden {
                     dirs.push(path);
                 }
             }

@@ -36,6 +36,15 @@ pub struct Plan {
     /// What was run.
     #[serde(default)]
     pub rows: Vec<PlanRow>,
+    /// The order of the trials.
+    #[serde(default)]
+    pub blocks: Vec<Block>,
+    /// Many sites: the order of the loops.
+    #[serde(default)]
+    pub loops: Vec<Loop>,
+    /// Many sites: jobs that end in each loop.
+    #[serde(default)]
+    pub jobs: u32,
     /// What this machine could not run, and why.
     #[serde(default)]
     pub skipped: Vec<Skip>,
@@ -48,8 +57,11 @@ pub struct PlanRow {
     pub plane: Plane,
     /// Scenario id.
     pub scenario: String,
-    /// Detector id.
+    /// Detector id; in the kill plane the first that watches.
     pub detector: String,
+    /// All that watch; they take turns, block by block.
+    #[serde(default)]
+    pub detectors: Vec<String>,
     /// Strategy id.
     pub strategy: Option<String>,
     /// Values of all axes.
@@ -62,6 +74,24 @@ pub struct PlanRow {
     /// What was expected, in words.
     #[serde(default)]
     pub expected: String,
+}
+
+/// Trials that belong together: each row once.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Block {
+    /// Numbers of the rows, in the order in which they were run.
+    pub rows: Vec<usize>,
+    /// Seed of the script that all of them play.
+    pub script_seed: u64,
+}
+
+/// One loop that watches many sites.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Loop {
+    /// Mechanism id.
+    pub mechanism: String,
+    /// How many sites.
+    pub sites: u64,
 }
 
 /// A mechanism that this machine does not offer.
@@ -85,16 +115,22 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The idle time before a trial, in words.
-    pub fn gap(&self) -> String {
-        match self.gap_longest_ns {
-            Some(longest) if longest > self.gap_ns => {
+    /// The idle time before a trial, in words. A fixed one that is a whole number of ticks locks all trials to one phase of the timer.
+    pub fn gap(&self, hz: Option<u32>) -> String {
+        let tick_ns = hz.filter(|hz| *hz > 0).map(|hz| 1_000_000_000 / u64::from(hz));
+        match (self.gap_longest_ns, tick_ns) {
+            (Some(longest), _) if longest > self.gap_ns => {
                 format!(
                     "of {} to {}, drawn for each trial",
                     text::ns(self.gap_ns),
                     text::ns(longest)
                 )
             }
+            (_, Some(tick)) if self.gap_ns > 0 && self.gap_ns.is_multiple_of(tick) => format!(
+                "of {}, always the same: {} ticks of the timer, so every trial starts at one phase of it",
+                text::ns(self.gap_ns),
+                self.gap_ns / tick
+            ),
             _ => format!("of {}, always the same", text::ns(self.gap_ns)),
         }
     }
@@ -127,6 +163,24 @@ mod tests {
             ..Plan::default()
         };
         assert_eq!(plan.command(), "scenario measure 'forkbomb*' --set a=1,2");
+    }
+
+    #[test]
+    fn a_gap_in_phase_with_the_tick_says_so() {
+        let fixed = Plan {
+            gap_ns: 20_000_000,
+            ..Plan::default()
+        };
+        assert_eq!(
+            fixed.gap(Some(250)),
+            "of 20.0 ms, always the same: 5 ticks of the timer, so every trial starts at one phase of it"
+        );
+        assert_eq!(fixed.gap(None), "of 20.0 ms, always the same");
+        let drawn = Plan {
+            gap_longest_ns: Some(30_000_000),
+            ..fixed
+        };
+        assert_eq!(drawn.gap(Some(250)), "of 20.0 ms to 30.0 ms, drawn for each trial");
     }
 
     #[test]

@@ -173,10 +173,26 @@ pub(crate) fn killing(run: &str) -> Vec<TrialRecord> {
     trials
 }
 
+/// Takes a campaign in, in the place of what was there.
+pub(crate) fn take(root: &Path, name: &str, dir: &Path) {
+    add(root, name, dir, true).unwrap();
+}
+
+/// The same, with the error.
+pub(crate) fn add(root: &Path, name: &str, dir: &Path, replace: bool) -> anyhow::Result<reports::store::Dataset> {
+    let taking = reports::store::Taking {
+        replace,
+        progress: &|_| (),
+    };
+    reports::store::add(root, name, dir, &taking)
+}
+
 /// Writes a campaign as `scenario measure` does.
 pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
     fs::create_dir_all(dir).unwrap();
+    trials.sort_by_key(|trial| trial.block);
     let mut rows = Vec::new();
+    let mut blocks: Vec<Vec<usize>> = Vec::new();
     let mut text = Vec::new();
     for (seq, trial) in trials.iter_mut().enumerate() {
         trial.seq = u32::try_from(seq).unwrap();
@@ -185,18 +201,30 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
         for (axis, value) in trial.params.iter().filter(|(axis, _)| *axis != "interval") {
             label.push_str(&format!(" {axis}={value}"));
         }
+        // Watchers take turns, as they do in the kill plane.
+        let detectors = match trial.plane {
+            Plane::Detect => vec![trial.detector.clone()],
+            Plane::Kill => vec!["watcher".to_owned(), "other-watcher".to_owned()],
+        };
         let row = json!({
-            "plane": trial.plane, "scenario": trial.scenario, "detector": trial.detector, "strategy": trial.strategy,
+            "plane": trial.plane, "scenario": trial.scenario, "detector": detectors[0], "detectors": detectors, "strategy": trial.strategy,
             "params": trial.params, "twin": trial.twin, "label": label, "expected": "as it is",
         });
-        if !rows.contains(&row) {
+        let at = rows.iter().position(|known| *known == row).unwrap_or_else(|| {
             rows.push(row);
-        }
+            rows.len() - 1
+        });
+        let block = trial.block.unwrap() as usize;
+        blocks.resize(blocks.len().max(block + 1), Vec::new());
+        blocks[block].push(at);
         harness_record::write_line(&mut text, trial).unwrap();
     }
+    let loops = [1, 10, 100].map(|sites| json!({"mechanism": "poll", "sites": sites}));
     let plan = json!({
         "schema": 2, "run": run, "arguments": ["measure", "made-up", "--out", "/tmp/secret-place"], "seed": 1, "trials_per_row": BLOCKS,
         "deadline_ns": 1_000_000_000u64, "gap_ns": 20_000_000u64, "tasks": 64, "rows": rows,
+        "blocks": blocks.iter().map(|rows| json!({"rows": rows, "script_seed": 1})).collect::<Vec<_>>(),
+        "jobs": 2, "loops": loops,
         "skipped": [{"mechanism": "not-here", "why": "ENOSYS"}],
     });
     let environment = json!({
@@ -239,7 +267,7 @@ pub(crate) fn workspace(root: &Path) {
             });
             fs::write(dir.join("scale.jsonl"), lines.join("\n") + "\n").unwrap();
         }
-        reports::store::add(root, name, &dir).unwrap();
+        take(root, name, &dir);
     }
     fs::write(
         root.join("reports/findings.md"),

@@ -153,7 +153,10 @@ fn sources(analysis: &Analysis<'_>) -> String {
 fn trials(analysis: &Analysis<'_>) -> Value {
     let mut outcomes: Vec<String> = Vec::new();
     let mut rows = Vec::new();
-    for cell in analysis.campaigns.iter().flat_map(|c: &Campaign<'_>| &c.cells) {
+    let cells = |c: &'_ Campaign<'_>| (c.dataset.deadline_ns(), c.cells.len());
+    let deadlines = analysis.campaigns.iter().map(cells).flat_map(|(ns, n)| vec![ns; n]);
+    let cells = analysis.campaigns.iter().flat_map(|c: &Campaign<'_>| &c.cells);
+    for (cell, deadline_ns) in cells.zip(deadlines) {
         let mut trials = Vec::new();
         let mut notes = BTreeMap::new();
         for trial in &cell.trials {
@@ -165,7 +168,7 @@ fn trials(analysis: &Analysis<'_>) -> Value {
                 outcomes.push(name);
                 outcomes.len() - 1
             });
-            let latency = crate::analysis::latency(trial).filter(|ns| *ns < crate::stats::CENSORED);
+            let latency = crate::analysis::latency(trial, deadline_ns).filter(|ns| *ns < crate::stats::CENSORED);
             trials.push(json!([trial.seq, trial.block, outcome, latency]));
             if let Some(note) = trial.note.as_ref().filter(|_| !trial.held) {
                 notes.insert(trial.seq.to_string(), note.clone());

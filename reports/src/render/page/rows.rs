@@ -26,7 +26,7 @@ const COLUMNS: [(&str, bool); 11] = [
 pub(super) fn table(analysis: &Analysis<'_>) -> String {
     let mut out = String::from(
         "<p>Right: said \"empty\", and it was; or, for a kill, left nothing alive. Wrong: said it too early, or left something alive. Latency runs from the \
-         last exit to the verdict, a kill's from the first signal to nothing left; intervals are of 95 %. Open a row for its trials.</p>\n\
+         last exit to the verdict, a kill's from the decision to nothing left; intervals are of 95 %. Open a row for its trials.</p>\n\
          <form class=\"controls\" onsubmit=\"return false\">\n<label>Filter <input type=\"search\" id=\"filter\" placeholder=\"words, all of which must occur\"></label>\n",
     );
     let datasets: Vec<String> = analysis.campaigns.iter().map(|c| c.dataset.name.clone()).collect();
@@ -90,7 +90,7 @@ fn row(index: usize, cell: &Cell<'_>) -> String {
         (Some(reference), Some(p)) => format!(
             "{} {reference}, {} (p {})",
             text::ratio(row.ratio, [None, None]),
-            text::comparison(row.ratio, p),
+            text::word(row.word),
             text::p(p)
         ),
         _ => "-".to_owned(),

@@ -25,7 +25,7 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
         }
         let (what, from) = match group[0].row.plane {
             harness_record::Plane::Detect => ("Latency of detection", "from the last exit to the verdict"),
-            harness_record::Plane::Kill => ("Duration of the kill", "from the first signal to nothing left"),
+            harness_record::Plane::Kill => ("Duration of the kill", "from the decision to nothing left"),
         };
         let drawn: Vec<Line> = cells.iter().map(|c| line(c, &cells)).collect();
         let n = cells.iter().map(|c| c.row.n).max().unwrap_or(0);

@@ -52,7 +52,7 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, slug: &str, title: &str) -> Optio
         title: title.to_owned(),
         caption: format!(
             "Right trials of all trials, over all parameters. Blue: every trial; red: {wrong} at least once;{missed} grey: no answer in some trials \
-             (it did not know, or the trial broke); empty: not run."
+             (it did not know); empty: not run. Trials that broke are left out."
         ),
         body: map(&rows, &columns, |row, column| {
             let verdict = grid.get(&(rows[row], columns[column]))?;

@@ -48,7 +48,7 @@ pub(super) fn keep(mut file: impl BufRead, plan: &Plan) -> Result<Kept> {
                 kept.cut = Some(format!("an unfinished line of {length} bytes"));
                 return Ok(kept);
             }
-            (_, Some(Err(e))) => return Err(e).with_context(|| damaged(seq)),
+            (_, Some(Err(e))) => return Err(e.at_line(seq + 1)).with_context(|| damaged(seq)),
             (_, _) => bail!(damaged(seq)),
         };
         if record.outcome == Outcome::Interrupted && is_last(&mut file)? {

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use harness::expect::Plane;
 use serde::{Deserialize, Serialize};
 
-/// Newest version of the summary that this program understands.
-const SCHEMA: u32 = 1;
+/// Newest version of the summary that this program understands. In 2 a kill's times start at the decision.
+const SCHEMA: u32 = 2;
 
 /// The committed summary. `report` makes it, from recorded trials.
 const COMMITTED: &str = include_str!("../../../../reports/generated/summary.json");
@@ -210,7 +210,7 @@ mod tests {
     fn what_is_absent_was_not_measured() {
         assert_eq!(Evidence::parse(TEXT).unwrap().detector("slow"), None);
         assert_eq!(Evidence::parse(r#"{"schema":1}"#).unwrap().strategy("s"), None);
-        assert!(Evidence::parse(r#"{"schema":2}"#).is_err());
+        assert!(Evidence::parse(r#"{"schema":3}"#).is_err());
         assert!(Evidence::parse("no").is_err());
     }
 

@@ -15,7 +15,7 @@ use harness::sys::time;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 
-use super::common::{Test, base, ensure, reference, run, scenario, spec, start};
+use super::common::{Test, base, ensure, reference, run, scenario, spec, start, wait_until};
 use super::needs::{CGROUP2_WRITE, MOUNT, PIDS_LIMIT, ROOT, V1_FREEZER};
 use super::place::{reap_all, sleep_for_ever};
 
@@ -191,17 +191,36 @@ fn mounts() -> Result<(), String> {
 
 /// One that has left the run's cgroups, and whose parent is not the harness.
 fn process() -> Result<(), String> {
+    use std::io::{BufRead, BufReader};
     let run = start();
     let actor = run.credentials().ok_or("root has actors with a user of their own")?.uid;
-    let mut stray = Command::new("sleep").arg("600").uid(actor).spawn().map_err(text)?;
+    let script = "setpriv --reuid \"$0\" --clear-groups sleep 600 & echo $!; wait";
+    let mut parent = Command::new("sh")
+        .args(["-c", script, &actor.to_string()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map_err(text)?;
+    let mut number = String::new();
+    let stdout = parent.stdout.take().ok_or("no pipe")?;
+    BufReader::new(stdout).read_line(&mut number).map_err(text)?;
+    let stray: i32 = number.trim().parse().map_err(text)?;
+    let has_become = || {
+        std::fs::read_to_string(format!("/proc/{stray}/status"))
+            .is_ok_and(|status| status.contains(&format!("Uid:\t{actor}")))
+    };
+    let become_it = wait_until("it is of the actors' user", has_become);
     let leaks = run.finish().map_err(text);
-    stray.kill().map_err(text)?;
+    for pid in [stray, i32::try_from(parent.id()).map_err(text)?] {
+        let killed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        killed.map_err(text)?;
+    }
     // A run reaps all children; it may have been faster.
-    match stray.wait() {
+    match parent.wait() {
         Ok(_) | Err(_) => {}
     }
+    become_it?;
     let leaks = leaks?;
-    ensure(leaks.left == [format!("process {}", stray.id())], || leaks.to_string())
+    ensure(leaks.left.contains(&format!("process {stray}")), || leaks.to_string())
 }
 
 /// Something is in the way in the last of the hierarchies.

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::error::SysError;
@@ -70,6 +71,16 @@ pub enum LayoutError {
         /// The line.
         line: String,
     },
+}
+
+impl From<LayoutError> for SysError {
+    /// The kernel's answer; a line that was not understood is `EBADMSG`.
+    fn from(e: LayoutError) -> Self {
+        match e {
+            LayoutError::Sys(e) => e,
+            LayoutError::Malformed { file, .. } => Self::path("understand", file, Errno::EBADMSG),
+        }
+    }
 }
 
 /// Parses `/proc/<pid>/mountinfo` and keeps the cgroup mounts. Any other mount is skipped, whatever it looks like.

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use crate::error::SysError;
-use crate::host::{CgroupMount, Hierarchy, Layout, LayoutError, Paths};
+use crate::host::{CgroupMount, Hierarchy, Layout, Paths};
 
 /// Where cgroup hierarchies are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +12,7 @@ pub struct Mounts(Layout);
 impl Mounts {
     /// Reads `/proc/self/mountinfo`.
     pub fn read() -> Result<Self, SysError> {
-        Layout::read(&Paths::default()).map(Self).map_err(|e| match e {
-            LayoutError::Sys(e) => e,
-            LayoutError::Malformed { file, .. } => SysError::path("understand", file, Errno::EBADMSG),
-        })
+        Ok(Self(Layout::read(&Paths::default())?))
     }
 
     /// The directory of a path in the v1 hierarchy of `controller`. `None`: there is no such hierarchy, or the path is outside of what is

@@ -59,7 +59,7 @@ pub enum TrialError {
     )]
     NoBelt(String),
     /// Something of a trial could not be removed.
-    #[error("{path} could not be emptied and removed within {seconds} s: {why}; `scenario clean` tries again", path = path.display())]
+    #[error("could not empty and remove {path} (tried for {seconds} s): {why}; `scenario clean` tries again", path = path.display())]
     Stuck {
         /// The cgroup.
         path: PathBuf,

@@ -109,7 +109,7 @@ impl Drop for MemoryCgroup {
 
 /// This process's own directory in the v1 memory hierarchy.
 pub(in crate::detect) fn own() -> Result<PathBuf, SysError> {
-    let layout = Layout::read(&Paths::default()).map_err(|_| SysError::plain("find own cgroups", Errno::EBADMSG))?;
+    let layout = Layout::read(&Paths::default())?;
     let missing = |_| SysError::plain("find own cgroup in a v1 memory hierarchy", Errno::ENOENT);
     layout.own_v1("memory").map(|dir| dir.path).map_err(missing)
 }

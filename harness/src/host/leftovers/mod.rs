@@ -157,6 +157,7 @@ pub fn remove_run(
 fn unknown(run: &str, error: HostError) -> (PathBuf, CgroupError) {
     let error = match error {
         HostError::Sys(e) => e,
+        HostError::Layout(e) => e.into(),
         _ => SysError::plain("find own cgroups", Errno::EBADMSG),
     };
     (PathBuf::from(run), error.into())
@@ -359,6 +360,13 @@ mod tests {
             mounts: parse_mountinfo(mounts.as_bytes()).unwrap(),
             own: parse_own(b"9:name=scenario-old.x:/\n8:name=systemd:/\n1:pids:/mine\n0::/a/leaf\n").unwrap(),
         }
+    }
+
+    #[test]
+    fn what_could_not_be_looked_for_keeps_the_answer_of_the_kernel() {
+        let refused = SysError::path("read", "/proc/self/cgroup", Errno::ENOMEM);
+        let layout = HostError::Layout(allgone::host::LayoutError::Sys(refused.clone()));
+        assert_eq!(unknown("scenario-1-2-3", layout).1, refused.into());
     }
 
     #[test]

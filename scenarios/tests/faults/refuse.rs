@@ -78,9 +78,9 @@ struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Choice {
     /// So many pairs of call and error, each kind of call once before one comes again.
-    Sample(usize),
+    Sample(u64),
     /// Every call with every error that it can answer; of these the `part`-th of `of` parts.
-    All { part: usize, of: usize },
+    All { part: u64, of: u64 },
 }
 
 impl Choice {
@@ -90,7 +90,10 @@ impl Choice {
         if text == "all" {
             return Ok(Self::All { part: 0, of: 1 });
         }
-        let number = |text: &str| text.parse().map_err(|_| format!("FAULTS_CALLS: {text:?} is no number"));
+        let number = |text: &str| {
+            text.parse::<u64>()
+                .map_err(|_| format!("FAULTS_CALLS: {text:?} is no number"))
+        };
         match text.strip_prefix("all:").and_then(|part| part.split_once('/')) {
             None => number(&text).map(Self::Sample),
             Some((part, of)) => match (number(part)?, number(of)?) {
@@ -188,12 +191,10 @@ fn choose(calls: &[Call], choice: Choice, seed: u64) -> Vec<Case> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     match choice {
         Choice::All { part, of } => {
-            let mut all: Vec<Case> = calls
-                .iter()
+            // By number, so that the parts together are every number, whatever the length of each run that was watched.
+            let of_part = calls.iter().filter(|call| call.k % of == part);
+            let mut all: Vec<Case> = of_part
                 .flat_map(|call| call.errnos.iter().map(|errno| case(call, *errno)))
-                .enumerate()
-                .filter(|(at, _)| at % of == part)
-                .map(|(_, case)| case)
                 .collect();
             all.shuffle(&mut random);
             all
@@ -205,7 +206,7 @@ fn choose(calls: &[Call], choice: Choice, seed: u64) -> Vec<Case> {
             }
             let mut chosen = Vec::new();
             let mut names: Vec<&str> = Vec::new();
-            while chosen.len() < count {
+            while (chosen.len() as u64) < count {
                 if names.is_empty() {
                     names = kinds.keys().copied().collect();
                     names.shuffle(&mut random);

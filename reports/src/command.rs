@@ -107,11 +107,13 @@ fn run(cli: Cli) -> Result<ExitCode> {
             ))?;
         }
         Verb::Render => {
+            say_aloud("computing every figure from the raw trials, which takes some seconds");
             for (line, name) in write_all(&Store::read(&root)?)? {
                 say_aloud(&format!("{FINDINGS}:{line}: {name} is not recorded"));
             }
         }
         Verb::Check => {
+            say_aloud("computing every figure from the raw trials, which takes some seconds");
             let differences = check(&root)?;
             for difference in &differences {
                 say(&difference.to_string())?;

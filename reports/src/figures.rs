@@ -40,6 +40,17 @@ impl Figures {
                 all.block(format!("{name}/plots"), own.join("\n"));
             }
         }
+        for (how, drawn) in [("drawn", true), ("fixed", false)] {
+            let names: Vec<String> = analysis
+                .campaigns
+                .iter()
+                .filter(|c| !c.dataset.trials.is_empty() && c.dataset.plan.gap_is_drawn() == drawn)
+                .map(|c| format!("`{}`", c.dataset.name))
+                .collect();
+            if !names.is_empty() {
+                all.inline(format!("campaigns/gap-{how}"), names.join(", "));
+            }
+        }
         for diff in &analysis.diffs {
             all.block(format!("{}/diff", diff.before), diff::table(diff));
             all.inline(format!("{}/diff/verdict", diff.before), diff::in_words(diff));

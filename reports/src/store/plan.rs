@@ -115,6 +115,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether the idle time was drawn anew before each trial.
+    pub fn gap_is_drawn(&self) -> bool {
+        self.gap_longest_ns.is_some_and(|longest| longest > self.gap_ns)
+    }
+
     /// The idle time before a trial, in words. A fixed one that is a whole number of ticks locks all trials to one phase of the timer.
     pub fn gap(&self, hz: Option<u32>) -> String {
         let tick_ns = hz.filter(|hz| *hz > 0).map(|hz| 1_000_000_000 / u64::from(hz));

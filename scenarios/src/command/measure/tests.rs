@@ -144,6 +144,16 @@ fn what_an_interruption_does_not_leave_is_refused() {
     let mut damaged = lines(&plan, 0..2);
     damaged[3] = b'!';
     assert!(why(&damaged).contains("line 1 is damaged"), "{}", why(&damaged));
+    // The line is that of the file, also in what the parser says.
+    let mut second = lines(&plan, 0..3);
+    let at = second.iter().position(|byte| *byte == b'\n').unwrap() + 4;
+    second[at] = b'!';
+    let said = why(&second);
+    assert!(
+        said.contains("line 2 is damaged") && said.contains("line 2 is not a trial record"),
+        "{said}"
+    );
+    assert!(!said.contains("line 1"), "{said}");
     let out_of_order = lines(&plan, 1..3);
     assert!(why(&out_of_order).contains("line 1 is not trial 0"));
     let mut too_many = lines(&plan, 0..9);

@@ -130,7 +130,7 @@ fn inotify() -> Result<(), String> {
     }
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let run = |detector: &str| {
-        let args = ["exit-now", "--detector", detector, "--trials", "1"];
+        let args = ["exit-now", "--detector", detector, "--trials", "1", "--all"];
         scenario(dir.path(), &args)
             .output()
             .map(|output| told(&output))

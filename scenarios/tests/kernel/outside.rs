@@ -1,6 +1,7 @@
 //! What others did: a process that somebody else killed, the OOM killer, a limit that was met, a user that cannot be had. A trial in which it
 //! happened is *broken*, with who and why, and no mechanism is blamed.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -10,7 +11,7 @@ use harness::detect::{Armed, Counters, DetectError, Detector, DetectorSpec, Verd
 use harness::error::SysError;
 use harness::expect::Canary;
 use harness::host::{Host, ProbeError, Support};
-use harness::kill;
+use harness::kill::{self, KillError, KillReport, KillSpec, KillStrategy, Killer};
 use harness::record::{Cause, Outcome, TrialRecord, read_lines};
 use harness::trial::{Root, Site, SpawnPlan};
 use nix::errno::Errno;
@@ -40,6 +41,11 @@ pub(crate) fn tests() -> Vec<Test> {
             "outside::a_canary_that_died_before_the_first_act_is_not_a_hit",
             &[CGROUP2_WRITE, PIDS_LIMIT, ROOT],
             killed_canary,
+        ),
+        Test::new(
+            "outside::an_actor_that_died_before_the_first_act_leaves_the_strategy_nothing_to_do",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            killed_before,
         ),
         Test::new(
             "outside::a_canary_that_the_strategy_killed_is_a_hit",
@@ -232,6 +238,50 @@ fn killed_canary() -> Result<(), String> {
     )?;
     ensure(note.contains("before the strategy's first act"), || note.clone())?;
     ensure(!text.contains("hit bystanders"), || text.clone())
+}
+
+/// Something that ends the main process before the strategy is asked to act, as somebody outside might.
+#[derive(Debug)]
+struct Vandal<'t>(Option<&'t Site>);
+
+impl KillStrategy for Vandal<'static> {
+    fn spec(&self) -> &'static KillSpec {
+        kill::by_id("cgroup-kill").expect("it is registered").spec()
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        Ok(Support::Available)
+    }
+
+    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+        Ok(Box::new(Vandal(Some(site))))
+    }
+}
+
+impl Killer for Vandal<'_> {
+    fn attach(&mut self, root: &Root) -> Result<(), KillError> {
+        let entered = || self.0.is_some_and(|site| site.ledger.entries().count() > 0);
+        let failed = |errno| SysError::pid("end", root.pid.as_raw(), errno);
+        wait_until("it plays", entered).map_err(|_| failed(Errno::ETIMEDOUT))?;
+        send(root.pid, Signal::SIGKILL).map_err(failed)?;
+        let ended = || harness::sys::pidfd::has_exited(root.pidfd.as_fd()) == Ok(true);
+        wait_until("it has ended", ended).map_err(|_| failed(Errno::ETIMEDOUT).into())
+    }
+
+    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+        Ok(KillReport::begin().issued())
+    }
+}
+
+fn killed_before() -> Result<(), String> {
+    let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
+    let record = play(&spec(scenario, reference(), Some(&Vandal(None))))?;
+    ensure(
+        record.outcome == Outcome::Broken && record.cause == Some(Cause::KilledFromOutside) && record.kill.is_none(),
+        || format!("{record:?}"),
+    )?;
+    let note = record.note.unwrap_or_default();
+    ensure(note.contains("was ended by SIGKILL"), || note)
 }
 
 /// The other side: what the strategy really does is not excused.

@@ -143,19 +143,11 @@ fn start(criterion: &mut Criterion, frame: &Frame<'_>, cgroup: &Cgroup, program:
 
 fn clone(program: &Workload, cgroup: Option<BorrowedFd<'_>>, gate: Option<BorrowedFd<'_>>) -> Spawned {
     let plan = spawn::Plan {
-        exe: program.exe.as_fd(),
-        argv: &program.argv,
         envp: &program.envp,
         cgroup,
-        clone_flags: 0,
         session: Session::Inherit,
-        credentials: None,
-        inherit: &[],
         gate,
-        init: false,
-        parent_death_signal: None,
-        affinity: None,
-        tasks: &[],
+        ..spawn::Plan::new(program.exe.as_fd(), &program.argv)
     };
     spawn::spawn(&plan).expect("one more process can be started")
 }

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use harness::sys::ledger::Ledger;
-use harness::sys::spawn::{self, Session};
+use harness::sys::spawn;
 use harness::sys::time::now;
 use harness::trial::Workload;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -43,19 +43,9 @@ fn once(workload: &Workload) -> (u64, u64) {
         (ledger.memfd().unwrap(), Workload::LEDGER_FD),
     ];
     let plan = spawn::Plan {
-        exe: workload.exe.as_fd(),
-        argv: &workload.argv,
         envp: &workload.envp,
-        cgroup: None,
-        clone_flags: 0,
-        session: Session::New,
-        credentials: None,
         inherit: &inherit,
-        gate: None,
-        init: false,
-        parent_death_signal: None,
-        affinity: None,
-        tasks: &[],
+        ..spawn::Plan::new(workload.exe.as_fd(), &workload.argv)
     };
     let start = now();
     let spawned = spawn::spawn(&plan).unwrap();

@@ -13,18 +13,6 @@ use harness::kill::STRATEGIES;
 use harness::param::Axis;
 use scenarios::SCENARIOS;
 
-/// Files above the limit of [`LINES`], each with the reason why it is one piece.
-const LONG: [(&str, &str); 2] = [
-    (
-        "allgone/sys/src/bpf.rs",
-        "programs for the kernel, each with its disassembly beside it",
-    ),
-    (
-        "allgone/sys/src/spawn.rs",
-        "one flow, from the parent's plan through clone3 to exec, which must be read in one go",
-    ),
-];
-
 /// Look twice at a file that is longer.
 const LINES: usize = 500;
 /// A file of tests is a list, and may be longer.
@@ -277,20 +265,16 @@ fn files_stay_short() {
     let mut broken = Vec::new();
     for (path, text) in files("rs") {
         let lines = text.lines().count();
-        let excused = LONG.iter().any(|(long, _)| *long == path);
         let most = if path.contains("/tests/") {
             LINES_OF_TESTS
         } else {
             LINES
         };
-        if lines > 800 || (lines > most) != excused {
+        if lines > most {
             broken.push(format!("{path}: {lines} lines"));
         }
     }
-    none(
-        &broken,
-        "split what is longer than 500 lines, or give the reason in LONG; take shorter files off LONG",
-    );
+    none(&broken, "split what is longer than 500 lines, by what it does");
 }
 
 #[test]

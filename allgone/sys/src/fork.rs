@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use crate::spawn;
+use crate::spawn::{self, signals};
 
 /// A helper process of the harness (observer, guard, canary).
 #[derive(Debug)]
@@ -30,18 +30,22 @@ pub fn worker(flags: u64, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() ->
     if thread_count()? != 1 {
         return Err(Errno::EDEADLK);
     }
+    let blocked = signals::Blocked::all()?;
     // SAFETY: this process has exactly one thread, so its copy is complete and may run any code.
     let (forked, join) = match unsafe { spawn::clone3(flags, cgroup) } {
         // SAFETY: as above.
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::E2BIG) => (unsafe { spawn::fork_with_pidfd(flags) }?, cgroup),
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::E2BIG) => (unsafe { spawn::clone_with_pidfd(flags) }?, cgroup),
         other => (other?, None),
     };
     match forked {
-        Some((pid, pidfd)) => Ok(Worker { pid, pidfd }),
+        Some((pid, pidfd)) => {
+            drop(blocked);
+            Ok(Worker { pid, pidfd })
+        }
         None if join.is_some_and(|dir| move_into(dir).is_err()) => spawn::exit_now(103),
         None => {
             // Nothing to report to yet; the body sets what it needs.
-            let code = match spawn::default_signals() {
+            let code = match signals::reset() {
                 Ok(()) => catch_unwind(AssertUnwindSafe(body)).unwrap_or(101),
                 Err(_) => 102,
             };

@@ -28,6 +28,7 @@ pub mod interrupt;
 pub mod iouring;
 #[cfg(feature = "instrument")]
 pub mod ledger;
+mod mapping;
 #[cfg(feature = "instrument")]
 pub mod mount;
 #[cfg(feature = "instrument")]

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 
-use crate::bpf::{Mapping, page_size};
 use crate::check;
+use crate::mapping::{Mapping, page_size};
 
 /// The first fields of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER3`, 96 bytes, Linux 3.19; `clockid` 4.1).
 #[repr(C)]

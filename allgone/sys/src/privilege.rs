@@ -64,11 +64,14 @@ pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
         check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
     }
     drop_capabilities()?;
+    no_new_privs()
+}
+
+/// From now on no exec gives this thread privileges (prctl(2) `PR_SET_NO_NEW_PRIVS`). Cannot be taken back. Async-signal-safe.
+pub fn no_new_privs() -> Result<(), Errno> {
     // SAFETY: integers only.
-    check(libc::c_long::from(unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    }))
-    .map(|_| ())
+    let ret = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    check(libc::c_long::from(ret)).map(|_| ())
 }
 
 /// Whether real, effective and saved ids are all these.

@@ -52,20 +52,13 @@ impl Subject {
         };
         let none: [CString; 0] = [];
         let plan = Plan {
-            exe: null.as_fd(),
-            argv: &none,
-            envp: &none,
             cgroup: cgroup.map(AsFd::as_fd),
             clone_flags,
             session: Session::Inherit,
-            credentials: None,
-            inherit: &[],
             gate: gate.as_ref().map(|(read, _)| read.as_fd()),
-            init: false,
             // Not all are born in a cgroup whose members the guards end.
             parent_death_signal: Some(Signal::SIGKILL),
-            affinity: None,
-            tasks: &[],
+            ..Plan::new(null.as_fd(), &none)
         };
         let spawned = spawn::spawn(&plan).map_err(|e| Refusal::Entry {
             step: "clone3",
@@ -94,7 +87,7 @@ impl Subject {
         }
         let status = self.reap().map_err(fail)?;
         match self.spawned.failure().map_err(fail)? {
-            Some(ChildFailure { step, errno }) if step != Step::Exec => Err(Refusal::Entry {
+            Some(ChildFailure { step, errno, .. }) if step != Step::Exec => Err(Refusal::Entry {
                 step: step.name(),
                 errno,
             }),

@@ -222,6 +222,7 @@ impl<'t> SpawnPlan<'t> {
             clone_flags: self.clone_flags,
             session: self.session,
             credentials: Some(self.credentials.unwrap_or_else(own_user)),
+            no_new_privs: true,
             inherit: &inherit,
             gate: self.gate.as_ref().map(AsFd::as_fd),
             init: self.init,

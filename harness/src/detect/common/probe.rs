@@ -9,7 +9,7 @@ use nix::sys::wait::WaitPidFlag;
 use crate::cgroup::Cgroup;
 use crate::detect::DetectError;
 use crate::host::{Host, ProbeError, Support, in_child};
-use crate::sys::spawn::{Plan, Session, spawn};
+use crate::sys::spawn::{Plan, spawn};
 use crate::sys::wait::{Whose, waitid};
 
 /// Runs `attempt` on a fresh cgroup below the base and removes that again.
@@ -92,19 +92,11 @@ pub(in crate::detect) fn pass_through(
         nix::sys::stat::Mode::empty(),
     )?;
     let spawned = spawn(&Plan {
-        exe: no_program.as_fd(),
-        argv: &[],
-        envp: &[],
         cgroup: Some(cgroup.as_fd()),
         clone_flags,
-        session: Session::New,
-        credentials: None,
-        inherit: &[],
-        gate: None,
-        init: false,
         parent_death_signal: Some(Signal::SIGKILL),
-        affinity: None,
         tasks,
+        ..Plan::new(no_program.as_fd(), &[])
     })
     .map_err(|e| super::limit::errno_of(&e))?;
     let ended = Whose::Pidfd(spawned.pidfd.as_fd());

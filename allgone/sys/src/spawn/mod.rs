@@ -1,0 +1,218 @@
+//! One process, born where it belongs: `clone3(CLONE_INTO_CGROUP | CLONE_PIDFD)`, then `execveat`.
+//!
+//! Fit for a host that is not ours: one with threads, signal handlers, any number of open
+//! descriptors and limits of its own. The parent turns a [`Plan`] into a complete sequence of steps
+//! (`steps.rs`: what is done, in which order); the child makes one after the other (`child.rs`:
+//! how). It only makes system calls: it allocates nothing, takes no lock, formats nothing and
+//! cannot unwind. The step that fails comes back as a [`ChildFailure`] through a pipe that closes
+//! by itself at exec.
+//!
+//! Sources: clone3(2) (Linux 5.3; `CLONE_INTO_CGROUP` 5.7), execveat(2), kernel/fork.c.
+
+mod child;
+mod clone;
+mod descriptors;
+mod report;
+pub(crate) mod signals;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sched::CpuSet;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+
+pub use clone::{CLONE_AUTOREAP, CLONE_NEWPID, CLONE_NNP, CLONE_PARENT, CLONE_PIDFD_AUTOKILL};
+pub(crate) use clone::{clone_with_pidfd, clone3};
+#[cfg(feature = "instrument")]
+pub(crate) use clone::{clone3_as, raw_fork};
+pub use report::ChildFailure;
+pub use steps::Step;
+
+use report::Report;
+use steps::Sequence;
+
+/// Which session and process group the child belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Session {
+    /// `setsid(2)`: a session and a group of its own.
+    #[default]
+    New,
+    /// `setpgid(2)`: a group of its own in the caller's session.
+    Group,
+    /// Whatever the caller has.
+    Inherit,
+}
+
+/// User and group that the child becomes, with no supplementary groups, no capabilities and
+/// `no_new_privs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real, effective and saved user id.
+    pub uid: u32,
+    /// Real, effective and saved group id.
+    pub gid: u32,
+}
+
+/// How the child came into its cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Born there (`CLONE_INTO_CGROUP`): no moment outside, no migration.
+    Born,
+    /// Wrote itself into `cgroup.procs` before exec, because the kernel refused to let it be born
+    /// there, with this error. It has already been forked by then, and the migration itself costs
+    /// about 15 ms (an RCU grace period).
+    Moved(Errno),
+    /// No cgroup was asked for.
+    None,
+}
+
+/// Everything the child will do. All of it is prepared by the parent.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The program, opened before (`execveat` with `AT_EMPTY_PATH`), so that it need not be
+    /// reachable for the child's user. Closed at exec; so it may not be a script (`ENOENT`: its
+    /// interpreter could not open it).
+    pub exe: BorrowedFd<'a>,
+    /// Arguments, the zeroth included.
+    pub argv: &'a [CString],
+    /// Environment, complete.
+    pub envp: &'a [CString],
+    /// Directory of the cgroup (v2) to be born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Further clone flags, such as `CLONE_NEWPID`: those that share nothing with the caller.
+    pub clone_flags: u64,
+    /// Session and group.
+    pub session: Session,
+    /// Whom to become.
+    pub credentials: Option<Credentials>,
+    /// `PR_SET_NO_NEW_PRIVS`: no exec gives it privileges (set-user-id, file capabilities). Implied
+    /// by `credentials`.
+    pub no_new_privs: bool,
+    /// Descriptors to keep, any number of them, each with the number it gets. All others are
+    /// closed.
+    pub inherit: &'a [(BorrowedFd<'a>, RawFd)],
+    /// If set, the child reads one byte from it (or its end) before it goes on to exec.
+    pub gate: Option<BorrowedFd<'a>>,
+    /// Stay behind as a tiny init: fork, let the fork exec, reap until nobody is left, exit. For a
+    /// new PID namespace.
+    pub init: bool,
+    /// `PR_SET_PDEATHSIG`, set after the credentials change (which would clear it). The kernel
+    /// sends it when the *thread* ends that called [`spawn`].
+    pub parent_death_signal: Option<Signal>,
+    /// Processors that it, and whoever it forks, may run on; otherwise the caller's.
+    pub affinity: Option<CpuSet>,
+    /// Open `tasks` files of v1 cgroups that it enters. It is one thread, and moves itself, so it
+    /// waits for no RCU grace period.
+    pub tasks: &'a [BorrowedFd<'a>],
+}
+
+impl<'a> Plan<'a> {
+    /// The plain plan: a session of its own, in the caller's cgroup and with its authority, no
+    /// environment, no descriptors.
+    pub fn new(exe: BorrowedFd<'a>, argv: &'a [CString]) -> Self {
+        Self {
+            exe,
+            argv,
+            envp: &[],
+            cgroup: None,
+            clone_flags: 0,
+            session: Session::New,
+            credentials: None,
+            no_new_privs: false,
+            inherit: &[],
+            gate: None,
+            init: false,
+            parent_death_signal: None,
+            affinity: None,
+            tasks: &[],
+        }
+    }
+}
+
+/// A child that has been started.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its process id in this PID namespace.
+    pub pid: Pid,
+    /// Its descriptor, open before it ran.
+    pub pidfd: OwnedFd,
+    /// How it came into its cgroup.
+    pub entry: Entry,
+    report: Report,
+}
+
+impl Spawned {
+    /// Asks, without sleeping, whether the child reported a failure before exec.
+    ///
+    /// `None`: it has exec'd, or is still on its way there. Ask after the child is known to have
+    /// ended for a final answer.
+    pub fn failure(&self) -> Result<Option<ChildFailure>, Errno> {
+        self.report.take()
+    }
+
+    /// The read end of the failure pipe: end-of-file means that the child has exec'd (or died
+    /// without a word).
+    pub fn exec_signal(&self) -> BorrowedFd<'_> {
+        self.report.as_fd()
+    }
+}
+
+/// Starts the child that `plan` describes.
+///
+/// If the kernel refuses `clone3` with `ENOSYS`, `EPERM` or `E2BIG` (old kernel, seccomp), the
+/// child is made by clone(2) and moves itself into its cgroup; [`Spawned::entry`] says so. Other
+/// errors are returned: `EAGAIN` a pids limit or `RLIMIT_NPROC`, `EBUSY` the cgroup has controllers
+/// enabled for its children, `EOPNOTSUPP` it is threaded, `ENODEV` it has been removed, `EACCES`;
+/// `EINVAL` a flag that is unknown here or shares something with the caller, or two descriptors for
+/// one number.
+pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
+    let (report, child_end) = Report::pipe()?;
+    let sequence = Sequence::of(plan, child_end.as_fd(), None)?;
+    let blocked = signals::Blocked::all()?;
+    // SAFETY: in the child only `Sequence::run` executes, which makes system calls and never
+    // returns.
+    let (forked, entry) = match unsafe { clone3(plan.clone_flags, plan.cgroup) } {
+        // Unless it is to have flags that only clone3 takes.
+        Err(errno @ (Errno::ENOSYS | Errno::EPERM | Errno::E2BIG)) if plan.clone_flags >> 32 == 0 => {
+            let procs = plan.cgroup.map(procs_of).transpose()?;
+            let sequence = Sequence::of(plan, child_end.as_fd(), procs.as_ref().map(AsFd::as_fd))?;
+            // SAFETY: as above.
+            match unsafe { clone_with_pidfd(plan.clone_flags) }? {
+                None => sequence.run(),
+                parent => (parent, Entry::Moved(errno)),
+            }
+        }
+        other => (other?, Entry::Born),
+    };
+    let Some((pid, pidfd)) = forked else { sequence.run() };
+    drop(blocked);
+    Ok(Spawned {
+        pid,
+        pidfd,
+        entry: if plan.cgroup.is_some() { entry } else { Entry::None },
+        report,
+    })
+}
+
+fn procs_of(cgroup: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    openat(
+        cgroup,
+        "cgroup.procs",
+        OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// `exit_group(2)` without atexit handlers or destructors. Async-signal-safe.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes an integer and does not return.
+    unsafe { libc::_exit(code) }
+}

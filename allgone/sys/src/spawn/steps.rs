@@ -1,0 +1,182 @@
+//! What a child does between clone and exec: a sequence of steps, put together by the parent, read
+//! in one place.
+
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+use nix::sched::CpuSet;
+use nix::sys::signal::Signal;
+
+use super::descriptors::{Slot, Table};
+use super::{Credentials, Plan, Session};
+
+/// One step, with what it needs. Plain data: what it does is in `child.rs`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    Signals,
+    Affinity(CpuSet),
+    JoinCgroup(Slot),
+    Tasks(Slot),
+    Session,
+    Group,
+    Descriptors,
+    CloseOthers,
+    Credentials(Credentials),
+    NoNewPrivs,
+    InitFork,
+    DeathSignal(Signal),
+    Gate(Slot),
+    Exec(Slot),
+}
+
+/// The kinds of steps, in the order in which they are made; named in failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// `rt_sigaction` and `rt_sigprocmask`.
+    Signals = 1,
+    /// `sched_setaffinity`.
+    Affinity,
+    /// write of `0` to `cgroup.procs`.
+    JoinCgroup,
+    /// write of `0` to `tasks` (v1).
+    Tasks,
+    /// `setsid`.
+    Session,
+    /// `setpgid`.
+    Group,
+    /// `dup2` of the descriptors to keep.
+    Descriptors,
+    /// `close_range` of all others.
+    CloseOthers,
+    /// `setgroups`, `setresgid`, `setresuid`, `capset`.
+    Credentials,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    NoNewPrivs,
+    /// fork of the tiny init.
+    InitFork,
+    /// `PR_SET_PDEATHSIG`.
+    DeathSignal,
+    /// read of the gate.
+    Gate,
+    /// `execveat`.
+    Exec,
+}
+
+impl Step {
+    pub(super) const ALL: [Self; 14] = [
+        Self::Signals,
+        Self::Affinity,
+        Self::JoinCgroup,
+        Self::Tasks,
+        Self::Session,
+        Self::Group,
+        Self::Descriptors,
+        Self::CloseOthers,
+        Self::Credentials,
+        Self::NoNewPrivs,
+        Self::InitFork,
+        Self::DeathSignal,
+        Self::Gate,
+        Self::Exec,
+    ];
+
+    /// The name used in messages and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Signals => "rt_sigprocmask",
+            Self::Affinity => "sched_setaffinity",
+            Self::JoinCgroup => "write cgroup.procs",
+            Self::Tasks => "write tasks",
+            Self::Session => "setsid",
+            Self::Group => "setpgid",
+            Self::Descriptors => "dup2",
+            Self::CloseOthers => "close_range",
+            Self::Credentials => "setresuid",
+            Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
+            Self::InitFork => "fork",
+            Self::DeathSignal => "prctl(PR_SET_PDEATHSIG)",
+            Self::Gate => "read gate",
+            Self::Exec => "execveat",
+        }
+    }
+}
+
+impl Action {
+    /// Its kind.
+    pub(super) fn step(self) -> Step {
+        match self {
+            Self::Signals => Step::Signals,
+            Self::Affinity(_) => Step::Affinity,
+            Self::JoinCgroup(_) => Step::JoinCgroup,
+            Self::Tasks(_) => Step::Tasks,
+            Self::Session => Step::Session,
+            Self::Group => Step::Group,
+            Self::Descriptors => Step::Descriptors,
+            Self::CloseOthers => Step::CloseOthers,
+            Self::Credentials(_) => Step::Credentials,
+            Self::NoNewPrivs => Step::NoNewPrivs,
+            Self::InitFork => Step::InitFork,
+            Self::DeathSignal(_) => Step::DeathSignal,
+            Self::Gate(_) => Step::Gate,
+            Self::Exec(_) => Step::Exec,
+        }
+    }
+}
+
+/// All that a child works with, complete before it exists.
+#[derive(Debug)]
+pub(super) struct Sequence<'a> {
+    pub(super) actions: Vec<Action>,
+    pub(super) table: Table<'a>,
+    /// Where a failure is told.
+    pub(super) report: Slot,
+    pub(super) argv: Vec<*const libc::c_char>,
+    pub(super) envp: Vec<*const libc::c_char>,
+}
+
+impl<'a> Sequence<'a> {
+    /// What the child of `plan` does. `join`: `cgroup.procs` of the cgroup that it has to move into
+    /// by itself.
+    ///
+    /// Errors: `EINVAL` two inherited descriptors are to get the same number.
+    pub(super) fn of(plan: &Plan<'a>, report: BorrowedFd<'a>, join: Option<BorrowedFd<'a>>) -> Result<Self, Errno> {
+        let mut table = Table::giving(plan.inherit)?;
+        let report = table.hold(report);
+        // Before the handlers are gone no signal may be let in, and nothing else needs to wait.
+        let mut actions = vec![Action::Signals];
+        actions.extend(plan.affinity.map(Action::Affinity));
+        actions.extend(join.map(|procs| Action::JoinCgroup(table.hold(procs))));
+        actions.extend(plan.tasks.iter().map(|tasks| Action::Tasks(table.hold(*tasks))));
+        actions.extend(match plan.session {
+            Session::New => Some(Action::Session),
+            Session::Group => Some(Action::Group),
+            Session::Inherit => None,
+        });
+        let exe = table.hold(plan.exe);
+        let gate = plan.gate.map(|gate| table.hold(gate));
+        actions.extend([Action::Descriptors, Action::CloseOthers]);
+        // After all that needs the caller's privileges.
+        actions.extend(plan.credentials.map(Action::Credentials));
+        actions.extend(plan.no_new_privs.then_some(Action::NoNewPrivs));
+        actions.extend(plan.init.then_some(Action::InitFork));
+        // A change of credentials clears it, and a fork does not inherit it.
+        actions.extend(plan.parent_death_signal.map(Action::DeathSignal));
+        actions.extend(gate.map(Action::Gate));
+        actions.push(Action::Exec(exe));
+        Ok(Self {
+            actions,
+            table,
+            report,
+            argv: pointers(plan.argv),
+            envp: pointers(plan.envp),
+        })
+    }
+}
+
+/// The strings' addresses, with a null behind them.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    let addresses = strings.iter().map(|string| string.as_ptr());
+    addresses.chain(std::iter::once(std::ptr::null())).collect()
+}

@@ -29,7 +29,7 @@ impl Census {
             Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) => Self::of_threads(cgroup)?,
             other => other?,
         };
-        census.add_children(cgroup)?;
+        census.add_below(cgroup)?;
         Ok(census.tidy())
     }
 
@@ -61,21 +61,16 @@ impl Census {
         Ok(census)
     }
 
-    fn add_children(&mut self, cgroup: &Cgroup) -> Result<(), CgroupError> {
-        let gone = |e: &CgroupError| matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT));
-        for child in cgroup.children()? {
+    fn add_below(&mut self, cgroup: &Cgroup) -> Result<(), CgroupError> {
+        for child in cgroup.descendants()? {
             let child = child?;
             match Self::alone(&child) {
                 Ok(found) => self.add(found),
-                Err(e) if gone(&e) => continue,
+                Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => {}
                 Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) => {
                     self.cgroups.insert(child.id()?);
                 }
                 Err(e) => return Err(e),
-            }
-            match self.add_children(&child) {
-                Err(e) if !gone(&e) => return Err(e),
-                _ => {}
             }
         }
         Ok(())

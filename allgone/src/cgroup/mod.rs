@@ -9,12 +9,13 @@ mod census;
 mod parse;
 mod tree;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
@@ -25,6 +26,7 @@ use crate::error::SysError;
 
 pub use census::Census;
 pub use parse::{Events, Members, parse_events, parse_members};
+pub use tree::Descendants;
 
 /// A failed operation on a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -81,7 +83,8 @@ impl Cgroup {
     }
 
     /// Opens a child.
-    pub fn child(&self, name: &str) -> Result<Self, CgroupError> {
+    pub fn child(&self, name: impl AsRef<OsStr>) -> Result<Self, CgroupError> {
+        let name = name.as_ref();
         let path = self.path.join(name);
         let dir = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(|e| SysError::path("open", &path, e))?;
         Ok(Self { dir, path })
@@ -169,8 +172,8 @@ impl Cgroup {
     /// is a proof that it had no members.
     pub fn procs_recursive(&self) -> Result<Members, CgroupError> {
         let mut all = self.procs()?;
-        for child in self.children()? {
-            match child?.procs_recursive() {
+        for child in self.descendants()? {
+            match child?.procs() {
                 Ok(members) => all.extend(members),
                 Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => {}
                 Err(e) => return Err(e),
@@ -181,21 +184,21 @@ impl Cgroup {
 
     /// Opens the children, one after the other, so that any number of them needs one descriptor. One that disappears meanwhile is left out.
     pub fn children(&self) -> Result<impl Iterator<Item = Result<Self, CgroupError>> + '_, CgroupError> {
-        let fail = |e| CgroupError::from(SysError::path("readdir", &self.path, e));
-        // A new open file description: reading the shared one would move its offset.
-        let mut dir = Dir::openat(&self.dir, ".", DIRECTORY, Mode::empty()).map_err(fail)?;
-        let mut names = Vec::new();
-        for entry in dir.iter() {
-            let entry = entry.map_err(fail)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.file_type() == Some(nix::dir::Type::Directory) && name != "." && name != ".." {
-                names.push(name);
-            }
-        }
-        Ok(names.into_iter().filter_map(|name| match self.child(&name) {
-            Err(e) if e.errno() == Some(Errno::ENOENT) => None,
-            opened => Some(opened),
-        }))
+        let names = self.child_names()?.into_iter();
+        Ok(
+            names.filter_map(|name| match self.child(OsStr::from_bytes(name.as_bytes())) {
+                Err(e) if e.errno() == Some(Errno::ENOENT) => None,
+                opened => Some(opened),
+            }),
+        )
+    }
+
+    /// Opens everything below, one after the other, each before what is below it. A tree of any
+    /// depth and width needs a few descriptors. One that disappears meanwhile is left out.
+    ///
+    /// After an error it ends: what it has not shown is unknown.
+    pub fn descendants(&self) -> Result<Descendants, CgroupError> {
+        Descendants::of(self)
     }
 
     /// Writes `1` to `cgroup.kill`: SIGKILL to every process of the subtree, those being forked included. Issued, not dead.
@@ -216,12 +219,19 @@ impl Cgroup {
             .map_err(|e| SysError::path("rmdir", self.path.join(name), e).into())
     }
 
+    /// Removes every descendant, leaves first, in a tree of any depth. Does not wait and does not kill. Errors: `EBUSY` one has members.
+    pub fn remove_descendants(&self) -> Result<(), CgroupError> {
+        tree::remove_below(self.dir.as_fd()).map_err(|e| SysError::path("remove what is below", &self.path, e).into())
+    }
+
     /// Removes this directory, and before it every descendant, leaves first. Does not wait and does not kill.
+    ///
+    /// Errors: `EBUSY` one has members; `ENOENT` it is gone, though another may have its name by now.
     pub fn remove_tree(self) -> Result<(), (Self, CgroupError)> {
         let below = || -> Result<(), CgroupError> {
-            tree::remove_below(self.dir.as_fd()).map_err(|e| SysError::path("remove what is below", &self.path, e))?;
-            // By path: a directory cannot be removed through its own descriptor. The parent is ours, so the name is too.
-            nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir)
+            self.remove_descendants()?;
+            let name = self.path.file_name().ok_or(Errno::EINVAL);
+            name.and_then(|name| tree::remove_named(self.dir.as_fd(), name))
                 .map_err(|e| SysError::path("rmdir", &self.path, e).into())
         };
         below().map_err(|e| (self, e))

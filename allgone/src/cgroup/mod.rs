@@ -83,7 +83,7 @@ impl Cgroup {
     }
 
     /// Opens a child.
-    pub fn child(&self, name: impl AsRef<OsStr>) -> Result<Self, CgroupError> {
+    pub fn child<N: AsRef<OsStr> + ?Sized>(&self, name: &N) -> Result<Self, CgroupError> {
         let name = name.as_ref();
         let path = self.path.join(name);
         let dir = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(|e| SysError::path("open", &path, e))?;

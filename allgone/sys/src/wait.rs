@@ -37,6 +37,16 @@ impl Change {
     pub fn ended(&self) -> bool {
         matches!(self.code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)
     }
+
+    /// Its exit code, if it exited.
+    pub fn exit_code(&self) -> Option<i32> {
+        (self.code == libc::CLD_EXITED).then_some(self.status)
+    }
+
+    /// The number of the signal that ended it, if one did; real-time signals (which nix has no name for) included.
+    pub fn signal(&self) -> Option<i32> {
+        matches!(self.code, libc::CLD_KILLED | libc::CLD_DUMPED).then_some(self.status)
+    }
 }
 
 /// `waitid(2)`. `None` only with `WNOHANG`: there are children, and none has changed.
@@ -86,6 +96,7 @@ mod tests {
             .unwrap();
         assert_eq!((change.pid, change.code, change.status), (pid, libc::CLD_KILLED, 40));
         assert!(change.ended());
+        assert_eq!((change.signal(), change.exit_code()), (Some(40), None));
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
         assert_eq!(waitid(Whose::Group(pid), flags), Err(Errno::ECHILD));
         assert!(child.wait().is_err(), "reaped already");

@@ -12,13 +12,14 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::WaitPidFlag;
 
 use super::candidate::Refusal;
 use crate::cgroup::Cgroup;
 use crate::error::{SysError, Target, retry_eintr};
 use crate::sys::pidfd;
 use crate::sys::spawn::{self, ChildFailure, Entry, Plan, Session, Spawned, Step};
+use crate::sys::wait::{Change, Whose, waitid};
 
 /// How long a process that only has to end may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -85,7 +86,7 @@ impl Subject {
         if retry_eintr(|| poll(&mut fds, timeout)).map_err(fail)? == 0 {
             return Err(fail(Errno::ETIMEDOUT).into());
         }
-        let status = self.reap().map_err(fail)?;
+        let end = self.reap().map_err(fail)?;
         match self.spawned.failure().map_err(fail)? {
             Some(ChildFailure { step, errno, .. }) if step != Step::Exec => Err(Refusal::Entry {
                 step: step.name(),
@@ -93,17 +94,19 @@ impl Subject {
             }),
             _ => Ok(Fate {
                 entry: self.spawned.entry,
-                killed: matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
+                killed: end.signal() == Some(nix::libc::SIGKILL),
             }),
         }
     }
 
-    fn reap(&mut self) -> Result<WaitStatus, Errno> {
+    fn reap(&mut self) -> Result<Change, Errno> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
-        let status = retry_eintr(|| waitid(Id::PIDFd(self.spawned.pidfd.as_fd()), flags))?;
+        let end = retry_eintr(|| waitid(Whose::Pidfd(self.spawned.pidfd.as_fd()), flags))?;
+        // Without WNOHANG there is always one.
+        let end = end.ok_or(Errno::ECHILD)?;
         self.reaped = true;
         self.gate = None;
-        Ok(status)
+        Ok(end)
     }
 
     /// Ends it by a signal to it alone.

@@ -4,10 +4,10 @@ use std::fmt;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::record::Cause;
+use crate::sys::wait::Change;
 
 /// Why a trial broke.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,24 +65,43 @@ pub(super) fn is_exhaustion(name: &str) -> bool {
 }
 
 /// The signal that ended a helper. A copy of the harness has its handlers, which exit with 128 and the signal's number.
-pub(super) fn signal_of(status: WaitStatus) -> Option<Signal> {
-    match status {
-        WaitStatus::Signaled(_, signal, _) => Some(signal),
-        WaitStatus::Exited(_, code) => [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]
-            .into_iter()
-            .find(|signal| code == 128 + *signal as i32),
-        _ => None,
-    }
+/// A number, because real-time signals have no name.
+pub(super) fn signal_of(end: Change) -> Option<i32> {
+    let handled = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].map(|signal| signal as i32);
+    let handled = handled.into_iter().find(|signal| end.exit_code() == Some(128 + signal));
+    end.signal().or(handled)
 }
 
 /// How a process ended.
-pub(super) fn end_in_words(status: Option<WaitStatus>) -> String {
-    if let Some(signal) = status.and_then(signal_of) {
-        return format!("was ended by {signal}");
+pub(super) fn end_in_words(end: Option<Change>) -> String {
+    if let Some(number) = end.and_then(signal_of) {
+        return match Signal::try_from(number) {
+            Ok(signal) => format!("was ended by {signal}"),
+            Err(_) => format!("was ended by signal {number}"),
+        };
     }
-    match status {
-        Some(WaitStatus::Exited(_, code)) => format!("exited with {code}"),
-        _ => "ended, how is not known".to_owned(),
+    match end.and_then(|end| end.exit_code()) {
+        Some(code) => format!("exited with {code}"),
+        None => "ended, how is not known".to_owned(),
+    }
+}
+
+/// For tests: an end by exit code.
+#[cfg(test)]
+pub(super) fn exited(code: i32) -> Change {
+    Change {
+        pid: nix::unistd::Pid::from_raw(7),
+        code: nix::libc::CLD_EXITED,
+        status: code,
+    }
+}
+
+/// For tests: an end by a signal.
+#[cfg(test)]
+pub(super) fn signalled(number: i32) -> Change {
+    Change {
+        code: nix::libc::CLD_KILLED,
+        ..exited(number)
     }
 }
 
@@ -94,14 +113,11 @@ mod tests {
 
     #[test]
     fn a_signal_is_seen_through_an_inherited_handler() {
-        let pid = nix::unistd::Pid::from_raw(7);
-        assert_eq!(
-            signal_of(WaitStatus::Signaled(pid, Signal::SIGKILL, false)),
-            Some(Signal::SIGKILL)
-        );
-        assert_eq!(signal_of(WaitStatus::Exited(pid, 129)), Some(Signal::SIGHUP));
-        assert_eq!(signal_of(WaitStatus::Exited(pid, 1)), None);
-        assert_eq!(end_in_words(Some(WaitStatus::Exited(pid, 143))), "was ended by SIGTERM");
+        assert_eq!(signal_of(signalled(9)), Some(9));
+        assert_eq!(signal_of(exited(129)), Some(1));
+        assert_eq!(signal_of(exited(1)), None);
+        assert_eq!(end_in_words(Some(exited(143))), "was ended by SIGTERM");
+        assert_eq!(end_in_words(Some(signalled(40))), "was ended by signal 40");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::Site;
@@ -15,6 +14,7 @@ use crate::error::SysError;
 use crate::expect::Canary;
 use crate::sys::fork::{Worker, worker, worker_as};
 use crate::sys::spawn::{CLONE_PARENT, Credentials, exit_now};
+use crate::sys::wait::Change;
 use crate::sys::{pidfd, privilege, time};
 use crate::{MonoNs, proc};
 
@@ -33,10 +33,12 @@ pub(super) enum Fate {
 }
 
 /// Who ended a canary. That somebody else does so with the strategy's signal while the strategy acts cannot be told from a hit.
-pub(super) fn judge(status: Option<WaitStatus>, ended: Option<MonoNs>, spared: bool, begun: Option<MonoNs>) -> Fate {
+pub(super) fn judge(status: Option<Change>, ended: Option<MonoNs>, spared: bool, begun: Option<MonoNs>) -> Fate {
     match (status.map(signal_of), begun) {
         (Some(None), _) => Fate::Lost("by itself"),
-        (Some(Some(signal)), _) if !OF_STRATEGIES.contains(&signal) => Fate::Lost("by a signal that no strategy sends"),
+        (Some(Some(signal)), _) if !OF_STRATEGIES.iter().any(|known| *known as i32 == signal) => {
+            Fate::Lost("by a signal that no strategy sends")
+        }
         (_, None) => Fate::Lost("although no strategy acted"),
         (_, Some(begun)) if ended.is_some_and(|ended| ended < begun) => Fate::Lost("before the strategy's first act"),
         _ if spared => Fate::Lost("after the strategy's last act"),
@@ -189,7 +191,7 @@ impl Perched {
     }
 
     /// What became of it. `status`: how it ended, if it has been reaped; `begun`: when the strategy began to act.
-    pub(super) fn fate(&self, status: Option<WaitStatus>, begun: Option<MonoNs>) -> Result<Fate, SysError> {
+    pub(super) fn fate(&self, status: Option<Change>, begun: Option<MonoNs>) -> Result<Fate, SysError> {
         let dying = self.is_dying()?;
         if !dying && !self.has_ended()? {
             return Ok(Fate::Unharmed);
@@ -238,16 +240,16 @@ fn sing() -> ! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::broken::{exited, signalled};
     use super::*;
 
-    const KILLED: Option<WaitStatus> = Some(WaitStatus::Signaled(Pid::from_raw(7), Signal::SIGKILL, false));
     const BEGUN: Option<MonoNs> = Some(MonoNs(100));
 
     #[test]
     fn a_strategy_is_blamed_for_what_was_ended_while_it_acted() {
-        assert_eq!(judge(KILLED, Some(MonoNs(150)), false, BEGUN), Fate::Hit);
+        assert_eq!(judge(Some(signalled(9)), Some(MonoNs(150)), false, BEGUN), Fate::Hit);
         assert_eq!(judge(None, None, false, BEGUN), Fate::Hit, "it is on its way out");
-        let polite = WaitStatus::Signaled(Pid::from_raw(7), Signal::SIGTERM, false);
+        let polite = signalled(15);
         assert_eq!(judge(Some(polite), Some(MonoNs(100)), false, BEGUN), Fate::Hit);
     }
 
@@ -255,16 +257,22 @@ mod tests {
     fn a_strategy_is_not_blamed_for_others() {
         let lost = |fate| matches!(fate, Fate::Lost(_));
         assert!(
-            lost(judge(KILLED, Some(MonoNs(99)), false, BEGUN)),
+            lost(judge(Some(signalled(9)), Some(MonoNs(99)), false, BEGUN)),
             "before its first act"
         );
-        assert!(lost(judge(KILLED, Some(MonoNs(500)), true, BEGUN)), "after its last");
-        assert!(lost(judge(KILLED, Some(MonoNs(500)), false, None)), "there was no act");
-        let hung_up = WaitStatus::Exited(Pid::from_raw(7), 129);
+        assert!(
+            lost(judge(Some(signalled(9)), Some(MonoNs(500)), true, BEGUN)),
+            "after its last"
+        );
+        assert!(
+            lost(judge(Some(signalled(9)), Some(MonoNs(500)), false, None)),
+            "there was no act"
+        );
+        let hung_up = exited(129);
         assert_eq!(judge(Some(hung_up), Some(MonoNs(150)), false, BEGUN), Fate::Hit);
-        let crashed = WaitStatus::Signaled(Pid::from_raw(7), Signal::SIGSEGV, true);
+        let crashed = signalled(11);
         assert!(lost(judge(Some(crashed), Some(MonoNs(150)), false, BEGUN)));
-        let failed = WaitStatus::Exited(Pid::from_raw(7), 1);
+        let failed = exited(1);
         assert!(lost(judge(Some(failed), Some(MonoNs(150)), false, BEGUN)));
     }
 }

@@ -10,10 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
 use crate::error::SysError;
+use crate::sys::wait::{Change, Whose, waitid};
 
 /// Why a run has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(super) struct Family {
     signals: SignalFd,
     old_mask: SigSet,
     guards: Vec<Pid>,
-    ended: HashMap<i32, WaitStatus>,
+    ended: HashMap<i32, Change>,
     ending: Option<Ending>,
     reaped: u64,
     last: Option<Pid>,
@@ -83,20 +84,20 @@ impl Family {
             }
         }
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
-                Ok(status) => {
+            // Not nix's waitpid: it fails for whoever died of a real-time signal, when that is reaped already.
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
+            match waitid(Whose::Any, flags) {
+                Ok(None) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(Some(change)) => {
                     self.reaped += 1;
-                    if let Some(pid) = status.pid() {
-                        if self.guards.contains(&pid) {
-                            self.ending = Some(Ending::Guard(pid));
-                        }
-                        self.last = Some(pid);
-                        self.ended.insert(pid.as_raw(), status);
+                    if self.guards.contains(&change.pid) {
+                        self.ending = Some(Ending::Guard(change.pid));
                     }
+                    self.last = Some(change.pid);
+                    self.ended.insert(change.pid.as_raw(), change);
                 }
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(SysError::plain("waitpid", errno)),
+                Err(errno) => return Err(SysError::plain("waitid", errno)),
             }
         }
     }
@@ -107,7 +108,7 @@ impl Family {
     }
 
     /// How a child ended, if it has been reaped.
-    pub(super) fn status_of(&self, pid: Pid) -> Option<WaitStatus> {
+    pub(super) fn status_of(&self, pid: Pid) -> Option<Change> {
         self.ended.get(&pid.as_raw()).copied()
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::broken::Broken;
@@ -25,6 +24,7 @@ use crate::cgroup::CgroupError;
 use crate::error::{Recorded, SysError};
 use crate::expect::{Canary, Plane};
 use crate::record::{Cause, Counters, ErrorRecord, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, Verdict};
+use crate::sys::wait::Change;
 use crate::sys::{fork, pidfd, time};
 
 /// How much longer than its own deadlines an observer may take before it is called hung.
@@ -47,7 +47,7 @@ pub(super) struct Seen {
     /// The main process has ended.
     pub(super) main_ended: bool,
     /// The observer, if it ended without its last word, and how.
-    pub(super) observer: Option<(Pid, Option<WaitStatus>)>,
+    pub(super) observer: Option<(Pid, Option<Change>)>,
     pub(super) killed: bool,
     pub(super) lives_on: bool,
     pub(super) interrupted: bool,
@@ -56,7 +56,7 @@ pub(super) struct Seen {
     /// The last canary has been heard of.
     pub(super) flock: bool,
     /// How canaries ended that were dead and reaped before they were heard of.
-    pub(super) fallen: Vec<(Canary, WaitStatus)>,
+    pub(super) fallen: Vec<(Canary, Change)>,
     pub(super) samples: Samples,
     pub(super) errors: Vec<ErrorRecord>,
 }

@@ -24,6 +24,7 @@ mod order;
 mod outside;
 mod place;
 mod protect;
+mod spawn;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         order::tests(),
         outside::tests(),
         protect::tests(),
+        spawn::tests(),
         survivors::tests(),
         trial::tests(),
     ];

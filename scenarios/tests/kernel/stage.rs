@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::MonoNs;
 use harness::sys::ledger::Ledger;
-use harness::sys::spawn::{self, Session};
+use harness::sys::spawn;
 use harness::sys::{pidfd, time};
 use harness::trial::Workload;
 use nix::errno::Errno;
@@ -63,19 +63,10 @@ impl Tree {
             inherit.push((ledger.memfd().unwrap(), Workload::LEDGER_FD));
         }
         let spawned = spawn::spawn(&spawn::Plan {
-            exe: workload.exe.as_fd(),
-            argv: &workload.argv,
             envp: &workload.envp,
             cgroup,
-            clone_flags: 0,
-            session: Session::New,
-            credentials: None,
             inherit: &inherit,
-            gate: None,
-            init: false,
-            parent_death_signal: None,
-            affinity: None,
-            tasks: &[],
+            ..spawn::Plan::new(workload.exe.as_fd(), &workload.argv)
         })
         .unwrap();
         let ledger = ledger.unwrap_or_else(|| Ledger::create().unwrap());

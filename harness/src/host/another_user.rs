@@ -15,7 +15,7 @@ use nix::sys::wait::WaitPidFlag;
 use super::{ProbeError, Support};
 use crate::error::{SysError, Target, retry_eintr};
 use crate::sys::pidfd;
-use crate::sys::spawn::{self, ChildFailure, Credentials, Plan, Session, Step};
+use crate::sys::spawn::{self, ChildFailure, Credentials, Plan, Step};
 use crate::sys::wait::{Whose, waitid};
 
 /// The first of the user ids that are nobody's: below the range of systemd's dynamic users, above the usual accounts (systemd,
@@ -38,6 +38,7 @@ pub(crate) fn probe() -> Result<Support, ProbeError> {
         Some(ChildFailure {
             step: Step::Credentials,
             errno,
+            ..
         }) => Support::missing(
             format_args!("root here cannot become another user ({errno}): {}", why_not(user)),
             "run as root of the initial user namespace, or of one with a range of user ids and CAP_SETUID and CAP_SETGID (podman: \
@@ -79,19 +80,9 @@ pub(crate) fn attempt(
     user: Option<Credentials>,
 ) -> Result<Option<ChildFailure>, SysError> {
     let spawned = spawn::spawn(&Plan {
-        exe: program,
-        argv,
-        envp: &[],
         cgroup,
-        clone_flags: 0,
-        session: Session::New,
         credentials: user,
-        inherit: &[],
-        gate: None,
-        init: false,
-        parent_death_signal: None,
-        affinity: None,
-        tasks: &[],
+        ..Plan::new(program, argv)
     })
     .map_err(|e| SysError::io("start a process", Target::Nothing, &e))?;
     let failed = |op| move |errno| SysError::pid(op, spawned.pid.as_raw(), errno);

@@ -15,7 +15,7 @@ impl Run<'_> {
     pub fn try_to_start(&self, workload: &Workload) -> Result<(), TrialError> {
         let cgroup = Some(self.control().as_fd());
         let failure = another_user::attempt(workload.exe.as_fd(), &workload.argv, cgroup, self.credentials())?;
-        let Some(ChildFailure { step, errno }) = failure else {
+        let Some(ChildFailure { step, errno, .. }) = failure else {
             return Ok(());
         };
         let link = format!("/proc/self/fd/{}", workload.exe.as_raw_fd());

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::left::{cgroup, children, reap, stat, state};
-use super::machine::{Place, binary, delegate, ended, now, panicked, rest, wait_until};
+use super::machine::{Place, binary, delegate, ended, now, panicked, rest, says_nothing_left, wait_until};
 
 /// What is interrupted.
 #[derive(Clone, Copy, Debug)]
@@ -283,7 +283,7 @@ pub(crate) fn worker(case: &str, dir: &Path) -> Result<String, String> {
     wait_until(limit, || started.over());
     let said = place.said();
     let left = started.left(&place);
-    if said.contains("Nothing was left behind") && !left.is_empty() && started.over() {
+    if says_nothing_left(&said) && !left.is_empty() && started.over() {
         seen.wrong.push(format!(
             "it said that nothing was left behind, and there was: {}",
             left.join("; ")

@@ -151,6 +151,11 @@ pub(crate) fn panicked(said: &str) -> Option<String> {
     Some(format!("it panicked: {line}"))
 }
 
+/// Whether it was said that nothing was left, at the end of a run or of an interruption.
+pub(crate) fn says_nothing_left(said: &str) -> bool {
+    said.to_lowercase().contains("nothing was left behind")
+}
+
 /// Runs this program again as the worker for one case, and returns what it answers. `dir` is for it alone.
 pub(crate) fn delegate(case: &str, dir: &Path) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;

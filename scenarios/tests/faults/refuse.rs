@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls;
 use super::left::reap;
-use super::machine::{Place, binary, delegate, ended, now, panicked, wait_until};
+use super::machine::{Place, binary, delegate, ended, now, panicked, says_nothing_left, wait_until};
 
 /// All probes, a trial in each plane, and the whole life of a run. The detector needs no event of the kernel that may come late on a busy machine.
 const ARGS: [&str; 9] = [
@@ -249,7 +249,7 @@ pub(crate) fn watch(dir: &Path) -> Result<String, String> {
     }
     let ended = tracee.status.map_or_else(String::new, ended);
     let said = place.said();
-    if ended != "exit 0" || place.records().len() != TRIALS || !said.contains("Nothing was left behind") {
+    if ended != "exit 0" || place.records().len() != TRIALS || !says_nothing_left(&said) {
         return Err(format!("the run without a failure ended with {ended}: {said}"));
     }
     serde_json::to_string(&watched).map_err(|e| e.to_string())
@@ -290,7 +290,7 @@ pub(crate) fn refuse(case: &str, dir: &Path) -> Result<String, String> {
     }
     let said = place.said();
     let mut left = place.left(pid);
-    if said.contains("Nothing was left behind") && !left.is_empty() {
+    if says_nothing_left(&said) && !left.is_empty() {
         seen.wrong.push(format!(
             "it said that nothing was left behind, and there was: {}",
             left.join("; ")
@@ -350,7 +350,7 @@ fn judge(case: &Case, status: WaitStatus, said: &str, records: &[String], wrong:
     match status {
         WaitStatus::Exited(_, 0) => {
             let complete = records.len() == TRIALS && !records.iter().any(|record| broken(&record));
-            if !complete || !word("Nothing was left behind") {
+            if !complete || !says_nothing_left(said) {
                 wrong.push(format!("exit 0, and recorded was {records:?}"));
             }
         }

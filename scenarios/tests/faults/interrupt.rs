@@ -314,19 +314,11 @@ pub(crate) fn worker(case: &str, dir: &Path) -> Result<String, String> {
             .filter(unfinished)
             .map(|line| format!("no record: {line:?}")),
     );
-    seen.wrong.extend(records.iter().filter_map(|line| blamed(line)));
     seen.said = tail(&said);
     if !seen.wrong.is_empty() {
         place.tidy(started.pid);
     }
     serde_json::to_string(&seen).map_err(|e| e.to_string())
-}
-
-/// A mechanism that is blamed for an interruption.
-fn blamed(record: &str) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_str(record).ok()?;
-    let excused = ["broken", "interrupted"].contains(&document["outcome"].as_str()?);
-    (document["held"] == false && !excused).then(|| format!("a mechanism is blamed: {record}"))
 }
 
 fn tail(said: &str) -> String {

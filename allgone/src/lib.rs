@@ -1,16 +1,42 @@
 //! Know when everything you started is gone, and make it go.
 //!
-//! [`cgroup`] is a cgroup by its directory descriptor, [`proc`] what `/proc` says about a process, [`host`] where the hierarchies are
-//! mounted and what this process may do, [`error`] what a system call answered. [`sys`] holds the only unsafe code.
+//! A [`ProcessSet`] is a cgroup of its own. A [`Command`](spawn::Command) starts a program in it, a [`Detector`](detect::Detector) says
+//! when every process of it has ended, a [`KillStrategy`](kill::KillStrategy) ends them.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use allgone::{ProcessSet, cgroup::Cgroup, detect, spawn::{Command, SpawnOptions}, sys::time};
+//!
+//! let base = Cgroup::open("/sys/fs/cgroup/my.service")?;
+//! let set = ProcessSet::new(Arc::new(base.create("job-1")?));
+//! let mut options = SpawnOptions::default();
+//! let mut watch = detect::RECOMMENDED.arm(&set, &mut options)?;
+//! let child = Command::new("make").arg("-j8").spawn(&set, &options)?;
+//! watch.attach(&child)?;
+//! let verdict = watch.wait(time::now() + Duration::from_secs(3600))?;
+//! println!("{verdict:?}, {:?}", child.try_reap()?);
+//! base.remove_child("job-1")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! Nothing in here touches the state of the process that uses it: no signal handler, no timer, no signal mask, no subreaper flag, no
-//! working directory, no `waitpid(-1)`.
+//! working directory, no `waitpid(-1)`. What a mechanism of another crate changes is stated in its [`Effects`].
 
 pub mod cgroup;
+pub mod detect;
+pub mod effects;
 pub mod error;
 pub mod host;
+pub mod kill;
+pub mod param;
 pub mod proc;
+pub mod scope;
+pub mod set;
+pub mod spawn;
 
 pub use allgone_sys as sys;
 pub use allgone_sys::MonoNs;
+pub use effects::Effects;
 pub use error::{SysError, Target};
+pub use set::ProcessSet;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use benches::trials::spec;
 use benches::{Frame, Group, workload};
 use criterion::Criterion;
-use harness::detect::{Counters, DETECTORS, DetectError, Detector};
+use harness::detect::{AnyDetector, Counters, DETECTORS, DetectError};
 use harness::trial::{Site, SpawnPlan, Workload};
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
     }
 }
 
-fn arm(detector: &dyn Detector, site: &Site, workload: &Workload) -> Result<Counters, DetectError> {
+fn arm(detector: AnyDetector, site: &Site, workload: &Workload) -> Result<Counters, DetectError> {
     let mut plan = SpawnPlan::new(site, workload)?;
-    Ok(detector.arm(site, &mut plan)?.disarm())
+    Ok(detector.arm(&site.set(), &mut plan.options)?.finish())
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use benches::trials::{act_to_unpopulated, in_words, reference, repeat, spec};
 use benches::{Frame, Group, workload};
 use criterion::Criterion;
-use harness::kill::{KillStrategy, STRATEGIES};
+use harness::kill::{AnyStrategy, STRATEGIES};
 use harness::record::TrialRecord;
 
 /// Children of the main process.
@@ -50,7 +50,7 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
     }
 }
 
-fn play(frame: &mut Frame<'_>, strategy: &dyn KillStrategy, size: usize) -> TrialRecord {
+fn play(frame: &mut Frame<'_>, strategy: AnyStrategy, size: usize) -> TrialRecord {
     let workload = workload::sleepers(size).expect("/proc is mounted");
     let seq = frame.next_seq();
     frame.trial(&spec(seq, workload, reference(), Some(strategy)))

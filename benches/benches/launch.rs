@@ -9,7 +9,7 @@ use std::time::Duration;
 use benches::trials::{reference, spec};
 use benches::{Frame, Group, workload};
 use criterion::Criterion;
-use harness::detect::{self, DetectError, Detector};
+use harness::detect::{self, AnyDetector, DetectError};
 use harness::sys::time::now;
 use harness::sys::wait::{Whose, waitid};
 use harness::trial::{Root, Site, SpawnPlan, Workload};
@@ -75,9 +75,9 @@ fn plain(site: &Site, workload: &Workload) -> Duration {
     launched.since(begun)
 }
 
-fn warm(detector: &dyn Detector, site: &Site, workload: &Workload, ahead: bool) -> Result<Duration, DetectError> {
+fn warm(detector: AnyDetector, site: &Site, workload: &Workload, ahead: bool) -> Result<Duration, DetectError> {
     let mut plan = SpawnPlan::new(site, workload)?;
-    let mut armed = detector.arm(site, &mut plan)?;
+    let mut armed = detector.arm(&site.set(), &mut plan.options)?;
     let begun = now();
     let root = plan.spawn().expect("one more process can be started");
     armed.attach(&root)?;
@@ -86,7 +86,7 @@ fn warm(detector: &dyn Detector, site: &Site, workload: &Workload, ahead: bool) 
     let launched = now();
     until_end(&root);
     // A process that has waited in the cgroup is launched when its gate is opened, which the detector measures itself.
-    let opened = Duration::from_nanos(armed.disarm().prepare_ns);
+    let opened = Duration::from_nanos(armed.finish().prepare_ns);
     Ok(if ahead {
         opened + launched.since(attached)
     } else {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use benches::trials::{in_words, repeat, spawn_to_verdict, spec};
 use benches::{Frame, Group, workload};
 use criterion::Criterion;
-use harness::detect::{DETECTORS, Detector};
+use harness::detect::{AnyDetector, DETECTORS};
 use harness::record::TrialRecord;
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
     }
 }
 
-fn play(frame: &mut Frame<'_>, detector: &dyn Detector) -> TrialRecord {
+fn play(frame: &mut Frame<'_>, detector: AnyDetector) -> TrialRecord {
     let workload = workload::exiting().expect("/proc is mounted");
     let seq = frame.next_seq();
     frame.trial(&spec(seq, workload, detector, None))

@@ -71,7 +71,7 @@ impl Turns {
         let own = workload::exiting().expect("/proc is mounted");
         let site = frame.site(&spec(seq, own, reference(), None));
         let mut fleet = mechanism.open(sites)?;
-        let mut stand = Stand::build(site.cgroup, sites)?;
+        let mut stand = Stand::build(site.cgroup.try_clone()?, sites)?;
         let watched = (0..sites)
             .try_for_each(|number| fleet.watch(number, &stand.site(number)?))
             .and_then(|()| fleet.started(0, &stand.start(0)?));

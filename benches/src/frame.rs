@@ -4,11 +4,11 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use harness::detect::Detector;
+use harness::detect::AnyDetector;
 use harness::expect::Expectation;
 use harness::fleet::Mechanism;
 use harness::host::{Base, Detected, Host, Options, ProbeError, Support, run_name};
-use harness::kill::KillStrategy;
+use harness::kill::AnyStrategy;
 use harness::record::TrialRecord;
 use harness::trial::{Protection, Run, RunOptions, Site, TrialSpec, Words};
 
@@ -127,16 +127,16 @@ impl Frame<'_> {
     }
 
     /// Whether `detector` is offered here and speaks where nothing is killed and nobody removes the site. If not, says why.
-    pub fn offers(&self, detector: &dyn Detector) -> bool {
+    pub fn offers(&self, detector: AnyDetector) -> bool {
         let id = detector.spec().id;
-        match detector.spec().expectation(Expectation::Sound, false) {
+        match detector.expectation(Expectation::Sound, false) {
             Expectation::NotApplicable(why) => self.leave_out(id, why),
             _ => self.available(id, detector.probe(self.host)),
         }
     }
 
     /// Whether `strategy` is offered here. If not, says why.
-    pub fn offers_kill(&self, strategy: &dyn KillStrategy) -> bool {
+    pub fn offers_kill(&self, strategy: AnyStrategy) -> bool {
         self.available(strategy.spec().id, strategy.probe(self.host))
     }
 

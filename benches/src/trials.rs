@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use criterion::Bencher;
-use harness::detect::{self, Detector};
+use harness::detect::{self, AnyDetector};
 use harness::expect::{Expectation, KillExpectation, Plane};
-use harness::kill::KillStrategy;
-use harness::param::ParamPoint;
+use harness::kill::AnyStrategy;
+use harness::param;
 use harness::record::{Outcome, TrialRecord, Verdict};
 use harness::trial::{Conditions, Expected, Limits, Stage, TrialSpec, Workload};
 
@@ -19,12 +19,7 @@ const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
 pub const DEADLINE: Duration = Duration::from_secs(1);
 
 /// A trial at the default point of its axes. It is a benchmark, so nothing is expected of its outcome.
-pub fn spec<'a>(
-    seq: u32,
-    workload: Workload,
-    detector: &'a dyn Detector,
-    strategy: Option<&'a dyn KillStrategy>,
-) -> TrialSpec<'a> {
+pub fn spec<'a>(seq: u32, workload: Workload, detector: AnyDetector, strategy: Option<AnyStrategy>) -> TrialSpec<'a> {
     let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
     let axes = detector.spec().axes.iter();
     let axes = axes.chain(strategy.iter().flat_map(|s| s.spec().axes));
@@ -36,7 +31,7 @@ pub fn spec<'a>(
             says_ready: strategy.is_some(),
             ..Stage::default()
         },
-        params: ParamPoint::defaults(axes, plane),
+        params: param::defaults(axes, plane),
         seed: 0,
         detector,
         strategy,
@@ -56,7 +51,7 @@ pub fn spec<'a>(
 }
 
 /// The detector of the kill plane. Panics if it is not registered.
-pub fn reference() -> &'static dyn Detector {
+pub fn reference() -> AnyDetector {
     detect::by_id(REFERENCE_DETECTOR).expect("the reference detector is registered")
 }
 

@@ -1,7 +1,7 @@
 //! Where a scenario and a mechanism meet: what is expected of the pair. Neither knows the other; both are known here, and only here.
 
-use harness::detect::Detector;
-use harness::kill::KillStrategy;
+use harness::detect::AnyDetector;
+use harness::kill::AnyStrategy;
 use harness::param::ParamPoint;
 use harness::trial::Expected;
 
@@ -11,17 +11,13 @@ use crate::cases::Scenario;
 pub fn expected(
     scenario: &dyn Scenario,
     at: &ParamPoint,
-    detector: &dyn Detector,
-    strategy: Option<&dyn KillStrategy>,
+    detector: AnyDetector,
+    strategy: Option<AnyStrategy>,
 ) -> Expected {
     match strategy {
         None => {
             let of_scope = scenario.expect(at, detector.spec().scope);
-            Expected::Detect(
-                detector
-                    .spec()
-                    .expectation(of_scope, scenario.spec().stage.owner_removes),
-            )
+            Expected::Detect(detector.expectation(of_scope, scenario.spec().stage.owner_removes))
         }
         Some(strategy) => Expected::Kill(scenario.expect_kill(at, strategy.spec().reach)),
     }

@@ -7,6 +7,7 @@
 
 mod census;
 mod parse;
+mod patient;
 mod tree;
 
 use std::ffi::OsStr;
@@ -26,6 +27,7 @@ use crate::error::SysError;
 
 pub use census::Census;
 pub use parse::{Events, Members, parse_events, parse_members};
+pub use patient::remove_when_empty;
 pub use tree::Descendants;
 
 /// A failed operation on a cgroup.

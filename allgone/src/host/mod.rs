@@ -5,14 +5,15 @@ mod kernel;
 pub mod mountinfo;
 pub mod mounts;
 mod paths;
+pub mod probe;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::cgroup::CgroupError;
-use crate::error::SysError;
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::error::{SysError, Target};
 
 pub use capability::Capabilities;
 pub use kernel::KernelVersion;
@@ -70,4 +71,114 @@ pub struct V1Dir {
     pub path: PathBuf,
     /// The part below the mount point, without a leading slash (what `cgroups-rs` wants).
     pub relative: PathBuf,
+}
+
+/// Where the limits of a set come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Belts {
+    /// Controllers of the v2 hierarchy, enabled for the children of the base.
+    V2 {
+        /// Whether `memory` is among them.
+        memory: bool,
+    },
+    /// v1 hierarchies of a hybrid machine.
+    V1 {
+        /// The pids hierarchy.
+        pids: V1Dir,
+        /// The memory hierarchy, if there is one.
+        memory: Option<V1Dir>,
+    },
+    /// Nowhere.
+    None,
+}
+
+/// The cgroup below which sets make theirs.
+#[derive(Debug)]
+pub struct Base {
+    /// The v2 directory.
+    pub cgroup: Cgroup,
+    /// Where limits come from.
+    pub belts: Belts,
+    /// How the names begin that probes give their cgroups.
+    pub prefix: String,
+}
+
+/// This machine and this process, as far as mechanisms care.
+#[derive(Debug)]
+pub struct Host {
+    /// Running kernel.
+    pub kernel: KernelVersion,
+    /// Its release string.
+    pub release: String,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective capabilities.
+    pub capabilities: Capabilities,
+    /// Where cgroups are mounted and this process is in them.
+    pub layout: Layout,
+    /// The base, if there is one.
+    pub base: Option<Base>,
+}
+
+/// The machine could not even be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// Mounts or own cgroups.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A system call or a file of `/proc`.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// `/proc` shows another PID namespace than this process is in, so no number in it means what it means here.
+    #[error(
+        "/proc belongs to another PID namespace ({why}): mount it anew (`unshare --mount-proc`, or `mount -t proc proc /proc` in a mount \
+         namespace of your own)"
+    )]
+    ForeignProc {
+        /// What shows it.
+        why: String,
+    },
+    /// A cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The kernel's release is no version.
+    #[error("could not understand the kernel's release {0:?}")]
+    Release(String),
+}
+
+impl Host {
+    /// Looks at the machine without touching anything. There is no base until one is given.
+    pub fn look(paths: &Paths) -> Result<Self, HostError> {
+        let name = nix::sys::utsname::uname().map_err(|e| SysError::plain("uname", e))?;
+        let release = name.release().to_string_lossy().into_owned();
+        let status = paths.file("/proc/self/status");
+        let text = std::fs::read_to_string(&status).map_err(|e| SysError::io("read", Target::Path(status), &e))?;
+        Ok(Self {
+            kernel: KernelVersion::parse(&release).ok_or_else(|| HostError::Release(release.clone()))?,
+            release,
+            euid: nix::unistd::geteuid().as_raw(),
+            capabilities: Capabilities::parse(&text).unwrap_or_default(),
+            layout: Layout::read(paths)?,
+            base: None,
+        })
+    }
+
+    /// The same, with a cgroup below which this process may make others.
+    #[must_use]
+    pub fn with_base(mut self, base: Base) -> Self {
+        self.base = Some(base);
+        self
+    }
+}
+
+impl Base {
+    /// The cgroup `cgroup`, without limits.
+    pub fn at(cgroup: Cgroup) -> Self {
+        Self {
+            cgroup,
+            belts: Belts::None,
+            prefix: format!("allgone-{}", std::process::id()),
+        }
+    }
 }

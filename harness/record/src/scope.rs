@@ -15,6 +15,7 @@ const SEE_THE_CGROUP: &[&str] = &[
     "cgroup-rmdir-probe",
     "fanotify",
     "inotify-delete-self",
+    "pidfd+cgroup-events",
     "prepopulated-cgroup",
     "subreaper+cgroup-events",
     "taskstats",

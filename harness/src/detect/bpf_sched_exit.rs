@@ -6,18 +6,22 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::bpf::{Reporter, Reports, report, support};
-use super::common::hinted::Hinted;
-use super::common::sleep::{self, Slept};
-use super::common::{kernel_path, probe};
-use super::{Armed, DetectError, Detector, DetectorSpec, Wake};
+use allgone::detect::bpf::{Reporter, report, support};
+
+use super::common::hinted::{Hinted, Reports};
+use super::common::probe;
+use super::{DetectError, Detector, DetectorSpec, Wake, Watch};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::bpf::{CURRENT_ANCESTOR_CGROUP_ID, Insn, Reg, TO_END, finish};
 use crate::sys::time::now;
-use crate::trial::{Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::kernel_path;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::SpawnOptions;
 
 /// A raw tracepoint program on `sched_process_exit`, filtered by `bpf_get_current_ancestor_cgroup_id()`.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 8),
     privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup namespace",
     escapes: "a process that has been moved out of the cgroup",
@@ -65,10 +69,10 @@ impl Detector for BpfSchedExit {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Hinted::new(
-            Reports::<true>(attach(&site.cgroup)?),
-            &site.cgroup,
+            Reports::<true>(attach(set.cgroup())?),
+            set.cgroup(),
         )?))
     }
 }

@@ -1,21 +1,25 @@
 //! Watch `cgroup.events` with inotify, as systemd and most runtimes do.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use inotify::{EventMask, Inotify, WatchMask};
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::level::entered;
-use super::common::sleep::{self, Slept};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::common::probe;
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::entered;
+use allgone::detect::limit;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `IN_MODIFY` on `cgroup.events`; the file is opened for each read and not held, so that a kernel that reports its removal (7.1) can.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -45,7 +49,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for CgroupEventsInotify {
+impl BlockingDetector for CgroupEventsInotify {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -54,10 +58,10 @@ impl Detector for CgroupEventsInotify {
         probe::in_cgroup(host, |site| probe::armed(watch(site)))
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Watching {
-            inotify: watch(&site.cgroup)?,
-            cgroup: &site.cgroup,
+            inotify: watch(set.cgroup())?,
+            cgroup: set.cgroup().clone(),
             counters: Counters::default(),
         }))
     }
@@ -74,13 +78,13 @@ fn watch(cgroup: &Cgroup) -> Result<Inotify, DetectError> {
 }
 
 #[derive(Debug)]
-struct Watching<'t> {
+struct Watching {
     inotify: Inotify,
-    cgroup: &'t Cgroup,
+    cgroup: Arc<Cgroup>,
     counters: Counters,
 }
 
-impl Watching<'_> {
+impl Watching {
     fn look(&mut self, woke: MonoNs) -> Option<Verdict> {
         self.counters.reads += 1;
         match self.cgroup.events() {
@@ -106,9 +110,9 @@ impl Watching<'_> {
     }
 }
 
-impl Armed for Watching<'_> {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Watching {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -127,7 +131,7 @@ impl Armed for Watching<'_> {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),
             ..self.counters

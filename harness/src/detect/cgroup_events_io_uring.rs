@@ -5,16 +5,19 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 
-use super::common::level::{Level, entered};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::common::probe;
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::iouring::Ring;
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::detect::{Level, entered};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// A one-shot poll of `cgroup.events` for `POLLPRI`, submitted anew after every read.
 #[derive(Debug)]
@@ -26,12 +29,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 11),
     privilege: "none, unless kernel.io_uring_disabled or seccomp forbids io_uring",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: super::common::RATE_LIMIT,
+    late: allgone::detect::RATE_LIMIT,
     idle_cost: "nothing",
     overflow: "cannot: one operation is outstanding, and the state is read again",
     loses_on_removal: true,
@@ -51,7 +54,7 @@ pub(super) fn ring_support(ring: Result<Ring, Errno>) -> Result<Support, ProbeEr
     })
 }
 
-impl Detector for CgroupEventsIoUring {
+impl BlockingDetector for CgroupEventsIoUring {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -63,10 +66,10 @@ impl Detector for CgroupEventsIoUring {
         }
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Polling {
             ring: Ring::new().map_err(|e| limit::descriptor(SysError::plain("io_uring_setup", e)))?,
-            level: Level::open(&site.cgroup)?,
+            level: Level::open(set.cgroup())?,
             counters: Counters::default(),
         }))
     }
@@ -80,9 +83,9 @@ struct Polling {
     counters: Counters,
 }
 
-impl Armed for Polling {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Polling {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -105,7 +108,7 @@ impl Armed for Polling {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),
             ..self.counters

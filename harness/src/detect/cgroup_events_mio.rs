@@ -5,15 +5,18 @@ use std::os::fd::{AsFd, AsRawFd};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::common::level::{Level, entered};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::common::probe;
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::detect::{Level, entered};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `Interest::PRIORITY` on `cgroup.events`. Edge-triggered: an edge before the registration is never reported, so the state is read
 /// after registering and after every wake-up.
@@ -26,12 +29,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: super::common::RATE_LIMIT,
+    late: allgone::detect::RATE_LIMIT,
     idle_cost: "nothing",
     overflow: "cannot: edges merge, and the state is read again",
     loses_on_removal: true,
@@ -43,7 +46,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for CgroupEventsMio {
+impl BlockingDetector for CgroupEventsMio {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -52,10 +55,10 @@ impl Detector for CgroupEventsMio {
         probe::events(host)
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let fail =
             |op: &'static str| move |e: std::io::Error| limit::descriptor(SysError::plain(op, limit::errno_of(&e)));
-        let level = Level::open(&site.cgroup)?;
+        let level = Level::open(set.cgroup())?;
         let poll = Poll::new().map_err(fail("epoll_create1"))?;
         poll.registry()
             .register(
@@ -81,9 +84,9 @@ struct Looping {
     counters: Counters,
 }
 
-impl Armed for Looping {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Looping {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -104,7 +107,7 @@ impl Armed for Looping {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),
             ..self.counters

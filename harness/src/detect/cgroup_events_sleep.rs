@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::common::level::{Level, entered};
 use super::common::probe;
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Level, entered};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// Each sleep is an eighth of the time waited so far, so the answer is late in proportion.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -39,7 +41,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for CgroupEventsSleep {
+impl BlockingDetector for CgroupEventsSleep {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -48,9 +50,9 @@ impl Detector for CgroupEventsSleep {
         probe::events(host)
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Sleeping {
-            level: Level::open(&site.cgroup)?,
+            level: Level::open(set.cgroup())?,
             counters: Counters::default(),
         }))
     }
@@ -67,9 +69,9 @@ fn pause(waited: Duration) -> Duration {
     (waited / SHARE).clamp(SHORTEST, LONGEST)
 }
 
-impl Armed for Sleeping {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Sleeping {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -87,7 +89,7 @@ impl Armed for Sleeping {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -1,13 +1,15 @@
 //! Read `cgroup.events` without ever sleeping: the lower bound for everything that trusts `populated`, up to Linux 6.18.
 
-use super::common::level::{Level, entered};
 use super::common::probe;
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::{Level, entered};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `pread(2)` in a loop. Takes a whole CPU from the workload it watches.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Spin,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -32,7 +34,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for CgroupEventsSpin {
+impl BlockingDetector for CgroupEventsSpin {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -41,9 +43,9 @@ impl Detector for CgroupEventsSpin {
         probe::events(host)
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Spinning {
-            level: Level::open(&site.cgroup)?,
+            level: Level::open(set.cgroup())?,
             counters: Counters::default(),
         }))
     }
@@ -55,9 +57,9 @@ struct Spinning {
     counters: Counters,
 }
 
-impl Armed for Spinning {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Spinning {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -72,7 +74,7 @@ impl Armed for Spinning {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

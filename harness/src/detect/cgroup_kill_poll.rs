@@ -7,16 +7,18 @@ use std::os::fd::AsFd;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::common::level::entered;
 use super::common::probe;
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::entered;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `POLLIN` on an open `cgroup.kill`: the state itself, with nothing to read.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion::UNRELEASED,
     privilege: "a kernel with the draft series kernel-patch/series/b-job-handle",
     escapes: "a process that has been moved out of the cgroup",
@@ -48,7 +50,7 @@ static SPEC: DetectorSpec = DetectorSpec {
 const REMEDY: &str = "a kernel with the draft series: `lab build --series kernel-patch/series/a-prompt-depopulation --series \
                       kernel-patch/series/b-job-handle`, then `lab run`";
 
-impl Detector for CgroupKillPoll {
+impl BlockingDetector for CgroupKillPoll {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -76,9 +78,9 @@ impl Detector for CgroupKillPoll {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Polling {
-            handle: site.cgroup.open_file("cgroup.kill", OFlag::O_WRONLY)?,
+            handle: set.cgroup().open_file("cgroup.kill", OFlag::O_WRONLY)?,
             counters: Counters::default(),
         }))
     }
@@ -90,9 +92,9 @@ struct Polling {
     counters: Counters,
 }
 
-impl Armed for Polling {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Polling {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -115,7 +117,7 @@ impl Armed for Polling {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -1,21 +1,24 @@
 //! Try to remove the cgroup until that stops being refused: then it is empty, and gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::common::level::entered;
 use super::common::probe;
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, INTERVAL, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::entered;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `rmdir(2)` each `interval`, sub-cgroups first. Success is a proof by whoever made it: nobody can enter a removed cgroup.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -45,7 +48,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[INTERVAL],
 };
 
-impl Detector for CgroupRmdirProbe {
+impl BlockingDetector for CgroupRmdirProbe {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -58,13 +61,20 @@ impl Detector for CgroupRmdirProbe {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Probing {
-            site,
-            interval: Duration::from_nanos(site.param(&INTERVAL)),
+            cgroup: set.cgroup().clone(),
+            parent: parent_of(set)?,
+            interval: Duration::from_nanos(set.param(&INTERVAL)),
             counters: Counters::default(),
         }))
     }
+}
+
+/// The cgroup that the site is removed from.
+fn parent_of(set: &ProcessSet) -> Result<Arc<Cgroup>, DetectError> {
+    let missing = || SysError::path("find the parent of", set.cgroup().path(), Errno::ENOENT);
+    Ok(set.parent().cloned().ok_or_else(missing)?)
 }
 
 /// Removes all sub-cgroups of `cgroup`, leaves first, by name below an open directory.
@@ -82,24 +92,25 @@ fn remove(cgroup: &Cgroup) -> Result<(), CgroupError> {
 }
 
 #[derive(Debug)]
-struct Probing<'t> {
-    site: &'t Site,
+struct Probing {
+    cgroup: Arc<Cgroup>,
+    parent: Arc<Cgroup>,
     interval: Duration,
     counters: Counters,
 }
 
-impl Probing<'_> {
+impl Probing {
     /// Removes the site, from its parent's descriptor.
     fn attempt(&self) -> Result<(), CgroupError> {
-        remove(&self.site.cgroup)?;
-        let name = self.site.cgroup.path().file_name().unwrap_or_default();
-        self.site.parent.remove_child(&name.to_string_lossy())
+        remove(&self.cgroup)?;
+        let name = self.cgroup.path().file_name().unwrap_or_default();
+        self.parent.remove_child(&name.to_string_lossy())
     }
 }
 
-impl Armed for Probing<'_> {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Probing {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -121,7 +132,7 @@ impl Armed for Probing<'_> {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -6,13 +6,16 @@ use nix::errno::Errno;
 use nix::sys::fanotify::{EventFFlags, Fanotify as Group, InitFlags, MarkFlags, MaskFlags};
 
 use super::common::hinted::{Hinted, Source, Taken};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Wake};
+use super::common::probe;
+use super::{Counters, DetectError, Detector, DetectorSpec, Wake, Watch};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::SpawnOptions;
 
 /// `FAN_MODIFY` on the inode of `cgroup.events`, in a group that reports file handles.
 ///
@@ -27,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 1),
     privilege: "CAP_SYS_ADMIN before 5.13; none since",
     escapes: "a process that has been moved out of the cgroup",
@@ -68,8 +71,8 @@ impl Detector for Fanotify {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        Ok(Box::new(Hinted::new(Marked(mark(&site.cgroup)?), &site.cgroup)?))
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        Ok(Box::new(Hinted::new(Marked(mark(set.cgroup())?), set.cgroup())?))
     }
 }
 

@@ -1,22 +1,26 @@
 //! Wait for the removal of `cgroup.events` itself: `IN_DELETE_SELF`, which kernfs sends since Linux 7.1.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use inotify::{EventMask, Inotify, WatchMask};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::sleep::{self, Slept};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use super::common::probe;
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `IN_DELETE_SELF` on `cgroup.events`. It says that somebody removed the cgroup, and nothing before that.
 ///
@@ -30,7 +34,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Removal,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(7, 1),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -49,7 +53,7 @@ static SPEC: DetectorSpec = DetectorSpec {
 /// How long a probe waits for an event that takes microseconds where it exists.
 const HEARING: Duration = Duration::from_millis(200);
 
-impl Detector for InotifyDeleteSelf {
+impl BlockingDetector for InotifyDeleteSelf {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -73,10 +77,10 @@ impl Detector for InotifyDeleteSelf {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Watching {
-            inotify: watch(&site.cgroup)?,
-            cgroup: &site.cgroup,
+            inotify: watch(set.cgroup())?,
+            cgroup: set.cgroup().clone(),
             counters: Counters::default(),
         }))
     }
@@ -93,14 +97,14 @@ fn watch(cgroup: &Cgroup) -> Result<Inotify, DetectError> {
 }
 
 #[derive(Debug)]
-struct Watching<'t> {
+struct Watching {
     inotify: Inotify,
-    cgroup: &'t Cgroup,
+    cgroup: Arc<Cgroup>,
     counters: Counters,
 }
 
-impl Armed for Watching<'_> {
-    fn attach(&mut self, _: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Watching {
+    fn attach(&mut self, _: &Child) -> Result<(), DetectError> {
         Ok(())
     }
 
@@ -130,7 +134,7 @@ impl Armed for Watching<'_> {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -1,15 +1,17 @@
 //! Wait for the main process through io_uring: `IORING_OP_WAITID`.
 
 use super::cgroup_events_io_uring::ring_support;
-use super::common::limit;
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::iouring::Ring;
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::effects::{Effects, Reaps};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// waitid(2) as an asynchronous operation, so that one loop can wait for children and files alike without a pidfd for each.
 #[derive(Debug)]
@@ -21,7 +23,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Main,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: true,
+    effects: Effects {
+        reaps: Reaps::Main,
+        ..Effects::NONE
+    },
     since: KernelVersion(6, 7),
     privilege: "none, unless kernel.io_uring_disabled or seccomp forbids io_uring",
     escapes: "every other process: whatever the main process leaves behind when it ends",
@@ -34,7 +39,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for IoUringWaitid {
+impl BlockingDetector for IoUringWaitid {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -53,7 +58,7 @@ impl Detector for IoUringWaitid {
         }
     }
 
-    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Waiting {
             ring: Ring::new().map_err(|e| limit::descriptor(SysError::plain("io_uring_setup", e)))?,
             counters: Counters::default(),
@@ -67,11 +72,11 @@ struct Waiting {
     counters: Counters,
 }
 
-impl Armed for Waiting {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Waiting {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         self.ring
-            .submit_waitid(root.pid)
-            .map_err(|e| SysError::pid("submit waitid", root.pid.as_raw(), e).into())
+            .submit_waitid(child.pid)
+            .map_err(|e| SysError::pid("submit waitid", child.pid.as_raw(), e).into())
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -92,7 +97,7 @@ impl Armed for Waiting {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

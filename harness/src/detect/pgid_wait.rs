@@ -9,16 +9,18 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::common::probe;
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::alarm::Alarm;
 use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::ProcessSet;
+use allgone::detect::sleep::{self, Slept};
+use allgone::effects::{Effects, Reaps};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `waitid(P_PGID)` until `ECHILD`, as a subreaper.
 ///
@@ -34,7 +36,13 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::ProcessGroup,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
-    reaps: true,
+    effects: Effects {
+        subreaper: true,
+        timer: true,
+        signal_handler: true,
+        reaps: Reaps::ProcessGroup,
+        ..Effects::NONE
+    },
     since: KernelVersion(3, 4),
     privilege: "",
     escapes: "whoever calls setsid(2) or setpgid(2); and a grandchild whose parent lives is not waited for, only the parent is",
@@ -48,7 +56,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for PgidWait {
+impl BlockingDetector for PgidWait {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -59,7 +67,7 @@ impl Detector for PgidWait {
         })
     }
 
-    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         Ok(Box::new(Reaping::default()))
     }
@@ -77,18 +85,18 @@ struct Reaping {
     counters: Counters,
 }
 
-impl Armed for Reaping {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Reaping {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         // The child makes the group itself; asked before that, the kernel knows no such group and says ECHILD.
         let mut fds = [
-            PollFd::new(root.exec_signal(), PollFlags::POLLIN),
-            PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(child.exec_signal(), PollFlags::POLLIN),
+            PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         match sleep::on(&mut fds, now() + GROUP_LIMIT)? {
             Slept::Woken(_) => {}
-            Slept::Deadline => return Err(SysError::pid("see the exec", root.pid.as_raw(), Errno::ETIMEDOUT).into()),
+            Slept::Deadline => return Err(SysError::pid("see the exec", child.pid.as_raw(), Errno::ETIMEDOUT).into()),
         }
-        self.group = Some(root.pid);
+        self.group = Some(child.pid);
         Ok(())
     }
 
@@ -121,7 +129,7 @@ impl Armed for Reaping {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -8,18 +8,21 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::Pid;
 
+use super::common::probe;
 use super::common::proc_stat::{self, Stat};
-use super::common::sleep::{self, Slept};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::param::{Axis, Unit};
 use crate::sys::pidfd;
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// Discover, open, watch, discover again until nothing new is found.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::LinkedDescendants,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "",
     escapes: "a child whose parent ends before the next look: its parent link then leads elsewhere (double fork, setsid daemons)",
@@ -52,7 +55,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[RESCAN],
 };
 
-impl Detector for PidfdTree {
+impl BlockingDetector for PidfdTree {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -61,10 +64,10 @@ impl Detector for PidfdTree {
         probe::pidfd()
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Following {
             living: BTreeMap::new(),
-            rescan: Duration::from_nanos(site.param(&RESCAN)),
+            rescan: Duration::from_nanos(set.param(&RESCAN)),
             counters: Counters::default(),
         }))
     }
@@ -143,13 +146,13 @@ fn open_same(stat: &Stat) -> Result<Option<OwnedFd>, DetectError> {
         .then_some(fd))
 }
 
-impl Armed for Following {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        let own = root
+impl BlockingWatch for Following {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        let own = child
             .pidfd
             .try_clone()
-            .map_err(|e| SysError::io("dup", crate::Target::Pid(root.pid.as_raw()), &e))?;
-        self.living.insert(root.pid.as_raw(), own);
+            .map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?;
+        self.living.insert(child.pid.as_raw(), own);
         Ok(())
     }
 
@@ -179,7 +182,7 @@ impl Armed for Following {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

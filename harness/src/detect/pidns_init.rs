@@ -6,14 +6,16 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use super::common::probe;
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::spawn::CLONE_NEWPID;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `CLONE_NEWPID` with an init that reaps until it is alone; its pidfd is polled. When an init ends the kernel kills whoever is left in
 /// the namespace and waits for their end first, so this is the one detector whose "empty" is enforced, not observed.
@@ -26,7 +28,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::PidNamespace,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "CAP_SYS_ADMIN, or a new user namespace besides",
     escapes: "nothing that descends from the init: a PID namespace cannot be left. A process that enters it from outside (setns) is inside \
@@ -40,7 +42,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for PidnsInit {
+impl BlockingDetector for PidnsInit {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -60,9 +62,9 @@ impl Detector for PidnsInit {
         })
     }
 
-    fn arm<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        plan.clone_flags |= CLONE_NEWPID;
-        plan.init = true;
+    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        spawn.clone_flags |= CLONE_NEWPID;
+        spawn.init = true;
         Ok(Box::new(Watching::default()))
     }
 }
@@ -73,12 +75,12 @@ struct Watching {
     counters: Counters,
 }
 
-impl Armed for Watching {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        let own = root
+impl BlockingWatch for Watching {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        let own = child
             .pidfd
             .try_clone()
-            .map_err(|e| SysError::io("dup", crate::Target::Pid(root.pid.as_raw()), &e))?;
+            .map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?;
         self.init = Some(own);
         Ok(())
     }
@@ -101,7 +103,7 @@ impl Armed for Watching {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -6,15 +6,17 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::limit;
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// End of file comes when the last copy of the write end is closed, whoever holds it. Nothing is ever written.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::FdHolders,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "",
     escapes: "every process that closes the descriptor: daemons close all, careful programs close what they do not know, exec closes it \
@@ -40,7 +42,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for PipeEof {
+impl BlockingDetector for PipeEof {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -49,11 +51,11 @@ impl Detector for PipeEof {
         Ok(Support::Available)
     }
 
-    fn arm<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .map_err(|e| limit::descriptor(SysError::plain("pipe2", e)))?;
         // The plan's own copy is closed with the plan, right after the spawn.
-        plan.keep(write);
+        spawn.keep(write);
         Ok(Box::new(Reading {
             read,
             counters: Counters::default(),
@@ -67,8 +69,8 @@ struct Reading {
     counters: Counters,
 }
 
-impl Armed for Reading {
-    fn attach(&mut self, _: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Reading {
+    fn attach(&mut self, _: &Child) -> Result<(), DetectError> {
         Ok(())
     }
 
@@ -98,7 +100,7 @@ impl Armed for Reading {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

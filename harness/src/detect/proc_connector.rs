@@ -7,17 +7,20 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
+use super::common::probe;
 use super::common::proc_stat;
-use super::common::sleep::{self, Slept};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::netlink::{self, Socket};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// Every fork adds a thread to the books if its parent is in them, every exit strikes one out. When the last is struck out the tree is over.
 ///
@@ -32,7 +35,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::SystemWide,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "CAP_NET_ADMIN, in the initial network, PID and user namespace",
     escapes: "a child made with CLONE_PARENT (its parent is outside the books), and a process that joined the cgroup from outside",
@@ -49,7 +52,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for ProcConnector {
+impl BlockingDetector for ProcConnector {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -74,7 +77,7 @@ impl Detector for ProcConnector {
         }
     }
 
-    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Listening {
             socket: listen()?.0,
             books: Books::default(),
@@ -275,10 +278,10 @@ impl Listening {
     }
 }
 
-impl Armed for Listening {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Listening {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         // Its own fork event has its parent outside the books, so it is entered by hand; what it forked since then is in the queue.
-        self.books.threads.insert(root.pid.as_raw(), root.pid.as_raw());
+        self.books.threads.insert(child.pid.as_raw(), child.pid.as_raw());
         Ok(())
     }
 
@@ -311,7 +314,7 @@ impl Armed for Listening {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -3,17 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::common::level::entered;
+use super::common::probe;
 use super::common::proc_stat;
-use super::common::sleep::{self, Slept};
-use super::common::{kernel_path, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, INTERVAL, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::entered;
+use allgone::detect::kernel_path;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `/proc/<pid>/cgroup` of every process, each `interval`; two passes in a row that find nobody decide.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::SystemWide,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "everybody, where /proc is mounted with hidepid or shows another PID namespace",
@@ -39,7 +42,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[INTERVAL],
 };
 
-impl Detector for ProcScan {
+impl BlockingDetector for ProcScan {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -48,11 +51,11 @@ impl Detector for ProcScan {
         probe::proc_is_ours()
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        let path = kernel_path::of(site.cgroup.path())?;
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        let path = kernel_path::of(set.cgroup().path())?;
         Ok(Box::new(Scanning {
             path: path.to_string_lossy().into_owned(),
-            interval: Duration::from_nanos(site.param(&INTERVAL)),
+            interval: Duration::from_nanos(set.param(&INTERVAL)),
             counters: Counters::default(),
         }))
     }
@@ -91,9 +94,9 @@ fn someone_lives(site: &str) -> Result<bool, SysError> {
     Ok(false)
 }
 
-impl Armed for Scanning {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Scanning {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -117,7 +120,7 @@ impl Armed for Scanning {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

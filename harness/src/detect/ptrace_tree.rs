@@ -4,16 +4,18 @@ use nix::errno::Errno;
 use nix::sys::wait::WaitPidFlag;
 
 use super::common::probe;
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::alarm::Alarm;
 use crate::sys::ptrace;
 use crate::sys::time::now;
 use crate::sys::wait::{Change, Whose, waitid};
-use crate::trial::{Gate, Root, Site, SpawnPlan};
+use allgone::ProcessSet;
+use allgone::effects::{Effects, Reaps};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, Gate, SpawnOptions};
 
 /// `PTRACE_SEIZE` with the options that follow fork, vfork, clone and exec. The main process waits before exec until it is seized.
 #[derive(Debug)]
@@ -25,7 +27,13 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::ReapedDescendants,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: true,
+    effects: Effects {
+        timer: true,
+        signal_handler: true,
+        reaps: Reaps::AnyChild,
+        gates_spawn: true,
+        ..Effects::NONE
+    },
     since: KernelVersion(3, 4),
     privilege: "the right to trace the tree's processes: the same user, or CAP_SYS_PTRACE; Yama may forbid it",
     escapes: "a child made with CLONE_UNTRACED; whatever is not forked by the tree",
@@ -38,7 +46,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for PtraceTree {
+impl BlockingDetector for PtraceTree {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -57,9 +65,9 @@ impl Detector for PtraceTree {
         })
     }
 
-    fn arm<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Tracing {
-            gate: Some(plan.gate()?),
+            gate: Some(spawn.gate()?),
             counters: Counters::default(),
         }))
     }
@@ -71,10 +79,10 @@ struct Tracing {
     counters: Counters,
 }
 
-impl Armed for Tracing {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Tracing {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         let begun = now();
-        ptrace::seize(root.pid).map_err(|e| SysError::pid("seize", root.pid.as_raw(), e))?;
+        ptrace::seize(child.pid).map_err(|e| SysError::pid("seize", child.pid.as_raw(), e))?;
         if let Some(gate) = self.gate.take() {
             gate.open().map_err(|e| SysError::plain("open the gate", e))?;
         }
@@ -110,7 +118,7 @@ impl Armed for Tracing {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::common::proc_stat::{self, Stat};
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, INTERVAL, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake};
 use crate::MonoNs;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The session number of every process, each `interval`; two passes in a row that find nobody decide.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Session,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "",
     escapes: "whoever calls setsid(2); everybody, where /proc is mounted with hidepid or shows another PID namespace",
@@ -35,7 +37,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[INTERVAL],
 };
 
-impl Detector for SessionScan {
+impl BlockingDetector for SessionScan {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -44,10 +46,10 @@ impl Detector for SessionScan {
         super::common::probe::proc_is_ours()
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Scanning {
             main: 0,
-            interval: Duration::from_nanos(site.param(&INTERVAL)),
+            interval: Duration::from_nanos(set.param(&INTERVAL)),
             counters: Counters::default(),
         }))
     }
@@ -65,9 +67,9 @@ fn someone_lives(all: &[Stat], main: i32) -> bool {
     all.iter().any(|s| (s.session == main || s.pid == main) && !s.over())
 }
 
-impl Armed for Scanning {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        self.main = root.pid.as_raw();
+impl BlockingWatch for Scanning {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        self.main = child.pid.as_raw();
         Ok(())
     }
 
@@ -92,7 +94,7 @@ impl Armed for Scanning {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -5,15 +5,17 @@ use nix::sys::prctl;
 use nix::sys::wait::WaitPidFlag;
 
 use super::common::probe;
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::alarm::Alarm;
 use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::ProcessSet;
+use allgone::effects::{Effects, Reaps};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `PR_SET_CHILD_SUBREAPER`, then `waitid(P_ALL)` with `__WALL` until it answers `ECHILD`.
 ///
@@ -27,7 +29,13 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::ReapedDescendants,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: true,
+    effects: Effects {
+        subreaper: true,
+        timer: true,
+        signal_handler: true,
+        reaps: Reaps::AnyChild,
+        ..Effects::NONE
+    },
     since: KernelVersion(3, 4),
     privilege: "",
     escapes: "what is no descendant: a process moved into the cgroup, or an orphan of a process that entered a PID namespace whose \
@@ -45,7 +53,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for Subreaper {
+impl BlockingDetector for Subreaper {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -56,7 +64,7 @@ impl Detector for Subreaper {
         })
     }
 
-    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         Ok(Box::new(Reaping::default()))
     }
@@ -67,8 +75,8 @@ struct Reaping {
     counters: Counters,
 }
 
-impl Armed for Reaping {
-    fn attach(&mut self, _: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Reaping {
+    fn attach(&mut self, _: &Child) -> Result<(), DetectError> {
         Ok(())
     }
 
@@ -94,7 +102,7 @@ impl Armed for Reaping {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

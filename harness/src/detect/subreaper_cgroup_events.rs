@@ -9,19 +9,22 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitPidFlag;
 
-use super::common::backoff::Backoff;
-use super::common::level::{Level, entered};
+use super::common::probe;
 use super::common::removal::Removal;
-use super::common::sleep::{self, Slept};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::ProcessSet;
+use allgone::detect::Backoff;
+use allgone::detect::limit;
+use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Level, entered};
+use allgone::effects::{Effects, Reaps};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// A subreaper that sleeps on `SIGCHLD` (signalfd), on `cgroup.events`, and on the removal of the cgroup; `populated` decides.
 ///
@@ -37,7 +40,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: true,
+    effects: Effects {
+        subreaper: true,
+        signal_mask: true,
+        reaps: Reaps::AnyChild,
+        ..Effects::NONE
+    },
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -56,7 +64,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for SubreaperCgroupEvents {
+impl BlockingDetector for SubreaperCgroupEvents {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -67,7 +75,7 @@ impl Detector for SubreaperCgroupEvents {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
@@ -77,8 +85,8 @@ impl Detector for SubreaperCgroupEvents {
             SignalFd::with_flags(&mask, flags).map_err(|e| limit::descriptor(SysError::plain("signalfd", e)))?;
         Ok(Box::new(Supervising {
             children,
-            level: Level::open(&site.cgroup)?,
-            removal: Removal::watch(&site.cgroup)?,
+            level: Level::open(set.cgroup())?,
+            removal: Removal::watch(set.cgroup())?,
             backoff: Backoff::default(),
             counters: Counters::default(),
         }))
@@ -119,9 +127,9 @@ impl Supervising {
     }
 }
 
-impl Armed for Supervising {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl BlockingWatch for Supervising {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -154,7 +162,7 @@ impl Armed for Supervising {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),
             ..self.counters

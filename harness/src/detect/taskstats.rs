@@ -5,13 +5,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::common::hinted::{Hinted, Source, Taken};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Wake};
+use super::common::probe;
+use super::{Counters, DetectError, Detector, DetectorSpec, Wake, Watch};
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::netlink::{self, Socket};
-use crate::trial::{Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::SpawnOptions;
 
 /// A listener registered for every CPU. A message names a process that has just ended, but no cgroup, so each one of the whole machine is a
 /// hint to read the state.
@@ -24,7 +27,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "CAP_NET_ADMIN in the initial network and PID namespace",
     escapes: "a process that has been moved out of the cgroup",
@@ -60,8 +63,8 @@ impl Detector for Taskstats {
         }
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        Ok(Box::new(Hinted::new(Listening(register()?), &site.cgroup)?))
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        Ok(Box::new(Hinted::new(Listening(register()?), set.cgroup())?))
     }
 }
 

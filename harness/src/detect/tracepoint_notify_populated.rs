@@ -7,15 +7,18 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::common::hinted::{Hinted, Source, Taken};
-use super::common::{limit, probe};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Wake};
+use super::common::probe;
+use super::{Counters, DetectError, Detector, DetectorSpec, Wake, Watch};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::perf::Tracepoint;
 use crate::tracepoint::{Tracefs, online_cpus};
-use crate::trial::{Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::limit;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::SpawnOptions;
 
 /// perf_event_open(2) on `cgroup:cgroup_notify_populated`, one event per CPU, filtered by cgroup id and `val == 0`.
 ///
@@ -29,7 +32,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 2),
     privilege: "CAP_PERFMON (CAP_SYS_ADMIN before 5.8) for the event, CAP_SYS_ADMIN to read the number from tracefs",
     escapes: "a process that has been moved out of the cgroup",
@@ -66,8 +69,8 @@ impl Detector for TracepointNotifyPopulated {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        Ok(Box::new(Hinted::new(listen(&site.cgroup)?, &site.cgroup)?))
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        Ok(Box::new(Hinted::new(listen(set.cgroup())?, set.cgroup())?))
     }
 }
 

@@ -5,17 +5,20 @@ use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::level::begun;
 use super::common::probe;
-use super::common::sleep::{self, Slept};
 use super::common::v1_memory::{self, MemoryCgroup};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support, probe_name};
+use crate::host::probe_name;
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::begun;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// An eventfd that hears of the removal of the workload's cgroup in the v1 memory hierarchy, and of nothing before. See `V1.md`.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::ForeignRemoval,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "root, or a delegated cgroup, in the v1 memory hierarchy",
     escapes: "a process that has been moved out of the cgroup",
@@ -47,7 +50,7 @@ static SPEC: DetectorSpec = DetectorSpec {
 pub(super) const REMEDY: &str =
     "root on a machine whose memory controller is mounted as cgroup v1 (CONFIG_MEMCG_V1), without PREEMPT_RT";
 
-impl Detector for V1EventControl {
+impl BlockingDetector for V1EventControl {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -77,9 +80,9 @@ impl Detector for V1EventControl {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        let memory = MemoryCgroup::make(place(site)?)?;
-        plan.enter(memory.tasks()?);
+    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        let memory = MemoryCgroup::make(place(set)?)?;
+        spawn.enter(memory.tasks()?);
         Ok(Box::new(Waiting {
             memory,
             counters: Counters::default(),
@@ -87,8 +90,8 @@ impl Detector for V1EventControl {
     }
 }
 
-fn place(site: &Site) -> Result<PathBuf, SysError> {
-    MemoryCgroup::place(site, |stem| format!("{stem}.event"))
+fn place(set: &ProcessSet) -> Result<PathBuf, SysError> {
+    MemoryCgroup::place(set, |stem| format!("{stem}.event"))
 }
 
 #[derive(Debug)]
@@ -97,9 +100,9 @@ struct Waiting {
     counters: Counters,
 }
 
-impl Armed for Waiting {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        begun(root)
+impl BlockingWatch for Waiting {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        begun(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -119,7 +122,7 @@ impl Armed for Waiting {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::common::agent::Task;
-use super::common::level::begun;
 use super::common::released::{PATIENCE, Released, rehearse};
-use super::common::sleep::Slept;
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
 use crate::MonoNs;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::begun;
+use allgone::detect::sleep::Slept;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// A hierarchy of its own, and this executable as the agent that reports through a socket. See `V1.md`.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, where the kernel looks for the agent",
     escapes: "a process that has been moved out of the cgroup",
@@ -40,7 +42,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for V1ReleaseAgent {
+impl BlockingDetector for V1ReleaseAgent {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -58,10 +60,10 @@ impl Detector for V1ReleaseAgent {
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        let name = site.label();
-        let released = Released::make(&name, &path_of(&name))?;
-        plan.enter(released.tasks()?);
+    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        let name = set.label();
+        let released = Released::make(name, &path_of(name))?;
+        spawn.enter(released.tasks()?);
         Ok(Box::new(Waiting {
             released,
             counters: Counters::default(),
@@ -79,9 +81,9 @@ struct Waiting {
     counters: Counters,
 }
 
-impl Armed for Waiting {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        begun(root)
+impl BlockingWatch for Waiting {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        begun(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -99,7 +101,7 @@ impl Armed for Waiting {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         // Every wake-up but the last left the cgroup populated.
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),

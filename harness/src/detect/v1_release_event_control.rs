@@ -4,18 +4,20 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::common::agent::Task;
-use super::common::level::begun;
 use super::common::released::{PATIENCE, Released, rehearse};
-use super::common::sleep::Slept;
 use super::common::v1_memory::{self, MemoryCgroup};
 use super::v1_event_control::REMEDY;
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::time::now;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::begun;
+use allgone::detect::sleep::Slept;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The workload enters two cgroups of the same path, one in a named hierarchy of its own, one in the memory hierarchy. When the kernel starts the
 /// agent of the first, that removes the second, on whose eventfd the detector sleeps. See `V1.md`.
@@ -28,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    reaps: false,
+    effects: Effects::NONE,
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, and in the v1 memory hierarchy",
     escapes: "a process that has been moved out of the cgroup",
@@ -45,7 +47,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for V1ReleaseEventControl {
+impl BlockingDetector for V1ReleaseEventControl {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -79,12 +81,12 @@ impl Detector for V1ReleaseEventControl {
         )
     }
 
-    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        let dir = place(site)?;
-        let released = Released::make(&site.label(), &MemoryCgroup::path_of(&dir)?)?;
+    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        let dir = place(set)?;
+        let released = Released::make(set.label(), &MemoryCgroup::path_of(&dir)?)?;
         let memory = MemoryCgroup::make(dir)?;
-        plan.enter(memory.tasks()?);
-        plan.enter(released.tasks()?);
+        spawn.enter(memory.tasks()?);
+        spawn.enter(released.tasks()?);
         Ok(Box::new(Waiting {
             memory,
             released,
@@ -93,8 +95,8 @@ impl Detector for V1ReleaseEventControl {
     }
 }
 
-fn place(site: &Site) -> Result<PathBuf, SysError> {
-    MemoryCgroup::place(site, |stem| Task::Remove.name(stem))
+fn place(set: &ProcessSet) -> Result<PathBuf, SysError> {
+    MemoryCgroup::place(set, |stem| Task::Remove.name(stem))
 }
 
 #[derive(Debug)]
@@ -104,9 +106,9 @@ struct Waiting {
     counters: Counters,
 }
 
-impl Armed for Waiting {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        begun(root)
+impl BlockingWatch for Waiting {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        begun(child)
     }
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
@@ -134,7 +136,7 @@ impl Armed for Waiting {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         // Every wake-up but the last left the cgroup populated.
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),

@@ -3,14 +3,16 @@
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
+use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::alarm::Alarm;
 use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::ProcessSet;
+use allgone::effects::{Effects, Reaps};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// `waitid(P_PID)`, asleep in the kernel; a timer signal interrupts it at the deadline and not before.
 #[derive(Debug)]
@@ -22,7 +24,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Main,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    reaps: true,
+    effects: Effects {
+        timer: true,
+        signal_handler: true,
+        reaps: Reaps::Main,
+        ..Effects::NONE
+    },
     since: KernelVersion(2, 6),
     privilege: "",
     escapes: "every other process: whatever the main process leaves behind when it ends",
@@ -35,7 +42,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl Detector for WaitpidMain {
+impl BlockingDetector for WaitpidMain {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -44,7 +51,7 @@ impl Detector for WaitpidMain {
         Ok(Support::Available)
     }
 
-    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Waiting::default()))
     }
 }
@@ -55,9 +62,9 @@ struct Waiting {
     counters: Counters,
 }
 
-impl Armed for Waiting {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        self.main = Some(root.pid);
+impl BlockingWatch for Waiting {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        self.main = Some(child.pid);
         Ok(())
     }
 
@@ -83,7 +90,7 @@ impl Armed for Waiting {
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         self.counters
     }
 }

@@ -96,7 +96,7 @@ impl Stand {
             self.reap(number)?;
         }
         for number in 0..self.jobs.len() {
-            crate::detect::remove_when_empty(self.site(number)?)?;
+            allgone::cgroup::remove_when_empty(self.site(number)?)?;
         }
         Ok(())
     }

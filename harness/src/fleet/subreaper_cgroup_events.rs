@@ -17,7 +17,7 @@ use super::roster::{Roster, State};
 use super::{Completion, Fleet, Mechanism, MechanismSpec};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
-use crate::detect::backoff::Backoff;
+use crate::detect::Backoff;
 use crate::detect::sleep::{self, Slept};
 use crate::detect::{Counters, DetectError, kernel_path, limit};
 use crate::error::SysError;

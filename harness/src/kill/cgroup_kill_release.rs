@@ -5,24 +5,28 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::common::freeze::{Variant, freeze_and_kill};
-use super::common::levers::Levers;
+use allgone::kill::drive;
+use allgone::kill::freeze::{FreezeSweep, Variant};
+
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::{SysError, Target};
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct CgroupKillRelease;
+pub(super) struct CgroupKillRelease;
 
 static SPEC: KillSpec = KillSpec {
     id: "cgroup-kill-release",
@@ -33,6 +37,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion::UNRELEASED,
     privilege: "a kernel with the draft series kernel-patch/series/b-job-handle",
     faults: "a copy of the descriptor that is held anywhere, in the workload too, keeps the workload alive; a worker thread kills, after the close \
@@ -45,13 +50,13 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for CgroupKillRelease {
+impl BlockingStrategy for CgroupKillRelease {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        probe::in_own_cgroup(host, |cgroup| match arm(cgroup) {
+        probe::in_cgroup(host, |cgroup| match arm(cgroup) {
             Ok(_) => Ok(Support::Available),
             Err(e)
                 if matches!(
@@ -65,20 +70,20 @@ impl KillStrategy for CgroupKillRelease {
                      kernel-patch/series/b-job-handle`, then `lab run`",
                 ))
             }
-            Err(e) => Err(e),
+            Err(e) => Err(e.into()),
         })
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready {
-            site,
-            levers: Levers::of(site)?,
-            handle: Some(arm(&site.cgroup)?),
+            cgroup: set.cgroup().clone(),
+            instead: FreezeSweep::prepare(set, Variant::HELD)?,
+            handle: Some(arm(set.cgroup())?),
         }))
     }
 }
 
-/// Opens `cgroup.kill` and arms it. Who drops the result kills.
+/// Opens `cgroup.kill` and arms it. Dropping the result kills.
 fn arm(cgroup: &Cgroup) -> Result<File, CgroupError> {
     let mut handle = cgroup.open_file("cgroup.kill", OFlag::O_WRONLY)?;
     handle.write_all(b"release").map_err(|e| {
@@ -92,14 +97,14 @@ fn arm(cgroup: &Cgroup) -> Result<File, CgroupError> {
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
-    levers: Levers<'t>,
+struct Ready {
+    cgroup: Arc<Cgroup>,
+    instead: FreezeSweep,
     handle: Option<File>,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         // The kernel's worker kills, not the close.
         report.indirect = true;
@@ -108,13 +113,9 @@ impl Killer for Ready<'_> {
         drop(self.handle.take());
         report.sent(Ok(()), 0);
         // The one case in which the release does nothing can be seen from outside.
-        if self.site.cgroup.read("cgroup.type")?.trim() == "threaded" {
+        if self.cgroup.read("cgroup.type")?.trim() == "threaded" {
             report.fall_back("the cgroup is threaded: froze and signalled one by one".to_owned());
-            let variant = Variant {
-                wait: true,
-                thaw_first: false,
-            };
-            freeze_and_kill(self.site, &self.levers, variant, deadline, &mut report)?;
+            drive(&mut self.instead, deadline, &mut report)?;
         }
         Ok(report.issued())
     }

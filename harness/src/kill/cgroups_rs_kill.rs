@@ -7,15 +7,17 @@ use cgroups_rs::fs::cgroup::UNIFIED_MOUNTPOINT;
 use cgroups_rs::fs::hierarchies::V2;
 
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct CgroupsRsKill;
+pub(super) struct CgroupsRsKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "cgroups-rs-kill",
@@ -26,6 +28,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(5, 14),
     privilege: "",
     faults: "as cgroup-kill, without a fallback; only below /sys/fs/cgroup; the cgroup is found again by its path, and its file opened, when it kills",
@@ -33,13 +36,13 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for CgroupsRsKill {
+impl BlockingStrategy for CgroupsRsKill {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        probe::in_own_cgroup(host, |cgroup| {
+        probe::in_cgroup(host, |cgroup| {
             let Some(relative) = below_mount(cgroup.path()) else {
                 return Ok(Support::missing(
                     format_args!("{} is not below {UNIFIED_MOUNTPOINT}", cgroup.path().display()),
@@ -53,10 +56,10 @@ impl KillStrategy for CgroupsRsKill {
         })
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let relative = below_mount(site.cgroup.path()).ok_or_else(|| KillError::Refused {
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let relative = below_mount(set.cgroup().path()).ok_or_else(|| KillError::Refused {
             strategy: SPEC.id,
-            why: format!("{} is not below {UNIFIED_MOUNTPOINT}", site.cgroup.path().display()),
+            why: format!("{} is not below {UNIFIED_MOUNTPOINT}", set.cgroup().path().display()),
         })?;
         Ok(Box::new(Ready { relative }))
     }
@@ -82,8 +85,8 @@ struct Ready {
     relative: PathBuf,
 }
 
-impl Killer for Ready {
-    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.passes = 1;
         report.about_to_signal();

@@ -1,20 +1,24 @@
 //! `freeze-cgroup-kill`: freeze, wait until frozen, then `cgroup.kill`, then thaw. Belt and braces, as some runtimes do it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::cgroup_kill::kill_or_fall_back;
-use super::common::hold::{FREEZE_WAIT, Freeze};
-use super::common::levers::Levers;
 use super::common::probe;
 use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
 use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::detect::Sources;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::cgroup_kill::KillOrSweep;
+use allgone::kill::freeze::FREEZE_WAIT;
+use allgone::kill::{ControlFiles, Step};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
-pub struct FreezeCgroupKill;
+pub(super) struct FreezeCgroupKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-cgroup-kill",
@@ -25,6 +29,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
     faults: "as cgroup-kill, which needs no freezing; the freezing makes the news of emptiness 10 to 20 ms late",
@@ -41,30 +46,88 @@ impl KillStrategy for FreezeCgroupKill {
         probe::file(host, "cgroup.kill", "Linux 5.14 or later")
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let levers = Levers::of(site)?;
-        Ok(Box::new(Ready { site, levers }))
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+        let files = Arc::new(ControlFiles::of(set)?);
+        Ok(Box::new(Ready {
+            write: KillOrSweep::with(set, files.clone()),
+            patience: Duration::from_nanos(set.param(&FREEZE_WAIT)),
+            files,
+            phase: Phase::Begin,
+        }))
     }
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
-    levers: Levers<'t>,
+struct Ready {
+    files: Arc<ControlFiles>,
+    write: KillOrSweep,
+    patience: Duration,
+    phase: Phase,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        let freeze = Freeze::begin(&self.levers)?;
-        let patience = crate::sys::time::now() + Duration::from_nanos(self.site.param(&FREEZE_WAIT));
-        if freeze.wait(patience.min(deadline))? {
-            report.held_ns = Some(crate::sys::time::now().0);
-        } else {
-            report.fall_back("cgroup.events did not say `frozen 1` in time: went on without".to_owned());
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Begin,
+    Holding(MonoNs),
+    Write,
+    Over,
+}
+
+/// The kernel's notification of `frozen 1` may be held back, so the state is read again at least this often.
+const LOOK: Duration = Duration::from_millis(1);
+
+impl Ready {
+    fn thaw(&mut self) -> Result<(), KillError> {
+        let frozen = matches!(self.phase, Phase::Holding(_) | Phase::Write);
+        self.phase = Phase::Over;
+        if frozen {
+            self.files.freeze(false)?;
         }
-        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
-        freeze.thaw()?;
-        Ok(report.issued())
+        Ok(())
+    }
+}
+
+impl Killer for Ready {
+    fn sources(&self) -> Sources<'_> {
+        match self.phase {
+            Phase::Holding(_) => Sources::none().priority(self.files.events()),
+            _ => self.write.sources(),
+        }
+    }
+
+    fn step(&mut self, now: MonoNs, report: &mut KillReport) -> Result<Step, KillError> {
+        if self.phase == Phase::Begin {
+            self.files.freeze(true)?;
+            self.phase = Phase::Holding(now + self.patience);
+        }
+        if let Phase::Holding(until) = self.phase {
+            if self.files.events().read()?.frozen {
+                report.held_ns = Some(crate::sys::time::now().0);
+            } else if now < until {
+                return Ok(Step::Again((now + LOOK).min(until)));
+            } else {
+                report.fall_back("cgroup.events did not say `frozen 1` in time: went on without".to_owned());
+            }
+            self.phase = Phase::Write;
+        }
+        let step = self.write.step(now, report)?;
+        if step == Step::Issued {
+            self.thaw()?;
+        }
+        Ok(step)
+    }
+
+    fn give_up(&mut self, report: &mut KillReport) -> Result<(), KillError> {
+        self.write.give_up(report)?;
+        self.thaw()
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // On the way out of an error, which is the one to report.
+        match self.thaw() {
+            Ok(()) | Err(_) => {}
+        }
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! The write to `cgroup.freeze` returns before anybody is frozen. What is skipped is the only proof that nobody is in the middle of a fork.
 
-use super::common::freeze::{FreezeKill as Ready, Variant};
-use super::common::{hold::FREEZE_WAIT, probe};
+use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::freeze::{FREEZE_WAIT, FreezeSweep, Variant};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
-pub struct FreezeNowaitKill;
+pub(super) struct FreezeNowaitKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-nowait-kill",
@@ -22,6 +24,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: false,
     may_hit: &[],
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 3),
     privilege: "",
     faults: "a fork that was past its last look at pending signals becomes a member after the walk, and is thawed",
@@ -41,11 +44,11 @@ impl KillStrategy for FreezeNowaitKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
         let variant = Variant {
             wait: false,
             thaw_first: false,
         };
-        Ok(Box::new(Ready::prepare(site, variant)?))
+        Ok(Box::new(FreezeSweep::prepare(set, variant)?))
     }
 }

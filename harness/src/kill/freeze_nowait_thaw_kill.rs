@@ -1,15 +1,17 @@
 //! `freeze-nowait-thaw-kill`: freeze, do not wait, list, thaw, then SIGKILL whoever was listed. Both shortcuts at once.
 
-use super::common::freeze::{FreezeKill as Ready, Variant};
-use super::common::{hold::FREEZE_WAIT, probe};
+use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::freeze::{FREEZE_WAIT, FreezeSweep, Variant};
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
-pub struct FreezeNowaitThawKill;
+pub(super) struct FreezeNowaitThawKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-nowait-thaw-kill",
@@ -19,7 +21,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::Once,
     },
     claims_sound: false,
-    may_hit: &[Canary::ReusedPid],
+    may_hit: &[Bystander::ReusedPid],
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 3),
     privilege: "",
     faults: "members fork while the list is made, and again before it is used",
@@ -39,11 +42,11 @@ impl KillStrategy for FreezeNowaitThawKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
         let variant = Variant {
             wait: false,
             thaw_first: true,
         };
-        Ok(Box::new(Ready::prepare(site, variant)?))
+        Ok(Box::new(FreezeSweep::prepare(set, variant)?))
     }
 }

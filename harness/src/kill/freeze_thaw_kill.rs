@@ -2,16 +2,18 @@
 //!
 //! The order that looks harmless: the list is complete, but by the time it is used it is old.
 
-use super::common::freeze::{FreezeKill as Ready, Variant};
-use super::common::{hold::FREEZE_WAIT, probe};
+use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::freeze::{FREEZE_WAIT, FreezeSweep, Variant};
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
-pub struct FreezeThawKill;
+pub(super) struct FreezeThawKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-thaw-kill",
@@ -21,7 +23,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::Once,
     },
     claims_sound: false,
-    may_hit: &[Canary::ReusedPid],
+    may_hit: &[Bystander::ReusedPid],
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 3),
     privilege: "",
     faults: "between the thaw and the last signal members fork, exit and have their numbers reused",
@@ -41,11 +44,11 @@ impl KillStrategy for FreezeThawKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
         let variant = Variant {
             wait: true,
             thaw_first: true,
         };
-        Ok(Box::new(Ready::prepare(site, variant)?))
+        Ok(Box::new(FreezeSweep::prepare(set, variant)?))
     }
 }

@@ -5,16 +5,18 @@ use std::os::fd::AsFd;
 use nix::sys::signal::Signal;
 
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::pidfd;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct KillMain;
+pub(super) struct KillMain;
 
 static SPEC: KillSpec = KillSpec {
     id: "kill-main",
@@ -25,6 +27,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: false,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(5, 1),
     privilege: "",
     faults: "every other process of the tree lives on",
@@ -32,7 +35,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for KillMain {
+impl BlockingStrategy for KillMain {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -41,7 +44,7 @@ impl KillStrategy for KillMain {
         probe::pidfds()
     }
 
-    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }
@@ -49,14 +52,14 @@ impl KillStrategy for KillMain {
 #[derive(Debug)]
 struct Ready;
 
-impl Killer for Ready {
-    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.passes = 1;
         report.about_to_signal();
         report.sent(
-            pidfd::send_signal(root.pidfd.as_fd(), Some(Signal::SIGKILL)),
-            root.pid.as_raw(),
+            pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
+            child.pid.as_raw(),
         );
         Ok(report.issued())
     }

@@ -5,21 +5,23 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::cgroup_kill::kill_or_fall_back;
-use super::common::levers::Levers;
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::Census;
 use crate::error::SysError;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::pidfd;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::cgroup_kill::KillOrSweep;
+use allgone::kill::drive;
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct KillProcessMrelease;
+pub(super) struct KillProcessMrelease;
 
 static SPEC: KillSpec = KillSpec {
     id: "kill-process-mrelease",
@@ -30,6 +32,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(5, 15),
     privilege: "",
     faults: "as cgroup-kill; who was born after the list keeps its memory until it dies by itself; at most 512 members are helped",
@@ -40,7 +43,7 @@ static SPEC: KillSpec = KillSpec {
 /// How many members are helped: each costs a descriptor.
 const HELPED: usize = 512;
 
-impl KillStrategy for KillProcessMrelease {
+impl BlockingStrategy for KillProcessMrelease {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -58,22 +61,25 @@ impl KillStrategy for KillProcessMrelease {
         }
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let levers = Levers::of(site)?;
-        Ok(Box::new(Ready { site, levers }))
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let write = KillOrSweep::prepare(set)?;
+        Ok(Box::new(Ready {
+            set: set.clone(),
+            write,
+        }))
     }
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
-    levers: Levers<'t>,
+struct Ready {
+    set: ProcessSet,
+    write: KillOrSweep,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        let census = Census::deep(&self.site.cgroup)?;
+        let census = Census::deep(self.set.cgroup())?;
         report.foreign = census.foreign;
         let mut members: Vec<(i32, OwnedFd)> = Vec::new();
         for pid in census.pids.into_iter().take(HELPED) {
@@ -83,7 +89,7 @@ impl Killer for Ready<'_> {
                 Err(errno) => report.met(&SysError::pid("pidfd_open", pid, errno)),
             }
         }
-        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
+        drive(&mut self.write, deadline, &mut report)?;
         for (pid, fd) in members {
             // A stranger behind a reused number is not dying, and the kernel refuses (EINVAL). EAGAIN: the memory is locked just now.
             match pidfd::mrelease(fd.as_fd()) {

@@ -5,18 +5,20 @@
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getsid};
 
-use super::common::signal::by_number;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::proc;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::by_number;
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct KillSession;
+pub(super) struct KillSession;
 
 static SPEC: KillSpec = KillSpec {
     id: "kill-session",
@@ -26,7 +28,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::UntilNone,
     },
     claims_sound: false,
-    may_hit: &[Canary::SameGroup, Canary::ReusedPid],
+    may_hit: &[Bystander::SameGroup, Bystander::ReusedPid],
+    effects: Effects::NONE,
     since: KernelVersion(1, 0),
     privilege: "",
     faults: "setsid(2) escapes; everyone else in the session dies too, the shell that started it included; a scan is not atomic",
@@ -34,7 +37,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for KillSession {
+impl BlockingStrategy for KillSession {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -44,7 +47,7 @@ impl KillStrategy for KillSession {
         Ok(Support::Available)
     }
 
-    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         let session = getsid(None).map_err(|e| SysError::plain("getsid", e))?;
         // Whoever does not lead the session shares it with a parent: here that would be the harness, or the user's shell.
         if session != getpid() {
@@ -62,8 +65,8 @@ struct Ready {
     session: Pid,
 }
 
-impl Killer for Ready {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         let own = getpid().as_raw();
         loop {

@@ -14,20 +14,23 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support, another_user};
+use crate::host::another_user;
 use crate::sys::fork::{Worker, worker};
 use crate::sys::spawn::Credentials;
 use crate::sys::wait::{Whose, waitid};
 use crate::trial::users::{KILLER_UIDS, unused};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct KillUid;
+pub(super) struct KillUid;
 
 static SPEC: KillSpec = KillSpec {
     id: "kill-uid",
@@ -37,7 +40,11 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::Atomic,
     },
     claims_sound: true,
-    may_hit: &[Canary::SameUid],
+    may_hit: &[Bystander::SameUid],
+    effects: Effects {
+        single_thread: true,
+        ..Effects::NONE
+    },
     since: KernelVersion(1, 0),
     privilege: "root, and a user id for this workload alone",
     faults: "everyone else with that user id dies too; set-user-ID programs escape (not under no_new_privs)",
@@ -49,7 +56,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for KillUid {
+impl BlockingStrategy for KillUid {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -58,8 +65,8 @@ impl KillStrategy for KillUid {
         another_user::probe()
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let Some(credentials) = site.credentials else {
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let Some(credentials) = set.user() else {
             return Err(KillError::Refused {
                 strategy: SPEC.id,
                 why: "the workload has the harness's own user".to_owned(),
@@ -76,7 +83,7 @@ impl KillStrategy for KillUid {
         let (order, give) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let give = std::cell::Cell::new(Some(give));
         let order = std::cell::Cell::new(Some(order));
-        let worker = worker(0, Some(site.control.as_fd()), || {
+        let worker = worker(0, set.helpers().map(|helpers| helpers.as_fd()), || {
             // The copy must not hold the other end, or it would never see it close.
             drop(give.take());
             order
@@ -116,8 +123,8 @@ struct Ready {
     give: Option<File>,
 }
 
-impl Killer for Ready {
-    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.passes = 1;
         report.about_to_signal();

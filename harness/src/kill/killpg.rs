@@ -3,16 +3,18 @@
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp};
 
-use super::common::signal::may_be_signalled;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::may_be_signalled;
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct Killpg;
+pub(super) struct Killpg;
 
 static SPEC: KillSpec = KillSpec {
     id: "killpg",
@@ -23,7 +25,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::Atomic,
     },
     claims_sound: false,
-    may_hit: &[Canary::SameGroup],
+    may_hit: &[Bystander::SameGroup],
+    effects: Effects::NONE,
     since: KernelVersion(1, 0),
     privilege: "",
     faults: "setsid(2) and setpgid(2) escape; outsiders who joined the group die too; once the group is empty and its leader reaped, \
@@ -36,7 +39,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for Killpg {
+impl BlockingStrategy for Killpg {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -45,7 +48,7 @@ impl KillStrategy for Killpg {
         Ok(Support::Available)
     }
 
-    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }
@@ -53,11 +56,11 @@ impl KillStrategy for Killpg {
 #[derive(Debug)]
 struct Ready;
 
-impl Killer for Ready {
+impl BlockingKiller for Ready {
     /// The main process made a group with its own number before exec. A group that is the caller's own is never signalled.
-    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        let group: Pid = root.pid;
+        let group: Pid = child.pid;
         if !may_be_signalled(group.as_raw(), getpgrp().as_raw()) {
             return Err(KillError::Refused {
                 strategy: SPEC.id,

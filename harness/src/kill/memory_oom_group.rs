@@ -2,20 +2,24 @@
 //!
 //! Never tried by anyone for good reason: it kills by way of the memory controller, and only as long as there is memory to take.
 
+use std::sync::Arc;
+
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct MemoryOomGroup;
+pub(super) struct MemoryOomGroup;
 
 static SPEC: KillSpec = KillSpec {
     id: "memory-oom-group",
@@ -25,7 +29,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::UntilNone,
     },
     claims_sound: false,
-    may_hit: &[Canary::ParentCgroup],
+    may_hit: &[Bystander::ParentCgroup],
+    effects: Effects::NONE,
     since: KernelVersion(4, 19),
     privilege: "the memory controller of cgroup v2",
     faults: "a fork in progress escapes the walk; processes with oom_score_adj -1000 are spared; the write sleeps in reclaim; where the site has no \
@@ -37,7 +42,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for MemoryOomGroup {
+impl BlockingStrategy for MemoryOomGroup {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -50,17 +55,13 @@ impl KillStrategy for MemoryOomGroup {
         )
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let target = if has_limit(&site.cgroup)? {
-            &site.cgroup
-        } else {
-            &site.parent
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let (target, is_parent) = match set.parent() {
+            Some(parent) if !has_limit(set.cgroup())? => (parent.clone(), true),
+            _ => (set.cgroup().clone(), false),
         };
         target.write("memory.oom.group", "1")?;
-        Ok(Box::new(Ready {
-            target,
-            is_parent: std::ptr::eq(target, &site.parent),
-        }))
+        Ok(Box::new(Ready { target, is_parent }))
     }
 }
 
@@ -73,13 +74,13 @@ fn has_limit(cgroup: &Cgroup) -> Result<bool, CgroupError> {
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    target: &'t Cgroup,
+struct Ready {
+    target: Arc<Cgroup>,
     is_parent: bool,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.by_oom = true;
         if self.is_parent {

@@ -10,17 +10,19 @@ use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::pidfd;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct Pdeathsig;
+pub(super) struct Pdeathsig;
 
 static SPEC: KillSpec = KillSpec {
     id: "pdeathsig",
@@ -31,6 +33,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: false,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(2, 1),
     privilege: "",
     faults: "children do not inherit it; the process can clear it; set-user-ID programs clear it; it fires at the death of the parent's thread, not \
@@ -39,7 +42,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for Pdeathsig {
+impl BlockingStrategy for Pdeathsig {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -48,9 +51,9 @@ impl KillStrategy for Pdeathsig {
         probe::pidfds()
     }
 
-    fn prepare<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        plan.init = true;
-        plan.parent_death_signal = Some(Signal::SIGKILL);
+    fn prepare(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        spawn.init = true;
+        spawn.parent_death_signal = Some(Signal::SIGKILL);
         Ok(Box::new(Ready))
     }
 }
@@ -58,33 +61,33 @@ impl KillStrategy for Pdeathsig {
 #[derive(Debug)]
 struct Ready;
 
-impl Killer for Ready {
-    fn kill(&mut self, root: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, child: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.passes = 1;
         report.about_to_signal();
         report.sent(
-            pidfd::send_signal(root.pidfd.as_fd(), Some(Signal::SIGKILL)),
-            root.pid.as_raw(),
+            pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
+            child.pid.as_raw(),
         );
         // The kernel has signalled the children by the time their parent can be waited for (exit_notify()). Before, nothing was issued to them.
-        report.indirect = !ends_before(root, deadline)?;
+        report.indirect = !ends_before(child, deadline)?;
         report.gave_up = report.indirect;
         Ok(report.issued())
     }
 }
 
 /// Waits until the parent has ended; false if `deadline` passed before. It is not reaped.
-fn ends_before(root: &Root, deadline: MonoNs) -> Result<bool, KillError> {
-    let fail = |op| move |errno| KillError::from(SysError::pid(op, root.pid.as_raw(), errno));
+fn ends_before(child: &Child, deadline: MonoNs) -> Result<bool, KillError> {
+    let fail = |op| move |errno| KillError::from(SysError::pid(op, child.pid.as_raw(), errno));
     loop {
-        if pidfd::has_exited(root.pidfd.as_fd()).map_err(fail("poll the pidfd of"))? {
+        if pidfd::has_exited(child.pidfd.as_fd()).map_err(fail("poll the pidfd of"))? {
             return Ok(true);
         }
         if deadline.has_passed() {
             return Ok(false);
         }
-        let mut fds = [PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
         let timeout = TimeSpec::from_duration(deadline.remaining());
         match ppoll(&mut fds, Some(timeout), None) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -6,17 +6,19 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::pidfd::{self, SIGNAL_PROCESS_GROUP};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct PidfdSignalGroup;
+pub(super) struct PidfdSignalGroup;
 
 static SPEC: KillSpec = KillSpec {
     id: "pidfd-signal-group",
@@ -26,7 +28,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::Atomic,
     },
     claims_sound: false,
-    may_hit: &[Canary::SameGroup],
+    may_hit: &[Bystander::SameGroup],
+    effects: Effects::NONE,
     since: KernelVersion(6, 9),
     privilege: "",
     faults: "as killpg, but a reused number cannot be hit",
@@ -37,7 +40,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for PidfdSignalGroup {
+impl BlockingStrategy for PidfdSignalGroup {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -63,7 +66,7 @@ impl KillStrategy for PidfdSignalGroup {
         }
     }
 
-    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }
@@ -71,14 +74,14 @@ impl KillStrategy for PidfdSignalGroup {
 #[derive(Debug)]
 struct Ready;
 
-impl Killer for Ready {
-    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.passes = 1;
         report.about_to_signal();
         report.sent(
-            pidfd::send_signal_scoped(root.pidfd.as_fd(), Some(Signal::SIGKILL), SIGNAL_PROCESS_GROUP),
-            root.pid.as_raw(),
+            pidfd::send_signal_scoped(child.pidfd.as_fd(), Some(Signal::SIGKILL), SIGNAL_PROCESS_GROUP),
+            child.pid.as_raw(),
         );
         Ok(report.issued())
     }

@@ -9,19 +9,21 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::common::probe;
-use super::common::signal::by_pidfd;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::proc::{self, Stat};
 use crate::sys::pidfd;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::by_pidfd;
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct PidfdTreeKill;
+pub(super) struct PidfdTreeKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "pidfd-tree-kill",
@@ -32,6 +34,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: false,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "",
     faults: "orphans are lost: a daemon, or the child of whoever is killed before it was seen",
@@ -39,7 +42,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for PidfdTreeKill {
+impl BlockingStrategy for PidfdTreeKill {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -48,7 +51,7 @@ impl KillStrategy for PidfdTreeKill {
         probe::pidfds()
     }
 
-    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }
@@ -56,14 +59,14 @@ impl KillStrategy for PidfdTreeKill {
 #[derive(Debug)]
 struct Ready;
 
-impl Killer for Ready {
-    fn kill(&mut self, root: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, child: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        let main = root
+        let main = child
             .pidfd
             .try_clone()
-            .map_err(|e| SysError::io("dup", crate::Target::Pid(root.pid.as_raw()), &e))?;
-        let mut held = HashMap::from([(root.pid.as_raw(), main)]);
+            .map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?;
+        let mut held = HashMap::from([(child.pid.as_raw(), main)]);
         let mut killed: HashSet<i32> = HashSet::new();
         loop {
             while discover(&mut held, &mut report)? > 0 && !deadline.has_passed() {}

@@ -3,16 +3,18 @@
 //! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the closing is done on purpose.
 
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::spawn::{CLONE_AUTOREAP, CLONE_NEWPID, CLONE_PIDFD_AUTOKILL, Entry};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct PidnsAutokill;
+pub(super) struct PidnsAutokill;
 
 static SPEC: KillSpec = KillSpec {
     id: "pidns-autokill",
@@ -23,6 +25,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(7, 1),
     privilege: "CAP_SYS_ADMIN",
     faults: "a copy of the descriptor that is held anywhere keeps the workload alive; the init reaps itself, so nobody can wait for it",
@@ -36,7 +39,7 @@ static SPEC: KillSpec = KillSpec {
 
 const FLAGS: u64 = CLONE_NEWPID | CLONE_AUTOREAP | CLONE_PIDFD_AUTOKILL;
 
-impl KillStrategy for PidnsAutokill {
+impl BlockingStrategy for PidnsAutokill {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -45,9 +48,9 @@ impl KillStrategy for PidnsAutokill {
         probe::clone_flags(host, FLAGS, "Linux 7.1 or later, as root")
     }
 
-    fn prepare<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        plan.clone_flags |= FLAGS;
-        plan.init = true;
+    fn prepare(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        spawn.clone_flags |= FLAGS;
+        spawn.init = true;
         Ok(Box::new(Ready))
     }
 }
@@ -55,10 +58,10 @@ impl KillStrategy for PidnsAutokill {
 #[derive(Debug)]
 struct Ready;
 
-impl Killer for Ready {
+impl BlockingKiller for Ready {
     /// The spawn falls back to clone(2) where clone3 is refused, and that one drops the flag without a word.
-    fn attach(&mut self, root: &Root) -> Result<(), KillError> {
-        match root.entry {
+    fn attach(&mut self, child: &Child) -> Result<(), KillError> {
+        match child.entry {
             Entry::Moved(errno) => Err(KillError::Refused {
                 strategy: SPEC.id,
                 why: format!("clone3 was refused ({errno:?}), and clone(2) has no such flag"),
@@ -67,13 +70,13 @@ impl Killer for Ready {
         }
     }
 
-    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.indirect = true;
         report.passes = 1;
         report.about_to_signal();
-        root.close_birth_descriptors()?;
-        report.sent(Ok(()), root.pid.as_raw());
+        child.close_birth_descriptors()?;
+        report.sent(Ok(()), child.pid.as_raw());
         Ok(report.issued())
     }
 }

@@ -5,17 +5,19 @@ use std::os::fd::AsFd;
 use nix::sys::signal::Signal;
 
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::pidfd;
 use crate::sys::spawn::CLONE_NEWPID;
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct PidnsKill;
+pub(super) struct PidnsKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "pidns-kill",
@@ -26,6 +28,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "CAP_SYS_ADMIN, or a user namespace",
     faults: "decided before the start: no help for a workload that runs already; the init is dead only after everybody else is",
@@ -33,7 +36,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for PidnsKill {
+impl BlockingStrategy for PidnsKill {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -42,9 +45,9 @@ impl KillStrategy for PidnsKill {
         probe::clone_flags(host, CLONE_NEWPID, "run as root")
     }
 
-    fn prepare<'t>(&self, _: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        plan.clone_flags |= CLONE_NEWPID;
-        plan.init = true;
+    fn prepare(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        spawn.clone_flags |= CLONE_NEWPID;
+        spawn.init = true;
         Ok(Box::new(Ready))
     }
 }
@@ -52,15 +55,15 @@ impl KillStrategy for PidnsKill {
 #[derive(Debug)]
 struct Ready;
 
-impl Killer for Ready {
-    fn kill(&mut self, root: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.indirect = true;
         report.passes = 1;
         report.about_to_signal();
         report.sent(
-            pidfd::send_signal(root.pidfd.as_fd(), Some(Signal::SIGKILL)),
-            root.pid.as_raw(),
+            pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
+            child.pid.as_raw(),
         );
         Ok(report.issued())
     }

@@ -7,18 +7,20 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use super::common::signal::by_number;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::proc::{self, Mounts};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::by_number;
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct ProcScanKill;
+pub(super) struct ProcScanKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "proc-scan-kill",
@@ -28,7 +30,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::Once,
     },
     claims_sound: false,
-    may_hit: &[Canary::ReusedPid],
+    may_hit: &[Bystander::ReusedPid],
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     faults: "whoever is born during the scan behind its back lives on; a number may have a new owner by the time it is signalled; it looks at every \
@@ -40,7 +43,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for ProcScanKill {
+impl BlockingStrategy for ProcScanKill {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -50,10 +53,10 @@ impl KillStrategy for ProcScanKill {
         Ok(Support::Available)
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         let top = Mounts::read()?
-            .v2_path_of(site.cgroup.path())
-            .ok_or_else(|| SysError::path("find the cgroup2 mount of", site.cgroup.path(), Errno::ENOENT))?;
+            .v2_path_of(set.cgroup().path())
+            .ok_or_else(|| SysError::path("find the cgroup2 mount of", set.cgroup().path(), Errno::ENOENT))?;
         Ok(Box::new(Ready { top }))
     }
 }
@@ -63,8 +66,8 @@ struct Ready {
     top: PathBuf,
 }
 
-impl Killer for Ready {
-    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.passes = 1;
         for pid in proc::pids()? {

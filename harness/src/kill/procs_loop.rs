@@ -5,17 +5,19 @@
 use nix::sys::signal::Signal;
 
 use super::common::probe;
-use super::common::signal::by_number;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::Census;
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::by_number;
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct ProcsLoop;
+pub(super) struct ProcsLoop;
 
 static SPEC: KillSpec = KillSpec {
     id: "procs-loop",
@@ -25,7 +27,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::UntilNone,
     },
     claims_sound: false,
-    may_hit: &[Canary::ReusedPid],
+    may_hit: &[Bystander::ReusedPid],
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     faults: "members fork and move while the list is read; a number may have a new owner by the time it is signalled; a walk that finds \
@@ -34,7 +37,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for ProcsLoop {
+impl BlockingStrategy for ProcsLoop {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -43,21 +46,21 @@ impl KillStrategy for ProcsLoop {
         probe::lists(host)
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        Ok(Box::new(Ready { set: set.clone() }))
     }
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
+struct Ready {
+    set: ProcessSet,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         loop {
-            let census = Census::deep(&self.site.cgroup)?;
+            let census = Census::deep(self.set.cgroup())?;
             report.passes += 1;
             report.foreign = report.foreign.max(census.foreign);
             if census.is_empty() {

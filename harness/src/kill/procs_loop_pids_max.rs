@@ -3,20 +3,26 @@
 //! The limit sits where the belt of the trial is: in the site's cgroup, else in its parent, else in the v1 pids hierarchy. It is only ever
 //! tightened.
 
+use std::sync::Arc;
+
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use super::common::{probe, sweep};
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use allgone::kill::sweep;
+
+use super::common::probe;
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
-use crate::cgroup::{CgroupError, ControlFile};
+use crate::cgroup::{Cgroup, CgroupError, ControlFile};
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Belts, Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Belts, Host, KernelVersion, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct ProcsLoopPidsMax;
+pub(super) struct ProcsLoopPidsMax;
 
 static SPEC: KillSpec = KillSpec {
     id: "procs-loop-pids-max",
@@ -27,6 +33,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "the pids controller",
     faults: "forks that had passed the limit are completed, which the loop catches; members that move while the list is read are met again",
@@ -37,7 +44,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for ProcsLoopPidsMax {
+impl BlockingStrategy for ProcsLoopPidsMax {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -52,20 +59,23 @@ impl KillStrategy for ProcsLoopPidsMax {
         }
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let limit = nearest_limit(site)?;
-        Ok(Box::new(Ready { site, limit }))
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let limit = nearest_limit(set)?;
+        Ok(Box::new(Ready {
+            cgroup: set.cgroup().clone(),
+            limit,
+        }))
     }
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
+struct Ready {
+    cgroup: Arc<Cgroup>,
     limit: Option<ControlFile>,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         match &self.limit {
             Some(limit) => {
@@ -74,20 +84,20 @@ impl Killer for Ready<'_> {
             }
             None => report.fall_back("no pids.max was found: killed in a loop while births went on".to_owned()),
         }
-        sweep::until_unpopulated(&self.site.cgroup, Signal::SIGKILL, deadline, &mut report)?;
+        sweep::until_unpopulated(&self.cgroup, Signal::SIGKILL, deadline, &mut report)?;
         Ok(report.issued())
     }
 }
 
 /// Opens the nearest `pids.max`, if there is one.
-fn nearest_limit(site: &Site) -> Result<Option<ControlFile>, CgroupError> {
-    for cgroup in [&site.cgroup, &site.parent] {
+fn nearest_limit(set: &ProcessSet) -> Result<Option<ControlFile>, CgroupError> {
+    for cgroup in [Some(set.cgroup()), set.parent()].into_iter().flatten() {
         match cgroup.control("pids.max") {
             Ok(limit) => return Ok(Some(limit)),
             Err(e) if e.errno() == Some(Errno::ENOENT) => {}
             Err(e) => return Err(e),
         }
     }
-    let belt = site.v1.as_ref().map(|belts| belts.pids.join("pids.max"));
+    let belt = set.v1().map(|belts| belts.pids.join("pids.max"));
     belt.map(ControlFile::open).transpose()
 }

@@ -3,17 +3,19 @@
 use nix::sys::signal::Signal;
 
 use super::common::probe;
-use super::common::signal::by_number;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::Census;
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::by_number;
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct ProcsOnce;
+pub(super) struct ProcsOnce;
 
 static SPEC: KillSpec = KillSpec {
     id: "procs-once",
@@ -23,7 +25,8 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::Once,
     },
     claims_sound: false,
-    may_hit: &[Canary::ReusedPid],
+    may_hit: &[Bystander::ReusedPid],
+    effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
     faults: "whoever is born after the read lives on, and so does everyone in a cgroup below; a number may have a new owner by the time it is \
@@ -32,7 +35,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for ProcsOnce {
+impl BlockingStrategy for ProcsOnce {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -41,20 +44,20 @@ impl KillStrategy for ProcsOnce {
         probe::lists(host)
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Ready { site }))
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        Ok(Box::new(Ready { set: set.clone() }))
     }
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
+struct Ready {
+    set: ProcessSet,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        let census = Census::alone(&self.site.cgroup)?;
+        let census = Census::alone(self.set.cgroup())?;
         report.passes = 1;
         report.foreign = census.foreign;
         for pid in census.pids {

@@ -16,20 +16,22 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
-use super::common::signal::by_pidfd;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::sys::fork::{Worker, worker};
 use crate::sys::pidfd;
 use crate::sys::wait::{Whose, waitid};
-use crate::trial::{Gate, Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::by_pidfd;
+use allgone::spawn::{Child, Gate, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct PtraceExitkill;
+pub(super) struct PtraceExitkill;
 
 static SPEC: KillSpec = KillSpec {
     id: "ptrace-exitkill",
@@ -40,6 +42,11 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: false,
     may_hit: &[],
+    effects: Effects {
+        single_thread: true,
+        gates_spawn: true,
+        ..Effects::NONE
+    },
     since: KernelVersion(3, 8),
     privilege: "CAP_SYS_PTRACE for another user's processes",
     faults: "clone(CLONE_UNTRACED) escapes; every fork, exec and signal stops for the tracer, so the workload runs at a fraction of its speed; nobody \
@@ -55,7 +62,7 @@ static SPEC: KillSpec = KillSpec {
 /// How long seizing the main process may take.
 const SEIZING: Duration = Duration::from_secs(5);
 
-impl KillStrategy for PtraceExitkill {
+impl BlockingStrategy for PtraceExitkill {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -74,30 +81,30 @@ impl KillStrategy for PtraceExitkill {
         }
     }
 
-    fn prepare<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready {
-            site,
-            gate: Some(plan.gate()?),
+            set: set.clone(),
+            gate: Some(spawn.gate()?),
             tracer: None,
         }))
     }
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
+struct Ready {
+    set: ProcessSet,
     gate: Option<Gate>,
     tracer: Option<Worker>,
 }
 
-impl Killer for Ready<'_> {
+impl BlockingKiller for Ready {
     /// Starts the tracer while the workload still waits at its gate, and opens the gate once it is traced.
-    fn attach(&mut self, root: &Root) -> Result<(), KillError> {
+    fn attach(&mut self, child: &Child) -> Result<(), KillError> {
         let failed = |e| SysError::plain("start the tracer", e);
         let (hear, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let tell = std::cell::Cell::new(Some(tell));
-        let tracer = worker(0, Some(self.site.control.as_fd()), || {
-            tell.take().map_or(1, |tell| trace(root.pid, File::from(tell)))
+        let tracer = worker(0, self.set.helpers().map(|helpers| helpers.as_fd()), || {
+            tell.take().map_or(1, |tell| trace(child.pid, File::from(tell)))
         })
         .map_err(failed)?;
         drop(tell);
@@ -112,7 +119,7 @@ impl Killer for Ready<'_> {
         }
         match i32::from_ne_bytes(answer) {
             0 => {}
-            errno => return Err(SysError::pid("PTRACE_SEIZE", root.pid.as_raw(), Errno::from_raw(errno)).into()),
+            errno => return Err(SysError::pid("PTRACE_SEIZE", child.pid.as_raw(), Errno::from_raw(errno)).into()),
         }
         if let Some(gate) = self.gate.take() {
             gate.open().map_err(|e| SysError::plain("open the gate", e))?;
@@ -120,7 +127,7 @@ impl Killer for Ready<'_> {
         Ok(())
     }
 
-    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         report.indirect = true;
         report.passes = 1;
@@ -139,7 +146,7 @@ impl Killer for Ready<'_> {
     }
 }
 
-impl Drop for Ready<'_> {
+impl Drop for Ready {
     fn drop(&mut self) {
         if let Some(tracer) = &self.tracer {
             match pidfd::send_signal(tracer.pidfd.as_fd(), Some(Signal::SIGKILL)) {

@@ -10,19 +10,21 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::getpid;
 
-use super::common::signal::by_number;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
-use crate::expect::{Canary, Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::proc::{self, Stat};
 use crate::sys::wait::{Whose, waitid};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::ProcessSet;
+use allgone::effects::{Effects, Reaps};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::signal::by_number;
+use allgone::scope::{Bystander, Reach, Scope, Sweep};
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct SubreaperWalk;
+pub(super) struct SubreaperWalk;
 
 static SPEC: KillSpec = KillSpec {
     id: "subreaper-walk",
@@ -32,7 +34,12 @@ static SPEC: KillSpec = KillSpec {
         sweep: Sweep::UntilNone,
     },
     claims_sound: false,
-    may_hit: &[Canary::ReusedPid],
+    may_hit: &[Bystander::ReusedPid],
+    effects: Effects {
+        subreaper: true,
+        reaps: Reaps::AnyChild,
+        ..Effects::NONE
+    },
     since: KernelVersion(3, 4),
     privilege: "",
     faults: "each pass is a race against births; a grandchild that its own parent has reaped leaves a number to be reused; a PID namespace with \
@@ -41,7 +48,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for SubreaperWalk {
+impl BlockingStrategy for SubreaperWalk {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -56,7 +63,7 @@ impl KillStrategy for SubreaperWalk {
         }
     }
 
-    fn prepare<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         let before = prctl::get_child_subreaper().map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
         prctl::set_child_subreaper(true).map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
         Ok(Box::new(Ready { before }))
@@ -77,8 +84,8 @@ impl Drop for Ready {
     }
 }
 
-impl Killer for Ready {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         let own = getpid().as_raw();
         loop {

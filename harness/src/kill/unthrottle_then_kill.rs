@@ -8,21 +8,23 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::cgroup_kill::kill_or_fall_back;
-use super::common::levers::Levers;
 use super::common::probe;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::{Census, Cgroup, CgroupError};
 use crate::error::{SysError, Target};
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
 use crate::proc::{self, Mounts};
-use crate::trial::{Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::kill::cgroup_kill::KillOrSweep;
+use allgone::kill::drive;
+use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct UnthrottleThenKill;
+pub(super) struct UnthrottleThenKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "unthrottle-then-kill",
@@ -33,6 +35,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::NONE,
     since: KernelVersion(5, 14),
     privilege: "the cpu controller, where a limit was set",
     faults: "as cgroup-kill; until the last one is dead the set runs without a limit",
@@ -43,7 +46,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[],
 };
 
-impl KillStrategy for UnthrottleThenKill {
+impl BlockingStrategy for UnthrottleThenKill {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -52,30 +55,35 @@ impl KillStrategy for UnthrottleThenKill {
         probe::file(host, "cgroup.kill", "Linux 5.14 or later")
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let levers = Levers::of(site)?;
-        Ok(Box::new(Ready { site, levers }))
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let write = KillOrSweep::prepare(set)?;
+        Ok(Box::new(Ready {
+            set: set.clone(),
+            write,
+        }))
     }
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
-    levers: Levers<'t>,
+struct Ready {
+    set: ProcessSet,
+    write: KillOrSweep,
 }
 
-impl Killer for Ready<'_> {
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+impl BlockingKiller for Ready {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
-        lift_v2(&self.site.parent)?;
-        lift_v2_below(&self.site.cgroup)?;
-        if let Err(e) = lift_v1(&self.site.cgroup) {
+        if let Some(parent) = self.set.parent() {
+            lift_v2(parent)?;
+        }
+        lift_v2_below(self.set.cgroup())?;
+        if let Err(e) = lift_v1(self.set.cgroup()) {
             match e {
                 KillError::Sys(e) => report.met(&e),
                 other => return Err(other),
             }
         }
-        kill_or_fall_back(self.site, &self.levers, deadline, &mut report)?;
+        drive(&mut self.write, deadline, &mut report)?;
         Ok(report.issued())
     }
 }

@@ -10,20 +10,23 @@ use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use super::common::hold::FREEZE_WAIT;
-use super::common::signal::by_number;
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer};
+use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::parse_members;
 use crate::error::{SysError, Target, retry_eintr};
 use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, Layout, Paths, ProbeError, Support, probe_name};
+use crate::host::probe_name;
 use crate::sys::time::now;
-use crate::trial::{Gate, Root, Site, SpawnPlan};
+use allgone::Effects;
+use allgone::ProcessSet;
+use allgone::host::{Host, KernelVersion, Layout, Paths, ProbeError, Support};
+use allgone::kill::freeze::FREEZE_WAIT;
+use allgone::kill::signal::by_number;
+use allgone::spawn::{Child, Gate, SpawnOptions};
 
 /// The strategy.
 #[derive(Debug)]
-pub struct V1FreezeKillThaw;
+pub(super) struct V1FreezeKillThaw;
 
 static SPEC: KillSpec = KillSpec {
     id: "v1-freeze-kill-thaw",
@@ -34,6 +37,10 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects {
+        gates_spawn: true,
+        ..Effects::NONE
+    },
     since: KernelVersion(2, 6),
     privilege: "root in the v1 freezer hierarchy",
     faults: "FREEZING may never become FROZEN (a member in vfork or in uninterruptible sleep), then it goes on without and says so; if the caller dies in \
@@ -45,7 +52,7 @@ static SPEC: KillSpec = KillSpec {
     axes: &[FREEZE_WAIT],
 };
 
-impl KillStrategy for V1FreezeKillThaw {
+impl BlockingStrategy for V1FreezeKillThaw {
     fn spec(&self) -> &'static KillSpec {
         &SPEC
     }
@@ -73,13 +80,13 @@ impl KillStrategy for V1FreezeKillThaw {
         }
     }
 
-    fn prepare<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
+    fn prepare(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
         let own = own_freezer().map_err(|why| KillError::Refused { strategy: SPEC.id, why })?;
-        let freezer = Freezer::make(&own, &site.label())?;
+        let freezer = Freezer::make(&own, set.label())?;
         Ok(Box::new(Ready {
-            site,
+            set: set.clone(),
             freezer,
-            gate: Some(plan.gate()?),
+            gate: Some(spawn.gate()?),
         }))
     }
 }
@@ -154,27 +161,27 @@ fn rest() -> Result<(), SysError> {
 }
 
 #[derive(Debug)]
-struct Ready<'t> {
-    site: &'t Site,
+struct Ready {
+    set: ProcessSet,
     freezer: Freezer,
     gate: Option<Gate>,
 }
 
-impl Killer for Ready<'_> {
-    fn attach(&mut self, root: &Root) -> Result<(), KillError> {
-        self.freezer.write("cgroup.procs", &root.pid.to_string())?;
+impl BlockingKiller for Ready {
+    fn attach(&mut self, child: &Child) -> Result<(), KillError> {
+        self.freezer.write("cgroup.procs", &child.pid.to_string())?;
         if let Some(gate) = self.gate.take() {
             gate.open().map_err(|e| SysError::plain("open the gate", e))?;
         }
         Ok(())
     }
 
-    fn kill(&mut self, _: &Root, deadline: MonoNs) -> Result<KillReport, KillError> {
+    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         let freezer = &self.freezer;
         loop {
             freezer.write("freezer.state", "FROZEN")?;
-            let patience = now() + Duration::from_nanos(self.site.param(&FREEZE_WAIT));
+            let patience = now() + Duration::from_nanos(self.set.param(&FREEZE_WAIT));
             let held = freezer.wait_frozen(patience.min(deadline))?;
             if held {
                 report.held_ns = Some(now().0);

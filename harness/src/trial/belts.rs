@@ -7,6 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use allgone::set::V1Dirs;
+
 use super::{Limits, TrialError};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
@@ -56,6 +58,14 @@ impl V1Belts {
                 .map_err(|e| SysError::io("write \"0\" to", crate::Target::Path(path.clone()), &e))?;
         }
         Ok(())
+    }
+
+    /// The same, for mechanisms.
+    pub(super) fn dirs_of_set(&self) -> V1Dirs {
+        V1Dirs {
+            pids: self.pids.clone(),
+            memory: self.memory.clone(),
+        }
     }
 
     /// The directories, pids first.

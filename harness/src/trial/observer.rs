@@ -21,6 +21,7 @@ use crate::record::{Cause, Counters, KillReport, Verdict};
 use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry};
 use crate::sys::wait::{Whose, waitid};
 use crate::sys::{self, time};
+use crate::{detect, kill};
 
 /// What the observer tells the harness, in this order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,16 +83,17 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
     }
     idle_until(time::now() + spec.gap);
 
+    let set = site.set();
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(Broken::harness)?;
     plan.cpu = spec.conditions.workload_cpu;
-    let mut armed = spec.detector.arm(site, &mut plan).map_err(Broken::mechanism)?;
+    let mut armed = spec.detector.arm(&set, &mut plan.options).map_err(Broken::mechanism)?;
     // First the canary: it must not inherit what the strategy opens, such as a descriptor whose last copy kills.
     let egg = match spec.strategy {
         Some(_) => Some(Egg::lay(site).map_err(Broken::harness)?),
         None => None,
     };
     let mut killer = match spec.strategy {
-        Some(strategy) => Some(strategy.prepare(site, &mut plan).map_err(Broken::mechanism)?),
+        Some(strategy) => Some(strategy.prepare(&set, &mut plan.options).map_err(Broken::mechanism)?),
         None => None,
     };
     let armed_at = time::now();
@@ -105,7 +107,7 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
     if let Some(killer) = &mut killer {
         killer.attach(&root).map_err(Broken::mechanism)?;
     }
-    let renumbered = plan.clone_flags & CLONE_NEWPID != 0;
+    let renumbered = plan.options.clone_flags & CLONE_NEWPID != 0;
     // Descriptors that the workload was to inherit are its alone now.
     drop(plan);
     site.ledger.let_go();
@@ -147,7 +149,7 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
             tell,
             &Message::Killed {
                 ready_ns: Some(ready_at.0),
-                report: report.into(),
+                report: kill::recorded(&report),
             },
         )?;
     } else if spec.stage.owner_removes {
@@ -162,12 +164,12 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
     child_failure(&root)?;
     let main_ended =
         sys::pidfd::has_exited(root.pidfd.as_fd()).map_err(|e| Broken::harness(SysError::plain("poll pidfd", e)))?;
-    let counters = armed.disarm();
+    let counters = armed.finish();
     say(
         tell,
         &Message::Done {
-            verdict: verdict.into(),
-            counters,
+            verdict: detect::recorded(verdict),
+            counters: detect::recorded_counters(counters),
             cpu_ns,
             main_ended,
         },

@@ -380,8 +380,14 @@ fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit
         (Expected::Kill(expected), _) => {
             let emptied = stamps.unpopulated_ns.is_some();
             record.outcome = if emptied { Outcome::Emptied } else { Outcome::Survived };
-            let may_hit = spec.strategy.map_or(&[][..], |s| s.spec().may_hit);
-            judge::kill_held(expected, emptied, hit, may_hit)
+            let may_hit: Vec<Canary> = spec
+                .strategy
+                .map_or(&[][..], |s| s.spec().may_hit)
+                .iter()
+                .copied()
+                .map(crate::kill::canary)
+                .collect();
+            judge::kill_held(expected, emptied, hit, &may_hit)
         }
     };
     record.held = held;

@@ -1,6 +1,9 @@
 //! What a trial has to itself: a watched cgroup, the cgroup around it that carries the belts, and the ledger.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use allgone::ProcessSet;
 
 use super::belts::V1Belts;
 use super::{Run, TrialError, TrialSpec};
@@ -23,11 +26,11 @@ use crate::sys::spawn::Credentials;
 #[derive(Debug)]
 pub struct Site {
     /// The watched cgroup.
-    pub cgroup: Cgroup,
+    pub cgroup: Arc<Cgroup>,
     /// Its parent, which carries the belts where controllers are v2.
-    pub parent: Cgroup,
+    pub parent: Arc<Cgroup>,
     /// Where the harness's own helpers live.
-    pub control: Cgroup,
+    pub control: Arc<Cgroup>,
     /// The belts of a hybrid machine.
     pub v1: Option<V1Belts>,
     /// What the actors tell.
@@ -44,6 +47,17 @@ impl Site {
     /// The value of an axis in this trial.
     pub fn param(&self, axis: &Axis) -> u64 {
         self.params.get(axis)
+    }
+
+    /// The site as mechanisms see it.
+    pub fn set(&self) -> ProcessSet {
+        ProcessSet::new(self.cgroup.clone())
+            .with_parent(self.parent.clone())
+            .with_helpers(self.control.clone())
+            .with_v1(self.v1.as_ref().map(V1Belts::dirs_of_set))
+            .with_user(self.credentials)
+            .with_label(self.label())
+            .with_params(self.params.clone())
     }
 
     /// Run and trial in one word: the name of what a mechanism makes elsewhere, by which it is found if nobody comes back to remove it.
@@ -80,9 +94,9 @@ impl Site {
             cgroup.delegate(uid, gid)?;
         }
         Ok(Self {
-            cgroup,
-            parent,
-            control: run.control().try_clone()?,
+            cgroup: Arc::new(cgroup),
+            parent: Arc::new(parent),
+            control: Arc::new(run.control().try_clone()?),
             v1,
             ledger: Ledger::create().map_err(|e| SysError::plain("memfd_create", e))?,
             credentials: run.credentials(),

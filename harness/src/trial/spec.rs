@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Workload;
 use crate::MonoNs;
-use crate::detect::Detector;
+use crate::detect::AnyDetector;
 use crate::expect::{Expectation, KillExpectation, Plane};
-use crate::kill::KillStrategy;
+use crate::kill::AnyStrategy;
 use crate::param::ParamPoint;
 
 /// Limits around a workload.
@@ -66,9 +66,9 @@ pub struct TrialSpec<'a> {
     /// Seed of the script, for the record.
     pub seed: u64,
     /// Who watches.
-    pub detector: &'a dyn Detector,
+    pub detector: AnyDetector,
     /// Who kills, in the kill plane.
-    pub strategy: Option<&'a dyn KillStrategy>,
+    pub strategy: Option<AnyStrategy>,
     /// What is expected.
     pub expected: Expected,
     /// How long the detector may wait, and how long death may take after a kill.

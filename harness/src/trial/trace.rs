@@ -111,7 +111,7 @@ enum Flip {
 }
 
 fn flip_of(spec: &TrialSpec<'_>) -> Option<Flip> {
-    match (spec.detector.spec().scope, spec.detector.spec().reaps) {
+    match (spec.detector.spec().scope, spec.detector.spec().reaps()) {
         (Scope::Cgroup, _) => Some(Flip::Populated),
         (_, true) => Some(Flip::Parent),
         _ => None,

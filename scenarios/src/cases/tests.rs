@@ -1,6 +1,7 @@
 //! Expectations against the model, for every scenario, scope and sweep.
 
 use harness::expect::Sweep;
+use harness::param;
 
 use super::*;
 use crate::script::Op;
@@ -11,7 +12,7 @@ const TASKS: usize = 64;
 const SWEEPS: [Sweep; 4] = [Sweep::Atomic, Sweep::Held, Sweep::UntilNone, Sweep::Once];
 
 fn points(scenario: &dyn Scenario, plane: Plane) -> Vec<ParamPoint> {
-    let defaults = ParamPoint::defaults(scenario.spec().axes, plane);
+    let defaults = param::defaults(scenario.spec().axes, plane);
     let mut points = vec![defaults.clone()];
     for axis in scenario.spec().axes {
         let values: &[u64] = match axis.unit {
@@ -73,7 +74,7 @@ fn every_script_is_valid_and_keeps_what_its_spec_says() {
                 );
             }
         }
-        let at = ParamPoint::defaults(spec.axes, Plane::Detect);
+        let at = param::defaults(spec.axes, Plane::Detect);
         let ends = scenario.script(&at, Plane::Detect, 1).unwrap().ends_by_itself();
         assert_eq!(
             ends,
@@ -82,7 +83,7 @@ fn every_script_is_valid_and_keeps_what_its_spec_says() {
             spec.id
         );
         if spec.planes.contains(&Plane::Kill) {
-            let at = ParamPoint::defaults(spec.axes, Plane::Kill);
+            let at = param::defaults(spec.axes, Plane::Kill);
             assert_eq!(
                 model(*scenario, &at, Plane::Kill).ending,
                 Ending::Alive,
@@ -170,7 +171,7 @@ fn what_strategies_ought_to_leave_follows_from_the_model() {
 
 #[test]
 fn the_cases_that_the_field_knows_by_heart() {
-    let at = |id: &str, plane| ParamPoint::defaults(by_id(id).unwrap().spec().axes, plane);
+    let at = |id: &str, plane| param::defaults(by_id(id).unwrap().spec().axes, plane);
     let says = |id: &str, scope| by_id(id).unwrap().expect(&at(id, Plane::Detect), scope);
     let leaves = |id: &str, scope, sweep| {
         by_id(id)

@@ -3,7 +3,7 @@
 use harness::detect::DETECTORS;
 use harness::expect::Plane;
 use harness::kill::STRATEGIES;
-use harness::param::Axis;
+use harness::param::{Axis, InPlane};
 use serde::Serialize;
 
 use super::args::{ListArgs, ListFormat};

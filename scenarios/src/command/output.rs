@@ -320,7 +320,7 @@ mod tests {
     }
 
     fn record() -> TrialRecord {
-        use harness::{detect::Counters, expect::Plane, record::*};
+        use harness::{expect::Plane, record::*};
         TrialRecord {
             schema: SCHEMA,
             run: "r".to_owned(),

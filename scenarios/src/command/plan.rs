@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::detect::{self, DETECTORS, Detector};
+use harness::detect::{self, AnyDetector, DETECTORS};
 use harness::expect::{Expectation, KillExpectation, Plane};
 use harness::host::{Host, ProbeError, Support};
-use harness::kill::{self, KillStrategy, STRATEGIES};
-use harness::param::{Axis, ParamPoint};
+use harness::kill::{self, AnyStrategy, STRATEGIES};
+use harness::param::{self, Axis, ParamPoint};
 use harness::trial::Expected;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -51,9 +51,9 @@ pub(super) struct Cell {
     /// The workload.
     pub scenario: &'static dyn Scenario,
     /// Who watches: one detector, or in the kill plane several that take turns, block by block. Never empty.
-    pub watchers: Vec<&'static dyn Detector>,
+    pub watchers: Vec<AnyDetector>,
     /// Who kills.
-    pub strategy: Option<&'static dyn KillStrategy>,
+    pub strategy: Option<AnyStrategy>,
     /// The values of all axes.
     pub params: ParamPoint,
     /// What is expected.
@@ -66,7 +66,7 @@ pub(super) struct Cell {
 
 impl Cell {
     /// Who watches in `block`.
-    pub(super) fn detector(&self, block: u32) -> &'static dyn Detector {
+    pub(super) fn detector(&self, block: u32) -> AnyDetector {
         self.watchers[usize::try_from(block).map_or(0, |turn| turn % self.watchers.len())]
     }
 }
@@ -260,8 +260,8 @@ impl<'a> Builder<'a> {
     fn rows(
         &mut self,
         scenario: &'static dyn Scenario,
-        watchers: &[&'static dyn Detector],
-        strategy: Option<&'static dyn KillStrategy>,
+        watchers: &[AnyDetector],
+        strategy: Option<AnyStrategy>,
     ) -> Result<(), Failure> {
         let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
         let of_scenario = scenario.spec().axes;
@@ -271,7 +271,7 @@ impl<'a> Builder<'a> {
         self.axes.extend(axes.iter().map(|axis| axis.name));
 
         let mut points = vec![(
-            ParamPoint::defaults(axes.iter().copied(), plane),
+            param::defaults(axes.iter().copied(), plane),
             String::new(),
             String::new(),
         )];
@@ -309,8 +309,8 @@ impl<'a> Builder<'a> {
     fn row(
         &mut self,
         scenario: &'static dyn Scenario,
-        watchers: &[&'static dyn Detector],
-        strategy: Option<&'static dyn KillStrategy>,
+        watchers: &[AnyDetector],
+        strategy: Option<AnyStrategy>,
         params: ParamPoint,
         key: RowKey,
     ) -> Result<(), Failure> {

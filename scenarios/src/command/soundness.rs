@@ -28,7 +28,7 @@ pub fn page() -> String {
                 anchor(spec.id),
                 kebab(&spec.scope),
                 if spec.early.is_empty() { "no" } else { "yes" },
-                yes(spec.reaps),
+                yes(spec.reaps()),
                 yes(spec.loses_on_removal),
                 spec.since,
             ),

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use harness::detect::{self, Detector};
+use harness::detect::{self, AnyDetector};
 use harness::expect::Plane;
 use harness::host::{Base, Detected, Host, Options};
-use harness::kill::KillStrategy;
-use harness::param::ParamPoint;
+use harness::kill::AnyStrategy;
+use harness::param;
 use harness::record::TrialRecord;
 use harness::trial::{Conditions, Limits, Protection, Run, RunOptions, TrialError, TrialSpec, Words};
 use scenarios::Scenario;
@@ -94,8 +94,8 @@ pub(crate) fn protection() -> Protection {
 /// A trial at the default point of its plane.
 pub(crate) fn spec<'a>(
     scenario: &'static dyn Scenario,
-    detector: &'a dyn Detector,
-    strategy: Option<&'a dyn KillStrategy>,
+    detector: AnyDetector,
+    strategy: Option<AnyStrategy>,
 ) -> TrialSpec<'a> {
     spec_at(scenario, detector, strategy, &[])
 }
@@ -103,14 +103,14 @@ pub(crate) fn spec<'a>(
 /// A trial at the default point of its plane but for some axes of the scenario or the detector.
 pub(crate) fn spec_at<'a>(
     scenario: &'static dyn Scenario,
-    detector: &'a dyn Detector,
-    strategy: Option<&'a dyn KillStrategy>,
+    detector: AnyDetector,
+    strategy: Option<AnyStrategy>,
     set: &[(&str, u64)],
 ) -> TrialSpec<'a> {
     let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
     let axes = scenario.spec().axes.iter().chain(detector.spec().axes);
     let axes = axes.chain(strategy.iter().flat_map(|s| s.spec().axes));
-    let mut params = ParamPoint::defaults(axes, plane);
+    let mut params = param::defaults(axes, plane);
     for (name, value) in set {
         let axes = || scenario.spec().axes.iter().chain(detector.spec().axes);
         let axis = axes().find(|axis| axis.name == *name);
@@ -144,7 +144,7 @@ pub(crate) fn play(spec: &TrialSpec<'_>) -> Result<TrialRecord, String> {
 }
 
 /// The detector that watches in the kill plane.
-pub(crate) fn reference() -> &'static dyn Detector {
+pub(crate) fn reference() -> AnyDetector {
     detect::by_id("cgroup-events-poll").expect("it is registered")
 }
 

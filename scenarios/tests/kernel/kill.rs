@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::cgroup::CgroupError;
 use harness::host::bugs::{self, Presence};
-use harness::kill::{self, KillReport, KillStrategy};
+use harness::kill::{self, AnyStrategy, KillReport};
 use harness::record::Outcome;
 use harness::sys::fork::{Worker, worker, worker_as};
 use harness::sys::privilege::become_user;
@@ -116,7 +116,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-fn strategy(id: &str) -> &'static dyn KillStrategy {
+fn strategy(id: &str) -> AnyStrategy {
     kill::by_id(id).expect("it is registered")
 }
 
@@ -128,7 +128,9 @@ fn text(e: impl std::fmt::Display) -> String {
 fn kill_in(place: &Place, id: &str, root: &Root) -> Result<KillReport, String> {
     let nothing = workload(vec![vec![Op::Live { ns: 0 }]])?;
     let mut plan = SpawnPlan::new(&place.site, &nothing).map_err(text)?;
-    let mut killer = strategy(id).prepare(&place.site, &mut plan).map_err(text)?;
+    let mut killer = strategy(id)
+        .prepare(&place.site.set(), &mut plan.options)
+        .map_err(text)?;
     killer.kill(root, time::now() + Duration::from_secs(5)).map_err(text)
 }
 
@@ -167,7 +169,7 @@ fn threaded_fallback() -> Result<(), String> {
     place.site.cgroup.write("cgroup.type", "threaded").map_err(text)?;
     let birthplace = place.site.parent.as_fd().try_clone_to_owned().map_err(text)?;
     let workload = workload(vec![vec![Op::Live { ns: FOREVER }]])?;
-    let root = place.actor(&workload, |plan| plan.born_in(birthplace))?;
+    let root = place.actor(&workload, |plan| plan.options.born_in(birthplace))?;
     place
         .site
         .cgroup

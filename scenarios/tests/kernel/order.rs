@@ -8,10 +8,10 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use harness::MonoNs;
-use harness::detect::{self, Armed, DETECTORS, Detector, Signal, Verdict, Wake};
+use harness::detect::{self, AnyDetector, Armed, DETECTORS, Signal, Verdict, Wake};
 use harness::expect::{Plane, Scope};
 use harness::host::named::{self, Named};
-use harness::param::ParamPoint;
+use harness::param;
 use harness::record::Outcome;
 use harness::sys::fork::worker;
 use harness::sys::time;
@@ -30,7 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for spec in DETECTORS.iter().map(|d| d.spec()) {
         let id = spec.id;
-        let mut test = |name: &str, body: fn(&'static dyn Detector) -> Result<(), String>| {
+        let mut test = |name: &str, body: fn(AnyDetector) -> Result<(), String>| {
             tests.push(Test::new(
                 format!("order::{name}::{id}"),
                 &[CGROUP2_WRITE, PIDS_LIMIT, id],
@@ -101,10 +101,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn set(detector: &'static dyn Detector) -> Result<Self, String> {
+    fn set(detector: AnyDetector) -> Result<Self, String> {
         let mut place = Place::make()?;
         place.site.plane = Plane::Detect;
-        place.site.params = ParamPoint::defaults(detector.spec().axes, Plane::Detect);
+        place.site.params = param::defaults(detector.spec().axes, Plane::Detect);
         let open = |path: &str| File::open(path).map(Into::into).map_err(|e| format!("{path}: {e}"));
         // No program: the process has been born, has entered what it was to enter, fails to exec and ends.
         let passer_by = Workload {
@@ -137,7 +137,7 @@ impl Scene {
     }
 }
 
-fn wait(armed: &mut dyn Armed, deadline: MonoNs) -> Result<Verdict, String> {
+fn wait(armed: &mut Armed, deadline: MonoNs) -> Result<Verdict, String> {
     armed.wait(deadline).map_err(|e| e.to_string())
 }
 
@@ -148,28 +148,32 @@ fn said_empty(verdict: &Verdict, when: &dyn Fn() -> String) -> Result<(), String
 }
 
 /// Armed on a site that is empty already: it is told so by the state, since no event will come.
-fn empty_before_armed(detector: &'static dyn Detector) -> Result<(), String> {
+fn empty_before_armed(detector: AnyDetector) -> Result<(), String> {
     let scene = Scene::set(detector)?;
     let root = scene.plan()?.spawn().map_err(|e| e.to_string())?;
     scene.until_over(&root)?;
     let mut plan = scene.plan()?;
-    let mut armed = detector.arm(&scene.place.site, &mut plan).map_err(|e| e.to_string())?;
+    let mut armed = detector
+        .arm(&scene.place.site.set(), &mut plan.options)
+        .map_err(|e| e.to_string())?;
     armed.attach(&root).map_err(|e| e.to_string())?;
     drop(plan);
-    let verdict = wait(&mut *armed, time::now() + PATIENCE)?;
-    armed.disarm();
+    let verdict = wait(&mut armed, time::now() + PATIENCE)?;
+    armed.finish();
     scene.clear()?;
     said_empty(&verdict, &|| "on an empty site".to_owned())
 }
 
 /// Everything is over when the wait begins: the event has come and gone.
-fn over_before_waiting(detector: &'static dyn Detector) -> Result<(), String> {
+fn over_before_waiting(detector: AnyDetector) -> Result<(), String> {
     let scene = Scene::set(detector)?;
     // There the workload waits at a gate until it has been attached.
     let gated = detector.spec().id == "prepopulated-cgroup";
     for round in 0..rounds(detector.spec().id) {
         let mut plan = scene.plan()?;
-        let mut armed = detector.arm(&scene.place.site, &mut plan).map_err(|e| e.to_string())?;
+        let mut armed = detector
+            .arm(&scene.place.site.set(), &mut plan.options)
+            .map_err(|e| e.to_string())?;
         let root = plan.spawn().map_err(|e| e.to_string())?;
         drop(plan);
         if round % 2 == 0 && !gated {
@@ -177,8 +181,8 @@ fn over_before_waiting(detector: &'static dyn Detector) -> Result<(), String> {
         }
         armed.attach(&root).map_err(|e| e.to_string())?;
         scene.until_over(&root)?;
-        let verdict = wait(&mut *armed, time::now() + PATIENCE)?;
-        armed.disarm();
+        let verdict = wait(&mut armed, time::now() + PATIENCE)?;
+        armed.finish();
         scene.clear()?;
         said_empty(&verdict, &|| format!("round {round}"))?;
     }
@@ -186,11 +190,13 @@ fn over_before_waiting(detector: &'static dyn Detector) -> Result<(), String> {
 }
 
 /// What the detector watches is gone when the wait begins: it was empty, but that was not seen.
-fn removed_before_waiting(detector: &'static dyn Detector) -> Result<(), String> {
+fn removed_before_waiting(detector: AnyDetector) -> Result<(), String> {
     let scene = Scene::set(detector)?;
     let site = &scene.place.site;
     let mut plan = scene.plan()?;
-    let mut armed = detector.arm(site, &mut plan).map_err(|e| e.to_string())?;
+    let mut armed = detector
+        .arm(&site.set(), &mut plan.options)
+        .map_err(|e| e.to_string())?;
     let root = plan.spawn().map_err(|e| e.to_string())?;
     drop(plan);
     armed.attach(&root).map_err(|e| e.to_string())?;
@@ -206,8 +212,8 @@ fn removed_before_waiting(detector: &'static dyn Detector) -> Result<(), String>
         "v1-event-control" => V1Dir::remove("memory", &format!("{}.event", site.label()))?,
         _ => site.parent.remove_child("site").map_err(gone)?,
     }
-    let verdict = wait(&mut *armed, time::now() + PATIENCE)?;
-    armed.disarm();
+    let verdict = wait(&mut armed, time::now() + PATIENCE)?;
+    armed.finish();
     scene.clear()?;
     ensure(
         matches!(verdict, Verdict::SiteRemoved { .. } | Verdict::Unknown { .. }),
@@ -216,7 +222,7 @@ fn removed_before_waiting(detector: &'static dyn Detector) -> Result<(), String>
 }
 
 /// The site is removed by its owner as soon as the main process has ended, while the detector sleeps. Who is offered for real use is woken.
-fn removed_while_waiting(detector: &'static dyn Detector) -> Result<(), String> {
+fn removed_while_waiting(detector: AnyDetector) -> Result<(), String> {
     let scenario = scenarios::by_id("owner-removes").ok_or("not registered")?;
     let mut run = start();
     let mut played = || -> Result<(), String> {

@@ -5,15 +5,16 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use harness::MonoNs;
+use allgone::host::{Host, ProbeError, Support};
+use allgone::spawn::{Child as Started, SpawnOptions};
+use allgone::{MonoNs, ProcessSet};
 use harness::cgroup::Cgroup;
-use harness::detect::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict};
+use harness::detect::{AnyDetector, BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict};
 use harness::error::SysError;
 use harness::expect::Canary;
-use harness::host::{Host, ProbeError, Support};
-use harness::kill::{self, KillError, KillReport, KillSpec, KillStrategy, Killer};
+use harness::kill::{self, AnyStrategy, BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use harness::record::{Cause, Outcome, TrialRecord, read_lines};
-use harness::trial::{Root, Site, SpawnPlan};
+use harness::sys::ledger::Ledger;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
@@ -242,9 +243,9 @@ fn killed_canary() -> Result<(), String> {
 
 /// Something that ends the main process before the strategy is asked to act, as somebody outside might.
 #[derive(Debug)]
-struct Vandal<'t>(Option<&'t Site>);
+struct Vandal;
 
-impl KillStrategy for Vandal<'static> {
+impl BlockingStrategy for Vandal {
     fn spec(&self) -> &'static KillSpec {
         kill::by_id("cgroup-kill").expect("it is registered").spec()
     }
@@ -253,29 +254,41 @@ impl KillStrategy for Vandal<'static> {
         Ok(Support::Available)
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        Ok(Box::new(Vandal(Some(site))))
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        Ok(Box::new(Self))
     }
 }
 
-impl Killer for Vandal<'_> {
-    fn attach(&mut self, root: &Root) -> Result<(), KillError> {
-        let entered = || self.0.is_some_and(|site| site.ledger.entries().count() > 0);
-        let failed = |errno| SysError::pid("end", root.pid.as_raw(), errno);
+impl BlockingKiller for Vandal {
+    fn attach(&mut self, child: &Started) -> Result<(), KillError> {
+        let entered = || ledger().is_some_and(|ledger| ledger.entries().count() > 0);
+        let failed = |errno| SysError::pid("end", child.pid.as_raw(), errno);
         wait_until("it plays", entered).map_err(|_| failed(Errno::ETIMEDOUT))?;
-        send(root.pid, Signal::SIGKILL).map_err(failed)?;
-        let ended = || harness::sys::pidfd::has_exited(root.pidfd.as_fd()) == Ok(true);
+        send(child.pid, Signal::SIGKILL).map_err(failed)?;
+        let ended = || harness::sys::pidfd::has_exited(child.pidfd.as_fd()) == Ok(true);
         wait_until("it has ended", ended).map_err(|_| failed(Errno::ETIMEDOUT).into())
     }
 
-    fn kill(&mut self, _: &Root, _: MonoNs) -> Result<KillReport, KillError> {
+    fn kill(&mut self, _: &Started, _: MonoNs) -> Result<KillReport, KillError> {
         Ok(KillReport::begin().issued())
     }
 }
 
+/// The ledger of the trial that this process observes: the one that it holds open.
+fn ledger() -> Option<Ledger> {
+    let mut open = std::fs::read_dir("/proc/self/fd")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    let own =
+        open.find(|fd| std::fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:ledger")))?;
+    let file = std::fs::File::options().read(true).write(true).open(own).ok()?;
+    Ledger::open(file.as_fd()).ok()
+}
+
 fn killed_before() -> Result<(), String> {
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
-    let record = play(&spec(scenario, reference(), Some(&Vandal(None))))?;
+    let record = play(&spec(scenario, reference(), Some(AnyStrategy::Blocking(&Vandal))))?;
     ensure(
         record.outcome == Outcome::Broken && record.cause == Some(Cause::KilledFromOutside) && record.kill.is_none(),
         || format!("{record:?}"),
@@ -329,7 +342,7 @@ fn oom() -> Result<(), String> {
 #[derive(Debug)]
 struct Exhausted;
 
-impl Detector for Exhausted {
+impl BlockingDetector for Exhausted {
     fn spec(&self) -> &'static DetectorSpec {
         reference().spec()
     }
@@ -338,13 +351,13 @@ impl Detector for Exhausted {
         Ok(Support::Available)
     }
 
-    fn arm<'t>(&self, _: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Self))
     }
 }
 
-impl Armed for Exhausted {
-    fn attach(&mut self, _: &Root) -> Result<(), DetectError> {
+impl BlockingWatch for Exhausted {
+    fn attach(&mut self, _: &Started) -> Result<(), DetectError> {
         Ok(())
     }
 
@@ -352,14 +365,14 @@ impl Armed for Exhausted {
         Ok(Verdict::unknown(SysError::path("open", "cgroup.events", Errno::EMFILE)))
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
+    fn finish(self: Box<Self>) -> Counters {
         Counters::default()
     }
 }
 
 fn ran_out() -> Result<(), String> {
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
-    let record = play(&spec(scenario, &Exhausted, None))?;
+    let record = play(&spec(scenario, AnyDetector::Blocking(&Exhausted), None))?;
     ensure(
         record.outcome == Outcome::Broken && record.cause == Some(Cause::OutOfResources),
         || format!("{record:?}"),

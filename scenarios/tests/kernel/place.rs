@@ -44,9 +44,9 @@ impl Place {
             Ok(Self {
                 top,
                 site: Site {
-                    cgroup,
-                    parent,
-                    control,
+                    cgroup: cgroup.into(),
+                    parent: parent.into(),
+                    control: control.into(),
                     v1: None,
                     ledger: Ledger::create().expect("there is memory for a page"),
                     credentials: None,

@@ -1,26 +1,22 @@
-//! The loop of every detector that is woken by some source of events and then reads `populated`: subscribe, read, wait, read.
+//! The watch of every detector that is woken by some source of events and then reads `populated`: subscribe, read, wait, read.
 
 use std::fmt;
 use std::os::fd::AsFd;
 
-use nix::poll::{PollFd, PollFlags};
+use allgone::detect::{Backoff, Level, Progress, Sources, Tally, Watch, entered};
+use allgone::spawn::Child;
 
-use super::backoff::Backoff;
-use super::level::{Level, entered};
 use super::removal::Removal;
-use super::sleep::{self, Slept};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
-use crate::detect::{Armed, Counters, DetectError, Verdict};
-use crate::sys::time::now;
-use crate::trial::Root;
+use crate::detect::{Counters, DetectError};
 
 /// Something that can be polled for reading and that hints at a change of the state.
 pub(in crate::detect) trait Source: AsFd + fmt::Debug + Send {
     /// Whether its events may come before the state has changed, so that a few re-reads have to follow.
     const AHEAD: bool;
 
-    /// Takes what has come. Losses are counted in `counters`; the state is read again in any case.
+    /// Takes what has come, without sleeping. Losses are counted in `counters`; the state is read again in any case.
     fn take(&mut self, counters: &mut Counters) -> Result<Taken, DetectError>;
 }
 
@@ -40,7 +36,7 @@ pub(in crate::detect) struct Hinted<S> {
     level: Level,
     removal: Removal,
     backoff: Backoff,
-    counters: Counters,
+    tally: Tally,
 }
 
 impl<S: Source> Hinted<S> {
@@ -51,51 +47,67 @@ impl<S: Source> Hinted<S> {
             level: Level::open(cgroup)?,
             removal: Removal::watch(cgroup)?,
             backoff: Backoff::default(),
-            counters: Counters::default(),
+            tally: Tally::default(),
         })
     }
 }
 
-impl<S: Source> Armed for Hinted<S> {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
-        entered(root)
+impl<S: Source + 'static> Watch for Hinted<S> {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
-                return Ok(verdict);
-            }
-            self.backoff.looked(woke);
-            let mut fds = [
-                PollFd::new(self.source.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.removal.as_fd(), PollFlags::POLLIN),
-                // A source whose events come ahead of the state cannot tell when the last re-read was too early.
-                PollFd::new(self.level.events.as_fd(), PollFlags::POLLPRI),
-            ];
-            let watched = if S::AHEAD { &mut fds[..] } else { &mut fds[..2] };
-            match sleep::on(watched, self.backoff.until(deadline))? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline if deadline.has_passed() => return Ok(Verdict::deadline()),
-                Slept::Deadline => woke = now(),
-            }
-            let [source, removal, _] = fds.map(|fd| fd.any() == Some(true));
-            self.counters.wakeups += 1;
-            if removal {
-                self.removal.drain()?;
-            }
-            if source && self.source.take(&mut self.counters)? == Taken::Hint && S::AHEAD {
-                self.backoff.hint(woke);
-            }
+    fn sources(&self) -> Sources<'_> {
+        let sources = Sources::none().readable(&self.source).readable(&self.removal);
+        if S::AHEAD {
+            // Its events come ahead of the state, so it cannot tell when the last re-read was too early.
+            sources.priority(&self.level.events)
+        } else {
+            sources
         }
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
-        // Every wake-up but the last left the cgroup populated.
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let counters = self.tally.check();
+        self.removal.drain()?;
+        if self.source.take(counters)? == Taken::Hint && S::AHEAD {
+            self.backoff.hint(now);
         }
+        if let Some(verdict) = self.level.look(now, counters) {
+            return Ok(Progress::done(verdict));
+        }
+        self.backoff.looked(now);
+        Ok(Progress {
+            next_look: self.backoff.next(),
+            ..Progress::pending()
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Counters {
+        self.tally.with_spurious()
+    }
+}
+
+/// Reports of a BPF program as a source of hints; `AHEAD` as in [`Source`].
+#[derive(Debug)]
+pub(in crate::detect) struct Reports<const AHEAD: bool>(pub(in crate::detect) allgone::detect::bpf::Reporter);
+
+impl<const AHEAD: bool> AsFd for Reports<AHEAD> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl<const AHEAD: bool> Source for Reports<AHEAD> {
+    const AHEAD: bool = AHEAD;
+
+    fn take(&mut self, counters: &mut Counters) -> Result<Taken, DetectError> {
+        Ok(match self.0.drain() {
+            Some(at) => {
+                counters.event_ns = at;
+                Taken::Hint
+            }
+            None => Taken::Nothing,
+        })
     }
 }

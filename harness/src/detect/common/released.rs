@@ -14,14 +14,14 @@ use nix::poll::{PollFd, PollFlags};
 use super::agent;
 use super::probe;
 use super::removal::Removal;
-use super::sleep::{self, Slept};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::detect::{Counters, DetectError, Verdict};
 use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
-use crate::host::{Host, ProbeError, Support};
 use crate::sys::time::now;
+use allgone::detect::sleep::{self, Slept};
+use allgone::host::{Host, ProbeError, Support};
 
 /// The cgroup, and whatever can hint at its end.
 #[derive(Debug)]

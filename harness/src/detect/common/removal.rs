@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use inotify::{Inotify, WatchMask};
 use nix::errno::Errno;
 
-use super::limit;
 use crate::cgroup::Cgroup;
 use crate::detect::DetectError;
 use crate::error::SysError;
+use allgone::detect::limit;
 
 /// An inotify watch on the directory that holds the cgroup.
 #[derive(Debug)]

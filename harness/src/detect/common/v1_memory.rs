@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::limit;
 use crate::detect::DetectError;
 use crate::error::{SysError, Target};
 use crate::host::name::RunName;
 use crate::host::{Layout, Paths};
 use crate::proc::Mounts;
-use crate::trial::Site;
+use allgone::ProcessSet;
+use allgone::detect::limit;
 
 /// The cgroup, and the eventfd.
 #[derive(Debug)]
@@ -28,10 +28,10 @@ pub(in crate::detect) struct MemoryCgroup {
 
 impl MemoryCgroup {
     /// Where a trial has its own: below its belt, or else below this process's own cgroup under the trial's name.
-    pub(in crate::detect) fn place(site: &Site, name: impl Fn(&str) -> String) -> Result<PathBuf, SysError> {
-        match site.v1.as_ref().and_then(|belts| belts.memory.as_ref()) {
+    pub(in crate::detect) fn place(set: &ProcessSet, name: impl Fn(&str) -> String) -> Result<PathBuf, SysError> {
+        match set.v1().and_then(|belts| belts.memory.as_ref()) {
             Some(belt) => Ok(belt.join(name("site"))),
-            None => Ok(own()?.join(name(&site.label()))),
+            None => Ok(own()?.join(name(set.label()))),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Going on, without a machine: an interruption at every byte of a small campaign.
 
 use clap::Parser;
-use harness::detect::{Counters, DETECTORS};
+use harness::detect::DETECTORS;
 use harness::expect::Plane;
 use harness::host::Support;
+use harness::record::Counters;
 use harness::record::{LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, write_line};
 use serde_json::json;
 

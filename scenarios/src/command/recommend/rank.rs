@@ -6,7 +6,7 @@ use harness::detect::{DetectorSpec, Signal, Wake};
 use harness::expect::{Expectation, KillExpectation, Plane, Scope};
 use harness::host::{KernelVersion, Support};
 use harness::kill::KillSpec;
-use harness::param::{Axis, ParamPoint};
+use harness::param::{self, Axis, InPlane, ParamPoint};
 use serde::Serialize;
 
 use super::Situation;
@@ -123,7 +123,7 @@ impl Here {
         };
         because.push(how.to_owned());
         privilege(spec.privilege, &mut because, &mut but);
-        if spec.reaps {
+        if spec.reaps() {
             but.push("it reaps: nobody else may wait for these processes".to_owned());
         }
         // A pool is filled while nobody waits; who has but one job to start waits for it.
@@ -220,7 +220,11 @@ const LEADERLESS: &str = "leaderless";
 
 fn can_be_fooled(spec: &DetectorSpec, scenario: &dyn Scenario) -> bool {
     let at = defaults(scenario.spec().axes, spec.axes, Plane::Detect);
-    let expected = spec.expectation(scenario.expect(&at, spec.scope), scenario.spec().stage.owner_removes);
+    let expected = harness::detect::expectation(
+        spec,
+        scenario.expect(&at, spec.scope),
+        scenario.spec().stage.owner_removes,
+    );
     matches!(
         expected,
         Expectation::Early(_) | Expectation::MayBeEarly(_) | Expectation::NeverFires(_)
@@ -228,7 +232,7 @@ fn can_be_fooled(spec: &DetectorSpec, scenario: &dyn Scenario) -> bool {
 }
 
 fn defaults(of_scenario: &'static [Axis], of_mechanism: &'static [Axis], plane: Plane) -> ParamPoint {
-    ParamPoint::defaults(of_scenario.iter().chain(of_mechanism), plane)
+    param::defaults(of_scenario.iter().chain(of_mechanism), plane)
 }
 
 /// Whether a statement of privilege states one.

@@ -1,7 +1,9 @@
 //! `ppoll(2)` until an absolute deadline.
 
+use std::os::fd::BorrowedFd;
+
 use nix::errno::Errno;
-use nix::poll::{PollFd, ppoll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use crate::MonoNs;
@@ -10,7 +12,7 @@ use crate::sys::time::now;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Slept {
+pub enum Slept {
     /// A descriptor is ready; when that was noticed.
     Woken(MonoNs),
     /// The deadline passed.
@@ -21,7 +23,7 @@ pub(crate) enum Slept {
 ///
 /// When its time is up `ppoll` looks at all descriptors once more (`fs/select.c`, `do_poll()`), and so finds what nobody has woken it for. That is
 /// no wake-up: who sleeps without a deadline would never hear of it. A deadline that has passed before the sleep is a look, and finds it.
-pub(crate) fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
+pub fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
     let looks_only = deadline.has_passed();
     loop {
         let left = TimeSpec::from_duration(deadline.remaining());
@@ -41,8 +43,18 @@ pub(crate) fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysE
     }
 }
 
+/// Whether `fd` is ready for one of `events` now. Does not sleep. An error or a hang-up counts.
+pub fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, SysError> {
+    let mut fds = [PollFd::new(fd, events)];
+    match ppoll(&mut fds, Some(TimeSpec::from_duration(std::time::Duration::ZERO)), None) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(e) => Err(SysError::plain("ppoll", e)),
+    }
+}
+
 /// Sleeps until `at`, but not past `deadline`. For detectors that look at intervals.
-pub(crate) fn until(at: MonoNs, deadline: MonoNs) -> Slept {
+pub fn until(at: MonoNs, deadline: MonoNs) -> Slept {
     let wake = at.min(deadline);
     while !wake.has_passed() {
         match crate::sys::time::sleep_until(wake) {
@@ -61,7 +73,6 @@ pub(crate) fn until(at: MonoNs, deadline: MonoNs) -> Slept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::poll::PollFlags;
     use std::os::fd::AsFd;
     use std::time::Duration;
 

@@ -3,29 +3,29 @@
 //! The kernel holds back an event of `cgroup.events` that follows another within 10 to 20 ms. A short job runs into that by its own
 //! start. If a placeholder has populated the cgroup earlier, the start is no transition, and the end is the first event for a long time.
 
-use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags};
+use super::level::{Level, entered, entered_behind_gate};
+use super::pool::{Placeholder, Pool};
+use super::sleep::{self, Slept};
+use super::{Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch};
+use nix::errno::Errno;
 
-use super::common::level::{Level, entered, entered_behind_gate};
-use super::common::pool::{Placeholder, Pool, remove_when_empty};
-use super::common::probe;
-use super::common::removal::Removal;
-use super::common::sleep::{self, Slept};
-use super::{Armed, Counters, DetectError, Detector, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, remove_when_empty};
+use crate::effects::Effects;
 use crate::error::SysError;
-use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::host::{Host, KernelVersion, ProbeError, Support, probe};
 use crate::param::{Axis, Unit};
+use crate::scope::Scope;
+use crate::set::ProcessSet;
+use crate::spawn::{Child, Gate, SpawnOptions};
 use crate::sys::time::now;
-use crate::trial::{Gate, Root, Site, SpawnPlan};
 
 /// A placeholder in the cgroup, replaced by the workload after the window has passed; then as `cgroup-events-poll`.
 #[derive(Debug)]
-pub(super) struct PrepopulatedCgroup;
+pub struct PrepopulatedCgroup;
 
 const WARM_UP: Axis = Axis {
     name: "warm-up",
@@ -68,20 +68,26 @@ const REFILL: Axis = Axis {
     doc: "1: the pool is refilled after each launch of the burst, with cgroups that are cold at first; 0: it is not",
 };
 
+/// How long it may take to notice that somebody else has removed the cgroup while an event was held back.
+const REMOVAL: Duration = Duration::from_secs(1);
+
 static SPEC: DetectorSpec = DetectorSpec {
     id: "prepopulated-cgroup",
     summary: "Polls cgroup.events of a cgroup that a placeholder had populated for longer than the kernel's notification window.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
-    signal: super::Signal::Emptiness,
-    reaps: false,
+    signal: Signal::Emptiness,
+    effects: Effects {
+        gates_spawn: true,
+        ..Effects::descriptors(1)
+    },
     since: KernelVersion(5, 7),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
     late: "one wake-up. 10 to 20 ms if the pool had no warm cgroup, if the placeholder outlived the workload, or if the cgroup was \
            empty in between or was frozen",
-    idle_cost: "nothing; a sleeping process per warm cgroup",
+    idle_cost: "a read a second; a sleeping process per warm cgroup",
     overflow: "cannot: events merge, and the state is read again",
     loses_on_removal: false,
     sources: &[
@@ -98,33 +104,29 @@ impl Detector for PrepopulatedCgroup {
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        probe::in_cgroup(host, |site| {
-            probe::armed(Level::open(site).and_then(|_| Removal::watch(site)))
-        })
+        probe::events(host)
     }
 
-    fn arm<'t>(&self, site: &'t Site, plan: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        let warm_up = Duration::from_nanos(site.param(&WARM_UP));
-        let level = Level::open(&site.cgroup)?;
-        let removal = Removal::watch(&site.cgroup)?;
+    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        let warm_up = Duration::from_nanos(set.param(&WARM_UP));
+        let level = Level::open(set.cgroup())?;
         let begun = now();
-        let holder = match (warm_up.is_zero(), site.param(&PLACEHOLDER_EXECS)) {
+        let holder = match (warm_up.is_zero(), set.param(&PLACEHOLDER_EXECS)) {
             (true, _) => Holder::Nobody,
-            (false, 0) => match from_pool(site, warm_up)? {
-                Some(placeholder) => Holder::Other(placeholder, plan.gate()?),
+            (false, 0) => match from_pool(set, warm_up)? {
+                Some(placeholder) => Holder::Other(placeholder, spawn.gate()?),
                 None => Holder::Nobody,
             },
-            (false, _) => Holder::Itself(plan.gate()?, warm_up),
+            (false, _) => Holder::Itself(spawn.gate()?, warm_up),
         };
         Ok(Box::new(Polling {
-            cgroup: &site.cgroup,
+            cgroup: set.cgroup().clone(),
             holder,
             level,
-            removal,
-            counters: Counters {
+            tally: Tally::from(Counters {
                 prepare_ns: now().0 - begun.0,
                 ..Counters::default()
-            },
+            }),
         }))
     }
 }
@@ -132,26 +134,29 @@ impl Detector for PrepopulatedCgroup {
 /// The placeholder of the site, if the site is what a pool would hand out for this launch. `None`: the pool had nothing warm.
 ///
 /// The launches of a burst take what is beside the site: the pool's member number `burst` *is* the site, so it is the one that this launch
-/// gets if each of them got one. Who is not needed leaves before the workload is born.
-fn from_pool(site: &Site, warm_up: Duration) -> Result<Option<Placeholder>, DetectError> {
-    let burst = site.param(&BURST);
+/// gets if each of them got one. Those that are not needed leave before the workload is born.
+fn from_pool(set: &ProcessSet, warm_up: Duration) -> Result<Option<Placeholder>, DetectError> {
+    let burst = set.param(&BURST);
     let mut beside = Vec::new();
     let mut make = |number: u64| {
         if number == burst {
-            return site.cgroup.try_clone();
+            return set.cgroup().try_clone();
         }
-        let cgroup = site.parent.create(&format!("warm-{number}"))?;
+        let parent = set
+            .parent()
+            .ok_or_else(|| SysError::plain("make a cgroup beside the set", Errno::ENOENT))?;
+        let cgroup = parent.create(&format!("warm-{number}"))?;
         beside.push(cgroup.try_clone()?);
         Ok(cgroup)
     };
-    let mut pool = Pool::new(usize::try_from(site.param(&POOL_SIZE)).unwrap_or(usize::MAX), warm_up);
+    let mut pool = Pool::new(usize::try_from(set.param(&POOL_SIZE)).unwrap_or(usize::MAX), warm_up);
     pool.refill(&mut make)?;
     pool.wait_warm();
     for _ in 0..burst {
         if let Some(taken) = pool.take() {
             taken.placeholder.leave()?;
         }
-        if site.param(&REFILL) != 0 {
+        if set.param(&REFILL) != 0 {
             pool.refill(&mut make)?;
         }
     }
@@ -175,68 +180,53 @@ enum Holder {
 }
 
 #[derive(Debug)]
-struct Polling<'t> {
-    cgroup: &'t Cgroup,
+struct Polling {
+    cgroup: Arc<Cgroup>,
     holder: Holder,
     level: Level,
-    removal: Removal,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl Armed for Polling<'_> {
-    fn attach(&mut self, root: &Root) -> Result<(), DetectError> {
+impl Watch for Polling {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         let begun = now();
         let open = |gate: Gate| gate.open().map_err(|e| SysError::plain("open the gate", e));
+        let counters = &mut self.tally.counters;
         match std::mem::replace(&mut self.holder, Holder::Nobody) {
             Holder::Nobody => {
-                self.counters.fallbacks += 1;
-                entered(root)?;
+                counters.fallbacks += 1;
+                entered(child)?;
             }
             Holder::Other(placeholder, gate) => {
-                entered_behind_gate(root, self.cgroup)?;
+                entered_behind_gate(child, &self.cgroup)?;
                 placeholder.leave()?;
                 open(gate)?;
             }
             Holder::Itself(gate, warm_up) => {
-                entered_behind_gate(root, self.cgroup)?;
+                entered_behind_gate(child, &self.cgroup)?;
                 let warm = begun + warm_up;
                 match sleep::until(warm, warm) {
                     Slept::Woken(_) | Slept::Deadline => {}
                 }
                 let asked = now();
                 open(gate)?;
-                self.counters.asked_ns = asked.0;
-                self.counters.prepare_ns = asked.0 - begun.0;
+                counters.asked_ns = asked.0;
+                counters.prepare_ns = asked.0 - begun.0;
             }
         }
         Ok(())
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
-                return Ok(verdict);
-            }
-            let mut fds = [
-                PollFd::new(self.level.events.as_fd(), PollFlags::POLLPRI),
-                PollFd::new(self.removal.as_fd(), PollFlags::POLLIN),
-            ];
-            match sleep::on(&mut fds, deadline)? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
-            if fds[1].any() == Some(true) {
-                self.removal.drain()?;
-            }
-        }
+    fn sources(&self) -> Sources<'_> {
+        Sources::none().priority(&self.level.events)
     }
 
-    fn disarm(self: Box<Self>) -> Counters {
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
-        }
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let verdict = self.level.look(now, self.tally.check());
+        Ok(Progress::of(verdict).look_at(now + REMOVAL))
+    }
+
+    fn finish(self: Box<Self>) -> Counters {
+        self.tally.with_spurious()
     }
 }

@@ -16,7 +16,7 @@ fn descriptors() -> DetectError {
 }
 
 /// The least of a limit that is kept for a user and for a user namespace, of those that can be read.
-pub(crate) fn least(of_user: &str, of_namespace: &str) -> Option<u64> {
+pub fn least(of_user: &str, of_namespace: &str) -> Option<u64> {
     let read = |path| std::fs::read_to_string(path).ok()?.trim().parse().ok();
     [of_user, of_namespace].into_iter().filter_map(read).min()
 }
@@ -27,7 +27,7 @@ fn no_descriptor_left() -> bool {
 }
 
 /// The error behind a failed `inotify_init1(2)`: `EMFILE` means either of two limits.
-pub(crate) fn inotify_init(errno: Errno) -> DetectError {
+pub fn inotify_init(errno: Errno) -> DetectError {
     match errno {
         Errno::EMFILE if no_descriptor_left() => descriptors(),
         Errno::EMFILE => DetectError::Limit {
@@ -45,7 +45,7 @@ pub(crate) fn inotify_init(errno: Errno) -> DetectError {
 }
 
 /// The error behind a failed `inotify_add_watch(2)`.
-pub(crate) fn inotify_watch(path: &std::path::Path, errno: Errno) -> DetectError {
+pub fn inotify_watch(path: &std::path::Path, errno: Errno) -> DetectError {
     match errno {
         Errno::ENOSPC => DetectError::Limit {
             limit: "fs.inotify.max_user_watches",
@@ -61,12 +61,12 @@ pub(crate) fn inotify_watch(path: &std::path::Path, errno: Errno) -> DetectError
 }
 
 /// The error behind any call that makes a descriptor.
-pub(crate) fn descriptor(error: impl Into<DetectError>) -> DetectError {
+pub fn descriptor(error: impl Into<DetectError>) -> DetectError {
     let error = error.into();
     let errno = match &error {
         DetectError::Sys(e) => Some(e.errno),
         DetectError::Cgroup(e) => e.errno(),
-        DetectError::Limit { .. } => None,
+        DetectError::Limit { .. } | DetectError::Verifier { .. } => None,
     };
     if errno == Some(Errno::EMFILE) {
         descriptors()
@@ -76,7 +76,7 @@ pub(crate) fn descriptor(error: impl Into<DetectError>) -> DetectError {
 }
 
 /// The errno inside an error of std.
-pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+pub fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }
 

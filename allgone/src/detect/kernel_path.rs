@@ -9,7 +9,7 @@ use crate::error::SysError;
 /// The path of the cgroup directory `dir` inside its hierarchy, as far as this cgroup namespace can tell.
 ///
 /// Errors: `ENOENT` it is on no cgroup2 mount; `EXDEV` the mount shows a part of the hierarchy that lies outside the namespace.
-pub(crate) fn of(dir: &Path) -> Result<PathBuf, SysError> {
+pub fn of(dir: &Path) -> Result<PathBuf, SysError> {
     let source = "/proc/self/mountinfo";
     let text =
         std::fs::read_to_string(source).map_err(|e| SysError::io("read", crate::Target::Path(source.into()), &e))?;

@@ -6,36 +6,40 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use super::common::bpf::{Reporter, Reports, report, support};
-use super::common::hinted::Hinted;
-use super::common::sleep::{self, Slept};
-use super::common::{kernel_path, probe};
-use super::{Armed, DetectError, Detector, DetectorSpec, Wake};
+use super::bpf::{Reporter, report, support};
+use super::level::{Level, entered};
+use super::sleep::{self, Slept};
+use super::{
+    Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch, kernel_path,
+};
+use crate::MonoNs;
 use crate::cgroup::Cgroup;
+use crate::effects::Effects;
 use crate::error::SysError;
-use crate::expect::Scope;
-use crate::host::{Host, KernelVersion, ProbeError, Support};
+use crate::host::{Host, KernelVersion, ProbeError, Support, probe};
+use crate::scope::Scope;
+use crate::set::ProcessSet;
+use crate::spawn::{Child, SpawnOptions};
 use crate::sys::bpf::{Insn, PROBE_READ_KERNEL_STR, Reg, TO_END, Width, finish};
 use crate::sys::time::now;
-use crate::trial::{Site, SpawnPlan};
 
 /// A raw tracepoint program on `cgroup_notify_populated` that reports the flips to 0 of one cgroup through a ring buffer.
 #[derive(Debug)]
-pub(super) struct BpfNotifyPopulated;
+pub struct BpfNotifyPopulated;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "bpf-notify-populated",
     summary: "A BPF program on the tracepoint cgroup_notify_populated wakes the reader, who reads populated.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
-    signal: super::Signal::Emptiness,
-    reaps: false,
+    signal: Signal::Emptiness,
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 8),
     privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup namespace",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
     late: "one wake-up through irq_work; not rate limited",
-    idle_cost: "nothing here; every flip of any cgroup on the machine runs a program of about 40 instructions and has its path built",
+    idle_cost: "a read a second here; every flip of any cgroup on the machine runs a program of about 40 instructions and has its path built",
     overflow: "a report that finds the ring full is dropped, but then the reader has unread ones and reads the state anyway",
     loses_on_removal: false,
     sources: &[
@@ -52,24 +56,57 @@ impl Detector for BpfNotifyPopulated {
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        probe::in_cgroup(host, |site| {
-            support(attach(site).and_then(|reporter| {
-                probe::passer_by(site, 0).map_err(|e| SysError::path("start a process in", site.path(), e))?;
+        probe::in_cgroup(host, |cgroup| {
+            support(attach(cgroup).and_then(|reporter| {
+                probe::passer_by(cgroup, 0).map_err(|e| SysError::path("start a process in", cgroup.path(), e))?;
                 let mut fds = [PollFd::new(reporter.as_fd(), PollFlags::POLLIN)];
                 match sleep::on(&mut fds, now() + HEARING)? {
                     Slept::Woken(_) => Ok(()),
                     // The program runs but the name did not match: this namespace shows another one than the kernel's.
-                    Slept::Deadline => Err(SysError::path("hear of", site.path(), Errno::EXDEV).into()),
+                    Slept::Deadline => Err(SysError::path("hear of", cgroup.path(), Errno::EXDEV).into()),
                 }
             }))
         })
     }
 
-    fn arm<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Armed + 't>, DetectError> {
-        Ok(Box::new(Hinted::new(
-            Reports::<false>(attach(&site.cgroup)?),
-            &site.cgroup,
-        )?))
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        Ok(Box::new(Listening {
+            reporter: attach(set.cgroup())?,
+            level: Level::open(set.cgroup())?,
+            tally: Tally::default(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Listening {
+    reporter: Reporter,
+    level: Level,
+    tally: Tally,
+}
+
+/// How long it may take to notice that somebody else has removed the cgroup before its emptiness was read.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+impl Watch for Listening {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        entered(child)
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources::none().readable(&self.reporter)
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let counters = self.tally.check();
+        if let Some(at) = self.reporter.drain() {
+            counters.event_ns = at;
+        }
+        Ok(Progress::of(self.level.look(now, counters)).look_at(now + REMOVAL))
+    }
+
+    fn finish(self: Box<Self>) -> Counters {
+        self.tally.with_spurious()
     }
 }
 

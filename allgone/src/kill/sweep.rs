@@ -11,20 +11,20 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::KillReport;
 use super::signal::{by_number, by_pidfd, may_be_signalled};
 use crate::MonoNs;
 use crate::cgroup::Census;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
-use crate::kill::KillReport;
 use crate::sys::pidfd;
 
 /// How many descriptors are open at a time.
 const CHUNK: usize = 128;
 
-/// One pass: sends `signal` to every member of `cgroup` and its descendants that is not in `done`, and adds whom it reached. Returns how
+/// One pass: sends `signal` to every member of `cgroup` and its descendants that is not in `done`, and adds those that it reached. Returns how
 /// many members were not in `done`: signalled now, or still to be verified.
-pub(in crate::kill) fn pass(
+pub fn pass(
     cgroup: &Cgroup,
     signal: Signal,
     done: &mut HashSet<i32>,
@@ -45,25 +45,8 @@ pub(in crate::kill) fn pass(
     Ok(new.len())
 }
 
-/// Passes until one finds nobody new, or `deadline` has passed. Complete if members cannot fork or move meanwhile.
-pub(in crate::kill) fn until_nobody_new(
-    cgroup: &Cgroup,
-    signal: Signal,
-    deadline: MonoNs,
-    report: &mut KillReport,
-) -> Result<(), CgroupError> {
-    let mut done = HashSet::new();
-    while pass(cgroup, signal, &mut done, report)? > 0 {
-        if deadline.has_passed() {
-            report.gave_up = true;
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// Passes until the kernel says `populated 0`, or `deadline` has passed. Complete even if members move, as long as they cannot fork.
-pub(in crate::kill) fn until_unpopulated(
+pub fn until_unpopulated(
     cgroup: &Cgroup,
     signal: Signal,
     deadline: MonoNs,

@@ -1,42 +1,53 @@
 //! Cgroups that are kept populated, ready to take a workload whose end will be told at once.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 
+use super::DetectError;
 use super::sleep::{self, Slept};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
-use crate::detect::DetectError;
-use crate::error::SysError;
-use crate::sys::alarm::Alarm;
-use crate::sys::fork::{self, Worker};
+use crate::error::{SysError, Target, retry_eintr};
 use crate::sys::pidfd;
+use crate::sys::spawn::{Plan, Spawned, spawn};
 use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid};
 
 /// A process that does nothing but populate a cgroup.
+///
+/// It is told to execute `/dev/null`, which the kernel refuses, and is held at a gate before that. So it needs no program, a process with
+/// threads may start one, and it ends when its starter does.
 #[derive(Debug)]
 pub struct Placeholder {
-    worker: Worker,
+    process: Spawned,
+    _gate: OwnedFd,
     since: MonoNs,
     ended: bool,
 }
 
 impl Placeholder {
-    /// Starts one inside `cgroup`. Errors: as clone3(2); `EDEADLK` in a process with several threads.
+    /// Starts one inside `cgroup`. Errors: as clone3(2).
     pub fn put_into(cgroup: &Cgroup) -> Result<Self, SysError> {
-        let worker = fork::worker(0, Some(cgroup.as_fd()), || {
-            loop {
-                nix::unistd::pause();
-            }
-        })
-        .map_err(|e| SysError::path("start a placeholder in", cgroup.path(), e))?;
+        let null = File::open("/dev/null").map_err(|e| SysError::io("open /dev/null", Target::Nothing, &e))?;
+        let (held, gate) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
+        let plan = Plan {
+            cgroup: Some(cgroup.as_fd()),
+            gate: Some(held.as_fd()),
+            ..Plan::new(null.as_fd(), &[])
+        };
+        let process =
+            spawn(&plan).map_err(|e| SysError::io("start a placeholder in", Target::Path(cgroup.path().into()), &e))?;
         Ok(Self {
-            worker,
+            process,
+            _gate: gate,
             since: now(),
             ended: false,
         })
@@ -64,13 +75,21 @@ impl Placeholder {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
-        let pid = self.worker.pid;
-        pidfd::send_signal(self.worker.pidfd.as_fd(), Some(Signal::SIGKILL))
-            .map_err(|e| SysError::pid("end placeholder", pid.as_raw(), e))?;
-        let _alarm = Alarm::at(now() + LEAVE_LIMIT).map_err(|e| SysError::plain("timer_create", e))?;
-        match waitid(Whose::Pidfd(self.worker.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(SysError::pid("wait for placeholder", pid.as_raw(), e)),
+        let pid = self.process.pid.as_raw();
+        match pidfd::send_signal(self.process.pidfd.as_fd(), Some(Signal::SIGKILL)) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(e) => return Err(SysError::pid("end placeholder", pid, e)),
+        }
+        let mut fds = [PollFd::new(self.process.pidfd.as_fd(), PollFlags::POLLIN)];
+        match sleep::on(&mut fds, now() + LEAVE_LIMIT)? {
+            Slept::Woken(_) => {}
+            Slept::Deadline => return Err(SysError::pid("see the end of placeholder", pid, Errno::ETIMEDOUT)),
+        }
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
+        match retry_eintr(|| waitid(Whose::Pidfd(self.process.pidfd.as_fd()), flags)) {
+            // ECHILD: the host ignores SIGCHLD, or has reaped it.
+            Ok(_) | Err(Errno::ECHILD) => Ok(()),
+            Err(e) => Err(SysError::pid("wait for placeholder", pid, e)),
         }
     }
 }
@@ -80,10 +99,9 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Drop for Placeholder {
     fn drop(&mut self) {
+        // One that is left keeps its cgroup populated, and its owner meets that error.
         match self.end() {
-            Ok(()) => {}
-            // Whoever owns the cgroup will find it populated.
-            Err(e) => tracing::warn!(%e, "a placeholder may be left"),
+            Ok(()) | Err(_) => {}
         }
     }
 }
@@ -93,7 +111,7 @@ impl Drop for Placeholder {
 pub struct Warm {
     /// Where the workload is to be born.
     pub cgroup: Cgroup,
-    /// Who has to leave once it is.
+    /// What has to leave once it is.
     pub placeholder: Placeholder,
 }
 
@@ -161,20 +179,5 @@ impl Pool {
             cgroups.push(cgroup);
         }
         Ok(cgroups)
-    }
-}
-
-/// Removes a cgroup whose last process has been reaped. Since Linux 6.19 that process may still be on its way out.
-pub(crate) fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), DetectError> {
-    let deadline = now() + LEAVE_LIMIT;
-    loop {
-        match cgroup.remove_tree() {
-            Ok(()) => return Ok(()),
-            Err((back, e)) if e.errno() == Some(nix::errno::Errno::EBUSY) && !deadline.has_passed() => cgroup = back,
-            Err((_, e)) => return Err(e.into()),
-        }
-        match sleep::until(now() + Duration::from_micros(100), deadline) {
-            Slept::Woken(_) | Slept::Deadline => {}
-        }
     }
 }

@@ -6,20 +6,20 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::kill::KillReport;
+use super::KillReport;
 use crate::sys::pidfd;
 
 /// Whether `pid` may be signalled as a member of a set: it names a process (0 would mean the caller's own process group, a negative number
 /// another group or everybody), and it is neither init nor the caller.
-pub(in crate::kill) fn may_be_signalled(pid: i32, own: i32) -> bool {
+pub fn may_be_signalled(pid: i32, own: i32) -> bool {
     pid > 1 && pid != own
 }
 
-/// `kill(2)` by number: whoever has the number *now* is hit. For strategies that are studied because they do that, and where the
+/// `kill(2)` by number: the process that has the number *now* is hit. For strategies that are studied because they do that, and where the
 /// number cannot have been reused (the process is held, or is an unreaped child).
 ///
 /// Source: kill(2). Linux 1.0.
-pub(in crate::kill) fn by_number(report: &mut KillReport, pid: i32, signal: Signal) {
+pub fn by_number(report: &mut KillReport, pid: i32, signal: Signal) {
     if !may_be_signalled(pid, Pid::this().as_raw()) {
         return;
     }
@@ -30,7 +30,7 @@ pub(in crate::kill) fn by_number(report: &mut KillReport, pid: i32, signal: Sign
 /// Sends `signal` through a descriptor: to that process or to nobody.
 ///
 /// Source: pidfd_send_signal(2). Linux 5.1.
-pub(in crate::kill) fn by_pidfd(report: &mut KillReport, fd: &OwnedFd, pid: i32, signal: Signal) -> Result<(), Errno> {
+pub fn by_pidfd(report: &mut KillReport, fd: &OwnedFd, pid: i32, signal: Signal) -> Result<(), Errno> {
     report.about_to_signal();
     let answer = pidfd::send_signal(fd.as_fd(), Some(signal));
     report.sent(answer, pid);

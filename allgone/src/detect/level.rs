@@ -6,29 +6,29 @@ use super::sleep::{self, Slept};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, EventsFile};
 use crate::detect::{Counters, DetectError, Verdict};
+use crate::spawn::Child;
 use crate::sys::spawn::Entry;
 use crate::sys::time::now;
-use crate::trial::Root;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// An open `cgroup.events`.
 #[derive(Debug)]
-pub(in crate::detect) struct Level {
+pub struct Level {
     /// The file, for those who sleep on it.
-    pub(in crate::detect) events: EventsFile,
+    pub events: EventsFile,
 }
 
 impl Level {
     /// Opens it.
-    pub(in crate::detect) fn open(cgroup: &Cgroup) -> Result<Self, DetectError> {
+    pub fn open(cgroup: &Cgroup) -> Result<Self, DetectError> {
         Ok(Self {
             events: cgroup.events_file()?,
         })
     }
 
     /// Reads the state. `None`: populated, so there is something to wait for.
-    pub(in crate::detect) fn look(&self, woke: MonoNs, counters: &mut Counters) -> Option<Verdict> {
+    pub fn look(&self, woke: MonoNs, counters: &mut Counters) -> Option<Verdict> {
         counters.reads += 1;
         match self.events.read() {
             Ok(events) if events.populated => None,
@@ -43,18 +43,18 @@ const MOVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Returns when the workload is in its cgroup. Where it was born there, that is at once; where it moves itself (clone3 refused), the
 /// cgroup is empty for a while *before* the workload, and reading it then would be early.
-pub(in crate::detect) fn entered(root: &Root) -> Result<(), DetectError> {
-    if matches!(root.entry, Entry::Moved(_)) {
-        begun(root)?;
+pub fn entered(child: &Child) -> Result<(), DetectError> {
+    if matches!(child.entry, Entry::Moved(_)) {
+        begun(child)?;
     }
     Ok(())
 }
 
 /// Returns when the workload has exec'd, or ended: from then on it is in every cgroup that it was to move itself into.
-pub(in crate::detect) fn begun(root: &Root) -> Result<(), DetectError> {
+pub fn begun(child: &Child) -> Result<(), DetectError> {
     let mut fds = [
-        PollFd::new(root.exec_signal(), PollFlags::POLLIN),
-        PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN),
+        PollFd::new(child.exec_signal(), PollFlags::POLLIN),
+        PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
     ];
     match sleep::on(&mut fds, now() + MOVE_LIMIT)? {
         Slept::Woken(_) => Ok(()),
@@ -63,12 +63,12 @@ pub(in crate::detect) fn begun(root: &Root) -> Result<(), DetectError> {
 }
 
 /// As [`entered`], for a workload that waits at a gate before exec, in a cgroup that somebody else populates too.
-pub(in crate::detect) fn entered_behind_gate(root: &Root, cgroup: &Cgroup) -> Result<(), DetectError> {
-    if !matches!(root.entry, Entry::Moved(_)) {
+pub fn entered_behind_gate(child: &Child, cgroup: &Cgroup) -> Result<(), DetectError> {
+    if !matches!(child.entry, Entry::Moved(_)) {
         return Ok(());
     }
     let deadline = now() + MOVE_LIMIT;
-    while !cgroup.procs()?.pids.contains(&root.pid.as_raw()) {
+    while !cgroup.procs()?.pids.contains(&child.pid.as_raw()) {
         match sleep::until(now() + Duration::from_micros(200), deadline) {
             Slept::Woken(_) => {}
             Slept::Deadline => return Err(nix::errno::Errno::ETIMEDOUT.into()),

@@ -1,7 +1,6 @@
-//! What the two BPF detectors share: the end of the program that reports, and how a refusal is told.
+//! What BPF detectors share: the end of the program that reports, and how a refusal is told.
 
-use super::hinted::{Source, Taken};
-use crate::detect::{Counters, DetectError};
+use crate::detect::DetectError;
 use crate::error::SysError;
 use crate::host::{ProbeError, Support};
 use crate::sys::bpf::{
@@ -15,14 +14,14 @@ const RING_BYTES: u32 = 1 << 14;
 
 /// A program at a tracepoint and the ring buffer through which it reports.
 #[derive(Debug)]
-pub(crate) struct Reporter {
+pub struct Reporter {
     ring: RingBuffer,
     _attached: RawTracepoint,
 }
 
 impl Reporter {
     /// Attaches what `body` makes for the ring buffer.
-    pub(crate) fn attach(
+    pub fn attach(
         tracepoint: &'static std::ffi::CStr,
         body: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<Insn>, Errno>,
     ) -> Result<Self, DetectError> {
@@ -37,7 +36,7 @@ impl Reporter {
     }
 
     /// Takes all reports; returns when the last of them happened.
-    pub(crate) fn drain(&mut self) -> Option<u64> {
+    pub fn drain(&mut self) -> Option<u64> {
         let mut last = None;
         self.ring.drain(|at| last = Some(at));
         last
@@ -50,44 +49,25 @@ impl AsFd for Reporter {
     }
 }
 
-/// A reporter as a source of hints; `AHEAD` as in [`Source`].
-#[derive(Debug)]
-pub(crate) struct Reports<const AHEAD: bool>(pub(in crate::detect) Reporter);
-
-impl<const AHEAD: bool> AsFd for Reports<AHEAD> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl<const AHEAD: bool> Source for Reports<AHEAD> {
-    const AHEAD: bool = AHEAD;
-
-    fn take(&mut self, counters: &mut Counters) -> Result<Taken, DetectError> {
-        Ok(match self.0.drain() {
-            Some(at) => {
-                counters.event_ns = at;
-                Taken::Hint
-            }
-            None => Taken::Nothing,
-        })
-    }
-}
-
 fn refused(tracepoint: &std::ffi::CStr, e: &AttachError) -> DetectError {
-    if !e.log.is_empty() {
-        tracing::warn!(log = %e.log, "the BPF verifier refused a program");
-    }
     let op = if e.step == "load" {
         "load a BPF program for"
     } else {
         "attach a BPF program to"
     };
-    SysError::path(op, tracepoint.to_string_lossy().as_ref(), e.errno).into()
+    let target = tracepoint.to_string_lossy();
+    if e.log.is_empty() {
+        return SysError::path(op, target.as_ref(), e.errno).into();
+    }
+    DetectError::Verifier {
+        tracepoint: target.into_owned(),
+        errno: e.errno,
+        log: e.log.clone(),
+    }
 }
 
 /// Reports the time of the event: `bpf_ringbuf_output(ring, &bpf_ktime_get_ns(), 8, FORCE_WAKEUP)`. Uses the stack down to `slot`.
-pub(crate) fn report(ring: BorrowedFd<'_>, slot: i16) -> Vec<Insn> {
+pub fn report(ring: BorrowedFd<'_>, slot: i16) -> Vec<Insn> {
     let mut body = vec![
         Insn::call(KTIME_GET_NS),                        // r0 = now
         Insn::store(Width::Dw, Reg::R10, slot, Reg::R0), // *(u64 *)(fp + slot) = r0
@@ -104,7 +84,7 @@ pub(crate) fn report(ring: BorrowedFd<'_>, slot: i16) -> Vec<Insn> {
 }
 
 /// Support, from an attempt to attach.
-pub(crate) fn support(attempt: Result<(), DetectError>) -> Result<Support, ProbeError> {
+pub fn support(attempt: Result<(), DetectError>) -> Result<Support, ProbeError> {
     match attempt {
         Err(DetectError::Sys(e)) => match e.errno {
             Errno::EPERM | Errno::EACCES => Ok(Support::missing(
@@ -125,6 +105,6 @@ pub(crate) fn support(attempt: Result<(), DetectError>) -> Result<Support, Probe
             )),
             _ => Err(e.into()),
         },
-        other => super::probe::armed(other),
+        other => super::armed(other),
     }
 }

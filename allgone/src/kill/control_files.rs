@@ -1,11 +1,13 @@
 //! The files with which a cgroup is killed as a whole, opened while nobody is in it: see [`ControlFile`] for why that matters.
 
+use std::sync::Arc;
+
 use crate::cgroup::{Cgroup, CgroupError, ControlFile, EventsFile};
 use crate::param::{Axis, Unit};
-use crate::trial::Site;
+use crate::set::ProcessSet;
 
 /// What opening late costs can be measured.
-pub(in crate::kill) const OPEN_LATE: Axis = Axis {
+pub const OPEN_LATE: Axis = Axis {
     name: "open-late",
     unit: Unit::Count,
     default: 0,
@@ -15,8 +17,8 @@ pub(in crate::kill) const OPEN_LATE: Axis = Axis {
 
 /// `cgroup.kill`, `cgroup.freeze` and `cgroup.events` of one cgroup.
 #[derive(Debug)]
-pub(in crate::kill) struct Levers<'t> {
-    cgroup: &'t Cgroup,
+pub struct ControlFiles {
+    cgroup: Arc<Cgroup>,
     /// None: opened anew for each write.
     open: Option<Open>,
     events: EventsFile,
@@ -29,13 +31,13 @@ struct Open {
     freeze: Result<ControlFile, CgroupError>,
 }
 
-impl<'t> Levers<'t> {
-    /// Opens those of a site, unless it is to be done late.
-    pub(in crate::kill) fn of(site: &'t Site) -> Result<Self, CgroupError> {
-        Self::open(&site.cgroup, site.param(&OPEN_LATE) == 1)
+impl ControlFiles {
+    /// Opens those of a set, unless it is to be done late.
+    pub fn of(set: &ProcessSet) -> Result<Self, CgroupError> {
+        Self::open(set.cgroup().clone(), set.param(&OPEN_LATE) == 1)
     }
 
-    fn open(cgroup: &'t Cgroup, late: bool) -> Result<Self, CgroupError> {
+    fn open(cgroup: Arc<Cgroup>, late: bool) -> Result<Self, CgroupError> {
         let open = (!late).then(|| Open {
             kill: cgroup.control("cgroup.kill"),
             freeze: cgroup.control("cgroup.freeze"),
@@ -45,7 +47,7 @@ impl<'t> Levers<'t> {
     }
 
     /// Writes `1` to `cgroup.kill`.
-    pub(in crate::kill) fn kill(&self) -> Result<(), CgroupError> {
+    pub fn kill(&self) -> Result<(), CgroupError> {
         match &self.open {
             Some(open) => open.kill.as_ref().map_err(CgroupError::clone)?.write("1"),
             None => self.cgroup.kill(),
@@ -53,7 +55,7 @@ impl<'t> Levers<'t> {
     }
 
     /// Writes `cgroup.freeze`: a request.
-    pub(in crate::kill) fn freeze(&self, on: bool) -> Result<(), CgroupError> {
+    pub fn freeze(&self, on: bool) -> Result<(), CgroupError> {
         let value = if on { "1" } else { "0" };
         match &self.open {
             Some(open) => open.freeze.as_ref().map_err(CgroupError::clone)?.write(value),
@@ -62,7 +64,7 @@ impl<'t> Levers<'t> {
     }
 
     /// `cgroup.events`.
-    pub(in crate::kill) fn events(&self) -> &EventsFile {
+    pub fn events(&self) -> &EventsFile {
         &self.events
     }
 }
@@ -83,22 +85,22 @@ mod tests {
             fs::write(file, "").unwrap();
         }
         fs::write(&files[2], "populated 1\nfrozen 0\n").unwrap();
-        let cgroup = Cgroup::open(dir.path()).unwrap();
-        let levers = Levers::open(&cgroup, false).unwrap();
+        let cgroup = Arc::new(Cgroup::open(dir.path()).unwrap());
+        let files_ = ControlFiles::open(cgroup.clone(), false).unwrap();
         let seen = files.map(|file| {
             let reader = fs::File::open(&file).unwrap();
             fs::remove_file(&file).unwrap();
             reader
         });
-        levers.kill().unwrap();
-        levers.freeze(true).unwrap();
-        levers.freeze(false).unwrap();
-        assert!(levers.events().read().unwrap().populated);
+        files_.kill().unwrap();
+        files_.freeze(true).unwrap();
+        files_.freeze(false).unwrap();
+        assert!(files_.events().read().unwrap().populated);
         assert_eq!(std::io::read_to_string(&seen[0]).unwrap(), "1");
         assert_eq!(std::io::read_to_string(&seen[1]).unwrap(), "10");
         // The other way is there to be measured, and does look them up.
         fs::write(dir.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
-        let late = Levers::open(&cgroup, true).unwrap();
+        let late = ControlFiles::open(cgroup, true).unwrap();
         assert_eq!(late.kill().unwrap_err().errno(), Some(Errno::ENOENT));
         assert_eq!(late.freeze(true).unwrap_err().errno(), Some(Errno::ENOENT));
     }
@@ -107,9 +109,9 @@ mod tests {
     fn one_that_is_missing_is_an_error_of_its_use() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
-        let cgroup = Cgroup::open(dir.path()).unwrap();
-        let levers = Levers::open(&cgroup, false).unwrap();
-        assert_eq!(levers.kill().unwrap_err().errno(), Some(Errno::ENOENT));
-        assert_eq!(levers.freeze(true).unwrap_err().errno(), Some(Errno::ENOENT));
+        let cgroup = Arc::new(Cgroup::open(dir.path()).unwrap());
+        let files_ = ControlFiles::open(cgroup.clone(), false).unwrap();
+        assert_eq!(files_.kill().unwrap_err().errno(), Some(Errno::ENOENT));
+        assert_eq!(files_.freeze(true).unwrap_err().errno(), Some(Errno::ENOENT));
     }
 }

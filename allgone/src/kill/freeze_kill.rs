@@ -4,14 +4,14 @@
 //! that finds nobody new ends it. The killed die while the cgroup is frozen, the thaw is not needed for that. What it costs: leaving the
 //! frozen state is a notification of `cgroup.events`, and the emptiness right after it is held back by the kernel's rate limit.
 
-use super::common::freeze::{FreezeKill as Ready, Variant};
-use super::common::hold::FREEZE_WAIT;
-use super::common::levers::OPEN_LATE;
-use super::common::probe;
+use super::control_files::OPEN_LATE;
+use super::freeze::{FREEZE_WAIT, FreezeSweep, Variant};
 use super::{KillError, KillSpec, KillStrategy, Killer};
-use crate::expect::{Reach, Scope, Sweep};
-use crate::host::{Host, KernelVersion, ProbeError, Support};
-use crate::trial::{Site, SpawnPlan};
+use crate::effects::Effects;
+use crate::host::{Host, KernelVersion, ProbeError, Support, probe};
+use crate::scope::{Reach, Scope, Sweep};
+use crate::set::ProcessSet;
+use crate::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 3),
     privilege: "",
     faults: "a member in uninterruptible sleep keeps `frozen 1` away, then it goes on without (and says so); the news of emptiness is 10 to \
@@ -47,11 +48,7 @@ impl KillStrategy for FreezeKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare<'t>(&self, site: &'t Site, _: &mut SpawnPlan<'t>) -> Result<Box<dyn Killer + 't>, KillError> {
-        let variant = Variant {
-            wait: true,
-            thaw_first: false,
-        };
-        Ok(Box::new(Ready::prepare(site, variant)?))
+    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+        Ok(Box::new(FreezeSweep::prepare(set, Variant::HELD)?))
     }
 }

@@ -13,23 +13,28 @@ const LAST: Duration = Duration::from_millis(8);
 
 /// When to look again.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Option<(MonoNs, Duration)>,
 }
 
 impl Backoff {
     /// There was a hint at `at`: begin anew.
-    pub(crate) fn hint(&mut self, at: MonoNs) {
+    pub fn hint(&mut self, at: MonoNs) {
         self.next = Some((at + FIRST, FIRST));
     }
 
     /// Until when to sleep at most: the next look, if one is due before `deadline`.
-    pub(crate) fn until(&self, deadline: MonoNs) -> MonoNs {
+    pub fn until(&self, deadline: MonoNs) -> MonoNs {
         self.next.map_or(deadline, |(at, _)| at.min(deadline))
     }
 
+    /// When the next look is due, if there is to be one.
+    pub fn next(&self) -> Option<MonoNs> {
+        self.next.map(|(at, _)| at)
+    }
+
     /// Says that a look was taken at `at`. After the last one only events count.
-    pub(crate) fn looked(&mut self, at: MonoNs) {
+    pub fn looked(&mut self, at: MonoNs) {
         if let Some((due, step)) = self.next
             && at >= due
         {

@@ -1,0 +1,129 @@
+//! The descriptor of the first process, then the state, then the events of the cgroup.
+//!
+//! Most programs leave nothing behind. Their end is told by the pidfd in one wake-up, without the rate limit of `cgroup.events`, and a
+//! read of `populated` right after it says whether that was all. On kernels up to 6.18 a process leaves its cgroup before its parent is
+//! told, so the first read is right; from 6.19 on it leaves later, so a few more reads follow at growing intervals. Whatever is left after
+//! that is waited for on `cgroup.events`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use super::level::{Level, entered};
+use super::{
+    Backoff, Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch, sleep,
+};
+use crate::MonoNs;
+use crate::effects::Effects;
+use crate::error::SysError;
+use crate::host::{Host, KernelVersion, ProbeError, Support, probe};
+use crate::scope::Scope;
+use crate::set::ProcessSet;
+use crate::spawn::{Child, SpawnOptions};
+
+/// The pidfd, a level read with bounded re-reads, and `POLLPRI` on `cgroup.events`.
+#[derive(Debug)]
+pub struct PidfdCgroupEvents;
+
+/// How long it may take to notice that somebody else has removed the cgroup while the event of its emptiness was held back: the kernel
+/// drops that event with the file, and wakes nobody.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+static SPEC: DetectorSpec = DetectorSpec {
+    id: "pidfd+cgroup-events",
+    summary: "Polls the pidfd of the process that was started, then reads populated; polls cgroup.events for what that one leaves behind.",
+    scope: Scope::Cgroup,
+    wake: Wake::Event,
+    signal: Signal::Emptiness,
+    effects: Effects::descriptors(2),
+    since: KernelVersion(5, 3),
+    privilege: "",
+    escapes: "a process that has been moved out of the cgroup",
+    early: "",
+    late: "one wake-up where the first process is the last one; else as cgroup-events-poll. By up to a second if somebody else removes the \
+           cgroup within the kernel's notification window",
+    idle_cost: "a read a second once the first process has ended",
+    overflow: "cannot: the pidfd stays readable, events merge, and the state is read again",
+    loses_on_removal: false,
+    sources: &[
+        "pidfd_open(2)",
+        "cgroups(7)",
+        "kernel/exit.c: exit_notify(), cgroup_task_dead() (d245698d727a, Linux 6.19)",
+        "kernel/cgroup/cgroup.c: cgroup_file_notify(), CGROUP_FILE_NOTIFY_MIN_INTV",
+    ],
+    axes: &[],
+};
+
+impl Detector for PidfdCgroupEvents {
+    fn spec(&self) -> &'static DetectorSpec {
+        &SPEC
+    }
+
+    fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
+        match probe::pidfd()? {
+            Support::Available => probe::events(host),
+            missing => Ok(missing),
+        }
+    }
+
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        Ok(Box::new(Watching {
+            level: Level::open(set.cgroup())?,
+            main: None,
+            backoff: Backoff::default(),
+            tally: Tally::default(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Watching {
+    level: Level,
+    /// Until it is readable, which it then stays.
+    main: Option<OwnedFd>,
+    backoff: Backoff,
+    tally: Tally,
+}
+
+impl Watch for Watching {
+    fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
+        let own = child.pidfd.try_clone();
+        self.main = Some(own.map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?);
+        entered(child)
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        match &self.main {
+            // While the first process lives the cgroup is populated, whatever its events say.
+            Some(main) => Sources::none().readable(main),
+            None => Sources::none().priority(&self.level.events),
+        }
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let counters = self.tally.check();
+        let ended = match &self.main {
+            Some(main) => sleep::is_ready(main.as_fd(), PollFlags::POLLIN)?,
+            None => false,
+        };
+        if ended {
+            self.main = None;
+            self.backoff.hint(now);
+        }
+        // After the pidfd, so that it cannot miss what has left the cgroup before its end was told.
+        if let Some(verdict) = self.level.look(now, counters) {
+            return Ok(Progress::done(verdict));
+        }
+        if self.main.is_some() {
+            return Ok(Progress::pending());
+        }
+        self.backoff.looked(now);
+        let next = self.backoff.until(now + REMOVAL);
+        Ok(Progress::pending().look_at(next).with_new_sources(ended))
+    }
+
+    fn finish(self: Box<Self>) -> Counters {
+        self.tally.with_spurious()
+    }
+}

@@ -1,0 +1,131 @@
+//! What a detector says, and what it took.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+use crate::MonoNs;
+use crate::cgroup::CgroupError;
+use crate::sys::time::now;
+
+/// What a detector says. Times are nanoseconds of `CLOCK_MONOTONIC`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The set is empty.
+    Empty {
+        /// When it woke up for the last time.
+        woke_ns: u64,
+        /// When it had read the state that says so.
+        decided_ns: u64,
+    },
+    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not see it.
+    SiteRemoved {
+        /// When that was noticed.
+        at_ns: u64,
+    },
+    /// It cannot say. Unknown is never empty.
+    Unknown {
+        /// When.
+        at_ns: u64,
+        /// Why: operation and errno, or overflow.
+        why: String,
+    },
+    /// The deadline passed.
+    DeadlinePassed {
+        /// When.
+        at_ns: u64,
+    },
+}
+
+impl Verdict {
+    /// "Empty", decided now after a wake-up at `woke`.
+    pub fn empty(woke: MonoNs) -> Self {
+        Self::Empty {
+            woke_ns: woke.0,
+            decided_ns: now().0,
+        }
+    }
+
+    /// The deadline passed, now.
+    pub fn deadline() -> Self {
+        Self::DeadlinePassed { at_ns: now().0 }
+    }
+
+    /// The verdict on a failed read of a cgroup file: `ENODEV` and `ENOENT` mean that it was removed, all else is unknown.
+    pub fn from_cgroup(error: &CgroupError) -> Self {
+        let at_ns = now().0;
+        match error.errno() {
+            Some(Errno::ENODEV | Errno::ENOENT) => Self::SiteRemoved { at_ns },
+            _ => Self::Unknown {
+                at_ns,
+                why: error.to_string(),
+            },
+        }
+    }
+
+    /// Unknown, now.
+    pub fn unknown(why: impl fmt::Display) -> Self {
+        Self::Unknown {
+            at_ns: now().0,
+            why: why.to_string(),
+        }
+    }
+}
+
+/// What watching took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Returns from a sleep.
+    pub wakeups: u64,
+    /// Wake-ups after which nothing had changed.
+    pub spurious: u64,
+    /// Reads of the state.
+    pub reads: u64,
+    /// Overflows of the source of events.
+    pub overflows: u64,
+    /// Processes reaped.
+    pub reaped: u64,
+    /// When the mechanism itself says that its last event happened; 0 if it does not stamp its events.
+    pub event_ns: u64,
+    /// Times it went without what its name says (a pool that had nothing warm).
+    pub fallbacks: u64,
+    /// What it cost before the program could start (a pool's warm-up, a seize), if it measures that.
+    pub prepare_ns: u64,
+    /// When the program was asked to start, if that is not its spawn: a process that had been made beforehand was let go. 0: at its spawn.
+    pub asked_ns: u64,
+}
+
+/// Counts the looks of a watch: all but the first follow a sleep.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// The counters so far.
+    pub counters: Counters,
+    looked: bool,
+}
+
+impl Tally {
+    /// Beginning with these counters.
+    pub fn from(counters: Counters) -> Self {
+        Self {
+            counters,
+            looked: false,
+        }
+    }
+
+    /// Says that the watch is checked. Call it once in each check.
+    pub fn check(&mut self) -> &mut Counters {
+        if self.looked {
+            self.counters.wakeups += 1;
+        }
+        self.looked = true;
+        &mut self.counters
+    }
+
+    /// The counters of a watch that is over, where every wake-up but the last found the set as it was.
+    pub fn with_spurious(self) -> Counters {
+        Counters {
+            spurious: self.counters.wakeups.saturating_sub(1),
+            ..self.counters
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Trying a mechanism on a cgroup made for the purpose: support is probed, never concluded from a version.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitPidFlag;
+
+use super::{Host, ProbeError, Support};
+use crate::cgroup::{Cgroup, remove_when_empty};
+use crate::error::{SysError, retry_eintr};
+use crate::sys::pidfd;
+use crate::sys::spawn::{Plan, spawn};
+use crate::sys::wait::{Whose, waitid};
+
+/// What to do where there is no cgroup to use.
+const NO_BASE: &str = "a cgroup v2 directory in which this process may make others: run as root, or in a delegated \
+                       cgroup (`systemd-run --user --scope -p Delegate=yes`)";
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `attempt` on a fresh cgroup below the base, and removes it with whatever lives in it. An error of the attempt comes before an error
+/// of the removal.
+pub fn in_cgroup(
+    host: &Host,
+    attempt: impl FnOnce(&Cgroup) -> Result<Support, ProbeError>,
+) -> Result<Support, ProbeError> {
+    let Some(base) = &host.base else {
+        return Ok(Support::missing(
+            "there is no cgroup v2 directory that may be used",
+            NO_BASE,
+        ));
+    };
+    // One probe may run inside another, and probes of different processes at the same time.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}.probe{number}", base.prefix);
+    let cgroup = match base.cgroup.create(&name) {
+        Ok(cgroup) => cgroup,
+        Err(e) if refused(e.errno()) => return Ok(Support::missing(e, NO_BASE)),
+        Err(e) => return Err(e.into()),
+    };
+    let answer = attempt(&cgroup);
+    if cgroup.events().is_ok_and(|events| events.populated) {
+        // Refused (Linux before 5.14): what cannot be removed then is the error.
+        match cgroup.kill() {
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let removed = remove_when_empty(cgroup);
+    let answer = answer?;
+    removed?;
+    Ok(answer)
+}
+
+fn refused(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
+}
+
+/// Whether a cgroup below the base has a readable `cgroup.events`.
+pub fn events(host: &Host) -> Result<Support, ProbeError> {
+    in_cgroup(host, |cgroup| {
+        cgroup.events()?;
+        Ok(Support::Available)
+    })
+}
+
+/// Whether an own cgroup has file `name` and it may be written.
+pub fn file(host: &Host, name: &'static str, remedy: &'static str) -> Result<Support, ProbeError> {
+    in_cgroup(host, |cgroup| match cgroup.open_file(name, OFlag::O_WRONLY) {
+        Ok(_) => Ok(Support::Available),
+        Err(e) if refused(e.errno()) || e.errno() == Some(Errno::ENOENT) => Ok(Support::missing(e, remedy)),
+        Err(e) => Err(e.into()),
+    })
+}
+
+/// Whether members of an own cgroup can be listed.
+pub fn lists(host: &Host) -> Result<Support, ProbeError> {
+    in_cgroup(host, |cgroup| {
+        cgroup.procs()?;
+        Ok(Support::Available)
+    })
+}
+
+/// Support from the result of trying, where the ways in which a kernel says "not here" are known.
+pub fn tried<T>(
+    op: &str,
+    result: Result<T, Errno>,
+    remedy: impl FnOnce(Errno) -> Option<&'static str>,
+) -> Result<Support, ProbeError> {
+    match result {
+        Ok(_) => Ok(Support::Available),
+        Err(errno) => match remedy(errno) {
+            Some(remedy) => Ok(Support::missing(format!("{op}: {errno}"), remedy)),
+            None => Err(SysError::plain("probe", errno).into()),
+        },
+    }
+}
+
+/// Whether processes have descriptors here, through which they can be waited for and signalled.
+pub fn pidfd() -> Result<Support, ProbeError> {
+    tried(
+        "pidfd_open",
+        pidfd::open(nix::unistd::Pid::this()),
+        |errno| match errno {
+            Errno::ENOSYS => Some("Linux 5.3 or later"),
+            Errno::EPERM => Some("a seccomp policy that allows pidfd_open"),
+            _ => None,
+        },
+    )
+}
+
+/// Lets one process be born in `cgroup` (with further clone flags) and end at once: it is told to exec what is no program. Returns when
+/// it has been reaped.
+pub fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<(), Errno> {
+    pass_through(cgroup, clone_flags, &[])
+}
+
+/// As [`passer_by`], through v1 cgroups too, whose `tasks` are given.
+pub fn pass_through(cgroup: &Cgroup, clone_flags: u64, tasks: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let no_program = nix::fcntl::open("/proc/self/status", OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    let spawned = spawn(&Plan {
+        cgroup: Some(cgroup.as_fd()),
+        clone_flags,
+        parent_death_signal: Some(Signal::SIGKILL),
+        tasks,
+        ..Plan::new(no_program.as_fd(), &[])
+    })
+    .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(nix::libc::EIO)))?;
+    let ended = Whose::Pidfd(spawned.pidfd.as_fd());
+    retry_eintr(|| waitid(ended, WaitPidFlag::WEXITED | WaitPidFlag::__WALL)).map(|_| ())
+}

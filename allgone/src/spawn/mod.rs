@@ -1,0 +1,99 @@
+//! Starting the process that is watched: born in its cgroup, known by a descriptor before it runs.
+//!
+//! [`Program`] is what to execute, with everything opened and complete. [`SpawnOptions`] is what the mechanisms that watch and kill need
+//! its birth to be like: a detector's `arm` and a strategy's `prepare` change it. [`Command`] prepares a program in the manner of the
+//! standard library.
+
+mod child;
+mod command;
+mod options;
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sched::CpuSet;
+use thiserror::Error;
+
+use crate::set::ProcessSet;
+use crate::sys::spawn::{self, Credentials, Session};
+use crate::sys::time;
+
+pub use child::Child;
+pub use command::Command;
+pub use options::{Gate, SpawnOptions};
+
+/// A program that is ready to be started.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// The program, opened before.
+    pub exe: BorrowedFd<'a>,
+    /// Arguments, the zeroth included.
+    pub argv: &'a [CString],
+    /// Environment, complete.
+    pub envp: &'a [CString],
+    /// Descriptors to keep, each with the number it gets. Everything else is closed at exec.
+    pub inherit: &'a [(BorrowedFd<'a>, RawFd)],
+    /// Session and process group.
+    pub session: Session,
+    /// User to become.
+    pub credentials: Option<Credentials>,
+    /// No exec gives it privileges. Implied by `credentials`.
+    pub no_new_privs: bool,
+    /// Processors that it, and what it starts, may run on; otherwise the caller's.
+    pub affinity: Option<CpuSet>,
+}
+
+/// A program could not be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The parent's side.
+    #[error("could not start the workload: {0}")]
+    Clone(#[source] io::Error),
+    /// The child's side.
+    #[error("could not start the workload: {step} failed in the child: {errno}")]
+    Child {
+        /// What it was doing.
+        step: &'static str,
+        /// What the kernel answered.
+        errno: Errno,
+    },
+}
+
+impl Program<'_> {
+    /// Starts it in the cgroup of `set`, the way `options` says.
+    ///
+    /// Errors: as clone3(2); see [`spawn::spawn`]. What fails between clone and exec is told by [`Child::failure`].
+    pub fn spawn(&self, set: &ProcessSet, options: &SpawnOptions) -> Result<Child, SpawnError> {
+        self.spawn_in(set.cgroup().as_fd(), options)
+    }
+
+    /// As [`Program::spawn`], in the cgroup whose directory this is.
+    pub fn spawn_in(&self, cgroup: BorrowedFd<'_>, options: &SpawnOptions) -> Result<Child, SpawnError> {
+        let mut inherit = self.inherit.to_vec();
+        inherit.extend(options.kept());
+        let tasks: Vec<BorrowedFd<'_>> = options.tasks.iter().map(AsFd::as_fd).collect();
+        let plan = spawn::Plan {
+            exe: self.exe,
+            argv: self.argv,
+            envp: self.envp,
+            cgroup: Some(options.birthplace.as_ref().map_or(cgroup, AsFd::as_fd)),
+            clone_flags: options.clone_flags,
+            session: self.session,
+            credentials: self.credentials,
+            no_new_privs: self.no_new_privs,
+            inherit: &inherit,
+            gate: options.gate.as_ref().map(AsFd::as_fd),
+            init: options.init,
+            parent_death_signal: options.parent_death_signal,
+            affinity: self.affinity,
+            tasks: &tasks,
+        };
+        let before = time::now();
+        let spawned = spawn::spawn(&plan).map_err(SpawnError::Clone)?;
+        let after = time::now();
+        Child::of(spawned, (before.0, after.0)).map_err(SpawnError::Clone)
+    }
+}

@@ -181,7 +181,7 @@ pub(super) struct RunArgs {
     pub deadline: Duration,
 
     /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or one time
-    /// [default: 2ms..22ms, in a campaign 10ms..30ms]
+    /// [default: 0..20ms, in a campaign 10ms..30ms]
     #[arg(long, value_name = "TIME[..TIME]", value_parser = Gap::parse, help_heading = "What is run")]
     pub gap: Option<Gap>,
 

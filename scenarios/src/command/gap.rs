@@ -32,7 +32,7 @@ impl Gap {
     };
 
     /// Of a plain run, which is to show its answer soon.
-    pub(super) const PLAIN: Self = Self::of_ms(2, 22);
+    pub(super) const PLAIN: Self = Self::of_ms(0, 20);
 
     /// Of a campaign: long enough that the machine has come to rest after the trial before.
     pub(super) const CAMPAIGN: Self = Self::of_ms(10, 30);

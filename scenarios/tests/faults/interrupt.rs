@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::left::{cgroup, children, reap, stat, state};
+use super::left::{children, reap, roles, state};
 use super::machine::{Place, binary, delegate, ended, now, panicked, rest, says_nothing_left, wait_until};
 
 /// What is interrupted.
@@ -454,30 +454,6 @@ impl Started {
         let terminal = self.terminal.as_mut().ok_or("no terminal")?;
         terminal.kill().map_err(|e| format!("could not kill script(1): {e}"))
     }
-}
-
-/// Guards and observers among the children of the harness. Both have a session of their own and have not executed anything since they were
-/// forked; an observer lives in the control cgroup of the run.
-fn roles(harness: Pid) -> Vec<(&'static str, Pid)> {
-    let exe = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let role = |child: Pid| {
-        // Fields from the state on: state, parent, group, session.
-        let fields = stat(child)?;
-        let leads = fields.get(3)? == &child.to_string() && fields.first()? != "Z";
-        if !leads || exe(child)? != exe(harness)? {
-            return None;
-        }
-        let cgroup = cgroup(child)?;
-        let role = if !cgroup.contains(&format!("/scenario-{harness}-")) {
-            "guard"
-        } else if cgroup.ends_with("/control") {
-            "observer"
-        } else {
-            return None;
-        };
-        Some((role, child))
-    };
-    children(harness).into_iter().filter_map(role).collect()
 }
 
 fn word(kind: Kind) -> String {

@@ -327,3 +327,27 @@ fn thaw_and_remove(dir: &Path) {
         Ok(()) | Err(_) => {}
     }
 }
+
+/// Guards and observers among the children of the harness. Both have a session of their own and have not executed anything since they were
+/// forked; an observer lives in the control cgroup of the run.
+pub(crate) fn roles(harness: Pid) -> Vec<(&'static str, Pid)> {
+    let exe = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let role = |child: Pid| {
+        // Fields from the state on: state, parent, group, session.
+        let fields = stat(child)?;
+        let leads = fields.get(3)? == &child.to_string() && fields.first()? != "Z";
+        if !leads || exe(child)? != exe(harness)? {
+            return None;
+        }
+        let cgroup = cgroup(child)?;
+        let role = if !cgroup.contains(&format!("/scenario-{harness}-")) {
+            "guard"
+        } else if cgroup.ends_with("/control") {
+            "observer"
+        } else {
+            return None;
+        };
+        Some((role, child))
+    };
+    children(harness).into_iter().filter_map(role).collect()
+}

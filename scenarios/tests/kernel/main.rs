@@ -26,6 +26,7 @@ mod place;
 mod protect;
 mod spawn;
 mod stage;
+mod stand_ins;
 #[path = "../support/mod.rs"]
 mod support;
 mod survivors;

@@ -1,26 +1,20 @@
 //! What others did: a process that somebody else killed, the OOM killer, a limit that was met, a user that cannot be had. A trial in which it
 //! happened is *broken*, with who and why, and no mechanism is blamed.
 
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use allgone::host::{Host, ProbeError, Support};
-use allgone::spawn::{Child as Started, SpawnOptions};
-use allgone::{MonoNs, ProcessSet};
 use harness::cgroup::Cgroup;
-use harness::detect::{AnyDetector, BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict};
-use harness::error::SysError;
+use harness::detect::AnyDetector;
 use harness::expect::Canary;
-use harness::kill::{self, AnyStrategy, BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
+use harness::kill::{self, AnyStrategy};
 use harness::record::{Cause, Outcome, TrialRecord, read_lines};
-use harness::sys::ledger::Ledger;
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
 
 use super::common::{Test, base, binary, cgroups_of, ensure, play, reference, scenario, spec, told, wait_until};
 use super::needs::{CGROUP2_WRITE, PID_NAMESPACE, PIDS_LIMIT, ROOT};
+use super::stand_ins::{Exhausted, Vandal};
 
 const USER_NAMESPACE: &str = "userns";
 const MEMORY_LIMIT: &str = "memory-limit";
@@ -241,51 +235,6 @@ fn killed_canary() -> Result<(), String> {
     ensure(!text.contains("hit bystanders"), || text.clone())
 }
 
-/// Something that ends the main process before the strategy is asked to act, as somebody outside might.
-#[derive(Debug)]
-struct Vandal;
-
-impl BlockingStrategy for Vandal {
-    fn spec(&self) -> &'static KillSpec {
-        kill::by_id("cgroup-kill").expect("it is registered").spec()
-    }
-
-    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        Ok(Support::Available)
-    }
-
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Self))
-    }
-}
-
-impl BlockingKiller for Vandal {
-    fn attach(&mut self, child: &Started) -> Result<(), KillError> {
-        let entered = || ledger().is_some_and(|ledger| ledger.entries().count() > 0);
-        let failed = |errno| SysError::pid("end", child.pid.as_raw(), errno);
-        wait_until("it plays", entered).map_err(|_| failed(Errno::ETIMEDOUT))?;
-        send(child.pid, Signal::SIGKILL).map_err(failed)?;
-        let ended = || harness::sys::pidfd::has_exited(child.pidfd.as_fd()) == Ok(true);
-        wait_until("it has ended", ended).map_err(|_| failed(Errno::ETIMEDOUT).into())
-    }
-
-    fn kill(&mut self, _: &Started, _: MonoNs) -> Result<KillReport, KillError> {
-        Ok(KillReport::begin().issued())
-    }
-}
-
-/// The ledger of the trial that this process observes: the one that it holds open.
-fn ledger() -> Option<Ledger> {
-    let mut open = std::fs::read_dir("/proc/self/fd")
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path());
-    let own =
-        open.find(|fd| std::fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:ledger")))?;
-    let file = std::fs::File::options().read(true).write(true).open(own).ok()?;
-    Ledger::open(file.as_fd()).ok()
-}
-
 fn killed_before() -> Result<(), String> {
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
     let record = play(&spec(scenario, reference(), Some(AnyStrategy::Blocking(&Vandal))))?;
@@ -336,38 +285,6 @@ fn oom() -> Result<(), String> {
     ensure(text.contains("OOM killer") && !text.contains("bystanders"), || {
         text.clone()
     })
-}
-
-/// A detector that has no descriptor left when it wants to read.
-#[derive(Debug)]
-struct Exhausted;
-
-impl BlockingDetector for Exhausted {
-    fn spec(&self) -> &'static DetectorSpec {
-        reference().spec()
-    }
-
-    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        Ok(Support::Available)
-    }
-
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        Ok(Box::new(Self))
-    }
-}
-
-impl BlockingWatch for Exhausted {
-    fn attach(&mut self, _: &Started) -> Result<(), DetectError> {
-        Ok(())
-    }
-
-    fn wait(&mut self, _: MonoNs) -> Result<Verdict, DetectError> {
-        Ok(Verdict::unknown(SysError::path("open", "cgroup.events", Errno::EMFILE)))
-    }
-
-    fn finish(self: Box<Self>) -> Counters {
-        Counters::default()
-    }
 }
 
 fn ran_out() -> Result<(), String> {

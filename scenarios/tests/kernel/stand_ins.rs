@@ -1,0 +1,92 @@
+//! Mechanisms that do something wrong on purpose, in place of a real one.
+
+use std::os::fd::AsFd;
+
+use allgone::host::{Host, ProbeError, Support};
+use allgone::spawn::{Child, SpawnOptions};
+use allgone::{MonoNs, ProcessSet};
+use harness::detect::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict};
+use harness::error::SysError;
+use harness::kill::{self, BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
+use harness::sys::ledger::Ledger;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill as send};
+
+use super::common::{reference, wait_until};
+
+/// Something that ends the main process before the strategy is asked to act, as somebody outside might.
+#[derive(Debug)]
+pub(crate) struct Vandal;
+
+impl BlockingStrategy for Vandal {
+    fn spec(&self) -> &'static KillSpec {
+        kill::by_id("cgroup-kill").expect("it is registered").spec()
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        Ok(Support::Available)
+    }
+
+    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl BlockingKiller for Vandal {
+    fn attach(&mut self, child: &Child) -> Result<(), KillError> {
+        let entered = || ledger().is_some_and(|ledger| ledger.entries().count() > 0);
+        let failed = |errno| SysError::pid("end", child.pid.as_raw(), errno);
+        wait_until("it plays", entered).map_err(|_| failed(Errno::ETIMEDOUT))?;
+        send(child.pid, Signal::SIGKILL).map_err(failed)?;
+        let ended = || harness::sys::pidfd::has_exited(child.pidfd.as_fd()) == Ok(true);
+        wait_until("it has ended", ended).map_err(|_| failed(Errno::ETIMEDOUT).into())
+    }
+
+    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
+        Ok(KillReport::begin().issued())
+    }
+}
+
+/// The ledger of the trial that this process observes: the one that it holds open.
+fn ledger() -> Option<Ledger> {
+    let mut open = std::fs::read_dir("/proc/self/fd")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    let own =
+        open.find(|fd| std::fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:ledger")))?;
+    let file = std::fs::File::options().read(true).write(true).open(own).ok()?;
+    Ledger::open(file.as_fd()).ok()
+}
+
+/// A detector that has no descriptor left when it wants to read.
+#[derive(Debug)]
+pub(crate) struct Exhausted;
+
+impl BlockingDetector for Exhausted {
+    fn spec(&self) -> &'static DetectorSpec {
+        reference().spec()
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        Ok(Support::Available)
+    }
+
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl BlockingWatch for Exhausted {
+    fn attach(&mut self, _: &Child) -> Result<(), DetectError> {
+        Ok(())
+    }
+
+    fn wait(&mut self, _: MonoNs) -> Result<Verdict, DetectError> {
+        Ok(Verdict::unknown(SysError::path("open", "cgroup.events", Errno::EMFILE)))
+    }
+
+    fn finish(self: Box<Self>) -> Counters {
+        Counters::default()
+    }
+}

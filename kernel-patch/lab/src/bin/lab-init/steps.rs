@@ -85,11 +85,23 @@ fn reap(main: &Child) -> Result<Option<ExitStatus>> {
             Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, signal as i32),
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(of_main),
             Ok(_) | Err(Errno::EINTR) => continue,
+            // Somebody died of a real-time signal, which nix has no name for, and has been reaped.
+            Err(Errno::EINVAL) if is_there(main)? => continue,
+            Err(Errno::EINVAL) => bail!("the program died of a real-time signal"),
             Err(errno) => return Err(errno).context("waitpid"),
         };
         if u32::try_from(pid.as_raw()).is_ok_and(|pid| pid == main.id()) {
             of_main = Some(ExitStatus::from_raw(raw));
         }
+    }
+}
+
+/// Whether `child` has not been reaped.
+fn is_there(child: &Child) -> Result<bool> {
+    match kill(Pid::from_raw(child.id().cast_signed()), None) {
+        Ok(()) | Err(Errno::EPERM) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(errno).context("kill"),
     }
 }
 
@@ -110,10 +122,33 @@ pub(crate) fn kill_rest() -> Result<usize> {
                 // Nothing to wait for but another child's end.
                 poll(&mut [], PollTimeout::from(5u8)).context("poll")?;
             }
-            Ok(_) => left += 1,
+            // The second: as in `reap`.
+            Ok(_) | Err(Errno::EINVAL) => left += 1,
             Err(Errno::ECHILD) => return Ok(left),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("waitpid"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orphan_may_die_of_any_signal() {
+        let mut main = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let mut orphan = Command::new("sh").args(["-c", "kill -40 $$"]).spawn().unwrap();
+        while is_there(&orphan).unwrap() {
+            assert_eq!(reap(&main).unwrap(), None);
+        }
+        drop(main.stdin.take());
+        let end = loop {
+            if let Some(end) = reap(&main).unwrap() {
+                break end;
+            }
+        };
+        assert!(end.success());
+        assert!(orphan.try_wait().is_err(), "reaped already");
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::common::probe;
 use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake};
@@ -77,20 +76,6 @@ fn parent_of(set: &ProcessSet) -> Result<Arc<Cgroup>, DetectError> {
     Ok(set.parent().cloned().ok_or_else(missing)?)
 }
 
-/// Removes all sub-cgroups of `cgroup`, leaves first, by name below an open directory.
-fn remove(cgroup: &Cgroup) -> Result<(), CgroupError> {
-    for child in cgroup.children()? {
-        let child = child?;
-        remove(&child)?;
-        let name = child.path().file_name().unwrap_or_default();
-        match unlinkat(cgroup, name, UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(e) => return Err(SysError::path("rmdir", child.path(), e).into()),
-        }
-    }
-    Ok(())
-}
-
 #[derive(Debug)]
 struct Probing {
     cgroup: Arc<Cgroup>,
@@ -102,7 +87,7 @@ struct Probing {
 impl Probing {
     /// Removes the site, from its parent's descriptor.
     fn attempt(&self) -> Result<(), CgroupError> {
-        remove(&self.cgroup)?;
+        self.cgroup.remove_descendants()?;
         let name = self.cgroup.path().file_name().unwrap_or_default();
         self.parent.remove_child(&name.to_string_lossy())
     }

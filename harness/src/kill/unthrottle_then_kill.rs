@@ -90,9 +90,8 @@ impl BlockingKiller for Ready {
 
 fn lift_v2_below(cgroup: &Cgroup) -> Result<(), CgroupError> {
     lift_v2(cgroup)?;
-    for child in cgroup.children()? {
-        let child = child?;
-        lift_v2_below(&child)?;
+    for child in cgroup.descendants()? {
+        lift_v2(&child?)?;
     }
     Ok(())
 }

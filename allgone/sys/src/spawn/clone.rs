@@ -45,12 +45,14 @@ pub const CLONE_PIDFD_AUTOKILL: u64 = 1 << 36;
 /// Flags that leave the child a process of its own, with its own memory, descriptors and signal
 /// handlers. All others (such as `CLONE_VM`) would let it write into the caller's, or want
 /// arguments that are not given here.
+/// `CLONE_VFORK` by itself only makes the caller wait.
 const HARMLESS: u64 = CLONE_PARENT
     | CLONE_NEWPID
     | CLONE_AUTOREAP
     | CLONE_NNP
     | CLONE_PIDFD_AUTOKILL
-    | (libc::CLONE_NEWNS
+    | (libc::CLONE_VFORK
+        | libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWIPC
@@ -190,7 +192,6 @@ mod tests {
             libc::CLONE_VM,
             libc::CLONE_FILES,
             libc::CLONE_SIGHAND,
-            libc::CLONE_VFORK,
             libc::CLONE_SETTLS,
         ] {
             assert_eq!(harmless(flag.unsigned_abs().into()), Err(Errno::EINVAL), "{flag:#x}");

@@ -55,7 +55,7 @@ impl BlockingDetector for CgroupRmdirProbe {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         probe::in_cgroup(host, |site| {
             site.create("inner")?;
-            remove(site)?;
+            site.remove_descendants()?;
             Ok(Support::Available)
         })
     }

@@ -149,6 +149,7 @@ mod tests {
             }
         };
         assert!(end.success());
-        assert!(orphan.try_wait().is_err(), "reaped already");
+        assert!(main.wait().is_err(), "reaped already");
+        assert!(orphan.wait().is_err(), "reaped already");
     }
 }

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::stat::Mode;
 
 use crate::spawn::exit_now;
 use crate::time::now;
@@ -131,9 +133,10 @@ extern "C" fn handler(signal: libc::c_int) {
         Errno::set_raw(errno);
         return;
     }
+    let removed = guards.contains(&Some(0)) && end_children(deadline);
     // SAFETY: the pointer is null or was made from a reference to a static.
     if let Some(words) = unsafe { WORDS.load(Ordering::Relaxed).as_ref() } {
-        let text = match (guards.contains(&Some(0)), alone) {
+        let text = match (removed, alone) {
             (true, false) => words.removed,
             (true, true) => words.guard,
             (false, _) => words.left,
@@ -141,9 +144,45 @@ extern "C" fn handler(signal: libc::c_int) {
         // SAFETY: a live string. If standard error is closed, nobody reads it.
         unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
     }
-    // SAFETY: null asks for no status. Whoever has ended is reaped: not every init does that.
-    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) } > 0 {}
     exit_now(CODE.load(Ordering::Relaxed))
+}
+
+/// Ends and reaps the children that are left: probes start some in no cgroup of the run. False: one
+/// is still there at `deadline`.
+fn end_children(deadline: MonoNs) -> bool {
+    loop {
+        // SAFETY: null asks for no status.
+        match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) } {
+            0 if deadline.has_passed() => return false,
+            0 => kill_children(),
+            pid if pid > 0 => {}
+            // ECHILD: there is none.
+            _ => return true,
+        }
+    }
+}
+
+/// Sends SIGKILL to each child, and waits a millisecond for them.
+fn kill_children() {
+    let children = nix::fcntl::open(
+        c"/proc/thread-self/children",
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    );
+    let mut text = [0u8; 1024];
+    let read = children.map_or(0, |file| nix::unistd::read(&file, &mut text).unwrap_or(0));
+    let mut pid = 0i32;
+    for byte in &text[..read] {
+        if byte.is_ascii_digit() {
+            pid = pid.saturating_mul(10).saturating_add(i32::from(byte - b'0'));
+        } else if pid > 0 {
+            // SAFETY: a child that nobody else reaps, so the number is its own. It may have ended.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            pid = 0;
+        }
+    }
+    // SAFETY: no descriptors. There is no one descriptor that tells of the end of all children.
+    unsafe { libc::poll(std::ptr::null_mut(), 0, 1) };
 }
 
 /// What stands for the exit code of a guard that was killed.

@@ -75,9 +75,14 @@ fn move_into(dir: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// How many threads this process has: the entries of `/proc/self/task`. Source: proc_pid_task(5).
 pub fn thread_count() -> Result<usize, Errno> {
-    let entries =
-        std::fs::read_dir("/proc/self/task").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
-    Ok(entries.count())
+    let failed = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+    let mut count = 0;
+    // An entry that could not be read is an error, and no thread.
+    for entry in std::fs::read_dir("/proc/self/task").map_err(failed)? {
+        entry.map_err(failed)?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// `fork(2)` for an actor: the single-threaded interpreter of a script. `None` in the child. Errors: `EAGAIN` at a limit.

@@ -16,68 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::left::{children, reap, roles, state};
 use super::machine::{Place, binary, delegate, ended, now, panicked, rest, says_nothing_left, wait_until};
-
-/// What is interrupted.
-#[derive(Clone, Copy, Debug)]
-struct Verb {
-    name: &'static str,
-    args: &'static [&'static str],
-    /// About how long it takes, and the latest moment.
-    life: Duration,
-    helpers: Helpers,
-}
-
-/// Whom it starts beside itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Helpers {
-    /// It tries nothing.
-    None,
-    Guards,
-    GuardsAndObservers,
-}
-
-const VERBS: [Verb; 7] = [
-    verb("list", &["list"], 25, Helpers::None),
-    verb("dry-run", &["forkbomb", "--dry-run"], 500, Helpers::Guards),
-    verb("doctor", &["doctor"], 700, Helpers::Guards),
-    verb("recommend", &["recommend"], 700, Helpers::Guards),
-    verb(
-        "forkbomb",
-        &["forkbomb", "--trials", "1"],
-        5_000,
-        Helpers::GuardsAndObservers,
-    ),
-    verb(
-        "measure",
-        &[
-            "measure",
-            "exit-now",
-            "--trials",
-            "1",
-            "--warm-up",
-            "1",
-            "--noise",
-            "1ms",
-        ],
-        2_500,
-        Helpers::GuardsAndObservers,
-    ),
-    verb(
-        "scale",
-        &["scale", "--sites", "3,6", "--jobs", "2"],
-        5_000,
-        Helpers::GuardsAndObservers,
-    ),
-];
-
-const fn verb(name: &'static str, args: &'static [&'static str], life_ms: u64, helpers: Helpers) -> Verb {
-    Verb {
-        name,
-        args,
-        life: Duration::from_millis(life_ms),
-        helpers,
-    }
-}
+use super::verbs::{Helpers, VERBS, Verb};
 
 /// How it is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -244,8 +183,13 @@ pub(crate) fn worker(case: &str, dir: &Path) -> Result<String, String> {
     let (case, limit): (Case, Duration) = serde_json::from_str(case).map_err(|e| e.to_string())?;
     let place = Place::make(dir)?;
     let verb = VERBS[case.verb];
-    let mut started = Started::start(&place, verb, matches!(case.kind, Kind::Terminal | Kind::CtrlC))?;
     let mut seen = Seen::default();
+    let on_terminal = matches!(case.kind, Kind::Terminal | Kind::CtrlC);
+    let Some(mut started) = Started::start(&place, verb, on_terminal)? else {
+        seen.too_late = true;
+        seen.at_us = case.after_us;
+        return serde_json::to_string(&seen).map_err(|e| e.to_string());
+    };
     let moment = started.at + Duration::from_micros(case.after_us);
     rest(moment.saturating_sub(now()));
     let victims = started.victims(case.kind, case.lot);
@@ -347,7 +291,8 @@ struct Started {
 }
 
 impl Started {
-    fn start(place: &Place, verb: Verb, on_terminal: bool) -> Result<Self, String> {
+    /// Nothing: it was over before it was seen on its terminal.
+    fn start(place: &Place, verb: Verb, on_terminal: bool) -> Result<Option<Self>, String> {
         if !on_terminal {
             let mut command = place.command(&binary())?;
             command.args(verb.args);
@@ -355,12 +300,12 @@ impl Started {
             let child = command
                 .spawn()
                 .map_err(|e| format!("could not start the command: {e}"))?;
-            return Ok(Self {
+            return Ok(Some(Self {
                 pid: Pid::from_raw(i32::try_from(child.id()).map_err(|e| e.to_string())?),
                 at,
                 terminal: None,
                 status: None,
-            });
+            }));
         }
         // script(1) has the other end of the terminal: what is written to it is typed, and when it is killed the terminal is closed.
         let mut command: Command = place.command("script")?;
@@ -378,12 +323,12 @@ impl Started {
             pid = children(script).into_iter().find(of_program);
             pid.is_some() || matches!(state(script), None | Some('Z'))
         });
-        Ok(Self {
-            pid: pid.ok_or("the command was not seen on its terminal")?,
+        Ok(pid.map(|pid| Self {
+            pid,
             at: now(),
             terminal: Some(terminal),
             status: None,
-        })
+        }))
     }
 
     /// Whether the harness has ended. Reaps.

@@ -21,6 +21,7 @@ mod left;
 mod machine;
 #[cfg(target_arch = "x86_64")]
 mod refuse;
+mod verbs;
 
 use std::path::Path;
 use std::process::ExitCode;

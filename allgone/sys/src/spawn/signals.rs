@@ -58,7 +58,7 @@ pub(crate) fn reset() -> Result<(), Errno> {
 type Action = [usize; 8];
 
 /// What happens on `signal`: an address, `SIG_DFL` or `SIG_IGN`. rt_sigaction(2).
-fn handler(signal: libc::c_int) -> Result<libc::sighandler_t, Errno> {
+pub(super) fn handler(signal: libc::c_int) -> Result<libc::sighandler_t, Errno> {
     let mut old: Action = [0; 8];
     let none = std::ptr::null::<Action>();
     // SAFETY: nothing is set, and `old` has room for the kernel's structure. The C library's

@@ -1,8 +1,7 @@
 //! What a mechanism does to the process that uses it, as data.
 //!
 //! A mechanism that a program links in runs in the program's own process. What it changes there is part of its interface: a program
-//! that is a subreaper reaps other programs' orphans, one whose `SIGALRM` is taken loses its own timer. A test arms every mechanism in
-//! a fresh process and compares what it finds with what is stated here.
+//! that is a subreaper reaps other programs' orphans, one whose `SIGALRM` is taken loses its own timer.
 
 /// What arming and waiting change in the calling process, beyond memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub enum Reaps {
     AnyChild,
 }
 
-/// What is held while a set is watched: counted after `attach`.
+/// What is held while a set is watched: counted after `attach`. Stated for the mechanisms of this crate; others may leave it at zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Holds {

@@ -76,8 +76,19 @@ impl Place {
     }
 
     /// A process in the site that sleeps until it is killed.
+    ///
+    /// It runs its own code by now: before that all signals are blocked in it.
     pub(crate) fn sleeper(&self) -> Result<Worker, String> {
-        self.victim(sleep_for_ever)
+        let (hear, tell) = nix::unistd::pipe().map_err(|e| format!("pipe: {e}"))?;
+        let worker = self.victim(|| match nix::unistd::write(&tell, b"s") {
+            Ok(_) => sleep_for_ever(),
+            Err(_) => 1,
+        })?;
+        drop(tell);
+        match nix::unistd::read(&hear, &mut [0]) {
+            Ok(1) => Ok(worker),
+            other => Err(format!("the sleeper did not start: {other:?}")),
+        }
     }
 
     /// An actor in the site that plays `blocks`. `change` changes its birth.

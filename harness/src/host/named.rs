@@ -72,25 +72,18 @@ pub(super) fn present() -> Result<Vec<String>, SysError> {
     Ok(names(&own).map(str::to_owned).collect())
 }
 
-/// How long an unmounted hierarchy is left alone before it is mounted once more. A mount of one that is just being destroyed waits for its
-/// end and then makes it anew, which doubles the time that all this takes.
-pub(super) const REMOUNT: std::time::Duration = std::time::Duration::from_millis(25);
-
 /// Removes all cgroups of the hierarchy `name` and unmounts it until it is gone; calls `meanwhile` at least every few milliseconds.
 ///
 /// It takes about 50 ms: a removed cgroup counts until RCU has let go of it, and so does the unmounted root. Whoever is in a cgroup of it has
 /// to end, or to be ended by somebody else. Errors: the last refusal (`EBUSY`: somebody lives in it) when `deadline` has passed.
 pub fn take_down(name: &str, deadline: MonoNs, meanwhile: &mut dyn FnMut()) -> Result<(), CgroupError> {
-    let mut remount_at = MonoNs(0);
     while present()?.iter().any(|there| there == name) {
-        if remount_at.has_passed() {
-            match strip(name) {
-                // Unmounted, but the line may take a while.
-                Ok(()) if !deadline.has_passed() => remount_at = crate::sys::time::now() + REMOUNT,
-                Ok(()) => return Err(SysError::path("take down", label(name), Errno::ETIMEDOUT).into()),
-                Err(e) if e.errno() == Some(Errno::EBUSY) && !deadline.has_passed() => {}
-                Err(e) => return Err(e),
-            }
+        match strip(name) {
+            // Unmounted, but the line may take a while.
+            Ok(()) if !deadline.has_passed() => {}
+            Ok(()) => return Err(SysError::path("take down", label(name), Errno::ETIMEDOUT).into()),
+            Err(e) if e.errno() == Some(Errno::EBUSY) && !deadline.has_passed() => {}
+            Err(e) => return Err(e),
         }
         meanwhile();
         let soon = crate::sys::time::now() + std::time::Duration::from_millis(2);

@@ -3,7 +3,7 @@
 //!
 //! Somebody else may be removing the same things at the same time: what is gone is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,7 +20,6 @@ use crate::cgroup::{Census, Cgroup, CgroupError, EventsFile, parse_members};
 use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
 use crate::sys::pidfd;
-use crate::sys::time::now;
 
 /// One clean-up: until when it may go on, what is done meanwhile, and whom it met.
 pub(super) struct Emptying<'a> {
@@ -30,25 +29,13 @@ pub(super) struct Emptying<'a> {
     pub meanwhile: &'a mut dyn FnMut(),
     /// Processes that lived there, and were killed.
     pub met: BTreeSet<i32>,
-    /// Hierarchies whose cgroups were removed, and when each may be mounted once more.
-    remount_at: BTreeMap<PathBuf, MonoNs>,
 }
 
 /// After so many rounds the members of v1 cgroups are killed one by one even while the v2 cgroups
 /// are not empty.
 const STUBBORN: u32 = 100;
 
-impl<'a> Emptying<'a> {
-    /// Has met nobody so far.
-    pub(super) fn new(deadline: MonoNs, meanwhile: &'a mut dyn FnMut()) -> Self {
-        Self {
-            deadline,
-            meanwhile,
-            met: BTreeSet::new(),
-            remount_at: BTreeMap::new(),
-        }
-    }
-
+impl Emptying<'_> {
     /// Ends and removes all of `things`, side by side: who is frozen in one hierarchy does not die
     /// in another before it is thawed. Returns what could not be removed until the deadline, or at
     /// all, with the last refusal.
@@ -142,26 +129,20 @@ impl<'a> Emptying<'a> {
 
     /// As [`Self::v2`], for a hierarchy. Its root is spared: that holds everybody else on the
     /// machine.
-    fn hierarchy(&mut self, path: &Path) -> Result<bool, CgroupError> {
-        let label = path.to_string_lossy();
+    fn hierarchy(&mut self, label: &Path) -> Result<bool, CgroupError> {
+        let label = label.to_string_lossy();
         let name = label.strip_prefix("name=").unwrap_or(&label);
         // Mounting what somebody has just taken down would make it anew. When its cgroups are gone
         // it may keep its line for a while.
-        if !named::present()?.iter().any(|there| there == name) {
-            return Ok(true);
-        }
-        if self.remount_at.get(path).is_none_or(|at| at.has_passed()) {
+        if named::present()?.iter().any(|there| there == name) {
             let hierarchy = Named::mount(name)?;
-            let mut removed = true;
             for child in hierarchy.root().children()? {
                 hierarchy.root().write("release_agent", "\n")?;
-                removed &= self.v1(child?.path(), true)?;
+                self.v1(child?.path(), true)?;
             }
-            if removed {
-                self.remount_at.insert(path.to_path_buf(), now() + named::REMOUNT);
-            }
+            return Ok(false);
         }
-        Ok(false)
+        Ok(true)
     }
 }
 

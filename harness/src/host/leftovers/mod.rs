@@ -128,7 +128,11 @@ pub fn remove_run(
     deadline: MonoNs,
     meanwhile: &mut dyn FnMut(),
 ) -> Result<(), (PathBuf, CgroupError)> {
-    let mut emptying = Emptying::new(deadline, meanwhile);
+    let mut emptying = Emptying {
+        deadline,
+        meanwhile,
+        met: BTreeSet::new(),
+    };
     loop {
         // What was in the middle of making something is dead after the first round, so the second
         // one finds all that it made.
@@ -170,7 +174,11 @@ pub(crate) fn remove_part(
     deadline: MonoNs,
     meanwhile: &mut dyn FnMut(),
 ) -> Result<(), (PathBuf, CgroupError)> {
-    let mut emptying = Emptying::new(deadline, meanwhile);
+    let mut emptying = Emptying {
+        deadline,
+        meanwhile,
+        met: BTreeSet::new(),
+    };
     let mut things = vec![(v2, Kind::V2)];
     things.extend(v1.into_iter().map(|path| (path, Kind::V1)));
     // What else there is of it may hold its processes, frozen.
@@ -184,8 +192,11 @@ pub(crate) fn remove_part(
 
 /// Ends and removes whatever is in a cgroup (v2) that was made for a probe, and the cgroup.
 pub(super) fn remove_probe(path: &Path, deadline: MonoNs) -> Result<(), CgroupError> {
-    let mut nothing = || {};
-    let mut emptying = Emptying::new(deadline, &mut nothing);
+    let mut emptying = Emptying {
+        deadline,
+        meanwhile: &mut || {},
+        met: BTreeSet::new(),
+    };
     match emptying.remove(vec![(path.to_path_buf(), Kind::V2)]).pop() {
         Some((_, e)) => Err(e),
         None => Ok(()),
@@ -317,8 +328,11 @@ fn places(layout: &Layout, extra: Option<&Path>) -> Vec<PathBuf> {
 /// them together.
 pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
     let (gone, kept): (Vec<_>, Vec<_>) = leftovers.iter().cloned().partition(|l| l.owner == Owner::Gone);
-    let mut nothing = || {};
-    let mut emptying = Emptying::new(crate::sys::time::now() + patience, &mut nothing);
+    let mut emptying = Emptying {
+        deadline: crate::sys::time::now() + patience,
+        meanwhile: &mut || {},
+        met: BTreeSet::new(),
+    };
     let things = gone.iter().map(|leftover| (leftover.path.clone(), leftover.kind));
     let failed = emptying.remove(things.collect());
     let stayed = |path: &PathBuf| failed.iter().any(|(failed, _)| failed == path);

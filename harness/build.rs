@@ -1,4 +1,5 @@
-//! Tells the library which revision and compiler it was built from. What is not known is left out, never made up.
+//! Tells the library which revision and compiler it was built from. What is not known is left out,
+//! never made up.
 
 use std::process::Command;
 
@@ -14,7 +15,9 @@ fn main() {
     if let Some(revision) = git(&["rev-parse", "HEAD"]) {
         println!("cargo::rustc-env=HARNESS_REVISION={revision}");
     }
-    if let Some(version) = std::env::var_os("RUSTC").and_then(|rustc| output(Command::new(rustc).arg("--version"))) {
+    if let Some(version) =
+        std::env::var_os("RUSTC").and_then(|rustc| output(Command::new(rustc).arg("--version")))
+    {
         println!("cargo::rustc-env=HARNESS_RUSTC={version}");
     }
 }

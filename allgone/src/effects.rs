@@ -1,7 +1,8 @@
 //! What a mechanism does to the process that uses it, as data.
 //!
-//! A mechanism that a program links in runs in the program's own process. What it changes there is part of its interface: a program
-//! that is a subreaper reaps other programs' orphans, one whose `SIGALRM` is taken loses its own timer.
+//! A mechanism that a program links in runs in the program's own process. What it changes there is
+//! part of its interface: a program that is a subreaper reaps other programs' orphans, one whose
+//! `SIGALRM` is taken loses its own timer.
 
 /// What arming and waiting change in the calling process, beyond memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,8 @@ pub enum Reaps {
     AnyChild,
 }
 
-/// What is held while a set is watched: counted after `attach`. Stated for the mechanisms of this crate; others may leave it at zero.
+/// What is held while a set is watched: counted after `attach`. Stated for the mechanisms of this
+/// crate; others may leave it at zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Holds {
@@ -85,9 +87,14 @@ impl Effects {
         }
     }
 
-    /// Whether a program with threads, children, signal handlers and timers of its own can use it without knowing of it.
+    /// Whether a program with threads, children, signal handlers and timers of its own can use it
+    /// without knowing of it.
     pub const fn are_harmless(&self) -> bool {
-        !(self.subreaper || self.signal_mask || self.signal_handler || self.timer || self.single_thread)
+        !(self.subreaper
+            || self.signal_mask
+            || self.signal_handler
+            || self.timer
+            || self.single_thread)
             && matches!(self.reaps, Reaps::Nothing)
     }
 }

@@ -1,7 +1,8 @@
 //! Know when everything you started is gone, and make it go.
 //!
-//! A [`ProcessSet`] is a cgroup of its own. A [`Command`](spawn::Command) starts a program in it, a [`Detector`](detect::Detector) says
-//! when every process of it has ended, a [`KillStrategy`](kill::KillStrategy) ends them.
+//! A [`ProcessSet`] is a cgroup of its own. A [`Command`](spawn::Command) starts a program in it, a
+//! [`Detector`](detect::Detector) says when every process of it has ended, a
+//! [`KillStrategy`](kill::KillStrategy) ends them.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -20,8 +21,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nothing in here touches the state of the process that uses it: no signal handler, no timer, no signal mask, no subreaper flag, no
-//! working directory, no `waitpid(-1)`. What a mechanism of another crate changes is stated in its [`Effects`].
+//! Nothing in here touches the state of the process that uses it: no signal handler, no timer, no
+//! signal mask, no subreaper flag, no working directory, no `waitpid(-1)`. What a mechanism of
+//! another crate changes is stated in its [`Effects`].
 
 pub mod cgroup;
 pub mod detect;

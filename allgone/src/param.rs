@@ -25,7 +25,8 @@ pub struct Axis {
     pub unit: Unit,
     /// Value when nothing is set.
     pub default: u64,
-    /// Value where a strategy kills, if that differs (the lifetime of a workload that is to be killed is `forever`).
+    /// Value where a strategy kills, if that differs (the lifetime of a workload that is to be
+    /// killed is `forever`).
     pub kill_default: Option<u64>,
     /// What it means, one sentence.
     pub doc: &'static str,
@@ -52,7 +53,10 @@ impl Axis {
     pub fn parse(&self, text: &str) -> Result<u64, ValueError> {
         let (wanted, parsed) = match self.unit {
             Unit::Count => ("a whole number", text.parse().ok()),
-            Unit::Nanoseconds => ("a time such as 0, 250us, 5ms, 2s or forever", parse_ns(text)),
+            Unit::Nanoseconds => (
+                "a time such as 0, 250us, 5ms, 2s or forever",
+                parse_ns(text),
+            ),
         };
         parsed.ok_or_else(|| ValueError {
             axis: self.name,

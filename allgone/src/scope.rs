@@ -13,7 +13,8 @@ pub enum Scope {
     ProcessGroup,
     /// Members of its session.
     Session,
-    /// Descendants, as far as they are handed to the watching process when their parents die (subreaper).
+    /// Descendants, as far as they are handed to the watching process when their parents die
+    /// (subreaper).
     ReapedDescendants,
     /// Descendants as seen by walking parent links of live processes: an orphan is lost.
     LinkedDescendants,

@@ -9,7 +9,8 @@ use crate::sys::spawn::Credentials;
 
 /// A set of processes: a cgroup of its own, and what belongs to it.
 ///
-/// Owned and cheap to clone, so that a watch can outlive the stack frame that armed it and move to another thread.
+/// Owned and cheap to clone, so that a watch can outlive the stack frame that armed it and move to
+/// another thread.
 ///
 /// ```no_run
 /// use std::sync::Arc;

@@ -1,6 +1,8 @@
-//! The cost of arming and disarming each detector, before there is a workload: what a supervisor pays for each job, whatever becomes of it.
+//! The cost of arming and disarming each detector, before there is a workload: what a supervisor
+//! pays for each job, whatever becomes of it.
 //!
-//! `prepopulated-cgroup` keeps its cgroup populated for 25 ms meanwhile. A pool does that in advance.
+//! `prepopulated-cgroup` keeps its cgroup populated for 25 ms meanwhile. A pool does that in
+//! advance.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
-//! What a warm cgroup costs at the moment of launch: both variants of `prepopulated-cgroup` against a plain `clone3` into the cgroup.
+//! What a warm cgroup costs at the moment of launch: both variants of `prepopulated-cgroup` against
+//! a plain `clone3` into the cgroup.
 //!
-//! From the decision to launch to the workload's exec. The warm-up lies before that, and in the second variant the clone as well.
+//! From the decision to launch to the workload's exec. The warm-up lies before that, and in the
+//! second variant the clone as well.
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -50,9 +52,19 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
         (1, "the process itself waited before exec"),
     ] {
         let seq = frame.next_seq();
-        let mut spec = spec(seq, workload::exiting().expect("/proc is mounted"), detector, None);
-        let axis = detector.spec().axes.iter().find(|axis| axis.name == PLACEHOLDER_EXECS);
-        spec.params.set(axis.expect("the detector has this axis"), execs);
+        let mut spec = spec(
+            seq,
+            workload::exiting().expect("/proc is mounted"),
+            detector,
+            None,
+        );
+        let axis = detector
+            .spec()
+            .axes
+            .iter()
+            .find(|axis| axis.name == PLACEHOLDER_EXECS);
+        spec.params
+            .set(axis.expect("the detector has this axis"), execs);
         let site = frame.site(&spec);
         let launch = || warm(detector, &site, &workload, execs == 1);
         if let Err(e) = launch() {
@@ -60,7 +72,11 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
             continue;
         }
         criterion.bench_function(&format!("launch/{WARM}, {name}"), |bencher| {
-            bencher.iter_custom(|times| (0..times).map(|_| launch().expect("it worked before")).sum());
+            bencher.iter_custom(|times| {
+                (0..times)
+                    .map(|_| launch().expect("it worked before"))
+                    .sum()
+            });
         });
     }
 }
@@ -75,7 +91,12 @@ fn plain(site: &Site, workload: &Workload) -> Duration {
     launched.since(begun)
 }
 
-fn warm(detector: AnyDetector, site: &Site, workload: &Workload, ahead: bool) -> Result<Duration, DetectError> {
+fn warm(
+    detector: AnyDetector,
+    site: &Site,
+    workload: &Workload,
+    ahead: bool,
+) -> Result<Duration, DetectError> {
     let mut plan = SpawnPlan::new(site, workload)?;
     let mut armed = detector.arm(&site.set(), &mut plan.options)?;
     let begun = now();
@@ -85,7 +106,8 @@ fn warm(detector: AnyDetector, site: &Site, workload: &Workload, ahead: bool) ->
     until_exec(&root);
     let launched = now();
     until_end(&root);
-    // A process that has waited in the cgroup is launched when its gate is opened, which the detector measures itself.
+    // A process that has waited in the cgroup is launched when its gate is opened, which the
+    // detector measures itself.
     let opened = Duration::from_nanos(armed.finish().prepare_ns);
     Ok(if ahead {
         opened + launched.since(attached)
@@ -104,6 +126,10 @@ fn until_exec(root: &Root) {
 }
 
 fn until_end(root: &Root) {
-    let end = waitid(Whose::Pidfd(root.pidfd.as_fd()), WaitPidFlag::WEXITED).expect("it is a child");
-    assert!(end.is_some_and(|change| change.ended()), "waitid waits for the end");
+    let end =
+        waitid(Whose::Pidfd(root.pidfd.as_fd()), WaitPidFlag::WEXITED).expect("it is a child");
+    assert!(
+        end.is_some_and(|change| change.ended()),
+        "waitid waits for the end"
+    );
 }

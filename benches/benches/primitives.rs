@@ -1,4 +1,5 @@
-//! Costs of the primitives that detectors and strategies are made of: the mean of one call, in a loop, caches warm.
+//! Costs of the primitives that detectors and strategies are made of: the mean of one call, in a
+//! loop, caches warm.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -61,13 +62,16 @@ fn epoll_round_trip(criterion: &mut Criterion) {
         .take()
         .expect("only the copy was dropped, in the copy of this process");
     let wait = awaiting(answer.as_fd());
-    criterion.bench_function("primitives/epoll round trip between two processes", |bencher| {
-        bencher.iter(|| {
-            assert_eq!(write(&ask, b"?"), Ok(1));
-            wait();
-            assert_eq!(read(&answer, &mut [0]), Ok(1));
-        });
-    });
+    criterion.bench_function(
+        "primitives/epoll round trip between two processes",
+        |bencher| {
+            bencher.iter(|| {
+                assert_eq!(write(&ask, b"?"), Ok(1));
+                wait();
+                assert_eq!(read(&answer, &mut [0]), Ok(1));
+            });
+        },
+    );
     drop(ask);
     gone(&echo);
 }
@@ -117,23 +121,30 @@ fn make_and_remove(criterion: &mut Criterion, cgroup: &Cgroup) {
     });
 }
 
-/// The smallest workload from clone3 to its end: where it was, born in a cgroup, and moved there by its parent before exec.
+/// The smallest workload from clone3 to its end: where it was, born in a cgroup, and moved there by
+/// its parent before exec.
 fn start(criterion: &mut Criterion, frame: &Frame<'_>, cgroup: &Cgroup, program: &Workload) {
     criterion.bench_function("primitives/clone3, exec, exit, waitid", |bencher| {
         bencher.iter(|| ended(&clone(program, None, None)));
     });
     if clone_into(program, cgroup) == Entry::Born {
-        criterion.bench_function("primitives/clone3 into a cgroup, exec, exit, waitid", |bencher| {
-            bencher.iter(|| clone_into(program, cgroup));
-        });
+        criterion.bench_function(
+            "primitives/clone3 into a cgroup, exec, exit, waitid",
+            |bencher| {
+                bencher.iter(|| clone_into(program, cgroup));
+            },
+        );
     } else {
         frame.leave_out("clone3 into a cgroup", "CLONE_INTO_CGROUP is refused here");
     }
     match clone_and_move(program, cgroup) {
         Ok(()) => {
-            criterion.bench_function("primitives/clone3, write cgroup.procs, exec, exit, waitid", |bencher| {
-                bencher.iter(|| clone_and_move(program, cgroup).expect("it worked before"));
-            });
+            criterion.bench_function(
+                "primitives/clone3, write cgroup.procs, exec, exit, waitid",
+                |bencher| {
+                    bencher.iter(|| clone_and_move(program, cgroup).expect("it worked before"));
+                },
+            );
         }
         Err(e) => {
             frame.leave_out("write cgroup.procs", e);
@@ -141,7 +152,11 @@ fn start(criterion: &mut Criterion, frame: &Frame<'_>, cgroup: &Cgroup, program:
     }
 }
 
-fn clone(program: &Workload, cgroup: Option<BorrowedFd<'_>>, gate: Option<BorrowedFd<'_>>) -> Spawned {
+fn clone(
+    program: &Workload,
+    cgroup: Option<BorrowedFd<'_>>,
+    gate: Option<BorrowedFd<'_>>,
+) -> Spawned {
     let plan = spawn::Plan {
         envp: &program.envp,
         cgroup,
@@ -153,8 +168,15 @@ fn clone(program: &Workload, cgroup: Option<BorrowedFd<'_>>, gate: Option<Borrow
 }
 
 fn ended(spawned: &Spawned) {
-    let change = wait::waitid(wait::Whose::Pidfd(spawned.pidfd.as_fd()), WaitPidFlag::WEXITED).expect("it is a child");
-    assert!(change.is_some_and(|c| c.ended()), "waitid waits for the end");
+    let change = wait::waitid(
+        wait::Whose::Pidfd(spawned.pidfd.as_fd()),
+        WaitPidFlag::WEXITED,
+    )
+    .expect("it is a child");
+    assert!(
+        change.is_some_and(|c| c.ended()),
+        "waitid waits for the end"
+    );
 }
 
 fn clone_into(program: &Workload, cgroup: &Cgroup) -> Entry {
@@ -168,7 +190,9 @@ fn clone_and_move(program: &Workload, cgroup: &Cgroup) -> Result<(), harness::cg
     let (read, gate) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
     let spawned = clone(program, None, Some(read.as_fd()));
     let moved = cgroup.write("cgroup.procs", &spawned.pid.to_string());
-    File::from(gate).write_all(b"g").expect("the child waits for it");
+    File::from(gate)
+        .write_all(b"g")
+        .expect("the child waits for it");
     ended(&spawned);
     moved
 }
@@ -187,17 +211,25 @@ fn scan(criterion: &mut Criterion, cgroup: &Cgroup) {
                 .expect("one more process")
             })
             .collect();
-        group.throughput(Throughput::Elements(u64::try_from(members).unwrap_or(u64::MAX)));
-        group.bench_function(BenchmarkId::new("read and parse cgroup.procs", members), |bencher| {
-            bencher.iter(|| assert_eq!(pids(cgroup).len(), members));
-        });
-        group.bench_function(BenchmarkId::new("cgroup.procs and each stat", members), |bencher| {
-            bencher.iter(|| {
-                for pid in pids(cgroup) {
-                    std::fs::read(format!("/proc/{pid}/stat")).expect("it sleeps");
-                }
-            });
-        });
+        group.throughput(Throughput::Elements(
+            u64::try_from(members).unwrap_or(u64::MAX),
+        ));
+        group.bench_function(
+            BenchmarkId::new("read and parse cgroup.procs", members),
+            |bencher| {
+                bencher.iter(|| assert_eq!(pids(cgroup).len(), members));
+            },
+        );
+        group.bench_function(
+            BenchmarkId::new("cgroup.procs and each stat", members),
+            |bencher| {
+                bencher.iter(|| {
+                    for pid in pids(cgroup) {
+                        std::fs::read(format!("/proc/{pid}/stat")).expect("it sleeps");
+                    }
+                });
+            },
+        );
         for sleeper in &sleepers {
             pidfd::send_signal(sleeper.pidfd.as_fd(), Some(Signal::SIGKILL)).expect("it sleeps");
             gone(sleeper);
@@ -210,5 +242,9 @@ fn pids(cgroup: &Cgroup) -> Vec<i32> {
 }
 
 fn gone(worker: &Worker) {
-    wait::waitid(wait::Whose::Pidfd(worker.pidfd.as_fd()), WaitPidFlag::WEXITED).expect("it is a child");
+    wait::waitid(
+        wait::Whose::Pidfd(worker.pidfd.as_fd()),
+        WaitPidFlag::WEXITED,
+    )
+    .expect("it is a child");
 }

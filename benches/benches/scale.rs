@@ -1,7 +1,9 @@
-//! What the end of one job costs in a loop that watches 1 to 10 000 sites: from the word to end to the loop's verdict, by mechanism.
+//! What the end of one job costs in a loop that watches 1 to 10 000 sites: from the word to end to
+//! the loop's verdict, by mechanism.
 //!
-//! One site has a process, the others are watched and empty. Each process lives longer than the kernel holds back an event, so that what is
-//! timed is the loop and not the window. With sleepers everywhere, CPU time and single completions: `scenario scale`.
+//! One site has a process, the others are watched and empty. Each process lives longer than the
+//! kernel holds back an event, so that what is timed is the loop and not the window. With sleepers
+//! everywhere, CPU time and single completions: `scenario scale`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,17 +12,20 @@ use benches::trials::{reference, spec};
 use benches::{Frame, Group, workload};
 use criterion::{BenchmarkId, Criterion};
 use harness::detect::{DetectError, Verdict};
-use harness::fleet::{Completion, Fleet, MECHANISMS, Mechanism, Stand, raise_descriptor_limit};
+use harness::fleet::{
+    Completion, Fleet, MECHANISMS, Mechanism, SleeperSet, raise_descriptor_limit,
+};
 use harness::sys::time::now;
 
 /// Sites in one loop.
 const SITES: [usize; 3] = [1, 100, 10_000];
-/// How long a process lives. Its birth follows the end of the one before, so news of it comes late, by up to 20 ms; and 10 ms after that news
-/// the window is open again.
+/// How long a process lives. Its birth follows the end of the one before, so news of it comes late,
+/// by up to 20 ms; and 10 ms after that news the window is open again.
 const REST: Duration = Duration::from_millis(40);
 /// How long the loop may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a sample may take. A turn is mostly rest, so a sample that wants more turns than this allows gets the mean of those played.
+/// How long a sample may take. A turn is mostly rest, so a sample that wants more turns than this
+/// allows gets the mean of those played.
 const SAMPLE: Duration = Duration::from_millis(120);
 
 fn main() -> ExitCode {
@@ -53,7 +58,10 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
             group.bench_function(BenchmarkId::new(id, sites), |bencher| {
                 bencher.iter_custom(|times| turns.play(times));
             });
-            turns.stand.take_down().expect("the sites are empty and nobody else's");
+            turns
+                .stand
+                .take_down()
+                .expect("the sites are empty and nobody else's");
         }
     }
     group.finish();
@@ -62,16 +70,20 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
 /// A loop, its sites, and a process in the first one.
 struct Turns {
     fleet: Box<dyn Fleet>,
-    stand: Stand,
+    stand: SleeperSet,
 }
 
 impl Turns {
-    fn begin(mechanism: &dyn Mechanism, sites: usize, frame: &mut Frame<'_>) -> Result<Self, DetectError> {
+    fn begin(
+        mechanism: &dyn Mechanism,
+        sites: usize,
+        frame: &mut Frame<'_>,
+    ) -> Result<Self, DetectError> {
         let seq = frame.next_seq();
         let own = workload::exiting().expect("/proc is mounted");
         let site = frame.site(&spec(seq, own, reference(), None));
         let mut fleet = mechanism.open(sites)?;
-        let mut stand = Stand::build(site.cgroup.try_clone()?, sites)?;
+        let mut stand = SleeperSet::build(site.cgroup.try_clone()?, sites)?;
         let watched = (0..sites)
             .try_for_each(|number| fleet.watch(number, &stand.site(number)?))
             .and_then(|()| fleet.started(0, &stand.start(0)?));
@@ -100,7 +112,9 @@ impl Turns {
         let mut over = Vec::new();
         let told = now();
         self.stand.end(0);
-        self.fleet.wait(told + PATIENCE, &mut over).expect("the loop waits");
+        self.fleet
+            .wait(told + PATIENCE, &mut over)
+            .expect("the loop waits");
         let known = now();
         match over.as_slice() {
             [
@@ -112,7 +126,10 @@ impl Turns {
             other => panic!("site 0 has ended, and the loop said {other:?}"),
         }
         self.stand.reap(0).expect("it has ended");
-        let next = self.stand.start(0).expect("one more process can be started");
+        let next = self
+            .stand
+            .start(0)
+            .expect("one more process can be started");
         self.fleet.started(0, &next).expect("the loop hears of it");
         known.since(told)
     }
@@ -124,6 +141,9 @@ impl Turns {
         if !until.has_passed() {
             self.fleet.wait(until, &mut over).expect("the loop waits");
         }
-        assert!(over.is_empty(), "nothing has ended, and the loop said {over:?}");
+        assert!(
+            over.is_empty(),
+            "nothing has ended, and the loop said {over:?}"
+        );
     }
 }

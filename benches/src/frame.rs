@@ -33,13 +33,15 @@ static INTERRUPTED: Words = Words {
     guard: "a guard was killed; nothing was left behind\n",
 };
 
-/// Calls `body` with a frame, and takes the frame down whatever comes of it. Where no cgroup can be had, the group is left out.
+/// Calls `body` with a frame, and takes the frame down whatever comes of it. Where no cgroup can be
+/// had, the group is left out.
 ///
 /// An error says what went wrong or what was left behind.
 pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Result<(), String> {
-    // Nothing here is hostile, so a machine without a limit on tasks will do. Nor is this program run again by systemd.
+    // Nothing here is hostile, so a machine without a limit on tasks will do. Nor is this program
+    // run again by systemd.
     let options = Options {
-        allow_no_belt: true,
+        allow_no_limits: true,
         program: None,
         ..Options::default()
     };
@@ -59,7 +61,13 @@ pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Re
         return Ok(());
     };
     let ended = in_run(group, &protection, &host, base, body);
-    match host.base.as_mut().map(Base::undo).unwrap_or_default().first() {
+    match host
+        .base
+        .as_mut()
+        .map(Base::undo)
+        .unwrap_or_default()
+        .first()
+    {
         Some(error) => Err(format!("could not take back a change: {error}")),
         None => ended,
     }
@@ -74,7 +82,7 @@ fn in_run<'h>(
 ) -> Result<(), String> {
     let options = RunOptions {
         name: run_name().map_err(|e| e.to_string())?,
-        no_belt: true,
+        no_limits: true,
     };
     let mut frame = Frame {
         host,
@@ -82,7 +90,8 @@ fn in_run<'h>(
         group,
         trials: 0,
     };
-    // Criterion calls closures that cannot fail, so what ends them early is an unwinding, and it ends here.
+    // Criterion calls closures that cannot fail, so what ends them early is an unwinding, and it
+    // ends here.
     let ended = catch_unwind(AssertUnwindSafe(|| body(&mut frame)));
     let left = frame.run.finish().map_err(|e| e.to_string())?;
     match ended {
@@ -108,7 +117,8 @@ impl Frame<'_> {
         self.trials
     }
 
-    /// Plays one trial. Panics, and so ends the group, if the run cannot go on; ends it as well if a signal has asked for that.
+    /// Plays one trial. Panics, and so ends the group, if the run cannot go on; ends it as well if
+    /// a signal has asked for that.
     pub fn trial(&mut self, spec: &TrialSpec<'_>) -> TrialRecord {
         self.look_for_signals();
         match self.run.trial(spec) {
@@ -126,7 +136,8 @@ impl Frame<'_> {
         }
     }
 
-    /// Whether `detector` is offered here and speaks where nothing is killed and nobody removes the site. If not, says why.
+    /// Whether `detector` is offered here and speaks where nothing is killed and nobody removes the
+    /// site. If not, says why.
     pub fn offers(&self, detector: AnyDetector) -> bool {
         let id = detector.spec().id;
         match detector.expectation(Expectation::Sound, false) {
@@ -148,7 +159,9 @@ impl Frame<'_> {
     fn available(&self, id: &str, probed: Result<Support, ProbeError>) -> bool {
         match probed {
             Ok(Support::Available) => true,
-            Ok(Support::Missing { why, remedy }) => self.leave_out(id, format_args!("{why}; help: {remedy}")),
+            Ok(Support::Missing { why, remedy }) => {
+                self.leave_out(id, format_args!("{why}; help: {remedy}"))
+            }
             Err(e) => self.leave_out(id, format_args!("the probe failed: {e}")),
         }
     }

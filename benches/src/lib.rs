@@ -1,10 +1,12 @@
-//! What the groups of `cargo bench` share: a place on this machine, a workload, and a trial as a figure.
+//! What the groups of `cargo bench` share: a place on this machine, a workload, and a trial as a
+//! figure.
 //!
-//! What these figures are: means of many repetitions, caches warm. What they are not: latencies with tails. Those come from recorded trials
-//! (`scenario measure`), and never from here.
+//! What these figures are: means of many repetitions, caches warm. What they are not: latencies
+//! with tails. Those come from recorded trials (`scenario measure`), and never from here.
 //!
-//! Each group is a program of its own in `benches/`. It runs below a cgroup that the harness's [`Run`](harness::trial::Run) makes and
-//! removes, under its protection, so that nothing stays behind whatever ends it. What this machine does not offer is left out, and said so.
+//! Each group is a program of its own in `benches/`. It runs below a cgroup that the harness's
+//! [`Run`](harness::trial::Run) makes and removes, under its protection, so that nothing stays
+//! behind whatever ends it. What this machine does not offer is left out, and said so.
 #![expect(
     clippy::print_stderr,
     reason = "a part of programs, not a library for others: what was left out must be said"
@@ -49,10 +51,11 @@ pub fn main(group: &Group) -> ExitCode {
     }
 }
 
-/// Criterion as the command line wants it. Here a repetition takes milliseconds and a group has dozens of rows, so fewer and shorter samples
-/// are the default.
+/// Criterion as the command line wants it. Here a repetition takes milliseconds and a group has
+/// dozens of rows, so fewer and shorter samples are the default.
 fn criterion() -> Criterion {
-    // With `--quick` the measurement time is when Criterion gives up waiting for a mean that no longer moves.
+    // With `--quick` the measurement time is when Criterion gives up waiting for a mean that no
+    // longer moves.
     let quick = std::env::args().any(|arg| arg == "--quick");
     Criterion::default()
         .sample_size(10)

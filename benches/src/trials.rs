@@ -18,9 +18,19 @@ const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
 /// After which time a trial has no figure of its own: it then counts with this one.
 pub const DEADLINE: Duration = Duration::from_secs(1);
 
-/// A trial at the default point of its axes. It is a benchmark, so nothing is expected of its outcome.
-pub fn spec<'a>(seq: u32, workload: Workload, detector: AnyDetector, strategy: Option<AnyStrategy>) -> TrialSpec<'a> {
-    let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
+/// A trial at the default point of its axes. It is a benchmark, so nothing is expected of its
+/// outcome.
+pub fn spec<'a>(
+    seq: u32,
+    workload: Workload,
+    detector: AnyDetector,
+    strategy: Option<AnyStrategy>,
+) -> TrialSpec<'a> {
+    let plane = if strategy.is_some() {
+        Plane::Kill
+    } else {
+        Plane::Detect
+    };
     let axes = detector.spec().axes.iter();
     let axes = axes.chain(strategy.iter().flat_map(|s| s.spec().axes));
     TrialSpec {
@@ -36,8 +46,12 @@ pub fn spec<'a>(seq: u32, workload: Workload, detector: AnyDetector, strategy: O
         detector,
         strategy,
         expected: match plane {
-            Plane::Detect => Expected::Detect(Expectation::MayBeEarly("nothing is expected of a benchmark")),
-            Plane::Kill => Expected::Kill(KillExpectation::MaySurvive("nothing is expected of a benchmark")),
+            Plane::Detect => Expected::Detect(Expectation::MayBeEarly(
+                "nothing is expected of a benchmark",
+            )),
+            Plane::Kill => Expected::Kill(KillExpectation::MaySurvive(
+                "nothing is expected of a benchmark",
+            )),
         },
         deadline: DEADLINE,
         limits: Limits {
@@ -63,8 +77,8 @@ pub fn spawn_to_verdict(record: &TrialRecord) -> Option<Duration> {
     }
 }
 
-/// From the moment when the strategy begins to act (to freeze, to look, to signal) to `populated 0`, which is looked for every 200 us.
-/// `None`: something was left.
+/// From the moment when the strategy begins to act (to freeze, to look, to signal) to `populated
+/// 0`, which is looked for every 200 us. `None`: something was left.
 pub fn act_to_unpopulated(record: &TrialRecord) -> Option<Duration> {
     match (record.outcome, &record.kill, record.stamps.unpopulated_ns) {
         (Outcome::Emptied, Some(kill), Some(over)) => between(kill.begun_ns, over),
@@ -86,7 +100,8 @@ pub fn in_words(record: &TrialRecord) -> String {
     }
 }
 
-/// Repeats trials of `play` and sums up their figures. A trial without one counts as [`DEADLINE`], and that is said.
+/// Repeats trials of `play` and sums up their figures. A trial without one counts as [`DEADLINE`],
+/// and that is said.
 pub fn repeat(
     bencher: &mut Bencher<'_>,
     frame: &mut Frame<'_>,

@@ -1,4 +1,5 @@
-//! The smallest workloads: this same program, run again, that exits at once or sleeps with a number of children.
+//! The smallest workloads: this same program, run again, that exits at once or sleeps with a number
+//! of children.
 //!
 //! They are no scenarios: they stamp nothing and are hostile to nobody.
 
@@ -19,10 +20,14 @@ use nix::unistd::pause;
 /// `argv[0]` of a workload.
 pub const NAME: &CStr = c"bench-workload";
 
-/// Turns this process into a workload if it was started as one; then it does not return. To be called first in `main`.
+/// Turns this process into a workload if it was started as one; then it does not return. To be
+/// called first in `main`.
 pub fn main_if_workload() {
     let mut args = std::env::args_os();
-    if args.next().is_some_and(|name| name.as_bytes() == NAME.to_bytes()) {
+    if args
+        .next()
+        .is_some_and(|name| name.as_bytes() == NAME.to_bytes())
+    {
         let children = args.next().and_then(|n| n.to_str()?.parse().ok());
         exit_now(match children {
             None => 0,
@@ -31,7 +36,8 @@ pub fn main_if_workload() {
     }
 }
 
-/// Forks, says that all are there, and sleeps for ever. Returns if it could not: the trial then says that it was never ready.
+/// Forks, says that all are there, and sleeps for ever. Returns if it could not: the trial then
+/// says that it was never ready.
 fn sleep_with(children: usize) -> i32 {
     for _ in 0..children {
         match actor_fork() {

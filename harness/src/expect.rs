@@ -1,7 +1,8 @@
-//! What ought to happen: the words in which scenarios state expectations without knowing who watches or kills.
+//! What ought to happen: the words in which scenarios state expectations without knowing who
+//! watches or kills.
 //!
-//! A scenario answers for a *scope* (what a mechanism can see or reach), never for a mechanism by name. A new detector gets its row of
-//! expectations by declaring its scope.
+//! A scenario answers for a *scope* (what a mechanism can see or reach), never for a mechanism by
+//! name. A new detector gets its row of expectations by declaring its scope.
 
 pub use allgone::scope::{Reach, Scope, Sweep};
 
@@ -18,9 +19,11 @@ pub enum Expectation {
     MayBeEarly(&'static str),
     /// Does not say "empty" before the deadline.
     NeverFires(&'static str),
-    /// Says that the site was removed, or that it does not know; both are honest, "empty" and silence are not.
+    /// Says that the site was removed, or that it does not know; both are honest, "empty" and
+    /// silence are not.
     Removed(&'static str),
-    /// Sleeps on although all is over (a lost wake-up), or not: either is recorded, neither is claimed.
+    /// Sleeps on although all is over (a lost wake-up), or not: either is recorded, neither is
+    /// claimed.
     MayBeLost(&'static str),
     /// The pair makes no sense and is not run.
     NotApplicable(&'static str),

@@ -1,11 +1,13 @@
 //! The mechanisms under comparison, and the machinery of one honest trial.
 //!
-//! Two questions are asked of Linux: when is a tree of processes over, and how is it made to be over? [`detect`] holds one file per
-//! answer to the first, [`kill`] one per answer to the second. [`trial`] sets a workload off inside belts, lets one detector and at
-//! most one strategy at it, and holds what they say against the truth. [`cgroup`] and [`host`] are what they stand on, and
+//! Two questions are asked of Linux: when is a tree of processes over, and how is it made to be
+//! over? [`detect`] holds one file per answer to the first, [`kill`] one per answer to the second.
+//! [`trial`] sets a workload off inside limits, lets one detector and at most one strategy at it,
+//! and holds what they say against the truth. [`cgroup`] and [`host`] are what they stand on, and
 //! [`mod@record`] is what remains.
 //!
-//! What this crate does not do: choose workloads (crate `scenarios`), print, or parse a command line.
+//! What this crate does not do: choose workloads (crate `scenarios`), print, or parse a command
+//! line.
 
 pub mod detect;
 pub mod error;

@@ -1,6 +1,8 @@
-//! Tracepoints by name: their numbers from tracefs, and the processors on which they are listened to.
+//! Tracepoints by name: their numbers from tracefs, and the processors on which they are listened
+//! to.
 //!
-//! tracefs is mounted for the moment of reading a number, on no directory. Privilege: `CAP_SYS_ADMIN`.
+//! tracefs is mounted for the moment of reading a number, on no directory. Privilege:
+//! `CAP_SYS_ADMIN`.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -16,15 +18,22 @@ pub(crate) struct Tracefs(OwnedFd);
 impl Tracefs {
     /// Mounts it. Errors: `EPERM`, `ENODEV` a kernel without tracefs.
     pub(crate) fn mount() -> Result<Self, SysError> {
-        let root = mount::detached(c"tracefs", &[]).map_err(|e| SysError::plain("mount tracefs", e))?;
+        let root =
+            mount::detached(c"tracefs", &[]).map_err(|e| SysError::plain("mount tracefs", e))?;
         Ok(Self(root))
     }
 
-    /// The number of the tracepoint `name`, such as `sched/sched_waking`. Errors: `ENOENT` this kernel does not have it.
+    /// The number of the tracepoint `name`, such as `sched/sched_waking`. Errors: `ENOENT` this
+    /// kernel does not have it.
     pub(crate) fn number(&self, name: &str) -> Result<u64, SysError> {
         let path = format!("/proc/self/fd/{}/events/{name}/id", self.0.as_raw_fd());
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| SysError::io("read the number of the tracepoint", Target::Path(name.into()), &e))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            SysError::io(
+                "read the number of the tracepoint",
+                Target::Path(name.into()),
+                &e,
+            )
+        })?;
         text.trim()
             .parse()
             .map_err(|_| SysError::path("understand", path, Errno::EINVAL))
@@ -34,7 +43,8 @@ impl Tracefs {
 /// Processors that are online.
 pub(crate) fn online_cpus() -> Result<Vec<i32>, SysError> {
     let source = "/sys/devices/system/cpu/online";
-    let list = std::fs::read_to_string(source).map_err(|e| SysError::io("read", Target::Path(source.into()), &e))?;
+    let list = std::fs::read_to_string(source)
+        .map_err(|e| SysError::io("read", Target::Path(source.into()), &e))?;
     cpus(&list).ok_or_else(|| SysError::path("understand", source, Errno::EINVAL))
 }
 

@@ -8,7 +8,7 @@
 #   compile    after every patch, kernel/cgroup/ and fs/kernfs/ for HZ 100, 250, 1000 and every preemption model of the tree
 #   tips       both tips linked and booted: HZ 100 with full, 250 with lazy, 1000 with real-time preemption
 #   patches    the base, then the tree after every single patch: built as user-mode Linux, booted, the tree's own selftests and the
-#              project's kernel ring run
+#              project's integration tests run
 #   selftests  those of cgroup and pidfd, several times on base and tip: old cases must end alike, new ones fail or skip on the base and pass
 #              on the tip; those that watch over what was right before pass on both
 #   storm      a kernel with lockdep, KASAN, PROVE_RCU and atomic-sleep checks, emulated and in user-mode Linux: ten minutes each of a cgroup that
@@ -208,13 +208,13 @@ patches() {
 after_selftests() {
     local name=$1 line again status=0 later
     shift
-    line=$(ask_tests --no-ring ${ONLY:+--only "$ONLY"} "$@") || status=$?
+    line=$(ask_tests --no-integration ${ONLY:+--only "$ONLY"} "$@") || status=$?
     echo "$name: $(colour "$status"): $(grep '^selftests:' <<<"$line" || tail -n 3 <<<"$line")"
     for again in 1 2; do
         grep -q '^not ok' <<<"$line" || break
         grep '^not ok' <<<"$line" | sed 's/^/    /'
         later=0
-        line=$(ask_tests --no-ring --only "$(sed -n 's/^not ok \([a-z]*\/[a-z0-9_]*\): .*/\1/p' <<<"$line" | sort -u | paste -sd,)" "$@") || later=$?
+        line=$(ask_tests --no-integration --only "$(sed -n 's/^not ok \([a-z]*\/[a-z0-9_]*\): .*/\1/p' <<<"$line" | sort -u | paste -sd,)" "$@") || later=$?
         echo "    asked again ($again): $(colour "$later")"
     done
     return "$status"
@@ -285,7 +285,7 @@ debug() {
     echo "kernel: $kernel"
     "$lab" run -k "$kernel" --memory 2048 --limit 3600 -- scenario all --trials 1 --deadline 60s --quiet \
         --detector cgroup-events-poll,cgroup-events-inotify,cgroup-kill-poll --kill cgroup-kill,cgroup-kill-release,freeze-kill
-    "$lab" test --source "$SOURCE" --series "$A" --series "$B" --config debug --memory 2048 --no-ring --limit 900 --known "$KNOWN" \
+    "$lab" test --source "$SOURCE" --series "$A" --series "$B" --config debug --memory 2048 --no-integration --limit 900 --known "$KNOWN" \
         --only cgroup/test_core,cgroup/test_events,cgroup/test_freezer,cgroup/test_kill,pidfd/pidfd_test 2>&1
 }
 

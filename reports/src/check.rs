@@ -24,30 +24,48 @@ pub struct Difference {
     pub computed: Option<String>,
 }
 
-/// Compares everything that is made by `report render` and `report splice` below `root` (the top of the workspace).
+/// Compares everything that is made by `report render` and `report splice` below `root` (the top of
+/// the workspace).
 pub fn check(root: &Path) -> Result<Vec<Difference>> {
     let store = Store::read(root)?;
     let render::Rendered {
-        artefacts, findings, ..
+        artefacts,
+        findings,
+        ..
     } = render::all(&store)?;
     let mut differences = Vec::new();
     for (name, computed) in &artefacts {
         let file = format!("{GENERATED}/{name}");
         let committed = read(&root.join(&file))?;
-        differences.extend(first_difference(&file, committed.as_deref(), Some(computed)));
+        differences.extend(first_difference(
+            &file,
+            committed.as_deref(),
+            Some(computed),
+        ));
     }
     let known: BTreeSet<&String> = artefacts.keys().collect();
-    for name in list(&root.join(GENERATED))?.iter().filter(|name| !known.contains(name)) {
+    for name in list(&root.join(GENERATED))?
+        .iter()
+        .filter(|name| !known.contains(name))
+    {
         let file = format!("{GENERATED}/{name}");
         let committed = read(&root.join(&file))?;
         differences.extend(first_difference(&file, committed.as_deref(), None));
     }
     let committed = splice::read(root)?;
-    differences.extend(first_difference(FINDINGS, committed.as_deref(), findings.as_deref()));
+    differences.extend(first_difference(
+        FINDINGS,
+        committed.as_deref(),
+        findings.as_deref(),
+    ));
     Ok(differences)
 }
 
-fn first_difference(file: &str, committed: Option<&str>, computed: Option<&str>) -> Option<Difference> {
+fn first_difference(
+    file: &str,
+    committed: Option<&str>,
+    computed: Option<&str>,
+) -> Option<Difference> {
     if committed == computed {
         return None;
     }
@@ -81,7 +99,9 @@ fn read(path: &Path) -> Result<Option<String>> {
 pub(crate) fn list(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     if dir.is_dir() {
-        for entry in fs::read_dir(dir).with_context(|| format!("could not list {}", dir.display()))? {
+        for entry in
+            fs::read_dir(dir).with_context(|| format!("could not list {}", dir.display()))?
+        {
             let entry = entry.with_context(|| format!("could not list {}", dir.display()))?;
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -102,7 +122,11 @@ impl std::fmt::Display for Difference {
                     .zip(computed.unwrap_or_default().chars())
                     .take_while(|(a, b)| a == b)
                     .count();
-                let around: String = text.chars().skip(alike.saturating_sub(30)).take(80).collect();
+                let around: String = text
+                    .chars()
+                    .skip(alike.saturating_sub(30))
+                    .take(80)
+                    .collect();
                 format!("\"{around}\"")
             }
         };
@@ -125,7 +149,10 @@ mod tests {
     fn the_line_of_an_edited_digit_is_named() {
         let found = first_difference("t.md", Some("a\nb 13 c\n"), Some("a\nb 12 c\n")).unwrap();
         assert_eq!(found.line, 2);
-        assert_eq!(found.to_string(), "t.md:2: committed \"b 13 c\", computed \"b 12 c\"");
+        assert_eq!(
+            found.to_string(),
+            "t.md:2: committed \"b 13 c\", computed \"b 12 c\""
+        );
         assert_eq!(first_difference("t.md", Some("a\n"), Some("a\n")), None);
     }
 

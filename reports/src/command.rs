@@ -20,8 +20,9 @@ Exit codes: 0 all is well, 4 something differs (check, diff), 2 usage, 1 an erro
 
 /// From recorded trials to tables, plots and one page.
 ///
-/// Reads what `scenario measure` recorded (reports/data/NAME, compressed) and what the lab recorded (kernel-patch/results), and writes
-/// reports/generated and the figures in reports/findings.md. The same records give the same bytes on every machine.
+/// Reads what `scenario measure` recorded (reports/data/NAME, compressed) and what the lab recorded
+/// (kernel-patch/results), and writes reports/generated and the figures in reports/findings.md. The
+/// same records give the same bytes on every machine.
 #[derive(Debug, Parser)]
 #[command(name = "report", version, after_help = EXIT_CODES)]
 struct Cli {
@@ -37,10 +38,13 @@ struct Cli {
 enum Verb {
     /// Take the directory of a campaign (scenario measure --out DIR) into reports/data/NAME
     ///
-    /// Its records must be those of its plan. It is compressed, and host names, boot ids and places are left out; every trial is kept. A campaign of 10 000 trials takes about a
-    /// megabyte. More can be measured at any time with the command that the dataset names, and compared with `report diff`.
+    /// Its records must be those of its plan. It is compressed, and host names, boot ids and places
+    /// are left out; every trial is kept. A campaign of 10 000 trials takes about a megabyte. More
+    /// can be measured at any time with the command that the dataset names, and compared with
+    /// `report diff`.
     Add {
-        /// Its name: lower-case letters, digits and dashes. NAME and NAME-again are compared with each other
+        /// Its name: lower-case letters, digits and dashes. NAME and NAME-again are compared with
+        /// each other
         name: String,
         /// The directory
         dir: PathBuf,
@@ -119,7 +123,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 say(&difference.to_string())?;
             }
             if !differences.is_empty() {
-                say_aloud("what is committed is not what the records say: report render, and look at git diff");
+                say_aloud(
+                    "what is committed is not what the records say: report render, and look at git diff",
+                );
                 return Ok(ExitCode::from(DIFFERS));
             }
             say("Every committed figure is what the recorded trials give.")?;
@@ -135,10 +141,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Figures { filter } => {
             let store = Store::read(&root)?;
             for (name, figure) in render::figures(&store)?.iter() {
-                if filter.as_ref().is_none_or(|part| name.contains(part.as_str())) {
+                if filter
+                    .as_ref()
+                    .is_none_or(|part| name.contains(part.as_str()))
+                {
                     match figure {
                         Figure::Inline(text) => say(&format!("{name}  {text}"))?,
-                        Figure::Block(text) => say(&format!("{name}  ({} lines)", text.lines().count()))?,
+                        Figure::Block(text) => {
+                            say(&format!("{name}  ({} lines)", text.lines().count()))?
+                        }
                     }
                 }
             }
@@ -160,10 +171,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
 /// A dataset by its name, or the directory of a campaign.
 fn dataset(root: &Path, name: &str) -> Result<Dataset> {
     let known = store::data_dir(root).join(name);
-    Dataset::read(if known.is_dir() { &known } else { Path::new(name) })
+    Dataset::read(if known.is_dir() {
+        &known
+    } else {
+        Path::new(name)
+    })
 }
 
-/// Writes what is rendered, and removes what is no longer. Returns the figures that the findings ask for in vain.
+/// Writes what is rendered, and removes what is no longer. Returns the figures that the findings
+/// ask for in vain.
 pub fn write_all(store: &Store) -> Result<Vec<(usize, String)>> {
     let render::Rendered {
         artefacts,
@@ -172,7 +188,10 @@ pub fn write_all(store: &Store) -> Result<Vec<(usize, String)>> {
     } = render::all(store)?;
     let dir = store.root.join(GENERATED);
     fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
-    for name in check::list(&dir)?.iter().filter(|name| !artefacts.contains_key(*name)) {
+    for name in check::list(&dir)?
+        .iter()
+        .filter(|name| !artefacts.contains_key(*name))
+    {
         let path = dir.join(name);
         fs::remove_file(&path).with_context(|| format!("could not remove {}", path.display()))?;
     }

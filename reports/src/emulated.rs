@@ -1,6 +1,7 @@
-//! What the lab recorded under emulation (`kernel-patch/results`). What a mechanism waits for by itself (the kernel's limit on news is a timer) shows
-//! in the difference of two medians of one boot; a ratio would mostly say how slow the emulator runs the shorter one. These have tables of their
-//! own, and are in no summary.
+//! What the lab recorded under emulation (`kernel-patch/results`). What a mechanism waits for by
+//! itself (the kernel's limit on news is a timer) shows in the difference of two medians of one
+//! boot; a ratio would mostly say how slow the emulator runs the shorter one. These have tables of
+//! their own, and are in no summary.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,7 +58,8 @@ pub struct Boot {
     pub name: String,
     /// `latency` by point and detector: nanoseconds, in order.
     pub latencies: BTreeMap<(String, String), Vec<u64>>,
-    /// Owner removes its cgroup at once: by point and detector, trials and how many were never woken.
+    /// Owner removes its cgroup at once: by point and detector, trials and how many were never
+    /// woken.
     pub removals: BTreeMap<(String, String), (usize, usize)>,
 }
 
@@ -83,15 +85,20 @@ impl Emulated {
 impl Kernel {
     /// An answer.
     pub fn answer(&self, probe: &str, case: &str) -> Option<&Answer> {
-        self.answers.iter().find(|a| a.probe == probe && a.case == case)
+        self.answers
+            .iter()
+            .find(|a| a.probe == probe && a.case == case)
     }
 
     /// Cases of the probe `latency`, split into mechanism and point: `waitid 0us`.
     pub fn latencies(&self) -> impl Iterator<Item = (&str, &str, &Answer)> {
-        self.answers.iter().filter(|a| a.probe == "latency").filter_map(|a| {
-            let (mechanism, point) = a.case.rsplit_once(' ')?;
-            Some((mechanism, point, a))
-        })
+        self.answers
+            .iter()
+            .filter(|a| a.probe == "latency")
+            .filter_map(|a| {
+                let (mechanism, point) = a.case.rsplit_once(' ')?;
+                Some((mechanism, point, a))
+            })
     }
 }
 
@@ -115,12 +122,18 @@ fn kernels(path: &Path) -> Result<Vec<Kernel>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let text = fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
     text.lines()
         .enumerate()
         .map(|(at, line)| {
-            serde_json::from_str(line)
-                .with_context(|| format!("line {} of {} is no record of the lab", at + 1, path.display()))
+            serde_json::from_str(line).with_context(|| {
+                format!(
+                    "line {} of {} is no record of the lab",
+                    at + 1,
+                    path.display()
+                )
+            })
         })
         .collect()
 }
@@ -147,7 +160,8 @@ fn boots(dir: &Path) -> Result<Vec<Boot>> {
     paths
         .into_iter()
         .map(|(name, path)| {
-            let packed = fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
+            let packed =
+                fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
             let mut text = String::new();
             GzDecoder::new(packed.as_slice())
                 .read_to_string(&mut text)
@@ -168,8 +182,12 @@ impl Boot {
         for line in text.lines() {
             let fields: Vec<&str> = line.trim().split(',').collect();
             match fields[..] {
-                ["lat", detector, lifetime_us, ns] => boot.latency(format!("lifetime {lifetime_us} us"), detector, ns),
-                ["frz", detector, tasks, ns] => boot.latency(format!("freeze, kill {tasks} tasks"), detector, ns),
+                ["lat", detector, lifetime_us, ns] => {
+                    boot.latency(format!("lifetime {lifetime_us} us"), detector, ns)
+                }
+                ["frz", detector, tasks, ns] => {
+                    boot.latency(format!("freeze, kill {tasks} tasks"), detector, ns)
+                }
                 ["rmd", detector, jobs, woken, ..] => {
                     let point = (format!("{jobs} job(s)"), detector.to_owned());
                     let (n, lost) = boot.removals.entry(point).or_default();
@@ -184,7 +202,10 @@ impl Boot {
 
     fn latency(&mut self, point: String, detector: &str, ns: &str) {
         if let Ok(ns) = ns.parse() {
-            self.latencies.entry((point, detector.to_owned())).or_default().push(ns);
+            self.latencies
+                .entry((point, detector.to_owned()))
+                .or_default()
+                .push(ns);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Figures by name, for prose: `report figures` lists them, and a marker in the findings names one.
 //!
-//! `<dataset>/<scenario:axis=value>/<mechanism>/<quantity>` is a number, with its interval where it has one; names without a quantity are tables.
-//! What is not recorded has no figure, and prose then says so in its place.
+//! `<dataset>/<scenario:axis=value>/<mechanism>/<quantity>` is a number, with its interval where it
+//! has one; names without a quantity are tables. What is not recorded has no figure, and prose then
+//! says so in its place.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,11 @@ impl Figures {
         for campaign in &analysis.campaigns {
             all.campaign(campaign);
             let name = &campaign.dataset.name;
-            let own: Vec<String> = plots.iter().filter(|p| p.dataset == *name).map(tables::plot).collect();
+            let own: Vec<String> = plots
+                .iter()
+                .filter(|p| p.dataset == *name)
+                .map(tables::plot)
+                .collect();
             if !own.is_empty() {
                 all.block(format!("{name}/plots"), own.join("\n"));
             }
@@ -53,7 +58,10 @@ impl Figures {
         }
         for diff in &analysis.diffs {
             all.block(format!("{}/diff", diff.before), diff::table(diff));
-            all.inline(format!("{}/diff/verdict", diff.before), diff::in_words(diff));
+            all.inline(
+                format!("{}/diff/verdict", diff.before),
+                diff::in_words(diff),
+            );
         }
         all.emulated(emulated);
         all
@@ -80,7 +88,10 @@ impl Figures {
     fn campaign(&mut self, campaign: &Campaign<'_>) {
         let (dataset, name) = (campaign.dataset, &campaign.dataset.name);
         self.block(format!("{name}/facts"), tables::facts(campaign));
-        self.inline(format!("{name}/command"), format!("`{}`", dataset.plan.command()));
+        self.inline(
+            format!("{name}/command"),
+            format!("`{}`", dataset.plan.command()),
+        );
         self.inline(format!("{name}/machine"), dataset.machine.in_words());
         self.inline(format!("{name}/trials"), dataset.trials.len().to_string());
         self.inline(
@@ -88,7 +99,10 @@ impl Figures {
             dataset.plan.trials_per_row.to_string(),
         );
         if let Some(permille) = dataset.noise_permille() {
-            self.inline(format!("{name}/noise"), text::percent(f64::from(permille) / 1_000.0));
+            self.inline(
+                format!("{name}/noise"),
+                text::percent(f64::from(permille) / 1_000.0),
+            );
         }
         if !dataset.trials.is_empty() {
             let held = campaign.cells.iter().map(|c| c.row.held).sum();
@@ -101,17 +115,27 @@ impl Figures {
             (Plane::Detect, "detectors", "verdicts"),
             (Plane::Kill, "strategies", "emptied"),
         ] {
-            let mut labels: Vec<&str> = campaign.plane(plane).map(|c| c.row.label.as_str()).collect();
+            let mut labels: Vec<&str> = campaign
+                .plane(plane)
+                .map(|c| c.row.label.as_str())
+                .collect();
             labels.dedup();
             if !labels.is_empty() {
                 let noisy = |table| tables::with_noise(campaign, table);
-                self.block(format!("{name}/{rows}"), noisy(tables::rows(campaign, plane, None)));
-                self.block(format!("{name}/{grid}"), noisy(verdicts::table(campaign, plane)));
+                self.block(
+                    format!("{name}/{rows}"),
+                    noisy(tables::rows(campaign, plane, None)),
+                );
+                self.block(
+                    format!("{name}/{grid}"),
+                    noisy(verdicts::table(campaign, plane)),
+                );
             }
             for label in labels {
                 let ranking = tables::with_noise(campaign, tables::ranking(campaign, plane, label));
                 self.block(format!("{name}/{}/ranking", point(label)), ranking);
-                let table = tables::with_noise(campaign, tables::rows(campaign, plane, Some(label)));
+                let table =
+                    tables::with_noise(campaign, tables::rows(campaign, plane, Some(label)));
                 self.block(format!("{name}/{}/{rows}", point(label)), table);
             }
         }
@@ -129,22 +153,35 @@ impl Figures {
                 .flat_map(|cell| &cell.trials)
                 .filter(|trial| trial.outcome != Outcome::Broken);
             let trials = said.count();
-            self.inline(format!("{name}/scope:cgroup/early"), text::count(early, trials));
+            self.inline(
+                format!("{name}/scope:cgroup/early"),
+                text::count(early, trials),
+            );
         }
         if !campaign.twins.is_empty() {
             self.block(format!("{name}/twins"), tables::twins(&campaign.twins));
-            self.inline(format!("{name}/twins/verdict"), tables::twins_in_words(campaign));
+            self.inline(
+                format!("{name}/twins/verdict"),
+                tables::twins_in_words(campaign),
+            );
         }
         for cell in &campaign.cells {
             self.cell(name, cell);
             if let Some(range) = later_range(campaign, cell) {
-                let id = format!("{name}/{}/{}/later-range", point(&cell.row.label), point(&cell.name()));
+                let id = format!(
+                    "{name}/{}/{}/later-range",
+                    point(&cell.row.label),
+                    point(&cell.name())
+                );
                 self.inline(id, range);
             }
         }
         let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for cell in campaign.cells.iter().filter(|cell| cell.row.twin == 0) {
-            ratios.entry(cell.name()).or_default().extend(cell.row.ratio);
+            ratios
+                .entry(cell.name())
+                .or_default()
+                .extend(cell.row.ratio);
         }
         for (mechanism, mut ratios) in ratios {
             ratios.sort_unstable_by(f64::total_cmp);
@@ -153,7 +190,10 @@ impl Figures {
                 self.inline(format!("{name}/{}/ratio-range", point(&mechanism)), range);
             }
         }
-        for (id, table) in [("idle", costs::idle(campaign)), ("stages", costs::stages(campaign))] {
+        for (id, table) in [
+            ("idle", costs::idle(campaign)),
+            ("stages", costs::stages(campaign)),
+        ] {
             if let Some(table) = table {
                 self.block(format!("{name}/{id}"), table);
             }
@@ -163,12 +203,20 @@ impl Figures {
         }
         for row in &campaign.scale {
             for (quantity, value) in &row.medians {
-                let populated = row.populated.map_or_else(String::new, |n| format!(":populated={n}"));
+                let populated = row
+                    .populated
+                    .map_or_else(String::new, |n| format!(":populated={n}"));
                 let what = quantity.trim_end_matches("_ns");
-                let id = format!("{name}/sites={}{populated}/{}/{what}", row.sites, row.mechanism);
+                let id = format!(
+                    "{name}/sites={}{populated}/{}/{what}",
+                    row.sites, row.mechanism
+                );
                 self.inline(id, costs::quantity(quantity, Some(*value)));
                 if let Some(times) = costs::growth(&campaign.scale, row, quantity) {
-                    let id = format!("{name}/sites={}{populated}/{}/{what}-growth", row.sites, row.mechanism);
+                    let id = format!(
+                        "{name}/sites={}{populated}/{}/{what}-growth",
+                        row.sites, row.mechanism
+                    );
                     self.inline(id, text::times(times));
                 }
             }
@@ -183,8 +231,13 @@ impl Figures {
             format!("~{}", row.twin)
         };
         let mechanism = format!("{}{}", cell.mechanism(), cell.variant);
-        let base = format!("{dataset}/{}/{}{twin}", point(&row.label), point(&mechanism));
-        let mut put = |quantity: &str, text: String| self.inline(format!("{base}/{quantity}"), text);
+        let base = format!(
+            "{dataset}/{}/{}{twin}",
+            point(&row.label),
+            point(&mechanism)
+        );
+        let mut put =
+            |quantity: &str, text: String| self.inline(format!("{base}/{quantity}"), text);
         for (quantity, permille) in [("p50", 500), ("p90", 900), ("p99", 990), ("p999", 999)] {
             if let Some(found) = cell.latency.quantile(permille) {
                 put(quantity, text::bound(found.at));
@@ -196,7 +249,11 @@ impl Figures {
         put("broken", row.broken.to_string());
         put("outliers", row.outliers.to_string());
         let counts = match row.plane {
-            Plane::Detect => [("right", row.right), ("early", row.early), ("missed", row.missed)],
+            Plane::Detect => [
+                ("right", row.right),
+                ("early", row.early),
+                ("missed", row.missed),
+            ],
             Plane::Kill => [
                 ("emptied", row.emptied),
                 ("survived", row.survived),
@@ -216,9 +273,13 @@ impl Figures {
             put("against", text::word(row.word).to_owned());
             put(
                 "later",
-                row.difference_ns.map_or_else(|| "never".to_owned(), text::milliseconds),
+                row.difference_ns
+                    .map_or_else(|| "never".to_owned(), text::milliseconds),
             );
-            put("later-ci", text::difference(row.difference_ns, row.difference_ci));
+            put(
+                "later-ci",
+                text::difference(row.difference_ns, row.difference_ci),
+            );
             put("p", text::p(p));
         }
         let times = [
@@ -275,14 +336,19 @@ impl Figures {
                 }
             }
             for ((jobs, detector), (n, lost)) in &boot.removals {
-                let id = format!("emulated/{}/{}/{detector}/never-woken", boot.name, point(jobs));
+                let id = format!(
+                    "emulated/{}/{}/{detector}/never-woken",
+                    boot.name,
+                    point(jobs)
+                );
                 self.inline(id, text::count(*lost, *n));
             }
         }
         for kernel in &all.kernels {
             for answer in &kernel.answers {
                 for (what, count) in &answer.counts {
-                    let id = [&kernel.kernel, &answer.probe, &answer.case, what].map(|word| point(word));
+                    let id =
+                        [&kernel.kernel, &answer.probe, &answer.case, what].map(|word| point(word));
                     let tries = usize::try_from(answer.tries).unwrap_or(usize::MAX);
                     let count = usize::try_from(*count).unwrap_or(usize::MAX);
                     // Some questions have answers that count something else than tries.
@@ -297,14 +363,20 @@ impl Figures {
     }
 }
 
-/// By how much later than its reference a row is in the middle 80 % of its trials: `12 to 18 ms`. Only where that is a millisecond or more.
+/// By how much later than its reference a row is in the middle 80 % of its trials: `12 to 18 ms`.
+/// Only where that is a millisecond or more.
 fn later_range(campaign: &Campaign<'_>, cell: &Cell<'_>) -> Option<String> {
     let reference = cell.row.reference.as_ref()?;
     let mut others = campaign.cells.iter();
     let with = others.find(|other| other.name() == *reference && other.same_point(cell))?;
     let median = with.median().value()?;
     let later = |permille| {
-        let ns = cell.latency.quantile(permille)?.at.value()?.checked_sub(median)?;
+        let ns = cell
+            .latency
+            .quantile(permille)?
+            .at
+            .value()?
+            .checked_sub(median)?;
         Some((ns + 500_000) / 1_000_000).filter(|ms| *ms > 0)
     };
     Some(format!("{} to {} ms", later(100)?, later(900)?))

@@ -1,8 +1,9 @@
-//! From recorded trials to what may be said of them: tables, plots, one page, and the figures in the findings.
+//! From recorded trials to what may be said of them: tables, plots, one page, and the figures in
+//! the findings.
 //!
-//! Reads records only ([`harness_record`] is all that it shares with the program that makes them), and knows no scenario: what is
-//! recorded shows up.
-//! Everything between reading and writing is pure, so a committed report can be computed again and compared byte by byte ([`check`]).
+//! Reads records only ([`harness_record`] is all that it shares with the program that makes them),
+//! and knows no scenario: what is recorded shows up. Everything between reading and writing is
+//! pure, so a committed report can be computed again and compared byte by byte ([`check`]).
 
 pub mod analysis;
 pub mod check;

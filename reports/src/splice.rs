@@ -24,7 +24,8 @@ pub fn read(root: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The text with every figure as it is now. A figure that is not recorded is said to be not recorded.
+/// The text with every figure as it is now. A figure that is not recorded is said to be not
+/// recorded.
 pub fn splice(text: &str, figures: &Figures) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     for piece in pieces(text)? {
@@ -36,7 +37,9 @@ pub fn splice(text: &str, figures: &Figures) -> Result<String> {
                         bail!("{FINDINGS}:{line}: the figure {name} belongs into a line of prose")
                     }
                     Some(Figure::Block(_)) if !alone => {
-                        bail!("{FINDINGS}:{line}: the figure {name} is a table and needs a line of its own")
+                        bail!(
+                            "{FINDINGS}:{line}: the figure {name} is a table and needs a line of its own"
+                        )
                     }
                     None if alone => format!("\n\n*{NOT_RECORDED}*\n\n"),
                     None => NOT_RECORDED.to_owned(),
@@ -83,17 +86,24 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
             bail!("{FINDINGS}:{line}: the figure {name} has no \"{END}\"");
         };
         if inside[..end].contains(BEGIN) {
-            bail!("{FINDINGS}:{line}: the figure {name} has no \"{END}\" before the next one begins");
+            bail!(
+                "{FINDINGS}:{line}: the figure {name} has no \"{END}\" before the next one begins"
+            );
         }
         pieces.push(Piece::Prose(&rest[..at]));
         let before = &text[..text.len() - rest.len() + at];
         let begun = &before[before.rfind('\n').map_or(0, |end| end + 1)..];
-        let starts = begun.chars().all(|c| c.is_ascii_whitespace() || "-*>".contains(c));
+        let starts = begun
+            .chars()
+            .all(|c| c.is_ascii_whitespace() || "-*>".contains(c));
         rest = &inside[end + END.len()..];
         let alone = starts && (rest.is_empty() || rest.starts_with('\n'));
-        // Markdown takes a line that begins with a comment for HTML, and leaves the rest of the paragraph as it is.
+        // Markdown takes a line that begins with a comment for HTML, and leaves the rest of the
+        // paragraph as it is.
         if starts && !alone {
-            bail!("{FINDINGS}:{line}: the figure {name} stands within a line, so it cannot begin one");
+            bail!(
+                "{FINDINGS}:{line}: the figure {name} stands within a line, so it cannot begin one"
+            );
         }
         pieces.push(Piece::Figure { name, line, alone });
     }
@@ -109,15 +119,25 @@ mod tests {
     fn what_stands_between_markers_is_computed() {
         let text = "It takes <!-- figure: a/b -->12 ms<!-- /figure -->.\n";
         let spliced = splice(text, &Figures::default()).unwrap();
-        assert_eq!(spliced, "It takes <!-- figure: a/b -->not recorded<!-- /figure -->.\n");
+        assert_eq!(
+            spliced,
+            "It takes <!-- figure: a/b -->not recorded<!-- /figure -->.\n"
+        );
         assert_eq!(splice(&spliced, &Figures::default()).unwrap(), spliced);
         assert_eq!(missing(text, &Figures::default()).unwrap(), [(1, "a/b")]);
     }
 
     #[test]
     fn a_figure_within_a_line_cannot_begin_it() {
-        let error = splice("one\n<!-- figure: a -->x<!-- /figure --> two", &Figures::default()).unwrap_err();
-        assert!(error.to_string().starts_with("reports/findings.md:2: "), "{error}");
+        let error = splice(
+            "one\n<!-- figure: a -->x<!-- /figure --> two",
+            &Figures::default(),
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().starts_with("reports/findings.md:2: "),
+            "{error}"
+        );
         for line in [
             "  <!-- figure: a -->x<!-- /figure --> two",
             "- <!-- figure: a -->x<!-- /figure --> two",
@@ -126,7 +146,10 @@ mod tests {
         }
         let table = "one\n\n<!-- figure: a -->x<!-- /figure -->\n";
         let spliced = splice(table, &Figures::default()).unwrap();
-        assert!(spliced.contains("-->\n\n*not recorded*\n\n<!--"), "{spliced}");
+        assert!(
+            spliced.contains("-->\n\n*not recorded*\n\n<!--"),
+            "{spliced}"
+        );
         assert_eq!(splice(&spliced, &Figures::default()).unwrap(), spliced);
     }
 

@@ -1,11 +1,14 @@
-//! `generated/summary.json`: the figures of a report in a form that another program reads (`scenario recommend` does).
+//! `generated/summary.json`: the figures of a report in a form that another program reads
+//! (`scenario recommend` does).
 //!
-//! One [`Row`] is all trials of one mechanism on one scenario with one set of parameters in one recorded campaign (*dataset*). Durations are
-//! integer nanoseconds, shares are numbers of trials, never rounded. Fields are only ever added; a change of meaning raises [`SCHEMA`]. Emulated
+//! One [`Row`] is all trials of one mechanism on one scenario with one set of parameters in one
+//! recorded campaign (*dataset*). Durations are integer nanoseconds, shares are numbers of trials,
+//! never rounded. Fields are only ever added; a change of meaning raises [`SCHEMA`]. Emulated
 //! measurements are not in it.
 //!
-//! What a `null` means stands at each field; mostly: too few trials, or beyond the deadline in more trials than the quantile allows (then
-//! `missed` or `survived` is not 0). An interval is `[low, high]` at 95 % confidence; an end is `null` if the sample is too small for it or if it lies
+//! What a `null` means stands at each field; mostly: too few trials, or beyond the deadline in more
+//! trials than the quantile allows (then `missed` or `survived` is not 0). An interval is `[low,
+//! high]` at 95 % confidence; an end is `null` if the sample is too small for it or if it lies
 //! beyond the deadline.
 
 use std::collections::BTreeMap;
@@ -15,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the format.
 ///
-/// 2: a kill's times start at the decision; `n` is without broken trials, which are counted in `broken`; `knowing` instead of `knowing_ns`,
-/// `holding_ns` and `dying_ns` instead of `prelude_ns`; `word`.
+/// 2: a kill's times start at the decision; `n` is without broken trials, which are counted in
+/// `broken`; `knowing` instead of `knowing_ns`, `holding_ns` and `dying_ns` instead of
+/// `prelude_ns`; `word`.
 pub const SCHEMA: u32 = 2;
 
 /// The whole file.
@@ -53,7 +57,8 @@ pub struct Source {
     pub cpus: Option<u64>,
     /// Recorded trials.
     pub trials: usize,
-    /// Share of the time that a spinning control lost to others, in permille; `null` if it was not measured.
+    /// Share of the time that a spinning control lost to others, in permille; `null` if it was not
+    /// measured.
     pub noise_permille: Option<u32>,
     /// Whether that is so much that times are those of a loaded machine.
     pub loaded: bool,
@@ -72,7 +77,8 @@ pub struct Row {
     pub label: String,
     /// Values of all axes; times in nanoseconds.
     pub params: BTreeMap<String, u64>,
-    /// Detector id; in the kill plane that which watched first (detectors take turns there, see `knowing_ns`).
+    /// Detector id; in the kill plane that which watched first (detectors take turns there, see
+    /// `knowing_ns`).
     pub detector: String,
     /// Strategy id; `null` in the detect plane.
     pub strategy: Option<String>,
@@ -80,7 +86,8 @@ pub struct Row {
     pub twin: u32,
     /// Recorded trials, without those that broke.
     pub n: usize,
-    /// Trials that broke or were interrupted: they say nothing of the mechanism and are in no other figure.
+    /// Trials that broke or were interrupted: they say nothing of the mechanism and are in no other
+    /// figure.
     pub broken: usize,
     /// Trials that ended as expected.
     pub held: usize,
@@ -96,7 +103,8 @@ pub struct Row {
     pub survived: usize,
     /// Everything else: said that it does not know, or nothing was over.
     pub other: usize,
-    /// Detect: from the last process's exit stamp to the verdict. Kill: from the decision to the oracle's `populated 0`.
+    /// Detect: from the last process's exit stamp to the verdict. Kill: from the decision to the
+    /// oracle's `populated 0`.
     pub p50_ns: Option<u64>,
     /// Its interval.
     pub p50_ci: [Option<u64>; 2],
@@ -114,9 +122,11 @@ pub struct Row {
     pub p999_ci: [Option<u64>; 2],
     /// The largest that was seen.
     pub max_ns: Option<u64>,
-    /// Trials above the upper fence (third quartile plus three times the distance of the quartiles). They count.
+    /// Trials above the upper fence (third quartile plus three times the distance of the
+    /// quartiles). They count.
     pub outliers: usize,
-    /// The mechanism that this row is compared with, on the same scenario in the same blocks; `null` if there is none, or if it is that itself.
+    /// The mechanism that this row is compared with, on the same scenario in the same blocks;
+    /// `null` if there is none, or if it is that itself.
     pub reference: Option<String>,
     /// `ratio`, where the reference is `waitpid-main`.
     pub ratio_to_waitpid: Option<f64>,
@@ -128,19 +138,24 @@ pub struct Row {
     pub difference_ns: Option<i64>,
     /// Its block-bootstrap interval.
     pub difference_ci: [Option<i64>; 2],
-    /// p-value of the permutation test against the reference, after Holm's correction over all rows of its dataset and plane.
+    /// p-value of the permutation test against the reference, after Holm's correction over all rows
+    /// of its dataset and plane.
     pub p_holm: Option<f64>,
-    /// What may be said of the two. Twins are compared as one and have the same word, ratio, difference and p-value.
+    /// What may be said of the two. Twins are compared as one and have the same word, ratio,
+    /// difference and p-value.
     pub word: Option<Word>,
-    /// Median time that a launch took: from asking for the workload to its own first stamp, after its exec.
+    /// Median time that a launch took: from asking for the workload to its own first stamp, after
+    /// its exec.
     pub launch_ns: Option<u64>,
-    /// Median time that was paid before the workload could start (the warm-up of a slot); `null` if there is none.
+    /// Median time that was paid before the workload could start (the warm-up of a slot); `null` if
+    /// there is none.
     pub prepare_ns: Option<u64>,
     /// Median CPU time of the observer between arming and disarming.
     pub cpu_ns: Option<u64>,
     /// Median number of returns from a sleep.
     pub wakeups: Option<u64>,
-    /// Median CPU time of the observer for each second in which the tree slept; `null` where it did not sleep for long.
+    /// Median CPU time of the observer for each second in which the tree slept; `null` where it did
+    /// not sleep for long.
     pub idle_cpu_ns: Option<u64>,
     /// Median number of times that the observer went back to sleep meanwhile.
     pub idle_wakeups: Option<u64>,
@@ -152,7 +167,8 @@ pub struct Row {
     pub knowing: BTreeMap<String, Knowing>,
     /// Processes born, if as many in every trial.
     pub births: Option<u64>,
-    /// Kill plane: median time from the strategy's first act until all members were known to be held, if it waits for that.
+    /// Kill plane: median time from the strategy's first act until all members were known to be
+    /// held, if it waits for that.
     pub held_ns: Option<u64>,
     /// Kill plane: median number of signals.
     pub signals: Option<u64>,
@@ -176,8 +192,9 @@ pub enum Word {
     TooFewBlocks,
 }
 
-/// How soon the end of a kill was known to a detector: from the end (or the strategy's return, if that is later) to its verdict. The times have two
-/// modes, at once and after the kernel's limit on news, so a median says little.
+/// How soon the end of a kill was known to a detector: from the end (or the strategy's return, if
+/// that is later) to its verdict. The times have two modes, at once and after the kernel's limit on
+/// news, so a median says little.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knowing {
     /// Trials that it watched.

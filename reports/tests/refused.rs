@@ -23,7 +23,10 @@ fn campaign() -> (tempfile::TempDir, PathBuf) {
 /// The lines of a file, changed.
 fn change(path: &Path, with: impl FnOnce(&mut Vec<Value>)) {
     let text = fs::read_to_string(path).unwrap();
-    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     with(&mut lines);
     let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
     fs::write(path, text.join("\n") + "\n").unwrap();
@@ -33,7 +36,10 @@ fn change(path: &Path, with: impl FnOnce(&mut Vec<Value>)) {
 fn refusal(file: &str, with: impl FnOnce(&mut Vec<Value>)) -> String {
     let (root, dir) = campaign();
     change(&dir.join(file), with);
-    let error = format!("{:#}", made::add(root.path(), "x", &dir, false).unwrap_err());
+    let error = format!(
+        "{:#}",
+        made::add(root.path(), "x", &dir, false).unwrap_err()
+    );
     let left: Vec<_> = fs::read_dir(root.path().join("reports/data"))
         .map(|entries| entries.collect())
         .unwrap_or_default();
@@ -54,7 +60,10 @@ fn a_campaign_as_it_was_recorded_is_taken_in() {
 #[test]
 fn records_that_are_not_the_plans_are_refused() {
     let swapped = refusal("trials.jsonl", |trials| trials.swap(4, 5));
-    says(&swapped, &["line 5 of trials.jsonl is not trial 4 of the plan"]);
+    says(
+        &swapped,
+        &["line 5 of trials.jsonl is not trial 4 of the plan"],
+    );
     let missing = refusal("trials.jsonl", |trials| drop(trials.remove(7)));
     says(&missing, &["line 8 of trials.jsonl"]);
     let surplus = refusal("trials.jsonl", |trials| {
@@ -85,7 +94,9 @@ fn impossible_stamps_are_refused() {
         ("/stamps/over_lower_ns", json!(9_000_000_000_000_000u64)),
     ];
     for (field, value) in cases {
-        let error = refusal("trials.jsonl", |trials| *trials[2].pointer_mut(field).unwrap() = value);
+        let error = refusal("trials.jsonl", |trials| {
+            *trials[2].pointer_mut(field).unwrap() = value
+        });
         says(&error, &["line 3 of trials.jsonl has impossible stamps"]);
     }
 }
@@ -114,7 +125,10 @@ fn a_newer_schema_in_any_file_is_refused() {
             fs::write(&path, "{\"schema\":1}\n").unwrap();
         }
         change(&path, |documents| documents[0]["schema"] = json!(99));
-        let error = format!("{:#}", made::add(root.path(), "x", &dir, false).unwrap_err());
+        let error = format!(
+            "{:#}",
+            made::add(root.path(), "x", &dir, false).unwrap_err()
+        );
         says(&error, &[name, "schema 99"]);
     }
 }
@@ -127,7 +141,10 @@ fn an_error_names_the_line_of_the_file_and_not_that_of_the_text_in_it() {
     let mut lines: Vec<&str> = text.lines().collect();
     lines[6] = "{\"schema\":1,\"run\":}";
     fs::write(&path, lines.join("\n") + "\n").unwrap();
-    let error = format!("{:#}", made::add(root.path(), "x", &dir, false).unwrap_err());
+    let error = format!(
+        "{:#}",
+        made::add(root.path(), "x", &dir, false).unwrap_err()
+    );
     says(&error, &["line 7 is not a trial record", "(column "]);
     assert!(!error.contains("line 1"), "{error}");
 }
@@ -144,7 +161,10 @@ fn sites_that_are_not_the_plans_are_refused() {
     };
     taken(&[line("poll", 1), line("poll", 1), line("poll", 10)]).unwrap();
     for (lines, at) in [
-        (vec![line("poll", 1), line("poll", 1), line("poll", 1)], "line 3"),
+        (
+            vec![line("poll", 1), line("poll", 1), line("poll", 1)],
+            "line 3",
+        ),
         (vec![line("poll", 10)], "line 1"),
         (vec![line("poll", 1), line("other", 1)], "line 2"),
         (vec![line("poll", 1), line("poll", 100)], "line 2"),
@@ -160,7 +180,9 @@ fn sites_that_are_not_the_plans_are_refused() {
 fn an_existing_dataset_is_replaced_only_if_that_is_asked_for() {
     let (root, dir) = campaign();
     made::add(root.path(), "x", &dir, false).unwrap();
-    let error = made::add(root.path(), "x", &dir, false).unwrap_err().to_string();
+    let error = made::add(root.path(), "x", &dir, false)
+        .unwrap_err()
+        .to_string();
     says(&error, &["is there already", "--replace"]);
     // A campaign that is refused leaves what is there.
     let before = fs::read(root.path().join("reports/data/x/trials.jsonl.zst")).unwrap();
@@ -188,7 +210,14 @@ fn long_work_says_what_it_does() {
     };
     reports::store::add(root.path(), "x", &dir, &taking).unwrap();
     let said = said.into_inner().join("\n");
-    says(&said, &["reading", "comparing 560 trials", "compressing trials.jsonl"]);
+    says(
+        &said,
+        &[
+            "reading",
+            "comparing 560 trials",
+            "compressing trials.jsonl",
+        ],
+    );
 }
 
 /// What is committed was taken in before `add` asked all this.
@@ -197,6 +226,11 @@ fn the_committed_datasets_would_be_taken_in() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for dataset in reports::store::Store::read(root).unwrap().datasets {
         let verified = dataset.verify();
-        assert!(verified.is_ok(), "{}: {:#}", dataset.name, verified.unwrap_err());
+        assert!(
+            verified.is_ok(),
+            "{}: {:#}",
+            dataset.name,
+            verified.unwrap_err()
+        );
     }
 }

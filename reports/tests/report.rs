@@ -1,4 +1,5 @@
-//! From made records to files, and back to the digit that was edited. The last test checks what is committed.
+//! From made records to files, and back to the digit that was edited. The last test checks what is
+//! committed.
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
@@ -40,7 +41,10 @@ fn one_edited_digit_of_a_table_is_found() {
     let root = made();
     let path = generated(root.path(), "latency.md");
     let text = fs::read_to_string(&path).unwrap();
-    let line = text.lines().position(|l| l.contains("`never-heard-of`")).unwrap();
+    let line = text
+        .lines()
+        .position(|l| l.contains("`never-heard-of`"))
+        .unwrap();
     let at = text.lines().take(line).map(|l| l.len() + 1).sum::<usize>();
     let digit = at + text[at..].find("1.0").unwrap();
     let mut edited = text.clone();
@@ -84,7 +88,11 @@ fn an_edited_trial_is_found() {
     )
     .unwrap();
     made::take(root.path(), "latency", &raw);
-    let files: Vec<String> = check(root.path()).unwrap().into_iter().map(|d| d.file).collect();
+    let files: Vec<String> = check(root.path())
+        .unwrap()
+        .into_iter()
+        .map(|d| d.file)
+        .collect();
     for name in ["latency.md", "latency.csv", "summary.json", "index.html"] {
         assert!(
             files.contains(&format!("reports/generated/{name}")),
@@ -98,7 +106,11 @@ fn a_file_that_nobody_made_and_a_file_that_is_missing_are_found() {
     let root = made();
     fs::write(generated(root.path(), "surplus.md"), "x\n").unwrap();
     fs::remove_file(generated(root.path(), "latency.csv")).unwrap();
-    let found: Vec<String> = check(root.path()).unwrap().iter().map(ToString::to_string).collect();
+    let found: Vec<String> = check(root.path())
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(
         found[0].starts_with("reports/generated/latency.csv:1: committed nothing"),
@@ -111,11 +123,18 @@ fn a_file_that_nobody_made_and_a_file_that_is_missing_are_found() {
 fn every_artefact_begins_with_its_command_and_its_runs() {
     let root = made();
     let rendered = render::all(&Store::read(root.path()).unwrap()).unwrap();
-    assert!(rendered.artefacts.len() > 10, "{:?}", rendered.artefacts.keys());
+    assert!(
+        rendered.artefacts.len() > 10,
+        "{:?}",
+        rendered.artefacts.keys()
+    );
     for (name, text) in &rendered.artefacts {
         let head: String = text.lines().take(60).collect::<Vec<_>>().join("\n");
         assert!(head.contains("report render"), "{name} names no command");
-        assert!(head.contains("run-") || name == "emulated.md", "{name} names no run");
+        assert!(
+            head.contains("run-") || name == "emulated.md",
+            "{name} names no run"
+        );
     }
 }
 
@@ -145,12 +164,17 @@ fn ids_that_nobody_knows_show_up_with_their_figures() {
     let slow = summary
         .rows
         .iter()
-        .find(|r| r.dataset == "latency" && r.detector == "never-heard-of" && r.params["lifetime"] == 0)
+        .find(|r| {
+            r.dataset == "latency" && r.detector == "never-heard-of" && r.params["lifetime"] == 0
+        })
         .unwrap();
     let ratio = slow.ratio_to_waitpid.unwrap();
     assert!((9.0..11.0).contains(&ratio), "{ratio}");
     assert!(slow.p_holm.unwrap() < 0.05);
-    assert_eq!((slow.n, slow.right, slow.launch_ns), (40, 40, Some(160_000)));
+    assert_eq!(
+        (slow.n, slow.right, slow.launch_ns),
+        (40, 40, Some(160_000))
+    );
     let sleepy = summary
         .rows
         .iter()
@@ -176,16 +200,25 @@ fn ids_that_nobody_knows_show_up_with_their_figures() {
         .iter()
         .find(|r| r.strategy.as_deref() == Some("cgroup-kill"))
         .unwrap();
-    assert_eq!(quick.n, 40, "detectors that take turns make no rows of their own");
+    assert_eq!(
+        quick.n, 40,
+        "detectors that take turns make no rows of their own"
+    );
     let knowing = quick.knowing["watcher"];
     assert_eq!((knowing.n, knowing.late, knowing.never), (20, 0, 0));
     // The first signal comes 20 us after the decision.
     assert_eq!(quick.holding_ns, Some(20_000));
     assert_eq!(quick.dying_ns.map(|ns| ns + 20_000), quick.p50_ns);
-    assert_eq!((slow.idle_cpu_ns, slow.idle_wakeups), (Some(2_000_000), Some(5)));
+    assert_eq!(
+        (slow.idle_cpu_ns, slow.idle_wakeups),
+        (Some(2_000_000), Some(5))
+    );
     assert_eq!(summary.scale.len(), 3);
     let many = &summary.scale[2];
-    assert_eq!((many.sites, many.populated, many.n, many.right), (100, Some(1), 2, 1));
+    assert_eq!(
+        (many.sites, many.populated, many.n, many.right),
+        (100, Some(1), 2, 1)
+    );
     let figures: Vec<(&str, u64)> = many
         .medians
         .iter()
@@ -238,7 +271,10 @@ fn an_axis_of_a_mechanism_tears_no_scenario_apart_and_tells_its_rows_apart() {
         .map(|c| c.name())
         .collect();
     assert_eq!(names, ["a-poller interval=1000", "a-poller interval=5000"]);
-    let medians: Vec<_> = cells[4..10].iter().map(|cell| cell.latency.median()).collect();
+    let medians: Vec<_> = cells[4..10]
+        .iter()
+        .map(|cell| cell.latency.median())
+        .collect();
     assert!(medians.is_sorted(), "{medians:?}");
 }
 
@@ -286,7 +322,10 @@ fn a_directory_that_is_no_campaign_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let empty = root.path().join("empty");
     fs::create_dir_all(&empty).unwrap();
-    let error = format!("{:#}", made::add(root.path(), "x", &empty, false).unwrap_err());
+    let error = format!(
+        "{:#}",
+        made::add(root.path(), "x", &empty, false).unwrap_err()
+    );
     assert!(
         error.contains("plan.json") && error.contains("scenario measure"),
         "{error}"
@@ -295,11 +334,16 @@ fn a_directory_that_is_no_campaign_is_refused() {
     assert!(!root.path().join("reports/data/x").exists());
 }
 
-/// Everything that is committed in `reports/generated` and `reports/findings.md`, from the committed trials.
+/// Everything that is committed in `reports/generated` and `reports/findings.md`, from the
+/// committed trials.
 #[test]
 fn the_committed_report_is_what_the_committed_trials_give() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let found: Vec<String> = check(root).unwrap().iter().map(ToString::to_string).collect();
+    let found: Vec<String> = check(root)
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert!(
         found.is_empty(),
         "cargo run --release --bin report render, and look at git diff:\n  {}",

@@ -67,7 +67,9 @@ fn word(dataset: &Dataset, name: &str) -> Word {
 fn a_word_needs_an_effect_that_matters() {
     let noise = |middle: u64, salt: u64| {
         let mut rng = ChaCha8Rng::seed_from_u64(salt);
-        let drawn: Vec<u64> = (0..200).map(|_| middle + rng.random_range(0..middle / 10)).collect();
+        let drawn: Vec<u64> = (0..200)
+            .map(|_| middle + rng.random_range(0..middle / 10))
+            .collect();
         move |block: u32| drawn[block as usize]
     };
     let dataset = rows(
@@ -81,10 +83,24 @@ fn a_word_needs_an_effect_that_matters() {
         ],
     );
     let campaign = Campaign::of(&dataset);
-    let little = campaign.cells.iter().find(|c| c.name() == "a-little-slower").unwrap();
-    assert!(little.row.p_holm.unwrap() < 0.001, "chance does not explain it");
-    assert!(little.row.ratio_ci[0].unwrap() > 1.0, "nor is 1 in the interval");
-    assert_eq!(little.row.word, Some(Word::NotToldApart), "but 5 % matter to nobody");
+    let little = campaign
+        .cells
+        .iter()
+        .find(|c| c.name() == "a-little-slower")
+        .unwrap();
+    assert!(
+        little.row.p_holm.unwrap() < 0.001,
+        "chance does not explain it"
+    );
+    assert!(
+        little.row.ratio_ci[0].unwrap() > 1.0,
+        "nor is 1 in the interval"
+    );
+    assert_eq!(
+        little.row.word,
+        Some(Word::NotToldApart),
+        "but 5 % matter to nobody"
+    );
     assert_eq!(word(&dataset, "much-slower"), Word::Slower);
     assert_eq!(word(&dataset, "much-faster"), Word::Faster);
     assert_eq!(word(&dataset, "alike"), Word::NotToldApart);
@@ -103,11 +119,15 @@ fn so_few_blocks_that_nothing_could_be_told_apart_are_called_too_few() {
             ],
         )
     };
-    // The smallest p-value of six blocks is 2/64, three times that is above 0.05; of seven it is 2/128.
+    // The smallest p-value of six blocks is 2/64, three times that is above 0.05; of seven it is
+    // 2/128.
     assert_eq!(word(&of(6), "slow"), Word::TooFewBlocks);
     assert_eq!(word(&of(7), "slow"), Word::Slower);
     let text = render::tables::rows(&Campaign::of(&of(6)), harness_record::Plane::Detect, None);
-    assert!(text.contains("too few blocks") && !text.contains("slower,"), "{text}");
+    assert!(
+        text.contains("too few blocks") && !text.contains("slower,"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -122,9 +142,19 @@ fn twins_have_one_word_and_one_ratio() {
         ],
     );
     let campaign = Campaign::of(&dataset);
-    let twins: Vec<_> = campaign.cells.iter().filter(|c| c.mechanism() == "other").collect();
+    let twins: Vec<_> = campaign
+        .cells
+        .iter()
+        .filter(|c| c.mechanism() == "other")
+        .collect();
     assert_eq!(twins.len(), 2);
-    let said = |at: usize| (twins[at].row.word, twins[at].row.ratio, twins[at].row.p_holm);
+    let said = |at: usize| {
+        (
+            twins[at].row.word,
+            twins[at].row.ratio,
+            twins[at].row.p_holm,
+        )
+    };
     assert_eq!(said(0), said(1));
     for dataset in &Store::read(workspace()).unwrap().datasets {
         let campaign = Campaign::of(dataset);
@@ -132,9 +162,19 @@ fn twins_have_one_word_and_one_ratio() {
             let first = campaign
                 .cells
                 .iter()
-                .find(|c| c.row.twin == 0 && c.mechanism() == twin.mechanism() && c.row.params == twin.row.params)
+                .find(|c| {
+                    c.row.twin == 0
+                        && c.mechanism() == twin.mechanism()
+                        && c.row.params == twin.row.params
+                })
                 .unwrap();
-            assert_eq!(first.row.word, twin.row.word, "{} of {}", twin.name(), dataset.name);
+            assert_eq!(
+                first.row.word,
+                twin.row.word,
+                "{} of {}",
+                twin.name(),
+                dataset.name
+            );
         }
     }
 }
@@ -150,7 +190,11 @@ fn words_do_not_depend_on_the_seed() {
             "{name}: {first:?}"
         );
         for seed in 1..=20 {
-            assert_eq!(words(&dataset, &format!("seed {seed}")), first, "{name}, seed {seed}");
+            assert_eq!(
+                words(&dataset, &format!("seed {seed}")),
+                first,
+                "{name}, seed {seed}"
+            );
         }
     }
 }
@@ -169,14 +213,24 @@ fn what_broke_is_in_no_figure() {
     }
     let dataset = dataset(trials);
     let campaign = Campaign::of(&dataset);
-    let cell = campaign.cells.iter().find(|c| c.name() == "never-heard-of").unwrap();
+    let cell = campaign
+        .cells
+        .iter()
+        .find(|c| c.name() == "never-heard-of")
+        .unwrap();
     let row = &cell.row;
-    assert_eq!((row.n, row.broken, row.right, row.held, row.other), (39, 1, 39, 39, 0));
+    assert_eq!(
+        (row.n, row.broken, row.right, row.held, row.other),
+        (39, 1, 39, 39, 0)
+    );
     let grid = render::verdicts::table(&campaign, harness_record::Plane::Detect);
     assert!(grid.contains("117/117 (3 broke)"), "{grid}");
     assert!(!grid.contains("no answer"), "{grid}");
     let facts = render::tables::facts(&campaign);
-    assert!(facts.contains("broke, and count for nothing: 4 of 560"), "{facts}");
+    assert!(
+        facts.contains("broke, and count for nothing: 4 of 560"),
+        "{facts}"
+    );
     assert!(facts.contains("max_user_instances is exhausted"), "{facts}");
 }
 
@@ -184,7 +238,13 @@ fn what_broke_is_in_no_figure() {
 fn a_kill_is_cut_off_at_the_same_time_after_the_decision() {
     let mut trials = Vec::new();
     for block in 0..20 {
-        trials.push(made::kill("run", block, "cgroup-kill", 1, Some(500_000_000)));
+        trials.push(made::kill(
+            "run",
+            block,
+            "cgroup-kill",
+            1,
+            Some(500_000_000),
+        ));
         // It holds for most of the deadline (1 s), and then it is quick.
         let mut holds = made::kill("run", block, "holds", 1, Some(100_000_000));
         let kill = holds.kill.as_mut().unwrap();
@@ -193,7 +253,14 @@ fn a_kill_is_cut_off_at_the_same_time_after_the_decision() {
     }
     let dataset = dataset(trials);
     let campaign = Campaign::of(&dataset);
-    let row = |name: &str| &campaign.cells.iter().find(|c| c.name() == name).unwrap().row;
+    let row = |name: &str| {
+        &campaign
+            .cells
+            .iter()
+            .find(|c| c.name() == name)
+            .unwrap()
+            .row
+    };
     assert_eq!(row("holds").emptied, 20, "nothing is left");
     assert_eq!(row("holds").p50_ns, None, "but not in time");
     assert_eq!(
@@ -209,7 +276,10 @@ fn a_kill_is_cut_off_at_the_same_time_after_the_decision() {
 fn noise_stands_below_tables_and_a_loaded_campaign_is_called_loaded() {
     let mut dataset = dataset(made::detecting("run"));
     let quiet = render::tables::noise(&Campaign::of(&dataset));
-    assert!(quiet.contains("lost 1.0 %") && !quiet.contains("loaded"), "{quiet}");
+    assert!(
+        quiet.contains("lost 1.0 %") && !quiet.contains("loaded"),
+        "{quiet}"
+    );
     dataset.noise[0].lost_ns = 2_100_000;
     let campaign = Campaign::of(&dataset);
     let text = render::tables::campaign(&campaign, &[]);
@@ -241,26 +311,35 @@ fn knowing_is_a_share_and_emulated_kernels_are_differences() {
     let rendered = render::all(&store).unwrap();
     for name in ["kill-64.md", "kill-1000.md", "patched-kill.md"] {
         let text = &rendered.artefacts[name];
-        assert!(text.contains("known late") && !text.contains("` 0 ns"), "{name}");
+        assert!(
+            text.contains("known late") && !text.contains("` 0 ns"),
+            "{name}"
+        );
     }
     for name in ["emulated.md", "patched.md"] {
         let text = &rendered.artefacts[name];
         let lines = text.lines().filter(|line| line.starts_with("| "));
         let ratios: Vec<&str> = lines.filter(|line| line.contains('×')).collect();
         // Counts may have an × of their own: "1× removed".
-        let ratios: Vec<&&str> = ratios.iter().filter(|line| !line.contains("× removed")).collect();
+        let ratios: Vec<&&str> = ratios
+            .iter()
+            .filter(|line| !line.contains("× removed"))
+            .collect();
         assert!(ratios.is_empty(), "{name}: {ratios:?}");
         assert!(text.contains(" ms ["), "{name}");
     }
 }
 
-/// The text of a page as a reader sees it: without scripts, styles, drawings and code; an inline tag leaves no space.
+/// The text of a page as a reader sees it: without scripts, styles, drawings and code; an inline
+/// tag leaves no space.
 fn visible(page: &str) -> String {
     let mut text = page.to_owned();
     for tag in ["script", "style", "svg", "code", "pre"] {
         while let Some(begin) = text.find(&format!("<{tag}")) {
             let end = format!("</{tag}>");
-            let Some(length) = text[begin..].find(&end) else { break };
+            let Some(length) = text[begin..].find(&end) else {
+                break;
+            };
             text.replace_range(begin..begin + length + end.len(), "_");
         }
     }
@@ -268,13 +347,17 @@ fn visible(page: &str) -> String {
     let mut rest = text.as_str();
     while let Some(begin) = rest.find('<') {
         out.push_str(&rest[..begin]);
-        let end = rest[begin..].find('>').map_or(rest.len(), |at| begin + at + 1);
+        let end = rest[begin..]
+            .find('>')
+            .map_or(rest.len(), |at| begin + at + 1);
         let name: String = rest[begin + 1..]
             .trim_start_matches('/')
             .chars()
             .take_while(char::is_ascii_alphanumeric)
             .collect();
-        if !name.is_empty() && !["em", "strong", "a", "b", "i", "span", "small"].contains(&name.as_str()) {
+        if !name.is_empty()
+            && !["em", "strong", "a", "b", "i", "span", "small"].contains(&name.as_str())
+        {
             out.push(' ');
         }
         rest = &rest[end..];
@@ -294,8 +377,12 @@ fn faults(page: &str) -> Vec<String> {
         .collect();
     for pair in words.windows(2) {
         let letters = pair[0].chars().take_while(char::is_ascii_lowercase).count();
-        let number = pair[0][letters..].chars().all(|c| c.is_ascii_digit() || c == '.') && pair[0].len() > letters;
-        let unit = ["ns", "us", "ms", "s", "%"].contains(&pair[1].trim_end_matches([',', '.', ':', ';', ')']));
+        let number = pair[0][letters..]
+            .chars()
+            .all(|c| c.is_ascii_digit() || c == '.')
+            && pair[0].len() > letters;
+        let unit = ["ns", "us", "ms", "s", "%"]
+            .contains(&pair[1].trim_end_matches([',', '.', ':', ';', ')']));
         if letters >= 2 && number && unit {
             faults.push(pair.join(" "));
         }
@@ -316,8 +403,12 @@ fn the_page_has_no_glued_text_and_no_literal_back_ticks() {
     );
     let store = Store::read(workspace()).unwrap();
     let rendered = render::all(&store).unwrap();
-    assert_eq!(faults(&rendered.artefacts["index.html"]), Vec::<String>::new());
-    // A marker at the beginning of a line is what did it: it is an error now, wherever it is indented.
+    assert_eq!(
+        faults(&rendered.artefacts["index.html"]),
+        Vec::<String>::new()
+    );
+    // A marker at the beginning of a line is what did it: it is an error now, wherever it is
+    // indented.
     let text = "- one\n  <!-- figure: a -->x<!-- /figure --> two";
     assert!(reports::splice::splice(text, &reports::figures::Figures::default()).is_err());
 }

@@ -1,6 +1,8 @@
-//! How long an actor takes from the start of its spawn to its exit stamp and to its end, when its script is empty.
+//! How long an actor takes from the start of its spawn to its exit stamp and to its end, when its
+//! script is empty.
 //!
-//! `cargo run --release --example actor_startup -- 500` prints median, 99th percentile and maximum. Without cgroup, belts and detector.
+//! `cargo run --release --example actor_startup -- 500` prints median, 99th percentile and maximum.
+//! Without cgroup, limits and detector.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -34,7 +36,11 @@ fn main() {
 
 fn once(workload: &Workload) -> (u64, u64) {
     let ledger = Ledger::create().unwrap();
-    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .unwrap();
     let inherit = [
         (null.as_fd(), 0),
         (null.as_fd(), 1),
@@ -53,11 +59,19 @@ fn once(workload: &Workload) -> (u64, u64) {
     let end = now();
     let stamp = ledger.sums().last_exit.unwrap();
     let microseconds = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap();
-    (microseconds(stamp.since(start)), microseconds(end.since(start)))
+    (
+        microseconds(stamp.since(start)),
+        microseconds(end.since(start)),
+    )
 }
 
 fn report(what: &str, mut samples: Vec<u64>) {
     samples.sort_unstable();
     let at = |percent: usize| samples[(samples.len() - 1) * percent / 100];
-    println!("{what:24} median {:6}  p99 {:6}  max {:6}", at(50), at(99), at(100));
+    println!(
+        "{what:24} median {:6}  p99 {:6}  max {:6}",
+        at(50),
+        at(99),
+        at(100)
+    );
 }

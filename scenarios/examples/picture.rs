@@ -1,6 +1,8 @@
-//! Makes a picture (SVG) of a command's output, as a terminal of 80 columns shows it. What failed is red, as in the terminal.
+//! Makes a picture (SVG) of a command's output, as a terminal of 80 columns shows it. What failed
+//! is red, as in the terminal.
 //!
-//! The picture of the README: `scenarios/doc/picture`, which runs the main job and gives its output to this program.
+//! The picture of the README: `scenarios/doc/picture`, which runs the main job and gives its output
+//! to this program.
 #![expect(clippy::print_stdout, reason = "a picture is what it prints")]
 
 use std::io::{self, Read};
@@ -33,7 +35,10 @@ fn svg(command: &str, output: &str) -> String {
     let lines: Vec<&str> = std::iter::once(prompt.as_str())
         .chain(output.trim_end().lines())
         .collect();
-    let (width, height) = (COLUMNS * CELL.0 + 2 * MARGIN, lines.len() * CELL.1 + 2 * MARGIN);
+    let (width, height) = (
+        COLUMNS * CELL.0 + 2 * MARGIN,
+        lines.len() * CELL.1 + 2 * MARGIN,
+    );
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
          <title>{}</title>\n\
@@ -65,7 +70,9 @@ fn svg(command: &str, output: &str) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -83,6 +90,10 @@ mod tests {
             picture.contains("fill=\"#ff7b72\">NO</text>") && !picture.contains('\u{1b}'),
             "{picture}"
         );
-        assert_eq!(picture.matches("<text").count(), 3, "an empty line needs no element");
+        assert_eq!(
+            picture.matches("<text").count(),
+            3,
+            "an empty line needs no element"
+        );
     }
 }

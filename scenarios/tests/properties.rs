@@ -1,5 +1,8 @@
 //! What holds for every script: generator, shrinker and model, without a process.
-#![allow(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+#![allow(
+    clippy::tests_outside_test_module,
+    reason = "an integration test is a test module"
+)]
 
 mod support;
 
@@ -89,7 +92,8 @@ fn a_failure_is_shrunk_to_what_it_needs() {
         failure_persistence: None,
         ..config(256, "")
     };
-    let mut runner = TestRunner::new_with_rng(forgetful, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let mut runner =
+        TestRunner::new_with_rng(forgetful, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let wrong = |script: Script| match script.ops().any(|op| op == Op::Setsid) {
         true => Err(TestCaseError::fail("somebody begins a session")),
         false => Ok(()),

@@ -1,6 +1,7 @@
 //! Who is in a cgroup and in all its descendants, read once.
 //!
-//! A walk is not a snapshot: a member that moves or forks while it goes on may be missed. That is harmless only while members are held.
+//! A walk is not a snapshot: a member that moves or forks while it goes on may be missed. That is
+//! harmless only while members are held.
 
 use std::collections::HashSet;
 
@@ -22,8 +23,9 @@ pub struct Census {
 impl Census {
     /// Walks `cgroup` and everything below it.
     ///
-    /// The processes of a threaded subtree are listed by the domain at its top, so a threaded descendant is only walked through. If
-    /// `cgroup` is itself threaded, `cgroup.procs` refuses with `EOPNOTSUPP`, and its threads are asked for their processes.
+    /// The processes of a threaded subtree are listed by the domain at its top, so a threaded
+    /// descendant is only walked through. If `cgroup` is itself threaded, `cgroup.procs` refuses
+    /// with `EOPNOTSUPP`, and its threads are asked for their processes.
     pub fn deep(cgroup: &Cgroup) -> Result<Self, CgroupError> {
         let mut census = match Self::alone(cgroup) {
             Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) => Self::of_threads(cgroup)?,
@@ -52,7 +54,8 @@ impl Census {
             content,
         })?;
         let mut census = Self {
-            // A thread that has gone meanwhile has no status to read; the next walk tells whether its process is still there.
+            // A thread that has gone meanwhile has no status to read; the next walk tells whether
+            // its process is still there.
             pids: threads.pids.into_iter().filter_map(process_of).collect(),
             foreign: u64::try_from(threads.foreign).unwrap_or(u64::MAX),
             cgroups: HashSet::new(),
@@ -96,7 +99,11 @@ impl Census {
 
     /// Those who are not in `known`.
     pub fn new_to(&self, known: &HashSet<i32>) -> Vec<i32> {
-        self.pids.iter().copied().filter(|pid| !known.contains(pid)).collect()
+        self.pids
+            .iter()
+            .copied()
+            .filter(|pid| !known.contains(pid))
+            .collect()
     }
 }
 

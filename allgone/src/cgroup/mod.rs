@@ -1,7 +1,8 @@
 //! A handle on one cgroup directory (v2): create, read, kill, freeze, remove.
 //!
-//! Everything goes through a directory descriptor, so a cgroup that was removed and made again under the same name is not taken for
-//! the old one. Nothing here retries, waits or guesses: a file that cannot be read is an error, never "empty".
+//! Everything goes through a directory descriptor, so a cgroup that was removed and made again
+//! under the same name is not taken for the old one. Nothing here retries, waits or guesses: a file
+//! that cannot be read is an error, never "empty".
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
@@ -68,14 +69,16 @@ impl Cgroup {
     /// Opens an existing directory.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, CgroupError> {
         let path = path.into();
-        let dir = nix::fcntl::open(&path, DIRECTORY, Mode::empty()).map_err(|e| SysError::path("open", &path, e))?;
+        let dir = nix::fcntl::open(&path, DIRECTORY, Mode::empty())
+            .map_err(|e| SysError::path("open", &path, e))?;
         Ok(Self { dir, path })
     }
 
     /// Makes a child and opens it. `EEXIST` is an error: a name is never shared.
     pub fn create(&self, name: &str) -> Result<Self, CgroupError> {
         let path = self.path.join(name);
-        mkdirat(&self.dir, name, Mode::from_bits_truncate(0o755)).map_err(|e| SysError::path("mkdir", &path, e))?;
+        mkdirat(&self.dir, name, Mode::from_bits_truncate(0o755))
+            .map_err(|e| SysError::path("mkdir", &path, e))?;
         self.child(name).inspect_err(|_| {
             // Nobody else knows of it yet, so it is empty. The first error is the one to report.
             match self.remove_child(name) {
@@ -88,7 +91,8 @@ impl Cgroup {
     pub fn child<N: AsRef<OsStr> + ?Sized>(&self, name: &N) -> Result<Self, CgroupError> {
         let name = name.as_ref();
         let path = self.path.join(name);
-        let dir = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(|e| SysError::path("open", &path, e))?;
+        let dir = openat(&self.dir, name, DIRECTORY, Mode::empty())
+            .map_err(|e| SysError::path("open", &path, e))?;
         Ok(Self { dir, path })
     }
 
@@ -160,8 +164,9 @@ impl Cgroup {
 
     /// The processes listed in `cgroup.procs` (this cgroup alone).
     ///
-    /// Members that the reader's PID namespace cannot name are counted in [`Members::foreign`]; they are listed as pid 0 and must never be signalled.
-    /// Errors: `EOPNOTSUPP` in a threaded cgroup, `ENODEV` after removal.
+    /// Members that the reader's PID namespace cannot name are counted in [`Members::foreign`];
+    /// they are listed as pid 0 and must never be signalled. Errors: `EOPNOTSUPP` in a threaded
+    /// cgroup, `ENODEV` after removal.
     pub fn procs(&self) -> Result<Members, CgroupError> {
         let content = self.read("cgroup.procs")?;
         parse_members(&content).ok_or_else(|| CgroupError::Malformed {
@@ -170,8 +175,8 @@ impl Cgroup {
         })
     }
 
-    /// The processes of this cgroup and of all its descendants. A child that disappears while the tree is walked is left out; that
-    /// is a proof that it had no members.
+    /// The processes of this cgroup and of all its descendants. A child that disappears while the
+    /// tree is walked is left out; that is a proof that it had no members.
     pub fn procs_recursive(&self) -> Result<Members, CgroupError> {
         let mut all = self.procs()?;
         for child in self.descendants()? {
@@ -184,15 +189,18 @@ impl Cgroup {
         Ok(all)
     }
 
-    /// Opens the children, one after the other, so that any number of them needs one descriptor. One that disappears meanwhile is left out.
-    pub fn children(&self) -> Result<impl Iterator<Item = Result<Self, CgroupError>> + '_, CgroupError> {
+    /// Opens the children, one after the other, so that any number of them needs one descriptor.
+    /// One that disappears meanwhile is left out.
+    pub fn children(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Self, CgroupError>> + '_, CgroupError> {
         let names = self.child_names()?.into_iter();
-        Ok(
-            names.filter_map(|name| match self.child(OsStr::from_bytes(name.as_bytes())) {
+        Ok(names.filter_map(
+            |name| match self.child(OsStr::from_bytes(name.as_bytes())) {
                 Err(e) if e.errno() == Some(Errno::ENOENT) => None,
                 opened => Some(opened),
-            }),
-        )
+            },
+        ))
     }
 
     /// Opens everything below, one after the other, each before what is below it. A tree of any
@@ -203,9 +211,11 @@ impl Cgroup {
         Descendants::of(self)
     }
 
-    /// Writes `1` to `cgroup.kill`: SIGKILL to every process of the subtree, those being forked included. Issued, not dead.
+    /// Writes `1` to `cgroup.kill`: SIGKILL to every process of the subtree, those being forked
+    /// included. Issued, not dead.
     ///
-    /// Kernel: 5.14 (661ee6280931). Errors: `ENOENT` before 5.14, `EOPNOTSUPP` threaded, `ENODEV` removed, `EACCES`.
+    /// Kernel: 5.14 (661ee6280931). Errors: `ENOENT` before 5.14, `EOPNOTSUPP` threaded, `ENODEV`
+    /// removed, `EACCES`.
     pub fn kill(&self) -> Result<(), CgroupError> {
         self.write("cgroup.kill", "1")
     }
@@ -215,20 +225,25 @@ impl Cgroup {
         self.write("cgroup.freeze", if on { "1" } else { "0" })
     }
 
-    /// Removes a child directory. `EBUSY`: it is populated, or has children. `ENOENT`: somebody was first.
+    /// Removes a child directory. `EBUSY`: it is populated, or has children. `ENOENT`: somebody was
+    /// first.
     pub fn remove_child(&self, name: &str) -> Result<(), CgroupError> {
         unlinkat(&self.dir, name, UnlinkatFlags::RemoveDir)
             .map_err(|e| SysError::path("rmdir", self.path.join(name), e).into())
     }
 
-    /// Removes every descendant, leaves first, in a tree of any depth. Does not wait and does not kill. Errors: `EBUSY` one has members.
+    /// Removes every descendant, leaves first, in a tree of any depth. Does not wait and does not
+    /// kill. Errors: `EBUSY` one has members.
     pub fn remove_descendants(&self) -> Result<(), CgroupError> {
-        tree::remove_below(self.dir.as_fd()).map_err(|e| SysError::path("remove what is below", &self.path, e).into())
+        tree::remove_below(self.dir.as_fd())
+            .map_err(|e| SysError::path("remove what is below", &self.path, e).into())
     }
 
-    /// Removes this directory, and before it every descendant, leaves first. Does not wait and does not kill.
+    /// Removes this directory, and before it every descendant, leaves first. Does not wait and does
+    /// not kill.
     ///
-    /// Errors: `EBUSY` one has members; `ENOENT` it is gone, though another may have its name by now.
+    /// Errors: `EBUSY` one has members; `ENOENT` it is gone, though another may have its name by
+    /// now.
     pub fn remove_tree(self) -> Result<(), (Self, CgroupError)> {
         let below = || -> Result<(), CgroupError> {
             self.remove_descendants()?;
@@ -239,10 +254,16 @@ impl Cgroup {
         below().map_err(|e| (self, e))
     }
 
-    /// Hands directory and process files to `uid`, so that a delegatee may make children and move its own processes.
+    /// Hands directory and process files to `uid`, so that a delegatee may make children and move
+    /// its own processes.
     pub fn delegate(&self, uid: u32, gid: u32) -> Result<(), CgroupError> {
         let (uid, gid) = (Some(uid.into()), Some(gid.into()));
-        for name in [".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        for name in [
+            ".",
+            "cgroup.procs",
+            "cgroup.threads",
+            "cgroup.subtree_control",
+        ] {
             nix::unistd::fchownat(&self.dir, name, uid, gid, AtFlags::empty())
                 .map_err(|e| SysError::path("chown", self.path.join(name), e))?;
         }
@@ -256,13 +277,16 @@ impl AsFd for Cgroup {
     }
 }
 
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY
+    .union(OFlag::O_RDONLY)
+    .union(OFlag::O_CLOEXEC);
 
 /// One of a cgroup's files, open for writing.
 ///
-/// Worth opening before there are members. To open a file is to look it up, and a member that makes directories in a cgroup keeps that
-/// directory locked (`path_openat()` waits for what `filename_create()` holds, and that for `cgroup_mutex`): among 1 000 tasks that do,
-/// one `open` was seen to wait for more than ten seconds. A write through a descriptor looks nothing up.
+/// Worth opening before there are members. To open a file is to look it up, and a member that makes
+/// directories in a cgroup keeps that directory locked (`path_openat()` waits for what
+/// `filename_create()` holds, and that for `cgroup_mutex`): among 1 000 tasks that do, one `open`
+/// was seen to wait for more than ten seconds. A write through a descriptor looks nothing up.
 #[derive(Debug)]
 pub struct ControlFile {
     file: File,
@@ -277,16 +301,19 @@ impl ControlFile {
         Ok(Self { file, path })
     }
 
-    /// Writes `value` in one piece. Errors: those of the file; `ENODEV` the cgroup has been removed.
+    /// Writes `value` in one piece. Errors: those of the file; `ENODEV` the cgroup has been
+    /// removed.
     pub fn write(&self, value: &str) -> Result<(), CgroupError> {
-        nix::unistd::write(&self.file, value.as_bytes()).map_err(|e| SysError::path("write to", &self.path, e))?;
+        nix::unistd::write(&self.file, value.as_bytes())
+            .map_err(|e| SysError::path("write to", &self.path, e))?;
         Ok(())
     }
 }
 
 /// An open `cgroup.events`, read again and again through one descriptor.
 ///
-/// Each read also resets what `poll(2)` compares with (`kernfs_generic_poll()`, fs/kernfs/file.c), so it has to precede every wait.
+/// Each read also resets what `poll(2)` compares with (`kernfs_generic_poll()`, fs/kernfs/file.c),
+/// so it has to precede every wait.
 #[derive(Debug)]
 pub struct EventsFile {
     file: File,
@@ -294,16 +321,19 @@ pub struct EventsFile {
 }
 
 impl EventsFile {
-    /// Opens it below the directory `cgroup`, by path. Errors: `ENOENT` there is no such cgroup any more.
+    /// Opens it below the directory `cgroup`, by path. Errors: `ENOENT` there is no such cgroup any
+    /// more.
     pub fn open(cgroup: &Path) -> Result<Self, CgroupError> {
         let path = cgroup.join("cgroup.events");
-        let file = File::open(&path).map_err(|e| SysError::io("open", crate::Target::Path(path.clone()), &e))?;
+        let file = File::open(&path)
+            .map_err(|e| SysError::io("open", crate::Target::Path(path.clone()), &e))?;
         Ok(Self { file, path })
     }
 
     /// Reads the state as it is now, from offset 0.
     ///
-    /// Errors: `ENODEV` the cgroup has been removed: a verdict of its own, neither empty nor populated.
+    /// Errors: `ENODEV` the cgroup has been removed: a verdict of its own, neither empty nor
+    /// populated.
     pub fn read(&self) -> Result<Events, CgroupError> {
         // The file is about 20 bytes; a fixed buffer keeps the read free of allocation.
         let mut buf = [0u8; 128];

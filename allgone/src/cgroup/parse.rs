@@ -1,4 +1,5 @@
-//! The text formats of cgroup files. Pure functions; anything unexpected is `None`, never a default.
+//! The text formats of cgroup files. Pure functions; anything unexpected is `None`, never a
+//! default.
 
 /// The content of `cgroup.events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// Whether nobody is listed. Since Linux 6.19 this is not the same as unpopulated: exiting processes are hidden.
+    /// Whether nobody is listed. Since Linux 6.19 this is not the same as unpopulated: exiting
+    /// processes are hidden.
     pub fn is_empty(&self) -> bool {
         self.pids.is_empty() && self.foreign == 0
     }
@@ -31,7 +33,8 @@ impl Members {
     }
 }
 
-/// Parses `cgroup.events`. Keys that are not known are skipped (the format is open); `populated` must be there.
+/// Parses `cgroup.events`. Keys that are not known are skipped (the format is open); `populated`
+/// must be there.
 pub fn parse_events(content: &str) -> Option<Events> {
     let mut populated = None;
     let mut frozen = false;

@@ -10,8 +10,8 @@ use crate::sys::time::{now, sleep_until};
 /// How long a process that has been killed or reaped may take to leave its cgroup.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Removes a cgroup and everything below it whose last process has been reaped, or killed. It may still be on its way out: since Linux 6.19
-/// a process leaves its cgroup after it can be reaped.
+/// Removes a cgroup and everything below it whose last process has been reaped, or killed. It may
+/// still be on its way out: since Linux 6.19 a process leaves its cgroup after it can be reaped.
 ///
 /// Errors: `EBUSY` a process lives in it after five seconds; as rmdir(2).
 pub fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), CgroupError> {
@@ -19,7 +19,9 @@ pub fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), CgroupError> {
     loop {
         match cgroup.remove_tree() {
             Ok(()) => return Ok(()),
-            Err((back, e)) if e.errno() == Some(Errno::EBUSY) && !deadline.has_passed() => cgroup = back,
+            Err((back, e)) if e.errno() == Some(Errno::EBUSY) && !deadline.has_passed() => {
+                cgroup = back
+            }
             Err((_, e)) => return Err(e),
         }
         // An interruption only makes the next attempt come early.

@@ -90,7 +90,8 @@ impl Cgroup {
     fn above(&self) -> Result<Self, CgroupError> {
         let mut path: PathBuf = self.path.clone();
         path.pop();
-        let dir = openat(&self.dir, "..", DIRECTORY, Mode::empty()).map_err(|e| SysError::path("open", &path, e))?;
+        let dir = openat(&self.dir, "..", DIRECTORY, Mode::empty())
+            .map_err(|e| SysError::path("open", &path, e))?;
         Ok(Self { dir, path })
     }
 
@@ -138,24 +139,26 @@ pub(super) fn remove_below(top: BorrowedFd<'_>) -> Result<(), Errno> {
                 names.pop();
             }
             // A cgroup with children is as busy as one with members.
-            Err(Errno::EBUSY | Errno::ENOTEMPTY) => match openat(&here, name.as_c_str(), DIRECTORY, Mode::empty()) {
-                Ok(child) => match directories(child.as_fd()) {
-                    Ok(below) if below.is_empty() => return Err(Errno::EBUSY),
-                    Ok(below) => {
-                        here = child;
-                        levels.push(below);
-                    }
-                    // Removed since it was opened: that of `top` would mean something else.
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {
+                match openat(&here, name.as_c_str(), DIRECTORY, Mode::empty()) {
+                    Ok(child) => match directories(child.as_fd()) {
+                        Ok(below) if below.is_empty() => return Err(Errno::EBUSY),
+                        Ok(below) => {
+                            here = child;
+                            levels.push(below);
+                        }
+                        // Removed since it was opened: that of `top` would mean something else.
+                        Err(Errno::ENOENT) => {
+                            names.pop();
+                        }
+                        Err(errno) => return Err(errno),
+                    },
                     Err(Errno::ENOENT) => {
                         names.pop();
                     }
                     Err(errno) => return Err(errno),
-                },
-                Err(Errno::ENOENT) => {
-                    names.pop();
                 }
-                Err(errno) => return Err(errno),
-            },
+            }
             Err(errno) => return Err(errno),
         }
     }
@@ -251,9 +254,15 @@ mod tests {
         let mut walk = top.descendants().unwrap();
         let first = walk.next().unwrap().unwrap();
         first.create("new").unwrap();
-        assert_eq!(walk.next().unwrap().unwrap().path(), dir.path().join("a/new"));
+        assert_eq!(
+            walk.next().unwrap().unwrap().path(),
+            dir.path().join("a/new")
+        );
         fs::remove_dir(dir.path().join("a/new")).unwrap();
-        assert!(walk.next().is_none(), "what goes meanwhile has nothing below it");
+        assert!(
+            walk.next().is_none(),
+            "what goes meanwhile has nothing below it"
+        );
     }
 
     #[test]
@@ -263,8 +272,14 @@ mod tests {
         fs::create_dir(dir.path().join(name)).unwrap();
         let top = Cgroup::open(dir.path()).unwrap();
         let path = dir.path().join(name);
-        assert_eq!(top.children().unwrap().next().unwrap().unwrap().path(), path);
-        assert_eq!(top.descendants().unwrap().next().unwrap().unwrap().path(), path);
+        assert_eq!(
+            top.children().unwrap().next().unwrap().unwrap().path(),
+            path
+        );
+        assert_eq!(
+            top.descendants().unwrap().next().unwrap().unwrap().path(),
+            path
+        );
         remove_below(top.as_fd()).unwrap();
         assert!(!path.exists());
     }

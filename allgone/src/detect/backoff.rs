@@ -1,8 +1,9 @@
 //! Reading again after a hint that may come before the state changes.
 //!
-//! Since Linux 6.19 a process leaves its cgroup after its parent has been woken, and some events (sched_process_exit, taskstats) come
-//! before that on every kernel. The event that would follow may be held back for 10 to 20 ms. So each hint buys a few more looks, at
-//! growing intervals, and no more: the number of looks is bounded by the number of hints.
+//! Since Linux 6.19 a process leaves its cgroup after its parent has been woken, and some events
+//! (sched_process_exit, taskstats) come before that on every kernel. The event that would follow
+//! may be held back for 10 to 20 ms. So each hint buys a few more looks, at growing intervals, and
+//! no more: the number of looks is bounded by the number of hints.
 
 use std::time::Duration;
 

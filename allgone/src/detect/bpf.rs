@@ -4,12 +4,14 @@ use crate::detect::DetectError;
 use crate::error::SysError;
 use crate::host::{ProbeError, Support};
 use crate::sys::bpf::{
-    AttachError, FORCE_WAKEUP, Insn, KTIME_GET_NS, RINGBUF_OUTPUT, RawTracepoint, Reg, RingBuffer, Width,
+    AttachError, FORCE_WAKEUP, Insn, KTIME_GET_NS, RINGBUF_OUTPUT, RawTracepoint, Reg, RingBuffer,
+    Width,
 };
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Room for a few hundred events; each is only a hint, and the reader is awake long before it is full.
+/// Room for a few hundred events; each is only a hint, and the reader is awake long before it is
+/// full.
 const RING_BYTES: u32 = 1 << 14;
 
 /// A program at a tracepoint and the ring buffer through which it reports.
@@ -25,10 +27,13 @@ impl Reporter {
         tracepoint: &'static std::ffi::CStr,
         body: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<Insn>, Errno>,
     ) -> Result<Self, DetectError> {
-        let ring = RingBuffer::create(RING_BYTES)
-            .map_err(|e| super::limit::descriptor(SysError::plain("create a BPF ring buffer", e)))?;
-        let program = body(ring.as_fd()).map_err(|e| SysError::plain("assemble the BPF program", e))?;
-        let attached = RawTracepoint::attach(tracepoint, &program).map_err(|e| refused(tracepoint, &e))?;
+        let ring = RingBuffer::create(RING_BYTES).map_err(|e| {
+            super::limit::descriptor(SysError::plain("create a BPF ring buffer", e))
+        })?;
+        let program =
+            body(ring.as_fd()).map_err(|e| SysError::plain("assemble the BPF program", e))?;
+        let attached =
+            RawTracepoint::attach(tracepoint, &program).map_err(|e| refused(tracepoint, &e))?;
         Ok(Self {
             ring,
             _attached: attached,
@@ -66,7 +71,8 @@ fn refused(tracepoint: &std::ffi::CStr, e: &AttachError) -> DetectError {
     }
 }
 
-/// Reports the time of the event: `bpf_ringbuf_output(ring, &bpf_ktime_get_ns(), 8, FORCE_WAKEUP)`. Uses the stack down to `slot`.
+/// Reports the time of the event: `bpf_ringbuf_output(ring, &bpf_ktime_get_ns(), 8, FORCE_WAKEUP)`.
+/// Uses the stack down to `slot`.
 pub fn report(ring: BorrowedFd<'_>, slot: i16) -> Vec<Insn> {
     let mut body = vec![
         Insn::call(KTIME_GET_NS),                        // r0 = now

@@ -1,4 +1,5 @@
-//! Listen to the kernel's own tracepoint on the flip of `populated`, before the rate limit that holds `cgroup.events` back.
+//! Listen to the kernel's own tracepoint on the flip of `populated`, before the rate limit that
+//! holds `cgroup.events` back.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use super::bpf::{Reporter, report, support};
 use super::level::{Level, entered};
 use super::sleep::{self, Slept};
 use super::{
-    Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch, kernel_path,
+    Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch,
+    kernel_path,
 };
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
@@ -23,7 +25,8 @@ use crate::spawn::{Child, SpawnOptions};
 use crate::sys::bpf::{Insn, PROBE_READ_KERNEL_STR, Reg, TO_END, Width, finish};
 use crate::sys::time::now;
 
-/// A raw tracepoint program on `cgroup_notify_populated` that reports the flips to 0 of one cgroup through a ring buffer.
+/// A raw tracepoint program on `cgroup_notify_populated` that reports the flips to 0 of one cgroup
+/// through a ring buffer.
 #[derive(Debug)]
 pub struct BpfNotifyPopulated;
 
@@ -58,12 +61,16 @@ impl Detector for BpfNotifyPopulated {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         probe::in_cgroup(host, |cgroup| {
             support(attach(cgroup).and_then(|reporter| {
-                probe::passer_by(cgroup, 0).map_err(|e| SysError::path("start a process in", cgroup.path(), e))?;
+                probe::passer_by(cgroup, 0)
+                    .map_err(|e| SysError::path("start a process in", cgroup.path(), e))?;
                 let mut fds = [PollFd::new(reporter.as_fd(), PollFlags::POLLIN)];
                 match sleep::on(&mut fds, now() + HEARING)? {
                     Slept::Woken(_) => Ok(()),
-                    // The program runs but the name did not match: this namespace shows another one than the kernel's.
-                    Slept::Deadline => Err(SysError::path("hear of", cgroup.path(), Errno::EXDEV).into()),
+                    // The program runs but the name did not match: this namespace shows another one
+                    // than the kernel's.
+                    Slept::Deadline => {
+                        Err(SysError::path("hear of", cgroup.path(), Errno::EXDEV).into())
+                    }
                 }
             }))
         })
@@ -85,7 +92,8 @@ struct Listening {
     tally: Tally,
 }
 
-/// How long it may take to notice that somebody else has removed the cgroup before its emptiness was read.
+/// How long it may take to notice that somebody else has removed the cgroup before its emptiness
+/// was read.
 const REMOVAL: Duration = Duration::from_secs(1);
 
 impl Watch for Listening {
@@ -125,8 +133,9 @@ fn attach(cgroup: &Cgroup) -> Result<Reporter, DetectError> {
 
 /// The program. Arguments of the tracepoint: `(struct cgroup *cgrp, const char *path, int val)`.
 ///
-/// The path is compared here and not in the reader, so that other cgroups of the machine wake nobody. It is read with room for one byte
-/// more than expected: a longer path with the same beginning then has another length.
+/// The path is compared here and not in the reader, so that other cgroups of the machine wake
+/// nobody. It is read with room for one byte more than expected: a longer path with the same
+/// beginning then has another length.
 fn program(path: &[u8], ring: BorrowedFd<'_>) -> Result<Vec<Insn>, Errno> {
     let mut name = path.to_vec();
     name.push(0);
@@ -200,7 +209,10 @@ mod tests {
     #[test]
     fn a_path_that_does_not_fit_the_stack_is_refused() {
         let null = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!(program(&[b'a'; 300], null.as_fd()), Err(Errno::ENAMETOOLONG));
+        assert_eq!(
+            program(&[b'a'; 300], null.as_fd()),
+            Err(Errno::ENAMETOOLONG)
+        );
         let short = program(b"/run/trial/site", null.as_fd()).unwrap();
         assert!(short.len() < 60, "{}", short.len());
     }

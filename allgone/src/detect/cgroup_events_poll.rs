@@ -1,7 +1,10 @@
 //! Sleep in `poll(2)` on `cgroup.events`.
 
 use super::level::{Level, entered};
-use super::{Counters, DetectError, Detector, DetectorSpec, Progress, RATE_LIMIT, Signal, Sources, Tally, Wake, Watch};
+use super::{
+    Counters, DetectError, Detector, DetectorSpec, Progress, RATE_LIMIT, Signal, Sources, Tally,
+    Wake, Watch,
+};
 use crate::MonoNs;
 use crate::effects::Effects;
 use crate::host::{Host, KernelVersion, ProbeError, Support, probe};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::level::{Level, entered};
 use super::{
-    Counters, DetectError, Detector, DetectorSpec, INTERVAL, Progress, Signal, Sources, Tally, Verdict, Wake, Watch,
+    Counters, DetectError, Detector, DetectorSpec, INTERVAL, Progress, Signal, Sources, Tally,
+    Verdict, Wake, Watch,
 };
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
@@ -15,8 +16,8 @@ use crate::scope::Scope;
 use crate::set::ProcessSet;
 use crate::spawn::{Child, SpawnOptions};
 
-/// A recursive walk each `interval`. An empty walk is only a hint: a process may have moved behind the walker's back, so `populated`
-/// has the last word.
+/// A recursive walk each `interval`. An empty walk is only a hint: a process may have moved behind
+/// the walker's back, so `populated` has the last word.
 #[derive(Debug)]
 pub struct CgroupProcsPoll;
 
@@ -36,7 +37,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     idle_cost: "one walk per interval: three system calls per cgroup and a line per process",
     overflow: "cannot: it reads the state",
     loses_on_removal: false,
-    sources: &["cgroups(7)", "Linux a72f73c4dd9b (exiting processes hidden)"],
+    sources: &[
+        "cgroups(7)",
+        "Linux a72f73c4dd9b (exiting processes hidden)",
+    ],
     axes: &[INTERVAL],
 };
 

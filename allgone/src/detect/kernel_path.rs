@@ -6,17 +6,20 @@ use nix::errno::Errno;
 
 use crate::error::SysError;
 
-/// The path of the cgroup directory `dir` inside its hierarchy, as far as this cgroup namespace can tell.
+/// The path of the cgroup directory `dir` inside its hierarchy, as far as this cgroup namespace can
+/// tell.
 ///
-/// Errors: `ENOENT` it is on no cgroup2 mount; `EXDEV` the mount shows a part of the hierarchy that lies outside the namespace.
+/// Errors: `ENOENT` it is on no cgroup2 mount; `EXDEV` the mount shows a part of the hierarchy that
+/// lies outside the namespace.
 pub fn of(dir: &Path) -> Result<PathBuf, SysError> {
     let source = "/proc/self/mountinfo";
-    let text =
-        std::fs::read_to_string(source).map_err(|e| SysError::io("read", crate::Target::Path(source.into()), &e))?;
+    let text = std::fs::read_to_string(source)
+        .map_err(|e| SysError::io("read", crate::Target::Path(source.into()), &e))?;
     resolve(&text, dir).map_err(|e| SysError::path("find in the hierarchy", dir, e))
 }
 
-/// Looks `dir` up in a mountinfo table; later mounts hide earlier ones. Source: proc_pid_mountinfo(5).
+/// Looks `dir` up in a mountinfo table; later mounts hide earlier ones. Source:
+/// proc_pid_mountinfo(5).
 fn resolve(mountinfo: &str, dir: &Path) -> Result<PathBuf, Errno> {
     let mut best: Option<(PathBuf, PathBuf)> = None;
     for line in mountinfo.lines() {
@@ -30,7 +33,10 @@ fn resolve(mountinfo: &str, dir: &Path) -> Result<PathBuf, Errno> {
         let (Some(root), Some(point)) = (fields.get(3), fields.get(4)) else {
             continue;
         };
-        let (root, point) = (PathBuf::from(unescape(root)), PathBuf::from(unescape(point)));
+        let (root, point) = (
+            PathBuf::from(unescape(root)),
+            PathBuf::from(unescape(point)),
+        );
         let longest = best
             .as_ref()
             .is_none_or(|(_, p)| point.as_os_str().len() >= p.as_os_str().len());

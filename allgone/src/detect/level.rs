@@ -41,8 +41,9 @@ impl Level {
 /// How long a workload that could not be born in its cgroup may take to move itself there.
 const MOVE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Returns when the workload is in its cgroup. Where it was born there, that is at once; where it moves itself (clone3 refused), the
-/// cgroup is empty for a while *before* the workload, and reading it then would be early.
+/// Returns when the workload is in its cgroup. Where it was born there, that is at once; where it
+/// moves itself (clone3 refused), the cgroup is empty for a while *before* the workload, and
+/// reading it then would be early.
 pub fn entered(child: &Child) -> Result<(), DetectError> {
     if matches!(child.entry, Entry::Moved(_)) {
         begun(child)?;
@@ -50,7 +51,8 @@ pub fn entered(child: &Child) -> Result<(), DetectError> {
     Ok(())
 }
 
-/// Returns when the workload has exec'd, or ended: from then on it is in every cgroup that it was to move itself into.
+/// Returns when the workload has exec'd, or ended: from then on it is in every cgroup that it was
+/// to move itself into.
 pub fn begun(child: &Child) -> Result<(), DetectError> {
     let mut fds = [
         PollFd::new(child.exec_signal(), PollFlags::POLLIN),
@@ -62,7 +64,8 @@ pub fn begun(child: &Child) -> Result<(), DetectError> {
     }
 }
 
-/// As [`entered`], for a workload that waits at a gate before exec, in a cgroup that somebody else populates too.
+/// As [`entered`], for a workload that waits at a gate before exec, in a cgroup that somebody else
+/// populates too.
 pub fn entered_behind_gate(child: &Child, cgroup: &Cgroup) -> Result<(), DetectError> {
     if !matches!(child.entry, Entry::Moved(_)) {
         return Ok(());

@@ -9,13 +9,16 @@ use crate::error::SysError;
 fn descriptors() -> DetectError {
     DetectError::Limit {
         limit: "RLIMIT_NOFILE",
-        value: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
+        value: getrlimit(Resource::RLIMIT_NOFILE)
+            .ok()
+            .map(|(soft, _)| soft),
         errno: Errno::EMFILE,
         remedy: "raise it (ulimit -n), or watch fewer sites: one descriptor per site is needed",
     }
 }
 
-/// The least of a limit that is kept for a user and for a user namespace, of those that can be read.
+/// The least of a limit that is kept for a user and for a user namespace, of those that can be
+/// read.
 pub fn least(of_user: &str, of_namespace: &str) -> Option<u64> {
     let read = |path| std::fs::read_to_string(path).ok()?.trim().parse().ok();
     [of_user, of_namespace].into_iter().filter_map(read).min()
@@ -91,7 +94,8 @@ mod tests {
             panic!("a limit")
         };
         assert_eq!(limit, "fs.inotify.max_user_instances");
-        let DetectError::Limit { limit, .. } = descriptor(SysError::plain("open", Errno::EMFILE)) else {
+        let DetectError::Limit { limit, .. } = descriptor(SysError::plain("open", Errno::EMFILE))
+        else {
             panic!("a limit")
         };
         assert_eq!(limit, "RLIMIT_NOFILE");

@@ -1,18 +1,22 @@
 //! Completion detectors: ways to learn that a set of processes is gone. One file each.
 //!
-//! A [`Detector`] has no state; [`Detector::arm`] makes the [`Watch`] of one set. The order is always the same: `arm` before the program
-//! exists, `attach` right after it was started, then `check` until there is a verdict, `finish`.
+//! A [`Detector`] has no state; [`Detector::arm`] makes the [`Watch`] of one set. The order is
+//! always the same: `arm` before the program exists, `attach` right after it was started, then
+//! `check` until there is a verdict, `finish`.
 //!
-//! A watch can be waited for ([`Watch::wait`]), or polled by a loop of one's own: sleep on its [`Sources`] until the next look that the
-//! last [`Progress`] asks for, then call `check`, which never sleeps.
+//! A watch can be waited for ([`Watch::wait`]), or polled by a loop of one's own: sleep on its
+//! [`Sources`] until the next look that the last [`Progress`] asks for, then call `check`, which
+//! never sleeps.
 //!
-//! Invariants: an error while reading is [`Verdict::Unknown`]; an event is only a hint to read the state again; "empty" is said only after
-//! a read that said so.
+//! Invariants: an error while reading is [`Verdict::Unknown`]; an event is only a hint to read the
+//! state again; "empty" is said only after a read that said so.
 //!
-//! A mechanism that can only block (in `waitid(2)`, as a tracer, by spinning) implements [`BlockingDetector`] instead.
+//! A mechanism that can only block (in `waitid(2)`, as a tracer, by spinning) implements
+//! [`BlockingDetector`] instead.
 //!
-//! The mechanisms of this crate change nothing in the process that uses them; [`DETECTORS`] lists them and [`RECOMMENDED`] names the one
-//! to take. A mechanism of one's own implements the same traits; see [`Detector`].
+//! The mechanisms of this crate change nothing in the process that uses them; [`DETECTORS`] lists
+//! them and [`RECOMMENDED`] names the one to take. A mechanism of one's own implements the same
+//! traits; see [`Detector`].
 
 mod backoff;
 pub mod bpf;
@@ -64,32 +68,41 @@ pub trait Detector: fmt::Debug + Sync {
     /// The facts.
     fn spec(&self) -> &'static DetectorSpec;
 
-    /// Whether this machine offers it to this process; if not, why, and how to get it. Tries, rather than compares versions.
+    /// Whether this machine offers it to this process; if not, why, and how to get it. Tries,
+    /// rather than compares versions.
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
-    /// Prepares to watch `set`, and says through `spawn` what the program's birth needs (a flag, a descriptor, a gate).
-    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError>;
+    /// Prepares to watch `set`, and says through `spawn` what the program's birth needs (a flag, a
+    /// descriptor, a gate).
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn Watch>, DetectError>;
 }
 
 /// A detector that watches one set. It is owned and can be moved to another thread.
 pub trait Watch: fmt::Debug + Send + 'static {
     /// Called once, right after the program was started.
     ///
-    /// Returns at once, unless the kernel refused to let the program be born in its cgroup: then it waits until the program is there, for
-    /// an empty cgroup says nothing before.
+    /// Returns at once, unless the kernel refused to let the program be born in its cgroup: then it
+    /// waits until the program is there, for an empty cgroup says nothing before.
     fn attach(&mut self, child: &Child) -> Result<(), DetectError>;
 
-    /// What to sleep on before the next check. Ask again after a check that says that it has changed.
+    /// What to sleep on before the next check. Ask again after a check that says that it has
+    /// changed.
     fn sources(&self) -> Sources<'_>;
 
-    /// Looks at the state, `now` being the time of the wake-up. Never sleeps, and leaves no source ready that it has dealt with. Not called
-    /// again after a verdict.
+    /// Looks at the state, `now` being the time of the wake-up. Never sleeps, and leaves no source
+    /// ready that it has dealt with. Not called again after a verdict.
     fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError>;
 
-    /// Gives up what it holds, and says what watching took. It may be called at any time: that cancels the watch.
+    /// Gives up what it holds, and says what watching took. It may be called at any time: that
+    /// cancels the watch.
     fn finish(self: Box<Self>) -> Counters;
 
-    /// Sleeps until there is a verdict or `deadline` has passed. To be overridden only where the loop is the mechanism.
+    /// Sleeps until there is a verdict or `deadline` has passed. To be overridden only where the
+    /// loop is the mechanism.
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
         wait(self, deadline)
     }
@@ -157,7 +170,11 @@ pub trait BlockingDetector: fmt::Debug + Sync {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
     /// As [`Detector::arm`].
-    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError>;
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError>;
 }
 
 /// A blocking detector that watches one set.
@@ -211,13 +228,19 @@ pub fn armed<T>(result: Result<T, DetectError>) -> Result<Support, ProbeError> {
     match result {
         Ok(_) => Ok(Support::Available),
         Err(DetectError::Limit {
-            limit, errno, remedy, ..
-        }) => Ok(Support::missing(format_args!("{limit} is exhausted ({errno})"), remedy)),
+            limit,
+            errno,
+            remedy,
+            ..
+        }) => Ok(Support::missing(
+            format_args!("{limit} is exhausted ({errno})"),
+            remedy,
+        )),
         Err(DetectError::Sys(e)) => Err(e.into()),
         Err(DetectError::Cgroup(e)) => Err(e.into()),
-        Err(DetectError::Verifier { tracepoint, errno, .. }) => {
-            Err(SysError::path("load a BPF program for", tracepoint, errno).into())
-        }
+        Err(DetectError::Verifier {
+            tracepoint, errno, ..
+        }) => Err(SysError::path("load a BPF program for", tracepoint, errno).into()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The descriptor of the first process, then the state, then the events of the cgroup.
 //!
-//! Most programs leave nothing behind. Their end is told by the pidfd in one wake-up, without the rate limit of `cgroup.events`, and a
-//! read of `populated` right after it says whether that was all. On kernels up to 6.18 a process leaves its cgroup before its parent is
-//! told, so the first read is right; from 6.19 on it leaves later, so a few more reads follow at growing intervals. Whatever is left after
-//! that is waited for on `cgroup.events`.
+//! Most programs leave nothing behind. Their end is told by the pidfd in one wake-up, without the
+//! rate limit of `cgroup.events`, and a read of `populated` right after it says whether that was
+//! all. On kernels up to 6.18 a process leaves its cgroup before its parent is told, so the first
+//! read is right; from 6.19 on it leaves later, so a few more reads follow at growing intervals.
+//! Whatever is left after that is waited for on `cgroup.events`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use nix::poll::PollFlags;
 
 use super::level::{Level, entered};
 use super::{
-    Backoff, Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch, sleep,
+    Backoff, Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake,
+    Watch, sleep,
 };
 use crate::MonoNs;
 use crate::effects::Effects;
@@ -26,8 +28,8 @@ use crate::spawn::{Child, SpawnOptions};
 #[derive(Debug)]
 pub struct PidfdCgroupEvents;
 
-/// How long it may take to notice that somebody else has removed the cgroup while the event of its emptiness was held back: the kernel
-/// drops that event with the file, and wakes nobody.
+/// How long it may take to notice that somebody else has removed the cgroup while the event of its
+/// emptiness was held back: the kernel drops that event with the file, and wakes nobody.
 const REMOVAL: Duration = Duration::from_secs(1);
 
 static SPEC: DetectorSpec = DetectorSpec {
@@ -89,7 +91,8 @@ struct Watching {
 impl Watch for Watching {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         let own = child.pidfd.try_clone();
-        self.main = Some(own.map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?);
+        self.main =
+            Some(own.map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?);
         entered(child)
     }
 

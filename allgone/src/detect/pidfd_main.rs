@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::poll::PollFlags;
 
 use super::{
-    Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Verdict, Wake, Watch, sleep,
+    Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Verdict, Wake,
+    Watch, sleep,
 };
 use crate::MonoNs;
 use crate::effects::Effects;
@@ -65,7 +66,8 @@ struct Watching {
 impl Watch for Watching {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         let own = child.pidfd.try_clone();
-        self.main = Some(own.map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?);
+        self.main =
+            Some(own.map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?);
         Ok(())
     }
 

@@ -23,8 +23,8 @@ use crate::sys::wait::{Whose, waitid};
 
 /// A process that does nothing but populate a cgroup.
 ///
-/// It is told to execute `/dev/null`, which the kernel refuses, and is held at a gate before that. So it needs no program, a process with
-/// threads may start one, and it ends when its starter does.
+/// It is told to execute `/dev/null`, which the kernel refuses, and is held at a gate before that.
+/// So it needs no program, a process with threads may start one, and it ends when its starter does.
 #[derive(Debug)]
 pub struct Placeholder {
     process: Spawned,
@@ -36,15 +36,22 @@ pub struct Placeholder {
 impl Placeholder {
     /// Starts one inside `cgroup`. Errors: as clone3(2).
     pub fn put_into(cgroup: &Cgroup) -> Result<Self, SysError> {
-        let null = File::open("/dev/null").map_err(|e| SysError::io("open /dev/null", Target::Nothing, &e))?;
-        let (held, gate) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
+        let null = File::open("/dev/null")
+            .map_err(|e| SysError::io("open /dev/null", Target::Nothing, &e))?;
+        let (held, gate) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
         let plan = Plan {
             cgroup: Some(cgroup.as_fd()),
             gate: Some(held.as_fd()),
             ..Plan::new(null.as_fd(), &[])
         };
-        let process =
-            spawn(&plan).map_err(|e| SysError::io("start a placeholder in", Target::Path(cgroup.path().into()), &e))?;
+        let process = spawn(&plan).map_err(|e| {
+            SysError::io(
+                "start a placeholder in",
+                Target::Path(cgroup.path().into()),
+                &e,
+            )
+        })?;
         Ok(Self {
             process,
             _gate: gate,
@@ -66,7 +73,8 @@ impl Placeholder {
         (self.since + warm_up).has_passed()
     }
 
-    /// Ends it and returns when its end has been seen: from here on only the workload populates the cgroup.
+    /// Ends it and returns when its end has been seen: from here on only the workload populates the
+    /// cgroup.
     pub fn leave(mut self) -> Result<(), SysError> {
         self.end()
     }
@@ -83,7 +91,13 @@ impl Placeholder {
         let mut fds = [PollFd::new(self.process.pidfd.as_fd(), PollFlags::POLLIN)];
         match sleep::on(&mut fds, now() + LEAVE_LIMIT)? {
             Slept::Woken(_) => {}
-            Slept::Deadline => return Err(SysError::pid("see the end of placeholder", pid, Errno::ETIMEDOUT)),
+            Slept::Deadline => {
+                return Err(SysError::pid(
+                    "see the end of placeholder",
+                    pid,
+                    Errno::ETIMEDOUT,
+                ));
+            }
         }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
         match retry_eintr(|| waitid(Whose::Pidfd(self.process.pidfd.as_fd()), flags)) {
@@ -117,8 +131,8 @@ pub struct Warm {
 
 /// A number of warm cgroups.
 ///
-/// Nothing happens in the background: [`Pool::refill`] is called by whoever has the time, after a launch. A cgroup that was taken is not
-/// returned; it is used once and then removed by its taker.
+/// Nothing happens in the background: [`Pool::refill`] is called by whoever has the time, after a
+/// launch. A cgroup that was taken is not returned; it is used once and then removed by its taker.
 #[derive(Debug)]
 pub struct Pool {
     size: usize,
@@ -128,8 +142,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of up to `size` cgroups, each usable after `warm_up` (25 ms is longer than the kernel's window at every tick rate). It is
-    /// empty until it is filled.
+    /// A pool of up to `size` cgroups, each usable after `warm_up` (25 ms is longer than the
+    /// kernel's window at every tick rate). It is empty until it is filled.
     pub fn new(size: usize, warm_up: Duration) -> Self {
         Self {
             size,
@@ -139,15 +153,22 @@ impl Pool {
         }
     }
 
-    /// Puts placeholders into what `make` gives, called with 0, 1, 2 ... over the life of the pool, until there are `size` members; returns
-    /// how many were added. What was made before an error stays.
-    pub fn refill(&mut self, mut make: impl FnMut(u64) -> Result<Cgroup, CgroupError>) -> Result<usize, DetectError> {
+    /// Puts placeholders into what `make` gives, called with 0, 1, 2 ... over the life of the pool,
+    /// until there are `size` members; returns how many were added. What was made before an error
+    /// stays.
+    pub fn refill(
+        &mut self,
+        mut make: impl FnMut(u64) -> Result<Cgroup, CgroupError>,
+    ) -> Result<usize, DetectError> {
         let mut added = 0;
         while self.members.len() < self.size {
             let cgroup = make(self.made)?;
             self.made += 1;
             match Placeholder::put_into(&cgroup) {
-                Ok(placeholder) => self.members.push_back(Warm { cgroup, placeholder }),
+                Ok(placeholder) => self.members.push_back(Warm {
+                    cgroup,
+                    placeholder,
+                }),
                 Err(e) => {
                     cgroup.remove_tree().map_err(|(_, e)| e)?;
                     return Err(e.into());
@@ -174,7 +195,11 @@ impl Pool {
     /// Ends all placeholders; returns their cgroups, to be removed by whoever made them.
     pub fn drain(mut self) -> Result<Vec<Cgroup>, DetectError> {
         let mut cgroups = Vec::new();
-        while let Some(Warm { cgroup, placeholder }) = self.members.pop_front() {
+        while let Some(Warm {
+            cgroup,
+            placeholder,
+        }) = self.members.pop_front()
+        {
             placeholder.leave()?;
             cgroups.push(cgroup);
         }

@@ -1,7 +1,9 @@
-//! Spend the notification window beforehand: the cgroup has been populated for a while when the workload arrives.
+//! Spend the notification window beforehand: the cgroup has been populated for a while when the
+//! workload arrives.
 //!
-//! The kernel holds back an event of `cgroup.events` that follows another within 10 to 20 ms. A short job runs into that by its own
-//! start. If a placeholder has populated the cgroup earlier, the start is no transition, and the end is the first event for a long time.
+//! The kernel holds back an event of `cgroup.events` that follows another within 10 to 20 ms. A
+//! short job runs into that by its own start. If a placeholder has populated the cgroup earlier,
+//! the start is no transition, and the end is the first event for a long time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,9 @@ use std::time::Duration;
 use super::level::{Level, entered, entered_behind_gate};
 use super::pool::{Placeholder, Pool};
 use super::sleep::{self, Slept};
-use super::{Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch};
+use super::{
+    Counters, DetectError, Detector, DetectorSpec, Progress, Signal, Sources, Tally, Wake, Watch,
+};
 use nix::errno::Errno;
 
 use crate::MonoNs;
@@ -23,7 +27,8 @@ use crate::set::ProcessSet;
 use crate::spawn::{Child, Gate, SpawnOptions};
 use crate::sys::time::now;
 
-/// A placeholder in the cgroup, replaced by the workload after the window has passed; then as `cgroup-events-poll`.
+/// A placeholder in the cgroup, replaced by the workload after the window has passed; then as
+/// `cgroup-events-poll`.
 #[derive(Debug)]
 pub struct PrepopulatedCgroup;
 
@@ -68,7 +73,8 @@ const REFILL: Axis = Axis {
     doc: "1: the pool is refilled after each launch of the burst, with cgroups that are cold at first; 0: it is not",
 };
 
-/// How long it may take to notice that somebody else has removed the cgroup while an event was held back.
+/// How long it may take to notice that somebody else has removed the cgroup while an event was held
+/// back.
 const REMOVAL: Duration = Duration::from_secs(1);
 
 static SPEC: DetectorSpec = DetectorSpec {
@@ -107,7 +113,11 @@ impl Detector for PrepopulatedCgroup {
         probe::events(host)
     }
 
-    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn Watch>, DetectError> {
         let warm_up = Duration::from_nanos(set.param(&WARM_UP));
         let level = Level::open(set.cgroup())?;
         let begun = now();
@@ -131,10 +141,12 @@ impl Detector for PrepopulatedCgroup {
     }
 }
 
-/// The placeholder of the site, if the site is what a pool would hand out for this launch. `None`: the pool had nothing warm.
+/// The placeholder of the site, if the site is what a pool would hand out for this launch. `None`:
+/// the pool had nothing warm.
 ///
-/// The launches of a burst take what is beside the site: the pool's member number `burst` *is* the site, so it is the one that this launch
-/// gets if each of them got one. Those that are not needed leave before the workload is born.
+/// The launches of a burst take what is beside the site: the pool's member number `burst` *is* the
+/// site, so it is the one that this launch gets if each of them got one. Those that are not needed
+/// leave before the workload is born.
 fn from_pool(set: &ProcessSet, warm_up: Duration) -> Result<Option<Placeholder>, DetectError> {
     let burst = set.param(&BURST);
     let mut beside = Vec::new();
@@ -149,7 +161,10 @@ fn from_pool(set: &ProcessSet, warm_up: Duration) -> Result<Option<Placeholder>,
         beside.push(cgroup.try_clone()?);
         Ok(cgroup)
     };
-    let mut pool = Pool::new(usize::try_from(set.param(&POOL_SIZE)).unwrap_or(usize::MAX), warm_up);
+    let mut pool = Pool::new(
+        usize::try_from(set.param(&POOL_SIZE)).unwrap_or(usize::MAX),
+        warm_up,
+    );
     pool.refill(&mut make)?;
     pool.wait_warm();
     for _ in 0..burst {

@@ -21,8 +21,9 @@ pub enum Slept {
 
 /// Sleeps until one of `fds` is ready or `deadline` has passed. Interruptions are slept through.
 ///
-/// When its time is up `ppoll` looks at all descriptors once more (`fs/select.c`, `do_poll()`), and so finds what nobody has woken it for. That is
-/// no wake-up: who sleeps without a deadline would never hear of it. A deadline that has passed before the sleep is a look, and finds it.
+/// When its time is up `ppoll` looks at all descriptors once more (`fs/select.c`, `do_poll()`), and
+/// so finds what nobody has woken it for. That is no wake-up: who sleeps without a deadline would
+/// never hear of it. A deadline that has passed before the sleep is a look, and finds it.
 pub fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
     let looks_only = deadline.has_passed();
     loop {
@@ -46,7 +47,11 @@ pub fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
 /// Whether `fd` is ready for one of `events` now. Does not sleep. An error or a hang-up counts.
 pub fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, SysError> {
     let mut fds = [PollFd::new(fd, events)];
-    match ppoll(&mut fds, Some(TimeSpec::from_duration(std::time::Duration::ZERO)), None) {
+    match ppoll(
+        &mut fds,
+        Some(TimeSpec::from_duration(std::time::Duration::ZERO)),
+        None,
+    ) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::EINTR) => Ok(false),
         Err(e) => Err(SysError::plain("ppoll", e)),
@@ -88,7 +93,10 @@ mod tests {
     #[test]
     fn an_interval_never_ends_after_the_deadline_unnoticed() {
         let soon = now() + Duration::from_millis(1);
-        assert_eq!(until(now() + Duration::from_secs(60), soon), Slept::Deadline);
+        assert_eq!(
+            until(now() + Duration::from_secs(60), soon),
+            Slept::Deadline
+        );
         assert!(matches!(
             until(MonoNs(0), now() + Duration::from_secs(60)),
             Slept::Woken(_)

@@ -15,7 +15,8 @@ use crate::sys::time::now;
 pub enum Interest {
     /// It can be read: `POLLIN`.
     Readable,
-    /// It has exceptional news: `POLLPRI`, as `cgroup.events` has. That file can always be read, so `POLLIN` would spin.
+    /// It has exceptional news: `POLLPRI`, as `cgroup.events` has. That file can always be read, so
+    /// `POLLIN` would spin.
     Priority,
 }
 
@@ -61,7 +62,8 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// Checks and sleeps in turn until there is a verdict or `deadline` has passed. What [`Watch::wait`] does unless it is overridden.
+/// Checks and sleeps in turn until there is a verdict or `deadline` has passed. What
+/// [`Watch::wait`] does unless it is overridden.
 pub fn wait<W: Watch + ?Sized>(watch: &mut W, deadline: MonoNs) -> Result<Verdict, DetectError> {
     let mut woke = now();
     loop {
@@ -124,6 +126,9 @@ mod tests {
     fn a_deadline_that_has_passed_leaves_one_look() {
         let mut watch: Box<dyn Watch> = Box::new(ThirdLook::default());
         let verdict = watch.wait(MonoNs(0)).unwrap();
-        assert!(matches!(verdict, Verdict::DeadlinePassed { .. }), "{verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::DeadlinePassed { .. }),
+            "{verdict:?}"
+        );
     }
 }

@@ -25,7 +25,8 @@ pub enum Wake {
 pub enum Signal {
     /// The set becoming empty.
     Emptiness,
-    /// The set's cgroup being removed, and nothing else: it is silent for as long as nobody does that.
+    /// The set's cgroup being removed, and nothing else: it is silent for as long as nobody does
+    /// that.
     Removal,
     /// The removal of a cgroup other than the set's.
     ForeignRemoval,

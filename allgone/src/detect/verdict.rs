@@ -18,7 +18,8 @@ pub enum Verdict {
         /// When it had read the state that says so.
         decided_ns: u64,
     },
-    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not see it.
+    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not
+    /// see it.
     SiteRemoved {
         /// When that was noticed.
         at_ns: u64,
@@ -51,7 +52,8 @@ impl Verdict {
         Self::DeadlinePassed { at_ns: now().0 }
     }
 
-    /// The verdict on a failed read of a cgroup file: `ENODEV` and `ENOENT` mean that it was removed, all else is unknown.
+    /// The verdict on a failed read of a cgroup file: `ENODEV` and `ENOENT` mean that it was
+    /// removed, all else is unknown.
     pub fn from_cgroup(error: &CgroupError) -> Self {
         let at_ns = now().0;
         match error.errno() {
@@ -85,13 +87,16 @@ pub struct Counters {
     pub overflows: u64,
     /// Processes reaped.
     pub reaped: u64,
-    /// When the mechanism itself says that its last event happened; 0 if it does not stamp its events.
+    /// When the mechanism itself says that its last event happened; 0 if it does not stamp its
+    /// events.
     pub event_ns: u64,
     /// Times it went without what its name says (a pool that had nothing warm).
     pub fallbacks: u64,
-    /// What it cost before the program could start (a pool's warm-up, a seize), if it measures that.
+    /// What it cost before the program could start (a pool's warm-up, a seize), if it measures
+    /// that.
     pub prepare_ns: u64,
-    /// When the program was asked to start, if that is not its spawn: a process that had been made beforehand was let go. 0: at its spawn.
+    /// When the program was asked to start, if that is not its spawn: a process that had been made
+    /// beforehand was let go. 0: at its spawn.
     pub asked_ns: u64,
 }
 
@@ -121,7 +126,8 @@ impl Tally {
         &mut self.counters
     }
 
-    /// The counters of a watch that is over, where every wake-up but the last found the set as it was.
+    /// The counters of a watch that is over, where every wake-up but the last found the set as it
+    /// was.
     pub fn with_spurious(self) -> Counters {
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),

@@ -56,7 +56,9 @@ const NAMES: [&str; 41] = [
 impl Capabilities {
     /// Reads the line `CapEff` of the text of `/proc/<pid>/status`.
     pub fn parse(status: &str) -> Option<Self> {
-        let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        let bits = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))?;
         u64::from_str_radix(bits.trim(), 16).ok().map(Self)
     }
 
@@ -68,7 +70,8 @@ impl Capabilities {
             .is_some_and(|bit| self.0 >> bit & 1 == 1)
     }
 
-    /// The names in the set, `CAP_` included. Newer capabilities than this table knows are given by number.
+    /// The names in the set, `CAP_` included. Newer capabilities than this table knows are given by
+    /// number.
     pub fn names(self) -> Vec<String> {
         let set = (0..64).filter(|bit| self.0 >> bit & 1 == 1);
         set.map(|bit: usize| {
@@ -99,7 +102,8 @@ mod tests {
 
     #[test]
     fn the_kernels_line_is_understood() {
-        let set = Capabilities::parse("Name:\tx\nCapEff:\t0000000000200020\nCapBnd:\t00\n").unwrap();
+        let set =
+            Capabilities::parse("Name:\tx\nCapEff:\t0000000000200020\nCapBnd:\t00\n").unwrap();
         assert!(set.has("KILL") && set.has("SYS_ADMIN") && !set.has("BPF"));
         assert_eq!(set.to_string(), "CAP_KILL CAP_SYS_ADMIN");
         assert_eq!(Capabilities::parse("CapEff:\tzz\n"), None);

@@ -1,4 +1,5 @@
-//! Kernel versions, for facts ("since 5.14") and messages. Support is probed, never concluded from a version.
+//! Kernel versions, for facts ("since 5.14") and messages. Support is probed, never concluded from
+//! a version.
 
 use std::fmt;
 
@@ -13,7 +14,10 @@ impl KernelVersion {
     /// Reads the beginning of a release string such as `6.18.44-amd64` or `7.3-rc7`.
     pub fn parse(release: &str) -> Option<Self> {
         let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-        Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+        Some(Self(
+            numbers.next()?.parse().ok()?,
+            numbers.next()?.parse().ok()?,
+        ))
     }
 }
 
@@ -32,7 +36,10 @@ mod tests {
 
     #[test]
     fn releases_are_read_and_ordered() {
-        assert_eq!(KernelVersion::parse("6.18.44-fc-v657"), Some(KernelVersion(6, 18)));
+        assert_eq!(
+            KernelVersion::parse("6.18.44-fc-v657"),
+            Some(KernelVersion(6, 18))
+        );
         assert_eq!(KernelVersion::parse("7.3-rc7"), Some(KernelVersion(7, 3)));
         assert_eq!(KernelVersion::parse("linux"), None);
         assert!(KernelVersion(5, 14) < KernelVersion(6, 1));

@@ -75,7 +75,7 @@ pub struct V1Dir {
 
 /// Where the limits of a set come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Belts {
+pub enum LimitSource {
     /// Controllers of the v2 hierarchy, enabled for the children of the base.
     V2 {
         /// Whether `memory` is among them.
@@ -98,7 +98,7 @@ pub struct Base {
     /// The v2 directory.
     pub cgroup: Cgroup,
     /// Where limits come from.
-    pub belts: Belts,
+    pub limits: LimitSource,
     /// How the names begin that probes give their cgroups.
     pub prefix: String,
 }
@@ -130,7 +130,8 @@ pub enum HostError {
     /// A system call or a file of `/proc`.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// `/proc` shows another PID namespace than this process is in, so no number in it means what it means here.
+    /// `/proc` shows another PID namespace than this process is in, so no number in it means what
+    /// it means here.
     #[error(
         "/proc belongs to another PID namespace ({why}): mount it anew (`unshare --mount-proc`, or `mount -t proc proc /proc` in a mount \
          namespace of your own)"
@@ -153,9 +154,11 @@ impl Host {
         let name = nix::sys::utsname::uname().map_err(|e| SysError::plain("uname", e))?;
         let release = name.release().to_string_lossy().into_owned();
         let status = paths.file("/proc/self/status");
-        let text = std::fs::read_to_string(&status).map_err(|e| SysError::io("read", Target::Path(status), &e))?;
+        let text = std::fs::read_to_string(&status)
+            .map_err(|e| SysError::io("read", Target::Path(status), &e))?;
         Ok(Self {
-            kernel: KernelVersion::parse(&release).ok_or_else(|| HostError::Release(release.clone()))?,
+            kernel: KernelVersion::parse(&release)
+                .ok_or_else(|| HostError::Release(release.clone()))?,
             release,
             euid: nix::unistd::geteuid().as_raw(),
             capabilities: Capabilities::parse(&text).unwrap_or_default(),
@@ -177,7 +180,7 @@ impl Base {
     pub fn at(cgroup: Cgroup) -> Self {
         Self {
             cgroup,
-            belts: Belts::None,
+            limits: LimitSource::None,
             prefix: format!("allgone-{}", std::process::id()),
         }
     }

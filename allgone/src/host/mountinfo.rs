@@ -1,4 +1,5 @@
-//! The text formats that say where cgroups are mounted and where a process is. Pure functions; what is not understood is an error.
+//! The text formats that say where cgroups are mounted and where a process is. Pure functions; what
+//! is not understood is an error.
 //!
 //! Sources: proc_pid_mountinfo(5), cgroups(7), `cgroup_show_path()` in kernel/cgroup/cgroup.c.
 
@@ -30,7 +31,8 @@ pub enum Hierarchy {
 pub struct CgroupMount {
     /// Where it is mounted.
     pub point: PathBuf,
-    /// The cgroup that is visible there, relative to the reader's cgroup namespace; `/` unless only a part was mounted.
+    /// The cgroup that is visible there, relative to the reader's cgroup namespace; `/` unless only
+    /// a part was mounted.
     pub root: PathBuf,
     /// Which interface it has.
     pub hierarchy: Hierarchy,
@@ -83,9 +85,12 @@ impl From<LayoutError> for SysError {
     }
 }
 
-/// Parses `/proc/<pid>/mountinfo` and keeps the cgroup mounts. Any other mount is skipped, whatever it looks like.
+/// Parses `/proc/<pid>/mountinfo` and keeps the cgroup mounts. Any other mount is skipped, whatever
+/// it looks like.
 pub fn parse_mountinfo(text: &[u8]) -> Result<Vec<CgroupMount>, LayoutError> {
-    let lines = text.split(|b| *b == b'\n').filter(|line| is_cgroup_line(line));
+    let lines = text
+        .split(|b| *b == b'\n')
+        .filter(|line| is_cgroup_line(line));
     lines
         .map(|line| {
             parse_mount_line(line).ok_or_else(|| LayoutError::Malformed {
@@ -113,7 +118,9 @@ fn parse_mount_line(line: &[u8]) -> Option<CgroupMount> {
     let hierarchy = if kind == b"cgroup2" {
         Hierarchy::V2
     } else {
-        let name = super_options.split(',').find_map(|o| o.strip_prefix("name="));
+        let name = super_options
+            .split(',')
+            .find_map(|o| o.strip_prefix("name="));
         Hierarchy::V1 {
             controllers: super_options
                 .split(',')
@@ -137,7 +144,8 @@ fn parse_mount_line(line: &[u8]) -> Option<CgroupMount> {
     })
 }
 
-/// Whether an option of a v1 mount names a controller: it does unless it is one of `cgroup1_show_options()`, kernel/cgroup/cgroup-v1.c.
+/// Whether an option of a v1 mount names a controller: it does unless it is one of
+/// `cgroup1_show_options()`, kernel/cgroup/cgroup-v1.c.
 fn is_controller(option: &str) -> bool {
     let other = [
         "",

@@ -7,7 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
 
 use super::V1Dir;
-use super::mountinfo::{CgroupMount, Hierarchy, LayoutError, OwnCgroup, parse_mountinfo, parse_own};
+use super::mountinfo::{
+    CgroupMount, Hierarchy, LayoutError, OwnCgroup, parse_mountinfo, parse_own,
+};
 use super::paths::Paths;
 use crate::error::{SysError, Target};
 
@@ -53,7 +55,8 @@ impl Layout {
             std::fs::read(&path).map_err(|e| SysError::io("read", Target::Path(path), &e))
         };
         let cgroup = match read("/proc/self/cgroup") {
-            // A kernel without CONFIG_CGROUPS has no such file: no hierarchy, which is a fact and not an error.
+            // A kernel without CONFIG_CGROUPS has no such file: no hierarchy, which is a fact and
+            // not an error.
             Err(e) if e.errno == nix::errno::Errno::ENOENT => Vec::new(),
             other => other?,
         };
@@ -63,7 +66,8 @@ impl Layout {
         })
     }
 
-    /// The v2 mount to work in: `/sys/fs/cgroup` or `.../unified` before any other, and one that can be written before one that cannot.
+    /// The v2 mount to work in: `/sys/fs/cgroup` or `.../unified` before any other, and one that
+    /// can be written before one that cannot.
     pub fn v2(&self) -> Option<&CgroupMount> {
         let mounts = self.mounts.iter().filter(|m| m.hierarchy == Hierarchy::V2);
         mounts.min_by_key(|m| (m.read_only(), !m.point.starts_with("/sys/fs/cgroup")))
@@ -72,7 +76,10 @@ impl Layout {
     /// The mount of a v1 controller.
     pub fn v1(&self, controller: &str) -> Option<&CgroupMount> {
         let holds = |m: &&CgroupMount| matches!(&m.hierarchy, Hierarchy::V1 { controllers, .. } if controllers.iter().any(|c| c == controller));
-        self.mounts.iter().filter(holds).min_by_key(|m| m.read_only())
+        self.mounts
+            .iter()
+            .filter(holds)
+            .min_by_key(|m| m.read_only())
     }
 
     /// Whether v1 controllers are mounted beside a v2 hierarchy.
@@ -86,7 +93,10 @@ impl Layout {
         let mount = self
             .v2()
             .ok_or_else(|| NotVisible::NotMounted("cgroup v2".to_owned()))?;
-        let own = self.own.iter().find(|o| o.id == 0 && o.controllers.is_empty());
+        let own = self
+            .own
+            .iter()
+            .find(|o| o.id == 0 && o.controllers.is_empty());
         let own = own.ok_or_else(|| NotVisible::NoLine("cgroup v2 (0::)".to_owned()))?;
         Ok(at(mount, &below(mount, &own.path)?))
     }
@@ -114,14 +124,18 @@ impl Layout {
     pub fn own_dir_v1(&self, controller: &str) -> Result<(PathBuf, PathBuf), NotVisible> {
         let not_mounted = || NotVisible::NotMounted(format!("v1 {controller}"));
         let mount = self.v1(controller).ok_or_else(not_mounted)?;
-        let own = self.own.iter().find(|o| o.controllers.iter().any(|c| c == controller));
+        let own = self
+            .own
+            .iter()
+            .find(|o| o.controllers.iter().any(|c| c == controller));
         let own = own.ok_or_else(|| NotVisible::NoLine(controller.to_owned()))?;
         let relative = below(mount, &own.path)?;
         Ok((at(mount, &relative), relative))
     }
 }
 
-/// A directory below a mount. Joining an empty path would add a slash, which then stands in every message.
+/// A directory below a mount. Joining an empty path would add a slash, which then stands in every
+/// message.
 fn at(mount: &CgroupMount, relative: &Path) -> PathBuf {
     if relative.as_os_str().is_empty() {
         mount.point.clone()
@@ -160,7 +174,8 @@ mod tests {
         39 31 0:36 / /sys/fs/cgroup/pids ro,relatime - cgroup cgroup rw,pids,release_agent=/sbin/x\n\
         40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd\n\
         41 31 0:38 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw,nsdelegate,favordynmods\n";
-    const OWN: &[u8] = b"9:name=systemd:/\n8:pids:/\n4:memory:/api/809:be6\n2:cpu,cpuacct:/a\n0::/user.slice/x\n";
+    const OWN: &[u8] =
+        b"9:name=systemd:/\n8:pids:/\n4:memory:/api/809:be6\n2:cpu,cpuacct:/a\n0::/user.slice/x\n";
 
     fn layout(mountinfo: &[u8], own: &[u8]) -> Layout {
         Layout {
@@ -213,14 +228,24 @@ mod tests {
         assert_eq!(same.own_v2().unwrap().as_os_str(), "/sys/fs/cgroup");
         for outside in [&b"0::/\n"[..], b"0::/docker/abc\n", b"0::/../x\n"] {
             assert!(
-                matches!(layout(mounts, outside).own_v2(), Err(NotVisible::Outside { .. })),
+                matches!(
+                    layout(mounts, outside).own_v2(),
+                    Err(NotVisible::Outside { .. })
+                ),
                 "{outside:?}"
             );
         }
-        // A mount made outside of the cgroup namespace: its root is above, and the names between are hidden.
-        let above = layout(b"41 31 0:38 /../.. /sys/fs/cgroup rw - cgroup2 cgroup rw\n", b"0::/\n");
+        // A mount made outside of the cgroup namespace: its root is above, and the names between
+        // are hidden.
+        let above = layout(
+            b"41 31 0:38 /../.. /sys/fs/cgroup rw - cgroup2 cgroup rw\n",
+            b"0::/\n",
+        );
         assert!(matches!(above.own_v2(), Err(NotVisible::Outside { .. })));
-        let beside = layout(b"41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", b"0::/../y\n");
+        let beside = layout(
+            b"41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n",
+            b"0::/../y\n",
+        );
         assert!(matches!(beside.own_v2(), Err(NotVisible::Outside { .. })));
     }
 
@@ -238,16 +263,28 @@ mod tests {
     #[test]
     fn escapes_and_removed_cgroups() {
         let mounts = b"1 1 0:1 / /mnt/a\\040b\\134c rw - cgroup2 none rw\n";
-        assert_eq!(layout(mounts, b"").v2().unwrap().point, Path::new("/mnt/a b\\c"));
+        assert_eq!(
+            layout(mounts, b"").v2().unwrap().point,
+            Path::new("/mnt/a b\\c")
+        );
         let gone = layout(mounts, b"0::/x (deleted)\n");
-        assert_eq!(gone.own_v2(), Err(NotVisible::Removed("/x (deleted)".to_owned())));
-        assert_eq!(gone.own_v1("pids"), Err(NotVisible::NotMounted("v1 pids".to_owned())));
+        assert_eq!(
+            gone.own_v2(),
+            Err(NotVisible::Removed("/x (deleted)".to_owned()))
+        );
+        assert_eq!(
+            gone.own_v1("pids"),
+            Err(NotVisible::NotMounted("v1 pids".to_owned()))
+        );
     }
 
     #[test]
     fn this_machine_is_understood() {
         let layout = Layout::read(&Paths::default()).unwrap();
-        assert_eq!(layout.own.is_empty(), !Path::new("/proc/self/cgroup").exists());
+        assert_eq!(
+            layout.own.is_empty(),
+            !Path::new("/proc/self/cgroup").exists()
+        );
     }
 
     proptest! {

@@ -1,8 +1,10 @@
-//! Where the files of this machine are: below `/`, or below a directory that plays the machine in a test.
+//! Where the files of this machine are: below `/`, or below a directory that plays the machine in a
+//! test.
 
 use std::path::{Path, PathBuf};
 
-/// The root of everything that is read about a machine. Mount points found in `mountinfo` are used as they stand.
+/// The root of everything that is read about a machine. Mount points found in `mountinfo` are used
+/// as they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     root: PathBuf,
@@ -26,7 +28,8 @@ impl Paths {
         self.root.join(absolute.trim_start_matches('/'))
     }
 
-    /// Reads a file whole and trims it; `None` if it cannot be read, which is "unknown" to every caller.
+    /// Reads a file whole and trims it; `None` if it cannot be read, which is "unknown" to every
+    /// caller.
     pub fn read(&self, absolute: &str) -> Option<String> {
         let text = std::fs::read_to_string(self.file(absolute)).ok()?;
         Some(text.trim_end().to_owned())
@@ -39,9 +42,13 @@ impl Paths {
 
     /// What says that this is the inside of a container: a file that a runtime leaves there.
     pub fn container(&self) -> Option<&'static str> {
-        ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"]
-            .into_iter()
-            .find(|mark| self.file(mark).exists())
+        [
+            "/.dockerenv",
+            "/run/.containerenv",
+            "/run/systemd/container",
+        ]
+        .into_iter()
+        .find(|mark| self.file(mark).exists())
     }
 
     /// The root.

@@ -1,4 +1,5 @@
-//! Trying a mechanism on a cgroup made for the purpose: support is probed, never concluded from a version.
+//! Trying a mechanism on a cgroup made for the purpose: support is probed, never concluded from a
+//! version.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,8 +22,8 @@ const NO_BASE: &str = "a cgroup v2 directory in which this process may make othe
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `attempt` on a fresh cgroup below the base, and removes it with whatever lives in it. An error of the attempt comes before an error
-/// of the removal.
+/// Runs `attempt` on a fresh cgroup below the base, and removes it with whatever lives in it. An
+/// error of the attempt comes before an error of the removal.
 pub fn in_cgroup(
     host: &Host,
     attempt: impl FnOnce(&Cgroup) -> Result<Support, ProbeError>,
@@ -68,10 +69,14 @@ pub fn events(host: &Host) -> Result<Support, ProbeError> {
 
 /// Whether an own cgroup has file `name` and it may be written.
 pub fn file(host: &Host, name: &'static str, remedy: &'static str) -> Result<Support, ProbeError> {
-    in_cgroup(host, |cgroup| match cgroup.open_file(name, OFlag::O_WRONLY) {
-        Ok(_) => Ok(Support::Available),
-        Err(e) if refused(e.errno()) || e.errno() == Some(Errno::ENOENT) => Ok(Support::missing(e, remedy)),
-        Err(e) => Err(e.into()),
+    in_cgroup(host, |cgroup| {
+        match cgroup.open_file(name, OFlag::O_WRONLY) {
+            Ok(_) => Ok(Support::Available),
+            Err(e) if refused(e.errno()) || e.errno() == Some(Errno::ENOENT) => {
+                Ok(Support::missing(e, remedy))
+            }
+            Err(e) => Err(e.into()),
+        }
     })
 }
 
@@ -111,15 +116,23 @@ pub fn pidfd() -> Result<Support, ProbeError> {
     )
 }
 
-/// Lets one process be born in `cgroup` (with further clone flags) and end at once: it is told to exec what is no program. Returns when
-/// it has been reaped.
+/// Lets one process be born in `cgroup` (with further clone flags) and end at once: it is told to
+/// exec what is no program. Returns when it has been reaped.
 pub fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<(), Errno> {
     pass_through(cgroup, clone_flags, &[])
 }
 
 /// As [`passer_by`], through v1 cgroups too, whose `tasks` are given.
-pub fn pass_through(cgroup: &Cgroup, clone_flags: u64, tasks: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    let no_program = nix::fcntl::open("/proc/self/status", OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+pub fn pass_through(
+    cgroup: &Cgroup,
+    clone_flags: u64,
+    tasks: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let no_program = nix::fcntl::open(
+        "/proc/self/status",
+        OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )?;
     let spawned = spawn(&Plan {
         cgroup: Some(cgroup.as_fd()),
         clone_flags,

@@ -1,4 +1,5 @@
-//! `cgroup-kill`: write `1` to `cgroup.kill`. The kernel kills the cgroup and everything below it, forks in progress included.
+//! `cgroup-kill`: write `1` to `cgroup.kill`. The kernel kills the cgroup and everything below it,
+//! forks in progress included.
 
 use std::sync::Arc;
 
@@ -50,7 +51,11 @@ impl KillStrategy for CgroupKill {
         probe::file(host, "cgroup.kill", "Linux 5.14 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         Ok(Box::new(KillOrSweep::prepare(set)?))
     }
 }

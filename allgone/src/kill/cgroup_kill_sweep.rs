@@ -1,8 +1,10 @@
-//! `cgroup-kill-sweep`: write `1` to `cgroup.kill`; when its members no longer become fewer, the rest is frozen and signalled one by one.
+//! `cgroup-kill-sweep`: write `1` to `cgroup.kill`; when its members no longer become fewer, the
+//! rest is frozen and signalled one by one.
 //!
-//! `cgroup.kill` sends its signal to the first thread of each process. Where that one has exited and others live on, kernels before the
-//! fix ("cgroup: fix cgroup.kill for exited thread group leader") kill nobody. A signal sent to the *process* does. So the write is only the
-//! beginning, and the end is `populated 0`.
+//! `cgroup.kill` sends its signal to the first thread of each process. Where that one has exited
+//! and others live on, kernels before the fix ("cgroup: fix cgroup.kill for exited thread group
+//! leader") kill nobody. A signal sent to the *process* does. So the write is only the beginning,
+//! and the end is `populated 0`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +66,11 @@ impl KillStrategy for CgroupKillSweep {
         probe::file(host, "cgroup.kill", "Linux 5.14 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         let files = Arc::new(ControlFiles::of(set)?);
         Ok(Box::new(Ready {
             cgroup: set.cgroup().clone(),
@@ -91,7 +97,8 @@ struct Ready {
 enum Phase {
     /// The write to `cgroup.kill`, or what is done instead.
     Write,
-    /// Members die; there were `least` of them at the last count, and they are counted again at `until`.
+    /// Members die; there were `least` of them at the last count, and they are counted again at
+    /// `until`.
     Dying { least: usize, until: MonoNs },
     /// Those that are left are swept.
     Sweep,
@@ -105,8 +112,8 @@ impl Ready {
         }
     }
 
-    /// Waits for `populated 0` for as long as members become fewer. The news of emptiness may be held back by the kernel, so the state is read
-    /// again at least every millisecond.
+    /// Waits for `populated 0` for as long as members become fewer. The news of emptiness may be
+    /// held back by the kernel, so the state is read again at least every millisecond.
     fn die_out(&mut self, now: MonoNs, least: usize, until: MonoNs) -> Result<Step, KillError> {
         if !self.files.events().read()?.populated {
             return Ok(Step::Issued);

@@ -1,4 +1,5 @@
-//! The files with which a cgroup is killed as a whole, opened while nobody is in it: see [`ControlFile`] for why that matters.
+//! The files with which a cgroup is killed as a whole, opened while nobody is in it: see
+//! [`ControlFile`] for why that matters.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ pub struct ControlFiles {
     events: EventsFile,
 }
 
-/// One that is missing (`cgroup.kill` before Linux 5.14, `cgroup.freeze` before 5.2) or refused is an error only of its use.
+/// One that is missing (`cgroup.kill` before Linux 5.14, `cgroup.freeze` before 5.2) or refused is
+/// an error only of its use.
 #[derive(Debug)]
 struct Open {
     kill: Result<ControlFile, CgroupError>,
@@ -43,7 +45,11 @@ impl ControlFiles {
             freeze: cgroup.control("cgroup.freeze"),
         });
         let events = cgroup.events_file()?;
-        Ok(Self { cgroup, open, events })
+        Ok(Self {
+            cgroup,
+            open,
+            events,
+        })
     }
 
     /// Writes `1` to `cgroup.kill`.
@@ -58,7 +64,11 @@ impl ControlFiles {
     pub fn freeze(&self, on: bool) -> Result<(), CgroupError> {
         let value = if on { "1" } else { "0" };
         match &self.open {
-            Some(open) => open.freeze.as_ref().map_err(CgroupError::clone)?.write(value),
+            Some(open) => open
+                .freeze
+                .as_ref()
+                .map_err(CgroupError::clone)?
+                .write(value),
             None => self.cgroup.freeze(on),
         }
     }
@@ -80,7 +90,8 @@ mod tests {
     #[test]
     fn nothing_is_looked_up_once_they_are_open() {
         let dir = tempfile::tempdir().unwrap();
-        let files = ["cgroup.kill", "cgroup.freeze", "cgroup.events"].map(|name| dir.path().join(name));
+        let files =
+            ["cgroup.kill", "cgroup.freeze", "cgroup.events"].map(|name| dir.path().join(name));
         for file in &files {
             fs::write(file, "").unwrap();
         }
@@ -112,6 +123,9 @@ mod tests {
         let cgroup = Arc::new(Cgroup::open(dir.path()).unwrap());
         let files_ = ControlFiles::open(cgroup.clone(), false).unwrap();
         assert_eq!(files_.kill().unwrap_err().errno(), Some(Errno::ENOENT));
-        assert_eq!(files_.freeze(true).unwrap_err().errno(), Some(Errno::ENOENT));
+        assert_eq!(
+            files_.freeze(true).unwrap_err().errno(),
+            Some(Errno::ENOENT)
+        );
     }
 }

@@ -1,9 +1,12 @@
-//! The four ways to freeze and kill: wait for `frozen 1` or not, thaw after the signals or before them.
+//! The four ways to freeze and kill: wait for `frozen 1` or not, thaw after the signals or before
+//! them.
 //!
-//! Freezing is a request. It is done when `cgroup.events` says `frozen 1`: then no member runs, and none is in the middle of a fork.
-//! SIGKILL works on frozen processes (unlike in v1), and a cgroup below that was frozen before needs no care.
+//! Freezing is a request. It is done when `cgroup.events` says `frozen 1`: then no member runs, and
+//! none is in the middle of a fork. SIGKILL works on frozen processes (unlike in v1), and a cgroup
+//! below that was frozen before needs no care.
 //!
-//! Sources: Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze"; kernel/cgroup/freezer.c. Linux 5.2.
+//! Sources: Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze"; kernel/cgroup/freezer.c. Linux
+//! 5.2.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,7 +34,8 @@ pub const FREEZE_WAIT: Axis = Axis {
     doc: "how long a strategy waits for `frozen 1` before it goes on without",
 };
 
-/// The kernel's notification of `frozen 1` may itself be held back for 10 to 20 ms, so the state is read again at least this often.
+/// The kernel's notification of `frozen 1` may itself be held back for 10 to 20 ms, so the state is
+/// read again at least this often.
 pub(super) const LOOK: Duration = Duration::from_millis(1);
 
 /// Which of the four.
@@ -51,7 +55,8 @@ impl Variant {
     };
 }
 
-/// Freezes, signals every member, thaws. Where freezing is refused (`ENOENT` before Linux 5.2, `EACCES`) it kills in a loop, and says so.
+/// Freezes, signals every member, thaws. Where freezing is refused (`ENOENT` before Linux 5.2,
+/// `EACCES`) it kills in a loop, and says so.
 #[derive(Debug)]
 pub struct FreezeSweep {
     cgroup: Arc<Cgroup>,
@@ -101,7 +106,11 @@ impl FreezeSweep {
     fn thaw(&mut self) -> Result<(), CgroupError> {
         let frozen = matches!(self.phase, Phase::Holding(_) | Phase::Sweeping);
         self.phase = Phase::Over;
-        if frozen { self.files.freeze(false) } else { Ok(()) }
+        if frozen {
+            self.files.freeze(false)
+        } else {
+            Ok(())
+        }
     }
 
     /// Asks to freeze.
@@ -125,7 +134,8 @@ impl FreezeSweep {
         }
         self.thaw()?;
         if report.held_ns.is_none() {
-            // A member may have been in the middle of a fork during the last walk. One more, now that it has come to an end.
+            // A member may have been in the middle of a fork during the last walk. One more, now
+            // that it has come to an end.
             sweep::pass(&self.cgroup, Signal::SIGKILL, &mut HashSet::new(), report)?;
         }
         Ok(Step::Issued)
@@ -162,7 +172,9 @@ impl Killer for FreezeSweep {
             } else if now < until {
                 return Ok(Step::Again((now + LOOK).min(until)));
             } else {
-                report.fall_back("cgroup.events did not say `frozen 1` in time: went on without".to_owned());
+                report.fall_back(
+                    "cgroup.events did not say `frozen 1` in time: went on without".to_owned(),
+                );
             }
             self.phase = Phase::Sweeping;
         }
@@ -170,7 +182,8 @@ impl Killer for FreezeSweep {
             Phase::Sweeping if self.variant.thaw_first => self.walk_thaw_kill(report)?,
             Phase::Sweeping => self.sweep(report)?,
             Phase::Looping if self.files.events().read()?.populated => {
-                // Every member again: a number that was signalled before may belong to a new one by now.
+                // Every member again: a number that was signalled before may belong to a new one by
+                // now.
                 sweep::pass(&self.cgroup, Signal::SIGKILL, &mut HashSet::new(), report)?;
                 Step::Again(MonoNs(0))
             }

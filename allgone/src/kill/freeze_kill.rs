@@ -1,8 +1,11 @@
-//! `freeze-kill`: freeze the cgroup, wait until it is frozen, SIGKILL everyone in it and below, thaw. The proposal under study.
+//! `freeze-kill`: freeze the cgroup, wait until it is frozen, SIGKILL everyone in it and below,
+//! thaw. The proposal under study.
 //!
-//! While `frozen 1` holds nobody forks, moves or exits by itself, so a walk is a snapshot and one pass reaches everybody; a second pass
-//! that finds nobody new ends it. The killed die while the cgroup is frozen, the thaw is not needed for that. What it costs: leaving the
-//! frozen state is a notification of `cgroup.events`, and the emptiness right after it is held back by the kernel's rate limit.
+//! While `frozen 1` holds nobody forks, moves or exits by itself, so a walk is a snapshot and one
+//! pass reaches everybody; a second pass that finds nobody new ends it. The killed die while the
+//! cgroup is frozen, the thaw is not needed for that. What it costs: leaving the frozen state is a
+//! notification of `cgroup.events`, and the emptiness right after it is held back by the kernel's
+//! rate limit.
 
 use super::control_files::OPEN_LATE;
 use super::freeze::{FREEZE_WAIT, FreezeSweep, Variant};
@@ -48,7 +51,11 @@ impl KillStrategy for FreezeKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         Ok(Box::new(FreezeSweep::prepare(set, Variant::HELD)?))
     }
 }

@@ -1,12 +1,13 @@
 //! Kill strategies: ways to end a set of processes. One file each.
 //!
-//! A strategy says "issued", never "dead": that is for a detector to say. It counts what it met (`ESRCH` means that a process died first)
-//! and never signals pid 0 or itself.
+//! A strategy says "issued", never "dead": that is for a detector to say. It counts what it met
+//! (`ESRCH` means that a process died first) and never signals pid 0 or itself.
 //!
-//! A [`Killer`] acts in steps, so that a loop of one's own can do other things in between: sleep on its sources until the time that the last
-//! [`Step`] names, then call `step` again. No step sleeps, but one system call may take long in the kernel: a write to `cgroup.kill` or
-//! `cgroup.freeze` waits for `cgroup_mutex`, which has been seen to be held for seconds. A program that cannot wait for that moves the
-//! killer, which is `Send`, to a thread of its own.
+//! A [`Killer`] acts in steps, so that a loop of one's own can do other things in between: sleep on
+//! its sources until the time that the last [`Step`] names, then call `step` again. No step sleeps,
+//! but one system call may take long in the kernel: a write to `cgroup.kill` or `cgroup.freeze`
+//! waits for `cgroup_mutex`, which has been seen to be held for seconds. A program that cannot wait
+//! for that moves the killer, which is `Send`, to a thread of its own.
 
 pub mod cgroup_kill;
 mod cgroup_kill_sweep;
@@ -77,14 +78,20 @@ pub trait KillStrategy: fmt::Debug + Sync {
     /// Whether this machine offers it to this process; if not, why, and how to get it.
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
-    /// Prepares to kill what will live in `set`, and says through `spawn` what the program's birth needs. What the kill will write to is
-    /// opened here: [`ControlFile`](crate::cgroup::ControlFile) says what it may cost later.
-    fn prepare(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError>;
+    /// Prepares to kill what will live in `set`, and says through `spawn` what the program's birth
+    /// needs. What the kill will write to is opened here:
+    /// [`ControlFile`](crate::cgroup::ControlFile) says what it may cost later.
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError>;
 }
 
 /// A strategy that is ready to kill one set. It is owned and can be moved to another thread.
 pub trait Killer: fmt::Debug + Send + 'static {
-    /// Called once, right after the program was started: to open a gate, to keep its descriptor. Most have nothing to do.
+    /// Called once, right after the program was started: to open a gate, to keep its descriptor.
+    /// Most have nothing to do.
     fn attach(&mut self, _child: &Child) -> Result<(), KillError> {
         Ok(())
     }
@@ -94,7 +101,8 @@ pub trait Killer: fmt::Debug + Send + 'static {
         Sources::none()
     }
 
-    /// Does what can be done now, and notes it in `report`. Not called again after [`Step::Issued`].
+    /// Does what can be done now, and notes it in `report`. Not called again after
+    /// [`Step::Issued`].
     fn step(&mut self, now: MonoNs, report: &mut KillReport) -> Result<Step, KillError>;
 
     /// The deadline has passed, no more steps follow: undoes what must not stay (a frozen cgroup).
@@ -102,7 +110,8 @@ pub trait Killer: fmt::Debug + Send + 'static {
         Ok(())
     }
 
-    /// Issues the kill: steps and sleeps in turn until it has nothing more to do, or `deadline` has passed.
+    /// Issues the kill: steps and sleeps in turn until it has nothing more to do, or `deadline` has
+    /// passed.
     fn kill(&mut self, deadline: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         drive(self, deadline, &mut report)?;
@@ -120,7 +129,11 @@ pub enum Step {
 }
 
 /// Steps and sleeps in turn, as [`Killer::kill`] does, within a report that has been begun.
-pub fn drive<K: Killer + ?Sized>(killer: &mut K, deadline: MonoNs, report: &mut KillReport) -> Result<(), KillError> {
+pub fn drive<K: Killer + ?Sized>(
+    killer: &mut K,
+    deadline: MonoNs,
+    report: &mut KillReport,
+) -> Result<(), KillError> {
     let mut woke = now();
     loop {
         let Step::Again(at) = killer.step(woke, report)? else {
@@ -149,7 +162,11 @@ pub trait BlockingStrategy: fmt::Debug + Sync {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
     /// As [`KillStrategy::prepare`].
-    fn prepare(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError>;
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError>;
 }
 
 /// A blocking strategy that is ready to kill one set.
@@ -191,18 +208,27 @@ pub enum KillError {
     },
 }
 
-/// Sends SIGKILL once to every process listed in `cgroup` and below, to each as a process and not to its first thread: for what a write
-/// to `cgroup.kill` has left alive. Strangers with reused numbers are spared.
+/// Sends SIGKILL once to every process listed in `cgroup` and below, to each as a process and not
+/// to its first thread: for what a write to `cgroup.kill` has left alive. Strangers with reused
+/// numbers are spared.
 pub fn kill_members_once(cgroup: &Cgroup) -> Result<(), CgroupError> {
     let (mut done, mut report) = (std::collections::HashSet::new(), KillReport::begin());
-    sweep::pass(cgroup, nix::sys::signal::Signal::SIGKILL, &mut done, &mut report).map(|_| ())
+    sweep::pass(
+        cgroup,
+        nix::sys::signal::Signal::SIGKILL,
+        &mut done,
+        &mut report,
+    )
+    .map(|_| ())
 }
 
 /// The strategies of this crate, sorted by id.
-pub static STRATEGIES: &[&dyn KillStrategy] = &[&CgroupKill, &CgroupKillSweep, &FreezeKill, &TermGraceKill];
+pub static STRATEGIES: &[&dyn KillStrategy] =
+    &[&CgroupKill, &CgroupKillSweep, &FreezeKill, &TermGraceKill];
 
-/// The strategy to take if there is no reason for another: one write to `cgroup.kill`, in the kernel's hands, forks in progress included,
-/// and nothing else hit; and if a process is left, a sweep. A process that has lost its first thread is left by kernels with a bug.
+/// The strategy to take if there is no reason for another: one write to `cgroup.kill`, in the
+/// kernel's hands, forks in progress included, and nothing else hit; and if a process is left, a
+/// sweep. A process that has lost its first thread is left by kernels with a bug.
 pub static RECOMMENDED: &dyn KillStrategy = &CgroupKillSweep;
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ pub struct KillReport {
     pub foreign: u64,
     /// Whether it gave up at the deadline.
     pub gave_up: bool,
-    /// Whether the kernel kills most of the set only when another process has ended (an init, a tracer, a parent): "issued" then means less.
+    /// Whether the kernel kills most of the set only when another process has ended (an init, a
+    /// tracer, a parent): "issued" then means less.
     pub indirect: bool,
     /// Whether the processes are ended by the kernel's OOM killer, on the strategy's order.
     pub by_oom: bool,
@@ -69,7 +70,8 @@ impl KillReport {
         }
     }
 
-    /// Notes an error after which the strategy went on. The same error is kept once, and only so many: a loop may meet it a million times.
+    /// Notes an error after which the strategy went on. The same error is kept once, and only so
+    /// many: a loop may meet it a million times.
     pub fn met(&mut self, error: &SysError) {
         if self.errors.len() < ERRORS_KEPT && !self.errors.contains(error) {
             self.errors.push(error.clone());
@@ -113,10 +115,16 @@ mod tests {
         report.fall_back("b".to_owned());
         report.fall_back("a".to_owned());
         let report = report.issued();
-        assert_eq!((report.signals, report.esrch, report.errors.len()), (1, 1, 1));
+        assert_eq!(
+            (report.signals, report.esrch, report.errors.len()),
+            (1, 1, 1)
+        );
         assert_eq!(report.errors[0].errno, Errno::EPERM);
         assert_eq!(report.fallback.as_deref(), Some("a; b"));
-        assert!(report.begun_ns <= report.first_signal_ns && report.first_signal_ns <= report.last_signal_ns);
+        assert!(
+            report.begun_ns <= report.first_signal_ns
+                && report.first_signal_ns <= report.last_signal_ns
+        );
         assert!(report.last_signal_ns <= report.issued_ns);
     }
 }

@@ -9,14 +9,16 @@ use nix::unistd::Pid;
 use super::KillReport;
 use crate::sys::pidfd;
 
-/// Whether `pid` may be signalled as a member of a set: it names a process (0 would mean the caller's own process group, a negative number
-/// another group or everybody), and it is neither init nor the caller.
+/// Whether `pid` may be signalled as a member of a set: it names a process (0 would mean the
+/// caller's own process group, a negative number another group or everybody), and it is neither
+/// init nor the caller.
 pub fn may_be_signalled(pid: i32, own: i32) -> bool {
     pid > 1 && pid != own
 }
 
-/// `kill(2)` by number: the process that has the number *now* is hit. For strategies that are studied because they do that, and where the
-/// number cannot have been reused (the process is held, or is an unreaped child).
+/// `kill(2)` by number: the process that has the number *now* is hit. For strategies that are
+/// studied because they do that, and where the number cannot have been reused (the process is held,
+/// or is an unreaped child).
 ///
 /// Source: kill(2). Linux 1.0.
 pub fn by_number(report: &mut KillReport, pid: i32, signal: Signal) {
@@ -30,7 +32,12 @@ pub fn by_number(report: &mut KillReport, pid: i32, signal: Signal) {
 /// Sends `signal` through a descriptor: to that process or to nobody.
 ///
 /// Source: pidfd_send_signal(2). Linux 5.1.
-pub fn by_pidfd(report: &mut KillReport, fd: &OwnedFd, pid: i32, signal: Signal) -> Result<(), Errno> {
+pub fn by_pidfd(
+    report: &mut KillReport,
+    fd: &OwnedFd,
+    pid: i32,
+    signal: Signal,
+) -> Result<(), Errno> {
     report.about_to_signal();
     let answer = pidfd::send_signal(fd.as_fd(), Some(signal));
     report.sent(answer, pid);
@@ -45,12 +52,16 @@ mod tests {
     #[test]
     fn a_line_that_is_pid_0_is_never_signalled() {
         let mut report = KillReport::begin();
-        // SIGWINCH is ignored by default, so even a broken guard would hurt nobody; the counters would show it.
+        // SIGWINCH is ignored by default, so even a broken guard would hurt nobody; the counters
+        // would show it.
         by_number(&mut report, 0, Signal::SIGWINCH);
         by_number(&mut report, -1, Signal::SIGWINCH);
         by_number(&mut report, 1, Signal::SIGWINCH);
         by_number(&mut report, Pid::this().as_raw(), Signal::SIGWINCH);
-        assert_eq!((report.signals, report.esrch, report.errors.len()), (0, 0, 0));
+        assert_eq!(
+            (report.signals, report.esrch, report.errors.len()),
+            (0, 0, 0)
+        );
         assert_eq!(report.first_signal_ns, 0);
     }
 
@@ -58,7 +69,10 @@ mod tests {
     fn who_died_first_is_counted() {
         let mut report = KillReport::begin();
         by_number(&mut report, i32::MAX, Signal::SIGKILL);
-        assert_eq!((report.signals, report.esrch, report.errors.len()), (0, 1, 0));
+        assert_eq!(
+            (report.signals, report.esrch, report.errors.len()),
+            (0, 1, 0)
+        );
     }
 
     proptest! {

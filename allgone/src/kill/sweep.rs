@@ -1,8 +1,10 @@
 //! Passes over the members of a cgroup in which a reused pid cannot cost a stranger its life.
 //!
-//! The number read from `cgroup.procs` may have been freed and given to somebody else. So a descriptor is opened first, and only then is
-//! it asked whether the process behind it is a member: by its cgroup's id (`PIDFD_GET_INFO`, Linux 6.13), or by reading the list again. In
-//! the second case: if the number is still listed, and the process behind the descriptor lives, then it has had the number all along.
+//! The number read from `cgroup.procs` may have been freed and given to somebody else. So a
+//! descriptor is opened first, and only then is it asked whether the process behind it is a member:
+//! by its cgroup's id (`PIDFD_GET_INFO`, Linux 6.13), or by reading the list again. In the second
+//! case: if the number is still listed, and the process behind the descriptor lives, then it has
+//! had the number all along.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,8 +24,9 @@ use crate::sys::pidfd;
 /// How many descriptors are open at a time.
 const CHUNK: usize = 128;
 
-/// One pass: sends `signal` to every member of `cgroup` and its descendants that is not in `done`, and adds those that it reached. Returns how
-/// many members were not in `done`: signalled now, or still to be verified.
+/// One pass: sends `signal` to every member of `cgroup` and its descendants that is not in `done`,
+/// and adds those that it reached. Returns how many members were not in `done`: signalled now, or
+/// still to be verified.
 pub fn pass(
     cgroup: &Cgroup,
     signal: Signal,
@@ -45,7 +48,8 @@ pub fn pass(
     Ok(new.len())
 }
 
-/// Passes until the kernel says `populated 0`, or `deadline` has passed. Complete even if members move, as long as they cannot fork.
+/// Passes until the kernel says `populated 0`, or `deadline` has passed. Complete even if members
+/// move, as long as they cannot fork.
 pub fn until_unpopulated(
     cgroup: &Cgroup,
     signal: Signal,
@@ -94,7 +98,8 @@ fn signal_chunk(
     for (pid, fd) in open {
         let member = match pidfd::info(fd.as_fd()) {
             Ok(pidfd::Info {
-                cgroup_id: Some(id), ..
+                cgroup_id: Some(id),
+                ..
             }) => census.cgroups.contains(&id),
             Err(Errno::ESRCH) => {
                 report.sent(Err(Errno::ESRCH), pid);
@@ -116,8 +121,14 @@ fn signal_chunk(
                 continue;
             }
         };
-        // Whoever is no member has moved to a cgroup that is younger than the walk, or is a stranger: the next walk tells.
-        if member && matches!(by_pidfd(report, &fd, pid, signal), Ok(()) | Err(Errno::ESRCH)) {
+        // Whoever is no member has moved to a cgroup that is younger than the walk, or is a
+        // stranger: the next walk tells.
+        if member
+            && matches!(
+                by_pidfd(report, &fd, pid, signal),
+                Ok(()) | Err(Errno::ESRCH)
+            )
+        {
             done.insert(pid);
         }
     }

@@ -1,4 +1,5 @@
-//! `term-grace-kill`: SIGTERM to every member, a grace period, then `cgroup.kill`. What service managers do.
+//! `term-grace-kill`: SIGTERM to every member, a grace period, then `cgroup.kill`. What service
+//! managers do.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -61,7 +62,11 @@ impl KillStrategy for TermGraceKill {
         probe::file(host, "cgroup.kill", "Linux 5.14 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         let files = Arc::new(ControlFiles::of(set)?);
         Ok(Box::new(Ready {
             cgroup: set.cgroup().clone(),
@@ -89,7 +94,8 @@ enum Phase {
     Write,
 }
 
-/// How often the state is read while members may end by themselves: the news of emptiness may be held back.
+/// How often the state is read while members may end by themselves: the news of emptiness may be
+/// held back.
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Killer for Ready {

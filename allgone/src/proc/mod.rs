@@ -1,7 +1,9 @@
-//! What `/proc` says about a process, read at one moment: `stat`, `status`, `cgroup`, `wchan`, and where cgroup hierarchies are mounted.
+//! What `/proc` says about a process, read at one moment: `stat`, `status`, `cgroup`, `wchan`, and
+//! where cgroup hierarchies are mounted.
 //!
-//! A process that ends while it is read about is `ENOENT` or `ESRCH`, an answer like any other. The names of processes are chosen by
-//! adversaries: the parsers are pure, and tested with hostile ones.
+//! A process that ends while it is read about is `ENOENT` or `ESRCH`, an answer like any other. The
+//! names of processes are chosen by adversaries: the parsers are pure, and tested with hostile
+//! ones.
 
 mod mounts;
 mod parse;
@@ -42,13 +44,16 @@ pub fn membership(pid: i32) -> Result<Membership, SysError> {
 }
 
 impl Stat {
-    /// Whether the process lives: its first thread does, or another. For a zombie this looks at its threads.
+    /// Whether the process lives: its first thread does, or another. For a zombie this looks at its
+    /// threads.
     pub fn is_alive(&self) -> bool {
-        !self.is_zombie() || threads(self.pid).is_ok_and(|all| all.iter().any(|thread| !thread.is_zombie()))
+        !self.is_zombie()
+            || threads(self.pid).is_ok_and(|all| all.iter().any(|thread| !thread.is_zombie()))
     }
 }
 
-/// A small file of `/proc/<pid>` as text, trimmed; `None` if it cannot be read (`wchan` and `stack` may need privilege) or is empty.
+/// A small file of `/proc/<pid>` as text, trimmed; `None` if it cannot be read (`wchan` and `stack`
+/// may need privilege) or is empty.
 pub fn text(pid: i32, name: &str) -> Option<String> {
     let content = std::fs::read(format!("/proc/{pid}/{name}")).ok()?;
     let text = String::from_utf8_lossy(&content).trim().to_owned();
@@ -80,7 +85,8 @@ pub fn vanished(e: &SysError) -> bool {
 
 fn parsed<T>(pid: i32, name: &str, parse: impl Fn(&[u8]) -> Option<T>) -> Result<T, SysError> {
     let path = format!("/proc/{pid}/{name}");
-    let content = std::fs::read(&path).map_err(|e| SysError::io("read", Target::Path(path.clone().into()), &e))?;
+    let content = std::fs::read(&path)
+        .map_err(|e| SysError::io("read", Target::Path(path.clone().into()), &e))?;
     // A file that is read while its process is released can be empty.
     if content.is_empty() {
         return Err(SysError::path("read", path, Errno::ESRCH));
@@ -93,7 +99,11 @@ fn numbers(directory: &str) -> Result<Vec<i32>, SysError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(|e| fail(&e))? {
         let entry = entry.map_err(|e| fail(&e))?;
-        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+        if let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
             found.push(pid);
         }
     }

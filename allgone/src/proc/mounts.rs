@@ -15,8 +15,8 @@ impl Mounts {
         Ok(Self(Layout::read(&Paths::default())?))
     }
 
-    /// The directory of a path in the v1 hierarchy of `controller`. `None`: there is no such hierarchy, or the path is outside of what is
-    /// mounted.
+    /// The directory of a path in the v1 hierarchy of `controller`. `None`: there is no such
+    /// hierarchy, or the path is outside of what is mounted.
     pub fn v1(&self, controller: &str, path: &str) -> Option<PathBuf> {
         directory(self.0.v1(controller)?, path)
     }
@@ -26,7 +26,8 @@ impl Mounts {
         self.v2_mounts().find_map(|mount| directory(mount, path))
     }
 
-    /// The path that `/proc/<pid>/cgroup` shows for members of the cgroup at `directory` in the v1 hierarchy of `controller`.
+    /// The path that `/proc/<pid>/cgroup` shows for members of the cgroup at `directory` in the v1
+    /// hierarchy of `controller`.
     pub fn v1_path_of(&self, controller: &str, directory: &Path) -> Option<PathBuf> {
         let mount = self.0.v1(controller)?;
         Some(mount.root.join(directory.strip_prefix(&mount.point).ok()?))
@@ -39,12 +40,19 @@ impl Mounts {
     }
 
     fn v2_mounts(&self) -> impl Iterator<Item = &CgroupMount> {
-        self.0.mounts.iter().filter(|mount| mount.hierarchy == Hierarchy::V2)
+        self.0
+            .mounts
+            .iter()
+            .filter(|mount| mount.hierarchy == Hierarchy::V2)
     }
 }
 
 fn directory(mount: &CgroupMount, path: &str) -> Option<PathBuf> {
-    Some(mount.point.join(Path::new(path).strip_prefix(&mount.root).ok()?))
+    Some(
+        mount
+            .point
+            .join(Path::new(path).strip_prefix(&mount.root).ok()?),
+    )
 }
 
 #[cfg(test)]
@@ -77,7 +85,10 @@ mod tests {
         assert_eq!(mounts.v1("freezer", "/a"), None);
         assert_eq!(mounts.v2("/box/x"), Some("/cg/unified/x".into()));
         assert_eq!(mounts.v2("/elsewhere"), None, "outside of what is mounted");
-        assert_eq!(mounts.v2_path_of(Path::new("/cg/unified/x/y")), Some("/box/x/y".into()));
+        assert_eq!(
+            mounts.v2_path_of(Path::new("/cg/unified/x/y")),
+            Some("/box/x/y".into())
+        );
         assert_eq!(mounts.v2_path_of(Path::new("/tmp")), None);
     }
 

@@ -26,12 +26,14 @@ const PF_SIGNALED: u32 = 0x400;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 impl Stat {
-    /// Dead, and waiting to be reaped (`Z`) or being released (`X`). A zombie leader may have live threads.
+    /// Dead, and waiting to be reaped (`Z`) or being released (`X`). A zombie leader may have live
+    /// threads.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// In `do_exit()`, or past the point in `get_signal()` where a fatal signal has been taken: it is no longer pending then.
+    /// In `do_exit()`, or past the point in `get_signal()` where a fatal signal has been taken: it
+    /// is no longer pending then.
     pub fn is_exiting(&self) -> bool {
         self.flags & (PF_EXITING | PF_SIGNALED) != 0
     }
@@ -42,7 +44,8 @@ impl Stat {
     }
 }
 
-/// Reads `/proc/<pid>/stat`. The name is between the first `(` and the *last* `)`: it may contain both, and spaces and newlines.
+/// Reads `/proc/<pid>/stat`. The name is between the first `(` and the *last* `)`: it may contain
+/// both, and spaces and newlines.
 pub(super) fn stat(content: &[u8]) -> Option<Stat> {
     let open = content.iter().position(|b| *b == b'(')?;
     let close = content.iter().rposition(|b| *b == b')')?;
@@ -87,7 +90,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether `signal` is pending, for the thread or for the process. A SIGKILL is: it was killed, and has not acted on it yet.
+    /// Whether `signal` is pending, for the thread or for the process. A SIGKILL is: it was killed,
+    /// and has not acted on it yet.
     pub fn has_pending(&self, signal: nix::sys::signal::Signal) -> bool {
         (self.pending | self.shared_pending) & bit(signal) != 0
     }
@@ -102,7 +106,8 @@ fn bit(signal: nix::sys::signal::Signal) -> u64 {
     1 << (signal as u32 - 1)
 }
 
-/// Reads `/proc/<pid>/status`. The kernel escapes newlines in the name, so what begins a line is its own.
+/// Reads `/proc/<pid>/status`. The kernel escapes newlines in the name, so what begins a line is
+/// its own.
 pub(super) fn status(content: &[u8]) -> Option<Status> {
     let field = |key: &str| {
         content
@@ -112,7 +117,9 @@ pub(super) fn status(content: &[u8]) -> Option<Status> {
             .map(str::trim)
     };
     let mask = |key| u64::from_str_radix(field(key)?, 16).ok();
-    let mut uids = field("Uid:")?.split_ascii_whitespace().map(|id| id.parse().ok());
+    let mut uids = field("Uid:")?
+        .split_ascii_whitespace()
+        .map(|id| id.parse().ok());
     Some(Status {
         tgid: field("Tgid:")?.parse().ok()?,
         uids: [uids.next()??, uids.next()??, uids.next()??, uids.next()??],
@@ -169,8 +176,8 @@ pub(super) fn membership(content: &[u8]) -> Option<Membership> {
     Some(Membership { lines })
 }
 
-/// Whether `path` is `top` or below it, by whole components: `/a/bc` is not within `/a/b`. A removed cgroup's ` (deleted)` is no part of
-/// its name here: nobody lives in it.
+/// Whether `path` is `top` or below it, by whole components: `/a/bc` is not within `/a/b`. A
+/// removed cgroup's ` (deleted)` is no part of its name here: nobody lives in it.
 pub fn within(path: &str, top: &Path) -> bool {
     let path = Path::new(path);
     path.starts_with(top) && !path.components().any(|c| c == Component::ParentDir)
@@ -189,7 +196,9 @@ mod tests {
     fn line(comm: &[u8], state: char, flags: u32) -> Vec<u8> {
         let mut line = b"42 (".to_vec();
         line.extend(comm);
-        line.extend(format!(") {state} 1 42 7 0 -1 {flags} 10 0 0 0 1 2 0 0 20 0 1 0 99 0 0\n").bytes());
+        line.extend(
+            format!(") {state} 1 42 7 0 -1 {flags} 10 0 0 0 1 2 0 0 20 0 1 0 99 0 0\n").bytes(),
+        );
         line
     }
 
@@ -237,16 +246,24 @@ mod tests {
     #[test]
     fn status_says_who_traces_and_what_is_pending() {
         let status = status(STATUS.as_bytes()).unwrap();
-        assert_eq!((status.tgid, status.tracer, status.rss_kib), (42, 7, Some(512)));
+        assert_eq!(
+            (status.tgid, status.tracer, status.rss_kib),
+            (42, 7, Some(512))
+        );
         assert_eq!(status.uids, [0, 1, 2, 3]);
         assert!(status.has_pending(Signal::SIGKILL) && !status.has_pending(Signal::SIGTERM));
         assert!(status.shrugs_off(Signal::SIGTERM) && !status.shrugs_off(Signal::SIGHUP));
-        assert_eq!(super::status(b"Tgid:\t42\n"), None, "unknown is not `nothing pending`");
+        assert_eq!(
+            super::status(b"Tgid:\t42\n"),
+            None,
+            "unknown is not `nothing pending`"
+        );
     }
 
     #[test]
     fn memberships_are_told_apart() {
-        let found = membership(b"9:name=systemd:/\n4:cpu,cpuacct:/a:b\n3:cpuset:/c\n0::/x y\n").unwrap();
+        let found =
+            membership(b"9:name=systemd:/\n4:cpu,cpuacct:/a:b\n3:cpuset:/c\n0::/x y\n").unwrap();
         assert_eq!(found.v2(), Some("/x y"));
         assert_eq!(found.v1("cpuacct"), Some("/a:b"));
         assert_eq!(found.v1("cpus"), None);

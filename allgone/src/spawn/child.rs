@@ -42,7 +42,8 @@ impl Child {
         self.birth.failure()
     }
 
-    /// A descriptor that reaches its end when the program has been executed (or its process has ended on the way).
+    /// A descriptor that reaches its end when the program has been executed (or its process has
+    /// ended on the way).
     pub fn exec_signal(&self) -> BorrowedFd<'_> {
         self.birth.exec_signal()
     }
@@ -56,15 +57,18 @@ impl Child {
             .map_err(|e| SysError::pid("waitid", self.pid.as_raw(), e))
     }
 
-    /// Replaces every descriptor that the birth has left by a plain one of the same process, and so closes them, which kills a process that
-    /// was started with [`CLONE_PIDFD_AUTOKILL`](crate::sys::spawn::CLONE_PIDFD_AUTOKILL). Errors: `ESRCH` it has ended, and been reaped,
-    /// already.
+    /// Replaces every descriptor that the birth has left by a plain one of the same process, and so
+    /// closes them, which kills a process that was started with
+    /// [`CLONE_PIDFD_AUTOKILL`](crate::sys::spawn::CLONE_PIDFD_AUTOKILL). Errors: `ESRCH` it has
+    /// ended, and been reaped, already.
     pub fn close_birth_descriptors(&self) -> Result<(), SysError> {
         let failed = |op| move |e| SysError::pid(op, self.pid.as_raw(), e);
         let plain = pidfd::open(self.pid).map_err(failed("pidfd_open"))?;
         // The number may have been reused; a pidfd's inode number is not (Linux 6.9).
         let inode = |fd: BorrowedFd<'_>| nix::sys::stat::fstat(fd).map(|stat| stat.st_ino);
-        if inode(plain.as_fd()).map_err(failed("fstat"))? != inode(self.pidfd.as_fd()).map_err(failed("fstat"))? {
+        if inode(plain.as_fd()).map_err(failed("fstat"))?
+            != inode(self.pidfd.as_fd()).map_err(failed("fstat"))?
+        {
             return Err(failed("pidfd_open")(Errno::ESRCH));
         }
         for birth in [self.pidfd.as_fd(), self.birth.pidfd.as_fd()] {

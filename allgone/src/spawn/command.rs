@@ -13,7 +13,8 @@ use crate::sys::spawn::{Credentials, Session};
 
 /// A program by its name, with arguments and environment.
 ///
-/// Standard input, output and error are the caller's; no other descriptor is inherited. The process has a session of its own.
+/// Standard input, output and error are the caller's; no other descriptor is inherited. The process
+/// has a session of its own.
 #[derive(Clone, Debug)]
 pub struct Command {
     program: PathBuf,
@@ -23,7 +24,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// A program. A name without a slash is looked up in `PATH` when it is started. The environment is the caller's of now.
+    /// A program. A name without a slash is looked up in `PATH` when it is started. The environment
+    /// is the caller's of now.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -58,7 +60,8 @@ impl Command {
 
     /// Starts it in the cgroup of `set`.
     ///
-    /// Errors: the program cannot be opened, or contains a zero byte in its name, arguments or environment; clone3(2).
+    /// Errors: the program cannot be opened, or contains a zero byte in its name, arguments or
+    /// environment; clone3(2).
     pub fn spawn(&self, set: &ProcessSet, options: &SpawnOptions) -> Result<Child, SpawnError> {
         let exe = open(&self.program).map_err(SpawnError::Clone)?;
         let text = |text: Vec<u8>| CString::new(text).map_err(|e| SpawnError::Clone(e.into()));
@@ -75,7 +78,8 @@ impl Command {
         });
         let envp = envp.collect::<Result<Vec<_>, _>>()?;
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        let inherit: [(BorrowedFd<'_>, i32); 3] = [(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)];
+        let inherit: [(BorrowedFd<'_>, i32); 3] =
+            [(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)];
         Program {
             exe: exe.as_fd(),
             argv: &argv,
@@ -90,8 +94,8 @@ impl Command {
     }
 }
 
-/// Opens a program by its path, or by its name from `PATH`. A script is found but cannot be executed through a descriptor that is closed at
-/// exec; its interpreter has to be named.
+/// Opens a program by its path, or by its name from `PATH`. A script is found but cannot be
+/// executed through a descriptor that is closed at exec; its interpreter has to be named.
 fn open(program: &Path) -> io::Result<File> {
     if program.as_os_str().as_bytes().contains(&b'/') {
         return File::open(program);
@@ -127,8 +131,13 @@ mod tests {
 
     #[test]
     fn a_variable_is_set_once() {
-        let command = Command::new("sh").env("A_VARIABLE", "1").env("A_VARIABLE", "2");
+        let command = Command::new("sh")
+            .env("A_VARIABLE", "1")
+            .env("A_VARIABLE", "2");
         let set = command.envs.iter().filter(|(name, _)| name == "A_VARIABLE");
-        assert_eq!(set.map(|(_, value)| value.clone()).collect::<Vec<_>>(), ["2"]);
+        assert_eq!(
+            set.map(|(_, value)| value.clone()).collect::<Vec<_>>(),
+            ["2"]
+        );
     }
 }

@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 
 use crate::error::SysError;
 
-/// What a program's birth will be like. A detector's `arm` and a strategy's `prepare` change it; then the program is started once.
+/// What a program's birth will be like. A detector's `arm` and a strategy's `prepare` change it;
+/// then the program is started once.
 #[derive(Debug)]
 pub struct SpawnOptions {
     first_free: RawFd,
@@ -44,7 +45,8 @@ impl Default for SpawnOptions {
 }
 
 impl SpawnOptions {
-    /// A plain birth. Descriptors that mechanisms hand over are numbered from `first_free`; smaller numbers belong to the program.
+    /// A plain birth. Descriptors that mechanisms hand over are numbered from `first_free`; smaller
+    /// numbers belong to the program.
     pub fn numbered_from(first_free: RawFd) -> Self {
         Self {
             first_free,
@@ -69,8 +71,9 @@ impl SpawnOptions {
         self.first_free + RawFd::try_from(self.kept.len()).unwrap_or(RawFd::MAX) - 1
     }
 
-    /// Lets the program move itself into a v1 cgroup, whose `tasks` is open for writing, before it gives its privileges up. It is not in
-    /// there from its birth, but from before its exec ([`Child::exec_signal`](super::Child::exec_signal)); the caller never is.
+    /// Lets the program move itself into a v1 cgroup, whose `tasks` is open for writing, before it
+    /// gives its privileges up. It is not in there from its birth, but from before its exec
+    /// ([`Child::exec_signal`](super::Child::exec_signal)); the caller never is.
     pub fn enter(&mut self, tasks: OwnedFd) {
         self.tasks.push(tasks);
     }
@@ -78,9 +81,13 @@ impl SpawnOptions {
     /// Puts a gate before the program's exec. Errors: `EMFILE`; `EBUSY` there is one already.
     pub fn gate(&mut self) -> Result<Gate, SysError> {
         if self.gate.is_some() {
-            return Err(SysError::plain("put a second gate before the exec", Errno::EBUSY));
+            return Err(SysError::plain(
+                "put a second gate before the exec",
+                Errno::EBUSY,
+            ));
         }
-        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
+        let (read, write) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
         self.gate = Some(read);
         Ok(Gate(write))
     }
@@ -100,7 +107,10 @@ mod tests {
         let mut options = SpawnOptions::numbered_from(5);
         let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
         assert_eq!((options.keep(null()), options.keep(null())), (5, 6));
-        assert_eq!(options.kept().map(|(_, number)| number).collect::<Vec<_>>(), [5, 6]);
+        assert_eq!(
+            options.kept().map(|(_, number)| number).collect::<Vec<_>>(),
+            [5, 6]
+        );
     }
 
     #[test]

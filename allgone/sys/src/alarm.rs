@@ -1,11 +1,14 @@
 //! A deadline for calls that have no time-out of their own: `waitid(2)`, a blocking `read(2)`.
 //!
-//! The call stays what it is (one sleep in the kernel, woken by what it waits for); only at the deadline a signal interrupts it.
+//! The call stays what it is (one sleep in the kernel, woken by what it waits for); only at the
+//! deadline a signal interrupts it.
 
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigEvent, SigHandler, SigSet, SigevNotify, Signal, sigaction};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigEvent, SigHandler, SigSet, SigevNotify, Signal, sigaction,
+};
 use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::time::ClockId;
@@ -13,12 +16,15 @@ use nix::unistd::gettid;
 
 use crate::MonoNs;
 
-/// How often the signal is repeated after the deadline: a first one that arrives just before the call sleeps must not be the last.
+/// How often the signal is repeated after the deadline: a first one that arrives just before the
+/// call sleeps must not be the last.
 const REPEAT: Duration = Duration::from_millis(10);
 
-/// While it lives, blocking calls of the thread that made it end with `EINTR` soon after the deadline.
+/// While it lives, blocking calls of the thread that made it end with `EINTR` soon after the
+/// deadline.
 ///
-/// Uses `SIGALRM`, whose handler it sets to one that does nothing and leaves so. Sources: timer_create(2), signal(7).
+/// Uses `SIGALRM`, whose handler it sets to one that does nothing and leaves so. Sources:
+/// timer_create(2), signal(7).
 #[derive(Debug)]
 pub struct Alarm {
     _timer: Timer,
@@ -30,8 +36,13 @@ impl Alarm {
     /// Sets the alarm. Errors: `EAGAIN` when no timer can be had.
     pub fn at(deadline: MonoNs) -> Result<Self, Errno> {
         // No SA_RESTART: being interrupted is the purpose.
-        let action = SigAction::new(SigHandler::Handler(interrupt), SaFlags::empty(), SigSet::empty());
-        // SAFETY: the handler does nothing, so it is async-signal-safe; nothing else in the workspace uses SIGALRM.
+        let action = SigAction::new(
+            SigHandler::Handler(interrupt),
+            SaFlags::empty(),
+            SigSet::empty(),
+        );
+        // SAFETY: the handler does nothing, so it is async-signal-safe; nothing else in the
+        // workspace uses SIGALRM.
         unsafe { sigaction(Signal::SIGALRM, &action) }?;
         let notify = SigevNotify::SigevThreadId {
             signal: Signal::SIGALRM,
@@ -40,7 +51,9 @@ impl Alarm {
         };
         let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(notify))?;
         // A value of zero would disarm the timer; a deadline in the past fires at once.
-        let first = TimeSpec::from_duration(Duration::from_nanos(deadline.0.clamp(1, i64::MAX.unsigned_abs())));
+        let first = TimeSpec::from_duration(Duration::from_nanos(
+            deadline.0.clamp(1, i64::MAX.unsigned_abs()),
+        ));
         let expiration = Expiration::IntervalDelayed(first, TimeSpec::from_duration(REPEAT));
         timer.set(expiration, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         Ok(Self { _timer: timer })

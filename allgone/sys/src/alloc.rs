@@ -1,6 +1,7 @@
 //! An allocator that ends the process when memory is asked for where none may be.
 //!
-//! For tests of code that must not allocate (actors, the child's side of a spawn): declare it as the test program's global allocator.
+//! For tests of code that must not allocate (actors, the child's side of a spawn): declare it as
+//! the test program's global allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
@@ -16,7 +17,8 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// `forbidden` is asked before every allocation; it must not allocate itself. Giving memory back is always allowed.
+    /// `forbidden` is asked before every allocation; it must not allocate itself. Giving memory
+    /// back is always allowed.
     pub const fn new(forbidden: fn() -> bool) -> Self {
         Self { forbidden }
     }

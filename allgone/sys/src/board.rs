@@ -1,7 +1,9 @@
-//! A shared page with a row for each of many processes that do nothing but sleep until they are told to end.
+//! A shared page with a row for each of many processes that do nothing but sleep until they are
+//! told to end.
 //!
-//! A row tells one process apart from ten thousand others without a descriptor: it sleeps on a word, is woken through it, and stamps the
-//! moment just before it exits. Made before the fork, inherited by it.
+//! A row tells one process apart from ten thousand others without a descriptor: it sleeps on a
+//! word, is woken through it, and stamps the moment just before it exits. Made before the fork,
+//! inherited by it.
 //!
 //! Sources: mmap(2), futex(2). No privilege.
 
@@ -16,7 +18,8 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use crate::futex;
 use crate::time::{MonoNs, now};
 
-/// A sleeper looks at its word so often although nobody woke it. Long, because there may be ten thousand of them.
+/// A sleeper looks at its word so often although nobody woke it. Long, because there may be ten
+/// thousand of them.
 const LOOK: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
@@ -56,7 +59,8 @@ impl Board {
     }
 
     fn rows(&self) -> &[Row] {
-        // SAFETY: mapped for the life of `self`, page-aligned and `rows` long; zero bytes are valid atomics, and all access is atomic.
+        // SAFETY: mapped for the life of `self`, page-aligned and `rows` long; zero bytes are valid
+        // atomics, and all access is atomic.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.rows) }
     }
 
@@ -68,9 +72,12 @@ impl Board {
         }
     }
 
-    /// The life of a sleeper: sleeps until [`Board::end`], then stamps. It has to exit at once after. Allocates nothing.
+    /// The life of a sleeper: sleeps until [`Board::end`], then stamps. It has to exit at once
+    /// after. Allocates nothing.
     pub fn sleep(&self, row: usize) {
-        let Some(row) = self.rows().get(row) else { return };
+        let Some(row) = self.rows().get(row) else {
+            return;
+        };
         while row.go.load(Ordering::SeqCst) == 0 {
             // EAGAIN, EINTR and a time-out all mean: look again.
             match futex::wait(&row.go, 0, LOOK) {
@@ -102,7 +109,8 @@ impl Board {
 
 impl Drop for Board {
     fn drop(&mut self) {
-        // SAFETY: mapped by `create` with this length and not used after this point. Failure would leave a mapping, nothing worse.
+        // SAFETY: mapped by `create` with this length and not used after this point. Failure would
+        // leave a mapping, nothing worse.
         match unsafe { munmap(self.at.cast(), self.bytes.get()) } {
             Ok(()) | Err(_) => {}
         }

@@ -1,6 +1,8 @@
-//! A BPF hash map from byte strings of one length to numbers, filled from here and looked up by programs.
+//! A BPF hash map from byte strings of one length to numbers, filled from here and looked up by
+//! programs.
 //!
-//! Sources: bpf(2), `BPF_MAP_CREATE` and `BPF_MAP_UPDATE_ELEM`; include/uapi/linux/bpf.h. Since Linux 3.19; privilege as in [`crate::bpf`].
+//! Sources: bpf(2), `BPF_MAP_CREATE` and `BPF_MAP_UPDATE_ELEM`; include/uapi/linux/bpf.h. Since
+//! Linux 3.19; privilege as in [`crate::bpf`].
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -21,7 +23,8 @@ pub struct HashMap {
 }
 
 impl HashMap {
-    /// Makes one for up to `entries` keys of `key_bytes` bytes; all memory is taken at once, as tracing programs want it.
+    /// Makes one for up to `entries` keys of `key_bytes` bytes; all memory is taken at once, as
+    /// tracing programs want it.
     ///
     /// Errors: `EPERM` no `CAP_BPF`, `E2BIG` too large, `ENOMEM`.
     pub fn create(key_bytes: usize, entries: u32) -> Result<Self, Errno> {
@@ -44,7 +47,8 @@ impl HashMap {
         })
     }
 
-    /// Puts `value` under `key`, which is padded with zero bytes. Errors: `ENAMETOOLONG` the key is too long, `E2BIG` the map is full.
+    /// Puts `value` under `key`, which is padded with zero bytes. Errors: `ENAMETOOLONG` the key is
+    /// too long, `E2BIG` the map is full.
     pub fn insert(&self, key: &[u8], value: u64) -> Result<(), Errno> {
         #[repr(C)]
         struct Attr {
@@ -66,8 +70,8 @@ impl HashMap {
             value: std::ptr::from_ref(&value) as u64,
             flags: 0,
         };
-        // SAFETY: `attr` and what it points to, a key and a value of the sizes that the map was made with, live for the call, which only
-        // reads them.
+        // SAFETY: `attr` and what it points to, a key and a value of the sizes that the map was
+        // made with, live for the call, which only reads them.
         let ret = unsafe {
             libc::syscall(
                 libc::SYS_bpf,

@@ -19,22 +19,29 @@ pub struct Worker {
     pub pidfd: OwnedFd,
 }
 
-/// Runs `body` in a forked copy of this process, born in `cgroup` if one is given, and ends the copy with the number it returns
-/// (101 if it panics). `flags` are further clone flags.
+/// Runs `body` in a forked copy of this process, born in `cgroup` if one is given, and ends the
+/// copy with the number it returns (101 if it panics). `flags` are further clone flags.
 ///
-/// The copy has all the caller's memory and descriptors and an empty signal mask. Memory that other threads were changing would be
-/// torn in it, so a process with more than one thread is refused with `EDEADLK`. Where seccomp or an old kernel refuses `clone3`, the
-/// copy is made by clone(2) and moves itself into `cgroup` before `body` runs (exit code 103 if it cannot).
-/// Errors: as clone3(2) and clone(2).
-pub fn worker(flags: u64, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> i32) -> Result<Worker, Errno> {
+/// The copy has all the caller's memory and descriptors and an empty signal mask. Memory that other
+/// threads were changing would be torn in it, so a process with more than one thread is refused
+/// with `EDEADLK`. Where seccomp or an old kernel refuses `clone3`, the copy is made by clone(2)
+/// and moves itself into `cgroup` before `body` runs (exit code 103 if it cannot). Errors: as
+/// clone3(2) and clone(2).
+pub fn worker(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> Result<Worker, Errno> {
     if thread_count()? != 1 {
         return Err(Errno::EDEADLK);
     }
     let blocked = signals::Blocked::all()?;
     // SAFETY: this process has exactly one thread, so its copy is complete and may run any code.
     let (forked, join) = match unsafe { spawn::clone3(flags, cgroup) } {
-        // SAFETY: as above.
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::E2BIG) => (unsafe { spawn::clone_with_pidfd(flags) }?, cgroup),
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::E2BIG) => {
+            // SAFETY: as above.
+            (unsafe { spawn::clone_with_pidfd(flags) }?, cgroup)
+        }
         other => (other?, None),
     };
     match forked {
@@ -54,10 +61,16 @@ pub fn worker(flags: u64, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() ->
     }
 }
 
-/// As [`worker`], with a process id of one's choice: the number of a process that is gone, to see who takes the new one for it.
+/// As [`worker`], with a process id of one's choice: the number of a process that is gone, to see
+/// who takes the new one for it.
 ///
-/// Needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, and Linux 5.5. Errors: `EEXIST` the number is in use; as [`worker`].
-pub fn worker_as(number: Pid, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> i32) -> Result<Worker, Errno> {
+/// Needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, and Linux 5.5. Errors: `EEXIST` the number is
+/// in use; as [`worker`].
+pub fn worker_as(
+    number: Pid,
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> Result<Worker, Errno> {
     if thread_count()? != 1 {
         return Err(Errno::EDEADLK);
     }
@@ -69,7 +82,12 @@ pub fn worker_as(number: Pid, cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce(
 }
 
 fn move_into(dir: BorrowedFd<'_>) -> Result<(), Errno> {
-    let procs = nix::fcntl::openat(dir, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let procs = nix::fcntl::openat(
+        dir,
+        "cgroup.procs",
+        OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
     nix::unistd::write(&procs, b"0").map(|_| ())
 }
 
@@ -85,11 +103,13 @@ pub fn thread_count() -> Result<usize, Errno> {
     Ok(count)
 }
 
-/// `fork(2)` for an actor: the single-threaded interpreter of a script. `None` in the child. Errors: `EAGAIN` at a limit.
+/// `fork(2)` for an actor: the single-threaded interpreter of a script. `None` in the child.
+/// Errors: `EAGAIN` at a limit.
 ///
 /// Must only be called by a process with one thread; actors never start one through std.
 pub fn actor_fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: actors have a single thread (they are `main` and nothing else), so the copy is complete.
+    // SAFETY: actors have a single thread (they are `main` and nothing else), so the copy is
+    // complete.
     unsafe { spawn::raw_fork() }
 }
 

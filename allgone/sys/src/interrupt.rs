@@ -174,7 +174,9 @@ fn kill_children() {
     let mut pid = 0i32;
     for byte in &text[..read] {
         if byte.is_ascii_digit() {
-            pid = pid.saturating_mul(10).saturating_add(i32::from(byte - b'0'));
+            pid = pid
+                .saturating_mul(10)
+                .saturating_add(i32::from(byte - b'0'));
         } else if pid > 0 {
             // SAFETY: a child that nobody else reaps, so the number is its own. It may have ended.
             unsafe { libc::kill(pid, libc::SIGKILL) };

@@ -1,7 +1,8 @@
 //! Two operations of io_uring(7) that wait: one poll, one waitid.
 //!
-//! Sources: io_uring_enter(2), `IORING_OP_POLL_ADD` (Linux 5.1), `IORING_OP_WAITID` (6.7), `IORING_FEAT_EXT_ARG` (5.11). Privilege: none,
-//! unless `kernel.io_uring_disabled` or seccomp says otherwise.
+//! Sources: io_uring_enter(2), `IORING_OP_POLL_ADD` (Linux 5.1), `IORING_OP_WAITID` (6.7),
+//! `IORING_FEAT_EXT_ARG` (5.11). Privilege: none, unless `kernel.io_uring_disabled` or seccomp says
+//! otherwise.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -27,7 +28,8 @@ fn errno(e: &std::io::Error) -> Errno {
 }
 
 impl Ring {
-    /// Makes one. Errors: `ENOSYS`; `EPERM` disabled or filtered; `EOPNOTSUPP` before Linux 5.11 (waits could have no time-out).
+    /// Makes one. Errors: `ENOSYS`; `EPERM` disabled or filtered; `EOPNOTSUPP` before Linux 5.11
+    /// (waits could have no time-out).
     pub fn new() -> Result<Self, Errno> {
         let ring = IoUring::new(4).map_err(|e| errno(&e))?;
         if ring.params().is_feature_ext_arg() {
@@ -40,24 +42,30 @@ impl Ring {
     /// Whether the kernel knows `IORING_OP_WAITID`.
     pub fn knows_waitid(&self) -> Result<bool, Errno> {
         let mut probe = Probe::new();
-        self.0.submitter().register_probe(&mut probe).map_err(|e| errno(&e))?;
+        self.0
+            .submitter()
+            .register_probe(&mut probe)
+            .map_err(|e| errno(&e))?;
         Ok(probe.is_supported(opcode::WaitId::CODE))
     }
 
-    /// Submits one poll of `fd` for `events`: one completion, with the events that came. The kernel holds the file until then.
+    /// Submits one poll of `fd` for `events`: one completion, with the events that came. The kernel
+    /// holds the file until then.
     pub fn submit_poll(&mut self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<(), Errno> {
         let mask = u32::from(events.bits().unsigned_abs());
         self.submit(&opcode::PollAdd::new(Fd(fd.as_raw_fd()), mask).build())
     }
 
-    /// Submits one waitid for the end of the child `pid`, which reaps it: one completion with 0, or with an error such as `ECHILD`.
+    /// Submits one waitid for the end of the child `pid`, which reaps it: one completion with 0, or
+    /// with an error such as `ECHILD`.
     pub fn submit_waitid(&mut self, pid: Pid) -> Result<(), Errno> {
         let id = libc::id_t::try_from(pid.as_raw()).map_err(|_| Errno::EINVAL)?;
         self.submit(&opcode::WaitId::new(libc::P_PID, id, libc::WEXITED | libc::__WALL).build())
     }
 
     fn submit(&mut self, entry: &squeue::Entry) -> Result<(), Errno> {
-        // SAFETY: neither operation points to memory of this process (waitid is given no siginfo), so nothing has to outlive it.
+        // SAFETY: neither operation points to memory of this process (waitid is given no siginfo),
+        // so nothing has to outlive it.
         unsafe { self.0.submission().push(entry) }.map_err(|_| Errno::EBUSY)?;
         self.0.submit().map(|_| ()).map_err(|e| errno(&e))
     }
@@ -102,7 +110,10 @@ mod tests {
         let mut ring = match Ring::new() {
             Ok(ring) => ring,
             Err(e) => {
-                assert!(matches!(e, Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP), "{e}");
+                assert!(
+                    matches!(e, Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP),
+                    "{e}"
+                );
                 return;
             }
         };
@@ -110,7 +121,11 @@ mod tests {
         ring.submit_poll(read.as_fd(), PollFlags::POLLIN).unwrap();
         assert_eq!(ring.wait(now() + Duration::from_millis(1)), Ok(None));
         nix::unistd::write(&write, b"x").unwrap();
-        let events = ring.wait(now() + Duration::from_secs(5)).unwrap().unwrap().unwrap();
+        let events = ring
+            .wait(now() + Duration::from_secs(5))
+            .unwrap()
+            .unwrap()
+            .unwrap();
         assert_eq!(
             events & i32::from(PollFlags::POLLIN.bits()),
             i32::from(PollFlags::POLLIN.bits())

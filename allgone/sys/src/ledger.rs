@@ -1,8 +1,10 @@
-//! The page that actors, observer and oracle share: who was born, who said that it is about to die, and when.
+//! The page that actors, observer and oracle share: who was born, who said that it is about to die,
+//! and when.
 //!
-//! An actor maps it once, before its first fork, and every descendant inherits the mapping; no descriptor is needed afterwards, so a
-//! daemon may close all of them. A process that is killed leaves no stamp: then the ledger says less than there was, never more.
-//! What it is not: a list of who is alive. Liveness is asked of the kernel.
+//! An actor maps it once, before its first fork, and every descendant inherits the mapping; no
+//! descriptor is needed afterwards, so a daemon may close all of them. A process that is killed
+//! leaves no stamp: then the ledger says less than there was, never more. What it is not: a list of
+//! who is alive. Liveness is asked of the kernel.
 //!
 //! Sources: memfd_create(2) (Linux 3.17), mmap(2).
 
@@ -88,19 +90,28 @@ pub struct Sums {
 }
 
 impl Ledger {
-    /// Makes an empty ledger. It cannot shrink or grow, so that no actor can pull it from under the others.
+    /// Makes an empty ledger. It cannot shrink or grow, so that no actor can pull it from under the
+    /// others.
     pub fn create() -> Result<Self, Errno> {
-        let memfd = memfd_create(c"ledger", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let memfd = memfd_create(
+            c"ledger",
+            MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+        )?;
         nix::unistd::ftruncate(
             &memfd,
             libc::off_t::try_from(size_of::<Layout>()).map_err(|_| Errno::EFBIG)?,
         )?;
         fcntl(
             &memfd,
-            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL),
+            FcntlArg::F_ADD_SEALS(
+                SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL,
+            ),
         )?;
         let at = Self::map(memfd.as_fd())?;
-        Ok(Self { at, memfd: Some(memfd) })
+        Ok(Self {
+            at,
+            memfd: Some(memfd),
+        })
     }
 
     /// Maps the ledger behind `memfd`, as an actor does. The descriptor is not needed afterwards.
@@ -118,7 +129,8 @@ impl Ledger {
 
     fn map(memfd: BorrowedFd<'_>) -> Result<NonNull<Layout>, Errno> {
         let length = std::num::NonZeroUsize::new(size_of::<Layout>()).ok_or(Errno::EINVAL)?;
-        // SAFETY: the file is at least this long and sealed against shrinking; an anonymous address is chosen by the kernel.
+        // SAFETY: the file is at least this long and sealed against shrinking; an anonymous address
+        // is chosen by the kernel.
         let at = unsafe {
             mmap(
                 None,
@@ -138,11 +150,13 @@ impl Ledger {
     }
 
     fn page(&self) -> &Layout {
-        // SAFETY: mapped for the life of `self`; all-zero bytes are valid atomics; concurrent access is through atomics only.
+        // SAFETY: mapped for the life of `self`; all-zero bytes are valid atomics; concurrent
+        // access is through atomics only.
         unsafe { self.at.as_ref() }
     }
 
-    // ---- written by actors; async-signal-safe -------------------------------------------------------------------------------
+    // ---- written by actors; async-signal-safe
+    // -------------------------------------------------------------------------------
 
     /// Announces a birth, by the parent, before it forks: the sum is never behind the truth.
     pub fn announce(&self) {
@@ -158,7 +172,8 @@ impl Ledger {
         }
     }
 
-    /// Enters a new process; returns its row, or `None` when the rows are used up (it is counted all the same).
+    /// Enters a new process; returns its row, or `None` when the rows are used up (it is counted
+    /// all the same).
     pub fn born(&self, pid: i32) -> Option<usize> {
         let page = self.page();
         let index = usize::try_from(page.claimed.fetch_add(1, Ordering::SeqCst)).ok()?;
@@ -217,7 +232,8 @@ impl Ledger {
         }
     }
 
-    // ---- used by observer and oracle ------------------------------------------------------------------------------------------
+    // ---- used by observer and oracle
+    // ------------------------------------------------------------------------------------------
 
     /// Opens the way for actors in [`Ledger::wait_go`].
     pub fn let_go(&self) {
@@ -280,7 +296,8 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this length and not used after this point. Failure would leave a mapping, nothing worse.
+        // SAFETY: mapped by `map` with this length and not used after this point. Failure would
+        // leave a mapping, nothing worse.
         match unsafe { munmap(self.at.cast(), size_of::<Layout>()) } {
             Ok(()) | Err(_) => {}
         }

@@ -1,11 +1,16 @@
 //! The only unsafe code of the workspace.
 //!
-//! Each function is one system call that [`nix`] lacks, behind a safe signature with owned or borrowed descriptors. Two modules are
-//! more than that, because they run where ordinary Rust may not: [`spawn`], the code between `clone3` and `execveat`, and
-//! [`ledger`], the page that observer, oracle and actors share.
+//! Each function is one system call that [`nix`] lacks, behind a safe signature with owned or
+//! borrowed descriptors. Two modules are more than that, because they run where ordinary Rust may
+//! not: [`spawn`], the code between `clone3` and `execveat`, and [`ledger`], the page that
+//! observer, oracle and actors share.
 //!
-//! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave it.
-#![allow(unsafe_code, reason = "this crate exists to hold the workspace's unsafe code")]
+//! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave
+//! it.
+#![allow(
+    unsafe_code,
+    reason = "this crate exists to hold the workspace's unsafe code"
+)]
 
 #[cfg(feature = "instrument")]
 pub mod actor;
@@ -49,7 +54,8 @@ pub use time::MonoNs;
 
 use nix::errno::Errno;
 
-/// Turns the return value of a raw system call into a `Result`; negative means that `errno` holds the reason.
+/// Turns the return value of a raw system call into a `Result`; negative means that `errno` holds
+/// the reason.
 fn check(ret: libc::c_long) -> Result<libc::c_long, Errno> {
     if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
 }

@@ -16,7 +16,12 @@ pub(crate) struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    pub(crate) fn of(fd: BorrowedFd<'_>, length: usize, protection: libc::c_int, offset: usize) -> Result<Self, Errno> {
+    pub(crate) fn of(
+        fd: BorrowedFd<'_>,
+        length: usize,
+        protection: libc::c_int,
+        offset: usize,
+    ) -> Result<Self, Errno> {
         let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
         // SAFETY: no address is asked for, so no existing mapping is touched.
         let at = unsafe {

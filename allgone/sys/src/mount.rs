@@ -1,6 +1,8 @@
-//! A file system without a place in the tree: mounted for one descriptor, unmounted when that is closed.
+//! A file system without a place in the tree: mounted for one descriptor, unmounted when that is
+//! closed.
 //!
-//! Nobody else sees it and no directory is covered. Sources: fsopen(2), fsconfig(2), fsmount(2) (Linux 5.2). Privilege: `CAP_SYS_ADMIN`.
+//! Nobody else sees it and no directory is covered. Sources: fsopen(2), fsconfig(2), fsmount(2)
+//! (Linux 5.2). Privilege: `CAP_SYS_ADMIN`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -20,9 +22,11 @@ fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(|_| Errno::EBADF)?) })
 }
 
-/// Mounts `filesystem` with `options` (a flag, or a name with a value). The descriptor is its root directory, as with `O_PATH`.
+/// Mounts `filesystem` with `options` (a flag, or a name with a value). The descriptor is its root
+/// directory, as with `O_PATH`.
 ///
-/// Errors: `EPERM`, `ENODEV` no such file system, `EINVAL` an option, `EBUSY`, `ENOSYS` before Linux 5.2.
+/// Errors: `EPERM`, `ENODEV` no such file system, `EINVAL` an option, `EBUSY`, `ENOSYS` before
+/// Linux 5.2.
 pub fn detached(filesystem: &CStr, options: &[(&CStr, Option<&CStr>)]) -> Result<OwnedFd, Errno> {
     // SAFETY: a live string and an integer.
     let context = owned(check(unsafe {

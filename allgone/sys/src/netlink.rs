@@ -1,6 +1,7 @@
 //! A netlink socket, as bytes: what is in them is the business of whoever uses it.
 //!
-//! nix lacks `NETLINK_CONNECTOR`. Sources: netlink(7), include/uapi/linux/cn_proc.h, include/uapi/linux/taskstats.h.
+//! nix lacks `NETLINK_CONNECTOR`. Sources: netlink(7), include/uapi/linux/cn_proc.h,
+//! include/uapi/linux/taskstats.h.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -18,7 +19,8 @@ pub const GENERIC: libc::c_int = libc::NETLINK_GENERIC;
 pub struct Socket(OwnedFd);
 
 impl Socket {
-    /// Opens one for `protocol`, bound to the multicast `groups` (a mask). Errors: `EPROTONOSUPPORT`, `EPERM` for groups that need root.
+    /// Opens one for `protocol`, bound to the multicast `groups` (a mask). Errors:
+    /// `EPROTONOSUPPORT`, `EPERM` for groups that need root.
     pub fn open(protocol: libc::c_int, groups: u32) -> Result<Self, Errno> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: integers only.
@@ -26,23 +28,27 @@ impl Socket {
             libc::socket(libc::AF_NETLINK, kind, protocol)
         }))?;
         // SAFETY: the kernel has just made this descriptor for us.
-        let socket = Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?) });
+        let socket =
+            Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?) });
         // SAFETY: an all-zero address is valid: the kernel chooses the port.
         let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-        address.nl_family = libc::sa_family_t::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
+        address.nl_family =
+            libc::sa_family_t::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
         address.nl_groups = groups;
         // SAFETY: a live address and its size.
         check(libc::c_long::from(unsafe {
             libc::bind(
                 socket.0.as_raw_fd(),
                 std::ptr::from_ref(&address).cast(),
-                libc::socklen_t::try_from(size_of::<libc::sockaddr_nl>()).map_err(|_| Errno::EINVAL)?,
+                libc::socklen_t::try_from(size_of::<libc::sockaddr_nl>())
+                    .map_err(|_| Errno::EINVAL)?,
             )
         }))?;
         Ok(socket)
     }
 
-    /// Asks for a receive buffer of `bytes` beyond the usual limit (`SO_RCVBUFFORCE`, `CAP_NET_ADMIN`).
+    /// Asks for a receive buffer of `bytes` beyond the usual limit (`SO_RCVBUFFORCE`,
+    /// `CAP_NET_ADMIN`).
     pub fn force_buffer(&self, bytes: i32) -> Result<(), Errno> {
         // SAFETY: a live integer and its size.
         check(libc::c_long::from(unsafe {
@@ -60,14 +66,28 @@ impl Socket {
     /// Sends one message to the kernel.
     pub fn send(&self, message: &[u8]) -> Result<(), Errno> {
         // SAFETY: a live buffer and its length.
-        let sent = unsafe { libc::send(self.0.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
+        let sent = unsafe {
+            libc::send(
+                self.0.as_raw_fd(),
+                message.as_ptr().cast(),
+                message.len(),
+                0,
+            )
+        };
         check(sent as libc::c_long).map(|_| ())
     }
 
     /// Receives one datagram. Errors: `EAGAIN` there is none, `ENOBUFS` some were lost.
     pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
         // SAFETY: a writable buffer and its length.
-        let length = unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        let length = unsafe {
+            libc::recv(
+                self.0.as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                0,
+            )
+        };
         let length = usize::try_from(check(length as libc::c_long)?).map_err(|_| Errno::EIO)?;
         Ok(&buffer[..length])
     }
@@ -105,7 +125,8 @@ const HEADER: usize = 16;
 /// Cuts a datagram into messages; stops at the first that makes no sense.
 pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
-        let length = usize::try_from(u32::from_ne_bytes(datagram.get(..4)?.try_into().ok()?)).ok()?;
+        let length =
+            usize::try_from(u32::from_ne_bytes(datagram.get(..4)?.try_into().ok()?)).ok()?;
         let kind = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
         let payload = datagram.get(HEADER..length)?;
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or(&[]);

@@ -1,7 +1,8 @@
-//! A tracepoint through perf_event_open(2), without BPF: one small ring buffer per CPU, a filter in the kernel.
+//! A tracepoint through perf_event_open(2), without BPF: one small ring buffer per CPU, a filter in
+//! the kernel.
 //!
-//! Sources: perf_event_open(2), Documentation/trace/events.rst (filters). Privilege: `CAP_PERFMON` (Linux 5.8), or
-//! `kernel.perf_event_paranoid` below 0.
+//! Sources: perf_event_open(2), Documentation/trace/events.rst (filters). Privilege: `CAP_PERFMON`
+//! (Linux 5.8), or `kernel.perf_event_paranoid` below 0.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -12,7 +13,8 @@ use nix::errno::Errno;
 use crate::check;
 use crate::mapping::{Mapping, page_size};
 
-/// The first fields of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER3`, 96 bytes, Linux 3.19; `clockid` 4.1).
+/// The first fields of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER3`, 96 bytes, Linux 3.19;
+/// `clockid` 4.1).
 #[repr(C)]
 #[derive(Default)]
 struct Attr {
@@ -65,8 +67,8 @@ impl Tracepoint {
         Self::with(attr, id, cpu, Some(filter), 1)
     }
 
-    /// Listens to tracepoint `id` on `cpu`, and keeps who was running and when (`CLOCK_MONOTONIC`) in `pages` pages (a power of two). Wakes
-    /// nobody. Errors: as [`Tracepoint::open`].
+    /// Listens to tracepoint `id` on `cpu`, and keeps who was running and when (`CLOCK_MONOTONIC`)
+    /// in `pages` pages (a power of two). Wakes nobody. Errors: as [`Tracepoint::open`].
     pub fn stamped(id: u64, cpu: i32, filter: Option<&CStr>, pages: usize) -> Result<Self, Errno> {
         let attr = Attr {
             sample_type: SAMPLE_TID_TIME,
@@ -77,7 +79,13 @@ impl Tracepoint {
         Self::with(attr, id, cpu, filter, pages)
     }
 
-    fn with(attr: Attr, id: u64, cpu: i32, filter: Option<&CStr>, pages: usize) -> Result<Self, Errno> {
+    fn with(
+        attr: Attr,
+        id: u64,
+        cpu: i32,
+        filter: Option<&CStr>,
+        pages: usize,
+    ) -> Result<Self, Errno> {
         let attr = Attr {
             kind: PERF_TYPE_TRACEPOINT,
             size: 96,
@@ -100,24 +108,37 @@ impl Tracepoint {
         let fd = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?) };
         if let Some(filter) = filter {
             // SAFETY: a live string; the kernel copies it.
-            let ret = unsafe { libc::ioctl(fd.as_raw_fd(), PERF_EVENT_IOC_SET_FILTER, filter.as_ptr()) };
+            let ret =
+                unsafe { libc::ioctl(fd.as_raw_fd(), PERF_EVENT_IOC_SET_FILTER, filter.as_ptr()) };
             check(libc::c_long::from(ret))?;
         }
         let page = page_size()?;
         let data = pages * page;
-        let ring = Mapping::of(fd.as_fd(), page + data, libc::PROT_READ | libc::PROT_WRITE, 0)?;
-        Ok(Self { fd, ring, page, data })
+        let ring = Mapping::of(
+            fd.as_fd(),
+            page + data,
+            libc::PROT_READ | libc::PROT_WRITE,
+            0,
+        )?;
+        Ok(Self {
+            fd,
+            ring,
+            page,
+            data,
+        })
     }
 
-    /// Takes all records; returns how many events there were and how many the kernel says it dropped.
+    /// Takes all records; returns how many events there were and how many the kernel says it
+    /// dropped.
     pub fn drain(&mut self) -> (u64, u64) {
         let mut events = 0;
         let lost = self.take(|_, _| events += 1);
         (events, lost)
     }
 
-    /// Takes all records of one that was opened by [`Tracepoint::stamped`]: the process that was running (as this PID namespace calls it),
-    /// and the time in ns. Returns how many the kernel says it dropped.
+    /// Takes all records of one that was opened by [`Tracepoint::stamped`]: the process that was
+    /// running (as this PID namespace calls it), and the time in ns. Returns how many the kernel
+    /// says it dropped.
     pub fn drain_stamped(&mut self, mut each: impl FnMut(i32, u64)) -> u64 {
         self.take(|point, at| {
             // header; pid and tid; time
@@ -150,16 +171,19 @@ impl Tracepoint {
     }
 
     fn position(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: `data_head` and `data_tail` lie in the first page, which is mapped for the life of `self` and used atomically only.
+        // SAFETY: `data_head` and `data_tail` lie in the first page, which is mapped for the life
+        // of `self` and used atomically only.
         let at = unsafe { self.ring.at.as_ptr().add(offset) };
         // SAFETY: as above; both are aligned to eight bytes.
         unsafe { AtomicU64::from_ptr(at.cast()) }
     }
 
-    /// Eight bytes of the data, which may wrap around its end only between words: records are aligned to eight bytes.
+    /// Eight bytes of the data, which may wrap around its end only between words: records are
+    /// aligned to eight bytes.
     fn word(&self, at: u64) -> u64 {
         let within = usize::try_from(at).unwrap_or(0) % self.data;
-        // SAFETY: the data pages follow the first page, and `within` is a multiple of eight below their size.
+        // SAFETY: the data pages follow the first page, and `within` is a multiple of eight below
+        // their size.
         let word = unsafe { self.ring.at.as_ptr().add(self.page + within) };
         // SAFETY: as above; the kernel does not write behind the head before the tail is moved.
         unsafe { word.cast::<u64>().read() }

@@ -1,6 +1,7 @@
 //! Process descriptors: a name for a process that cannot come to mean another one.
 //!
-//! Sources: pidfd_open(2), pidfd_send_signal(2), ioctl PIDFD_GET_INFO in include/uapi/linux/pidfd.h.
+//! Sources: pidfd_open(2), pidfd_send_signal(2), ioctl PIDFD_GET_INFO in
+//! include/uapi/linux/pidfd.h.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -11,7 +12,8 @@ use nix::unistd::Pid;
 
 use crate::check;
 
-/// `PIDFD_SELF`-free open of a live or zombie process of this PID namespace (`pidfd_open`, Linux 5.3).
+/// `PIDFD_SELF`-free open of a live or zombie process of this PID namespace (`pidfd_open`, Linux
+/// 5.3).
 ///
 /// The number may have been reused since it was read: verify with [`info`] where that matters.
 /// Errors: `ESRCH` no such process, `EMFILE`, `ENOSYS` before 5.3 or under seccomp.
@@ -22,7 +24,8 @@ pub fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?) })
 }
 
-/// Sends `signal` to exactly the process behind `pidfd` (Linux 5.1). `None` only checks that it could be sent.
+/// Sends `signal` to exactly the process behind `pidfd` (Linux 5.1). `None` only checks that it
+/// could be sent.
 ///
 /// Errors: `ESRCH` it is gone (or reaped), `EPERM`.
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
@@ -32,19 +35,35 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), 
 /// `PIDFD_SIGNAL_PROCESS_GROUP`: signal the process group of the process (Linux 6.9).
 pub const SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
 
-/// As [`send_signal`], with a scope flag such as [`SIGNAL_PROCESS_GROUP`]. `EINVAL`: this kernel does not know the flag.
-pub fn send_signal_scoped(pidfd: BorrowedFd<'_>, signal: Option<Signal>, scope: u32) -> Result<(), Errno> {
+/// As [`send_signal`], with a scope flag such as [`SIGNAL_PROCESS_GROUP`]. `EINVAL`: this kernel
+/// does not know the flag.
+pub fn send_signal_scoped(
+    pidfd: BorrowedFd<'_>,
+    signal: Option<Signal>,
+    scope: u32,
+) -> Result<(), Errno> {
     let number = signal.map_or(0, |s| s as i32);
-    // SAFETY: the siginfo pointer is null, which the call defines as "as kill(2) would"; the rest are integers.
-    let ret = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, 0usize, scope) };
+    // SAFETY: the siginfo pointer is null, which the call defines as "as kill(2) would"; the rest
+    // are integers.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            0usize,
+            scope,
+        )
+    };
     check(ret).map(|_| ())
 }
 
-/// Makes descriptor number `slot` mean what `with` means, and closes what it meant before, in one step. Its owner keeps the number.
+/// Makes descriptor number `slot` mean what `with` means, and closes what it meant before, in one
+/// step. Its owner keeps the number.
 ///
 /// Source: dup3(2). Errors: `EINVAL` both are the same number.
 pub fn replace(slot: BorrowedFd<'_>, with: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: both descriptors are open for the call; the slot stays open and owned by whoever owned it.
+    // SAFETY: both descriptors are open for the call; the slot stays open and owned by whoever
+    // owned it.
     check(libc::c_long::from(unsafe {
         libc::dup3(with.as_raw_fd(), slot.as_raw_fd(), libc::O_CLOEXEC)
     }))
@@ -108,7 +127,13 @@ pub fn info(pidfd: BorrowedFd<'_>) -> Result<Info, Errno> {
         ..RawInfo::default()
     };
     // SAFETY: the request encodes the size of `RawInfo`, which is live and writable for the call.
-    let ret = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, std::ptr::from_mut(&mut raw)) };
+    let ret = unsafe {
+        libc::ioctl(
+            pidfd.as_raw_fd(),
+            PIDFD_GET_INFO,
+            std::ptr::from_mut(&mut raw),
+        )
+    };
     check(libc::c_long::from(ret))?;
     Ok(Info {
         tgid: raw.tgid as i32,
@@ -118,10 +143,11 @@ pub fn info(pidfd: BorrowedFd<'_>) -> Result<Info, Errno> {
     })
 }
 
-/// Asks the kernel to reclaim the memory of a process that has a fatal signal pending (`process_mrelease`, Linux 5.15).
+/// Asks the kernel to reclaim the memory of a process that has a fatal signal pending
+/// (`process_mrelease`, Linux 5.15).
 ///
-/// Errors: `EINVAL` it is not dying, `ESRCH`, `EAGAIN` memory is locked just now, `ENOSYS`. Privilege as `ptrace` read.
-/// Source: mm/oom_kill.c, SYSCALL_DEFINE2(process_mrelease).
+/// Errors: `EINVAL` it is not dying, `ESRCH`, `EAGAIN` memory is locked just now, `ENOSYS`.
+/// Privilege as `ptrace` read. Source: mm/oom_kill.c, SYSCALL_DEFINE2(process_mrelease).
 pub fn mrelease(pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the call takes two integers and no memory.
     check(unsafe { libc::syscall(libc::SYS_process_mrelease, pidfd.as_raw_fd(), 0) }).map(|_| ())

@@ -5,10 +5,12 @@ use nix::errno::Errno;
 use crate::check;
 use crate::spawn::Credentials;
 
-/// Drops every capability from the bounding, ambient, inheritable, permitted and effective sets. Allocates nothing.
+/// Drops every capability from the bounding, ambient, inheritable, permitted and effective sets.
+/// Allocates nothing.
 ///
-/// Sources: capabilities(7), capset(2), prctl(2) `PR_CAPBSET_DROP` (needs `CAP_SETPCAP`; `EPERM` without it is fine when
-/// the permitted set is empty anyway, so it is not an error here; the final `capset` decides).
+/// Sources: capabilities(7), capset(2), prctl(2) `PR_CAPBSET_DROP` (needs `CAP_SETPCAP`; `EPERM`
+/// without it is fine when the permitted set is empty anyway, so it is not an error here; the final
+/// `capset` decides).
 pub fn drop_capabilities() -> Result<(), Errno> {
     #[repr(C)]
     struct Header {
@@ -26,7 +28,8 @@ pub fn drop_capabilities() -> Result<(), Errno> {
     const VERSION_3: u32 = 0x2008_0522;
 
     for capability in 0..64 {
-        // SAFETY: PR_CAPBSET_DROP takes integers only. EINVAL marks the end of the known capabilities.
+        // SAFETY: PR_CAPBSET_DROP takes integers only. EINVAL marks the end of the known
+        // capabilities.
         let ret = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
         if ret < 0 {
             break;
@@ -42,15 +45,18 @@ pub fn drop_capabilities() -> Result<(), Errno> {
         inheritable: 0,
     }; 2];
     // SAFETY: version 3 reads one header and two data structures, both live for the call.
-    let ret = unsafe { libc::syscall(libc::SYS_capset, std::ptr::from_ref(&header), data.as_ptr()) };
+    let ret =
+        unsafe { libc::syscall(libc::SYS_capset, std::ptr::from_ref(&header), data.as_ptr()) };
     check(ret).map(|_| ())
 }
 
-/// Becomes another user for good: no supplementary groups, no capabilities, `no_new_privs`. Allocates nothing. Whoever is that user already
-/// keeps its supplementary groups, which it might not be allowed to give up (a user namespace with `setgroups` denied), and loses the rest.
+/// Becomes another user for good: no supplementary groups, no capabilities, `no_new_privs`.
+/// Allocates nothing. Whoever is that user already keeps its supplementary groups, which it might
+/// not be allowed to give up (a user namespace with `setgroups` denied), and loses the rest.
 ///
-/// Affects the calling thread only (the system calls themselves, not glibc's process-wide wrappers): for processes with one thread.
-/// Sources: setgroups(2), setresgid(2), setresuid(2), prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
+/// Affects the calling thread only (the system calls themselves, not glibc's process-wide
+/// wrappers): for processes with one thread. Sources: setgroups(2), setresgid(2), setresuid(2),
+/// prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
 pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
     let Credentials { uid, gid } = credentials;
     if !is(credentials)? {
@@ -59,15 +65,16 @@ pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
         check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
         // SAFETY: integers only.
         check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
-        // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then clears the rest of root's.
-        // SAFETY: integers only.
+        // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then
+        // clears the rest of root's. SAFETY: integers only.
         check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
     }
     drop_capabilities()?;
     no_new_privs()
 }
 
-/// From now on no exec gives this thread privileges (prctl(2) `PR_SET_NO_NEW_PRIVS`). Cannot be taken back. Async-signal-safe.
+/// From now on no exec gives this thread privileges (prctl(2) `PR_SET_NO_NEW_PRIVS`). Cannot be
+/// taken back. Async-signal-safe.
 pub fn no_new_privs() -> Result<(), Errno> {
     // SAFETY: integers only.
     let ret = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };

@@ -1,4 +1,5 @@
-//! Smallest possible uses of interfaces that may be closed to this process: each function tries one and gives everything back.
+//! Smallest possible uses of interfaces that may be closed to this process: each function tries one
+//! and gives everything back.
 //!
 //! What they do not do: say why in words, or how to get it. That is for `harness::host`.
 
@@ -11,17 +12,19 @@ use crate::check;
 
 /// Makes an io_uring with one entry (`io_uring_setup`, Linux 5.1).
 ///
-/// Errors: `ENOSYS` not built in or hidden by seccomp, `EPERM` the sysctl `kernel.io_uring_disabled` or seccomp, `ENOMEM`.
-/// Source: io_uring_setup(2), io_uring/io_uring.c.
+/// Errors: `ENOSYS` not built in or hidden by seccomp, `EPERM` the sysctl
+/// `kernel.io_uring_disabled` or seccomp, `ENOMEM`. Source: io_uring_setup(2), io_uring/io_uring.c.
 pub fn io_uring() -> Result<OwnedFd, Errno> {
     // struct io_uring_params is 120 bytes; all zero asks for nothing special.
     let mut params = [0u64; 15];
-    // SAFETY: the kernel reads and writes 120 bytes, which `params` has, and keeps no reference to them.
+    // SAFETY: the kernel reads and writes 120 bytes, which `params` has, and keeps no reference to
+    // them.
     let fd = check(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1u32, params.as_mut_ptr()) })?;
     owned(fd)
 }
 
-/// The first fields of `union bpf_attr` for `BPF_PROG_LOAD`. Shorter than the kernel's: the rest counts as zero.
+/// The first fields of `union bpf_attr` for `BPF_PROG_LOAD`. Shorter than the kernel's: the rest
+/// counts as zero.
 #[repr(C)]
 struct ProgLoad {
     prog_type: u32,
@@ -49,8 +52,8 @@ const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 
 /// Loads the program `return 0` for raw tracepoints (Linux 4.17).
 ///
-/// Privilege: `CAP_BPF` and `CAP_PERFMON` (Linux 5.8), before that `CAP_SYS_ADMIN`. Errors: `EPERM`, `ENOSYS`, `EINVAL` not built in.
-/// Source: bpf(2), kernel/bpf/syscall.c.
+/// Privilege: `CAP_BPF` and `CAP_PERFMON` (Linux 5.8), before that `CAP_SYS_ADMIN`. Errors:
+/// `EPERM`, `ENOSYS`, `EINVAL` not built in. Source: bpf(2), kernel/bpf/syscall.c.
 pub fn bpf_program() -> Result<OwnedFd, Errno> {
     // mov64 r0, 0; exit
     let program: [u64; 2] = [0xb7, 0x95];
@@ -77,7 +80,8 @@ pub fn bpf_program() -> Result<OwnedFd, Errno> {
     owned(fd)
 }
 
-/// Attaches a raw tracepoint program to `tracepoint`; closing the result detaches it. Errors: `ENOENT` no such tracepoint, `EPERM`.
+/// Attaches a raw tracepoint program to `tracepoint`; closing the result detaches it. Errors:
+/// `ENOENT` no such tracepoint, `EPERM`.
 pub fn bpf_attach(program: BorrowedFd<'_>, tracepoint: &CStr) -> Result<OwnedFd, Errno> {
     let attr = RawTracepointOpen {
         name: tracepoint.as_ptr() as u64,
@@ -102,7 +106,11 @@ pub fn bpf_attach(program: BorrowedFd<'_>, tracepoint: &CStr) -> Result<OwnedFd,
 pub fn netlink_socket(protocol: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: socket takes integers.
     let fd = check(libc::c_long::from(unsafe {
-        libc::socket(libc::AF_NETLINK, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, protocol)
+        libc::socket(
+            libc::AF_NETLINK,
+            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
+            protocol,
+        )
     }))?;
     owned(fd)
 }

@@ -1,4 +1,5 @@
-//! The few requests of ptrace(2) that follow a tree without stopping it for long. nix's version cannot pass on a real-time signal.
+//! The few requests of ptrace(2) that follow a tree without stopping it for long. nix's version
+//! cannot pass on a real-time signal.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -6,17 +7,28 @@ use nix::unistd::Pid;
 use crate::check;
 
 fn request(request: libc::c_uint, pid: Pid, data: libc::c_long) -> Result<(), Errno> {
-    // SAFETY: for the requests used here the address is ignored or must be null, and the data is an integer.
-    let ret = unsafe { libc::ptrace(request, pid.as_raw(), std::ptr::null_mut::<libc::c_void>(), data) };
+    // SAFETY: for the requests used here the address is ignored or must be null, and the data is an
+    // integer.
+    let ret = unsafe {
+        libc::ptrace(
+            request,
+            pid.as_raw(),
+            std::ptr::null_mut::<libc::c_void>(),
+            data,
+        )
+    };
     check(ret).map(|_| ())
 }
 
-/// Attaches to `pid` without stopping it, and to whatever it forks, vforks or clones, from its birth (Linux 3.4).
+/// Attaches to `pid` without stopping it, and to whatever it forks, vforks or clones, from its
+/// birth (Linux 3.4).
 ///
 /// Errors: `EPERM` (not dumpable, traced already, Yama), `ESRCH`.
 pub fn seize(pid: Pid) -> Result<(), Errno> {
-    let options =
-        libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC;
+    let options = libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEEXEC;
     request(libc::PTRACE_SEIZE, pid, libc::c_long::from(options))
 }
 
@@ -30,7 +42,8 @@ pub fn listen(pid: Pid) -> Result<(), Errno> {
     request(libc::PTRACE_LISTEN, pid, 0)
 }
 
-/// `PTRACE_EVENT_STOP`, in the second byte of the status of a stop: a group stop, or the first stop of a new tracee.
+/// `PTRACE_EVENT_STOP`, in the second byte of the status of a stop: a group stop, or the first stop
+/// of a new tracee.
 pub const EVENT_STOP: i32 = libc::PTRACE_EVENT_STOP;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The one clock of the workspace: `CLOCK_MONOTONIC`, in nanoseconds.
 //!
-//! It is the same clock in every process of a machine, so a stamp written by an actor can be subtracted from one read by an observer.
-//! It does not tell the time of day.
+//! It is the same clock in every process of a machine, so a stamp written by an actor can be
+//! subtracted from one read by an observer. It does not tell the time of day.
 
 use std::fmt;
 use std::ops::Add;
@@ -38,7 +38,10 @@ impl Add<Duration> for MonoNs {
     type Output = Self;
 
     fn add(self, rhs: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -49,15 +52,20 @@ impl fmt::Debug for MonoNs {
 }
 
 /// Reads the clock. Allocates nothing and is safe between fork and exec.
-#[expect(clippy::cast_sign_loss, reason = "CLOCK_MONOTONIC never goes below zero")]
+#[expect(
+    clippy::cast_sign_loss,
+    reason = "CLOCK_MONOTONIC never goes below zero"
+)]
 pub fn now() -> MonoNs {
-    // The clock always exists on Linux, so the error arm is unreachable; 0 keeps this callable after fork, where a panic is not allowed.
+    // The clock always exists on Linux, so the error arm is unreachable; 0 keeps this callable
+    // after fork, where a panic is not allowed.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(MonoNs(0), |t| {
         MonoNs(t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
     })
 }
 
-/// Sleeps until `at`, as part of a workload (never to synchronise). `EINTR` is returned to the caller.
+/// Sleeps until `at`, as part of a workload (never to synchronise). `EINTR` is returned to the
+/// caller.
 ///
 /// Source: clock_nanosleep(2), `TIMER_ABSTIME`.
 #[expect(
@@ -66,7 +74,12 @@ pub fn now() -> MonoNs {
 )]
 pub fn sleep_until(at: MonoNs) -> Result<(), Errno> {
     let spec = TimeSpec::new((at.0 / 1_000_000_000) as i64, (at.0 % 1_000_000_000) as i64);
-    clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &spec).map(|_| ())
+    clock_nanosleep(
+        ClockId::CLOCK_MONOTONIC,
+        ClockNanosleepFlags::TIMER_ABSTIME,
+        &spec,
+    )
+    .map(|_| ())
 }
 
 #[cfg(test)]

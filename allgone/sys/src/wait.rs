@@ -1,4 +1,5 @@
-//! `waitid(2)` with nothing left out: nix's version refuses a child that died of a real-time signal, after it has been reaped.
+//! `waitid(2)` with nothing left out: nix's version refuses a child that died of a real-time
+//! signal, after it has been reaped.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -35,7 +36,10 @@ pub struct Change {
 impl Change {
     /// Whether the child has ended (and not only stopped).
     pub fn ended(&self) -> bool {
-        matches!(self.code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)
+        matches!(
+            self.code,
+            libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED
+        )
     }
 
     /// Its exit code, if it exited.
@@ -43,7 +47,8 @@ impl Change {
         (self.code == libc::CLD_EXITED).then_some(self.status)
     }
 
-    /// The number of the signal that ended it, if one did; real-time signals (which nix has no name for) included.
+    /// The number of the signal that ended it, if one did; real-time signals (which nix has no name
+    /// for) included.
     pub fn signal(&self) -> Option<i32> {
         matches!(self.code, libc::CLD_KILLED | libc::CLD_DUMPED).then_some(self.status)
     }
@@ -60,7 +65,8 @@ pub fn waitid(whose: Whose<'_>, flags: WaitPidFlag) -> Result<Option<Change>, Er
         Whose::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
     };
     let id = libc::id_t::try_from(id).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: all-zero bytes are a valid siginfo_t; with WNOHANG the kernel leaves si_pid 0 when nothing has changed.
+    // SAFETY: all-zero bytes are a valid siginfo_t; with WNOHANG the kernel leaves si_pid 0 when
+    // nothing has changed.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is writable for the call; the rest are integers.
     let ret = unsafe { libc::waitid(kind, id, &mut info, flags.bits()) };
@@ -94,7 +100,10 @@ mod tests {
         let change = waitid(Whose::Pidfd(pidfd.as_fd()), WaitPidFlag::WEXITED)
             .unwrap()
             .unwrap();
-        assert_eq!((change.pid, change.code, change.status), (pid, libc::CLD_KILLED, 40));
+        assert_eq!(
+            (change.pid, change.code, change.status),
+            (pid, libc::CLD_KILLED, 40)
+        );
         assert!(change.ended());
         assert_eq!((change.signal(), change.exit_code()), (Some(40), None));
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
@@ -115,7 +124,10 @@ mod tests {
         );
         drop(child.stdin.take());
         assert_eq!(
-            waitid(Whose::Pid(pid), WaitPidFlag::WEXITED).unwrap().unwrap().code,
+            waitid(Whose::Pid(pid), WaitPidFlag::WEXITED)
+                .unwrap()
+                .unwrap()
+                .code,
             libc::CLD_EXITED
         );
         assert!(child.wait().is_err(), "reaped already");

@@ -35,7 +35,11 @@ fn every_step_does_without_memory() {
     HOST.store(std::process::id(), Ordering::Relaxed);
     let cpus: CpuSet = sched_getaffinity(Pid::from_raw(0)).unwrap();
     let shell = sh("exit 7");
-    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .unwrap();
     let (gate, opener) = pipe();
     drop(opener);
     let inherit = [(null.as_fd(), 3), (gate.as_fd(), 4), (null.as_fd(), 5)];

@@ -44,5 +44,8 @@ fn a_low_limit_on_descriptors_is_enough_for_what_is_given() {
     .unwrap();
     assert_eq!(end(&spawned), WaitStatus::Exited(spawned.pid, 127));
     let failure = spawned.failure().unwrap().unwrap();
-    assert_eq!((failure.step, failure.errno), (Step::Descriptors, Errno::EBADF));
+    assert_eq!(
+        (failure.step, failure.errno),
+        (Step::Descriptors, Errno::EBADF)
+    );
 }

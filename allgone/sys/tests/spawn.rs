@@ -87,7 +87,10 @@ fn descriptors_get_their_numbers_even_when_they_cross() {
 fn any_number_of_descriptors_arrives() {
     const MANY: usize = 40;
     let pipes: Vec<(OwnedFd, OwnedFd)> = (0..MANY).map(|_| pipe()).collect();
-    let numbers: Vec<i32> = pipes.iter().map(|(_, write)| support::number(write)).collect();
+    let numbers: Vec<i32> = pipes
+        .iter()
+        .map(|(_, write)| support::number(write))
+        .collect();
     let targets: Vec<i32> = (0..MANY).map(|at| numbers[(at + 1) % MANY]).collect();
     let inherit: Vec<_> = pipes
         .iter()
@@ -120,7 +123,10 @@ fn two_descriptors_for_one_number_are_refused() {
         inherit: &inherit,
         ..shell.plan()
     });
-    assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
+    assert_eq!(
+        refused.unwrap_err().raw_os_error(),
+        Some(Errno::EINVAL as i32)
+    );
 }
 
 /// What the program has open, above what it was given: nothing, though the host has a descriptor
@@ -163,7 +169,10 @@ fn where_nothing_can_close_descriptors_that_is_a_failure() {
     let spawned = spawn(&shell.plan()).unwrap();
     assert_eq!(end(&spawned), WaitStatus::Exited(spawned.pid, 127));
     let failure = spawned.failure().unwrap().unwrap();
-    assert_eq!((failure.step, failure.errno), (Step::CloseOthers, Errno::EPERM));
+    assert_eq!(
+        (failure.step, failure.errno),
+        (Step::CloseOthers, Errno::EPERM)
+    );
 }
 
 #[test]
@@ -191,7 +200,9 @@ fn a_child_at_its_gate_holds_no_end_of_anything_else() {
 #[test]
 fn privileges_can_be_renounced_without_a_change_of_user() {
     for asked in [false, true] {
-        let shell = sh("while read name value; do [ $name = NoNewPrivs: ] && echo $value; done < /proc/$$/status >&7");
+        let shell = sh(
+            "while read name value; do [ $name = NoNewPrivs: ] && echo $value; done < /proc/$$/status >&7",
+        );
         let (read, write) = pipe();
         let inherit = [(write.as_fd(), 7)];
         let spawned = spawn(&Plan {
@@ -217,7 +228,10 @@ fn where_clone3_is_refused_the_older_call_does_it() {
         clone_flags: CLONE_PIDFD_AUTOKILL,
         ..shell.plan()
     });
-    assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::ENOSYS as i32));
+    assert_eq!(
+        refused.unwrap_err().raw_os_error(),
+        Some(Errno::ENOSYS as i32)
+    );
 }
 
 #[test]
@@ -228,7 +242,10 @@ fn memory_is_never_shared_with_the_child() {
             clone_flags: flag.unsigned_abs().into(),
             ..shell.plan()
         });
-        assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
+        assert_eq!(
+            refused.unwrap_err().raw_os_error(),
+            Some(Errno::EINVAL as i32)
+        );
     }
 }
 

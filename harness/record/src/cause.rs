@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a trial broke, by kind; the record's note says who and what. No kind counts for or against a mechanism.
+/// Why a trial broke, by kind; the record's note says who and what. No kind counts for or against a
+/// mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -63,8 +64,15 @@ mod tests {
 
     #[test]
     fn a_cause_is_recorded_under_its_name() {
-        for cause in [Cause::KilledFromOutside, Cause::OomKilled, Cause::HarnessFailed] {
-            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{cause}\""));
+        for cause in [
+            Cause::KilledFromOutside,
+            Cause::OomKilled,
+            Cause::HarnessFailed,
+        ] {
+            assert_eq!(
+                serde_json::to_string(&cause).unwrap(),
+                format!("\"{cause}\"")
+            );
         }
     }
 }

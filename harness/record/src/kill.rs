@@ -29,7 +29,8 @@ pub struct KillReport {
     pub foreign: u64,
     /// Whether it gave up at the deadline.
     pub gave_up: bool,
-    /// Whether the kernel kills most of the set only when another process has ended (an init, a tracer, a parent): "issued" then means less.
+    /// Whether the kernel kills most of the set only when another process has ended (an init, a
+    /// tracer, a parent): "issued" then means less.
     #[serde(default)]
     pub indirect: bool,
     /// Whether the processes are ended by the kernel's OOM killer, on the strategy's order.

@@ -1,7 +1,8 @@
 //! What remains of a trial: one JSON line. No operating-system calls in here.
 //!
-//! Stamps are integer nanoseconds of `CLOCK_MONOTONIC`. Fields are only ever added; a change of meaning raises [`SCHEMA`]. No field is
-//! flattened and no enum is untagged, so that a reader in another language needs no tricks.
+//! Stamps are integer nanoseconds of `CLOCK_MONOTONIC`. Fields are only ever added; a change of
+//! meaning raises [`SCHEMA`]. No field is flattened and no enum is untagged, so that a reader in
+//! another language needs no tricks.
 
 mod cause;
 mod error;
@@ -39,7 +40,8 @@ pub struct TrialRecord {
     pub run: String,
     /// Place in the run's order, from 0.
     pub seq: u32,
-    /// Complete block it belongs to, from 0. Absent where a record is older than blocks were recorded.
+    /// Complete block it belongs to, from 0. Absent where a record is older than blocks were
+    /// recorded.
     #[serde(default)]
     pub block: Option<u32>,
     /// Which of several rows that are the same in everything (A/A cells), from 0.
@@ -57,7 +59,8 @@ pub struct TrialRecord {
     pub params: BTreeMap<String, u64>,
     /// Seed of the scenario's script.
     pub seed: u64,
-    /// Idle time before the detector was armed. Absent where a record is older than gaps were drawn.
+    /// Idle time before the detector was armed. Absent where a record is older than gaps were
+    /// drawn.
     #[serde(default)]
     pub gap_ns: Option<u64>,
     /// How the workload came into its cgroup: `born`, or `moved: <errno>`.
@@ -77,7 +80,8 @@ pub struct TrialRecord {
     pub held: bool,
     /// Why not, or why the trial broke.
     pub note: Option<String>,
-    /// Why the trial broke, by kind. Absent where it did not, and in records that are older than kinds.
+    /// Why the trial broke, by kind. Absent where it did not, and in records that are older than
+    /// kinds.
     #[serde(default)]
     pub cause: Option<Cause>,
     /// What the wait took.
@@ -102,7 +106,8 @@ pub struct TrialRecord {
 /// When things happened, in nanoseconds of `CLOCK_MONOTONIC`. What did not happen is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamps {
-    /// When the workload was meant to be started, in an open loop: a late start counts against the machine, not for the detector.
+    /// When the workload was meant to be started, in an open loop: a late start counts against the
+    /// machine, not for the detector.
     #[serde(default)]
     pub intended_ns: Option<u64>,
     /// The detector was armed.
@@ -116,8 +121,9 @@ pub struct Stamps {
     pub running_ns: Option<u64>,
     /// The tree was as it is meant to be when it is killed.
     pub ready_ns: Option<u64>,
-    /// A canary was given the number of a member that had just been reaped. Absent where no number was freed before the end, or where the
-    /// harness may not choose numbers (`CAP_CHECKPOINT_RESTORE`, Linux 5.5).
+    /// A canary was given the number of a member that had just been reaped. Absent where no number
+    /// was freed before the end, or where the harness may not choose numbers
+    /// (`CAP_CHECKPOINT_RESTORE`, Linux 5.5).
     #[serde(default)]
     pub framed_ns: Option<u64>,
     /// Truth, lower bound: the last process had not ended before.
@@ -126,9 +132,11 @@ pub struct Stamps {
     pub over_upper_ns: Option<u64>,
     /// The oracle's first read of `populated 0`.
     pub unpopulated_ns: Option<u64>,
-    /// All children and orphans were reaped. The main process is a child of the observer, so not before that one had its verdict.
+    /// All children and orphans were reaped. The main process is a child of the observer, so not
+    /// before that one had its verdict.
     pub reaped_ns: Option<u64>,
-    /// `rmdir` of the site was accepted. In the kill plane it is tried as soon as `populated 0` was seen and the observer has its verdict.
+    /// `rmdir` of the site was accepted. In the kill plane it is tried as soon as `populated 0` was
+    /// seen and the observer has its verdict.
     pub removed_ns: Option<u64>,
 }
 
@@ -153,13 +161,15 @@ impl IdleRecord {
     }
 }
 
-/// The way from the last exit to the verdict, as tracing saw it: only in trials of a run with tracing, which changes what it measures.
-/// Nanoseconds of `CLOCK_MONOTONIC`; what was not seen is absent.
+/// The way from the last exit to the verdict, as tracing saw it: only in trials of a run with
+/// tracing, which changes what it measures. Nanoseconds of `CLOCK_MONOTONIC`; what was not seen is
+/// absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stages {
     /// `sched_process_exit` of the process that ended last.
     pub exit_ns: Option<u64>,
-    /// The mechanism's own state flipped: `cgroup_notify_populated` for the site, or the signal to the parent for `wait` and pidfd.
+    /// The mechanism's own state flipped: `cgroup_notify_populated` for the site, or the signal to
+    /// the parent for `wait` and pidfd.
     pub flip_ns: Option<u64>,
     /// `sched_waking` of the observer for the last time before it decided.
     pub waking_ns: Option<u64>,
@@ -167,7 +177,8 @@ pub struct Stages {
     pub running_ns: Option<u64>,
 }
 
-/// How much the machine was disturbed, measured by a control that only spins and looks at the clock.
+/// How much the machine was disturbed, measured by a control that only spins and looks at the
+/// clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NoiseRecord {
     /// [`SCHEMA`] of the writer.
@@ -186,7 +197,8 @@ pub struct NoiseRecord {
     pub lost_ns: u64,
     /// The longest gap.
     pub longest_ns: u64,
-    /// How long a quiet machine was then waited for. The figures above are of the first look, before any waiting.
+    /// How long a quiet machine was then waited for. The figures above are of the first look,
+    /// before any waiting.
     #[serde(default)]
     pub waited_ns: u64,
 }
@@ -287,13 +299,16 @@ impl ReadError {
     #[must_use]
     pub fn at_line(mut self, number: usize) -> Self {
         match &mut self {
-            Self::Io { line, .. } | Self::Json { line, .. } | Self::Schema { line, .. } => *line = number,
+            Self::Io { line, .. } | Self::Json { line, .. } | Self::Schema { line, .. } => {
+                *line = number
+            }
         }
         self
     }
 }
 
-/// What is wrong with one line of JSON. The parser counts lines, too: of a text of one line, which says nothing about the file.
+/// What is wrong with one line of JSON. The parser counts lines, too: of a text of one line, which
+/// says nothing about the file.
 pub fn fault(error: &serde_json::Error) -> String {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
@@ -311,13 +326,16 @@ pub fn write_line(out: &mut impl Write, record: &impl Serialize) -> io::Result<(
     out.flush()
 }
 
-/// Reads records, one a line. An unfinished last line (a crash while writing) is an error of that line only.
+/// Reads records, one a line. An unfinished last line (a crash while writing) is an error of that
+/// line only.
 pub fn read_lines(input: impl BufRead) -> impl Iterator<Item = Result<TrialRecord, ReadError>> {
     input.lines().enumerate().map(|(index, text)| {
         let line = index + 1;
         let text = text.map_err(|source| ReadError::Io { line, source })?;
-        let record: TrialRecord =
-            serde_json::from_str(&text).map_err(|e| ReadError::Json { line, fault: fault(&e) })?;
+        let record: TrialRecord = serde_json::from_str(&text).map_err(|e| ReadError::Json {
+            line,
+            fault: fault(&e),
+        })?;
         if record.schema > SCHEMA {
             Err(ReadError::Schema {
                 line,

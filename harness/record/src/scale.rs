@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 
-/// One job that ended while `sites` sites were watched, or, with [`Outcome::Broken`], why there are none.
+/// One job that ended while `sites` sites were watched, or, with [`Outcome::Broken`], why there are
+/// none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScaleRecord {
     /// [`super::SCHEMA`] of the writer.
@@ -23,7 +24,8 @@ pub struct ScaleRecord {
     pub site: u32,
     /// What setting up took for each site: making the watch, in nanoseconds.
     pub watch_ns_per_site: u64,
-    /// How busy the machine's processors were just before the first job, in thousandths of their time. `None`: the kernel does not say.
+    /// How busy the machine's processors were just before the first job, in thousandths of their
+    /// time. `None`: the kernel does not say.
     #[serde(default)]
     pub busy_permille: Option<u32>,
     /// Descriptors that the loop's process held while it waited.

@@ -25,7 +25,8 @@ const SEE_THE_CGROUP: &[&str] = &[
     "v1-release-event-control",
 ];
 
-/// Whether detector `id` claims to see all members of a cgroup and of its descendants. One that is not known claims nothing.
+/// Whether detector `id` claims to see all members of a cgroup and of its descendants. One that is
+/// not known claims nothing.
 pub fn sees_the_cgroup(id: &str) -> bool {
     SEE_THE_CGROUP.contains(&id)
 }

@@ -23,8 +23,8 @@ pub struct KillTimes {
     /// Its second part: from there to the oracle's first `populated 0`.
     pub dying_ns: Option<u64>,
     /// What comes after it: from `populated 0`, or from the strategy's return if that is later, to
-    /// the verdict of the detector that watched. The oracle looks at intervals, so a detector may be
-    /// ahead of it: that is no time.
+    /// the verdict of the detector that watched. The oracle looks at intervals, so a detector may
+    /// be ahead of it: that is no time.
     pub knowing: Option<Elapsed>,
 }
 
@@ -48,10 +48,10 @@ impl Elapsed {
 }
 
 impl KillTimes {
-    /// Of a trial that was allowed `deadline_ns` (`deadline_ns` of its plan; `u64::MAX` where that is
-    /// not known). All strategies are cut off at that time after the decision, also one that goes on
-    /// trying for longer. A broken or interrupted trial has no times, nor has one in which nothing was
-    /// killed.
+    /// Of a trial that was allowed `deadline_ns` (`deadline_ns` of its plan; `u64::MAX` where that
+    /// is not known). All strategies are cut off at that time after the decision, also one that
+    /// goes on trying for longer. A broken or interrupted trial has no times, nor has one in which
+    /// nothing was killed.
     pub fn of(trial: &TrialRecord, deadline_ns: u64) -> Self {
         let Some(kill) = &trial.kill else {
             return Self::default();
@@ -79,9 +79,9 @@ impl KillTimes {
                 holding_ns: since(decision, first_signal),
                 dying_ns: since(first_signal, empty),
                 knowing: match (&trial.verdict, empty) {
-                    (Some(Verdict::Empty { decided_ns, .. }), Some(empty)) => {
-                        Some(Elapsed::Ns(decided_ns.saturating_sub(empty.max(kill.issued_ns))))
-                    }
+                    (Some(Verdict::Empty { decided_ns, .. }), Some(empty)) => Some(Elapsed::Ns(
+                        decided_ns.saturating_sub(empty.max(kill.issued_ns)),
+                    )),
                     (Some(Verdict::DeadlinePassed { .. }), Some(_)) => Some(Elapsed::Beyond),
                     _ => None,
                 },
@@ -96,7 +96,8 @@ mod tests {
     use super::*;
     use crate::{KillReport, Stamps};
 
-    /// Decided at 1 000, signalled at 1 300, over at 1 500, known at 1 900; the strategy returned at 1 600.
+    /// Decided at 1 000, signalled at 1 300, over at 1 500, known at 1 900; the strategy returned
+    /// at 1 600.
     fn trial() -> TrialRecord {
         let line = r#"{"schema":1,"run":"r","seq":0,"plane":"kill","scenario":"forkbomb","detector":"d","strategy":"freeze-kill","params":{},
             "seed":1,"entry":"born","stamps":{},"verdict":{"kind":"empty","woke_ns":1850,"decided_ns":1900},"outcome":"emptied","expected":"",
@@ -126,7 +127,11 @@ mod tests {
         let times = KillTimes::of(&trial(), 10_000);
         assert_eq!(times.to_empty, Some(Elapsed::Ns(500)));
         assert_eq!((times.holding_ns, times.dying_ns), (Some(300), Some(200)));
-        assert_eq!(times.knowing, Some(Elapsed::Ns(300)), "after the strategy's return");
+        assert_eq!(
+            times.knowing,
+            Some(Elapsed::Ns(300)),
+            "after the strategy's return"
+        );
         let old = TrialRecord {
             stamps: Stamps {
                 ready_ns: None,
@@ -134,19 +139,29 @@ mod tests {
             },
             ..trial()
         };
-        assert_eq!(KillTimes::of(&old, 10_000).to_empty, Some(Elapsed::Ns(490)), "begun_ns");
+        assert_eq!(
+            KillTimes::of(&old, 10_000).to_empty,
+            Some(Elapsed::Ns(490)),
+            "begun_ns"
+        );
     }
 
     #[test]
     fn all_are_cut_off_at_the_same_time_after_the_decision() {
         // It held for so long that only the time since its first signal is within the deadline.
         let times = KillTimes::of(&trial(), 400);
-        assert_eq!((times.to_empty, times.dying_ns), (Some(Elapsed::Beyond), Some(200)));
+        assert_eq!(
+            (times.to_empty, times.dying_ns),
+            (Some(Elapsed::Beyond), Some(200))
+        );
         let survived = TrialRecord {
             outcome: Outcome::Survived,
             ..trial()
         };
-        assert_eq!(KillTimes::of(&survived, 10_000).to_empty, Some(Elapsed::Beyond));
+        assert_eq!(
+            KillTimes::of(&survived, 10_000).to_empty,
+            Some(Elapsed::Beyond)
+        );
     }
 
     #[test]
@@ -159,6 +174,9 @@ mod tests {
             verdict: Some(Verdict::DeadlinePassed { at_ns: 9_000 }),
             ..trial()
         };
-        assert_eq!(KillTimes::of(&unwatched, 10_000).knowing, Some(Elapsed::Beyond));
+        assert_eq!(
+            KillTimes::of(&unwatched, 10_000).knowing,
+            Some(Elapsed::Beyond)
+        );
     }
 }

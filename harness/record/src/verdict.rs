@@ -13,7 +13,8 @@ pub enum Verdict {
         /// When it had read the state that says so.
         decided_ns: u64,
     },
-    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not see it.
+    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not
+    /// see it.
     SiteRemoved {
         /// When that was noticed.
         at_ns: u64,
@@ -45,15 +46,18 @@ pub struct Counters {
     pub overflows: u64,
     /// Processes reaped.
     pub reaped: u64,
-    /// When the mechanism itself says that its last event happened; 0 if it does not stamp its events.
+    /// When the mechanism itself says that its last event happened; 0 if it does not stamp its
+    /// events.
     #[serde(default)]
     pub event_ns: u64,
     /// Times it went without what its name says (a pool that had nothing warm).
     #[serde(default)]
     pub fallbacks: u64,
-    /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures that.
+    /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures
+    /// that.
     pub prepare_ns: u64,
-    /// When the workload was asked to start, if that is not its spawn: a process that had been made beforehand was let go. 0: at its spawn.
+    /// When the workload was asked to start, if that is not its spawn: a process that had been made
+    /// beforehand was let go. 0: at its spawn.
     #[serde(default)]
     pub asked_ns: u64,
 }

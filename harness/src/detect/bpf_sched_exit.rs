@@ -23,7 +23,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::SpawnOptions;
 
-/// A raw tracepoint program on `sched_process_exit`, filtered by `bpf_get_current_ancestor_cgroup_id()`.
+/// A raw tracepoint program on `sched_process_exit`, filtered by
+/// `bpf_get_current_ancestor_cgroup_id()`.
 #[derive(Debug)]
 pub(super) struct BpfSchedExit;
 
@@ -59,11 +60,14 @@ impl Detector for BpfSchedExit {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         probe::in_cgroup(host, |site| {
             support(attach(site).and_then(|reporter| {
-                probe::passer_by(site, 0).map_err(|e| SysError::path("start a process in", site.path(), e))?;
+                probe::passer_by(site, 0)
+                    .map_err(|e| SysError::path("start a process in", site.path(), e))?;
                 let mut fds = [PollFd::new(reporter.as_fd(), PollFlags::POLLIN)];
                 match sleep::on(&mut fds, now() + HEARING)? {
                     Slept::Woken(_) => Ok(()),
-                    Slept::Deadline => Err(SysError::path("hear of", site.path(), Errno::EXDEV).into()),
+                    Slept::Deadline => {
+                        Err(SysError::path("hear of", site.path(), Errno::EXDEV).into())
+                    }
                 }
             }))
         })
@@ -88,7 +92,8 @@ fn attach(cgroup: &Cgroup) -> Result<Reporter, DetectError> {
     Reporter::attach(c"sched_process_exit", |ring| program(level, id, ring))
 }
 
-/// The program. At this tracepoint the current task is the one that exits, and still a member of its cgroup.
+/// The program. At this tracepoint the current task is the one that exits, and still a member of
+/// its cgroup.
 fn program(level: usize, id: u64, ring: BorrowedFd<'_>) -> Result<Vec<Insn>, Errno> {
     let level = i32::try_from(level).map_err(|_| Errno::ERANGE)?;
     let mut body = vec![

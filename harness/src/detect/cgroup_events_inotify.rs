@@ -21,7 +21,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `IN_MODIFY` on `cgroup.events`; the file is opened for each read and not held, so that a kernel that reports its removal (7.1) can.
+/// `IN_MODIFY` on `cgroup.events`; the file is opened for each read and not held, so that a kernel
+/// that reports its removal (7.1) can.
 #[derive(Debug)]
 pub(super) struct CgroupEventsInotify;
 
@@ -58,7 +59,11 @@ impl BlockingDetector for CgroupEventsInotify {
         probe::in_cgroup(host, |site| probe::armed(watch(site)))
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Watching {
             inotify: watch(set.cgroup())?,
             cgroup: set.cgroup().clone(),
@@ -94,13 +99,15 @@ impl Watching {
         }
     }
 
-    /// Takes the events off the queue. What they say does not matter, only that the state is to be read; losses are counted.
+    /// Takes the events off the queue. What they say does not matter, only that the state is to be
+    /// read; losses are counted.
     fn drain(&mut self) -> Result<(), SysError> {
         let mut buffer = [0u8; 4096];
         match self.inotify.read_events(&mut buffer) {
             Ok(events) => {
                 for event in events {
-                    self.counters.overflows += u64::from(event.mask.contains(EventMask::Q_OVERFLOW));
+                    self.counters.overflows +=
+                        u64::from(event.mask.contains(EventMask::Q_OVERFLOW));
                 }
                 Ok(())
             }

@@ -49,7 +49,9 @@ static SPEC: DetectorSpec = DetectorSpec {
 pub(super) fn ring_support(ring: Result<Ring, Errno>) -> Result<Support, ProbeError> {
     probe::tried("io_uring_setup", ring, |errno| match errno {
         Errno::ENOSYS | Errno::EOPNOTSUPP => Some("Linux 5.11 or later with CONFIG_IO_URING"),
-        Errno::EPERM | Errno::EACCES => Some("kernel.io_uring_disabled = 0, and a seccomp policy that allows io_uring"),
+        Errno::EPERM | Errno::EACCES => {
+            Some("kernel.io_uring_disabled = 0, and a seccomp policy that allows io_uring")
+        }
         _ => None,
     })
 }
@@ -66,9 +68,14 @@ impl BlockingDetector for CgroupEventsIoUring {
         }
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Polling {
-            ring: Ring::new().map_err(|e| limit::descriptor(SysError::plain("io_uring_setup", e)))?,
+            ring: Ring::new()
+                .map_err(|e| limit::descriptor(SysError::plain("io_uring_setup", e)))?,
             level: Level::open(set.cgroup())?,
             counters: Counters::default(),
         }))
@@ -92,7 +99,8 @@ impl BlockingWatch for Polling {
         let fail = |e| SysError::plain("io_uring_enter", e);
         let mut woke = now();
         loop {
-            // The poll compares with the last read, so what changes between read and submission completes it at once.
+            // The poll compares with the last read, so what changes between read and submission
+            // completes it at once.
             if let Some(verdict) = self.level.look(woke, &mut self.counters) {
                 return Ok(verdict);
             }
@@ -101,7 +109,9 @@ impl BlockingWatch for Polling {
                 .map_err(fail)?;
             match self.ring.wait(deadline).map_err(fail)? {
                 Some(Ok(_)) => woke = now(),
-                Some(Err(e)) => return Ok(Verdict::unknown(format_args!("poll of cgroup.events: {e}"))),
+                Some(Err(e)) => {
+                    return Ok(Verdict::unknown(format_args!("poll of cgroup.events: {e}")));
+                }
                 None => return Ok(Verdict::deadline()),
             }
             self.counters.wakeups += 1;

@@ -18,8 +18,8 @@ use allgone::detect::{Level, entered};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `Interest::PRIORITY` on `cgroup.events`. Edge-triggered: an edge before the registration is never reported, so the state is read
-/// after registering and after every wake-up.
+/// `Interest::PRIORITY` on `cgroup.events`. Edge-triggered: an edge before the registration is
+/// never reported, so the state is read after registering and after every wake-up.
 #[derive(Debug)]
 pub(super) struct CgroupEventsMio;
 
@@ -55,9 +55,14 @@ impl BlockingDetector for CgroupEventsMio {
         probe::events(host)
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        let fail =
-            |op: &'static str| move |e: std::io::Error| limit::descriptor(SysError::plain(op, limit::errno_of(&e)));
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        let fail = |op: &'static str| {
+            move |e: std::io::Error| limit::descriptor(SysError::plain(op, limit::errno_of(&e)))
+        };
         let level = Level::open(set.cgroup())?;
         let poll = Poll::new().map_err(fail("epoll_create1"))?;
         poll.registry()

@@ -50,7 +50,11 @@ impl BlockingDetector for CgroupEventsSleep {
         probe::events(host)
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Sleeping {
             level: Level::open(set.cgroup())?,
             counters: Counters::default(),

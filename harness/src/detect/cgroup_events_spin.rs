@@ -1,4 +1,5 @@
-//! Read `cgroup.events` without ever sleeping: the lower bound for everything that trusts `populated`, up to Linux 6.18.
+//! Read `cgroup.events` without ever sleeping: the lower bound for everything that trusts
+//! `populated`, up to Linux 6.18.
 
 use super::common::probe;
 use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
@@ -43,7 +44,11 @@ impl BlockingDetector for CgroupEventsSpin {
         probe::events(host)
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Spinning {
             level: Level::open(set.cgroup())?,
             counters: Counters::default(),

@@ -1,5 +1,5 @@
-//! Sleep in `poll(2)` on `cgroup.kill`, which no released kernel supports: a draft series of this project makes it readable exactly while
-//! the tree is empty.
+//! Sleep in `poll(2)` on `cgroup.kill`, which no released kernel supports: a draft series of this
+//! project makes it readable exactly while the tree is empty.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -55,17 +55,23 @@ impl BlockingDetector for CgroupKillPoll {
         &SPEC
     }
 
-    /// An empty cgroup: with support the file is readable and nothing else; without, poll on a file that has never been read (this one
-    /// cannot be) always reports an error.
+    /// An empty cgroup: with support the file is readable and nothing else; without, poll on a file
+    /// that has never been read (this one cannot be) always reports an error.
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         probe::in_cgroup(host, |site| {
             let file = match site.open_file("cgroup.kill", OFlag::O_WRONLY) {
                 Ok(file) => file,
-                Err(e) if e.errno() == Some(nix::errno::Errno::ENOENT) => return Ok(Support::missing(e, REMEDY)),
+                Err(e) if e.errno() == Some(nix::errno::Errno::ENOENT) => {
+                    return Ok(Support::missing(e, REMEDY));
+                }
                 Err(e) => return Err(e.into()),
             };
-            let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN | PollFlags::POLLPRI)];
-            crate::error::retry_eintr(|| poll(&mut fds, PollTimeout::ZERO)).map_err(|e| SysError::plain("poll", e))?;
+            let mut fds = [PollFd::new(
+                file.as_fd(),
+                PollFlags::POLLIN | PollFlags::POLLPRI,
+            )];
+            crate::error::retry_eintr(|| poll(&mut fds, PollTimeout::ZERO))
+                .map_err(|e| SysError::plain("poll", e))?;
             match fds[0].revents() {
                 Some(PollFlags::POLLIN) => Ok(Support::Available),
                 other => Ok(Support::missing(
@@ -78,7 +84,11 @@ impl BlockingDetector for CgroupKillPoll {
         })
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Polling {
             handle: set.cgroup().open_file("cgroup.kill", OFlag::O_WRONLY)?,
             counters: Counters::default(),

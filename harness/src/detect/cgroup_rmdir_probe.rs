@@ -6,7 +6,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::common::probe;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake};
+use super::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake,
+};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
@@ -19,7 +21,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `rmdir(2)` each `interval`, sub-cgroups first. Success is a proof by whoever made it: nobody can enter a removed cgroup.
+/// `rmdir(2)` each `interval`, sub-cgroups first. Success is a proof by whoever made it: nobody can
+/// enter a removed cgroup.
 #[derive(Debug)]
 pub(super) struct CgroupRmdirProbe;
 
@@ -60,7 +63,11 @@ impl BlockingDetector for CgroupRmdirProbe {
         })
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Probing {
             cgroup: set.cgroup().clone(),
             parent: parent_of(set)?,

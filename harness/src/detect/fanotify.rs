@@ -19,8 +19,9 @@ use allgone::spawn::SpawnOptions;
 
 /// `FAN_MODIFY` on the inode of `cgroup.events`, in a group that reports file handles.
 ///
-/// Without `FAN_REPORT_FID` such a mark is accepted and stays silent: kernfs notifies by inode, and events without a path reach only
-/// groups that do not want descriptors (seen on 6.18.44). A mark on the directory or on the file system is told of every cgroup.
+/// Without `FAN_REPORT_FID` such a mark is accepted and stays silent: kernfs notifies by inode, and
+/// events without a path reach only groups that do not want descriptors (seen on 6.18.44). A mark
+/// on the directory or on the file system is told of every cgroup.
 #[derive(Debug)]
 pub(super) struct Fanotify;
 
@@ -59,7 +60,10 @@ impl Detector for Fanotify {
         probe::in_cgroup(host, |site| match mark(site) {
             Ok(_) => Ok(Support::Available),
             Err(DetectError::Sys(e)) => match e.errno {
-                Errno::ENOSYS | Errno::EINVAL => Ok(Support::missing(e, "Linux 5.1 or later with CONFIG_FANOTIFY")),
+                Errno::ENOSYS | Errno::EINVAL => Ok(Support::missing(
+                    e,
+                    "Linux 5.1 or later with CONFIG_FANOTIFY",
+                )),
                 Errno::EPERM => Ok(Support::missing(e, "CAP_SYS_ADMIN, or Linux 5.13 or later")),
                 Errno::ENODEV | Errno::EOPNOTSUPP | Errno::EXDEV => Ok(Support::missing(
                     e,
@@ -72,12 +76,16 @@ impl Detector for Fanotify {
     }
 
     fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
-        Ok(Box::new(Hinted::new(Marked(mark(set.cgroup())?), set.cgroup())?))
+        Ok(Box::new(Hinted::new(
+            Marked(mark(set.cgroup())?),
+            set.cgroup(),
+        )?))
     }
 }
 
 fn mark(cgroup: &Cgroup) -> Result<Group, DetectError> {
-    let flags = InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK | REPORT_FID;
+    let flags =
+        InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK | REPORT_FID;
     let group = Group::init(flags, EventFFlags::O_RDONLY).map_err(|e| match e {
         Errno::EMFILE => DetectError::Limit {
             limit: "fs.fanotify.max_user_groups",
@@ -138,7 +146,8 @@ impl Source for Marked {
     }
 }
 
-/// How many of the events say that others were lost. An event begins with its length (4 bytes); its mask follows at 8.
+/// How many of the events say that others were lost. An event begins with its length (4 bytes); its
+/// mask follows at 8.
 fn overflows(mut events: &[u8]) -> u64 {
     const Q_OVERFLOW: u64 = 0x4000;
     let mut lost = 0;

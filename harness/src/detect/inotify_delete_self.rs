@@ -1,4 +1,5 @@
-//! Wait for the removal of `cgroup.events` itself: `IN_DELETE_SELF`, which kernfs sends since Linux 7.1.
+//! Wait for the removal of `cgroup.events` itself: `IN_DELETE_SELF`, which kernfs sends since Linux
+//! 7.1.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use super::common::probe;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
+use super::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
+};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
@@ -22,9 +25,11 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `IN_DELETE_SELF` on `cgroup.events`. It says that somebody removed the cgroup, and nothing before that.
+/// `IN_DELETE_SELF` on `cgroup.events`. It says that somebody removed the cgroup, and nothing
+/// before that.
 ///
-/// What has always worked instead is `IN_DELETE` on the *parent* directory; the detectors that survive a removal use that.
+/// What has always worked instead is `IN_DELETE` on the *parent* directory; the detectors that
+/// survive a removal use that.
 #[derive(Debug)]
 pub(super) struct InotifyDeleteSelf;
 
@@ -77,7 +82,11 @@ impl BlockingDetector for InotifyDeleteSelf {
         })
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Watching {
             inotify: watch(set.cgroup())?,
             cgroup: set.cgroup().clone(),
@@ -126,10 +135,13 @@ impl BlockingWatch for Watching {
             self.counters.wakeups += 1;
             match self.inotify.read_events(&mut [0u8; 4096]) {
                 Ok(mut events) => {
-                    self.counters.overflows += u64::from(events.any(|e| e.mask.contains(EventMask::Q_OVERFLOW)))
+                    self.counters.overflows +=
+                        u64::from(events.any(|e| e.mask.contains(EventMask::Q_OVERFLOW)))
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(SysError::plain("read of inotify", limit::errno_of(&e)).into()),
+                Err(e) => {
+                    return Err(SysError::plain("read of inotify", limit::errno_of(&e)).into());
+                }
             }
         }
     }

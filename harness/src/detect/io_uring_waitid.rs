@@ -13,7 +13,8 @@ use allgone::effects::{Effects, Reaps};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// waitid(2) as an asynchronous operation, so that one loop can wait for children and files alike without a pidfd for each.
+/// waitid(2) as an asynchronous operation, so that one loop can wait for children and files alike
+/// without a pidfd for each.
 #[derive(Debug)]
 pub(super) struct IoUringWaitid;
 
@@ -35,7 +36,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     idle_cost: "nothing",
     overflow: "cannot: one operation is outstanding",
     loses_on_removal: false,
-    sources: &["io_uring_enter(2)", "io_uring/waitid.c (f31ecf671ddc, Linux 6.7)"],
+    sources: &[
+        "io_uring_enter(2)",
+        "io_uring/waitid.c (f31ecf671ddc, Linux 6.7)",
+    ],
     axes: &[],
 };
 
@@ -52,15 +56,23 @@ impl BlockingDetector for IoUringWaitid {
                     .knows_waitid()
                     .map_err(|e| SysError::plain("io_uring_register", e))? =>
             {
-                Ok(Support::missing("this io_uring has no waitid", "Linux 6.7 or later"))
+                Ok(Support::missing(
+                    "this io_uring has no waitid",
+                    "Linux 6.7 or later",
+                ))
             }
             _ => ring_support(ring),
         }
     }
 
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Waiting {
-            ring: Ring::new().map_err(|e| limit::descriptor(SysError::plain("io_uring_setup", e)))?,
+            ring: Ring::new()
+                .map_err(|e| limit::descriptor(SysError::plain("io_uring_setup", e)))?,
             counters: Counters::default(),
         }))
     }

@@ -1,7 +1,8 @@
 //! Completion detectors: one file per way to learn that a tree of processes is gone.
 //!
-//! What a detector is stands in [`allgone::detect`]. The mechanisms that have no effect on their host are there; here are the contenders
-//! that have effects, or need more crates. [`DETECTORS`] has all of them.
+//! What a detector is stands in [`allgone::detect`]. The mechanisms that have no effect on their
+//! host are there; here are the contenders that have effects, or need more crates. [`DETECTORS`]
+//! has all of them.
 
 mod common;
 
@@ -38,12 +39,13 @@ pub(crate) use common::probe;
 
 pub(crate) use allgone::detect::{Backoff, kernel_path, limit, sleep};
 pub use allgone::detect::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, Detector, DetectorSpec, INTERVAL, Placeholder, Pool,
-    Signal, Verdict, Wake, Warm, Watch,
+    BlockingDetector, BlockingWatch, Counters, DetectError, Detector, DetectorSpec, INTERVAL,
+    Placeholder, Pool, Signal, Verdict, Wake, Warm, Watch,
 };
 
 use allgone::detect::{
-    BpfNotifyPopulated, CgroupEventsPoll, CgroupProcsPoll, PidfdCgroupEvents, PidfdMain, PrepopulatedCgroup,
+    BpfNotifyPopulated, CgroupEventsPoll, CgroupProcsPoll, PidfdCgroupEvents, PidfdMain,
+    PrepopulatedCgroup,
 };
 use allgone::host::{Host, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
@@ -86,26 +88,30 @@ impl AnyDetector {
         })
     }
 
-    /// What to expect of it, given what the scenario expects of its scope: what it cannot be woken by it is not asked for.
+    /// What to expect of it, given what the scenario expects of its scope: what it cannot be woken
+    /// by it is not asked for.
     pub fn expectation(&self, of_scope: Expectation, owner_removes: bool) -> Expectation {
         expectation(self.spec(), of_scope, owner_removes)
     }
 }
 
-/// What to expect of a detector, given what the scenario expects of its scope: what it cannot be woken by it is not asked for.
+/// What to expect of a detector, given what the scenario expects of its scope: what it cannot be
+/// woken by it is not asked for.
 pub fn expectation(spec: &DetectorSpec, of_scope: Expectation, owner_removes: bool) -> Expectation {
     match (spec.signal, owner_removes) {
-        (Signal::Emptiness, _) if of_scope == Expectation::Sound && spec.passes_over_proc() => Expectation::MayBeEarly(
-            "a pass over /proc is no snapshot: a chain of forks can run against its order, or past the end of the pid space",
-        ),
+        (Signal::Emptiness, _) if of_scope == Expectation::Sound && spec.passes_over_proc() => {
+            Expectation::MayBeEarly(
+                "a pass over /proc is no snapshot: a chain of forks can run against its order, or past the end of the pid space",
+            )
+        }
         (Signal::Emptiness, _) => of_scope,
         (Signal::Removal, true) => Expectation::Removed("removal is what it is woken by"),
-        (Signal::Removal, false) => {
-            Expectation::NotApplicable("it is woken by the removal of the site only, and nobody removes it")
-        }
-        (Signal::ForeignRemoval, _) => {
-            Expectation::NotApplicable("it is woken by the removal of its own cgroup only, and nobody removes that")
-        }
+        (Signal::Removal, false) => Expectation::NotApplicable(
+            "it is woken by the removal of the site only, and nobody removes it",
+        ),
+        (Signal::ForeignRemoval, _) => Expectation::NotApplicable(
+            "it is woken by the removal of its own cgroup only, and nobody removes that",
+        ),
     }
 }
 
@@ -148,7 +154,13 @@ impl Armed {
 pub fn recorded(verdict: Verdict) -> crate::record::Verdict {
     use crate::record::Verdict as Recorded;
     match verdict {
-        Verdict::Empty { woke_ns, decided_ns } => Recorded::Empty { woke_ns, decided_ns },
+        Verdict::Empty {
+            woke_ns,
+            decided_ns,
+        } => Recorded::Empty {
+            woke_ns,
+            decided_ns,
+        },
         Verdict::SiteRemoved { at_ns } => Recorded::SiteRemoved { at_ns },
         Verdict::Unknown { at_ns, why } => Recorded::Unknown { at_ns, why },
         Verdict::DeadlinePassed { at_ns } => Recorded::DeadlinePassed { at_ns },
@@ -221,7 +233,13 @@ mod tests {
         let ids: Vec<&str> = DETECTORS.iter().map(|d| d.spec().id).collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         for spec in DETECTORS.iter().map(|d| d.spec()) {
-            for fact in [spec.summary, spec.escapes, spec.late, spec.idle_cost, spec.overflow] {
+            for fact in [
+                spec.summary,
+                spec.escapes,
+                spec.late,
+                spec.idle_cost,
+                spec.overflow,
+            ] {
                 assert!(!fact.is_empty(), "{}", spec.id);
                 assert!(
                     !fact.contains("  ") && !fact.ends_with('.') || fact == spec.summary,
@@ -239,7 +257,12 @@ mod tests {
     fn readers_of_records_know_which_detectors_see_the_cgroup() {
         for spec in DETECTORS.iter().map(|d| d.spec()) {
             let claims = spec.scope == allgone::scope::Scope::Cgroup;
-            assert_eq!(crate::record::sees_the_cgroup(spec.id), claims, "{}", spec.id);
+            assert_eq!(
+                crate::record::sees_the_cgroup(spec.id),
+                claims,
+                "{}",
+                spec.id
+            );
         }
     }
 
@@ -247,9 +270,12 @@ mod tests {
     fn each_detector_has_the_file_that_its_id_names() {
         for id in DETECTORS.iter().map(|d| d.spec().id) {
             let name = id.replace(['-', '+'], "_");
-            let files =
-                ["src", "../allgone/src"].map(|src| format!("{}/{src}/detect/{name}.rs", env!("CARGO_MANIFEST_DIR")));
-            assert!(files.iter().any(|file| std::path::Path::new(file).exists()), "{name}");
+            let files = ["src", "../allgone/src"]
+                .map(|src| format!("{}/{src}/detect/{name}.rs", env!("CARGO_MANIFEST_DIR")));
+            assert!(
+                files.iter().any(|file| std::path::Path::new(file).exists()),
+                "{name}"
+            );
         }
     }
 }

@@ -24,9 +24,9 @@ use allgone::spawn::{Child, SpawnOptions};
 
 /// `waitid(P_PGID)` until `ECHILD`, as a subreaper.
 ///
-/// Without being a subreaper it would see own children only, so that it says no more than `waitpid-main` (measured on 6.18.44: `ECHILD`
-/// after 57 ms of the 300 ms that a group lived whose leader had left). Libraries that call `waitpid(-pgid)` "wait for the group" do
-/// just that.
+/// Without being a subreaper it would see own children only, so that it says no more than
+/// `waitpid-main` (measured on 6.18.44: `ECHILD` after 57 ms of the 300 ms that a group lived whose
+/// leader had left). Libraries that call `waitpid(-pgid)` "wait for the group" do just that.
 #[derive(Debug)]
 pub(super) struct PgidWait;
 
@@ -52,7 +52,11 @@ static SPEC: DetectorSpec = DetectorSpec {
     idle_cost: "a hundred interrupted waits a second",
     overflow: "cannot: zombies keep the state until they are read",
     loses_on_removal: false,
-    sources: &["waitid(2)", "credentials(7)", "kernel/exit.c: eligible_pid()"],
+    sources: &[
+        "waitid(2)",
+        "credentials(7)",
+        "kernel/exit.c: eligible_pid()",
+    ],
     axes: &[],
 };
 
@@ -67,8 +71,13 @@ impl BlockingDetector for PgidWait {
         })
     }
 
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        prctl::set_child_subreaper(true)
+            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         Ok(Box::new(Reaping::default()))
     }
 }
@@ -76,7 +85,8 @@ impl BlockingDetector for PgidWait {
 /// How long the child may take to make its group.
 const GROUP_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the wait sleeps before it looks again. The alarm repeats by itself at about this interval.
+/// How long the wait sleeps before it looks again. The alarm repeats by itself at about this
+/// interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
@@ -87,14 +97,19 @@ struct Reaping {
 
 impl BlockingWatch for Reaping {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
-        // The child makes the group itself; asked before that, the kernel knows no such group and says ECHILD.
+        // The child makes the group itself; asked before that, the kernel knows no such group and
+        // says ECHILD.
         let mut fds = [
             PollFd::new(child.exec_signal(), PollFlags::POLLIN),
             PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         match sleep::on(&mut fds, now() + GROUP_LIMIT)? {
             Slept::Woken(_) => {}
-            Slept::Deadline => return Err(SysError::pid("see the exec", child.pid.as_raw(), Errno::ETIMEDOUT).into()),
+            Slept::Deadline => {
+                return Err(
+                    SysError::pid("see the exec", child.pid.as_raw(), Errno::ETIMEDOUT).into(),
+                );
+            }
         }
         self.group = Some(child.pid);
         Ok(())
@@ -104,11 +119,15 @@ impl BlockingWatch for Reaping {
         let Some(group) = self.group else {
             return Ok(Verdict::unknown("nothing was attached"));
         };
-        // A member that leaves the group by setsid(2) or setpgid(2) wakes nobody: only an interrupted call looks who is left.
+        // A member that leaves the group by setsid(2) or setpgid(2) wakes nobody: only an
+        // interrupted call looks who is left.
         let _alarm = Alarm::at(deadline.min(now() + LOOK_AGAIN))?;
         let mut woke = now();
         loop {
-            match waitid(Whose::Group(group), WaitPidFlag::WEXITED | WaitPidFlag::__WALL) {
+            match waitid(
+                Whose::Group(group),
+                WaitPidFlag::WEXITED | WaitPidFlag::__WALL,
+            ) {
                 Ok(_) => {
                     woke = now();
                     self.counters.wakeups += 1;
@@ -124,7 +143,11 @@ impl BlockingWatch for Reaping {
                     self.counters.wakeups += 1;
                     self.counters.spurious += 1;
                 }
-                Err(e) => return Ok(Verdict::unknown(format_args!("waitid of group {group}: {e}"))),
+                Err(e) => {
+                    return Ok(Verdict::unknown(format_args!(
+                        "waitid of group {group}: {e}"
+                    )));
+                }
             }
         }
     }

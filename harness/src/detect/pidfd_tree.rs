@@ -64,7 +64,11 @@ impl BlockingDetector for PidfdTree {
         probe::pidfd()
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Following {
             living: BTreeMap::new(),
             rescan: Duration::from_nanos(set.param(&RESCAN)),
@@ -75,7 +79,8 @@ impl BlockingDetector for PidfdTree {
 
 #[derive(Debug)]
 struct Following {
-    /// Known processes that have not ended. A number is not reused while its pidfd says that the process runs.
+    /// Known processes that have not ended. A number is not reused while its pidfd says that the
+    /// process runs.
     living: BTreeMap<i32, OwnedFd>,
     rescan: Duration,
     counters: Counters,
@@ -83,10 +88,12 @@ struct Following {
 
 impl Following {
     /// Drops the ones that have ended.
-    fn bury(&mut self) -> Result<(), SysError> {
+    fn drop_ended(&mut self) -> Result<(), SysError> {
         let mut ended = Vec::new();
         for (pid, fd) in &self.living {
-            if pidfd::has_exited(fd.as_fd()).map_err(|e| SysError::pid("poll the pidfd", *pid, e))? {
+            if pidfd::has_exited(fd.as_fd())
+                .map_err(|e| SysError::pid("poll the pidfd", *pid, e))?
+            {
                 ended.push(*pid);
             }
         }
@@ -133,7 +140,8 @@ fn descendants(all: &[Stat], known: &BTreeSet<i32>) -> Vec<Stat> {
     }
 }
 
-/// Opens the process that `stat` was read from. `None`: it has ended, and its number may be somebody else's by now.
+/// Opens the process that `stat` was read from. `None`: it has ended, and its number may be
+/// somebody else's by now.
 fn open_same(stat: &Stat) -> Result<Option<OwnedFd>, DetectError> {
     let fd = match pidfd::open(Pid::from_raw(stat.pid)) {
         Ok(fd) => fd,
@@ -164,7 +172,7 @@ impl BlockingWatch for Following {
                 Err(e @ DetectError::Limit { .. }) => return Ok(Verdict::unknown(e)),
                 Err(e) => return Err(e),
             }
-            self.bury()?;
+            self.drop_ended()?;
             if self.living.is_empty() {
                 return Ok(Verdict::empty(woke));
             }
@@ -213,7 +221,10 @@ mod tests {
             stat(50, 30, b'Z'),
             stat(60, 50, b'S'),
         ];
-        let mut found: Vec<i32> = descendants(&all, &BTreeSet::from([10])).iter().map(|s| s.pid).collect();
+        let mut found: Vec<i32> = descendants(&all, &BTreeSet::from([10]))
+            .iter()
+            .map(|s| s.pid)
+            .collect();
         found.sort_unstable();
         assert_eq!(
             found,

@@ -17,8 +17,9 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `CLONE_NEWPID` with an init that reaps until it is alone; its pidfd is polled. When an init ends the kernel kills whoever is left in
-/// the namespace and waits for their end first, so this is the one detector whose "empty" is enforced, not observed.
+/// `CLONE_NEWPID` with an init that reaps until it is alone; its pidfd is polled. When an init ends
+/// the kernel kills whoever is left in the namespace and waits for their end first, so this is the
+/// one detector whose "empty" is enforced, not observed.
 #[derive(Debug)]
 pub(super) struct PidnsInit;
 
@@ -38,7 +39,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     idle_cost: "a sleeping init (its memory)",
     overflow: "cannot: the descriptor stays readable",
     loses_on_removal: false,
-    sources: &["pid_namespaces(7)", "kernel/pid_namespace.c: zap_pid_ns_processes()"],
+    sources: &[
+        "pid_namespaces(7)",
+        "kernel/pid_namespace.c: zap_pid_ns_processes()",
+    ],
     axes: &[],
 };
 
@@ -53,7 +57,9 @@ impl BlockingDetector for PidnsInit {
                 "clone3(CLONE_NEWPID)",
                 probe::passer_by(site, CLONE_NEWPID),
                 |errno| match errno {
-                    Errno::EPERM => Some("root, CAP_SYS_ADMIN, or permission to make user namespaces"),
+                    Errno::EPERM => {
+                        Some("root, CAP_SYS_ADMIN, or permission to make user namespaces")
+                    }
                     Errno::EINVAL => Some("a kernel with CONFIG_PID_NS"),
                     Errno::ENOSPC => Some("raise user.max_pid_namespaces"),
                     _ => None,
@@ -62,7 +68,11 @@ impl BlockingDetector for PidnsInit {
         })
     }
 
-    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         spawn.clone_flags |= CLONE_NEWPID;
         spawn.init = true;
         Ok(Box::new(Watching::default()))

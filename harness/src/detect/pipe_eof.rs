@@ -18,7 +18,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// End of file comes when the last copy of the write end is closed, whoever holds it. Nothing is ever written.
+/// End of file comes when the last copy of the write end is closed, whoever holds it. Nothing is
+/// ever written.
 #[derive(Debug)]
 pub(super) struct PipeEof;
 
@@ -38,7 +39,11 @@ static SPEC: DetectorSpec = DetectorSpec {
     idle_cost: "nothing",
     overflow: "cannot: end of file stays",
     loses_on_removal: false,
-    sources: &["pipe(7)", "fs/pipe.c: pipe_release()", "kernel/exit.c: exit_files()"],
+    sources: &[
+        "pipe(7)",
+        "fs/pipe.c: pipe_release()",
+        "kernel/exit.c: exit_files()",
+    ],
     axes: &[],
 };
 
@@ -51,7 +56,11 @@ impl BlockingDetector for PipeEof {
         Ok(Support::Available)
     }
 
-    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .map_err(|e| limit::descriptor(SysError::plain("pipe2", e)))?;
         // The plan's own copy is closed with the plan, right after the spawn.

@@ -22,10 +22,12 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// Every fork adds a thread to the books if its parent is in them, every exit strikes one out. When the last is struck out the tree is over.
+/// Every fork adds a thread to the books if its parent is in them, every exit strikes one out. When
+/// the last is struck out the tree is over.
 ///
-/// The books are only as good as the stream: a loss is noticed (a gap in a CPU's numbers, or `ENOBUFS`), /proc is scanned to go on, and
-/// from then on the end is reported as *unknown*, never as empty.
+/// The books are only as good as the stream: a loss is noticed (a gap in a CPU's numbers, or
+/// `ENOBUFS`), /proc is scanned to go on, and from then on the end is reported as *unknown*, never
+/// as empty.
 #[derive(Debug)]
 pub(super) struct ProcConnector;
 
@@ -60,7 +62,8 @@ impl BlockingDetector for ProcConnector {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         let heard = listen().and_then(|(socket, request)| {
             let passed = probe::in_cgroup(host, |site| {
-                probe::passer_by(site, 0).map_err(|e| SysError::path("start a process in", site.path(), e))?;
+                probe::passer_by(site, 0)
+                    .map_err(|e| SysError::path("start a process in", site.path(), e))?;
                 Ok(Support::Available)
             });
             passed.map_err(|e| SysError::path("probe", e.to_string(), Errno::EIO))?;
@@ -69,15 +72,24 @@ impl BlockingDetector for ProcConnector {
         match heard {
             Err(DetectError::Sys(e)) => match e.errno {
                 Errno::EPERM => Ok(Support::missing(e, "CAP_NET_ADMIN")),
-                Errno::EPROTONOSUPPORT => Ok(Support::missing(e, "a kernel with CONFIG_PROC_EVENTS")),
-                Errno::ENOMSG => Ok(Support::missing(e, "the initial PID, user and network namespace")),
+                Errno::EPROTONOSUPPORT => {
+                    Ok(Support::missing(e, "a kernel with CONFIG_PROC_EVENTS"))
+                }
+                Errno::ENOMSG => Ok(Support::missing(
+                    e,
+                    "the initial PID, user and network namespace",
+                )),
                 _ => Err(e.into()),
             },
             other => probe::armed(other),
         }
     }
 
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Listening {
             socket: listen()?.0,
             books: Books::default(),
@@ -124,8 +136,9 @@ fn listen() -> Result<(Socket, u32), DetectError> {
     Ok((socket, number))
 }
 
-/// Waits until the kernel has answered request `number`, and has told of a process after that. Outside of the initial PID and user namespace
-/// it does neither; what somebody else asked for is heard all the same, with the numbers of the initial namespace, for as long as they listen.
+/// Waits until the kernel has answered request `number`, and has told of a process after that.
+/// Outside of the initial PID and user namespace it does neither; what somebody else asked for is
+/// heard all the same, with the numbers of the initial namespace, for as long as they listen.
 fn hear(socket: &Socket, number: u32) -> Result<(), DetectError> {
     let deadline = now() + HEARING;
     let (mut answered, mut told) = (false, false);
@@ -135,7 +148,9 @@ fn hear(socket: &Socket, number: u32) -> Result<(), DetectError> {
             Ok(datagram) => {
                 for message in netlink::messages(datagram) {
                     match parse(message.payload) {
-                        Some((_, _, Event::Answer { ack })) => answered |= ack == number.wrapping_add(1),
+                        Some((_, _, Event::Answer { ack })) => {
+                            answered |= ack == number.wrapping_add(1)
+                        }
                         Some(_) => told = true,
                         None => {}
                     }
@@ -166,7 +181,8 @@ enum Event {
     Fork { parent: i32, child: i32, group: i32 },
     /// A thread has ended.
     Exit { thread: i32 },
-    /// The kernel's answer to somebody's request, with the number that was to be acknowledged, plus one.
+    /// The kernel's answer to somebody's request, with the number that was to be acknowledged, plus
+    /// one.
     Answer { ack: u32 },
     /// Anything else; only its number counts.
     Other,
@@ -174,8 +190,16 @@ enum Event {
 
 /// Reads `struct cn_msg` and the `struct proc_event` behind it: CPU, number, event.
 fn parse(payload: &[u8]) -> Option<(u32, u32, Event)> {
-    let word = |at: usize| Some(u32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?));
-    let pid = |at: usize| Some(i32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?));
+    let word = |at: usize| {
+        Some(u32::from_ne_bytes(
+            payload.get(at..at + 4)?.try_into().ok()?,
+        ))
+    };
+    let pid = |at: usize| {
+        Some(i32::from_ne_bytes(
+            payload.get(at..at + 4)?.try_into().ok()?,
+        ))
+    };
     let seq = word(8)?;
     let (what, cpu) = (word(20)?, word(24)?);
     // what, cpu, timestamp: 16 bytes; then the data.
@@ -215,7 +239,11 @@ impl Books {
             .insert(cpu, seq.wrapping_add(1))
             .is_none_or(|expected| expected == seq);
         match event {
-            Event::Fork { parent, child, group } => {
+            Event::Fork {
+                parent,
+                child,
+                group,
+            } => {
                 if self.threads.values().any(|process| *process == parent) {
                     self.threads.insert(child, group);
                 }
@@ -228,7 +256,8 @@ impl Books {
         in_order
     }
 
-    /// Goes on after a loss: strikes out who is not there any more, and enters descendants that are.
+    /// Goes on after a loss: strikes out who is not there any more, and enters descendants that
+    /// are.
     fn rescan(&mut self) -> Result<(), SysError> {
         self.lost = true;
         let all = proc_stat::scan()?;
@@ -280,8 +309,11 @@ impl Listening {
 
 impl BlockingWatch for Listening {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
-        // Its own fork event has its parent outside the books, so it is entered by hand; what it forked since then is in the queue.
-        self.books.threads.insert(child.pid.as_raw(), child.pid.as_raw());
+        // Its own fork event has its parent outside the books, so it is entered by hand; what it
+        // forked since then is in the queue.
+        self.books
+            .threads
+            .insert(child.pid.as_raw(), child.pid.as_raw());
         Ok(())
     }
 
@@ -337,11 +369,17 @@ mod tests {
         books.threads.insert(10, 10);
         assert!(books.enter(0, 7, fork(10, 20)));
         assert!(books.enter(0, 8, Event::Exit { thread: 10 }));
-        assert!(books.enter(1, 3, fork(20, 30)), "the first number of a CPU is any");
+        assert!(
+            books.enter(1, 3, fork(20, 30)),
+            "the first number of a CPU is any"
+        );
         assert!(books.enter(1, 4, fork(99, 98)));
         assert!(books.enter(0, 9, Event::Exit { thread: 20 }));
         assert_eq!(books.threads.keys().copied().collect::<Vec<_>>(), [30]);
-        assert!(!books.enter(0, 11, Event::Exit { thread: 30 }), "number 10 is missing");
+        assert!(
+            !books.enter(0, 11, Event::Exit { thread: 30 }),
+            "number 10 is missing"
+        );
         assert!(books.threads.is_empty());
     }
 
@@ -353,7 +391,10 @@ mod tests {
         }
         assert!(books.next.is_empty());
         assert!(books.enter(0, 7, Event::Answer { ack: 1 }));
-        assert!(books.enter(0, 8, Event::Other), "a CPU numbers its answers, too");
+        assert!(
+            books.enter(0, 8, Event::Other),
+            "a CPU numbers its answers, too"
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::common::probe;
 use super::common::proc_stat;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake};
+use super::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake,
+};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -18,7 +20,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `/proc/<pid>/cgroup` of every process, each `interval`; two passes in a row that find nobody decide.
+/// `/proc/<pid>/cgroup` of every process, each `interval`; two passes in a row that find nobody
+/// decide.
 #[derive(Debug)]
 pub(super) struct ProcScan;
 
@@ -51,7 +54,11 @@ impl BlockingDetector for ProcScan {
         probe::proc_is_ours()
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let path = kernel_path::of(set.cgroup().path())?;
         Ok(Box::new(Scanning {
             path: path.to_string_lossy().into_owned(),
@@ -68,8 +75,8 @@ struct Scanning {
     counters: Counters,
 }
 
-/// Whether a `/proc/<pid>/cgroup` table names `site` or something below it in the v2 hierarchy. A removed cgroup has a suffix, so a
-/// process cannot be in it.
+/// Whether a `/proc/<pid>/cgroup` table names `site` or something below it in the v2 hierarchy. A
+/// removed cgroup has a suffix, so a process cannot be in it.
 fn is_member(table: &str, site: &str) -> bool {
     table
         .lines()
@@ -133,7 +140,10 @@ mod tests {
     fn only_the_v2_line_and_whole_names_count() {
         let table = "4:memory:/run/t/site\n0::/run/t/site/sub\n";
         assert!(is_member(table, "/run/t/site"));
-        assert!(!is_member(table, "/run/t/si"), "a name is not a prefix of another");
+        assert!(
+            !is_member(table, "/run/t/si"),
+            "a name is not a prefix of another"
+        );
         assert!(!is_member("4:memory:/run/t/site\n0::/\n", "/run/t/site"));
         assert!(is_member("0::/run/t/site\n", "/run/t/site"));
     }

@@ -17,7 +17,8 @@ use allgone::effects::{Effects, Reaps};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, Gate, SpawnOptions};
 
-/// `PTRACE_SEIZE` with the options that follow fork, vfork, clone and exec. The main process waits before exec until it is seized.
+/// `PTRACE_SEIZE` with the options that follow fork, vfork, clone and exec. The main process waits
+/// before exec until it is seized.
 #[derive(Debug)]
 pub(super) struct PtraceTree;
 
@@ -42,7 +43,11 @@ static SPEC: DetectorSpec = DetectorSpec {
     idle_cost: "nothing; two to four context switches for each fork, exec or signal of the tree, and nobody else can debug it",
     overflow: "cannot: a tracee stays stopped until it has been read",
     loses_on_removal: false,
-    sources: &["ptrace(2)", "kernel/ptrace.c", "kernel/fork.c: ptrace_init_task()"],
+    sources: &[
+        "ptrace(2)",
+        "kernel/ptrace.c",
+        "kernel/fork.c: ptrace_init_task()",
+    ],
     axes: &[],
 };
 
@@ -52,7 +57,8 @@ impl BlockingDetector for PtraceTree {
     }
 
     fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        // Nothing can be seized here; the answer for a process that does not exist shows whether the request is known and allowed.
+        // Nothing can be seized here; the answer for a process that does not exist shows whether
+        // the request is known and allowed.
         let nobody = nix::unistd::Pid::from_raw(i32::MAX);
         let answer = match ptrace::seize(nobody) {
             Err(Errno::ESRCH) => Ok(()),
@@ -65,7 +71,11 @@ impl BlockingDetector for PtraceTree {
         })
     }
 
-    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Tracing {
             gate: Some(spawn.gate()?),
             counters: Counters::default(),
@@ -84,7 +94,8 @@ impl BlockingWatch for Tracing {
         let begun = now();
         ptrace::seize(child.pid).map_err(|e| SysError::pid("seize", child.pid.as_raw(), e))?;
         if let Some(gate) = self.gate.take() {
-            gate.open().map_err(|e| SysError::plain("open the gate", e))?;
+            gate.open()
+                .map_err(|e| SysError::plain("open the gate", e))?;
         }
         self.counters.prepare_ns = now().0 - begun.0;
         Ok(())
@@ -165,7 +176,11 @@ mod tests {
         assert_eq!(reply(SIGTERM), Reply::Go(SIGTERM));
         assert_eq!(reply(40), Reply::Go(40), "a real-time signal");
         assert_eq!(reply(SIGTRAP | PTRACE_EVENT_FORK << 8), Reply::Go(0));
-        assert_eq!(reply(SIGTRAP | ptrace::EVENT_STOP << 8), Reply::Go(0), "a new tracee");
+        assert_eq!(
+            reply(SIGTRAP | ptrace::EVENT_STOP << 8),
+            Reply::Go(0),
+            "a new tracee"
+        );
         assert_eq!(reply(SIGSTOP | ptrace::EVENT_STOP << 8), Reply::Stay);
     }
 }

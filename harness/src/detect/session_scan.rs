@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::common::proc_stat::{self, Stat};
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake};
+use super::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake,
+};
 use crate::MonoNs;
 use crate::expect::Scope;
 use crate::sys::time::now;
@@ -13,7 +15,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// The session number of every process, each `interval`; two passes in a row that find nobody decide.
+/// The session number of every process, each `interval`; two passes in a row that find nobody
+/// decide.
 #[derive(Debug)]
 pub(super) struct SessionScan;
 
@@ -46,7 +49,11 @@ impl BlockingDetector for SessionScan {
         super::common::probe::proc_is_ours()
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Scanning {
             main: 0,
             interval: Duration::from_nanos(set.param(&INTERVAL)),
@@ -62,9 +69,11 @@ struct Scanning {
     counters: Counters,
 }
 
-/// Whether somebody of the session lives. The main process counts even before it has made the session.
+/// Whether somebody of the session lives. The main process counts even before it has made the
+/// session.
 fn someone_lives(all: &[Stat], main: i32) -> bool {
-    all.iter().any(|s| (s.session == main || s.pid == main) && !s.over())
+    all.iter()
+        .any(|s| (s.session == main || s.pid == main) && !s.over())
 }
 
 impl BlockingWatch for Scanning {
@@ -115,7 +124,10 @@ mod tests {
             start: 0,
         };
         assert!(someone_lives(&[stat(9, 7, b'S')], 7));
-        assert!(someone_lives(&[stat(7, 1, b'R')], 7), "not yet a session leader");
+        assert!(
+            someone_lives(&[stat(7, 1, b'R')], 7),
+            "not yet a session leader"
+        );
         assert!(!someone_lives(&[stat(7, 7, b'Z'), stat(9, 9, b'S')], 7));
     }
 }

@@ -64,8 +64,13 @@ impl BlockingDetector for Subreaper {
         })
     }
 
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        prctl::set_child_subreaper(true)
+            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         Ok(Box::new(Reaping::default()))
     }
 }
@@ -89,7 +94,8 @@ impl BlockingWatch for Reaping {
                     woke = now();
                     self.counters.wakeups += 1;
                     self.counters.reaped += 1;
-                    // A tree that forks without end is never without children, and waitid need not sleep for the next one.
+                    // A tree that forks without end is never without children, and waitid need not
+                    // sleep for the next one.
                     if woke >= deadline {
                         return Ok(Verdict::deadline());
                     }
@@ -97,7 +103,11 @@ impl BlockingWatch for Reaping {
                 Err(Errno::ECHILD) => return Ok(Verdict::empty(woke)),
                 Err(Errno::EINTR) if deadline.has_passed() => return Ok(Verdict::deadline()),
                 Err(Errno::EINTR) => self.counters.spurious += 1,
-                Err(e) => return Ok(Verdict::unknown(format_args!("waitid of all children: {e}"))),
+                Err(e) => {
+                    return Ok(Verdict::unknown(format_args!(
+                        "waitid of all children: {e}"
+                    )));
+                }
             }
         }
     }

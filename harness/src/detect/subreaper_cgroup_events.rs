@@ -1,4 +1,5 @@
-//! Two witnesses: children that end wake the supervisor as fast as `waitpid`, and the cgroup says whether that was all.
+//! Two witnesses: children that end wake the supervisor as fast as `waitpid`, and the cgroup says
+//! whether that was all.
 
 use std::os::fd::AsFd;
 
@@ -26,11 +27,13 @@ use allgone::effects::{Effects, Reaps};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// A subreaper that sleeps on `SIGCHLD` (signalfd), on `cgroup.events`, and on the removal of the cgroup; `populated` decides.
+/// A subreaper that sleeps on `SIGCHLD` (signalfd), on `cgroup.events`, and on the removal of the
+/// cgroup; `populated` decides.
 ///
-/// Up to Linux 6.18 a process leaves the cgroup before its parent is told, so the first read after the last child is final. Since 6.19
-/// it leaves after, so there a few bounded re-reads follow. What is in the cgroup without being a descendant is left to
-/// `cgroup.events`. Like `subreaper` it reaps all children of the process that uses it, and it blocks `SIGCHLD` there.
+/// Up to Linux 6.18 a process leaves the cgroup before its parent is told, so the first read after
+/// the last child is final. Since 6.19 it leaves after, so there a few bounded re-reads follow.
+/// What is in the cgroup without being a descendant is left to `cgroup.events`. Like `subreaper` it
+/// reaps all children of the process that uses it, and it blocks `SIGCHLD` there.
 #[derive(Debug)]
 pub(super) struct SubreaperCgroupEvents;
 
@@ -75,14 +78,20 @@ impl BlockingDetector for SubreaperCgroupEvents {
         })
     }
 
-    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+        prctl::set_child_subreaper(true)
+            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
-        mask.thread_block().map_err(|e| SysError::plain("block SIGCHLD", e))?;
+        mask.thread_block()
+            .map_err(|e| SysError::plain("block SIGCHLD", e))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let children =
-            SignalFd::with_flags(&mask, flags).map_err(|e| limit::descriptor(SysError::plain("signalfd", e)))?;
+        let children = SignalFd::with_flags(&mask, flags)
+            .map_err(|e| limit::descriptor(SysError::plain("signalfd", e)))?;
         Ok(Box::new(Supervising {
             children,
             level: Level::open(set.cgroup())?,
@@ -135,7 +144,8 @@ impl BlockingWatch for Supervising {
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
         let mut woke = now();
         loop {
-            // The level first: on the way to a verdict nothing else matters, and zombies do not count in it.
+            // The level first: on the way to a verdict nothing else matters, and zombies do not
+            // count in it.
             if let Some(verdict) = self.level.look(woke, &mut self.counters) {
                 self.reap()?;
                 return Ok(verdict);

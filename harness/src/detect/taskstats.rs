@@ -1,4 +1,5 @@
-//! Listen to the kernel's accounting of exits (taskstats, generic netlink), and read `populated` after each.
+//! Listen to the kernel's accounting of exits (taskstats, generic netlink), and read `populated`
+//! after each.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,8 +17,8 @@ use allgone::detect::limit;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::SpawnOptions;
 
-/// A listener registered for every CPU. A message names a process that has just ended, but no cgroup, so each one of the whole machine is a
-/// hint to read the state.
+/// A listener registered for every CPU. A message names a process that has just ended, but no
+/// cgroup, so each one of the whole machine is a hint to read the state.
 #[derive(Debug)]
 pub(super) struct Taskstats;
 
@@ -54,7 +55,9 @@ impl Detector for Taskstats {
         match register() {
             Err(DetectError::Sys(e)) => match e.errno {
                 Errno::EPERM => Ok(Support::missing(e, "CAP_NET_ADMIN")),
-                Errno::ENOENT | Errno::EPROTONOSUPPORT => Ok(Support::missing(e, "a kernel with CONFIG_TASKSTATS")),
+                Errno::ENOENT | Errno::EPROTONOSUPPORT => {
+                    Ok(Support::missing(e, "a kernel with CONFIG_TASKSTATS"))
+                }
                 Errno::EINVAL => Ok(Support::missing(e, "the initial PID and user namespace")),
                 _ => Err(e.into()),
             },
@@ -82,7 +85,11 @@ const TASKSTATS_CMD_ATTR_REGISTER_CPUMASK: u16 = 3;
 /// A generic netlink command with one attribute.
 fn command(command: u8, attribute: u16, value: &[u8]) -> Vec<u8> {
     let mut payload = vec![command, 1, 0, 0];
-    payload.extend(u16::try_from(4 + value.len()).unwrap_or(u16::MAX).to_ne_bytes());
+    payload.extend(
+        u16::try_from(4 + value.len())
+            .unwrap_or(u16::MAX)
+            .to_ne_bytes(),
+    );
     payload.extend(attribute.to_ne_bytes());
     payload.extend(value);
     payload.resize(payload.len().next_multiple_of(4), 0);
@@ -91,7 +98,11 @@ fn command(command: u8, attribute: u16, value: &[u8]) -> Vec<u8> {
 
 /// Sends one command and returns the answer's payload; empty for a bare acknowledgement.
 fn ask(socket: &Socket, family: u16, payload: &[u8]) -> Result<Vec<u8>, Errno> {
-    socket.send(&netlink::message(family, NLM_F_REQUEST | NLM_F_ACK, payload))?;
+    socket.send(&netlink::message(
+        family,
+        NLM_F_REQUEST | NLM_F_ACK,
+        payload,
+    ))?;
     let mut answer = Vec::new();
     let mut buffer = [0u8; 8192];
     // The kernel answers within the system call, so everything is there already.
@@ -142,14 +153,18 @@ fn register() -> Result<Socket, DetectError> {
         .map(u16::from_ne_bytes)
         .ok_or_else(|| SysError::plain("find the netlink family TASKSTATS", Errno::ENOENT))?;
     let source = "/sys/devices/system/cpu/possible";
-    let mut cpus =
-        std::fs::read_to_string(source).map_err(|e| SysError::io("read", crate::Target::Path(source.into()), &e))?;
+    let mut cpus = std::fs::read_to_string(source)
+        .map_err(|e| SysError::io("read", crate::Target::Path(source.into()), &e))?;
     cpus.truncate(cpus.trim_end().len());
     cpus.push('\0');
     ask(
         &socket,
         family,
-        &command(TASKSTATS_CMD_GET, TASKSTATS_CMD_ATTR_REGISTER_CPUMASK, cpus.as_bytes()),
+        &command(
+            TASKSTATS_CMD_GET,
+            TASKSTATS_CMD_ATTR_REGISTER_CPUMASK,
+            cpus.as_bytes(),
+        ),
     )
     .map_err(|e| SysError::plain("register for taskstats", e))?;
     Ok(socket)

@@ -1,4 +1,5 @@
-//! The same tracepoint as `bpf-notify-populated`, without BPF: its number from tracefs, its events from perf, its filter in the kernel.
+//! The same tracepoint as `bpf-notify-populated`, without BPF: its number from tracefs, its events
+//! from perf, its filter in the kernel.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,9 +21,11 @@ use allgone::detect::limit;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::SpawnOptions;
 
-/// perf_event_open(2) on `cgroup:cgroup_notify_populated`, one event per CPU, filtered by cgroup id and `val == 0`.
+/// perf_event_open(2) on `cgroup:cgroup_notify_populated`, one event per CPU, filtered by cgroup id
+/// and `val == 0`.
 ///
-/// tracefs is needed for the number of the tracepoint only, and is mounted for the moment of reading it, on no directory.
+/// tracefs is needed for the number of the tracepoint only, and is mounted for the moment of
+/// reading it, on no directory.
 #[derive(Debug)]
 pub(super) struct TracepointNotifyPopulated;
 
@@ -58,7 +61,9 @@ impl Detector for TracepointNotifyPopulated {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         probe::in_cgroup(host, |site| match listen(site) {
             Err(DetectError::Sys(e)) => match e.errno {
-                Errno::EPERM | Errno::EACCES => Ok(Support::missing(e, "CAP_PERFMON and CAP_SYS_ADMIN")),
+                Errno::EPERM | Errno::EACCES => {
+                    Ok(Support::missing(e, "CAP_PERFMON and CAP_SYS_ADMIN"))
+                }
                 Errno::ENODEV | Errno::ENOENT | Errno::ENOSYS => Ok(Support::missing(
                     e,
                     "Linux 5.2 or later with CONFIG_EVENT_TRACING and CONFIG_PERF_EVENTS",
@@ -76,7 +81,8 @@ impl Detector for TracepointNotifyPopulated {
 
 fn listen(cgroup: &Cgroup) -> Result<Listening, DetectError> {
     let number = Tracefs::mount()?.number("cgroup/cgroup_notify_populated")?;
-    let filter = CString::new(format!("id == {} && val == 0", cgroup.id()?)).map_err(|_| Errno::EINVAL)?;
+    let filter =
+        CString::new(format!("id == {} && val == 0", cgroup.id()?)).map_err(|_| Errno::EINVAL)?;
     let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
         .map_err(|e| limit::descriptor(SysError::plain("epoll_create1", e)))?;
     let mut events = Vec::new();
@@ -118,6 +124,10 @@ impl Source for Listening {
             heard += events + lost;
             counters.overflows += lost;
         }
-        Ok(if heard == 0 { Taken::Nothing } else { Taken::Hint })
+        Ok(if heard == 0 {
+            Taken::Nothing
+        } else {
+            Taken::Hint
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! `cgroup.event_control` of cgroup v1: an eventfd, for which there is no event that says "empty". It fires when the cgroup is removed.
+//! `cgroup.event_control` of cgroup v1: an eventfd, for which there is no event that says "empty".
+//! It fires when the cgroup is removed.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -7,7 +8,9 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::common::probe;
 use super::common::v1_memory::{self, MemoryCgroup};
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
+use super::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
+};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -20,7 +23,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// An eventfd that hears of the removal of the workload's cgroup in the v1 memory hierarchy, and of nothing before. See `V1.md`.
+/// An eventfd that hears of the removal of the workload's cgroup in the v1 memory hierarchy, and of
+/// nothing before. See `V1.md`.
 #[derive(Debug)]
 pub(super) struct V1EventControl;
 
@@ -47,8 +51,7 @@ static SPEC: DetectorSpec = DetectorSpec {
 };
 
 /// How to get a v1 memory hierarchy.
-pub(super) const REMEDY: &str =
-    "root on a machine whose memory controller is mounted as cgroup v1 (CONFIG_MEMCG_V1), without PREEMPT_RT";
+pub(super) const REMEDY: &str = "root on a machine whose memory controller is mounted as cgroup v1 (CONFIG_MEMCG_V1), without PREEMPT_RT";
 
 impl BlockingDetector for V1EventControl {
     fn spec(&self) -> &'static DetectorSpec {
@@ -80,7 +83,11 @@ impl BlockingDetector for V1EventControl {
         })
     }
 
-    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let memory = MemoryCgroup::make(place(set)?)?;
         spawn.enter(memory.tasks()?);
         Ok(Box::new(Waiting {

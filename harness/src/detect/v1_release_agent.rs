@@ -1,10 +1,13 @@
-//! `notify_on_release` in a named cgroup v1 hierarchy: the kernel starts an agent when the cgroup becomes empty.
+//! `notify_on_release` in a named cgroup v1 hierarchy: the kernel starts an agent when the cgroup
+//! becomes empty.
 
 use std::path::{Path, PathBuf};
 
 use super::common::agent::Task;
 use super::common::released::{PATIENCE, Released, rehearse};
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
+use super::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
+};
 use crate::MonoNs;
 use crate::expect::Scope;
 use crate::sys::time::now;
@@ -15,7 +18,8 @@ use allgone::detect::sleep::Slept;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// A hierarchy of its own, and this executable as the agent that reports through a socket. See `V1.md`.
+/// A hierarchy of its own, and this executable as the agent that reports through a socket. See
+/// `V1.md`.
 #[derive(Debug)]
 pub(super) struct V1ReleaseAgent;
 
@@ -60,7 +64,11 @@ impl BlockingDetector for V1ReleaseAgent {
         })
     }
 
-    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let name = set.label();
         let released = Released::make(name, &path_of(name))?;
         spawn.enter(released.tasks()?);

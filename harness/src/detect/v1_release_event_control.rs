@@ -1,4 +1,5 @@
-//! Both interfaces of cgroup v1 together: the release agent removes the cgroup, and the eventfd hears of that.
+//! Both interfaces of cgroup v1 together: the release agent removes the cgroup, and the eventfd
+//! hears of that.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -7,7 +8,9 @@ use super::common::agent::Task;
 use super::common::released::{PATIENCE, Released, rehearse};
 use super::common::v1_memory::{self, MemoryCgroup};
 use super::v1_event_control::REMEDY;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake};
+use super::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
+};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -19,8 +22,9 @@ use allgone::detect::sleep::Slept;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// The workload enters two cgroups of the same path, one in a named hierarchy of its own, one in the memory hierarchy. When the kernel starts the
-/// agent of the first, that removes the second, on whose eventfd the detector sleeps. See `V1.md`.
+/// The workload enters two cgroups of the same path, one in a named hierarchy of its own, one in
+/// the memory hierarchy. When the kernel starts the agent of the first, that removes the second, on
+/// whose eventfd the detector sleeps. See `V1.md`.
 #[derive(Debug)]
 pub(super) struct V1ReleaseEventControl;
 
@@ -81,7 +85,11 @@ impl BlockingDetector for V1ReleaseEventControl {
         )
     }
 
-    fn arm(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let dir = place(set)?;
         let released = Released::make(set.label(), &MemoryCgroup::path_of(&dir)?)?;
         let memory = MemoryCgroup::make(dir)?;
@@ -115,7 +123,8 @@ impl BlockingWatch for Waiting {
         let mut woke = now();
         loop {
             let there = self.memory.exists();
-            // Who removed the memory cgroup cannot be seen; that its twin is empty can. Read second: the agent removes after that.
+            // Who removed the memory cgroup cannot be seen; that its twin is empty can. Read
+            // second: the agent removes after that.
             if let Some(verdict) = self.released.look(woke, &mut self.counters) {
                 return Ok(verdict);
             }

@@ -14,7 +14,8 @@ use allgone::effects::{Effects, Reaps};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `waitid(P_PID)`, asleep in the kernel; a timer signal interrupts it at the deadline and not before.
+/// `waitid(P_PID)`, asleep in the kernel; a timer signal interrupts it at the deadline and not
+/// before.
 #[derive(Debug)]
 pub(super) struct WaitpidMain;
 
@@ -51,7 +52,11 @@ impl BlockingDetector for WaitpidMain {
         Ok(Support::Available)
     }
 
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Waiting::default()))
     }
 }

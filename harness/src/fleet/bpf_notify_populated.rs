@@ -1,4 +1,5 @@
-//! One BPF program on the tracepoint `cgroup_notify_populated` for all sites: it looks the path up in a map and reports the site's number.
+//! One BPF program on the tracepoint `cgroup_notify_populated` for all sites: it looks the path up
+//! in a map and reports the site's number.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,8 +15,8 @@ use crate::detect::{Counters, DetectError, kernel_path, limit};
 use crate::error::SysError;
 use crate::host::{Host, ProbeError, Support};
 use crate::sys::bpf::{
-    FORCE_WAKEUP, Insn, MAP_LOOKUP_ELEM, PROBE_READ_KERNEL_STR, RINGBUF_OUTPUT, RawTracepoint, Reg, RingBuffer, TO_END,
-    Width, finish,
+    FORCE_WAKEUP, Insn, MAP_LOOKUP_ELEM, PROBE_READ_KERNEL_STR, RINGBUF_OUTPUT, RawTracepoint, Reg,
+    RingBuffer, TO_END, Width, finish,
 };
 use crate::sys::bpf_map::HashMap;
 use crate::sys::fork::Worker;
@@ -52,7 +53,8 @@ impl Mechanism for BpfNotifyPopulated {
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         match crate::detect::by_id(SPEC.id) {
-            // The same tracepoint, ring and privileges; that it hears of a cgroup of ours is tried there.
+            // The same tracepoint, ring and privileges; that it hears of a cgroup of ours is tried
+            // there.
             Some(detector) => detector.probe(host),
             None => Ok(Support::missing(
                 "the detector of that name is not registered",
@@ -63,12 +65,21 @@ impl Mechanism for BpfNotifyPopulated {
 
     fn open(&self, sites: usize) -> Result<Box<dyn Fleet>, DetectError> {
         let failed = |op| move |e| limit::descriptor(SysError::plain(op, e));
-        let entries = u32::try_from(sites.max(1)).map_err(|_| SysError::plain("count sites", Errno::E2BIG))?;
+        let entries = u32::try_from(sites.max(1))
+            .map_err(|_| SysError::plain("count sites", Errno::E2BIG))?;
         let ring = RingBuffer::create(RING_BYTES).map_err(failed("create a BPF ring buffer"))?;
-        let numbers = HashMap::create(KEY_BYTES.unsigned_abs().into(), entries).map_err(failed("create a BPF map"))?;
-        let program = program(numbers.as_fd(), ring.as_fd()).map_err(failed("assemble the BPF program"))?;
-        let attached = RawTracepoint::attach(c"cgroup_notify_populated", &program)
-            .map_err(|e| SysError::path("attach a BPF program to", "cgroup_notify_populated", e.errno))?;
+        let numbers = HashMap::create(KEY_BYTES.unsigned_abs().into(), entries)
+            .map_err(failed("create a BPF map"))?;
+        let program =
+            program(numbers.as_fd(), ring.as_fd()).map_err(failed("assemble the BPF program"))?;
+        let attached =
+            RawTracepoint::attach(c"cgroup_notify_populated", &program).map_err(|e| {
+                SysError::path(
+                    "attach a BPF program to",
+                    "cgroup_notify_populated",
+                    e.errno,
+                )
+            })?;
         Ok(Box::new(Listening {
             ring,
             numbers,
@@ -129,7 +140,8 @@ impl Fleet for Listening {
     fn watch(&mut self, site: usize, cgroup: &Cgroup) -> Result<(), DetectError> {
         let path = kernel_path::of(cgroup.path())?;
         let name = path.as_os_str().as_encoded_bytes();
-        // One byte stays for the end: a path that is longer is cut there by the program, and then is nobody's.
+        // One byte stays for the end: a path that is longer is cut there by the program, and then
+        // is nobody's.
         if name.len() + 2 > usize::from(KEY_BYTES.unsigned_abs()) {
             return Err(SysError::path("watch", path, Errno::ENAMETOOLONG).into());
         }

@@ -56,7 +56,8 @@ struct Watching {
 }
 
 impl Watching {
-    /// Takes what is in the queue, and looks at the sites that it names; at all of them if something was lost.
+    /// Takes what is in the queue, and looks at the sites that it names; at all of them if
+    /// something was lost.
     fn take(&mut self, woke: MonoNs, over: &mut Vec<Completion>) -> Result<(), SysError> {
         let mut buffer = [0u8; 16_384];
         let events = match self.inotify.read_events(&mut buffer) {

@@ -1,4 +1,5 @@
-//! What the crate `cgroups-rs` offers for the question: a list of the members, asked for site by site.
+//! What the crate `cgroups-rs` offers for the question: a list of the members, asked for site by
+//! site.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::host::{Host, ProbeError, Support};
 use crate::sys::fork::Worker;
 use crate::sys::time::now;
 
-/// The mechanism. The crate answers an unreadable list with an empty one, so an empty list is only a hint, and `populated` decides.
+/// The mechanism. The crate answers an unreadable list with an empty one, so an empty list is only
+/// a hint, and `populated` decides.
 #[derive(Debug)]
 pub(super) struct CgroupsRsScan;
 
@@ -28,7 +30,9 @@ static SPEC: MechanismSpec = MechanismSpec {
     descriptors_per_site: 0,
     cost: "one list of members for each site, each time",
     limit: "none but patience",
-    sources: &["cgroups-rs 0.5: src/fs/cgroup.rs, Cgroup::procs(); it has no notification but for memory events of v1"],
+    sources: &[
+        "cgroups-rs 0.5: src/fs/cgroup.rs, Cgroup::procs(); it has no notification but for memory events of v1",
+    ],
 };
 
 /// The rest between two rounds.
@@ -44,7 +48,10 @@ impl Mechanism for CgroupsRsScan {
             Ok(match cgroup.path().starts_with(UNIFIED_MOUNTPOINT) {
                 true => Support::Available,
                 false => Support::missing(
-                    format_args!("{} is not below {UNIFIED_MOUNTPOINT}", cgroup.path().display()),
+                    format_args!(
+                        "{} is not below {UNIFIED_MOUNTPOINT}",
+                        cgroup.path().display()
+                    ),
                     "a cgroup below /sys/fs/cgroup",
                 ),
             })
@@ -70,9 +77,12 @@ impl Fleet for Scanning {
         let relative = cgroup
             .path()
             .strip_prefix(UNIFIED_MOUNTPOINT)
-            .map_err(|_| SysError::path("find below /sys/fs/cgroup", cgroup.path(), Errno::EXDEV))?;
+            .map_err(|_| {
+                SysError::path("find below /sys/fs/cgroup", cgroup.path(), Errno::EXDEV)
+            })?;
         // As its users call it: nothing is created or enabled by `load`.
-        self.sites.push(OffTheShelf::load(Box::new(V2::new()), relative));
+        self.sites
+            .push(OffTheShelf::load(Box::new(V2::new()), relative));
         self.roster.add(site, State::path(cgroup))
     }
 

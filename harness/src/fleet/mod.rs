@@ -1,11 +1,13 @@
 //! One loop that watches many sites: one file per mechanism.
 //!
-//! A detector watches one site and owns its descriptors; a supervisor of thousands of jobs cannot afford one detector each. Here the same
-//! mechanisms watch any number of sites at once. The order is: `watch` each site once, `started` after each start of a job there, `wait`.
-//! An event is only a hint to read the state of one site again; "empty" is said only after such a read, once per start.
+//! A detector watches one site and owns its descriptors; a supervisor of thousands of jobs cannot
+//! afford one detector each. Here the same mechanisms watch any number of sites at once. The order
+//! is: `watch` each site once, `started` after each start of a job there, `wait`. An event is only
+//! a hint to read the state of one site again; "empty" is said only after such a read, once per
+//! start.
 //!
-//! What this is not: a guard against others who remove a watched cgroup. The owner of the loop is the one who removes sites, after their
-//! verdict.
+//! What this is not: a guard against others who remove a watched cgroup. The owner of the loop is
+//! the one who removes sites, after their verdict.
 
 mod bpf_notify_populated;
 mod cgroup_events_inotify;
@@ -15,7 +17,7 @@ mod cgroups_rs_scan;
 mod pidfd_epoll;
 mod play;
 mod roster;
-mod stand;
+mod sleeper_set;
 mod subreaper_cgroup_events;
 
 use std::fmt;
@@ -27,7 +29,7 @@ use crate::host::{Host, ProbeError, Support};
 use crate::sys::fork::Worker;
 
 pub use play::{FleetSpec, QUIET_PERMILLE, measure, raise_descriptor_limit};
-pub use stand::Stand;
+pub use sleeper_set::SleeperSet;
 
 /// The facts about a mechanism.
 #[derive(Clone, Copy, Debug)]
@@ -54,20 +56,22 @@ pub trait Mechanism: fmt::Debug + Sync {
     /// Whether this machine offers it; if not, why, and how to get it.
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
-    /// A loop that watches nothing yet, with room for `sites`. Errors: a limit of the machine, named.
+    /// A loop that watches nothing yet, with room for `sites`. Errors: a limit of the machine,
+    /// named.
     fn open(&self, sites: usize) -> Result<Box<dyn Fleet>, DetectError>;
 }
 
 /// A loop.
 pub trait Fleet: fmt::Debug {
-    /// Watches one more site; the caller numbers them from 0, without gaps. Errors: a limit of the machine, named.
+    /// Watches one more site; the caller numbers them from 0, without gaps. Errors: a limit of the
+    /// machine, named.
     fn watch(&mut self, site: usize, cgroup: &Cgroup) -> Result<(), DetectError>;
 
     /// Says that a job has been started in a watched site, as a child of this process.
     fn started(&mut self, site: usize, job: &Worker) -> Result<(), DetectError>;
 
-    /// Sleeps until at least one started site has a verdict or `deadline` has passed; appends what was found. A site that got a verdict is
-    /// silent until it is started again.
+    /// Sleeps until at least one started site has a verdict or `deadline` has passed; appends what
+    /// was found. A site that got a verdict is silent until it is started again.
     fn wait(&mut self, deadline: MonoNs, over: &mut Vec<Completion>) -> Result<(), DetectError>;
 
     /// What the waits took so far.

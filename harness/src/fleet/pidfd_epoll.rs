@@ -1,4 +1,5 @@
-//! The main process of each job by its pidfd, all in one epoll. What it sees is the end of main processes, not of sites.
+//! The main process of each job by its pidfd, all in one epoll. What it sees is the end of main
+//! processes, not of sites.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};

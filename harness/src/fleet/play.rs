@@ -1,7 +1,9 @@
-//! One loop over many sites, measured: jobs end one after another in sites drawn at random, and the loop has to say which.
+//! One loop over many sites, measured: jobs end one after another in sites drawn at random, and the
+//! loop has to say which.
 //!
-//! The loop is a process of its own, forked from the harness, so that its CPU time and its descriptors are its own. Every populated site
-//! holds a process that sleeps; a job is over when the one in its site is told to end, and then another one is started there.
+//! The loop is a process of its own, forked from the harness, so that its CPU time and its
+//! descriptors are its own. Every populated site holds a process that sleeps; a job is over when
+//! the one in its site is told to end, and then another one is started there.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +15,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Completion, Fleet, Mechanism, Stand};
+use super::{Completion, Fleet, Mechanism, SleeperSet};
 use crate::cgroup::Cgroup;
 use crate::detect::{Counters, Verdict};
 use crate::error::SysError;
@@ -21,14 +23,17 @@ use crate::record::{Outcome, SCHEMA, ScaleRecord};
 use crate::sys::{fork, pidfd, time};
 use crate::trial::{Limits, Run, TrialError, cpu_time};
 
-/// How long the events of setting up may take to be over: longer than the kernel holds back an event.
+/// How long the events of setting up may take to be over: longer than the kernel holds back an
+/// event.
 const SETTLE: Duration = Duration::from_millis(300);
-/// The machine is quiet when its processors were busy for less than this share of a look. Ten thousand processes that were just started have
-/// yet to fall asleep, and cgroups of the loop before are still being freed: both would be measured.
+/// The machine is quiet when its processors were busy for less than this share of a look. Ten
+/// thousand processes that were just started have yet to fall asleep, and cgroups of the loop
+/// before are still being freed: both would be measured.
 pub const QUIET_PERMILLE: u32 = 50;
 /// How long one look takes: many ticks, in which the kernel counts.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long quiet is waited for, in all and more for each site. After that it is measured as it is, and the record says how busy.
+/// How long quiet is waited for, in all and more for each site. After that it is measured as it is,
+/// and the record says how busy.
 const QUIET: Duration = Duration::from_secs(2);
 const QUIET_PER_SITE: Duration = Duration::from_millis(2);
 /// What a sleeper may cost in memory: its stack, its page tables and the kernel's books.
@@ -50,7 +55,8 @@ pub struct FleetSpec<'a> {
     pub populated: usize,
     /// Jobs that end one after another.
     pub jobs: u32,
-    /// How long a process has lived at least when it ends: longer than the kernel's notification window, if that is not to be measured.
+    /// How long a process has lived at least when it ends: longer than the kernel's notification
+    /// window, if that is not to be measured.
     pub rest: Duration,
     /// How long the loop may take to say so.
     pub deadline: Duration,
@@ -62,13 +68,15 @@ pub struct FleetSpec<'a> {
 ///
 /// Source: getrlimit(2), `RLIMIT_NOFILE`.
 pub fn raise_descriptor_limit() -> Result<u64, SysError> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| SysError::plain("getrlimit(RLIMIT_NOFILE)", e))?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|e| SysError::plain("setrlimit(RLIMIT_NOFILE)", e))?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_err(|e| SysError::plain("getrlimit(RLIMIT_NOFILE)", e))?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        .map_err(|e| SysError::plain("setrlimit(RLIMIT_NOFILE)", e))?;
     Ok(hard)
 }
 
-/// Measures one loop. What could not be set up or went wrong is the last record, with [`Outcome::Broken`]; an error means that the run
-/// cannot go on.
+/// Measures one loop. What could not be set up or went wrong is the last record, with
+/// [`Outcome::Broken`]; an error means that the run cannot go on.
 pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecord>, TrialError> {
     let populated = spec.populated.clamp(1, spec.sites.max(1));
     let count = u64::try_from(populated).unwrap_or(u64::MAX);
@@ -78,16 +86,18 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
     };
     let part = format!("fleet-{}", spec.seq);
     let (parent, v1) = run.belted(&part, limits)?;
-    let (hear, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
+    let (hear, tell) =
+        nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
     // One end alone: the loop waits for a harness that is slow to read.
-    fcntl(&hear, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|e| SysError::plain("fcntl(F_SETFL)", e))?;
+    fcntl(&hear, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+        .map_err(|e| SysError::plain("fcntl(F_SETFL)", e))?;
     let tell = std::cell::Cell::new(Some(tell));
     let name = run.name().to_owned();
     let looped = fork::worker(0, Some(run.control().as_fd()), || {
         let Some(tell) = tell.take() else { return 104 };
         let told = v1
             .as_ref()
-            .map_or(Ok(()), |belts| belts.join().map_err(|e| e.to_string()));
+            .map_or(Ok(()), |limits| limits.join().map_err(|e| e.to_string()));
         let loop_of = Loop {
             spec,
             populated,
@@ -103,9 +113,13 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
     let mut text = Vec::new();
     let mut ended = false;
     while !ended && !hung.has_passed() && !run.interrupted() {
-        run.rest(&[hear.as_fd(), looped.pidfd.as_fd()], Duration::from_secs(1))?;
+        run.rest(
+            &[hear.as_fd(), looped.pidfd.as_fd()],
+            Duration::from_secs(1),
+        )?;
         // Asked before reading: what was said last is read after it was known to be the last.
-        ended = pidfd::has_exited(looped.pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))?;
+        ended = pidfd::has_exited(looped.pidfd.as_fd())
+            .map_err(|e| SysError::plain("poll pidfd", e))?;
         drain(&hear, &mut text)?;
     }
     run.reap(&looped.pidfd, Duration::ZERO)?;
@@ -114,7 +128,11 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
         .split(|b| *b == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
-    if records.last().is_none_or(|last| last.outcome != Outcome::Broken) && records.len() < spec.jobs as usize {
+    if records
+        .last()
+        .is_none_or(|last| last.outcome != Outcome::Broken)
+        && records.len() < spec.jobs as usize
+    {
         let outcome = if run.interrupted() {
             Outcome::Interrupted
         } else {
@@ -194,7 +212,8 @@ impl Loop<'_> {
         nix::unistd::setsid().map_err(|e| SysError::plain("setsid", e).to_string())?;
         raise_descriptor_limit().map_err(|e| text(&e))?;
         let mut fleet = spec.mechanism.open(spec.sites).map_err(|e| text(&e))?;
-        let mut stand = Stand::build(parent.try_clone().map_err(|e| text(&e))?, spec.sites).map_err(|e| text(&e))?;
+        let mut stand = SleeperSet::build(parent.try_clone().map_err(|e| text(&e))?, spec.sites)
+            .map_err(|e| text(&e))?;
         let begun = time::now();
         for site in 0..spec.sites {
             let cgroup = stand.site(site).map_err(|e| text(&e))?;
@@ -221,7 +240,15 @@ impl Loop<'_> {
             if let Some(since) = stand.since(site) {
                 self.quiet(fleet.as_mut(), since + spec.rest)?;
             }
-            let record = self.job(fleet.as_mut(), &stand, site, &ScaleRecord { job, ..frame.clone() })?;
+            let record = self.job(
+                fleet.as_mut(),
+                &stand,
+                site,
+                &ScaleRecord {
+                    job,
+                    ..frame.clone()
+                },
+            )?;
             say(tell, &record)?;
             if record.decided_ns.is_none() {
                 return Err("it stopped here: which sites are empty is no longer known".to_owned());
@@ -233,14 +260,17 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Waits until the machine is quiet; returns how busy it was in the last look, or `None` where the kernel does not say.
+    /// Waits until the machine is quiet; returns how busy it was in the last look, or `None` where
+    /// the kernel does not say.
     fn settle(&self, fleet: &mut dyn Fleet) -> Result<Option<u32>, String> {
         let sites = u32::try_from(self.spec.sites).unwrap_or(u32::MAX);
         let end = time::now() + QUIET + QUIET_PER_SITE * sites;
         loop {
             let before = Load::now();
             self.quiet(fleet, time::now() + LOOK)?;
-            let busy = before.zip(Load::now()).and_then(|(from, to)| from.busy_permille(to));
+            let busy = before
+                .zip(Load::now())
+                .and_then(|(from, to)| from.busy_permille(to));
             if end.has_passed() || busy.is_none_or(|busy| busy < QUIET_PERMILLE) {
                 return Ok(busy);
             }
@@ -263,7 +293,7 @@ impl Loop<'_> {
     fn job(
         &self,
         fleet: &mut dyn Fleet,
-        stand: &Stand,
+        stand: &SleeperSet,
         site: usize,
         frame: &ScaleRecord,
     ) -> Result<ScaleRecord, String> {
@@ -301,7 +331,11 @@ impl Loop<'_> {
 }
 
 /// What the loop's answer amounts to, when it was decided, and why it is wrong. Pure.
-fn judge(site: usize, exit: Option<u64>, over: &[Completion]) -> (Outcome, Option<u64>, Option<String>) {
+fn judge(
+    site: usize,
+    exit: Option<u64>,
+    over: &[Completion],
+) -> (Outcome, Option<u64>, Option<String>) {
     match over {
         [] => (
             Outcome::Missed,
@@ -322,7 +356,11 @@ fn judge(site: usize, exit: Option<u64>, over: &[Completion]) -> (Outcome, Optio
                 site: said,
                 verdict: Verdict::SiteRemoved { .. } | Verdict::Unknown { .. },
             },
-        ] if *said == site => (Outcome::Unknown, None, Some(format!("{:?}", over[0].verdict))),
+        ] if *said == site => (
+            Outcome::Unknown,
+            None,
+            Some(format!("{:?}", over[0].verdict)),
+        ),
         _ => (
             Outcome::Early,
             None,
@@ -351,9 +389,16 @@ impl Load {
         use procfs::CurrentSI;
         let cpu = procfs::KernelStats::current().ok()?.total;
         let idle = cpu.idle + cpu.iowait.unwrap_or(0);
-        let busy =
-            cpu.user + cpu.nice + cpu.system + cpu.irq.unwrap_or(0) + cpu.softirq.unwrap_or(0) + cpu.steal.unwrap_or(0);
-        Some(Self { all: busy + idle, idle })
+        let busy = cpu.user
+            + cpu.nice
+            + cpu.system
+            + cpu.irq.unwrap_or(0)
+            + cpu.softirq.unwrap_or(0)
+            + cpu.steal.unwrap_or(0);
+        Some(Self {
+            all: busy + idle,
+            idle,
+        })
     }
 
     /// Which share of the time until `later` they were busy. `None`: no tick has passed.
@@ -381,7 +426,11 @@ mod tests {
         assert_eq!(load(1000, 900).busy_permille(load(1100, 1000)), Some(0));
         assert_eq!(load(1000, 900).busy_permille(load(1100, 975)), Some(250));
         assert_eq!(load(1000, 900).busy_permille(load(1100, 900)), Some(1000));
-        assert_eq!(load(1000, 900).busy_permille(load(1000, 900)), None, "no tick");
+        assert_eq!(
+            load(1000, 900).busy_permille(load(1000, 900)),
+            None,
+            "no tick"
+        );
         assert_eq!(
             load(1000, 900).busy_permille(load(1100, 1200)),
             Some(0),
@@ -394,13 +443,30 @@ mod tests {
     fn right_is_this_site_no_other_and_not_before_its_end() {
         let empty = |site, decided_ns| Completion {
             site,
-            verdict: Verdict::Empty { woke_ns: 0, decided_ns },
+            verdict: Verdict::Empty {
+                woke_ns: 0,
+                decided_ns,
+            },
         };
-        assert_eq!(judge(3, Some(10), &[empty(3, 11)]), (Outcome::Right, Some(11), None));
+        assert_eq!(
+            judge(3, Some(10), &[empty(3, 11)]),
+            (Outcome::Right, Some(11), None)
+        );
         assert_eq!(judge(3, Some(10), &[empty(3, 9)]).0, Outcome::Early);
-        assert_eq!(judge(3, None, &[empty(3, 9)]).0, Outcome::Early, "it never stamped");
-        assert_eq!(judge(3, Some(10), &[empty(4, 11)]).0, Outcome::Early, "another site");
-        assert_eq!(judge(3, Some(10), &[empty(3, 11), empty(4, 11)]).0, Outcome::Early);
+        assert_eq!(
+            judge(3, None, &[empty(3, 9)]).0,
+            Outcome::Early,
+            "it never stamped"
+        );
+        assert_eq!(
+            judge(3, Some(10), &[empty(4, 11)]).0,
+            Outcome::Early,
+            "another site"
+        );
+        assert_eq!(
+            judge(3, Some(10), &[empty(3, 11), empty(4, 11)]).0,
+            Outcome::Early
+        );
         assert_eq!(judge(3, Some(10), &[]).0, Outcome::Missed);
         let unknown = Completion {
             site: 3,

@@ -60,7 +60,10 @@ impl Roster {
         if site != self.entries.len() {
             return Err(SysError::plain("number a site", nix::errno::Errno::EINVAL).into());
         }
-        self.entries.push(Entry { state, running: false });
+        self.entries.push(Entry {
+            state,
+            running: false,
+        });
         Ok(())
     }
 
@@ -113,7 +116,8 @@ impl Roster {
         }
     }
 
-    /// Says that a site is over without reading its state: for mechanisms that see something else than the cgroup.
+    /// Says that a site is over without reading its state: for mechanisms that see something else
+    /// than the cgroup.
     pub(super) fn finish(&mut self, site: usize, verdict: Verdict, over: &mut Vec<Completion>) {
         if let Some(entry) = self.entries.get_mut(site).filter(|entry| entry.running) {
             entry.running = false;

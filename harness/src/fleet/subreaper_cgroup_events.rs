@@ -1,4 +1,5 @@
-//! Children that end wake the supervisor, and only the site of the one that ended is read; `cgroup.events` catches who is no child.
+//! Children that end wake the supervisor, and only the site of the one that ended is read;
+//! `cgroup.events` catches who is no child.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -27,7 +28,8 @@ use crate::sys::fork::Worker;
 use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid};
 
-/// The mechanism. It makes the process that opens it a subreaper, blocks `SIGCHLD` there, and reaps all its children.
+/// The mechanism. It makes the process that opens it a subreaper, blocks `SIGCHLD` there, and reaps
+/// all its children.
 #[derive(Debug)]
 pub(super) struct SubreaperCgroupEvents;
 
@@ -55,10 +57,12 @@ impl Mechanism for SubreaperCgroupEvents {
     }
 
     fn open(&self, _: usize) -> Result<Box<dyn Fleet>, DetectError> {
-        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+        prctl::set_child_subreaper(true)
+            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
-        mask.thread_block().map_err(|e| SysError::plain("block SIGCHLD", e))?;
+        mask.thread_block()
+            .map_err(|e| SysError::plain("block SIGCHLD", e))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Box::new(Supervising {
             signals: SignalFd::with_flags(&mask, flags)
@@ -88,16 +92,20 @@ struct Supervising {
 }
 
 impl Supervising {
-    /// Where a child that has not been reaped is, or was: it was started there, or its cgroup says so.
+    /// Where a child that has not been reaped is, or was: it was started there, or its cgroup says
+    /// so.
     fn site_of(&mut self, child: Pid) -> Option<usize> {
         if let Some(site) = self.jobs.remove(&child) {
             return Some(site);
         }
         let membership = proc::membership(child.as_raw()).ok()?;
-        self.paths.get(std::path::Path::new(membership.v2()?)).copied()
+        self.paths
+            .get(std::path::Path::new(membership.v2()?))
+            .copied()
     }
 
-    /// Takes the signal and every zombie, and notes whose sites are to be read. True if there was one.
+    /// Takes the signal and every zombie, and notes whose sites are to be read. True if there was
+    /// one.
     fn reap(&mut self) -> Result<bool, SysError> {
         while self
             .signals
@@ -120,7 +128,8 @@ impl Supervising {
                 // Whose it was cannot be said, so it may be anybody's.
                 None => self.pending.extend(0..self.roster.len()),
             }
-            waitid(Whose::Pid(child), flags).map_err(|e| SysError::pid("reap", child.as_raw(), e))?;
+            waitid(Whose::Pid(child), flags)
+                .map_err(|e| SysError::pid("reap", child.as_raw(), e))?;
             self.roster.counters.reaped += 1;
         }
     }

@@ -1,7 +1,9 @@
-//! Whether this process can give others a user that nobody has, and whether that user may execute a program. Both are tried.
+//! Whether this process can give others a user that nobody has, and whether that user may execute a
+//! program. Both are tried.
 //!
-//! A root of a user namespace (rootless containers, `unshare -Ur`) is root by its number and can become nobody: the namespace has no other
-//! users, or denies `setgroups`. Sources: user_namespaces(7), setresuid(2), setgroups(2).
+//! A root of a user namespace (rootless containers, `unshare -Ur`) is root by its number and can
+//! become nobody: the namespace has no other users, or denies `setgroups`. Sources:
+//! user_namespaces(7), setresuid(2), setgroups(2).
 
 use std::ffi::CString;
 use std::fs::File;
@@ -18,8 +20,8 @@ use crate::sys::pidfd;
 use crate::sys::spawn::{self, ChildFailure, Credentials, Plan, Step};
 use crate::sys::wait::{Whose, waitid};
 
-/// The first of the user ids that are nobody's: below the range of systemd's dynamic users, above the usual accounts (systemd,
-/// `docs/UIDS-GIDS.md`: 60578 to 61183 are unused).
+/// The first of the user ids that are nobody's: below the range of systemd's dynamic users, above
+/// the usual accounts (systemd, `docs/UIDS-GIDS.md`: 60578 to 61183 are unused).
 pub(crate) const UNUSED_UID: u32 = 60_931;
 
 /// Whether processes can be started with a user of their own.
@@ -33,14 +35,18 @@ pub(crate) fn probe() -> Result<Support, ProbeError> {
         uid: UNUSED_UID,
         gid: UNUSED_UID,
     };
-    let null = File::open("/dev/null").map_err(|e| SysError::io("open", Target::Path("/dev/null".into()), &e))?;
+    let null = File::open("/dev/null")
+        .map_err(|e| SysError::io("open", Target::Path("/dev/null".into()), &e))?;
     Ok(match attempt(null.as_fd(), &[], None, Some(user))? {
         Some(ChildFailure {
             step: Step::Credentials,
             errno,
             ..
         }) => Support::missing(
-            format_args!("root here cannot become another user ({errno}): {}", why_not(user)),
+            format_args!(
+                "root here cannot become another user ({errno}): {}",
+                why_not(user)
+            ),
             "run as root of the initial user namespace, or of one with a range of user ids and CAP_SETUID and CAP_SETGID (podman: \
              subuid(5); docker: --cap-add)",
         ),
@@ -51,7 +57,8 @@ pub(crate) fn probe() -> Result<Support, ProbeError> {
 
 /// What the kernel goes by.
 fn why_not(user: Credentials) -> String {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+    let read =
+        |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
     if !maps(&read("uid_map"), user.uid) || !maps(&read("gid_map"), user.gid) {
         format!(
             "this user namespace has no user {} (/proc/self/uid_map, gid_map)",
@@ -64,15 +71,20 @@ fn why_not(user: Credentials) -> String {
     }
 }
 
-/// Whether a map of a user namespace has `id` among its inner ids. Each line: first inner id, first outer id, length.
+/// Whether a map of a user namespace has `id` among its inner ids. Each line: first inner id, first
+/// outer id, length.
 fn maps(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
-        let numbers: Vec<u32> = line.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect();
+        let numbers: Vec<u32> = line
+            .split_ascii_whitespace()
+            .filter_map(|n| n.parse().ok())
+            .collect();
         matches!(numbers[..], [first, _, length] if id >= first && id - first < length)
     })
 }
 
-/// Starts `program` as `user`, in `cgroup` if one is given, and ends it as soon as it has exec'd. Returns what failed before that.
+/// Starts `program` as `user`, in `cgroup` if one is given, and ends it as soon as it has exec'd.
+/// Returns what failed before that.
 pub(crate) fn attempt(
     program: BorrowedFd<'_>,
     argv: &[CString],
@@ -120,7 +132,9 @@ mod tests {
     #[test]
     fn what_fails_before_an_exec_is_said() {
         let no_program = File::open("/proc/self/status").unwrap();
-        let failure = attempt(no_program.as_fd(), &[], None, None).unwrap().unwrap();
+        let failure = attempt(no_program.as_fd(), &[], None, None)
+            .unwrap()
+            .unwrap();
         assert_eq!((failure.step, failure.errno), (Step::Exec, Errno::EACCES));
         let program = File::open("/bin/sleep").unwrap();
         let argv = [c"sleep".to_owned(), c"60".to_owned()];

@@ -1,8 +1,10 @@
-//! Finding a cgroup that may be used: the first of a few places where children can be made, limited and entered.
+//! Finding a cgroup that may be used: the first of a few places where children can be made, limited
+//! and entered.
 //!
-//! In this order: what the user named; own cgroup; the v2 mount of a hybrid machine; a scope from systemd. Each place is tried for
-//! real (`candidate.rs`), and each refusal is kept with its reason. What is never done: changing a cgroup, a controller or a limit
-//! beyond what delegation requires, and what is done is listed in [`Base::changes`].
+//! In this order: what the user named; own cgroup; the v2 mount of a hybrid machine; a scope from
+//! systemd. Each place is tried for real (`candidate.rs`), and each refusal is kept with its
+//! reason. What is never done: changing a cgroup, a controller or a limit beyond what delegation
+//! requires, and what is done is listed in [`Base::changes`].
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -23,7 +25,7 @@ pub struct Options {
     /// `--cgroup PATH`: only this one.
     pub cgroup: Option<PathBuf>,
     /// Be content without a pids limit; bombs are then refused.
-    pub allow_no_belt: bool,
+    pub allow_no_limits: bool,
     /// Where changes to cgroups that are not a run's own are noted, for its guards.
     pub journal: Option<Arc<Journal>>,
     /// How to run this program again; `None` forbids it.
@@ -108,7 +110,7 @@ fn search(
                 how: what.clone(),
                 path,
                 own,
-                allow_no_belt: options.allow_no_belt,
+                allow_no_limits: options.allow_no_limits,
                 journal: options.journal.clone(),
                 layout,
             })
@@ -138,7 +140,10 @@ fn places(options: &Options, layout: &Layout) -> Vec<(String, Place)> {
     let own = layout.own_v2();
     if let Some(path) = &options.cgroup {
         let member = own.as_ref().is_ok_and(|own| own == path);
-        return vec![(format!("--cgroup {}", path.display()), Ok((path.clone(), member)))];
+        return vec![(
+            format!("--cgroup {}", path.display()),
+            Ok((path.clone(), member)),
+        )];
     }
     let mut places = Vec::new();
     let what = match &own {
@@ -150,7 +155,10 @@ fn places(options: &Options, layout: &Layout) -> Vec<(String, Place)> {
         .filter(|mount| layout.hybrid() && own.as_ref() != Ok(&mount.point));
     places.push((what, own.map(|path| (path, true)).map_err(Refusal::from)));
     if let Some(mount) = hybrid {
-        let what = format!("the v2 mount {} of this hybrid machine", mount.point.display());
+        let what = format!(
+            "the v2 mount {} of this hybrid machine",
+            mount.point.display()
+        );
         places.push((what, Ok((mount.point.clone(), false))));
     }
     places
@@ -167,7 +175,8 @@ fn read_only(layout: &Layout, path: &Path) -> Result<(), Refusal> {
 
 /// Why controllers may be enabled for the children of `path`, or why not.
 fn authority(options: &Options, path: &Path, euid: u32) -> Result<&'static str, &'static str> {
-    let marked = |name: &str| xattr::get(path, name).is_ok_and(|value| value.as_deref() == Some(b"1"));
+    let marked =
+        |name: &str| xattr::get(path, name).is_ok_and(|value| value.as_deref() == Some(b"1"));
     if options.cgroup.is_some() {
         Ok("the user named it")
     } else if options.program.as_ref().is_some_and(|p| p.in_scope) {

@@ -1,5 +1,5 @@
-//! The order of attempts and what is said about them, on machines made of files. Whether a cgroup really qualifies is tried on the
-//! running kernel, in `tests/host.rs`.
+//! The order of attempts and what is said about them, on machines made of files. Whether a cgroup
+//! really qualifies is tried on the running kernel, in `tests/host.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::*;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
-use crate::host::Belts;
+use crate::host::LimitSource;
 
 /// A machine: a directory with `proc`, `run` and `cg`.
 struct Machine(tempfile::TempDir);
@@ -68,14 +68,22 @@ impl Machine {
     }
 
     /// Searches; every place but `good` is refused with EACCES. Returns what was tried, too.
-    fn search(&self, options: &Options, euid: u32, good: &str) -> (Result<Found, NoBase>, Vec<String>) {
+    fn search(
+        &self,
+        options: &Options,
+        euid: u32,
+        good: &str,
+    ) -> (Result<Found, NoBase>, Vec<String>) {
         let mut tried = Vec::new();
         let layout = Layout::read(&options.paths).unwrap();
         let found = search(options, &layout, euid, &mut |candidate| {
-            let path = candidate.path.strip_prefix(self.0.path()).unwrap_or(&candidate.path);
+            let path = candidate
+                .path
+                .strip_prefix(self.0.path())
+                .unwrap_or(&candidate.path);
             tried.push(path.display().to_string());
             if path == Path::new(good) {
-                Ok(Base::given(Cgroup::open(self.0.path())?, Belts::None))
+                Ok(Base::given(Cgroup::open(self.0.path())?, LimitSource::None))
             } else {
                 Err(SysError::path("mkdir", &candidate.path, Errno::EACCES).into())
             }
@@ -131,13 +139,24 @@ fn under_systemd_the_program_is_run_again_in_a_scope() {
         panic!("{found:?}")
     };
     let scope = "--scope --quiet --collect --no-ask-password -p Delegate=yes --";
-    assert_eq!(machine.noted(), format!("--user {scope} true\n"), "it was tried");
-    let args: Vec<_> = rerun.command.get_args().map(|a| a.to_str().unwrap()).collect();
+    assert_eq!(
+        machine.noted(),
+        format!("--user {scope} true\n"),
+        "it was tried"
+    );
+    let args: Vec<_> = rerun
+        .command
+        .get_args()
+        .map(|a| a.to_str().unwrap())
+        .collect();
     assert_eq!(
         args.join(" "),
         format!("--user {scope} /opt/scenario forkbomb --seed 7")
     );
-    let guard = rerun.command.get_envs().find(|(name, _)| *name == rerun::GUARD);
+    let guard = rerun
+        .command
+        .get_envs()
+        .find(|(name, _)| *name == rerun::GUARD);
     assert_eq!(guard.unwrap().1.unwrap(), "1");
     assert!(rerun.why.contains("--user"), "{}", rerun.why);
     // Root asks the system's manager.
@@ -171,7 +190,9 @@ fn a_systemd_run_that_fails_is_an_attempt_with_its_own_words() {
     };
     let error = machine.search(&options, 1000, "nowhere").0.unwrap_err();
     assert!(
-        error.to_string().contains("Failed to connect to bus: No medium found"),
+        error
+            .to_string()
+            .contains("Failed to connect to bus: No medium found"),
         "{error}"
     );
     let missing = Options {
@@ -193,7 +214,10 @@ fn a_systemd_run_that_fails_is_an_attempt_with_its_own_words() {
 #[test]
 fn the_advice_fits_the_machine() {
     let says = |machine: &Machine, euid, wanted: &str| {
-        let error = machine.search(&machine.options(), euid, "nowhere").0.unwrap_err();
+        let error = machine
+            .search(&machine.options(), euid, "nowhere")
+            .0
+            .unwrap_err();
         assert!(
             error.remedies.iter().any(|r| r.contains(wanted)),
             "{wanted:?} not in: {error}"
@@ -207,7 +231,10 @@ fn the_advice_fits_the_machine() {
         0,
         "--cgroupns=private and -v /sys/fs/cgroup:/sys/fs/cgroup:rw",
     );
-    assert!(matches!(error.attempts[0].why, Refusal::ReadOnly(_)), "{error}");
+    assert!(
+        matches!(error.attempts[0].why, Refusal::ReadOnly(_)),
+        "{error}"
+    );
     fs::remove_file(read_only.0.path().join(".dockerenv")).unwrap();
     says(&read_only, 0, "remount");
 
@@ -238,7 +265,10 @@ fn the_advice_fits_the_machine() {
 #[test]
 fn the_error_lists_every_attempt_with_its_answer() {
     let machine = Machine::new(HYBRID, "1:pids:/\n0::/a\n");
-    let error = machine.search(&machine.options(), 1000, "nowhere").0.unwrap_err();
+    let error = machine
+        .search(&machine.options(), 1000, "nowhere")
+        .0
+        .unwrap_err();
     let text = error.to_string();
     for part in [
         "own cgroup",
@@ -255,8 +285,14 @@ fn the_error_lists_every_attempt_with_its_answer() {
 #[test]
 fn a_hidden_own_cgroup_is_said_to_be_hidden() {
     let machine = Machine::new("1 1 0:1 /docker/x @/cg rw - cgroup2 cgroup2 rw\n", "0::/\n");
-    let error = machine.search(&machine.options(), 0, "nowhere").0.unwrap_err();
-    assert!(error.to_string().contains("outside of what is mounted"), "{error}");
+    let error = machine
+        .search(&machine.options(), 0, "nowhere")
+        .0
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("outside of what is mounted"),
+        "{error}"
+    );
 }
 
 #[test]

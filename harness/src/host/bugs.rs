@@ -42,10 +42,12 @@ pub enum Presence {
     NotApplicable(&'static str),
 }
 
-/// A process that is born by `clone3(CLONE_INTO_CGROUP)` in a cgroup that was written to `cgroup.kill` before is killed at birth.
+/// A process that is born by `clone3(CLONE_INTO_CGROUP)` in a cgroup that was written to
+/// `cgroup.kill` before is killed at birth.
 ///
-/// The kernel compares the counter of kills of the destination with that of the *source* cgroup (`cgroup_css_set_fork()` in
-/// kernel/cgroup/cgroup.c, since b69bb476dee9, v6.14 and backports). So a killed cgroup must not be used again.
+/// The kernel compares the counter of kills of the destination with that of the *source* cgroup
+/// (`cgroup_css_set_fork()` in kernel/cgroup/cgroup.c, since b69bb476dee9, v6.14 and backports). So
+/// a killed cgroup must not be used again.
 pub const KILLED_AT_BIRTH: KernelBug = KernelBug {
     id: "killed-at-birth",
     summary: "clone3 into a cgroup that was killed earlier gives a child that is killed at once: never use a killed cgroup again",
@@ -55,17 +57,22 @@ pub const KILLED_AT_BIRTH: KernelBug = KernelBug {
 /// Tries for [`KILLED_AT_BIRTH`] in a new child of `base`, which is removed again.
 pub fn killed_at_birth(base: &Cgroup) -> Result<Presence, Refusal> {
     in_child(base, |child| {
-        // The counters of source and destination must differ. If own cgroup was killed once, one kill makes them equal and two do not.
+        // The counters of source and destination must differ. If own cgroup was killed once, one
+        // kill makes them equal and two do not.
         for _ in 0..2 {
             match child.kill() {
                 Err(e) if e.errno() == Some(Errno::ENOENT) => {
-                    return Ok(Presence::NotApplicable("there is no cgroup.kill (before Linux 5.14)"));
+                    return Ok(Presence::NotApplicable(
+                        "there is no cgroup.kill (before Linux 5.14)",
+                    ));
                 }
                 other => other?,
             }
             let fate = Subject::start(Some(child), 0, false)?.end()?;
             if fate.entry != Entry::Born {
-                return Ok(Presence::NotApplicable("clone3(CLONE_INTO_CGROUP) is refused here"));
+                return Ok(Presence::NotApplicable(
+                    "clone3(CLONE_INTO_CGROUP) is refused here",
+                ));
             }
             if fate.killed {
                 return Ok(Presence::Present);
@@ -75,17 +82,20 @@ pub fn killed_at_birth(base: &Cgroup) -> Result<Presence, Refusal> {
     })
 }
 
-/// A process whose first thread has exited while others live on is not killed by a write to `cgroup.kill`.
+/// A process whose first thread has exited while others live on is not killed by a write to
+/// `cgroup.kill`.
 ///
-/// `__cgroup_kill()` walks the first threads and signals each with `send_sig()`, which means that thread alone; an exited one takes nothing.
-/// A signal to the process (`kill(2)`, `pidfd_send_signal(2)`) does end it.
+/// `__cgroup_kill()` walks the first threads and signals each with `send_sig()`, which means that
+/// thread alone; an exited one takes nothing. A signal to the process (`kill(2)`,
+/// `pidfd_send_signal(2)`) does end it.
 pub const SPARES_DEAD_LEADERS: KernelBug = KernelBug {
     id: "spares-dead-leaders",
     summary: "cgroup.kill leaves a process alive whose first thread has exited: look at populated, and signal who is left one by one",
     source: "kernel/cgroup/cgroup.c: __cgroup_kill(); fixed by \"cgroup: fix cgroup.kill for exited thread group leader\" (in 6.12.117)",
 };
 
-/// Tries for [`SPARES_DEAD_LEADERS`] in a new child of `base`, which is removed again. Takes a third of a second where the bug is present.
+/// Tries for [`SPARES_DEAD_LEADERS`] in a new child of `base`, which is removed again. Takes a
+/// third of a second where the bug is present.
 ///
 /// Needs a process with one thread (`EDEADLK`).
 pub fn spares_dead_leaders(base: &Cgroup) -> Result<Presence, Refusal> {
@@ -120,18 +130,28 @@ fn is_spared(cgroup: &Cgroup, leaderless: &Worker) -> Result<Presence, Refusal> 
     let until = now() + Duration::from_secs(5);
     while !proc::stat(leaderless.pid.as_raw())?.is_zombie() {
         if until.has_passed() {
-            return Err(SysError::pid("see the first thread exit", leaderless.pid.as_raw(), Errno::ETIMEDOUT).into());
+            return Err(SysError::pid(
+                "see the first thread exit",
+                leaderless.pid.as_raw(),
+                Errno::ETIMEDOUT,
+            )
+            .into());
         }
-        retry_eintr(|| poll(&mut [], PollTimeout::from(1u8))).map_err(|e| SysError::plain("poll", e))?;
+        retry_eintr(|| poll(&mut [], PollTimeout::from(1u8)))
+            .map_err(|e| SysError::plain("poll", e))?;
     }
     match cgroup.kill() {
         Err(e) if e.errno() == Some(Errno::ENOENT) => {
-            return Ok(Presence::NotApplicable("there is no cgroup.kill (before Linux 5.14)"));
+            return Ok(Presence::NotApplicable(
+                "there is no cgroup.kill (before Linux 5.14)",
+            ));
         }
         other => other?,
     }
     let mut fds = [PollFd::new(leaderless.pidfd.as_fd(), PollFlags::POLLIN)];
-    match retry_eintr(|| poll(&mut fds, PollTimeout::from(300u16))).map_err(|e| SysError::plain("poll pidfd", e))? {
+    match retry_eintr(|| poll(&mut fds, PollTimeout::from(300u16)))
+        .map_err(|e| SysError::plain("poll pidfd", e))?
+    {
         0 => Ok(Presence::Present),
         _ => Ok(Presence::Absent),
     }

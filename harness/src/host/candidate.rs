@@ -1,6 +1,8 @@
-//! Trying one cgroup: may children be made there, may they be given a pids limit, may a process be born in one?
+//! Trying one cgroup: may children be made there, may they be given a pids limit, may a process be
+//! born in one?
 //!
-//! Nothing is concluded from a mode or an owner. A probe cgroup is made, limited, entered and removed.
+//! Nothing is concluded from a mode or an owner. A probe cgroup is made, limited, entered and
+//! removed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use super::limits::{self, Interface, Limit};
 use super::mounts::{Layout, NotVisible};
 use super::name::probe_name;
 use super::subject::Subject;
-use super::{Base, Belts, V1Dir, leftovers, remove};
+use super::{Base, LimitSource, V1Dir, leftovers, remove};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
 
@@ -52,8 +54,8 @@ pub enum Refusal {
         /// What the kernel answered.
         errno: Errno,
     },
-    /// A process was killed before it ran. The kernel bug that [`super::bugs`] describes does this to every child of a process whose own
-    /// cgroup was once killed.
+    /// A process was killed before it ran. The kernel bug that [`super::bugs`] describes does this
+    /// to every child of a process whose own cgroup was once killed.
     #[error(
         "a process that was born in {0} was killed at once: own cgroup was killed earlier, and this kernel has the bug fixed by 8e3599202166"
     )]
@@ -96,10 +98,10 @@ pub(super) struct Candidate<'a> {
     /// Why controllers may be enabled in it, or why not.
     pub authority: Result<&'static str, &'static str>,
     /// Be content without a pids limit.
-    pub allow_no_belt: bool,
+    pub allow_no_limits: bool,
     /// Where changes are noted.
     pub journal: Option<Arc<Journal>>,
-    /// For the belts of a hybrid machine.
+    /// For the limits of a hybrid machine.
     pub layout: &'a Layout,
 }
 
@@ -117,11 +119,11 @@ pub(super) fn qualify(candidate: &Candidate<'_>) -> Result<Base, Refusal> {
     let mut delegation = Delegation::default();
     let mut notes = Vec::new();
     let tried = choose_belts(&cgroup, candidate, &mut delegation, &mut notes)
-        .and_then(|belts| try_out(&cgroup, &belts).map(|()| belts));
+        .and_then(|limits| try_out(&cgroup, &limits).map(|()| limits));
     match tried {
-        Ok(belts) => Ok(Base {
+        Ok(limits) => Ok(Base {
             cgroup,
-            belts,
+            limits,
             how: candidate.how.clone(),
             changes: delegation.lines(),
             notes,
@@ -136,18 +138,19 @@ pub(super) fn qualify(candidate: &Candidate<'_>) -> Result<Base, Refusal> {
     }
 }
 
-/// Where the pids limit is to come from: the v2 controller, if need be after enabling it, else a v1 hierarchy, else nowhere.
+/// Where the pids limit is to come from: the v2 controller, if need be after enabling it, else a v1
+/// hierarchy, else nowhere.
 fn choose_belts(
     cgroup: &Cgroup,
     candidate: &Candidate<'_>,
     delegation: &mut Delegation,
     notes: &mut Vec<String>,
-) -> Result<Belts, Refusal> {
+) -> Result<LimitSource, Refusal> {
     let available = cgroup.read("cgroup.controllers")?;
     let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|c| c == name);
     let enabled = cgroup.read("cgroup.subtree_control")?;
     if has(&enabled, "pids") {
-        return Ok(Belts::V2 {
+        return Ok(LimitSource::V2 {
             memory: has(&enabled, "memory"),
         });
     }
@@ -156,15 +159,19 @@ fn choose_belts(
             .authority
             .map_err(|why| Refusal::NotDelegated(why.to_owned()))?;
         let memory = has(&available, "memory");
-        let wanted: &[&str] = if memory { &["pids", "memory"] } else { &["pids"] };
+        let wanted: &[&str] = if memory {
+            &["pids", "memory"]
+        } else {
+            &["pids"]
+        };
         *delegation = Delegation::enable(cgroup, candidate.own, wanted, candidate.journal.clone())?;
-        return Ok(Belts::V2 { memory });
+        return Ok(LimitSource::V2 { memory });
     }
-    match v1_belts(candidate.layout, notes) {
-        Ok(belts) => Ok(belts),
-        Err(why) if candidate.allow_no_belt => {
+    match v1_limits(candidate.layout, notes) {
+        Ok(limits) => Ok(limits),
+        Err(why) if candidate.allow_no_limits => {
             notes.push(format!("no pids limit, as allowed: {why}"));
-            Ok(Belts::None)
+            Ok(LimitSource::None)
         }
         Err(why) => Err(Refusal::NoPids(format!(
             "{} offers {:?} only, and {why}",
@@ -174,7 +181,7 @@ fn choose_belts(
     }
 }
 
-fn v1_belts(layout: &Layout, notes: &mut Vec<String>) -> Result<Belts, String> {
+fn v1_limits(layout: &Layout, notes: &mut Vec<String>) -> Result<LimitSource, String> {
     let usable = |controller, limit| -> Result<V1Dir, String> {
         let dir = layout.own_v1(controller).map_err(|e| e.to_string())?;
         try_v1(&dir, limit).map_err(|e| e.to_string())?;
@@ -185,7 +192,7 @@ fn v1_belts(layout: &Layout, notes: &mut Vec<String>) -> Result<Belts, String> {
     if let Err(why) = &memory {
         notes.push(format!("no memory limit: {why}"));
     }
-    Ok(Belts::V1 {
+    Ok(LimitSource::V1 {
         pids,
         memory: memory.ok(),
     })
@@ -194,7 +201,7 @@ fn v1_belts(layout: &Layout, notes: &mut Vec<String>) -> Result<Belts, String> {
 /// Makes, limits and removes a cgroup in a v1 hierarchy.
 pub(super) fn try_v1(dir: &V1Dir, limit: Limit) -> Result<(), SysError> {
     let name = probe_name()?;
-    let limited = limits::create_v1_belt(dir, Path::new(&name), limit);
+    let limited = limits::create_v1_limit(dir, Path::new(&name), limit);
     let path = dir.path.join(&name);
     let removed = if path.is_dir() {
         remove::v1_when_empty(&path, crate::sys::time::now() + remove::GRACE)
@@ -204,8 +211,8 @@ pub(super) fn try_v1(dir: &V1Dir, limit: Limit) -> Result<(), SysError> {
     limited.and(removed)
 }
 
-/// Runs `trial` on a new child of `cgroup`, and removes it with whatever lives in it. An error of the trial comes before an error of the
-/// removal.
+/// Runs `trial` on a new child of `cgroup`, and removes it with whatever lives in it. An error of
+/// the trial comes before an error of the removal.
 pub(crate) fn in_child<T, E: From<CgroupError> + From<SysError>>(
     cgroup: &Cgroup,
     trial: impl FnOnce(&Cgroup) -> Result<T, E>,
@@ -219,9 +226,9 @@ pub(crate) fn in_child<T, E: From<CgroupError> + From<SysError>>(
 }
 
 /// Makes, limits, enters and removes a child.
-fn try_out(cgroup: &Cgroup, belts: &Belts) -> Result<(), Refusal> {
+fn try_out(cgroup: &Cgroup, limits: &LimitSource) -> Result<(), Refusal> {
     in_child(cgroup, |child| {
-        if let Belts::V2 { memory } = belts {
+        if let LimitSource::V2 { memory } = limits {
             limits::set(child.path(), Interface::V2, PROBE_TASKS)?;
             if *memory {
                 limits::set(child.path(), Interface::V2, PROBE_MEMORY)?;

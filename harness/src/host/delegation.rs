@@ -25,7 +25,9 @@ pub enum EnableError {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// Others live there.
-    #[error("{path} has {others} member(s) besides this process, so it cannot enable controllers for its children")]
+    #[error(
+        "{path} has {others} member(s) besides this process, so it cannot enable controllers for its children"
+    )]
     Members {
         /// The cgroup.
         path: PathBuf,
@@ -72,15 +74,23 @@ impl Delegation {
         }
     }
 
-    fn steps(&mut self, cgroup: &Cgroup, own: bool, controllers: &[&str]) -> Result<(), EnableError> {
+    fn steps(
+        &mut self,
+        cgroup: &Cgroup,
+        own: bool,
+        controllers: &[&str],
+    ) -> Result<(), EnableError> {
         self.change.at = cgroup.path().to_path_buf();
         if own && !is_root(cgroup)? {
             let me = nix::unistd::Pid::this().as_raw();
             let members = cgroup.procs()?;
             // The guards of a run are in no cgroup of it, but where this process is.
             let mine = |pid: &i32| crate::proc::stat(*pid).is_ok_and(|stat| stat.ppid == me);
-            let (children, rest): (Vec<i32>, Vec<i32>) =
-                members.pids.into_iter().filter(|pid| *pid != me).partition(mine);
+            let (children, rest): (Vec<i32>, Vec<i32>) = members
+                .pids
+                .into_iter()
+                .filter(|pid| *pid != me)
+                .partition(mine);
             let others = rest.len() + members.foreign;
             if others > 0 {
                 return Err(EnableError::Members {
@@ -105,7 +115,10 @@ impl Delegation {
         }
         let before = cgroup.read("cgroup.subtree_control")?;
         for controller in controllers {
-            if before.split_ascii_whitespace().any(|there| there == *controller) {
+            if before
+                .split_ascii_whitespace()
+                .any(|there| there == *controller)
+            {
                 continue;
             }
             self.change.enabled.push((*controller).to_owned());
@@ -133,7 +146,9 @@ impl Delegation {
         let path = at.path().display();
         let mut lines = Vec::new();
         if self.change.moved {
-            lines.push(format!("moved this process from {path} into its child {LEAF}"));
+            lines.push(format!(
+                "moved this process from {path} into its child {LEAF}"
+            ));
         }
         if !self.change.enabled.is_empty() {
             lines.push(format!(

@@ -1,4 +1,5 @@
-//! Named features of a machine, each really tried: what `scenario doctor` lists and what `HARNESS_REQUIRE` may demand.
+//! Named features of a machine, each really tried: what `scenario doctor` lists and what
+//! `HARNESS_REQUIRE` may demand.
 
 use thiserror::Error;
 
@@ -85,19 +86,27 @@ pub fn by_name(name: &str) -> Result<&'static Feature, UnknownFeature> {
     })
 }
 
-/// Names that `HARNESS_REQUIRE` may hold and that are no matter of this library: `browser` (the tests of `reports` show their page in one).
+/// Names that `HARNESS_REQUIRE` may hold and that are no matter of this library: `browser` (the
+/// tests of `reports` show their page in one).
 pub const OF_OTHER_TESTS: [&str; 1] = ["browser"];
 
-/// Reads a list such as `cgroup2-write,pidfd` (the value of `HARNESS_REQUIRE`). Blanks and empty items are skipped, repetitions kept once.
+/// Reads a list such as `cgroup2-write,pidfd` (the value of `HARNESS_REQUIRE`). Blanks and empty
+/// items are skipped, repetitions kept once.
 ///
-/// Ids of detectors and strategies, and [`OF_OTHER_TESTS`], may be required too. They are no features and are left out here: the tests that
-/// need them look after them.
+/// Ids of detectors and strategies, and [`OF_OTHER_TESTS`], may be required too. They are no
+/// features and are left out here: the tests that need them look after them.
 pub fn parse_requirements(list: &str) -> Result<Vec<&'static Feature>, UnknownFeature> {
     let mut wanted: Vec<&'static Feature> = Vec::new();
     let elsewhere = |name: &str| {
-        OF_OTHER_TESTS.contains(&name) || crate::detect::by_id(name).is_some() || crate::kill::by_id(name).is_some()
+        OF_OTHER_TESTS.contains(&name)
+            || crate::detect::by_id(name).is_some()
+            || crate::kill::by_id(name).is_some()
     };
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in list
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
         let feature = match by_name(name) {
             Err(_) if elsewhere(name) => continue,
             other => other?,
@@ -120,13 +129,17 @@ pub struct Missing {
     pub remedy: String,
 }
 
-/// Tries each of `wanted` and returns what is missing. A probe that fails counts as missing: unknown is not "there".
+/// Tries each of `wanted` and returns what is missing. A probe that fails counts as missing:
+/// unknown is not "there".
 pub fn missing(wanted: &[&'static Feature], host: &Host) -> Vec<Missing> {
     let tried = wanted.iter().filter_map(|feature| {
         let (why, remedy) = match feature.probe(host) {
             Ok(Support::Available) => return None,
             Ok(Support::Missing { why, remedy }) => (why, remedy),
-            Err(e) => (format!("the probe failed: {e}"), "repair what the probe met".to_owned()),
+            Err(e) => (
+                format!("the probe failed: {e}"),
+                "repair what the probe met".to_owned(),
+            ),
         };
         Some(Missing {
             feature: feature.name,
@@ -152,9 +165,15 @@ pub enum Gate {
 pub fn gate(needs: &[&'static Feature], required: &[&'static Feature], host: &Host) -> Gate {
     let lacking = missing(needs, host);
     let text = |m: &Missing| format!("{}: {}", m.feature, m.why);
-    let declared = lacking.iter().find(|m| required.iter().any(|f| f.name == m.feature));
+    let declared = lacking
+        .iter()
+        .find(|m| required.iter().any(|f| f.name == m.feature));
     match (declared, lacking.first()) {
-        (Some(m), _) => Gate::Fail(format!("required here, but missing: {} (help: {})", text(m), m.remedy)),
+        (Some(m), _) => Gate::Fail(format!(
+            "required here, but missing: {} (help: {})",
+            text(m),
+            m.remedy
+        )),
         (None, Some(m)) => Gate::Ignore(text(m)),
         (None, None) => Gate::Run,
     }
@@ -171,7 +190,9 @@ mod tests {
 
     #[test]
     fn a_list_is_read_and_a_wrong_name_gets_its_nearest() {
-        let names = |list: &str| parse_requirements(list).map(|fs| fs.iter().map(|f| f.name).collect::<Vec<_>>());
+        let names = |list: &str| {
+            parse_requirements(list).map(|fs| fs.iter().map(|f| f.name).collect::<Vec<_>>())
+        };
         assert_eq!(names(" pidfd, root,,pidfd ").unwrap(), ["pidfd", "root"]);
         assert_eq!(names("").unwrap(), [""; 0]);
         assert_eq!(names("waitpid-main,root,killpg,browser").unwrap(), ["root"]);

@@ -37,7 +37,11 @@ impl Change {
     pub(super) fn take_back(&self, cgroup: &Cgroup, members: &[i32]) -> Vec<CgroupError> {
         let mut failed = Vec::new();
         for controller in self.enabled.iter().rev() {
-            failed.extend(cgroup.write("cgroup.subtree_control", &format!("-{controller}")).err());
+            failed.extend(
+                cgroup
+                    .write("cgroup.subtree_control", &format!("-{controller}"))
+                    .err(),
+            );
         }
         if self.moved {
             failed.extend(move_all(cgroup, members).err());
@@ -73,7 +77,8 @@ pub struct Journal {
 impl Journal {
     /// An empty one. Errors: as memfd_create(2).
     pub fn new() -> Result<Self, SysError> {
-        let file = memfd_create(c"journal", MFdFlags::MFD_CLOEXEC).map_err(|e| SysError::plain("memfd_create", e))?;
+        let file = memfd_create(c"journal", MFdFlags::MFD_CLOEXEC)
+            .map_err(|e| SysError::plain("memfd_create", e))?;
         Ok(Self { file: file.into() })
     }
 

@@ -10,7 +10,8 @@ use super::Paths;
 pub(super) struct KernelConfig(BTreeMap<String, String>);
 
 impl KernelConfig {
-    /// Reads `/proc/config.gz` (`CONFIG_IKCONFIG_PROC`), or else `/boot/config-<release>`. `None`: neither can be read.
+    /// Reads `/proc/config.gz` (`CONFIG_IKCONFIG_PROC`), or else `/boot/config-<release>`. `None`:
+    /// neither can be read.
     pub(super) fn read(paths: &Paths, release: &str) -> Option<Self> {
         let mut text = String::new();
         let gz = std::fs::File::open(paths.file("/proc/config.gz")).ok();
@@ -42,7 +43,8 @@ impl KernelConfig {
         self.get("HZ")?.parse().ok()
     }
 
-    /// The preemption model that was chosen at build time; with `PREEMPT_DYNAMIC` it is only the default.
+    /// The preemption model that was chosen at build time; with `PREEMPT_DYNAMIC` it is only the
+    /// default.
     pub(super) fn preemption(&self) -> Option<&'static str> {
         let models = [
             ("PREEMPT_RT", "rt"),

@@ -1,8 +1,10 @@
 //! Setting limits: the one file that uses the crate `cgroups-rs`.
 //!
-//! What that crate is good at is knowing which file of which interface a limit goes to. Its controllers are pointed at a directory
-//! that was made here; its hierarchies, which look for `/sys/fs/cgroup` only and enable controllers all the way up, are not used, except
-//! to tell what kind of machine this is. Nothing is read back through it: "unreadable" and "empty" are the same to it.
+//! What that crate is good at is knowing which file of which interface a limit goes to. Its
+//! controllers are pointed at a directory that was made here; its hierarchies, which look for
+//! `/sys/fs/cgroup` only and enable controllers all the way up, are not used, except to tell what
+//! kind of machine this is. Nothing is read back through it: "unreadable" and "empty" are the same
+//! to it.
 
 use std::fs;
 use std::io;
@@ -53,12 +55,14 @@ pub fn is_unified() -> bool {
 
 /// Sets `limit` on the cgroup at `dir`, which must be one that was made for a run.
 ///
-/// Errors: `ENOENT` the controller is not enabled there, `EACCES`, `EROFS`; `EBUSY` in v1 where usage cannot be brought below a memory limit.
-/// A task limit below the present number of tasks is no error: it only stops further forks.
+/// Errors: `ENOENT` the controller is not enabled there, `EACCES`, `EROFS`; `EBUSY` in v1 where
+/// usage cannot be brought below a memory limit. A task limit below the present number of tasks is
+/// no error: it only stops further forks.
 pub fn set(dir: &Path, interface: Interface, limit: Limit) -> Result<(), SysError> {
     let path = dir.join(limit.file(interface));
     let fail = |errno| SysError::path("set a limit in", &path, errno);
-    // The crate opens with O_CREAT, which cgroupfs answers with a misleading EACCES if the file is not there.
+    // The crate opens with O_CREAT, which cgroupfs answers with a misleading EACCES if the file is
+    // not there.
     match path.try_exists() {
         Ok(true) => {}
         Ok(false) => return Err(fail(Errno::ENOENT)),
@@ -78,9 +82,10 @@ pub fn set(dir: &Path, interface: Interface, limit: Limit) -> Result<(), SysErro
     done.map_err(|e| fail(errno_of(&e)))
 }
 
-/// Makes the cgroup `relative` below `dir` (parents included, each of which may already be there) and sets `limit` on it.
-/// Returns where it is. What was made before a failure is left for the caller's clean-up, which knows the run's name.
-pub fn create_v1_belt(dir: &V1Dir, relative: &Path, limit: Limit) -> Result<PathBuf, SysError> {
+/// Makes the cgroup `relative` below `dir` (parents included, each of which may already be there)
+/// and sets `limit` on it. Returns where it is. What was made before a failure is left for the
+/// caller's clean-up, which knows the run's name.
+pub fn create_v1_limit(dir: &V1Dir, relative: &Path, limit: Limit) -> Result<PathBuf, SysError> {
     let path = dir.path.join(relative);
     let mut at = dir.path.clone();
     for name in relative.components() {
@@ -99,7 +104,10 @@ pub fn create_v1_belt(dir: &V1Dir, relative: &Path, limit: Limit) -> Result<Path
 fn errno_of(error: &CratesError) -> Errno {
     let mut source = std::error::Error::source(error);
     while let Some(e) = source {
-        if let Some(errno) = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        if let Some(errno) = e
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
             return Errno::from_raw(errno);
         }
         source = e.source();
@@ -135,7 +143,11 @@ mod tests {
         let error = set(dir.path(), Interface::V2, Limit::Tasks(64)).unwrap_err();
         assert_eq!(error.errno, Errno::ENOENT);
         assert!(error.to_string().contains("pids.max"), "{error}");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was created");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "nothing was created"
+        );
     }
 
     #[test]

@@ -27,8 +27,8 @@ use self::delegation::Delegation;
 use crate::cgroup::{Cgroup, CgroupError};
 
 pub use allgone::host::{
-    Belts, Capabilities, CgroupMount, Hierarchy, HostError, KernelVersion, Layout, LayoutError, OwnCgroup, Paths,
-    ProbeError, Support, V1Dir, mounts,
+    Capabilities, CgroupMount, Hierarchy, HostError, KernelVersion, Layout, LayoutError,
+    LimitSource, OwnCgroup, Paths, ProbeError, Support, V1Dir, mounts,
 };
 pub use base::{Found, NoBase, Options};
 pub use candidate::Refusal;
@@ -44,10 +44,11 @@ pub struct Base {
     /// The v2 directory.
     pub cgroup: Cgroup,
     /// Where limits come from.
-    pub belts: Belts,
+    pub limits: LimitSource,
     /// How it was found, in words.
     pub how: String,
-    /// What was changed to get it (controllers enabled, the process moved to a leaf): everything beyond own new directories.
+    /// What was changed to get it (controllers enabled, the process moved to a leaf): everything
+    /// beyond own new directories.
     pub changes: Vec<String>,
     /// What was not had and is not needed, with the reason: a memory limit, for example.
     pub notes: Vec<String>,
@@ -56,10 +57,10 @@ pub struct Base {
 
 impl Base {
     /// A base as it stands, for tests that bring their own cgroup.
-    pub fn given(cgroup: Cgroup, belts: Belts) -> Self {
+    pub fn given(cgroup: Cgroup, limits: LimitSource) -> Self {
         Self {
             cgroup,
-            belts,
+            limits,
             how: "given".to_owned(),
             changes: Vec::new(),
             notes: Vec::new(),
@@ -71,12 +72,13 @@ impl Base {
     fn for_probes(&self) -> Result<allgone::host::Base, HostError> {
         Ok(allgone::host::Base {
             cgroup: self.cgroup.try_clone()?,
-            belts: self.belts.clone(),
+            limits: self.limits.clone(),
             prefix: run_name()?,
         })
     }
 
-    /// Takes back what [`Base::changes`] lists, once all runs below are removed. Returns what could not be taken back.
+    /// Takes back what [`Base::changes`] lists, once all runs below are removed. Returns what could
+    /// not be taken back.
     pub fn undo(&mut self) -> Vec<CgroupError> {
         self.delegation.undo()
     }
@@ -110,13 +112,15 @@ pub enum Detected {
     Rerun(Box<Rerun>),
 }
 
-/// An error if `/proc` shows another PID namespace than this process's: nothing that is looked up there by number means what it says.
+/// An error if `/proc` shows another PID namespace than this process's: nothing that is looked up
+/// there by number means what it says.
 pub fn check_proc() -> Result<(), HostError> {
     name::foreign_proc()?.map_or(Ok(()), |why| Err(HostError::ForeignProc { why }))
 }
 
 impl Host {
-    /// Looks at the machine and searches for a base. Having none is a fact ([`Host::no_base`]) and not an error.
+    /// Looks at the machine and searches for a base. Having none is a fact ([`Host::no_base`]) and
+    /// not an error.
     pub fn detect(options: &Options) -> Result<Detected, HostError> {
         let mut host = Self::without_base(&options.paths)?;
         match base::find(options, &host.layout, host.euid) {

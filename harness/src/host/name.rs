@@ -1,7 +1,8 @@
 //! The name of a run, which says whose it is: `scenario-<pid>-<start>-<pidns>`.
 //!
-//! `start` is the owner's start time (field 22 of `/proc/<pid>/stat`, clock ticks since boot), so that a reused pid is not taken for the
-//! owner; `pidns` is the inode of its PID namespace, because a pid of another namespace says nothing here.
+//! `start` is the owner's start time (field 22 of `/proc/<pid>/stat`, clock ticks since boot), so
+//! that a reused pid is not taken for the owner; `pidns` is the inode of its PID namespace, because
+//! a pid of another namespace says nothing here.
 
 use std::fmt;
 use std::path::Path;
@@ -29,7 +30,8 @@ pub enum Owner {
     Alive,
     /// It has ended: it is a zombie, there is no such process, or another one has its pid.
     Gone,
-    /// It cannot be known from here: another PID namespace, or a name that does not say whose it is.
+    /// It cannot be known from here: another PID namespace, or a name that does not say whose it
+    /// is.
     Unknown,
 }
 
@@ -45,7 +47,8 @@ impl RunName {
         Self::of(nix::unistd::Pid::this())
     }
 
-    /// That of another process of this PID namespace. Errors: as [`RunName::own`]; there is no such process.
+    /// That of another process of this PID namespace. Errors: as [`RunName::own`]; there is no such
+    /// process.
     pub fn of(pid: nix::unistd::Pid) -> Result<Self, SysError> {
         if foreign_proc()?.is_some() {
             let op = "find this process under its own number (another PID namespace is mounted there) in";
@@ -75,15 +78,20 @@ impl RunName {
     /// Whether the owner lives.
     pub fn owner(&self) -> Owner {
         match own_pidns() {
-            // Names are looked up in /proc, which must show the namespace that this process and the name are of.
+            // Names are looked up in /proc, which must show the namespace that this process and the
+            // name are of.
             Ok(pidns) if pidns == self.pidns && foreign_proc() == Ok(None) => {}
             _ => return Owner::Unknown,
         }
         match stat(self.pid.unsigned_abs()) {
-            Ok((state, start)) if start == self.start && !matches!(state, 'Z' | 'X') => Owner::Alive,
+            Ok((state, start)) if start == self.start && !matches!(state, 'Z' | 'X') => {
+                Owner::Alive
+            }
             Ok(_) => Owner::Gone,
             // Opening gives ENOENT, reading a process that ends meanwhile ESRCH.
-            Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => Owner::Gone,
+            Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {
+                Owner::Gone
+            }
             Err(_) => Owner::Unknown,
         }
     }
@@ -94,7 +102,8 @@ pub fn run_name() -> Result<String, SysError> {
     Ok(RunName::own()?.to_string())
 }
 
-/// A new name for something that is made to try whether it can be made: it belongs to the run of this process.
+/// A new name for something that is made to try whether it can be made: it belongs to the run of
+/// this process.
 pub(crate) fn probe_name() -> Result<String, SysError> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -102,29 +111,36 @@ pub(crate) fn probe_name() -> Result<String, SysError> {
     Ok(format!("{}.probe{number}", run_name()?))
 }
 
-/// Whether the run that `name` belongs to may still be going on: false only if its owner is known to be gone.
+/// Whether the run that `name` belongs to may still be going on: false only if its owner is known
+/// to be gone.
 pub fn is_alive(name: &str) -> bool {
     RunName::parse(name).is_none_or(|run| run.owner() != Owner::Gone)
 }
 
-/// Whether `/proc` shows another PID namespace than this process's, and what shows it: after unshare(1) with `--pid` and without
-/// `--mount-proc`, numbers in `/proc` are those of the parent namespace. Errors: `/proc` is not mounted or not readable.
+/// Whether `/proc` shows another PID namespace than this process's, and what shows it: after
+/// unshare(1) with `--pid` and without `--mount-proc`, numbers in `/proc` are those of the parent
+/// namespace. Errors: `/proc` is not mounted or not readable.
 pub(crate) fn foreign_proc() -> Result<Option<String>, SysError> {
     let path = Path::new("/proc/self/status");
     let here = std::process::id();
     match std::fs::read_to_string(path) {
         Ok(status) => Ok(foreign(&status, here)),
         // The link names no process: of this namespace's processes it shows none.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && Path::new("/proc/1/status").exists() => {
+        Err(e)
+            if e.kind() == std::io::ErrorKind::NotFound && Path::new("/proc/1/status").exists() =>
+        {
             Ok(Some(format!("process {here} is not in it")))
         }
         Err(e) => Err(SysError::io("read", Target::Path(path.into()), &e)),
     }
 }
 
-/// The line `NSpid` has the number of a process in the namespace of the mount first, and in its own namespace last.
+/// The line `NSpid` has the number of a process in the namespace of the mount first, and in its own
+/// namespace last.
 fn foreign(status: &str, here: u32) -> Option<String> {
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
     let numbers: Vec<&str> = line.split_ascii_whitespace().collect();
     match numbers[..] {
         [only] if only == here.to_string() => None,
@@ -139,7 +155,8 @@ fn foreign(status: &str, here: u32) -> Option<String> {
 pub(super) fn own_pidns() -> Result<u64, SysError> {
     use std::os::unix::fs::MetadataExt;
     let path = "/proc/self/ns/pid";
-    let meta = std::fs::metadata(path).map_err(|e| SysError::io("stat", Target::Path(path.into()), &e))?;
+    let meta =
+        std::fs::metadata(path).map_err(|e| SysError::io("stat", Target::Path(path.into()), &e))?;
     Ok(meta.ino())
 }
 
@@ -148,10 +165,13 @@ fn stat(pid: u32) -> std::io::Result<(char, u64)> {
     parse_stat(&text).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
 }
 
-/// State and start time. The command name may hold spaces, parentheses and newlines, so fields are counted after the last `)`.
+/// State and start time. The command name may hold spaces, parentheses and newlines, so fields are
+/// counted after the last `)`.
 fn parse_stat(text: &[u8]) -> Option<(char, u64)> {
     let after = text.iter().rposition(|b| *b == b')')? + 1;
-    let mut fields = std::str::from_utf8(text.get(after..)?).ok()?.split_ascii_whitespace();
+    let mut fields = std::str::from_utf8(text.get(after..)?)
+        .ok()?
+        .split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     // State is field 3, the start time field 22.
     Some((state, fields.nth(18)?.parse().ok()?))
@@ -172,7 +192,10 @@ mod tests {
             ..own
         };
         assert_eq!(earlier.owner(), Owner::Gone);
-        let never = RunName { pid: i32::MAX, ..own };
+        let never = RunName {
+            pid: i32::MAX,
+            ..own
+        };
         assert_eq!(never.owner(), Owner::Gone);
         assert!(!is_alive(&format!("{never}.probe")));
     }

@@ -1,10 +1,13 @@
-//! Named v1 hierarchies: cgroups without controllers, which exist because somebody mounted them under a name.
+//! Named v1 hierarchies: cgroups without controllers, which exist because somebody mounted them
+//! under a name.
 //!
-//! A run's hierarchies bear its name ([`super::name`]), and are mounted without a place in the tree, so that nobody else sees them. The
-//! kernel keeps a hierarchy for as long as it is mounted *or has a cgroup besides the root*: what a crash leaves is found in
-//! `/proc/self/cgroup`, where every hierarchy has a line.
+//! A run's hierarchies bear its name ([`super::name`]), and are mounted without a place in the
+//! tree, so that nobody else sees them. The kernel keeps a hierarchy for as long as it is mounted
+//! *or has a cgroup besides the root*: what a crash leaves is found in `/proc/self/cgroup`, where
+//! every hierarchy has a line.
 //!
-//! Sources: cgroups(7), kernel/cgroup/cgroup-v1.c: `cgroup1_root_to_use()`, kernel/cgroup/cgroup.c: `cgroup_kill_sb()`.
+//! Sources: cgroups(7), kernel/cgroup/cgroup-v1.c: `cgroup1_root_to_use()`, kernel/cgroup/cgroup.c:
+//! `cgroup_kill_sb()`.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,7 +20,8 @@ use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::{SysError, Target};
 use crate::sys::mount;
 
-/// A mounted hierarchy. Dropping it unmounts it; its cgroups stay, and so does it while it has any ([`take_down`]).
+/// A mounted hierarchy. Dropping it unmounts it; its cgroups stay, and so does it while it has any
+/// ([`take_down`]).
 #[derive(Debug)]
 pub struct Named {
     root: Cgroup,
@@ -28,13 +32,15 @@ pub struct Named {
 impl Named {
     /// Mounts the hierarchy `name`, and makes it if there is none.
     ///
-    /// Needs `CAP_SYS_ADMIN` in the initial user and cgroup namespaces, and Linux 5.2. Errors: `EPERM`; `EINVAL` the name is longer than 63
-    /// bytes or has a character that is no word character, dot or dash; `ENOENT` forbidden by `cgroup_no_v1=named`; `EBUSY` the last one
-    /// of this name is still being taken down.
+    /// Needs `CAP_SYS_ADMIN` in the initial user and cgroup namespaces, and Linux 5.2. Errors:
+    /// `EPERM`; `EINVAL` the name is longer than 63 bytes or has a character that is no word
+    /// character, dot or dash; `ENOENT` forbidden by `cgroup_no_v1=named`; `EBUSY` the last one of
+    /// this name is still being taken down.
     pub fn mount(name: &str) -> Result<Self, SysError> {
         let fail = |errno| SysError::path("mount the cgroup v1 hierarchy", label(name), errno);
         let value = CString::new(name).map_err(|_| fail(Errno::EINVAL))?;
-        let mount = mount::detached(c"cgroup", &[(c"none", None), (c"name", Some(&value))]).map_err(fail)?;
+        let mount = mount::detached(c"cgroup", &[(c"none", None), (c"name", Some(&value))])
+            .map_err(fail)?;
         let root = Cgroup::open(format!("/proc/self/fd/{}", mount.as_raw_fd()));
         Ok(Self {
             root: root.map_err(|e| fail(e.errno().unwrap_or(Errno::EIO)))?,
@@ -42,7 +48,8 @@ impl Named {
         })
     }
 
-    /// Its root, of which every process of the machine that is nowhere else in it is a member. Never end what is in there.
+    /// Its root, of which every process of the machine that is nowhere else in it is a member.
+    /// Never end what is in there.
     pub fn root(&self) -> &Cgroup {
         &self.root
     }
@@ -72,11 +79,17 @@ pub(super) fn present() -> Result<Vec<String>, SysError> {
     Ok(names(&own).map(str::to_owned).collect())
 }
 
-/// Removes all cgroups of the hierarchy `name` and unmounts it until it is gone; calls `meanwhile` at least every few milliseconds.
+/// Removes all cgroups of the hierarchy `name` and unmounts it until it is gone; calls `meanwhile`
+/// at least every few milliseconds.
 ///
-/// It takes about 50 ms: a removed cgroup counts until RCU has let go of it, and so does the unmounted root. Whoever is in a cgroup of it has
-/// to end, or to be ended by somebody else. Errors: the last refusal (`EBUSY`: somebody lives in it) when `deadline` has passed.
-pub fn take_down(name: &str, deadline: MonoNs, meanwhile: &mut dyn FnMut()) -> Result<(), CgroupError> {
+/// It takes about 50 ms: a removed cgroup counts until RCU has let go of it, and so does the
+/// unmounted root. Whoever is in a cgroup of it has to end, or to be ended by somebody else.
+/// Errors: the last refusal (`EBUSY`: somebody lives in it) when `deadline` has passed.
+pub fn take_down(
+    name: &str,
+    deadline: MonoNs,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<(), CgroupError> {
     while present()?.iter().any(|there| there == name) {
         match strip(name) {
             // Unmounted, but the line may take a while.
@@ -111,8 +124,13 @@ mod tests {
 
     #[test]
     fn named_hierarchies_are_told_from_controllers() {
-        let own = parse_own(b"10:name=scenario-1-2-3.a:/x\n9:name=systemd:/\n4:cpu,cpuacct:/\n0::/\n").unwrap();
-        assert_eq!(names(&own).collect::<Vec<_>>(), ["scenario-1-2-3.a", "systemd"]);
+        let own =
+            parse_own(b"10:name=scenario-1-2-3.a:/x\n9:name=systemd:/\n4:cpu,cpuacct:/\n0::/\n")
+                .unwrap();
+        assert_eq!(
+            names(&own).collect::<Vec<_>>(),
+            ["scenario-1-2-3.a", "systemd"]
+        );
     }
 
     #[test]

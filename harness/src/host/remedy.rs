@@ -45,7 +45,9 @@ impl Facts {
             systemd: options.paths.systemd(),
             v2: layout.v2().is_some(),
             v1_pids: layout.v1("pids").is_some(),
-            kernel_v2: filesystems.split_ascii_whitespace().any(|name| name == "cgroup2"),
+            kernel_v2: filesystems
+                .split_ascii_whitespace()
+                .any(|name| name == "cgroup2"),
             named: options.cgroup.is_some(),
             uid: euid,
             shell: std::os::unix::process::parent_id(),
@@ -59,7 +61,8 @@ impl Facts {
 }
 
 impl Facts {
-    /// What root types to give a cgroup to this user, and this shell into it. `None` without a hierarchy to make one in.
+    /// What root types to give a cgroup to this user, and this shell into it. `None` without a
+    /// hierarchy to make one in.
     fn by_hand(&self) -> Option<String> {
         let Self { uid, shell, .. } = self;
         let mount = self.v2_mount.as_ref()?;
@@ -83,7 +86,8 @@ impl Facts {
 pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
     let mut advice = Vec::new();
     let refused = |test: fn(&Refusal) -> bool| attempts.iter().any(|a| test(&a.why));
-    let read_only = refused(|r| matches!(r, Refusal::ReadOnly(_)) || r.errno() == Some(Errno::EROFS));
+    let read_only =
+        refused(|r| matches!(r, Refusal::ReadOnly(_)) || r.errno() == Some(Errno::EROFS));
     let hidden = refused(|r| matches!(r, Refusal::NotVisible(NotVisible::Outside { .. })));
     let mounted_badly = read_only || hidden || !facts.v2;
     // What ran out has nothing to do with where this runs.
@@ -94,12 +98,19 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
         )
     });
     if refused(|r| matches!(r.errno(), Some(Errno::EMFILE))) {
-        advice.push("this process may have too few files open: raise the limit (ulimit -n 4096)".to_owned());
+        advice.push(
+            "this process may have too few files open: raise the limit (ulimit -n 4096)".to_owned(),
+        );
     }
     if refused(|r| matches!(r.errno(), Some(Errno::ENFILE))) {
-        advice.push("too many files are open on this machine: raise fs.file-max (sysctl, root)".to_owned());
+        advice.push(
+            "too many files are open on this machine: raise fs.file-max (sysctl, root)".to_owned(),
+        );
     }
-    if let Some(mark) = facts.container.filter(|_| mounted_badly || facts.root && !ran_out) {
+    if let Some(mark) = facts
+        .container
+        .filter(|_| mounted_badly || facts.root && !ran_out)
+    {
         let mount = if read_only {
             "the container's cgroups are read-only"
         } else {
@@ -152,7 +163,8 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
     }
     if !facts.root {
         advice.push(if facts.systemd {
-            "run it in a session with a user service manager (systemctl --user works), or as root".to_owned()
+            "run it in a session with a user service manager (systemctl --user works), or as root"
+                .to_owned()
         } else {
             "run it as root".to_owned()
         });
@@ -210,7 +222,10 @@ mod tests {
     #[test]
     fn without_any_cgroup_there_is_still_a_machine() {
         let advice = for_no_base(&Facts::default(), &[]);
-        assert!(advice.last().is_some_and(|last| last.contains("--vm")), "{advice:?}");
+        assert!(
+            advice.last().is_some_and(|last| last.contains("--vm")),
+            "{advice:?}"
+        );
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::error::{SysError, Target, retry_eintr};
 /// How long a cgroup without live members may take to become removable.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// Removes the child `name`, trying again while it is `EBUSY`: after an exit that was waited for, Linux 6.19 and 7.0 may still
-/// count the process as a member. Sleeps on `cgroup.events`, a millisecond at most, because that event may be late or lost.
+/// Removes the child `name`, trying again while it is `EBUSY`: after an exit that was waited for,
+/// Linux 6.19 and 7.0 may still count the process as a member. Sleeps on `cgroup.events`, a
+/// millisecond at most, because that event may be late or lost.
 pub(super) fn when_empty(parent: &Cgroup, name: &str, deadline: MonoNs) -> Result<(), CgroupError> {
     loop {
         match parent.remove_child(name) {
@@ -42,7 +43,8 @@ pub(super) fn v1_when_empty(path: &Path, deadline: MonoNs) -> Result<(), SysErro
             Ok(()) => return Ok(()),
         }
         match std::fs::File::open(&tasks) {
-            // Exceptional conditions never come: this is a time-out on a descriptor that says nothing.
+            // Exceptional conditions never come: this is a time-out on a descriptor that says
+            // nothing.
             Ok(file) => pause(file.as_fd())?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(SysError::io("open", Target::Path(tasks), &e)),

@@ -1,9 +1,11 @@
-//! Asking systemd for a cgroup of one's own: running this program again inside a scope with `Delegate=yes`.
+//! Asking systemd for a cgroup of one's own: running this program again inside a scope with
+//! `Delegate=yes`.
 //!
-//! This module makes the command and tries it with `true`; the program executes it. A variable in the environment of the second run
-//! keeps it from asking again.
+//! This module makes the command and tries it with `true`; the program executes it. A variable in
+//! the environment of the second run keeps it from asking again.
 //!
-//! Sources: systemd-run(1), systemd.resource-control(5) `Delegate=`, <https://systemd.io/CGROUP_DELEGATION>.
+//! Sources: systemd-run(1), systemd.resource-control(5) `Delegate=`,
+//! <https://systemd.io/CGROUP_DELEGATION>.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -35,7 +37,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// This process as it was started. `None` if the executable has no name (it is only needed to run it again).
+    /// This process as it was started. `None` if the executable has no name (it is only needed to
+    /// run it again).
     pub fn this() -> Option<Self> {
         Some(Self {
             exe: std::env::current_exe().ok()?,
@@ -73,7 +76,11 @@ fn scope(systemd_run: &Path, user: bool, program: &Path, args: &[OsString]) -> C
 }
 
 /// Tries a scope with `true` in it, and returns the command that runs this program in one.
-pub(super) fn through_systemd(program: Option<&Program>, systemd: bool, euid: u32) -> Result<Rerun, Refusal> {
+pub(super) fn through_systemd(
+    program: Option<&Program>,
+    systemd: bool,
+    euid: u32,
+) -> Result<Rerun, Refusal> {
     let refuse = |why: &str| Err(Refusal::Scope(why.to_owned()));
     if !systemd {
         return refuse("systemd is not the service manager here (no /run/systemd/system)");
@@ -122,7 +129,9 @@ fn try_scope(mut command: Command) -> Result<(), Refusal> {
     }
     let mut said = String::new();
     if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_string(&mut said).map_err(|e| failed(e.to_string()))?;
+        stderr
+            .read_to_string(&mut said)
+            .map_err(|e| failed(e.to_string()))?;
     }
     let line = said
         .lines()

@@ -1,7 +1,7 @@
 //! A process to try things on: born in a cgroup, without a program of its own, never left behind.
 //!
-//! It is told to execute `/dev/null`, which the kernel refuses; until then it can be held at a gate. So nothing has to be found on
-//! disk, and a process with threads may start one.
+//! It is told to execute `/dev/null`, which the kernel refuses; until then it can be held at a
+//! gate. So nothing has to be found on disk, and a process with threads may start one.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -44,8 +44,13 @@ pub(super) struct Fate {
 
 impl Subject {
     /// Starts one in `cgroup`; `held` keeps it at the gate until it is killed.
-    pub(super) fn start(cgroup: Option<&Cgroup>, clone_flags: u64, held: bool) -> Result<Self, Refusal> {
-        let null = File::open("/dev/null").map_err(|e| SysError::io("open /dev/null", Target::Nothing, &e))?;
+    pub(super) fn start(
+        cgroup: Option<&Cgroup>,
+        clone_flags: u64,
+        held: bool,
+    ) -> Result<Self, Refusal> {
+        let null = File::open("/dev/null")
+            .map_err(|e| SysError::io("open /dev/null", Target::Nothing, &e))?;
         let gate = if held {
             Some(nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?)
         } else {
@@ -77,7 +82,8 @@ impl Subject {
         self.spawned.pid.as_raw()
     }
 
-    /// Waits until it has ended, by itself or by a kill that was issued before. A failure before exec is an error.
+    /// Waits until it has ended, by itself or by a kill that was issued before. A failure before
+    /// exec is an error.
     pub(super) fn end(mut self) -> Result<Fate, Refusal> {
         let pid = self.pid();
         let fail = |errno| SysError::pid("wait for the end", pid, errno);
@@ -122,8 +128,8 @@ impl Subject {
 impl Drop for Subject {
     fn drop(&mut self) {
         if !self.reaped {
-            let ended =
-                pidfd::send_signal(self.spawned.pidfd.as_fd(), Some(Signal::SIGKILL)).and_then(|()| self.reap());
+            let ended = pidfd::send_signal(self.spawned.pidfd.as_fd(), Some(Signal::SIGKILL))
+                .and_then(|()| self.reap());
             if let Err(errno) = ended {
                 tracing::warn!(pid = self.pid(), %errno, "could not end a probe process");
             }

@@ -1,7 +1,9 @@
-//! `cgroup-kill-release`: close an open `cgroup.kill` that was armed, by writing `release`, before the workload was started. A draft series
-//! of this project lets the kernel then kill the cgroup and everything below it.
+//! `cgroup-kill-release`: close an open `cgroup.kill` that was armed, by writing `release`, before
+//! the workload was started. A draft series of this project lets the kernel then kill the cgroup
+//! and everything below it.
 //!
-//! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the closing is done on purpose.
+//! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the
+//! closing is done on purpose.
 
 use std::fs::File;
 use std::io::Write;
@@ -61,7 +63,9 @@ impl BlockingStrategy for CgroupKillRelease {
             Err(e)
                 if matches!(
                     e.errno(),
-                    Some(Errno::EINVAL | Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS)
+                    Some(
+                        Errno::EINVAL | Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS
+                    )
                 ) =>
             {
                 Ok(Support::missing(
@@ -74,7 +78,11 @@ impl BlockingStrategy for CgroupKillRelease {
         })
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready {
             cgroup: set.cgroup().clone(),
             instead: FreezeSweep::prepare(set, Variant::HELD)?,

@@ -45,7 +45,10 @@ impl BlockingStrategy for CgroupsRsKill {
         probe::in_cgroup(host, |cgroup| {
             let Some(relative) = below_mount(cgroup.path()) else {
                 return Ok(Support::missing(
-                    format_args!("{} is not below {UNIFIED_MOUNTPOINT}", cgroup.path().display()),
+                    format_args!(
+                        "{} is not below {UNIFIED_MOUNTPOINT}",
+                        cgroup.path().display()
+                    ),
                     "a cgroup below /sys/fs/cgroup",
                 ));
             };
@@ -56,10 +59,17 @@ impl BlockingStrategy for CgroupsRsKill {
         })
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let relative = below_mount(set.cgroup().path()).ok_or_else(|| KillError::Refused {
             strategy: SPEC.id,
-            why: format!("{} is not below {UNIFIED_MOUNTPOINT}", set.cgroup().path().display()),
+            why: format!(
+                "{} is not below {UNIFIED_MOUNTPOINT}",
+                set.cgroup().path().display()
+            ),
         })?;
         Ok(Box::new(Ready { relative }))
     }
@@ -67,7 +77,9 @@ impl BlockingStrategy for CgroupsRsKill {
 
 /// The crate's root is fixed; on a hybrid machine the path then begins with `unified`.
 fn below_mount(path: &Path) -> Option<PathBuf> {
-    path.strip_prefix(UNIFIED_MOUNTPOINT).ok().map(Path::to_path_buf)
+    path.strip_prefix(UNIFIED_MOUNTPOINT)
+        .ok()
+        .map(Path::to_path_buf)
 }
 
 /// As its users call it: nothing is created or enabled by `load`.

@@ -1,4 +1,5 @@
-//! `freeze-cgroup-kill`: freeze, wait until frozen, then `cgroup.kill`, then thaw. Belt and braces, as some runtimes do it.
+//! `freeze-cgroup-kill`: freeze, wait until frozen, then `cgroup.kill`, then thaw. Belt and braces,
+//! as some runtimes do it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +47,11 @@ impl KillStrategy for FreezeCgroupKill {
         probe::file(host, "cgroup.kill", "Linux 5.14 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         let files = Arc::new(ControlFiles::of(set)?);
         Ok(Box::new(Ready {
             write: KillOrSweep::with(set, files.clone()),
@@ -73,7 +78,8 @@ enum Phase {
     Over,
 }
 
-/// The kernel's notification of `frozen 1` may be held back, so the state is read again at least this often.
+/// The kernel's notification of `frozen 1` may be held back, so the state is read again at least
+/// this often.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Ready {
@@ -106,7 +112,9 @@ impl Killer for Ready {
             } else if now < until {
                 return Ok(Step::Again((now + LOOK).min(until)));
             } else {
-                report.fall_back("cgroup.events did not say `frozen 1` in time: went on without".to_owned());
+                report.fall_back(
+                    "cgroup.events did not say `frozen 1` in time: went on without".to_owned(),
+                );
             }
             self.phase = Phase::Write;
         }

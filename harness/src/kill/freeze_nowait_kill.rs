@@ -1,6 +1,7 @@
 //! `freeze-nowait-kill`: freeze, do not wait, SIGKILL everyone, thaw.
 //!
-//! The write to `cgroup.freeze` returns before anybody is frozen. What is skipped is the only proof that nobody is in the middle of a fork.
+//! The write to `cgroup.freeze` returns before anybody is frozen. What is skipped is the only proof
+//! that nobody is in the middle of a fork.
 
 use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
@@ -44,7 +45,11 @@ impl KillStrategy for FreezeNowaitKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         let variant = Variant {
             wait: false,
             thaw_first: false,

@@ -1,4 +1,5 @@
-//! `freeze-nowait-thaw-kill`: freeze, do not wait, list, thaw, then SIGKILL whoever was listed. Both shortcuts at once.
+//! `freeze-nowait-thaw-kill`: freeze, do not wait, list, thaw, then SIGKILL whoever was listed.
+//! Both shortcuts at once.
 
 use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
@@ -42,7 +43,11 @@ impl KillStrategy for FreezeNowaitThawKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         let variant = Variant {
             wait: false,
             thaw_first: true,

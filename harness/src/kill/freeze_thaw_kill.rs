@@ -44,7 +44,11 @@ impl KillStrategy for FreezeThawKill {
         probe::file(host, "cgroup.freeze", "Linux 5.2 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Killer>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn Killer>, KillError> {
         let variant = Variant {
             wait: true,
             thaw_first: true,

@@ -44,7 +44,11 @@ impl BlockingStrategy for KillMain {
         probe::pidfds()
     }
 
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }

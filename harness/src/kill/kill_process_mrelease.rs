@@ -1,4 +1,5 @@
-//! `kill-process-mrelease`: `cgroup.kill`, then ask the kernel to take the memory of each victim at once, before it gets round to dying.
+//! `kill-process-mrelease`: `cgroup.kill`, then ask the kernel to take the memory of each victim at
+//! once, before it gets round to dying.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -52,7 +53,10 @@ impl BlockingStrategy for KillProcessMrelease {
         let own = pidfd::open(Pid::this()).map_err(|e| SysError::plain("pidfd_open", e))?;
         // The caller is not dying, so the answer is EINVAL where the call exists.
         match pidfd::mrelease(own.as_fd()) {
-            Err(Errno::ENOSYS) => Ok(Support::missing("process_mrelease: ENOSYS", "Linux 5.15 or later")),
+            Err(Errno::ENOSYS) => Ok(Support::missing(
+                "process_mrelease: ENOSYS",
+                "Linux 5.15 or later",
+            )),
             Err(errno @ Errno::EPERM) => Ok(Support::missing(
                 format_args!("process_mrelease: {errno:?}"),
                 "a seccomp policy that allows it",
@@ -61,7 +65,11 @@ impl BlockingStrategy for KillProcessMrelease {
         }
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let write = KillOrSweep::prepare(set)?;
         Ok(Box::new(Ready {
             set: set.clone(),
@@ -91,7 +99,8 @@ impl BlockingKiller for Ready {
         }
         drive(&mut self.write, deadline, &mut report)?;
         for (pid, fd) in members {
-            // A stranger behind a reused number is not dying, and the kernel refuses (EINVAL). EAGAIN: the memory is locked just now.
+            // A stranger behind a reused number is not dying, and the kernel refuses (EINVAL).
+            // EAGAIN: the memory is locked just now.
             match pidfd::mrelease(fd.as_fd()) {
                 Ok(()) | Err(Errno::EINVAL | Errno::EAGAIN) => {}
                 Err(Errno::ESRCH) => report.esrch += 1,

@@ -1,4 +1,5 @@
-//! `kill-session`: SIGKILL to everyone in the session of the main process, found by scanning `/proc`, until nobody is left in it.
+//! `kill-session`: SIGKILL to everyone in the session of the main process, found by scanning
+//! `/proc`, until nobody is left in it.
 //!
 //! What `pkill --session` does, repeated. The caller is in that session too, and is spared.
 
@@ -47,9 +48,14 @@ impl BlockingStrategy for KillSession {
         Ok(Support::Available)
     }
 
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let session = getsid(None).map_err(|e| SysError::plain("getsid", e))?;
-        // Whoever does not lead the session shares it with a parent: here that would be the harness, or the user's shell.
+        // Whoever does not lead the session shares it with a parent: here that would be the
+        // harness, or the user's shell.
         if session != getpid() {
             return Err(KillError::Refused {
                 strategy: SPEC.id,
@@ -72,9 +78,9 @@ impl BlockingKiller for Ready {
         loop {
             let everybody = proc::everybody()?;
             report.passes += 1;
-            let members = everybody
-                .iter()
-                .filter(|stat| stat.session == self.session.as_raw() && stat.pid != own && stat.is_alive());
+            let members = everybody.iter().filter(|stat| {
+                stat.session == self.session.as_raw() && stat.pid != own && stat.is_alive()
+            });
             let mut found = false;
             for stat in members {
                 found = true;

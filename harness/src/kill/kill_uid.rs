@@ -1,8 +1,10 @@
-//! `kill-uid`: `kill(-1, SIGKILL)` as the user that the workload runs as. What build daemons with one user per build do.
+//! `kill-uid`: `kill(-1, SIGKILL)` as the user that the workload runs as. What build daemons with
+//! one user per build do.
 //!
-//! The kernel walks all processes under one lock, so no fork escapes. The killer is a process of its own that was forked before the workload
-//! (a bomb leaves no room for it afterwards). It takes the victims' user id as its effective id only: real and saved id are one that nobody
-//! has, so the victims may not signal it back.
+//! The kernel walks all processes under one lock, so no fork escapes. The killer is a process of
+//! its own that was forked before the workload (a bomb leaves no room for it afterwards). It takes
+//! the victims' user id as its effective id only: real and saved id are one that nobody has, so the
+//! victims may not signal it back.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -65,7 +67,11 @@ impl BlockingStrategy for KillUid {
         another_user::probe()
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let Some(credentials) = set.user() else {
             return Err(KillError::Refused {
                 strategy: SPEC.id,
@@ -86,9 +92,9 @@ impl BlockingStrategy for KillUid {
         let worker = worker(0, set.helpers().map(|helpers| helpers.as_fd()), || {
             // The copy must not hold the other end, or it would never see it close.
             drop(give.take());
-            order
-                .take()
-                .map_or(1, |order| wait_and_kill(File::from(order), credentials, immune))
+            order.take().map_or(1, |order| {
+                wait_and_kill(File::from(order), credentials, immune)
+            })
         })
         .map_err(failed)?;
         drop(order.take());
@@ -99,7 +105,8 @@ impl BlockingStrategy for KillUid {
     }
 }
 
-/// Waits for a byte; its absence (the end of the pipe) means that nothing is to be done. Returns 0, or the errno.
+/// Waits for a byte; its absence (the end of the pipe) means that nothing is to be done. Returns 0,
+/// or the errno.
 fn wait_and_kill(mut order: File, credentials: Credentials, immune: u32) -> i32 {
     let mut byte = [0];
     if order.read_exact(&mut byte).is_err() {
@@ -129,11 +136,17 @@ impl BlockingKiller for Ready {
         report.passes = 1;
         report.about_to_signal();
         if let Some(mut give) = self.give.take() {
-            give.write_all(b"k")
-                .map_err(|e| SysError::io("write to", crate::Target::Pid(self.worker.pid.as_raw()), &e))?;
+            give.write_all(b"k").map_err(|e| {
+                SysError::io("write to", crate::Target::Pid(self.worker.pid.as_raw()), &e)
+            })?;
         }
-        let ended = retry_eintr(|| waitid(Whose::Pidfd(self.worker.pidfd.as_fd()), WaitPidFlag::WEXITED))
-            .map_err(|e| SysError::pid("waitid", self.worker.pid.as_raw(), e))?;
+        let ended = retry_eintr(|| {
+            waitid(
+                Whose::Pidfd(self.worker.pidfd.as_fd()),
+                WaitPidFlag::WEXITED,
+            )
+        })
+        .map_err(|e| SysError::pid("waitid", self.worker.pid.as_raw(), e))?;
         let answer = match ended {
             Some(change) if change.status == 0 => Ok(()),
             Some(change) => Err(Errno::from_raw(change.status)),

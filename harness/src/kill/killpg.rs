@@ -1,4 +1,5 @@
-//! `killpg`: SIGKILL to the process group of the main process. What shells, `timeout` and most test runners do.
+//! `killpg`: SIGKILL to the process group of the main process. What shells, `timeout` and most test
+//! runners do.
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp};
@@ -21,7 +22,8 @@ static SPEC: KillSpec = KillSpec {
     summary: "SIGKILL to the process group of the main process, by its number",
     reach: Reach {
         scope: Scope::ProcessGroup,
-        // The group is walked under tasklist_lock, and fork joins a group under the same lock after a look at pending signals.
+        // The group is walked under tasklist_lock, and fork joins a group under the same lock after
+        // a look at pending signals.
         sweep: Sweep::Atomic,
     },
     claims_sound: false,
@@ -48,7 +50,11 @@ impl BlockingStrategy for Killpg {
         Ok(Support::Available)
     }
 
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }
@@ -57,7 +63,8 @@ impl BlockingStrategy for Killpg {
 struct Ready;
 
 impl BlockingKiller for Ready {
-    /// The main process made a group with its own number before exec. A group that is the caller's own is never signalled.
+    /// The main process made a group with its own number before exec. A group that is the caller's
+    /// own is never signalled.
     fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         let mut report = KillReport::begin();
         let group: Pid = child.pid;

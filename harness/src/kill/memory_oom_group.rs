@@ -1,6 +1,8 @@
-//! `memory-oom-group`: `memory.oom.group` and `memory.max` 0, so that the OOM killer ends the whole cgroup.
+//! `memory-oom-group`: `memory.oom.group` and `memory.max` 0, so that the OOM killer ends the whole
+//! cgroup.
 //!
-//! Never tried by anyone for good reason: it kills by way of the memory controller, and only as long as there is memory to take.
+//! Never tried by anyone for good reason: it kills by way of the memory controller, and only as
+//! long as there is memory to take.
 
 use std::sync::Arc;
 
@@ -55,7 +57,11 @@ impl BlockingStrategy for MemoryOomGroup {
         )
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let (target, is_parent) = match set.parent() {
             Some(parent) if !has_limit(set.cgroup())? => (parent.clone(), true),
             _ => (set.cgroup().clone(), false),
@@ -84,14 +90,15 @@ impl BlockingKiller for Ready {
         let mut report = KillReport::begin();
         report.by_oom = true;
         if self.is_parent {
-            report.fall_back("the site has no memory limit of its own: used its parent's".to_owned());
+            report
+                .fall_back("the site has no memory limit of its own: used its parent's".to_owned());
         }
         let before = self.target.read("memory.max")?;
         report.passes = 1;
         report.about_to_signal();
         self.target.write("memory.max", "0")?;
         report.sent(Ok(()), 0);
-        // The belt as it was: what comes after the kill needs memory too.
+        // The limit as it was: what comes after the kill needs memory too.
         self.target.write("memory.max", before.trim())?;
         Ok(report.issued())
     }

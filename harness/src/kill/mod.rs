@@ -1,7 +1,7 @@
 //! Kill strategies: one file per way to end a tree of processes.
 //!
-//! What a strategy is stands in [`allgone::kill`]. The strategies that have no effect on their host are there; here are the contenders.
-//! [`STRATEGIES`] has all of them.
+//! What a strategy is stands in [`allgone::kill`]. The strategies that have no effect on their host
+//! are there; here are the contenders. [`STRATEGIES`] has all of them.
 
 mod common;
 
@@ -33,7 +33,8 @@ mod unthrottle_then_kill;
 mod v1_freeze_kill_thaw;
 
 pub use allgone::kill::{
-    BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec, KillStrategy, Killer, kill_members_once,
+    BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec, KillStrategy, Killer,
+    kill_members_once,
 };
 
 use allgone::host::{Host, ProbeError, Support};
@@ -133,12 +134,17 @@ pub fn recorded(report: &KillReport) -> crate::record::KillReport {
         indirect: report.indirect,
         by_oom: report.by_oom,
         fallback: report.fallback.clone(),
-        errors: report.errors.iter().map(crate::error::Recorded::recorded).collect(),
+        errors: report
+            .errors
+            .iter()
+            .map(crate::error::Recorded::recorded)
+            .collect(),
     }
 }
 
-/// The strategy to take if there is no reason for another; see [`allgone::kill::RECOMMENDED`]. `scenario leaderless --kill all` shows why it
-/// sweeps after it has written to `cgroup.kill` ([`crate::host::bugs::SPARES_DEAD_LEADERS`]).
+/// The strategy to take if there is no reason for another; see [`allgone::kill::RECOMMENDED`].
+/// `scenario leaderless --kill all` shows why it sweeps after it has written to `cgroup.kill`
+/// ([`crate::host::bugs::SPARES_DEAD_LEADERS`]).
 pub const RECOMMENDED: &str = "cgroup-kill-sweep";
 
 /// All strategies, sorted by id.
@@ -191,7 +197,14 @@ mod tests {
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         let here = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kill");
         let of_library = concat!(env!("CARGO_MANIFEST_DIR"), "/../allgone/src/kill");
-        let shared = ["control_files", "freeze", "mod", "report", "signal", "sweep"];
+        let shared = [
+            "control_files",
+            "freeze",
+            "mod",
+            "report",
+            "signal",
+            "sweep",
+        ];
         let mut files: Vec<_> = [here, of_library]
             .iter()
             .flat_map(|dir| std::fs::read_dir(dir).unwrap())

@@ -1,6 +1,7 @@
 //! `pdeathsig`: the main process has asked for SIGKILL at its parent's death; the parent is killed.
 //!
-//! Between caller and main process stands a tiny init for this purpose: it is the one that is killed.
+//! Between caller and main process stands a tiny init for this purpose: it is the one that is
+//! killed.
 
 use std::os::fd::AsFd;
 
@@ -38,7 +39,10 @@ static SPEC: KillSpec = KillSpec {
     privilege: "",
     faults: "children do not inherit it; the process can clear it; set-user-ID programs clear it; it fires at the death of the parent's thread, not \
              of the parent",
-    sources: &["PR_SET_PDEATHSIG(2const)", "kernel/exit.c: reparent_leader()"],
+    sources: &[
+        "PR_SET_PDEATHSIG(2const)",
+        "kernel/exit.c: reparent_leader()",
+    ],
     axes: &[],
 };
 
@@ -51,7 +55,11 @@ impl BlockingStrategy for Pdeathsig {
         probe::pidfds()
     }
 
-    fn prepare(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         spawn.init = true;
         spawn.parent_death_signal = Some(Signal::SIGKILL);
         Ok(Box::new(Ready))
@@ -70,7 +78,8 @@ impl BlockingKiller for Ready {
             pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
             child.pid.as_raw(),
         );
-        // The kernel has signalled the children by the time their parent can be waited for (exit_notify()). Before, nothing was issued to them.
+        // The kernel has signalled the children by the time their parent can be waited for
+        // (exit_notify()). Before, nothing was issued to them.
         report.indirect = !ends_before(child, deadline)?;
         report.gave_up = report.indirect;
         Ok(report.issued())

@@ -1,4 +1,5 @@
-//! `pidfd-signal-group`: SIGKILL to the process group of the main process, by its pidfd instead of a number.
+//! `pidfd-signal-group`: SIGKILL to the process group of the main process, by its pidfd instead of
+//! a number.
 
 use std::os::fd::AsFd;
 
@@ -66,7 +67,11 @@ impl BlockingStrategy for PidfdSignalGroup {
         }
     }
 
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }
@@ -80,7 +85,11 @@ impl BlockingKiller for Ready {
         report.passes = 1;
         report.about_to_signal();
         report.sent(
-            pidfd::send_signal_scoped(child.pidfd.as_fd(), Some(Signal::SIGKILL), SIGNAL_PROCESS_GROUP),
+            pidfd::send_signal_scoped(
+                child.pidfd.as_fd(),
+                Some(Signal::SIGKILL),
+                SIGNAL_PROCESS_GROUP,
+            ),
             child.pid.as_raw(),
         );
         Ok(report.issued())

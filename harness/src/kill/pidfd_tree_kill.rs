@@ -1,4 +1,5 @@
-//! `pidfd-tree-kill`: find the descendants of the main process by parent links, hold each by a pidfd, kill them all, look again.
+//! `pidfd-tree-kill`: find the descendants of the main process by parent links, hold each by a
+//! pidfd, kill them all, look again.
 //!
 //! Safe against pid reuse, blind to orphans: who loses its parent leaves the tree.
 
@@ -51,7 +52,11 @@ impl BlockingStrategy for PidfdTreeKill {
         probe::pidfds()
     }
 
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready))
     }
 }
@@ -70,13 +75,18 @@ impl BlockingKiller for Ready {
         let mut killed: HashSet<i32> = HashSet::new();
         loop {
             while discover(&mut held, &mut report)? > 0 && !deadline.has_passed() {}
-            let fresh: Vec<i32> = held.keys().copied().filter(|pid| !killed.contains(pid)).collect();
+            let fresh: Vec<i32> = held
+                .keys()
+                .copied()
+                .filter(|pid| !killed.contains(pid))
+                .collect();
             if fresh.is_empty() {
                 break;
             }
             for pid in fresh {
                 if let Some(fd) = held.get(&pid) {
-                    // Whatever the answer, there is nothing more to do about this one; the report has it.
+                    // Whatever the answer, there is nothing more to do about this one; the report
+                    // has it.
                     match by_pidfd(&mut report, fd, pid, Signal::SIGKILL) {
                         Ok(()) | Err(_) => killed.insert(pid),
                     };
@@ -122,7 +132,9 @@ fn children_of<'s>(everybody: &'s [Stat], held: &HashMap<i32, OwnedFd>) -> Vec<&
     loop {
         let generation: Vec<&Stat> = everybody
             .iter()
-            .filter(|stat| inside.contains(&stat.ppid) && !inside.contains(&stat.pid) && stat.is_alive())
+            .filter(|stat| {
+                inside.contains(&stat.ppid) && !inside.contains(&stat.pid) && stat.is_alive()
+            })
             .collect();
         if generation.is_empty() {
             break;

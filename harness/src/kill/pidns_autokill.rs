@@ -1,6 +1,8 @@
-//! `pidns-autokill`: the init of the workload's own PID namespace dies when the last descriptor of its birth is closed.
+//! `pidns-autokill`: the init of the workload's own PID namespace dies when the last descriptor of
+//! its birth is closed.
 //!
-//! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the closing is done on purpose.
+//! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the
+//! closing is done on purpose.
 
 use super::common::probe;
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
@@ -48,7 +50,11 @@ impl BlockingStrategy for PidnsAutokill {
         probe::clone_flags(host, FLAGS, "Linux 7.1 or later, as root")
     }
 
-    fn prepare(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         spawn.clone_flags |= FLAGS;
         spawn.init = true;
         Ok(Box::new(Ready))
@@ -59,7 +65,8 @@ impl BlockingStrategy for PidnsAutokill {
 struct Ready;
 
 impl BlockingKiller for Ready {
-    /// The spawn falls back to clone(2) where clone3 is refused, and that one drops the flag without a word.
+    /// The spawn falls back to clone(2) where clone3 is refused, and that one drops the flag
+    /// without a word.
     fn attach(&mut self, child: &Child) -> Result<(), KillError> {
         match child.entry {
             Entry::Moved(errno) => Err(KillError::Refused {

@@ -1,4 +1,5 @@
-//! `pidns-kill`: give the workload a PID namespace of its own, and SIGKILL its init. The kernel takes everybody else along.
+//! `pidns-kill`: give the workload a PID namespace of its own, and SIGKILL its init. The kernel
+//! takes everybody else along.
 
 use std::os::fd::AsFd;
 
@@ -32,7 +33,10 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(5, 3),
     privilege: "CAP_SYS_ADMIN, or a user namespace",
     faults: "decided before the start: no help for a workload that runs already; the init is dead only after everybody else is",
-    sources: &["pid_namespaces(7)", "kernel/pid_namespace.c: zap_pid_ns_processes()"],
+    sources: &[
+        "pid_namespaces(7)",
+        "kernel/pid_namespace.c: zap_pid_ns_processes()",
+    ],
     axes: &[],
 };
 
@@ -45,7 +49,11 @@ impl BlockingStrategy for PidnsKill {
         probe::clone_flags(host, CLONE_NEWPID, "run as root")
     }
 
-    fn prepare(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         spawn.clone_flags |= CLONE_NEWPID;
         spawn.init = true;
         Ok(Box::new(Ready))

@@ -1,4 +1,5 @@
-//! `proc-scan-kill`: one scan of `/proc`, SIGKILL to whoever carries the mark: here the cgroup, elsewhere a security label.
+//! `proc-scan-kill`: one scan of `/proc`, SIGKILL to whoever carries the mark: here the cgroup,
+//! elsewhere a security label.
 //!
 //! The old `seunshare -k` killed by its label in this way, until it was dropped as racy.
 
@@ -53,10 +54,20 @@ impl BlockingStrategy for ProcScanKill {
         Ok(Support::Available)
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let top = Mounts::read()?
             .v2_path_of(set.cgroup().path())
-            .ok_or_else(|| SysError::path("find the cgroup2 mount of", set.cgroup().path(), Errno::ENOENT))?;
+            .ok_or_else(|| {
+                SysError::path(
+                    "find the cgroup2 mount of",
+                    set.cgroup().path(),
+                    Errno::ENOENT,
+                )
+            })?;
         Ok(Box::new(Ready { top }))
     }
 }

@@ -1,6 +1,8 @@
-//! `procs-loop`: read `cgroup.procs` of the cgroup and everything below, SIGKILL each, again, until nobody is listed.
+//! `procs-loop`: read `cgroup.procs` of the cgroup and everything below, SIGKILL each, again, until
+//! nobody is listed.
 //!
-//! What many supervisors did before `cgroup.kill`. Nobody is held meanwhile: it is a race that the loop happens to win.
+//! What many supervisors did before `cgroup.kill`. Nobody is held meanwhile: it is a race that the
+//! loop happens to win.
 
 use nix::sys::signal::Signal;
 
@@ -33,7 +35,10 @@ static SPEC: KillSpec = KillSpec {
     privilege: "",
     faults: "members fork and move while the list is read; a number may have a new owner by the time it is signalled; a walk that finds \
              nobody is no proof while members move",
-    sources: &["Documentation/admin-guide/cgroup-v2.rst: cgroup.procs", "kill(2)"],
+    sources: &[
+        "Documentation/admin-guide/cgroup-v2.rst: cgroup.procs",
+        "kill(2)",
+    ],
     axes: &[],
 };
 
@@ -46,7 +51,11 @@ impl BlockingStrategy for ProcsLoop {
         probe::lists(host)
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready { set: set.clone() }))
     }
 }

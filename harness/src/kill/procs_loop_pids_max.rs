@@ -1,7 +1,8 @@
-//! `procs-loop-pids-max`: `pids.max` to 0, so that nobody can be born; then the loop. What supervisors without `cgroup.kill` can do.
+//! `procs-loop-pids-max`: `pids.max` to 0, so that nobody can be born; then the loop. What
+//! supervisors without `cgroup.kill` can do.
 //!
-//! The limit sits where the belt of the trial is: in the site's cgroup, else in its parent, else in the v1 pids hierarchy. It is only ever
-//! tightened.
+//! The limit sits where the limit of the trial is: in the site's cgroup, else in its parent, else
+//! in the v1 pids hierarchy. It is only ever tightened.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::cgroup::{Cgroup, CgroupError, ControlFile};
 use crate::expect::{Reach, Scope, Sweep};
 use allgone::Effects;
 use allgone::ProcessSet;
-use allgone::host::{Belts, Host, KernelVersion, ProbeError, Support};
+use allgone::host::{Host, KernelVersion, LimitSource, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
@@ -50,8 +51,8 @@ impl BlockingStrategy for ProcsLoopPidsMax {
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        match host.base.as_ref().map(|base| &base.belts) {
-            Some(Belts::None) => Ok(Support::missing(
+        match host.base.as_ref().map(|base| &base.limits) {
+            Some(LimitSource::None) => Ok(Support::missing(
                 "no pids controller",
                 "delegate the pids controller, or mount the v1 pids hierarchy",
             )),
@@ -59,7 +60,11 @@ impl BlockingStrategy for ProcsLoopPidsMax {
         }
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let limit = nearest_limit(set)?;
         Ok(Box::new(Ready {
             cgroup: set.cgroup().clone(),
@@ -82,7 +87,9 @@ impl BlockingKiller for Ready {
                 limit.write("0")?;
                 report.held_ns = Some(crate::sys::time::now().0);
             }
-            None => report.fall_back("no pids.max was found: killed in a loop while births went on".to_owned()),
+            None => report.fall_back(
+                "no pids.max was found: killed in a loop while births went on".to_owned(),
+            ),
         }
         sweep::until_unpopulated(&self.cgroup, Signal::SIGKILL, deadline, &mut report)?;
         Ok(report.issued())
@@ -98,6 +105,6 @@ fn nearest_limit(set: &ProcessSet) -> Result<Option<ControlFile>, CgroupError> {
             Err(e) => return Err(e),
         }
     }
-    let belt = set.v1().map(|belts| belts.pids.join("pids.max"));
-    belt.map(ControlFile::open).transpose()
+    let limit = set.v1().map(|limits| limits.pids.join("pids.max"));
+    limit.map(ControlFile::open).transpose()
 }

@@ -31,7 +31,10 @@ static SPEC: KillSpec = KillSpec {
     privilege: "",
     faults: "whoever is born after the read lives on, and so does everyone in a cgroup below; a number may have a new owner by the time it is \
              signalled",
-    sources: &["Documentation/admin-guide/cgroup-v2.rst: cgroup.procs", "kill(2)"],
+    sources: &[
+        "Documentation/admin-guide/cgroup-v2.rst: cgroup.procs",
+        "kill(2)",
+    ],
     axes: &[],
 };
 
@@ -44,7 +47,11 @@ impl BlockingStrategy for ProcsOnce {
         probe::lists(host)
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready { set: set.clone() }))
     }
 }

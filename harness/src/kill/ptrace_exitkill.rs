@@ -1,7 +1,8 @@
-//! `ptrace-exitkill`: trace the workload from its first instruction with `PTRACE_O_EXITKILL`; kill the tracer, and the kernel kills whom it
-//! traced.
+//! `ptrace-exitkill`: trace the workload from its first instruction with `PTRACE_O_EXITKILL`; kill
+//! the tracer, and the kernel kills whom it traced.
 //!
-//! Every fork is traced from birth, wherever its parent goes. The tracer is a process of its own: its exit is the weapon.
+//! Every fork is traced from birth, wherever its parent goes. The tracer is a process of its own:
+//! its exit is the weapon.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -81,7 +82,11 @@ impl BlockingStrategy for PtraceExitkill {
         }
     }
 
-    fn prepare(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready {
             set: set.clone(),
             gate: Some(spawn.gate()?),
@@ -98,20 +103,24 @@ struct Ready {
 }
 
 impl BlockingKiller for Ready {
-    /// Starts the tracer while the workload still waits at its gate, and opens the gate once it is traced.
+    /// Starts the tracer while the workload still waits at its gate, and opens the gate once it is
+    /// traced.
     fn attach(&mut self, child: &Child) -> Result<(), KillError> {
         let failed = |e| SysError::plain("start the tracer", e);
         let (hear, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let tell = std::cell::Cell::new(Some(tell));
         let tracer = worker(0, self.set.helpers().map(|helpers| helpers.as_fd()), || {
-            tell.take().map_or(1, |tell| trace(child.pid, File::from(tell)))
+            tell.take()
+                .map_or(1, |tell| trace(child.pid, File::from(tell)))
         })
         .map_err(failed)?;
         drop(tell);
         self.tracer = Some(tracer);
         let timeout = PollTimeout::try_from(SEIZING).unwrap_or(PollTimeout::MAX);
         let mut answer = [0; 4];
-        match retry_eintr(|| poll(&mut [PollFd::new(hear.as_fd(), PollFlags::POLLIN)], timeout)).map_err(failed)? {
+        match retry_eintr(|| poll(&mut [PollFd::new(hear.as_fd(), PollFlags::POLLIN)], timeout))
+            .map_err(failed)?
+        {
             0 => return Err(failed(Errno::ETIMEDOUT).into()),
             _ => File::from(hear)
                 .read_exact(&mut answer)
@@ -119,10 +128,18 @@ impl BlockingKiller for Ready {
         }
         match i32::from_ne_bytes(answer) {
             0 => {}
-            errno => return Err(SysError::pid("PTRACE_SEIZE", child.pid.as_raw(), Errno::from_raw(errno)).into()),
+            errno => {
+                return Err(SysError::pid(
+                    "PTRACE_SEIZE",
+                    child.pid.as_raw(),
+                    Errno::from_raw(errno),
+                )
+                .into());
+            }
         }
         if let Some(gate) = self.gate.take() {
-            gate.open().map_err(|e| SysError::plain("open the gate", e))?;
+            gate.open()
+                .map_err(|e| SysError::plain("open the gate", e))?;
         }
         Ok(())
     }
@@ -156,7 +173,8 @@ impl Drop for Ready {
     }
 }
 
-/// The tracer's life: seize, say so, and let everybody run on after every stop, until nobody is left. Returns its exit code.
+/// The tracer's life: seize, say so, and let everybody run on after every stop, until nobody is
+/// left. Returns its exit code.
 fn trace(main: Pid, mut tell: File) -> i32 {
     let options = Options::PTRACE_O_EXITKILL
         | Options::PTRACE_O_TRACEFORK
@@ -171,17 +189,20 @@ fn trace(main: Pid, mut tell: File) -> i32 {
             Whose::Any,
             WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL,
         ) {
-            Ok(Some(change)) if !change.ended() => match ptrace::cont(change.pid, delivered(change.status)) {
-                // ESRCH: it was killed meanwhile.
-                Ok(()) | Err(_) => {}
-            },
+            Ok(Some(change)) if !change.ended() => {
+                match ptrace::cont(change.pid, delivered(change.status)) {
+                    // ESRCH: it was killed meanwhile.
+                    Ok(()) | Err(_) => {}
+                }
+            }
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return 0,
         }
     }
 }
 
-/// The signal to pass on after a stop: none after an event of ptrace itself (in the second byte), and none that stops.
+/// The signal to pass on after a stop: none after an event of ptrace itself (in the second byte),
+/// and none that stops.
 fn delivered(status: i32) -> Option<Signal> {
     if status >> 8 != 0 {
         return None;
@@ -201,7 +222,11 @@ mod tests {
     #[test]
     fn only_real_signals_are_passed_on() {
         assert_eq!(delivered(Signal::SIGTERM as i32), Some(Signal::SIGTERM));
-        assert_eq!(delivered(Signal::SIGTRAP as i32 | (1 << 8)), None, "PTRACE_EVENT_FORK");
+        assert_eq!(
+            delivered(Signal::SIGTRAP as i32 | (1 << 8)),
+            None,
+            "PTRACE_EVENT_FORK"
+        );
         assert_eq!(delivered(Signal::SIGSTOP as i32), None);
         assert_eq!(delivered(64), None);
     }

@@ -1,4 +1,5 @@
-//! `stop-then-kill`: SIGSTOP to everyone until nobody new is met, then SIGKILL. A freezer made of signals.
+//! `stop-then-kill`: SIGSTOP to everyone until nobody new is met, then SIGKILL. A freezer made of
+//! signals.
 
 use std::collections::HashSet;
 
@@ -51,7 +52,11 @@ impl BlockingStrategy for StopThenKill {
         probe::lists(host)
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Ready { set: set.clone() }))
     }
 }

@@ -1,6 +1,8 @@
-//! `subreaper-walk`: be the subreaper, SIGKILL all descendants, reap, again, until no child is left. What an init does.
+//! `subreaper-walk`: be the subreaper, SIGKILL all descendants, reap, again, until no child is
+//! left. What an init does.
 //!
-//! Orphans come to the caller, so nobody leaves the tree, and `ECHILD` is a proof that all are dead. But each pass is a race.
+//! Orphans come to the caller, so nobody leaves the tree, and `ECHILD` is a proof that all are
+//! dead. But each pass is a race.
 
 use std::collections::HashSet;
 
@@ -44,7 +46,10 @@ static SPEC: KillSpec = KillSpec {
     privilege: "",
     faults: "each pass is a race against births; a grandchild that its own parent has reaped leaves a number to be reused; a PID namespace with \
              an init of its own keeps its orphans",
-    sources: &["PR_SET_CHILD_SUBREAPER(2const)", "kernel/exit.c: find_new_reaper()"],
+    sources: &[
+        "PR_SET_CHILD_SUBREAPER(2const)",
+        "kernel/exit.c: find_new_reaper()",
+    ],
     axes: &[],
 };
 
@@ -63,9 +68,15 @@ impl BlockingStrategy for SubreaperWalk {
         }
     }
 
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
-        let before = prctl::get_child_subreaper().map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
-        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let before = prctl::get_child_subreaper()
+            .map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
+        prctl::set_child_subreaper(true)
+            .map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
         Ok(Box::new(Ready { before }))
     }
 }
@@ -132,7 +143,12 @@ fn descendants(everybody: &[Stat], top: i32, lives: impl Fn(&Stat) -> bool) -> V
             return found;
         }
         inside.extend(generation.iter().map(|stat| stat.pid));
-        found.extend(generation.iter().filter(|stat| lives(stat)).map(|stat| stat.pid));
+        found.extend(
+            generation
+                .iter()
+                .filter(|stat| lives(stat))
+                .map(|stat| stat.pid),
+        );
     }
 }
 

@@ -1,7 +1,8 @@
-//! `unthrottle-then-kill`: lift the CPU limits of the set, then `cgroup.kill`. Who may not run cannot die quickly either.
+//! `unthrottle-then-kill`: lift the CPU limits of the set, then `cgroup.kill`. Who may not run
+//! cannot die quickly either.
 //!
-//! Only limits on the trial's own cgroups are lifted: in v2 on the site, everything below it and its parent; in v1 on cgroups of members that
-//! carry the name of a run.
+//! Only limits on the trial's own cgroups are lifted: in v2 on the site, everything below it and
+//! its parent; in v1 on cgroups of members that carry the name of a run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,11 @@ impl BlockingStrategy for UnthrottleThenKill {
         probe::file(host, "cgroup.kill", "Linux 5.14 or later")
     }
 
-    fn prepare(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let write = KillOrSweep::prepare(set)?;
         Ok(Box::new(Ready {
             set: set.clone(),
@@ -114,11 +119,16 @@ fn lift_v1(cgroup: &Cgroup) -> Result<(), KillError> {
             Err(e) if proc::vanished(&e) => continue,
             Err(e) => return Err(e.into()),
         };
-        directories.extend(place.v1("cpu").and_then(|path| limits_of_a_run(&mounts, path)));
+        directories.extend(
+            place
+                .v1("cpu")
+                .and_then(|path| limits_of_a_run(&mounts, path)),
+        );
     }
     for directory in directories {
         let file = directory.join("cpu.cfs_quota_us");
-        std::fs::write(&file, "-1").map_err(|e| SysError::io("write \"-1\" to", Target::Path(file), &e))?;
+        std::fs::write(&file, "-1")
+            .map_err(|e| SysError::io("write \"-1\" to", Target::Path(file), &e))?;
     }
     Ok(())
 }

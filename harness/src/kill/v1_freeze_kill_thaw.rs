@@ -1,7 +1,8 @@
-//! `v1-freeze-kill-thaw`: freeze in the v1 freezer hierarchy, SIGKILL everyone, thaw. What runtimes do on machines with cgroup v1.
+//! `v1-freeze-kill-thaw`: freeze in the v1 freezer hierarchy, SIGKILL everyone, thaw. What runtimes
+//! do on machines with cgroup v1.
 //!
-//! In v1 a frozen process does not act on SIGKILL: it dies when it is thawed. The workload is put into a freezer cgroup of its own before it
-//! runs, by migration behind a gate.
+//! In v1 a frozen process does not act on SIGKILL: it dies when it is thawed. The workload is put
+//! into a freezer cgroup of its own before it runs, by migration behind a gate.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,7 +71,8 @@ impl BlockingStrategy for V1FreezeKillThaw {
         let name = dir.join(probe_name()?);
         match std::fs::create_dir(&name) {
             Ok(()) => {
-                std::fs::remove_dir(&name).map_err(|e| SysError::io("rmdir", Target::Path(name), &e))?;
+                std::fs::remove_dir(&name)
+                    .map_err(|e| SysError::io("rmdir", Target::Path(name), &e))?;
                 Ok(Support::Available)
             }
             Err(e) => Ok(Support::missing(
@@ -80,8 +82,15 @@ impl BlockingStrategy for V1FreezeKillThaw {
         }
     }
 
-    fn prepare(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
-        let own = own_freezer().map_err(|why| KillError::Refused { strategy: SPEC.id, why })?;
+    fn prepare(
+        &self,
+        set: &ProcessSet,
+        spawn: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
+        let own = own_freezer().map_err(|why| KillError::Refused {
+            strategy: SPEC.id,
+            why,
+        })?;
         let freezer = Freezer::make(&own, set.label())?;
         Ok(Box::new(Ready {
             set: set.clone(),
@@ -94,7 +103,10 @@ impl BlockingStrategy for V1FreezeKillThaw {
 /// This process's directory in the freezer hierarchy.
 fn own_freezer() -> Result<PathBuf, String> {
     let layout = Layout::read(&Paths::default()).map_err(|e| e.to_string())?;
-    layout.own_v1("freezer").map(|dir| dir.path).map_err(|e| e.to_string())
+    layout
+        .own_v1("freezer")
+        .map(|dir| dir.path)
+        .map_err(|e| e.to_string())
 }
 
 /// A freezer cgroup of one trial. Thawed and removed when dropped.
@@ -107,7 +119,8 @@ impl Freezer {
     /// Makes one, named after run and trial, so that it is found if nobody comes back to remove it.
     fn make(own: &Path, name: &str) -> Result<Self, SysError> {
         let path = own.join(name);
-        std::fs::create_dir(&path).map_err(|e| SysError::io("mkdir", Target::Path(path.clone()), &e))?;
+        std::fs::create_dir(&path)
+            .map_err(|e| SysError::io("mkdir", Target::Path(path.clone()), &e))?;
         Ok(Self { path })
     }
 
@@ -125,10 +138,13 @@ impl Freezer {
         let content = self.read("cgroup.procs")?;
         parse_members(&content)
             .map(|members| members.pids)
-            .ok_or_else(|| SysError::path("understand", self.path.join("cgroup.procs"), Errno::EBADMSG))
+            .ok_or_else(|| {
+                SysError::path("understand", self.path.join("cgroup.procs"), Errno::EBADMSG)
+            })
     }
 
-    /// v1 tells nobody, so the state is read every millisecond; reading also moves `FREEZING` to `FROZEN`.
+    /// v1 tells nobody, so the state is read every millisecond; reading also moves `FREEZING` to
+    /// `FROZEN`.
     fn wait_frozen(&self, deadline: MonoNs) -> Result<bool, SysError> {
         while self.read("freezer.state")?.trim() != "FROZEN" {
             if deadline.has_passed() {
@@ -146,7 +162,10 @@ impl Drop for Freezer {
         let thawed = self.write("freezer.state", "THAWED");
         let patience = now() + Duration::from_secs(2);
         while let Err(e) = std::fs::remove_dir(&self.path) {
-            if e.raw_os_error() != Some(nix::libc::EBUSY) || patience.has_passed() || rest().is_err() {
+            if e.raw_os_error() != Some(nix::libc::EBUSY)
+                || patience.has_passed()
+                || rest().is_err()
+            {
                 tracing::warn!(path = %self.path.display(), error = %e, ?thawed, "could not remove a freezer cgroup");
                 return;
             }
@@ -171,7 +190,8 @@ impl BlockingKiller for Ready {
     fn attach(&mut self, child: &Child) -> Result<(), KillError> {
         self.freezer.write("cgroup.procs", &child.pid.to_string())?;
         if let Some(gate) = self.gate.take() {
-            gate.open().map_err(|e| SysError::plain("open the gate", e))?;
+            gate.open()
+                .map_err(|e| SysError::plain("open the gate", e))?;
         }
         Ok(())
     }
@@ -186,7 +206,9 @@ impl BlockingKiller for Ready {
             if held {
                 report.held_ns = Some(now().0);
             } else {
-                report.fall_back("freezer.state did not become FROZEN in time: went on without".to_owned());
+                report.fall_back(
+                    "freezer.state did not become FROZEN in time: went on without".to_owned(),
+                );
             }
             report.passes += 1;
             // Nobody who is frozen can end, so no number can be reused.

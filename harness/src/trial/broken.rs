@@ -25,10 +25,15 @@ impl Broken {
         }
     }
 
-    /// `error` as a cause of its own, or, where something ran out, as that: a limit is the doing of neither mechanism nor harness.
+    /// `error` as a cause of its own, or, where something ran out, as that: a limit is the doing of
+    /// neither mechanism nor harness.
     pub(super) fn by(cause: Cause, error: impl fmt::Display) -> Self {
         let what = error.to_string();
-        let cause = if ran_out(&what) { Cause::OutOfResources } else { cause };
+        let cause = if ran_out(&what) {
+            Cause::OutOfResources
+        } else {
+            cause
+        };
         Self { cause, what }
     }
 
@@ -43,7 +48,8 @@ impl Broken {
     }
 }
 
-/// Answers that mean: there is no more of it. `ENOBUFS` is none of them: events that were lost are a matter of the mechanism.
+/// Answers that mean: there is no more of it. `ENOBUFS` is none of them: events that were lost are
+/// a matter of the mechanism.
 const EXHAUSTION: [Errno; 5] = [
     Errno::EMFILE,
     Errno::ENFILE,
@@ -52,11 +58,13 @@ const EXHAUSTION: [Errno; 5] = [
     Errno::EAGAIN,
 ];
 
-/// Whether a text that names the kernel's answer (all errors and verdicts do) says that something ran out.
+/// Whether a text that names the kernel's answer (all errors and verdicts do) says that something
+/// ran out.
 pub(super) fn ran_out(what: &str) -> bool {
-    EXHAUSTION
-        .iter()
-        .any(|errno| what.contains(&format!("{errno:?}: ")) || what.contains(&format!("(os error {})", *errno as i32)))
+    EXHAUSTION.iter().any(|errno| {
+        what.contains(&format!("{errno:?}: "))
+            || what.contains(&format!("(os error {})", *errno as i32))
+    })
 }
 
 /// Whether the name of an answer says that something ran out.
@@ -64,11 +72,13 @@ pub(super) fn is_exhaustion(name: &str) -> bool {
     EXHAUSTION.iter().any(|errno| format!("{errno:?}") == name)
 }
 
-/// The signal that ended a helper. A copy of the harness has its handlers, which exit with 128 and the signal's number.
-/// A number, because real-time signals have no name.
+/// The signal that ended a helper. A copy of the harness has its handlers, which exit with 128 and
+/// the signal's number. A number, because real-time signals have no name.
 pub(super) fn signal_of(end: Change) -> Option<i32> {
     let handled = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].map(|signal| signal as i32);
-    let handled = handled.into_iter().find(|signal| end.exit_code() == Some(128 + signal));
+    let handled = handled
+        .into_iter()
+        .find(|signal| end.exit_code() == Some(128 + signal));
     end.signal().or(handled)
 }
 
@@ -132,7 +142,10 @@ mod tests {
         let opened = SysError::path("open", "/x/cgroup.events", Errno::ENFILE);
         assert_eq!(Broken::mechanism(opened).cause, Cause::OutOfResources);
         let forked = std::io::Error::from_raw_os_error(Errno::EAGAIN as i32);
-        assert_eq!(Broken::by(Cause::NotStarted, forked).cause, Cause::OutOfResources);
+        assert_eq!(
+            Broken::by(Cause::NotStarted, forked).cause,
+            Cause::OutOfResources
+        );
         let lost = SysError::plain("receive process events", Errno::ENOBUFS);
         assert_eq!(Broken::mechanism(lost).cause, Cause::MechanismFailed);
         assert!(is_exhaustion("EMFILE") && !is_exhaustion("EPERM"));

@@ -32,35 +32,44 @@ pub(super) enum Fate {
     Lost(&'static str),
 }
 
-/// Who ended a canary. That somebody else does so with the strategy's signal while the strategy acts cannot be told from a hit.
-pub(super) fn judge(status: Option<Change>, ended: Option<MonoNs>, spared: bool, begun: Option<MonoNs>) -> Fate {
+/// Who ended a canary. That somebody else does so with the strategy's signal while the strategy
+/// acts cannot be told from a hit.
+pub(super) fn judge(
+    status: Option<Change>,
+    ended: Option<MonoNs>,
+    spared: bool,
+    begun: Option<MonoNs>,
+) -> Fate {
     match (status.map(signal_of), begun) {
         (Some(None), _) => Fate::Lost("by itself"),
         (Some(Some(signal)), _) if !OF_STRATEGIES.iter().any(|known| *known as i32 == signal) => {
             Fate::Lost("by a signal that no strategy sends")
         }
         (_, None) => Fate::Lost("although no strategy acted"),
-        (_, Some(begun)) if ended.is_some_and(|ended| ended < begun) => Fate::Lost("before the strategy's first act"),
+        (_, Some(begun)) if ended.is_some_and(|ended| ended < begun) => {
+            Fate::Lost("before the strategy's first act")
+        }
         _ if spared => Fate::Lost("after the strategy's last act"),
         _ => Fate::Hit,
     }
 }
 
-/// The canary that will join the process group and session of a main process which does not exist yet.
+/// The canary that will join the process group and session of a main process which does not exist
+/// yet.
 ///
-/// It is forked before the workload: a bomb that has gone off leaves no room in the belt, and on a hybrid machine the observer is inside the
-/// belt. Its session is the observer's. It becomes a child of the harness, so that an observer that waits for all its children does not
-/// wait for it.
+/// It is forked before the workload: a bomb that has gone off leaves no room in the limit, and on a
+/// hybrid machine the observer is inside the limit. Its session is the observer's. It becomes a
+/// child of the harness, so that an observer that waits for all its children does not wait for it.
 #[derive(Debug)]
-pub(super) struct Egg {
+pub(super) struct WaitingCanary {
     worker: Worker,
     call: OwnedFd,
     answer: OwnedFd,
 }
 
-impl Egg {
+impl WaitingCanary {
     /// Forks it. To be called by the observer.
-    pub(super) fn lay(site: &Site) -> Result<Self, SysError> {
+    pub(super) fn fork(site: &Site) -> Result<Self, SysError> {
         let failed = |e| SysError::plain("start a canary", e);
         let (listen, call) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let (answer, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
@@ -74,15 +83,19 @@ impl Egg {
                 _ => exit_now(1),
             }
             let group = Pid::from_raw(i32::from_ne_bytes(root));
-            perch(&write, || nix::unistd::setpgid(Pid::from_raw(0), group))
+            sleep_after(&write, || nix::unistd::setpgid(Pid::from_raw(0), group))
         })
         .map_err(failed)?;
         let call = call.take().ok_or_else(|| failed(Errno::EBADF))?;
-        Ok(Self { worker, call, answer })
+        Ok(Self {
+            worker,
+            call,
+            answer,
+        })
     }
 
     /// Lets it join the process group of `root`.
-    pub(super) fn hatch(self, root: Pid) -> Result<Perched, SysError> {
+    pub(super) fn join_group(self, root: Pid) -> Result<LiveCanary, SysError> {
         let failed = |e| SysError::plain("start a canary", e);
         // A write to a pipe that nobody reads would end the observer.
         if pidfd::has_exited(self.worker.pidfd.as_fd()).map_err(failed)? {
@@ -91,13 +104,13 @@ impl Egg {
         nix::unistd::write(&self.call, &root.as_raw().to_ne_bytes()).map_err(failed)?;
         heard(&self.answer)?;
         let Worker { pid, pidfd } = self.worker;
-        Ok(Perched::new(Canary::SameGroup, pid, pidfd))
+        Ok(LiveCanary::new(Canary::SameGroup, pid, pidfd))
     }
 }
 
 /// A canary that sings: set up completely, and waiting.
 #[derive(Debug)]
-pub(super) struct Perched {
+pub(super) struct LiveCanary {
     pub(super) kind: Canary,
     pub(super) pid: Pid,
     pidfd: OwnedFd,
@@ -107,7 +120,7 @@ pub(super) struct Perched {
     spared: bool,
 }
 
-impl Perched {
+impl LiveCanary {
     fn new(kind: Canary, pid: Pid, pidfd: OwnedFd) -> Self {
         Self {
             kind,
@@ -129,10 +142,11 @@ impl Perched {
         Self::start(Canary::ParentCgroup, &site.parent, || Ok(()))
     }
 
-    /// The canary that is to be taken for somebody else: outside the set, with the number of a member that has just been reaped.
+    /// The canary that is to be taken for somebody else: outside the set, with the number of a
+    /// member that has just been reaped.
     ///
     /// Errors: `EEXIST` somebody was faster; `EPERM` this process may not choose numbers.
-    pub(super) fn framed(site: &Site, number: Pid) -> Result<Self, Errno> {
+    pub(super) fn with_number(site: &Site, number: Pid) -> Result<Self, Errno> {
         let Worker { pid, pidfd } = worker_as(number, Some(site.control.as_fd()), || sing())?;
         Ok(Self::new(Canary::ReusedPid, pid, pidfd))
     }
@@ -140,7 +154,8 @@ impl Perched {
     /// The harness's handle on a canary that the observer started.
     pub(super) fn adopt(kind: Canary, pid: i32) -> Result<Self, SysError> {
         let pid = Pid::from_raw(pid);
-        // Our own child that nobody has reaped yet: the number cannot have come to mean another process.
+        // Our own child that nobody has reaped yet: the number cannot have come to mean another
+        // process.
         let pidfd = pidfd::open(pid).map_err(|e| SysError::pid("pidfd_open", pid.as_raw(), e))?;
         Ok(Self::new(kind, pid, pidfd))
     }
@@ -152,13 +167,15 @@ impl Perched {
     ) -> Result<Self, SysError> {
         let failed = |e| SysError::plain("start a canary", e);
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
-        let Worker { pid, pidfd } = worker(0, Some(cgroup.as_fd()), || perch(&write, setup)).map_err(failed)?;
+        let Worker { pid, pidfd } =
+            worker(0, Some(cgroup.as_fd()), || sleep_after(&write, setup)).map_err(failed)?;
         drop(write);
         heard(&read)?;
         Ok(Self::new(kind, pid, pidfd))
     }
 
-    /// Looks whether it has ended, and notes when that was seen for the first time. To be called often: the note is an upper bound.
+    /// Looks whether it has ended, and notes when that was seen for the first time. To be called
+    /// often: the note is an upper bound.
     pub(super) fn look(&mut self) -> Result<(), SysError> {
         if self.ended.is_none() && self.has_ended()? {
             self.ended = Some(time::now());
@@ -166,8 +183,9 @@ impl Perched {
         Ok(())
     }
 
-    /// Notes that the strategy has sent all it will ever send. Who sleeps unsignalled now was not hit by it: a signal is pending from the moment
-    /// it is sent, and who has taken one does not sleep again before it is marked as exiting. The signals are read before the state.
+    /// Notes that the strategy has sent all it will ever send. Who sleeps unsignalled now was not
+    /// hit by it: a signal is pending from the moment it is sent, and who has taken one does not
+    /// sleep again before it is marked as exiting. The signals are read before the state.
     pub(super) fn issued(&mut self) -> Result<(), SysError> {
         self.spared = match (self.is_dying()?, proc::stat(self.pid.as_raw())) {
             (dying, Ok(stat)) => !dying && stat.state == 'S' && !stat.is_exiting(),
@@ -178,20 +196,29 @@ impl Perched {
     }
 
     fn has_ended(&self) -> Result<bool, SysError> {
-        pidfd::has_exited(self.pidfd.as_fd()).map_err(|e| SysError::pid("poll pidfd", self.pid.as_raw(), e))
+        pidfd::has_exited(self.pidfd.as_fd())
+            .map_err(|e| SysError::pid("poll pidfd", self.pid.as_raw(), e))
     }
 
-    /// It has a signal pending and has not got round to dying. Our own child: the number is its own until it is reaped, and then it has ended.
+    /// It has a signal pending and has not got round to dying. Our own child: the number is its own
+    /// until it is reaped, and then it has ended.
     fn is_dying(&self) -> Result<bool, SysError> {
         match proc::status(self.pid.as_raw()) {
-            Ok(status) => Ok(OF_STRATEGIES.iter().any(|signal| status.has_pending(*signal))),
+            Ok(status) => Ok(OF_STRATEGIES
+                .iter()
+                .any(|signal| status.has_pending(*signal))),
             Err(e) if proc::vanished(&e) => Ok(false),
             Err(e) => Err(e),
         }
     }
 
-    /// What became of it. `status`: how it ended, if it has been reaped; `begun`: when the strategy began to act.
-    pub(super) fn fate(&self, status: Option<Change>, begun: Option<MonoNs>) -> Result<Fate, SysError> {
+    /// What became of it. `status`: how it ended, if it has been reaped; `begun`: when the strategy
+    /// began to act.
+    pub(super) fn fate(
+        &self,
+        status: Option<Change>,
+        begun: Option<MonoNs>,
+    ) -> Result<Fate, SysError> {
         let dying = self.is_dying()?;
         if !dying && !self.has_ended()? {
             return Ok(Fate::Unharmed);
@@ -213,7 +240,7 @@ fn become_user(credentials: Credentials) -> Result<(), Errno> {
 }
 
 /// The canary's side: sets itself up, says how that went, and sings.
-fn perch(answer: &OwnedFd, setup: impl FnOnce() -> Result<(), Errno>) -> i32 {
+fn sleep_after(answer: &OwnedFd, setup: impl FnOnce() -> Result<(), Errno>) -> i32 {
     let said = setup().map_or_else(|errno| errno as i32, |()| 0);
     match nix::unistd::write(answer, &said.to_ne_bytes()) {
         Ok(4) if said == 0 => sing(),
@@ -247,10 +274,20 @@ mod tests {
 
     #[test]
     fn a_strategy_is_blamed_for_what_was_ended_while_it_acted() {
-        assert_eq!(judge(Some(signalled(9)), Some(MonoNs(150)), false, BEGUN), Fate::Hit);
-        assert_eq!(judge(None, None, false, BEGUN), Fate::Hit, "it is on its way out");
+        assert_eq!(
+            judge(Some(signalled(9)), Some(MonoNs(150)), false, BEGUN),
+            Fate::Hit
+        );
+        assert_eq!(
+            judge(None, None, false, BEGUN),
+            Fate::Hit,
+            "it is on its way out"
+        );
         let polite = signalled(15);
-        assert_eq!(judge(Some(polite), Some(MonoNs(100)), false, BEGUN), Fate::Hit);
+        assert_eq!(
+            judge(Some(polite), Some(MonoNs(100)), false, BEGUN),
+            Fate::Hit
+        );
     }
 
     #[test]
@@ -269,7 +306,10 @@ mod tests {
             "there was no act"
         );
         let hung_up = exited(129);
-        assert_eq!(judge(Some(hung_up), Some(MonoNs(150)), false, BEGUN), Fate::Hit);
+        assert_eq!(
+            judge(Some(hung_up), Some(MonoNs(150)), false, BEGUN),
+            Fate::Hit
+        );
         let crashed = signalled(11);
         assert!(lost(judge(Some(crashed), Some(MonoNs(150)), false, BEGUN)));
         let failed = exited(1);

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::canary::Perched;
+use super::canary::LiveCanary;
 use super::oracle::{self, State};
 use super::play::Seen;
 use super::{Run, Site, TrialError, TrialSpec, leaks, survivors};
@@ -26,21 +26,26 @@ pub(super) fn settle(
     record: &mut TrialRecord,
     seen: &mut Seen,
 ) -> Result<(), TrialError> {
-    if seen.broken.is_some() || seen.damaged.is_some() || seen.observer.is_some() || seen.interrupted {
+    if seen.broken.is_some()
+        || seen.damaged.is_some()
+        || seen.observer.is_some()
+        || seen.interrupted
+    {
         return Ok(());
     }
     let deadline = oracle::settle_deadline(spec.deadline);
     while record.stamps.unpopulated_ns.is_none() && !seen.lives_on {
         let state = oracle::look(site)?;
         let sums = site.ledger.sums();
-        // Before 6.19 `populated 0` comes before the exit is reported, since then after it; stamps come before both. So a stamp that is missing
-        // in an empty site will never come. A tree of which nothing is known yet may be on its way into the site.
+        // Before 6.19 `populated 0` comes before the exit is reported, since then after it; stamps
+        // come before both. So a stamp that is missing in an empty site will never come. A tree of
+        // which nothing is known yet may be on its way into the site.
         let begun = sums.births > 0 || seen.main_ended;
         if state != State::Populated && (record.plane == Plane::Kill || begun) {
             record.stamps.unpopulated_ns = Some(time::now().0);
             break;
         }
-        if deadline.has_passed() || run.family.ending().is_some() {
+        if deadline.has_passed() || run.reaper.ending().is_some() {
             break;
         }
         run.rest(&[], oracle::SETTLE_TICK)?;
@@ -61,9 +66,10 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// The last stages of a kill that left nothing alive: every child and orphan is reaped, and the directory goes. What does not come to pass
-/// in [`BURIAL`] has no stamp; cleaning up is done later and for all.
-pub(super) fn bury(
+/// The last stages of a kill that left nothing alive: every child and orphan is reaped, and the
+/// directory goes. What does not come to pass in [`BURIAL`] has no stamp; cleaning up is done later
+/// and for all.
+pub(super) fn reap_and_remove(
     run: &mut Run<'_>,
     site: &Site,
     record: &mut TrialRecord,
@@ -103,11 +109,11 @@ pub(super) fn bury(
 }
 
 /// Takes the stage down: survivors, canaries, cgroups. A trial that leaves something ends the run.
-pub(super) fn strike(
+pub(super) fn teardown(
     run: &mut Run<'_>,
     spec: &TrialSpec<'_>,
     site: Site,
-    canaries: Vec<Perched>,
+    canaries: Vec<LiveCanary>,
     record: &mut TrialRecord,
 ) -> Result<(), TrialError> {
     for canary in canaries {
@@ -116,7 +122,10 @@ pub(super) fn strike(
     let emptied_by_kill = record.stamps.unpopulated_ns.is_some();
     run.clean(Some(&Site::part(spec)))?;
     if emptied_by_kill {
-        record.stamps.removed_ns.get_or_insert_with(|| time::now().0);
+        record
+            .stamps
+            .removed_ns
+            .get_or_insert_with(|| time::now().0);
     }
     // Whoever was killed above is a zombie for a moment; a child that stays is a leak.
     let patience = time::now() + Duration::from_secs(5);
@@ -135,7 +144,8 @@ pub(super) fn strike(
             });
         }
         for pid in &strays {
-            // Helpers in the control cgroup (an owner that still tries) end with the trial. They are our children, so the number is theirs.
+            // Helpers in the control cgroup (an owner that still tries) end with the trial. They
+            // are our children, so the number is theirs.
             match nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGKILL) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(errno) => return Err(SysError::pid("kill", *pid, errno).into()),

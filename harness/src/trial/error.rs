@@ -40,7 +40,9 @@ pub enum TrialError {
         errno: nix::errno::Errno,
     },
     /// The process has threads, so it cannot fork observers that go on in Rust.
-    #[error("this process has {0} threads; a run forks helpers that do not exec and needs exactly one")]
+    #[error(
+        "this process has {0} threads; a run forks helpers that do not exec and needs exactly one"
+    )]
     Threads(usize),
     /// A guard was killed, from outside or for want of memory.
     #[error(
@@ -51,11 +53,13 @@ pub enum TrialError {
     #[error("the run's name {0:?} does not begin with the name that is protected")]
     Unprotected(String),
     /// Somebody has every user that actors could become.
-    #[error("processes have all user ids from {0} to {1}, and actors need one that nobody has: end other runs first")]
-    Users(u32, u32),
-    /// A hostile scenario and no belt.
     #[error(
-        "scenario {0} can exhaust the machine and there is no pids limit to hold it: see `scenario doctor`, or override with --no-belt"
+        "processes have all user ids from {0} to {1}, and actors need one that nobody has: end other runs first"
+    )]
+    Users(u32, u32),
+    /// A hostile scenario and no limit.
+    #[error(
+        "scenario {0} can exhaust the machine and there is no pids limit to hold it: see `scenario doctor`, or override with --no-limits"
     )]
     NoBelt(String),
     /// Something of a trial could not be removed.

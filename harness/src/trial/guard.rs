@@ -60,7 +60,11 @@ impl Orders {
 impl Guards {
     /// Starts both; when it returns, both watch. `run` is the name of the run, whose cgroups may
     /// also be in `extra`.
-    pub(super) fn start(run: &str, extra: Option<&Path>, journal: &Journal) -> Result<Self, SysError> {
+    pub(super) fn start(
+        run: &str,
+        extra: Option<&Path>,
+        journal: &Journal,
+    ) -> Result<Self, SysError> {
         let fail = |e| SysError::plain("start a guard", e);
         let harness = pidfd::open(Pid::this()).map_err(|e| SysError::plain("pidfd_open", e))?;
         let mut guards = Self {
@@ -92,9 +96,10 @@ impl Guards {
         })?;
         let first = guards.workers.first().ok_or_else(|| fail(Errno::ESRCH))?;
         let first = first.pidfd.try_clone();
-        let first = Cell::new(Some(
-            first.map_err(|e| SysError::io("start a guard", crate::Target::Nothing, &e))?,
-        ));
+        let first =
+            Cell::new(Some(first.map_err(|e| {
+                SysError::io("start a guard", crate::Target::Nothing, &e)
+            })?));
         let second_ready = guard(&guards.orders).fork(&mut guards.workers, || {
             drop(tell.take());
             first.take().ok_or(Errno::EBADF)
@@ -126,7 +131,9 @@ impl Guards {
     /// A guard that has ended, if one has.
     pub(super) fn dead(&self) -> Result<Option<Pid>, SysError> {
         for guard in &self.workers {
-            if pidfd::has_exited(guard.pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))? {
+            if pidfd::has_exited(guard.pidfd.as_fd())
+                .map_err(|e| SysError::plain("poll pidfd", e))?
+            {
                 return Ok(Some(guard.pid));
             }
         }
@@ -144,7 +151,9 @@ impl Guards {
         } else {
             &self.orders.remove
         };
-        order.write(1).map_err(|e| SysError::plain("write to the guards", e))?;
+        order
+            .write(1)
+            .map_err(|e| SysError::plain("write to the guards", e))?;
         self.workers.iter().try_for_each(reap)
     }
 }
@@ -209,7 +218,8 @@ impl Guard<'_> {
         workers: &mut Vec<Worker>,
         other: impl FnOnce() -> Result<OwnedFd, Errno>,
     ) -> Result<OwnedFd, SysError> {
-        let (hear, ready) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
+        let (hear, ready) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?;
         let ready = Cell::new(Some(ready));
         let guard = worker(0, None, || match self.begin(other, &ready) {
             Ok(other) => self.watch(&other),

@@ -1,7 +1,8 @@
 //! What an observer costs while the tree that it watches sleeps, sampled from outside.
 //!
-//! The harness reads the observer's CPU clock and its count of voluntary switches at intervals; the observer does nothing for it and is
-//! not woken by it. Which samples count is decided afterwards, when it is known when the tree was started and when it ended.
+//! The harness reads the observer's CPU clock and its count of voluntary switches at intervals; the
+//! observer does nothing for it and is not woken by it. Which samples count is decided afterwards,
+//! when it is known when the tree was started and when it ended.
 //!
 //! Sources: clock_getcpuclockid(3), proc_pid_status(5) (`voluntary_ctxt_switches`).
 
@@ -20,7 +21,8 @@ use crate::sys::time;
 
 /// Time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_millis(100);
-/// How long after the spawn the first sample is counted: attaching, a warm-up, and the event of the start itself are over by then.
+/// How long after the spawn the first sample is counted: attaching, a warm-up, and the event of the
+/// start itself are over by then.
 const SETTLED: Duration = Duration::from_millis(300);
 
 /// The samples of one trial.
@@ -35,7 +37,8 @@ struct Sample {
 }
 
 impl Samples {
-    /// Looks at `observer`, a child that has not been reaped. One that has just ended is not there to be looked at.
+    /// Looks at `observer`, a child that has not been reaped. One that has just ended is not there
+    /// to be looked at.
     pub(super) fn take(&mut self, observer: Pid) -> Result<(), SysError> {
         match Sample::of(observer) {
             Ok(sample) => self.0.push(sample),
@@ -53,14 +56,22 @@ impl Samples {
             | Verdict::Unknown { at_ns: at, .. }
             | Verdict::DeadlinePassed { at_ns: at } => *at,
         };
-        let end = record.stamps.over_lower_ns.map_or(spoke, |over| over.min(spoke));
+        let end = record
+            .stamps
+            .over_lower_ns
+            .map_or(spoke, |over| over.min(spoke));
         self.between(MonoNs(record.stamps.spawned_ns?), MonoNs(end))
     }
 
-    /// From the first sample after the tree, started at `spawned`, has come to rest, to the last one before `end`. `None`: fewer than two.
+    /// From the first sample after the tree, started at `spawned`, has come to rest, to the last
+    /// one before `end`. `None`: fewer than two.
     fn between(&self, spawned: MonoNs, end: MonoNs) -> Option<IdleRecord> {
         let rest = spawned + SETTLED;
-        let idle: Vec<&Sample> = self.0.iter().filter(|s| s.at >= rest && s.at < end).collect();
+        let idle: Vec<&Sample> = self
+            .0
+            .iter()
+            .filter(|s| s.at >= rest && s.at < end)
+            .collect();
         let (first, last) = (idle.first()?, idle.last()?);
         (idle.len() > 1).then(|| IdleRecord {
             window_ns: last.at.0 - first.at.0,
@@ -101,7 +112,9 @@ mod tests {
     #[test]
     fn only_the_rest_counts() {
         let all = samples(&[0, 100, 200, 300, 400, 500, 600]);
-        let idle = all.between(MonoNs(50_000_000), MonoNs(550_000_000)).unwrap();
+        let idle = all
+            .between(MonoNs(50_000_000), MonoNs(550_000_000))
+            .unwrap();
         let expected = IdleRecord {
             window_ns: 100_000_000,
             cpu_ns: 700,
@@ -109,7 +122,11 @@ mod tests {
             samples: 2,
         };
         assert_eq!(idle, expected, "from 400 ms to 500 ms");
-        assert_eq!(all.between(MonoNs(50_000_000), MonoNs(450_000_000)), None, "one sample");
+        assert_eq!(
+            all.between(MonoNs(50_000_000), MonoNs(450_000_000)),
+            None,
+            "one sample"
+        );
         assert_eq!(samples(&[]).between(MonoNs(0), MonoNs(u64::MAX)), None);
     }
 

@@ -1,4 +1,5 @@
-//! From a verdict and the truth to an outcome, and from an outcome and an expectation to "held". Pure.
+//! From a verdict and the truth to an outcome, and from an outcome and an expectation to "held".
+//! Pure.
 
 use crate::expect::{Canary, Expectation, KillExpectation};
 use crate::record::Outcome;
@@ -19,7 +20,8 @@ pub(super) struct Truth {
 pub(super) fn outcome(verdict: &Verdict, truth: Truth) -> Outcome {
     match verdict {
         Verdict::Empty { decided_ns, .. } => {
-            let lived_on = truth.lower_ns.is_some_and(|lower| *decided_ns < lower) || truth.upper_ns.is_none();
+            let lived_on =
+                truth.lower_ns.is_some_and(|lower| *decided_ns < lower) || truth.upper_ns.is_none();
             if lived_on || truth.witness {
                 Outcome::Early
             } else {
@@ -28,22 +30,37 @@ pub(super) fn outcome(verdict: &Verdict, truth: Truth) -> Outcome {
         }
         Verdict::SiteRemoved { .. } => Outcome::Removed,
         Verdict::Unknown { .. } => Outcome::Unknown,
-        Verdict::DeadlinePassed { at_ns } => match truth.upper_ns.and(truth.lower_ns.or(truth.upper_ns)) {
-            Some(over) if over < *at_ns => Outcome::Missed,
-            _ => Outcome::StillRunning,
-        },
+        Verdict::DeadlinePassed { at_ns } => {
+            match truth.upper_ns.and(truth.lower_ns.or(truth.upper_ns)) {
+                Some(over) if over < *at_ns => Outcome::Missed,
+                _ => Outcome::StillRunning,
+            }
+        }
     }
 }
 
 /// Whether a detector did as expected, and the expectation in words.
-pub(super) fn held(expected: Expectation, outcome: Outcome, loses_on_removal: bool) -> (bool, String) {
+pub(super) fn held(
+    expected: Expectation,
+    outcome: Outcome,
+    loses_on_removal: bool,
+) -> (bool, String) {
     use Outcome::{Early, Missed, Removed, Right, StillRunning, Unknown};
     match expected {
         Expectation::Sound => (outcome == Right, "sound".to_owned()),
         Expectation::Early(why) => (outcome == Early, format!("early: {why}")),
-        Expectation::MayBeEarly(why) => (matches!(outcome, Early | Right), format!("may be early: {why}")),
-        Expectation::NeverFires(why) => (matches!(outcome, Missed | StillRunning), format!("never fires: {why}")),
-        Expectation::Removed(why) => (matches!(outcome, Removed | Unknown | Right), format!("removed: {why}")),
+        Expectation::MayBeEarly(why) => (
+            matches!(outcome, Early | Right),
+            format!("may be early: {why}"),
+        ),
+        Expectation::NeverFires(why) => (
+            matches!(outcome, Missed | StillRunning),
+            format!("never fires: {why}"),
+        ),
+        Expectation::Removed(why) => (
+            matches!(outcome, Removed | Unknown | Right),
+            format!("removed: {why}"),
+        ),
         // Who claims to survive a removal has to.
         Expectation::MayBeLost(why) => (
             matches!(outcome, Right | Removed | Unknown) || (outcome == Missed && loses_on_removal),
@@ -53,7 +70,8 @@ pub(super) fn held(expected: Expectation, outcome: Outcome, loses_on_removal: bo
     }
 }
 
-/// Whether a strategy did as expected, and the expectation in words. An unexpected hit of a canary always fails.
+/// Whether a strategy did as expected, and the expectation in words. An unexpected hit of a canary
+/// always fails.
 pub(super) fn kill_held(
     expected: KillExpectation,
     emptied: bool,
@@ -66,7 +84,10 @@ pub(super) fn kill_held(
         KillExpectation::Survives(why) => (!emptied, format!("leaves survivors: {why}")),
         KillExpectation::NotApplicable(why) => (true, format!("not applicable: {why}")),
     };
-    (ok && hit.iter().all(|canary| may_hit.contains(canary)), words)
+    (
+        ok && hit.iter().all(|canary| may_hit.contains(canary)),
+        words,
+    )
 }
 
 #[cfg(test)]
@@ -94,9 +115,24 @@ mod tests {
             Outcome::Right,
             "inside the interval nobody can say that it was early"
         );
-        assert_eq!(outcome(&empty_at(500), Truth { witness: true, ..OVER }), Outcome::Early);
         assert_eq!(
-            outcome(&empty_at(500), Truth { upper_ns: None, ..OVER }),
+            outcome(
+                &empty_at(500),
+                Truth {
+                    witness: true,
+                    ..OVER
+                }
+            ),
+            Outcome::Early
+        );
+        assert_eq!(
+            outcome(
+                &empty_at(500),
+                Truth {
+                    upper_ns: None,
+                    ..OVER
+                }
+            ),
             Outcome::Early,
             "it never ended"
         );
@@ -117,7 +153,13 @@ mod tests {
             Outcome::StillRunning
         );
         assert_eq!(
-            outcome(&silent, Truth { upper_ns: None, ..OVER }),
+            outcome(
+                &silent,
+                Truth {
+                    upper_ns: None,
+                    ..OVER
+                }
+            ),
             Outcome::StillRunning
         );
     }
@@ -137,6 +179,14 @@ mod tests {
         );
         assert!(!kill_held(KillExpectation::Survives("x"), true, &[], &[]).0);
         assert!(!kill_held(KillExpectation::Empties, true, &[Canary::SameUid], &[]).0);
-        assert!(kill_held(KillExpectation::Empties, true, &[Canary::SameUid], &[Canary::SameUid]).0);
+        assert!(
+            kill_held(
+                KillExpectation::Empties,
+                true,
+                &[Canary::SameUid],
+                &[Canary::SameUid]
+            )
+            .0
+        );
     }
 }

@@ -70,12 +70,17 @@ impl Snapshot {
 pub(super) fn stray_children(expected: &[Pid]) -> Result<Vec<i32>, SysError> {
     let path = "/proc/thread-self/children";
     let text = read(path)?;
-    let pids = text.split_ascii_whitespace().filter_map(|p| p.parse::<i32>().ok());
-    Ok(pids.filter(|pid| !expected.contains(&Pid::from_raw(*pid))).collect())
+    let pids = text
+        .split_ascii_whitespace()
+        .filter_map(|p| p.parse::<i32>().ok());
+    Ok(pids
+        .filter(|pid| !expected.contains(&Pid::from_raw(*pid)))
+        .collect())
 }
 
 fn read(path: &str) -> Result<String, SysError> {
-    std::fs::read_to_string(path).map_err(|e| SysError::io("read", crate::Target::Path(path.into()), &e))
+    std::fs::read_to_string(path)
+        .map_err(|e| SysError::io("read", crate::Target::Path(path.into()), &e))
 }
 
 /// Mounts that have `run` in their root, their place, their source or their options.
@@ -108,9 +113,15 @@ fn ipc_of(uid: u32) -> Result<Vec<String>, SysError> {
         }
         for line in read(&path)?.lines().skip(1) {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let (Some(id), Some(Ok(creator))) = (fields.get(id), fields.get(creator).map(|uid| uid.parse::<u32>()))
-            else {
-                return Err(SysError::path("understand", &path, nix::errno::Errno::EBADMSG));
+            let (Some(id), Some(Ok(creator))) = (
+                fields.get(id),
+                fields.get(creator).map(|uid| uid.parse::<u32>()),
+            ) else {
+                return Err(SysError::path(
+                    "understand",
+                    &path,
+                    nix::errno::Errno::EBADMSG,
+                ));
             };
             if creator == uid {
                 all.push(format!("System V object {kind} {id}"));
@@ -146,10 +157,16 @@ mod tests {
         let after = Snapshot::take(RUN, Some(own)).unwrap();
         let report = after.new_since(&before);
         let path = file.path().display().to_string();
-        assert!(report.left.iter().any(|left| left.contains(&path)), "{report}");
+        assert!(
+            report.left.iter().any(|left| left.contains(&path)),
+            "{report}"
+        );
         assert!(after.new_since(&after).is_clean());
         // Somebody else's: nobody has this user id.
-        assert_eq!(Snapshot::take(RUN, Some(u32::MAX - 1)).unwrap().things, BTreeSet::new());
+        assert_eq!(
+            Snapshot::take(RUN, Some(u32::MAX - 1)).unwrap().things,
+            BTreeSet::new()
+        );
     }
 
     #[test]
@@ -159,8 +176,17 @@ mod tests {
             let Ok(text) = std::fs::read_to_string(&path) else {
                 continue;
             };
-            let header: Vec<&str> = text.lines().next().unwrap().split_ascii_whitespace().collect();
-            assert_eq!(header[id], format!("{kind}id").replace("msgid", "msqid"), "{path}");
+            let header: Vec<&str> = text
+                .lines()
+                .next()
+                .unwrap()
+                .split_ascii_whitespace()
+                .collect();
+            assert_eq!(
+                header[id],
+                format!("{kind}id").replace("msgid", "msqid"),
+                "{path}"
+            );
             assert_eq!(header[creator], "cuid", "{path}");
         }
     }

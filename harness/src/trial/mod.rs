@@ -1,19 +1,19 @@
 //! One honest trial: site, arm, spawn, attach, wait, decide, prove, clean, record.
 //!
-//! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds detector and strategy; two *guards* stand by in
-//! case the harness dies ([`Protection`]). [`Run`] is the frame, `play` (and, from the verdict on, `ending`) the flow of one trial on the harness's side,
-//! `observer` the flow on the other.
+//! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds
+//! detector and strategy; two *guards* stand by in case the harness dies ([`Protection`]). [`Run`]
+//! is the frame, `play` (and, from the verdict on, `ending`) the flow of one trial on the harness's
+//! side, `observer` the flow on the other.
 
-mod belts;
 mod broken;
 mod canary;
 mod ending;
 mod error;
-mod family;
 mod guard;
 mod idle;
 mod judge;
 mod leaks;
+mod limits;
 mod observer;
 mod oom;
 mod oracle;
@@ -22,6 +22,7 @@ mod pin;
 mod plan;
 mod play;
 mod protection;
+mod reaper;
 mod run;
 mod site;
 mod spec;
@@ -33,9 +34,9 @@ pub(crate) mod users;
 pub(crate) use observer::cpu_time;
 use pin::only;
 
-pub use belts::V1Belts;
 pub use error::TrialError;
 pub use leaks::LeakReport;
+pub use limits::V1Limits;
 pub use pin::pin;
 pub use plan::{Gate, Root, SpawnError, SpawnPlan, Workload};
 pub use protection::{Protection, Words};

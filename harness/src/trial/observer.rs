@@ -1,6 +1,7 @@
 //! The observer: a process of its own per trial, in which detector and strategy run.
 //!
-//! It is forked from the harness without exec, so nothing has to be handed over but what comes back: one [`Message`] a line.
+//! It is forked from the harness without exec, so nothing has to be handed over but what comes
+//! back: one [`Message`] a line.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::broken::Broken;
-use super::canary::Egg;
+use super::canary::WaitingCanary;
 use super::{Root, Site, SpawnPlan, TrialSpec, oom, oracle};
 use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
@@ -32,14 +33,19 @@ pub(super) enum Message {
         spawn_ns: (u64, u64),
         pid: i32,
         entry: String,
-        /// Processes of the tree have other numbers than those in the ledger: they are in a PID namespace of their own.
+        /// Processes of the tree have other numbers than those in the ledger: they are in a PID
+        /// namespace of their own.
         renumbered: bool,
     },
     /// A canary was started that the harness has to look after.
     Canary { pid: i32 },
     /// The strategy has issued its kill.
-    Killed { ready_ns: Option<u64>, report: KillReport },
-    /// Processes of the tree were ended before the strategy acted, and by something else than their script.
+    Killed {
+        ready_ns: Option<u64>,
+        report: KillReport,
+    },
+    /// Processes of the tree were ended before the strategy acted, and by something else than their
+    /// script.
     Damaged { pids: Vec<i32> },
     /// The detector has a verdict.
     Done {
@@ -53,11 +59,20 @@ pub(super) enum Message {
     Broken(Broken),
 }
 
-/// The whole life of an observer. It rests and arms when a byte has come through `start`, if there is one. `oom`: what the OOM killer had done
-/// in this trial's cgroups before. Returns its exit code.
-pub(super) fn run(site: &Site, spec: &TrialSpec<'_>, oom: u64, report: OwnedFd, start: Option<OwnedFd>) -> i32 {
+/// The whole life of an observer. It rests and arms when a byte has come through `start`, if there
+/// is one. `oom`: what the OOM killer had done in this trial's cgroups before. Returns its exit
+/// code.
+pub(super) fn run(
+    site: &Site,
+    spec: &TrialSpec<'_>,
+    oom: u64,
+    report: OwnedFd,
+    start: Option<OwnedFd>,
+) -> i32 {
     let mut tell = std::fs::File::from(report);
-    if start.is_some_and(|start| !matches!(retry_eintr(|| nix::unistd::read(&start, &mut [0])), Ok(1))) {
+    if start
+        .is_some_and(|start| !matches!(retry_eintr(|| nix::unistd::read(&start, &mut [0])), Ok(1)))
+    {
         return 3;
     }
     match observe(site, spec, oom, &mut tell) {
@@ -73,10 +88,15 @@ fn say(tell: &mut std::fs::File, message: &Message) -> Result<(), Broken> {
         .map_err(|e| Broken::harness(format_args!("could not report to the harness: {e}")))
 }
 
-fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File) -> Result<(), Broken> {
+fn observe(
+    site: &Site,
+    spec: &TrialSpec<'_>,
+    oom: u64,
+    tell: &mut std::fs::File,
+) -> Result<(), Broken> {
     nix::unistd::setsid().map_err(|e| Broken::harness(SysError::plain("setsid", e)))?;
-    if let Some(belts) = &site.v1 {
-        belts.join().map_err(Broken::harness)?;
+    if let Some(limits) = &site.v1 {
+        limits.join().map_err(Broken::harness)?;
     }
     if let Some(cpu) = spec.conditions.observer_cpu {
         super::pin(cpu).map_err(Broken::harness)?;
@@ -86,21 +106,30 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
     let set = site.set();
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(Broken::harness)?;
     plan.cpu = spec.conditions.workload_cpu;
-    let mut armed = spec.detector.arm(&set, &mut plan.options).map_err(Broken::mechanism)?;
-    // First the canary: it must not inherit what the strategy opens, such as a descriptor whose last copy kills.
-    let egg = match spec.strategy {
-        Some(_) => Some(Egg::lay(site).map_err(Broken::harness)?),
+    let mut armed = spec
+        .detector
+        .arm(&set, &mut plan.options)
+        .map_err(Broken::mechanism)?;
+    // First the canary: it must not inherit what the strategy opens, such as a descriptor whose
+    // last copy kills.
+    let waiting = match spec.strategy {
+        Some(_) => Some(WaitingCanary::fork(site).map_err(Broken::harness)?),
         None => None,
     };
     let mut killer = match spec.strategy {
-        Some(strategy) => Some(strategy.prepare(&set, &mut plan.options).map_err(Broken::mechanism)?),
+        Some(strategy) => Some(
+            strategy
+                .prepare(&set, &mut plan.options)
+                .map_err(Broken::mechanism)?,
+        ),
         None => None,
     };
     let armed_at = time::now();
     if let Some(intended) = spec.conditions.intended {
         idle_until(intended);
     }
-    // From here to the verdict: no allocation by the machinery, no logging, nothing but the mechanism.
+    // From here to the verdict: no allocation by the machinery, no logging, nothing but the
+    // mechanism.
     let cpu_before = cpu_time();
     let root = plan.spawn().map_err(|e| Broken::by(Cause::NotStarted, e))?;
     armed.attach(&root).map_err(Broken::mechanism)?;
@@ -118,18 +147,22 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
         pid: root.pid.as_raw(),
         entry: match root.entry {
             Entry::Born => "born".to_owned(),
-            Entry::Moved(errno) => format!("moved: clone3 into the cgroup was refused with {errno:?}"),
+            Entry::Moved(errno) => {
+                format!("moved: clone3 into the cgroup was refused with {errno:?}")
+            }
             Entry::None => "none".to_owned(),
         },
         renumbered,
     };
     // The strategy keeps what it holds until the verdict: giving it up may take time.
-    if let (Some(killer), Some(egg)) = (&mut killer, egg) {
+    if let (Some(killer), Some(waiting)) = (&mut killer, waiting) {
         say(tell, &started)?;
         wait_for_exec(&root).map_err(|e| Broken::by(Cause::NotStarted, e))?;
         child_failure(&root)?;
-        let canary = egg.hatch(root.pid).map_err(|e| match e.errno {
-            Errno::ECHILD => Broken::new(Cause::CanaryKilled, "a canary ended before it was set up"),
+        let canary = waiting.join_group(root.pid).map_err(|e| match e.errno {
+            Errno::ECHILD => {
+                Broken::new(Cause::CanaryKilled, "a canary ended before it was set up")
+            }
             _ => Broken::harness(e),
         })?;
         say(
@@ -138,7 +171,7 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
                 pid: canary.pid.as_raw(),
             },
         )?;
-        if let Some(pids) = ripen(site, spec, &root, oom, renumbered)? {
+        if let Some(pids) = wait_until_ready(site, spec, &root, oom, renumbered)? {
             return say(tell, &Message::Damaged { pids });
         }
         let ready_at = time::now();
@@ -156,14 +189,16 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
         start_owner(site, &root).map_err(Broken::harness)?;
     }
 
-    let verdict = armed.wait(time::now() + spec.deadline).map_err(Broken::mechanism)?;
+    let verdict = armed
+        .wait(time::now() + spec.deadline)
+        .map_err(Broken::mechanism)?;
     let cpu_ns = cpu_time().saturating_sub(cpu_before);
     if spec.strategy.is_none() {
         say(tell, &started)?;
     }
     child_failure(&root)?;
-    let main_ended =
-        sys::pidfd::has_exited(root.pidfd.as_fd()).map_err(|e| Broken::harness(SysError::plain("poll pidfd", e)))?;
+    let main_ended = sys::pidfd::has_exited(root.pidfd.as_fd())
+        .map_err(|e| Broken::harness(SysError::plain("poll pidfd", e)))?;
     let counters = armed.finish();
     say(
         tell,
@@ -176,9 +211,10 @@ fn observe(site: &Site, spec: &TrialSpec<'_>, oom: u64, tell: &mut std::fs::File
     )
 }
 
-/// Waits until the tree is as it is to be killed, and looks whether something else has been at it: then nothing is killed, because what
-/// comes after would say nothing about the strategy. Returns the processes that were ended.
-fn ripen(
+/// Waits until the tree is as it is to be killed, and looks whether something else has been at it:
+/// then nothing is killed, because what comes after would say nothing about the strategy. Returns
+/// the processes that were ended.
+fn wait_until_ready(
     site: &Site,
     spec: &TrialSpec<'_>,
     root: &Root,
@@ -187,26 +223,29 @@ fn ripen(
 ) -> Result<Option<Vec<i32>>, Broken> {
     /// How often a tree that does not become ready is looked at.
     const LOOK: Duration = Duration::from_millis(500);
-    let give_up = time::now() + spec.ripening();
+    let give_up = time::now() + spec.ready_timeout();
     loop {
-        let ready = !spec.stage.says_ready || site.ledger.wait_ready(give_up.min(time::now() + LOOK));
+        let ready =
+            !spec.stage.says_ready || site.ledger.wait_ready(give_up.min(time::now() + LOOK));
         if oom::in_trial(site) > oom {
             return Ok(Some(Vec::new()));
         }
-        let mut fallen = match renumbered {
+        let mut ended = match renumbered {
             true => Vec::new(),
-            false => oracle::fallen(site).map_err(Broken::harness)?,
+            false => oracle::ended(site).map_err(Broken::harness)?,
         };
         match end_of(root)? {
             // What has not entered itself in the ledger yet, or is an init in between.
-            Some(End::Killed) if !fallen.contains(&root.pid.as_raw()) => fallen.push(root.pid.as_raw()),
+            Some(End::Killed) if !ended.contains(&root.pid.as_raw()) => {
+                ended.push(root.pid.as_raw())
+            }
             Some(End::Killed | End::Exited) if site.ledger.sums().births == 0 => {
                 return Err(Broken::new(Cause::NotStarted, NEVER_PLAYED));
             }
             _ => {}
         }
-        if !fallen.is_empty() {
-            return Ok(Some(fallen));
+        if !ended.is_empty() {
+            return Ok(Some(ended));
         }
         if ready {
             return Ok(None);
@@ -216,7 +255,7 @@ fn ripen(
                 Cause::NotReady,
                 format!(
                     "the workload was not ready to be killed after {} s",
-                    spec.ripening().as_secs()
+                    spec.ready_timeout().as_secs()
                 ),
             ));
         }
@@ -234,12 +273,17 @@ enum End {
 
 /// Whether and how the main process has ended; not known either once it has been reaped.
 fn end_of(root: &Root) -> Result<Option<End>, Broken> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+    let flags =
+        WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
     match retry_eintr(|| waitid(Whose::Pidfd(root.pidfd.as_fd()), flags)) {
         Ok(None) | Err(Errno::ECHILD) => Ok(None),
         Ok(Some(change)) if change.code == nix::libc::CLD_EXITED => Ok(Some(End::Exited)),
         Ok(Some(_)) => Ok(Some(End::Killed)),
-        Err(errno) => Err(Broken::harness(SysError::pid("waitid", root.pid.as_raw(), errno))),
+        Err(errno) => Err(Broken::harness(SysError::pid(
+            "waitid",
+            root.pid.as_raw(),
+            errno,
+        ))),
     }
 }
 
@@ -254,7 +298,10 @@ fn child_failure(root: &Root) -> Result<(), Broken> {
                 errno: failure.errno,
             },
         )),
-        Err(errno) => Err(Broken::harness(SysError::plain("read the spawn report", errno))),
+        Err(errno) => Err(Broken::harness(SysError::plain(
+            "read the spawn report",
+            errno,
+        ))),
     }
 }
 
@@ -268,9 +315,11 @@ fn wait_for_exec(root: &Root) -> Result<(), SysError> {
     }
 }
 
-/// Starts the second party of the lost wake-up: told of the main process's end by its pidfd, it removes the site at once.
+/// Starts the second party of the lost wake-up: told of the main process's end by its pidfd, it
+/// removes the site at once.
 ///
-/// It is a child of the harness, so that no detector waits for it. `EBUSY` (something lives, or the kernel is not done) is tried again.
+/// It is a child of the harness, so that no detector waits for it. `EBUSY` (something lives, or the
+/// kernel is not done) is tried again.
 fn start_owner(site: &Site, root: &Root) -> Result<(), SysError> {
     sys::fork::worker(CLONE_PARENT, Some(site.control.as_fd()), || {
         let mut fds = [PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -289,13 +338,15 @@ fn start_owner(site: &Site, root: &Root) -> Result<(), SysError> {
 }
 
 fn idle_until(until: MonoNs) {
-    // A rest between trials, not a synchronisation: nothing depends on it but the cost of the next migration-free birth.
+    // A rest between trials, not a synchronisation: nothing depends on it but the cost of the next
+    // migration-free birth.
     while matches!(time::sleep_until(until), Err(Errno::EINTR)) {}
 }
 
 #[expect(clippy::cast_sign_loss, reason = "CPU time is never negative")]
 /// CPU time of this process, in nanoseconds.
 pub(crate) fn cpu_time() -> u64 {
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
-        .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(0, |t| {
+        t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
+    })
 }

@@ -1,14 +1,17 @@
-//! The kernel's OOM killer, as it counts itself: in the cgroups of a trial, and on the whole machine.
+//! The kernel's OOM killer, as it counts itself: in the cgroups of a trial, and on the whole
+//! machine.
 //!
-//! Sources: Documentation/admin-guide/cgroup-v2.rst (`memory.events`), cgroup-v1/memory.rst (`memory.oom_control`), mm/oom_kill.c:
-//! the kill is counted in the victim's cgroup and in `/proc/vmstat`, whatever limit was met (Linux 4.13).
+//! Sources: Documentation/admin-guide/cgroup-v2.rst (`memory.events`), cgroup-v1/memory.rst
+//! (`memory.oom_control`), mm/oom_kill.c: the kill is counted in the victim's cgroup and in
+//! `/proc/vmstat`, whatever limit was met (Linux 4.13).
 
 use super::Site;
 
-/// Processes that were OOM-killed up to one moment. What cannot be read counts as none: no machine without the memory controller counts cgroups.
+/// Processes that were OOM-killed up to one moment. What cannot be read counts as none: no machine
+/// without the memory controller counts cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct OomKills {
-    /// Inside the trial's belts and among the harness's helpers of it.
+    /// Inside the trial's limits and among the harness's helpers of it.
     pub(super) in_trial: u64,
     /// Anywhere.
     pub(super) on_machine: u64,
@@ -36,19 +39,25 @@ impl OomKills {
         match (self.in_trial, self.on_machine) {
             (0, 0) => "by something outside the trial".to_owned(),
             (0, n) => {
-                format!("by something outside the trial, perhaps the OOM killer ({n} killed on this machine meanwhile)")
+                format!(
+                    "by something outside the trial, perhaps the OOM killer ({n} killed on this machine meanwhile)"
+                )
             }
             (n, _) => format!("by the kernel's OOM killer ({n} killed in this trial)"),
         }
     }
 }
 
-/// Kills among those whom the trial's belts hold, and among its helpers.
+/// Kills among those whom the trial's limits hold, and among its helpers.
 pub(super) fn in_trial(site: &Site) -> u64 {
     let v2 = [&site.parent, &site.control].map(|cgroup| cgroup.read("memory.events").ok());
-    let v1 = site.v1.as_ref().and_then(|belts| belts.memory.as_ref());
+    let v1 = site.v1.as_ref().and_then(|limits| limits.memory.as_ref());
     let v1 = v1.and_then(|dir| std::fs::read_to_string(dir.join("memory.oom_control")).ok());
-    v2.into_iter().chain([v1]).flatten().map(|text| counted(&text)).sum()
+    v2.into_iter()
+        .chain([v1])
+        .flatten()
+        .map(|text| counted(&text))
+        .sum()
 }
 
 /// The line `oom_kill N` of a file of counters.
@@ -71,8 +80,15 @@ mod tests {
 
     #[test]
     fn the_nearest_count_is_the_suspect() {
-        let kills = |in_trial, on_machine| OomKills { in_trial, on_machine };
-        assert!(kills(1, 1).suspect().contains("OOM killer (1 killed in this trial)"));
+        let kills = |in_trial, on_machine| OomKills {
+            in_trial,
+            on_machine,
+        };
+        assert!(
+            kills(1, 1)
+                .suspect()
+                .contains("OOM killer (1 killed in this trial)")
+        );
         assert!(kills(0, 3).suspect().contains("perhaps"));
         assert_eq!(kills(0, 0).suspect(), "by something outside the trial");
         assert_eq!(kills(5, 9).since(kills(4, 9)), kills(1, 0));

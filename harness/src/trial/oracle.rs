@@ -1,8 +1,9 @@
 //! The oracle: what was true, found out by other means than the detector's.
 //!
-//! Truth is an interval. Lower bound: the last exit stamp of the ledger (or, after a kill, the stamp before the first signal). Upper bound: the
-//! oracle's first level read that says "unpopulated". While nothing is killed the oracle looks only *after* the verdict, so that it does
-//! not disturb the wake-up that is measured; during a kill it looks every 200 µs.
+//! Truth is an interval. Lower bound: the last exit stamp of the ledger (or, after a kill, the
+//! stamp before the first signal). Upper bound: the oracle's first level read that says
+//! "unpopulated". While nothing is killed the oracle looks only *after* the verdict, so that it
+//! does not disturb the wake-up that is measured; during a kill it looks every 200 µs.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ pub(super) enum State {
 
 /// Reads the state of the site's cgroup.
 ///
-/// The file is opened and closed each time: an open `cgroup.events` would keep the kernel from reporting its removal (7.1 and later).
+/// The file is opened and closed each time: an open `cgroup.events` would keep the kernel from
+/// reporting its removal (7.1 and later).
 pub(super) fn look(site: &Site) -> Result<State, CgroupError> {
     match site.cgroup.events() {
         Ok(events) if events.populated => Ok(State::Populated),
@@ -44,16 +46,21 @@ pub(super) fn look(site: &Site) -> Result<State, CgroupError> {
     }
 }
 
-/// Looks for an actor that is alive now although the detector has just said "empty": a row of the ledger without an exit stamp whose process
-/// is in the site's cgroup. `Ok(None)` proves nothing (a process in another PID namespace cannot be found by number).
+/// Looks for an actor that is alive now although the detector has just said "empty": a row of the
+/// ledger without an exit stamp whose process is in the site's cgroup. `Ok(None)` proves nothing (a
+/// process in another PID namespace cannot be found by number).
 pub(super) fn witness(site: &Site) -> Result<Option<i32>, SysError> {
     for entry in site.ledger.entries().filter(|e| e.exit.is_none()) {
         let Ok(fd) = pidfd::open(nix::unistd::Pid::from_raw(entry.pid)) else {
             continue;
         };
         let alive = pidfd::has_exited(std::os::fd::AsFd::as_fd(&fd)) == Ok(false);
-        // The exit stamp may have been written between the two looks; only a process that still has none is a witness.
-        let unstamped = site.ledger.entries().any(|e| e.pid == entry.pid && e.exit.is_none());
+        // The exit stamp may have been written between the two looks; only a process that still has
+        // none is a witness.
+        let unstamped = site
+            .ledger
+            .entries()
+            .any(|e| e.pid == entry.pid && e.exit.is_none());
         if alive && unstamped && is_member(site, entry.pid) {
             return Ok(Some(entry.pid));
         }
@@ -61,10 +68,11 @@ pub(super) fn witness(site: &Site) -> Result<Option<i32>, SysError> {
     Ok(None)
 }
 
-/// Processes of the ledger that have ended without a stamp: each was ended by something else than its script. Only of use before anything is
-/// killed, and where the ledger's numbers are those of this PID namespace. A number that has been reused hides its first owner.
-pub(super) fn fallen(site: &Site) -> Result<Vec<i32>, SysError> {
-    let mut fallen = Vec::new();
+/// Processes of the ledger that have ended without a stamp: each was ended by something else than
+/// its script. Only of use before anything is killed, and where the ledger's numbers are those of
+/// this PID namespace. A number that has been reused hides its first owner.
+pub(super) fn ended(site: &Site) -> Result<Vec<i32>, SysError> {
+    let mut ended = Vec::new();
     for entry in site.ledger.entries().filter(|e| e.exit.is_none()) {
         let over = match pidfd::open(nix::unistd::Pid::from_raw(entry.pid)) {
             Ok(fd) => pidfd::has_exited(std::os::fd::AsFd::as_fd(&fd))
@@ -79,10 +87,10 @@ pub(super) fn fallen(site: &Site) -> Result<Vec<i32>, SysError> {
                 .entries()
                 .any(|e| e.pid == entry.pid && e.born == entry.born && e.exit.is_none())
         {
-            fallen.push(entry.pid);
+            ended.push(entry.pid);
         }
     }
-    Ok(fallen)
+    Ok(ended)
 }
 
 fn is_member(site: &Site, pid: i32) -> bool {
@@ -91,28 +99,36 @@ fn is_member(site: &Site, pid: i32) -> bool {
 
 /// The search for proof that somebody will live on although the strategy has said "issued".
 ///
-/// That no SIGKILL is pending proves nothing for a process that runs: it may have taken the signal and be on its way out, which on a busy or
-/// emulated machine takes long. Two things are proof. A process that *sleeps*, is not exiting and has no SIGKILL pending: one that has taken
-/// the signal does not sleep again before it is marked as exiting (`do_exit()`, kernel/exit.c). And a ledger that still grows: whoever
-/// has been killed does not come back to user space to write there.
+/// That no SIGKILL is pending proves nothing for a process that runs: it may have taken the signal
+/// and be on its way out, which on a busy or emulated machine takes long. Two things are proof. A
+/// process that *sleeps*, is not exiting and has no SIGKILL pending: one that has taken the signal
+/// does not sleep again before it is marked as exiting (`do_exit()`, kernel/exit.c). And a ledger
+/// that still grows: whoever has been killed does not come back to user space to write there.
 #[derive(Debug, Default)]
-pub(super) struct Afterlife {
+pub(super) struct SurvivalProof {
     written: Option<u32>,
 }
 
-impl Afterlife {
-    /// Looks once; false proves nothing. Asked again later, it compares the ledger with the first look.
+impl SurvivalProof {
+    /// Looks once; false proves nothing. Asked again later, it compares the ledger with the first
+    /// look.
     pub(super) fn is_proved(&mut self, site: &Site) -> Result<bool, CgroupError> {
         let sums = site.ledger.sums();
         let written = sums.births.wrapping_add(sums.refused);
         if *self.written.get_or_insert(written) != written {
             return Ok(true);
         }
-        Ok(site.cgroup.procs_recursive()?.pids.into_iter().any(sleeps_on))
+        Ok(site
+            .cgroup
+            .procs_recursive()?
+            .pids
+            .into_iter()
+            .any(sleeps_on))
     }
 }
 
-/// Whether the process sleeps or is stopped, unkilled. The signals are read before the state: see [`Afterlife`].
+/// Whether the process sleeps or is stopped, unkilled. The signals are read before the state: see
+/// [`SurvivalProof`].
 fn sleeps_on(pid: i32) -> bool {
     let (Ok(status), Ok(stat)) = (proc::status(pid), proc::stat(pid)) else {
         return false;

@@ -1,8 +1,9 @@
-//! What others did to a trial: a process of the tree, the observer or a canary that somebody else ended, and what ran out. Such a trial is
-//! broken, with who and why, and says nothing about a mechanism.
+//! What others did to a trial: a process of the tree, the observer or a canary that somebody else
+//! ended, and what ran out. Such a trial is broken, with who and why, and says nothing about a
+//! mechanism.
 //!
-//! What remains undecidable: SIGKILL says not who sent it. Whoever kills a member or a canary from outside *while* the strategy acts is taken for
-//! the strategy.
+//! What remains undecidable: SIGKILL says not who sent it. Whoever kills a member or a canary from
+//! outside *while* the strategy acts is taken for the strategy.
 
 use nix::unistd::Pid;
 
@@ -21,7 +22,8 @@ use crate::record::{Cause, TrialRecord, Verdict};
 /// So many processes are named one by one.
 const FEW: usize = 3;
 
-/// Looks for whatever was not the mechanism's doing, and notes it in `seen.broken`. Returns the canaries that the strategy hit.
+/// Looks for whatever was not the mechanism's doing, and notes it in `seen.broken`. Returns the
+/// canaries that the strategy hit.
 pub(super) fn judge_others(
     run: &Run<'_>,
     spec: &TrialSpec<'_>,
@@ -44,7 +46,11 @@ pub(super) fn judge_others(
             broken => Ok(broken),
         });
     match found {
-        Ok(broken) => seen.broken = broken.or_else(|| exhausted(record)).or_else(|| refused(spec, site)),
+        Ok(broken) => {
+            seen.broken = broken
+                .or_else(|| exhausted(record))
+                .or_else(|| refused(spec, site))
+        }
         Err(e) => seen.broken = Some(Broken::harness(e)),
     }
     hit.sort_unstable();
@@ -70,7 +76,8 @@ fn observer_ended(seen: &Seen, oom: OomKills) -> Option<Broken> {
     ))
 }
 
-/// Processes of the tree were ended by something else than their script, the trial's strategy or its cleaning.
+/// Processes of the tree were ended by something else than their script, the trial's strategy or
+/// its cleaning.
 fn tree_damaged(
     run: &Run<'_>,
     spec: &TrialSpec<'_>,
@@ -87,12 +94,13 @@ fn tree_damaged(
         (None, Plane::Kill) => (Vec::new(), 0),
         (None, Plane::Detect) if record.stamps.unpopulated_ns.is_some() => {
             let unstamped = site.ledger.entries().filter(|entry| entry.exit.is_none());
-            let missing = usize::try_from(sums.births.saturating_sub(sums.deaths)).unwrap_or(usize::MAX);
+            let missing =
+                usize::try_from(sums.births.saturating_sub(sums.deaths)).unwrap_or(usize::MAX);
             (unstamped.map(|entry| entry.pid).collect(), missing)
         }
         (None, Plane::Detect) if seen.renumbered => (Vec::new(), 0),
         (None, Plane::Detect) => {
-            let lost = oracle::fallen(site)?;
+            let lost = oracle::ended(site)?;
             let number = lost.len();
             (lost, number)
         }
@@ -118,16 +126,22 @@ fn tree_damaged(
 /// Who was ended, how, and by whom as far as can be known.
 fn in_words(run: &Run<'_>, lost: &[i32], number: usize, oom: OomKills) -> String {
     let named = lost.iter().take(FEW).map(|pid| {
-        let status = run.family.status_of(Pid::from_raw(*pid));
+        let status = run.reaper.status_of(Pid::from_raw(*pid));
         format!("process {pid} {}", end_in_words(status))
     });
     let mut named: Vec<String> = named.collect();
     if named.is_empty() {
-        named.push(format!("{number} processes that had just been forked ended"));
+        named.push(format!(
+            "{number} processes that had just been forked ended"
+        ));
     } else if number > named.len() {
         named.push(format!("{number} in all"));
     }
-    format!("{}, which is not in the script: {}", named.join(", "), oom.suspect())
+    format!(
+        "{}, which is not in the script: {}",
+        named.join(", "),
+        oom.suspect()
+    )
 }
 
 /// Which canaries the strategy hit, and whether one was ended by somebody else.
@@ -142,10 +156,10 @@ fn canaries(
     let by_oom = record.kill.as_ref().is_some_and(|report| report.by_oom);
     let mut fates = Vec::new();
     for canary in &seen.canaries {
-        let status = run.family.status_of(canary.pid);
+        let status = run.reaper.status_of(canary.pid);
         fates.push((canary.kind, status, canary.fate(status, begun)?));
     }
-    for (kind, status) in &seen.fallen {
+    for (kind, status) in &seen.dead_canaries {
         fates.push((
             *kind,
             Some(*status),
@@ -161,7 +175,10 @@ fn canaries(
                 return Ok(Some(Broken::new(Cause::CanaryKilled, what)));
             }
             Fate::Hit if oom.on_machine > 0 && !by_oom => {
-                let what = format!("the canary {kind} {end} while the strategy acted, {}", oom.suspect());
+                let what = format!(
+                    "the canary {kind} {end} while the strategy acted, {}",
+                    oom.suspect()
+                );
                 return Ok(Some(Broken::new(Cause::OomKilled, what)));
             }
             Fate::Hit => hit.push(kind),
@@ -181,7 +198,10 @@ fn exhausted(record: &TrialRecord) -> Option<Broken> {
     let errors = record.kill.iter().flat_map(|report| &report.errors);
     let mut ran_out = errors.filter(|error| survived && is_exhaustion(&error.errno));
     ran_out.next().map(|error| {
-        let what = format!("the strategy could not {} {}: {}", error.op, error.target, error.errno);
+        let what = format!(
+            "the strategy could not {} {}: {}",
+            error.op, error.target, error.errno
+        );
         Broken::new(Cause::OutOfResources, what)
     })
 }

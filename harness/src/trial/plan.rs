@@ -1,4 +1,5 @@
-//! The birth of a workload: what is started, and what a detector or strategy needs that birth to be like.
+//! The birth of a workload: what is started, and what a detector or strategy needs that birth to be
+//! like.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -15,8 +16,8 @@ use crate::sys::spawn::{Credentials, Session};
 
 pub use allgone::spawn::{Child as Root, Gate, SpawnError};
 
-/// A program that is ready to be started: opened, with complete arguments. It finds `input` on descriptor [`Workload::INPUT_FD`] and the
-/// ledger on [`Workload::LEDGER_FD`].
+/// A program that is ready to be started: opened, with complete arguments. It finds `input` on
+/// descriptor [`Workload::INPUT_FD`] and the ledger on [`Workload::LEDGER_FD`].
 #[derive(Debug)]
 pub struct Workload {
     /// The program.
@@ -38,7 +39,8 @@ impl Workload {
     pub const FIRST_FREE_FD: RawFd = 5;
 }
 
-/// What a workload's birth will be like. A detector's `arm` and a strategy's `prepare` change its options; then the workload is started once.
+/// What a workload's birth will be like. A detector's `arm` and a strategy's `prepare` change its
+/// options; then the workload is started once.
 #[derive(Debug)]
 pub struct SpawnPlan<'t> {
     workload: &'t Workload,
@@ -52,7 +54,8 @@ pub struct SpawnPlan<'t> {
     pub cpu: Option<usize>,
 }
 
-/// The user of this process: where actors can have no other, they give up all else (a mapped root has capabilities, too).
+/// The user of this process: where actors can have no other, they give up all else (a mapped root
+/// has capabilities, too).
 fn own_user() -> Credentials {
     Credentials {
         uid: nix::unistd::geteuid().as_raw(),
@@ -61,8 +64,9 @@ fn own_user() -> Credentials {
 }
 
 impl<'t> SpawnPlan<'t> {
-    /// The plain plan: born in the site's cgroup, without the harness's authority; a session of its own where nothing is killed, a process
-    /// group of its own in the observer's session where something is (a canary shares both).
+    /// The plain plan: born in the site's cgroup, without the harness's authority; a session of its
+    /// own where nothing is killed, a process group of its own in the observer's session where
+    /// something is (a canary shares both).
     pub fn new(site: &'t Site, workload: &'t Workload) -> Result<Self, SysError> {
         Ok(Self {
             workload,

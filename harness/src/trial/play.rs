@@ -1,4 +1,5 @@
-//! The flow of one trial, from the harness's side: site, observer, verdict, truth, proof, cleaning, record.
+//! The flow of one trial, from the harness's side: site, observer, verdict, truth, proof, cleaning,
+//! record.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -10,28 +11,32 @@ use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
 use super::broken::Broken;
-use super::canary::Perched;
-use super::ending::{bury, settle, strike};
+use super::canary::LiveCanary;
+use super::ending::{reap_and_remove, settle, teardown};
 use super::idle::{self, Samples};
 use super::judge::{self, Truth};
 use super::observer::{self, Message};
 use super::oom::OomKills;
-use super::oracle::{self, Afterlife, State};
+use super::oracle::{self, State, SurvivalProof};
 use super::others::judge_others;
 use super::trace::Tracer;
 use super::{Expected, Run, Site, TrialError, TrialSpec};
 use crate::cgroup::CgroupError;
 use crate::error::{Recorded, SysError};
 use crate::expect::{Canary, Plane};
-use crate::record::{Cause, Counters, ErrorRecord, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, Verdict};
+use crate::record::{
+    Cause, Counters, ErrorRecord, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, Verdict,
+};
 use crate::sys::wait::Change;
 use crate::sys::{fork, pidfd, time};
 
 /// How much longer than its own deadlines an observer may take before it is called hung.
 const OBSERVER_SLACK: Duration = Duration::from_secs(15);
-/// How long a strategy's victims are left alone before the oracle asks whether somebody will live on.
+/// How long a strategy's victims are left alone before the oracle asks whether somebody will live
+/// on.
 const DYING: Duration = Duration::from_millis(50);
-/// The same where the signals follow only when another process has come to its end, which on a busy machine takes time to run.
+/// The same where the signals follow only when another process has come to its end, which on a busy
+/// machine takes time to run.
 const DYING_INDIRECTLY: Duration = Duration::from_secs(1);
 
 /// What was seen of one trial while it played.
@@ -40,7 +45,8 @@ pub(super) struct Seen {
     pub(super) started: bool,
     pub(super) done: bool,
     pub(super) broken: Option<Broken>,
-    /// Processes that were ended before the strategy acted. Absent: none was looked for, or none found.
+    /// Processes that were ended before the strategy acted. Absent: none was looked for, or none
+    /// found.
     pub(super) damaged: Option<Vec<i32>>,
     /// The ledger's numbers are not those of this PID namespace.
     pub(super) renumbered: bool,
@@ -52,11 +58,11 @@ pub(super) struct Seen {
     pub(super) lives_on: bool,
     pub(super) interrupted: bool,
     pub(super) witness: Option<i32>,
-    pub(super) canaries: Vec<Perched>,
+    pub(super) canaries: Vec<LiveCanary>,
     /// The last canary has been heard of.
-    pub(super) flock: bool,
+    pub(super) canaries_ready: bool,
     /// How canaries ended that were dead and reaped before they were heard of.
-    pub(super) fallen: Vec<(Canary, Change)>,
+    pub(super) dead_canaries: Vec<(Canary, Change)>,
     pub(super) samples: Samples,
     pub(super) errors: Vec<ErrorRecord>,
 }
@@ -71,9 +77,9 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
     let played = perform(run, spec, &site, oom.in_trial, &mut record, &mut seen);
     let truth = played
         .and_then(|()| settle(run, spec, &site, &mut record, &mut seen))
-        .and_then(|()| bury(run, &site, &mut record, &mut seen));
+        .and_then(|()| reap_and_remove(run, &site, &mut record, &mut seen));
     // What a dying run broke is not the mechanism's.
-    seen.interrupted |= run.family.ending().is_some();
+    seen.interrupted |= run.reaper.ending().is_some();
     let oom = OomKills::so_far(&site).since(oom);
     let hit = judge_others(run, spec, &site, oom, &record, &mut seen);
     if let Err(error) = truth {
@@ -86,7 +92,7 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
         refused: sums.refused,
     };
     conclude(spec, &mut record, &mut seen, hit);
-    strike(run, spec, site, seen.canaries, &mut record)?;
+    teardown(run, spec, site, seen.canaries, &mut record)?;
     record.errors = seen.errors;
     Ok(record)
 }
@@ -132,7 +138,8 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
     }
 }
 
-/// Starts the observer and listens to it until it has said its last word, or nothing more is to be expected of it.
+/// Starts the observer and listens to it until it has said its last word, or nothing more is to be
+/// expected of it.
 fn perform(
     run: &mut Run<'_>,
     spec: &TrialSpec<'_>,
@@ -143,13 +150,15 @@ fn perform(
 ) -> Result<(), TrialError> {
     let killing = spec.plane() == Plane::Kill;
     if killing {
-        seen.canaries.push(Perched::same_uid(site)?);
-        seen.canaries.push(Perched::parent_cgroup(site)?);
+        seen.canaries.push(LiveCanary::same_uid(site)?);
+        seen.canaries.push(LiveCanary::parent_cgroup(site)?);
     }
-    let (hear, tell) =
-        nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|e| SysError::plain("pipe2", e))?;
+    let (hear, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .map_err(|e| SysError::plain("pipe2", e))?;
     let start = match spec.conditions.trace {
-        true => Some(nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?),
+        true => {
+            Some(nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| SysError::plain("pipe2", e))?)
+        }
         false => None,
     };
     let (start, go) = start.unzip();
@@ -163,7 +172,8 @@ fn perform(
     let tracer = match go {
         Some(go) => {
             let tracer = Tracer::attach(observer.pid, site, spec)?;
-            nix::unistd::write(&go, b"g").map_err(|e| SysError::plain("write to the observer", e))?;
+            nix::unistd::write(&go, b"g")
+                .map_err(|e| SysError::plain("write to the observer", e))?;
             Some(tracer)
         }
         None => None,
@@ -173,11 +183,11 @@ fn perform(
         .conditions
         .intended
         .map_or_else(time::now, |at| at.max(time::now()));
-    let hung = begin + spec.ripening() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
+    let hung = begin + spec.ready_timeout() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
     let mut lines = Lines::default();
     let mut kill_said_at = None;
-    let mut afterlife = Afterlife::default();
-    let mut framing = spec.stage.hostile && killing;
+    let mut survival = SurvivalProof::default();
+    let mut reusing = spec.stage.hostile && killing;
     loop {
         let tick = match (killing, spec.conditions.idle) {
             (true, _) => oracle::KILL_TICK,
@@ -185,7 +195,8 @@ fn perform(
             (false, false) => Duration::from_secs(1),
         };
         run.rest(&[hear.as_fd(), observer.pidfd.as_fd()], tick)?;
-        let ended = pidfd::has_exited(observer.pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))?;
+        let ended = pidfd::has_exited(observer.pidfd.as_fd())
+            .map_err(|e| SysError::plain("poll pidfd", e))?;
         for message in lines.drain(&hear)? {
             take(message, run, site, record, seen);
         }
@@ -197,19 +208,22 @@ fn perform(
             for canary in &mut seen.canaries {
                 canary.look()?;
             }
-            watch_kill(site, record, seen, &mut kill_said_at, &mut afterlife)?;
+            watch_kill(site, record, seen, &mut kill_said_at, &mut survival)?;
         }
-        if framing && seen.flock {
-            framing = !frame(run, site, record, seen);
+        if reusing && seen.canaries_ready {
+            reusing = !reuse_pid(run, site, record, seen);
         }
-        seen.interrupted = run.family.ending().is_some();
+        seen.interrupted = run.reaper.ending().is_some();
         if ended || seen.interrupted || seen.lives_on {
             break;
         }
         if hung.has_passed() {
             seen.broken = Some(Broken::new(
                 Cause::ObserverHung,
-                format!("the observer ({}) did not come back in time", spec.detector.spec().id),
+                format!(
+                    "the observer ({}) did not come back in time",
+                    spec.detector.spec().id
+                ),
             ));
             break;
         }
@@ -222,8 +236,13 @@ fn perform(
             Duration::ZERO
         },
     )?;
-    if !seen.done && seen.broken.is_none() && seen.damaged.is_none() && !seen.interrupted && !seen.lives_on {
-        seen.observer = Some((observer.pid, run.family.status_of(observer.pid)));
+    if !seen.done
+        && seen.broken.is_none()
+        && seen.damaged.is_none()
+        && !seen.interrupted
+        && !seen.lives_on
+    {
+        seen.observer = Some((observer.pid, run.reaper.status_of(observer.pid)));
     }
     if let (Some(tracer), Some(Verdict::Empty { decided_ns, .. })) = (tracer, &record.verdict) {
         match tracer.stages(site, *decided_ns) {
@@ -234,13 +253,14 @@ fn perform(
     Ok(())
 }
 
-/// Looks at a kill in progress: when is the site unpopulated, and if it is not, will somebody live on?
+/// Looks at a kill in progress: when is the site unpopulated, and if it is not, will somebody live
+/// on?
 fn watch_kill(
     site: &Site,
     record: &mut TrialRecord,
     seen: &mut Seen,
     said_at: &mut Option<crate::MonoNs>,
-    afterlife: &mut Afterlife,
+    survival: &mut SurvivalProof,
 ) -> Result<(), CgroupError> {
     if !seen.started || record.stamps.unpopulated_ns.is_some() {
         return Ok(());
@@ -254,40 +274,48 @@ fn watch_kill(
         let said = *said_at.get_or_insert(now);
         let indirect = record.kill.as_ref().is_some_and(|report| report.indirect);
         let patience = if indirect { DYING_INDIRECTLY } else { DYING };
-        if now.since(said) > patience && afterlife.is_proved(site)? {
+        if now.since(said) > patience && survival.is_proved(site)? {
             seen.lives_on = true;
         }
     }
     Ok(())
 }
 
-/// The adversary's trick on who kills by number: a stranger gets the number that a member of the set has just given up, once the tree is as it
-/// is to be killed. True: it is done, or cannot be.
-fn frame(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) -> bool {
-    let freed = run.family.take_last();
+/// The adversary's trick on who kills by number: a stranger gets the number that a member of the
+/// set has just given up, once the tree is as it is to be killed. True: it is done, or cannot be.
+fn reuse_pid(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) -> bool {
+    let freed = run.reaper.take_last();
     let (true, Some(freed)) = (site.ledger.wait_ready(crate::MonoNs(0)), freed) else {
         return false;
     };
     if seen.canaries.iter().any(|canary| canary.pid == freed) {
         return false;
     }
-    match Perched::framed(site, freed) {
+    match LiveCanary::with_number(site, freed) {
         Ok(mut canary) => {
             record.stamps.framed_ns = Some(time::now().0);
             if record.kill.as_ref().is_some_and(|report| !report.indirect) {
-                seen.errors.extend(canary.issued().err().map(|e| e.recorded()));
+                seen.errors
+                    .extend(canary.issued().err().map(|e| e.recorded()));
             }
             seen.canaries.push(canary);
             true
         }
         // Somebody else has the number already; the next that is freed will do.
         Err(Errno::EEXIST) => false,
-        // A process may be given a number by root (CAP_CHECKPOINT_RESTORE) and since Linux 5.5; the record has no stamp then.
+        // A process may be given a number by root (CAP_CHECKPOINT_RESTORE) and since Linux 5.5; the
+        // record has no stamp then.
         Err(_) => true,
     }
 }
 
-fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) {
+fn take(
+    message: Message,
+    run: &mut Run<'_>,
+    site: &Site,
+    record: &mut TrialRecord,
+    seen: &mut Seen,
+) {
     match message {
         Message::Started {
             armed_ns,
@@ -304,13 +332,13 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
             seen.started = true;
         }
         Message::Canary { pid } => {
-            seen.flock = true;
+            seen.canaries_ready = true;
             // A kill may be faster than the news of its bystander.
-            if let Some(status) = run.family.status_of(Pid::from_raw(pid)) {
-                seen.fallen.push((Canary::SameGroup, status));
+            if let Some(status) = run.reaper.status_of(Pid::from_raw(pid)) {
+                seen.dead_canaries.push((Canary::SameGroup, status));
                 return;
             }
-            match Perched::adopt(Canary::SameGroup, pid) {
+            match LiveCanary::adopt(Canary::SameGroup, pid) {
                 Ok(canary) => seen.canaries.push(canary),
                 Err(e) => seen.errors.push(e.recorded()),
             }
@@ -319,7 +347,8 @@ fn take(message: Message, run: &mut Run<'_>, site: &Site, record: &mut TrialReco
             record.stamps.ready_ns = ready_ns;
             if !report.indirect {
                 for canary in &mut seen.canaries {
-                    seen.errors.extend(canary.issued().err().map(|e| e.recorded()));
+                    seen.errors
+                        .extend(canary.issued().err().map(|e| e.recorded()));
                 }
             }
             record.kill = Some(report);
@@ -374,12 +403,20 @@ fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit
     let (held, expected) = match (spec.expected, &record.verdict) {
         (Expected::Detect(expected), Some(verdict)) => {
             record.outcome = judge::outcome(verdict, truth);
-            judge::held(expected, record.outcome, spec.detector.spec().loses_on_removal)
+            judge::held(
+                expected,
+                record.outcome,
+                spec.detector.spec().loses_on_removal,
+            )
         }
         (Expected::Detect(_), None) => (false, "a verdict".to_owned()),
         (Expected::Kill(expected), _) => {
             let emptied = stamps.unpopulated_ns.is_some();
-            record.outcome = if emptied { Outcome::Emptied } else { Outcome::Survived };
+            record.outcome = if emptied {
+                Outcome::Emptied
+            } else {
+                Outcome::Survived
+            };
             let may_hit: Vec<Canary> = spec
                 .strategy
                 .map_or(&[][..], |s| s.spec().may_hit)
@@ -393,7 +430,9 @@ fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit
     record.held = held;
     record.expected = expected;
     if let Some(pid) = seen.witness {
-        record.note = Some(format!("process {pid} was alive when the detector said \"empty\""));
+        record.note = Some(format!(
+            "process {pid} was alive when the detector said \"empty\""
+        ));
     } else if !held && !hit.is_empty() {
         record.note = Some(format!("canaries hit: {hit:?}"));
     }
@@ -420,7 +459,9 @@ impl Lines {
         while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
             messages.push(serde_json::from_slice(&line).unwrap_or_else(|e| {
-                Message::Broken(Broken::harness(format_args!("the observer spoke unclearly: {e}")))
+                Message::Broken(Broken::harness(format_args!(
+                    "the observer spoke unclearly: {e}"
+                )))
             }));
         }
         Ok(messages)

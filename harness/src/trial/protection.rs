@@ -46,14 +46,20 @@ pub struct Protection {
 impl Protection {
     /// Begins. `extra`: a cgroup that the user named, in which runs are looked for too. An
     /// interruption ends the process with `code` and `words`.
-    pub fn begin(extra: Option<&Path>, code: u8, words: &'static Words) -> Result<Self, TrialError> {
-        let threads = fork::thread_count().map_err(|e| SysError::path("readdir", "/proc/self/task", e))?;
+    pub fn begin(
+        extra: Option<&Path>,
+        code: u8,
+        words: &'static Words,
+    ) -> Result<Self, TrialError> {
+        let threads =
+            fork::thread_count().map_err(|e| SysError::path("readdir", "/proc/self/task", e))?;
         if threads != 1 {
             return Err(TrialError::Threads(threads));
         }
         let name = run_name()?;
         let journal = Journal::new()?;
-        let was_subreaper = prctl::get_child_subreaper().map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
+        let was_subreaper = prctl::get_child_subreaper()
+            .map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
         let guards = Guards::start(&name, extra, &journal)?;
         let handled = Handled::install(guards.remove(), guards.pidfds(), code, words);
         let protection = Self {
@@ -66,7 +72,8 @@ impl Protection {
             ended: false,
             finished: Cell::new(false),
         };
-        prctl::set_child_subreaper(true).map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
+        prctl::set_child_subreaper(true)
+            .map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
         Ok(protection)
     }
 
@@ -88,8 +95,8 @@ impl Protection {
         }
     }
 
-    /// Ends it: removes what is still there of the run, and dismisses the guards. An error if a guard
-    /// has died before, or if something could not be removed.
+    /// Ends it: removes what is still there of the run, and dismisses the guards. An error if a
+    /// guard has died before, or if something could not be removed.
     pub fn end(mut self) -> Result<(), TrialError> {
         let checked = self.check();
         self.dismiss()?;

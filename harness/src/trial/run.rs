@@ -8,15 +8,15 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::belts::V1Belts;
-use super::family::{Ending, Family};
 use super::leaks::{self, LeakReport, Snapshot};
+use super::limits::V1Limits;
 use super::protection::Protection;
+use super::reaper::{Ending, Reaper};
 use super::users::{self, Reserved};
-use super::{Limits, Site, TrialError, TrialSpec, belts, play};
+use super::{Limits, Site, TrialError, TrialSpec, limits, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
-use crate::host::{Base, Belts, leftovers};
+use crate::host::{Base, LimitSource, leftovers};
 use crate::record::TrialRecord;
 use crate::sys::spawn::Credentials;
 use crate::sys::time;
@@ -32,7 +32,7 @@ pub struct RunOptions {
     /// Name of the run's cgroup: that of the [`Protection`], or that and a suffix after a dot.
     pub name: String,
     /// Go on with hostile scenarios although there is no pids limit.
-    pub no_belt: bool,
+    pub no_limits: bool,
 }
 
 /// Trials one after another, below one cgroup, under one protection.
@@ -48,14 +48,18 @@ pub struct Run<'b> {
     control: Cgroup,
     actors: Option<Reserved>,
     before: Snapshot,
-    pub(super) family: Family,
+    pub(super) reaper: Reaper,
     // Last, to be dropped when signals are handled as before.
     protection: Rc<Protection>,
 }
 
 impl<'b> Run<'b> {
     /// Makes the run's cgroups. After an error nothing of them is there.
-    pub fn start(protection: Rc<Protection>, base: &'b Base, options: RunOptions) -> Result<Self, TrialError> {
+    pub fn start(
+        protection: Rc<Protection>,
+        base: &'b Base,
+        options: RunOptions,
+    ) -> Result<Self, TrialError> {
         if !leftovers::belongs(&options.name, protection.name()) {
             return Err(TrialError::Unprotected(options.name));
         }
@@ -63,7 +67,7 @@ impl<'b> Run<'b> {
         protection.set_finished(false);
         let actors = users::for_actors()?;
         let before = Snapshot::take(&options.name, actors.as_ref().map(|a| a.uid))?;
-        let family = Family::adopt(protection.signals(), protection.guards())?;
+        let reaper = Reaper::adopt(protection.signals(), protection.guards())?;
         match make(base, &options.name) {
             Ok((cgroup, control)) => Ok(Self {
                 base,
@@ -72,14 +76,19 @@ impl<'b> Run<'b> {
                 control,
                 actors,
                 before,
-                family,
+                reaper,
                 protection,
             }),
             Err(error) => {
                 // What was made so far is empty, so this cannot fail for a reason that the first
                 // error does not explain.
                 let deadline = time::now() + CLEANING;
-                let undone = leftovers::remove_run(&options.name, Some(base.cgroup.path()), deadline, &mut || {});
+                let undone = leftovers::remove_run(
+                    &options.name,
+                    Some(base.cgroup.path()),
+                    deadline,
+                    &mut || {},
+                );
                 if let Err((path, e)) = undone {
                     tracing::warn!(path = %path.display(), error = %e, "could not remove what was made of the run");
                 }
@@ -91,7 +100,7 @@ impl<'b> Run<'b> {
     /// Runs one trial. A trial that breaks is a record; an error means that the run cannot go on.
     pub fn trial(&mut self, spec: &TrialSpec<'_>) -> Result<TrialRecord, TrialError> {
         let record = play::play(self, spec);
-        self.family.forget();
+        self.reaper.forget();
         record
     }
 
@@ -104,15 +113,15 @@ impl<'b> Run<'b> {
     /// Whether the run has to end: a signal has asked for it, or a guard has died.
     pub fn interrupted(&mut self) -> bool {
         // A failed look is met again, and reported, by the next trial.
-        match self.family.look() {
-            Ok(()) | Err(_) => self.family.ending().is_some(),
+        match self.reaper.look() {
+            Ok(()) | Err(_) => self.reaper.ending().is_some(),
         }
     }
 
     /// An error if a guard has died: the reason why the run is [interrupted](Run::interrupted).
     pub fn check(&mut self) -> Result<(), TrialError> {
-        self.family.look()?;
-        match self.family.ending() {
+        self.reaper.look()?;
+        match self.reaper.ending() {
             Some(Ending::Guard(pid)) => Err(TrialError::Guard(pid.as_raw())),
             Some(Ending::Signal(_)) | None => Ok(()),
         }
@@ -139,7 +148,7 @@ impl<'b> Run<'b> {
     /// `patience`.
     fn strays(&mut self, patience: crate::MonoNs) -> Result<Vec<i32>, TrialError> {
         loop {
-            self.family.look()?;
+            self.reaper.look()?;
             let mut strays = leaks::stray_children(&self.expected_children())?;
             if let Some(Credentials { uid, .. }) = self.credentials() {
                 strays.extend(super::users::processes_of(uid)?);
@@ -155,35 +164,48 @@ impl<'b> Run<'b> {
 
     /// How many processes the harness has reaped.
     pub fn reaped(&self) -> u64 {
-        self.family.reaped()
+        self.reaper.reaped()
     }
 
     /// Waits for the next signal, the next message, or `timeout`, whichever is first; reaps.
-    pub(crate) fn rest(&mut self, also: &[std::os::fd::BorrowedFd<'_>], timeout: Duration) -> Result<(), SysError> {
-        let mut fds = vec![PollFd::new(self.family.fd(), PollFlags::POLLIN)];
+    pub(crate) fn rest(
+        &mut self,
+        also: &[std::os::fd::BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<(), SysError> {
+        let mut fds = vec![PollFd::new(self.reaper.fd(), PollFlags::POLLIN)];
         fds.extend(also.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
         match ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(SysError::plain("ppoll", errno)),
         }
         drop(fds);
-        self.family.look()
+        self.reaper.look()
     }
 
     /// Waits until a helper has ended and has been reaped; kills it if it takes longer than
     /// `patience`.
-    pub(crate) fn reap(&mut self, pidfd: &std::os::fd::OwnedFd, patience: Duration) -> Result<(), SysError> {
+    pub(crate) fn reap(
+        &mut self,
+        pidfd: &std::os::fd::OwnedFd,
+        patience: Duration,
+    ) -> Result<(), SysError> {
         let deadline = time::now() + patience;
-        while !crate::sys::pidfd::has_exited(pidfd.as_fd()).map_err(|e| SysError::plain("poll pidfd", e))? {
+        while !crate::sys::pidfd::has_exited(pidfd.as_fd())
+            .map_err(|e| SysError::plain("poll pidfd", e))?
+        {
             if deadline.has_passed() {
-                match crate::sys::pidfd::send_signal(pidfd.as_fd(), Some(nix::sys::signal::Signal::SIGKILL)) {
+                match crate::sys::pidfd::send_signal(
+                    pidfd.as_fd(),
+                    Some(nix::sys::signal::Signal::SIGKILL),
+                ) {
                     Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
                     Err(errno) => return Err(SysError::plain("pidfd_send_signal", errno)),
                 }
             }
             self.rest(&[pidfd.as_fd()], Duration::from_millis(20))?;
         }
-        self.family.look()
+        self.reaper.look()
     }
 
     /// Empties and removes the run, or a part of it, in all hierarchies, and reaps meanwhile. What
@@ -191,19 +213,24 @@ impl<'b> Run<'b> {
     pub(crate) fn clean(&mut self, part: Option<&str>) -> Result<(), TrialError> {
         let started = time::now();
         let name = &self.options.name;
-        let family = &mut self.family;
+        let reaper = &mut self.reaper;
         let mut failed = None;
         let mut meanwhile = || {
-            if let Err(e) = family.look() {
+            if let Err(e) = reaper.look() {
                 failed = Some(e);
             }
         };
         let deadline = started + CLEANING;
         let answer = match part {
-            None => leftovers::remove_run(name, Some(self.base.cgroup.path()), deadline, &mut meanwhile),
+            None => leftovers::remove_run(
+                name,
+                Some(self.base.cgroup.path()),
+                deadline,
+                &mut meanwhile,
+            ),
             Some(part) => {
-                let own = V1Belts::of(&self.base.belts, Path::new(name).join(part).as_path());
-                let own = own.iter().flat_map(V1Belts::dirs).cloned().collect();
+                let own = V1Limits::of(&self.base.limits, Path::new(name).join(part).as_path());
+                let own = own.iter().flat_map(V1Limits::dirs).cloned().collect();
                 leftovers::remove_part(
                     self.cgroup.path().join(part),
                     own,
@@ -213,7 +240,7 @@ impl<'b> Run<'b> {
                 )
             }
         };
-        self.family.look()?;
+        self.reaper.look()?;
         if let Some(failed) = failed {
             return Err(failed.into());
         }
@@ -224,13 +251,17 @@ impl<'b> Run<'b> {
         })
     }
 
-    /// Makes a cgroup of the run with belts around it, and the belts of a hybrid machine, for
+    /// Makes a cgroup of the run with limits around it, and the limits of a hybrid machine, for
     /// something else than a trial. After an error nothing of it is there.
-    pub(crate) fn belted(&mut self, name: &str, limits: Limits) -> Result<(Cgroup, Option<V1Belts>), TrialError> {
+    pub(crate) fn belted(
+        &mut self,
+        name: &str,
+        limits: Limits,
+    ) -> Result<(Cgroup, Option<V1Limits>), TrialError> {
         let made = || -> Result<_, TrialError> {
             let cgroup = self.cgroup.create(name)?;
-            let v1 = V1Belts::make(self.belts(), &Path::new(self.name()).join(name))?;
-            belts::fasten(self.belts(), &cgroup, v1.as_ref(), limits)?;
+            let v1 = V1Limits::make(self.limits(), &Path::new(self.name()).join(name))?;
+            limits::apply(self.limits(), &cgroup, v1.as_ref(), limits)?;
             Ok((cgroup, v1))
         };
         match made() {
@@ -256,8 +287,8 @@ impl<'b> Run<'b> {
         &self.options
     }
 
-    pub(super) fn belts(&self) -> &Belts {
-        &self.base.belts
+    pub(super) fn limits(&self) -> &LimitSource {
+        &self.base.limits
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -278,13 +309,16 @@ impl<'b> Run<'b> {
     }
 }
 
-/// The run's cgroup with its belts, and the one of its helpers.
+/// The run's cgroup with its limits, and the one of its helpers.
 fn make(base: &Base, name: &str) -> Result<(Cgroup, Cgroup), TrialError> {
     let cgroup = base.cgroup.create(name)?;
-    if let Belts::V2 { memory } = base.belts {
-        cgroup.write("cgroup.subtree_control", if memory { "+pids +memory" } else { "+pids" })?;
+    if let LimitSource::V2 { memory } = base.limits {
+        cgroup.write(
+            "cgroup.subtree_control",
+            if memory { "+pids +memory" } else { "+pids" },
+        )?;
     }
-    V1Belts::make(&base.belts, name.as_ref())?;
+    V1Limits::make(&base.limits, name.as_ref())?;
     let control = cgroup.create("control")?;
     Ok((cgroup, control))
 }

@@ -1,16 +1,17 @@
-//! What a trial has to itself: a watched cgroup, the cgroup around it that carries the belts, and the ledger.
+//! What a trial has to itself: a watched cgroup, the cgroup around it that carries the limits, and
+//! the ledger.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use allgone::ProcessSet;
 
-use super::belts::V1Belts;
+use super::limits::V1Limits;
 use super::{Run, TrialError, TrialSpec};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Plane;
-use crate::host::Belts;
+use crate::host::LimitSource;
 use crate::param::{Axis, ParamPoint};
 use crate::sys::ledger::Ledger;
 use crate::sys::spawn::Credentials;
@@ -20,19 +21,19 @@ use crate::sys::spawn::Credentials;
 /// ```text
 /// scenario-<run>/          the run
 ///   control/               observers and canaries
-///   <trial>/               belts (pids.max, memory.max); one canary lives here
+///   <trial>/               limits (pids.max, memory.max); one canary lives here
 ///     site/                the workload is born here: this is what detectors watch and strategies kill
 /// ```
 #[derive(Debug)]
 pub struct Site {
     /// The watched cgroup.
     pub cgroup: Arc<Cgroup>,
-    /// Its parent, which carries the belts where controllers are v2.
+    /// Its parent, which carries the limits where controllers are v2.
     pub parent: Arc<Cgroup>,
     /// Where the harness's own helpers live.
     pub control: Arc<Cgroup>,
-    /// The belts of a hybrid machine.
-    pub v1: Option<V1Belts>,
+    /// The limits of a hybrid machine.
+    pub v1: Option<V1Limits>,
     /// What the actors tell.
     pub ledger: Ledger,
     /// Whom actors become; `None` when the harness is not root, and actors share its user.
@@ -54,13 +55,14 @@ impl Site {
         ProcessSet::new(self.cgroup.clone())
             .with_parent(self.parent.clone())
             .with_helpers(self.control.clone())
-            .with_v1(self.v1.as_ref().map(V1Belts::dirs_of_set))
+            .with_v1(self.v1.as_ref().map(V1Limits::dirs_of_set))
             .with_user(self.credentials)
             .with_label(self.label())
             .with_params(self.params.clone())
     }
 
-    /// Run and trial in one word: the name of what a mechanism makes elsewhere, by which it is found if nobody comes back to remove it.
+    /// Run and trial in one word: the name of what a mechanism makes elsewhere, by which it is
+    /// found if nobody comes back to remove it.
     pub fn label(&self) -> String {
         let last = |dir: Option<&Path>| {
             dir.and_then(Path::file_name)
@@ -72,9 +74,10 @@ impl Site {
         format!("{}.{}", last(trial.parent()), last(Some(trial)))
     }
 
-    /// Makes the cgroups, puts the belts on, and makes an empty ledger. After an error nothing of it is there.
+    /// Makes the cgroups, puts the limits on, and makes an empty ledger. After an error nothing of
+    /// it is there.
     pub(super) fn make(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<Self, TrialError> {
-        if spec.stage.hostile && *run.belts() == Belts::None && !run.options().no_belt {
+        if spec.stage.hostile && *run.limits() == LimitSource::None && !run.options().no_limits {
             return Err(TrialError::NoBelt(spec.scenario.to_owned()));
         }
         let (parent, v1) = run.belted(&Self::part(spec), spec.limits)?;
@@ -86,7 +89,12 @@ impl Site {
         format!("trial-{}", spec.seq)
     }
 
-    fn below(run: &Run<'_>, parent: Cgroup, v1: Option<V1Belts>, spec: &TrialSpec<'_>) -> Result<Self, TrialError> {
+    fn below(
+        run: &Run<'_>,
+        parent: Cgroup,
+        v1: Option<V1Limits>,
+        spec: &TrialSpec<'_>,
+    ) -> Result<Self, TrialError> {
         let cgroup = parent.create("site")?;
         if spec.stage.delegated
             && let Some(Credentials { uid, gid }) = run.credentials()

@@ -12,7 +12,7 @@ use crate::param::ParamPoint;
 /// Limits around a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Tasks (`pids.max`). The harness needs a few for itself inside a v1 belt; it adds them.
+    /// Tasks (`pids.max`). The harness needs a few for itself inside a v1 limit; it adds them.
     pub tasks: u64,
     /// Memory, where there is a memory controller.
     pub memory_bytes: u64,
@@ -46,7 +46,8 @@ pub struct Stage {
     pub delegated: bool,
     /// A second party removes the site as soon as the main process has ended.
     pub owner_removes: bool,
-    /// The kill waits until an actor says that the tree is as it should be ([`crate::sys::ledger::Ledger::set_ready`]).
+    /// The kill waits until an actor says that the tree is as it should be
+    /// ([`crate::sys::ledger::Ledger::set_ready`]).
     pub says_ready: bool,
 }
 
@@ -75,7 +76,8 @@ pub struct TrialSpec<'a> {
     pub deadline: Duration,
     /// Limits around the workload.
     pub limits: Limits,
-    /// Idle time between the last migration and the arming: back-to-back trials hide the cost of RCU grace periods.
+    /// Idle time between the last migration and the arming: back-to-back trials hide the cost of
+    /// RCU grace periods.
     pub gap: Duration,
     /// How it is measured.
     pub conditions: Conditions,
@@ -84,23 +86,27 @@ pub struct TrialSpec<'a> {
 /// How a trial is measured, beside what it is. The default is a trial of a plain run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Conditions {
-    /// Open loop: the workload is to be started at this moment, or at once if it has passed. The detector is armed before.
+    /// Open loop: the workload is to be started at this moment, or at once if it has passed. The
+    /// detector is armed before.
     pub intended: Option<MonoNs>,
     /// The one processor that the observer may run on; otherwise the harness's.
     pub observer_cpu: Option<usize>,
     /// The one processor that the workload may run on; otherwise the observer's.
     pub workload_cpu: Option<usize>,
-    /// Let the kernel's tracepoints tell the way from exit to verdict ([`crate::record::Stages`]). It changes what it measures.
+    /// Let the kernel's tracepoints tell the way from exit to verdict ([`crate::record::Stages`]).
+    /// It changes what it measures.
     pub trace: bool,
-    /// The tree sleeps for a second or more: sample what the observer costs meanwhile (detect plane). The harness wakes up for each sample.
+    /// The tree sleeps for a second or more: sample what the observer costs meanwhile (detect
+    /// plane). The harness wakes up for each sample.
     pub idle: bool,
 }
 
 impl TrialSpec<'_> {
-    /// How long the tree may take to become what the scenario wants before it is killed. Tasks that each have a session of their own also have
-    /// a share of the CPU of their own (sched(7), autogroup): a thousand of them leave their observer a thousandth.
-    pub(super) fn ripening(&self) -> Duration {
-        /// For each task that the belt allows.
+    /// How long the tree may take to become what the scenario wants before it is killed. Tasks that
+    /// each have a session of their own also have a share of the CPU of their own (sched(7),
+    /// autogroup): a thousand of them leave their observer a thousandth.
+    pub(super) fn ready_timeout(&self) -> Duration {
+        /// For each task that the limit allows.
         const EACH: Duration = Duration::from_millis(30);
         let tasks = u32::try_from(self.limits.tasks).unwrap_or(u32::MAX);
         Duration::from_secs(10) + EACH.saturating_mul(tasks)

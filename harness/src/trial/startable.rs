@@ -14,7 +14,12 @@ impl Run<'_> {
     /// [`TrialError::NotExecutable`]: each trial would break for this reason.
     pub fn try_to_start(&self, workload: &Workload) -> Result<(), TrialError> {
         let cgroup = Some(self.control().as_fd());
-        let failure = another_user::attempt(workload.exe.as_fd(), &workload.argv, cgroup, self.credentials())?;
+        let failure = another_user::attempt(
+            workload.exe.as_fd(),
+            &workload.argv,
+            cgroup,
+            self.credentials(),
+        )?;
         let Some(ChildFailure { step, errno, .. }) = failure else {
             return Ok(());
         };

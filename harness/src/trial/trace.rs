@@ -1,7 +1,9 @@
-//! The way from exit to verdict, as the kernel's tracepoints tell it. Only in trials that ask for it: tracing changes what it measures.
+//! The way from exit to verdict, as the kernel's tracepoints tell it. Only in trials that ask for
+//! it: tracing changes what it measures.
 //!
-//! perf events on every processor, filtered in the kernel, read after the verdict by the harness. The observer does nothing for it, and when
-//! the descriptors are closed nothing is left. Sources: perf_event_open(2), include/trace/events/{sched,signal,cgroup}.h.
+//! perf events on every processor, filtered in the kernel, read after the verdict by the harness.
+//! The observer does nothing for it, and when the descriptors are closed nothing is left. Sources:
+//! perf_event_open(2), include/trace/events/{sched,signal,cgroup}.h.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -29,8 +31,13 @@ pub(super) struct Tracer {
 }
 
 impl Tracer {
-    /// Begins to listen. `observer` must not have armed yet. Errors: `EPERM`, `EACCES`, `ENOENT` a tracepoint is missing, `EMFILE`.
-    pub(super) fn attach(observer: Pid, site: &Site, spec: &TrialSpec<'_>) -> Result<Self, SysError> {
+    /// Begins to listen. `observer` must not have armed yet. Errors: `EPERM`, `EACCES`, `ENOENT` a
+    /// tracepoint is missing, `EMFILE`.
+    pub(super) fn attach(
+        observer: Pid,
+        site: &Site,
+        spec: &TrialSpec<'_>,
+    ) -> Result<Self, SysError> {
         let tracefs = Tracefs::mount()?;
         let cpus = online_cpus()?;
         let listen = |name: &str, filter: Option<String>| -> Result<Vec<Tracepoint>, SysError> {
@@ -43,7 +50,9 @@ impl Tracer {
                     Ok(one) => all.push(one),
                     // It went offline: nothing happens there.
                     Err(Errno::ENODEV) => {}
-                    Err(e) => return Err(SysError::path("perf_event_open on the tracepoint", name, e)),
+                    Err(e) => {
+                        return Err(SysError::path("perf_event_open on the tracepoint", name, e));
+                    }
                 }
             }
             Ok(all)
@@ -54,10 +63,9 @@ impl Tracer {
             flips: match flip_of(spec) {
                 None => Vec::new(),
                 Some(Flip::Populated) => {
-                    let id = site
-                        .cgroup
-                        .id()
-                        .map_err(|e| SysError::path("fstat", site.cgroup.path(), e.errno().unwrap_or(Errno::EIO)))?;
+                    let id = site.cgroup.id().map_err(|e| {
+                        SysError::path("fstat", site.cgroup.path(), e.errno().unwrap_or(Errno::EIO))
+                    })?;
                     listen("cgroup/cgroup_notify_populated", Some(populated(id)))?
                 }
                 Some(Flip::Parent) => {
@@ -69,11 +77,15 @@ impl Tracer {
                 }
             },
             wakings: listen("sched/sched_waking", Some(format!("pid == {observer}")))?,
-            switches: listen("sched/sched_switch", Some(format!("next_pid == {observer}")))?,
+            switches: listen(
+                "sched/sched_switch",
+                Some(format!("next_pid == {observer}")),
+            )?,
         })
     }
 
-    /// What was heard until `decided_ns`. Errors: `ENOBUFS` the kernel had to drop events, so nothing is said.
+    /// What was heard until `decided_ns`. Errors: `ENOBUFS` the kernel had to drop events, so
+    /// nothing is said.
     pub(super) fn stages(mut self, site: &Site, decided_ns: u64) -> Result<Stages, SysError> {
         let actors: HashSet<i32> = site.ledger.entries().map(|entry| entry.pid).collect();
         let mut lost = 0;
@@ -96,7 +108,10 @@ impl Tracer {
         };
         match lost {
             0 => Ok(seen.until(decided_ns)),
-            _ => Err(SysError::plain("keep all events of the tracepoints", Errno::ENOBUFS)),
+            _ => Err(SysError::plain(
+                "keep all events of the tracepoints",
+                Errno::ENOBUFS,
+            )),
         }
     }
 }
@@ -106,7 +121,8 @@ impl Tracer {
 enum Flip {
     /// `populated` of the site, told by `cgroup_notify_populated`.
     Populated,
-    /// The parent is signalled and woken. A pidfd's waiters are woken before that, so this is for those who wait and reap.
+    /// The parent is signalled and woken. A pidfd's waiters are woken before that, so this is for
+    /// those who wait and reap.
     Parent,
 }
 
@@ -128,8 +144,9 @@ struct Seen {
 }
 
 impl Seen {
-    /// The way to a decision. What does not follow from the stage before was not this way: an observer that was on its way for another
-    /// reason (or never slept) has neither been woken by the flip nor switched to because of it.
+    /// The way to a decision. What does not follow from the stage before was not this way: an
+    /// observer that was on its way for another reason (or never slept) has neither been woken by
+    /// the flip nor switched to because of it.
     fn until(&self, decided_ns: u64) -> Stages {
         let last = |times: &[u64], from: u64| {
             let within = times.iter().filter(|t| (from..=decided_ns).contains(*t));
@@ -137,9 +154,14 @@ impl Seen {
         };
         let exit_ns = last(&self.exits, 0);
         let flip_ns = exit_ns.and_then(|exit| last(&self.flips, exit));
-        let waking_ns = flip_ns.or(exit_ns).and_then(|flip| last(&self.wakings, flip));
+        let waking_ns = flip_ns
+            .or(exit_ns)
+            .and_then(|flip| last(&self.wakings, flip));
         let running_ns = waking_ns.and_then(|waking| {
-            let after = self.switches.iter().filter(|t| (waking..=decided_ns).contains(*t));
+            let after = self
+                .switches
+                .iter()
+                .filter(|t| (waking..=decided_ns).contains(*t));
             after.min().copied()
         });
         Stages {
@@ -186,8 +208,14 @@ mod tests {
         assert_eq!((stages.exit_ns, stages.flip_ns), (Some(10), Some(12)));
         assert_eq!((stages.waking_ns, stages.running_ns), (None, None));
         // Without a flip of its own a mechanism wakes after the exit.
-        let other = Seen { flips: vec![], ..seen };
-        assert_eq!((other.until(20).flip_ns, other.until(20).waking_ns), (None, Some(11)));
+        let other = Seen {
+            flips: vec![],
+            ..seen
+        };
+        assert_eq!(
+            (other.until(20).flip_ns, other.until(20).waking_ns),
+            (None, Some(11))
+        );
         assert_eq!(Seen::default().until(20), Stages::default());
     }
 }

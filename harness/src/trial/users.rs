@@ -1,7 +1,8 @@
 //! User ids that nobody has, for those who must be nobody else.
 //!
-//! Each run has a user of its own: `kill-uid` ends *every* process of the workload's user, and what that user leaves is a leak. Two runs with
-//! one user would kill each other's processes and find each other's files.
+//! Each run has a user of its own: `kill-uid` ends *every* process of the workload's user, and what
+//! that user leaves is a leak. Two runs with one user would kill each other's processes and find
+//! each other's files.
 
 use std::io;
 use std::ops::Range;
@@ -20,8 +21,9 @@ pub const ACTOR_UIDS: Range<u32> = UNUSED_UID..UNUSED_UID + 100;
 /// The users that a killer becomes so that its victims may not signal it.
 pub(crate) const KILLER_UIDS: Range<u32> = ACTOR_UIDS.end..ACTOR_UIDS.end + 100;
 
-/// Whom the actors of a run become: a user that nobody else is. `None`: this process can make no other user of them (it is not root, or root of
-/// a user namespace that has no others), and they are its own.
+/// Whom the actors of a run become: a user that nobody else is. `None`: this process can make no
+/// other user of them (it is not root, or root of a user namespace that has no others), and they
+/// are its own.
 ///
 /// # Errors
 ///
@@ -34,7 +36,8 @@ pub(super) fn for_actors() -> Result<Option<Reserved>, TrialError> {
     Ok(Some(Reserved::take()?.ok_or(none)?))
 }
 
-/// A user id of `range` that no process has now. Processes that look at the same time begin their search in different places.
+/// A user id of `range` that no process has now. Processes that look at the same time begin their
+/// search in different places.
 ///
 /// # Errors
 ///
@@ -62,7 +65,8 @@ impl Reserved {
         let fail = |e: &io::Error| SysError::io("reserve a user for actors", Target::Nothing, e);
         let mut used = in_use()?;
         while let Some(uid) = search(ACTOR_UIDS, std::process::id(), &used) {
-            let address = SocketAddr::from_abstract_name(format!("scenario-actors-{uid}")).map_err(|e| fail(&e))?;
+            let address = SocketAddr::from_abstract_name(format!("scenario-actors-{uid}"))
+                .map_err(|e| fail(&e))?;
             match UnixDatagram::bind_addr(&address) {
                 Ok(name) => return Ok(Some(Self { uid, _name: name })),
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => used.push(uid),

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use harness::host::delegation::{Delegation, EnableError};
-use harness::host::limits::{Limit, create_v1_belt};
+use harness::host::limits::{Limit, create_v1_limit};
 use harness::host::name::{Owner, RunName};
 use harness::host::named::Named;
-use harness::host::{Belts, Layout, Paths, leftovers};
+use harness::host::{Layout, LimitSource, Paths, leftovers};
 use harness::sys::fork;
 use harness::trial::{Protection, Words};
 use nix::sys::signal::Signal;
@@ -30,11 +30,14 @@ pub(crate) fn leaf() -> Outcome {
             })?;
             ensure(moved.lines().len() == 1, || format!("{:?}", moved.lines()))?;
             let failed = moved.undo();
-            ensure(failed.is_empty() && moved.undo().is_empty(), || format!("{failed:?}"))?;
-            let back = cgroup.procs().map_err(text)?.pids.len();
-            ensure(back == 1 && cgroup.children().map_err(text)?.next().is_none(), || {
-                "not taken back".to_owned()
+            ensure(failed.is_empty() && moved.undo().is_empty(), || {
+                format!("{failed:?}")
             })?;
+            let back = cgroup.procs().map_err(text)?.pids.len();
+            ensure(
+                back == 1 && cgroup.children().map_err(text)?.next().is_none(),
+                || "not taken back".to_owned(),
+            )?;
 
             // A controller that is not there: refused, and the way to the leaf is taken back.
             let refused = Delegation::enable(&cgroup, true, &["nonexistent"], None);
@@ -48,9 +51,10 @@ pub(crate) fn leaf() -> Outcome {
             // Somebody else lives there, too: nothing is moved.
             worker(|| {
                 let refused = Delegation::enable(&cgroup, true, &[], None);
-                ensure(matches!(refused, Err(EnableError::Members { others: 1, .. })), || {
-                    format!("{refused:?}")
-                })
+                ensure(
+                    matches!(refused, Err(EnableError::Members { others: 1, .. })),
+                    || format!("{refused:?}"),
+                )
             })
         });
         base.cgroup.remove_child(&name).map_err(text)?;
@@ -58,7 +62,8 @@ pub(crate) fn leaf() -> Outcome {
     })
 }
 
-/// A process that dies in the leaf of a delegated cgroup: its guards, which it has taken there, take everything back.
+/// A process that dies in the leaf of a delegated cgroup: its guards, which it has taken there,
+/// take everything back.
 pub(crate) fn guards_take_back() -> Outcome {
     static WORDS: Words = Words {
         removed: "",
@@ -73,18 +78,25 @@ pub(crate) fn guards_take_back() -> Outcome {
             let dies = || -> Outcome {
                 cgroup.write("cgroup.procs", "0").map_err(text)?;
                 let protection = Protection::begin(None, 1, &WORDS).map_err(text)?;
-                let moved = Delegation::enable(&cgroup, true, &[], Some(protection.journal())).map_err(text)?;
-                let members = cgroup.child("leaf").and_then(|leaf| leaf.procs()).map_err(text)?;
-                ensure(members.pids.len() == 3, || format!("{members:?} in the leaf"))?;
+                let moved = Delegation::enable(&cgroup, true, &[], Some(protection.journal()))
+                    .map_err(text)?;
+                let members = cgroup
+                    .child("leaf")
+                    .and_then(|leaf| leaf.procs())
+                    .map_err(text)?;
+                ensure(members.pids.len() == 3, || {
+                    format!("{members:?} in the leaf")
+                })?;
                 ensure(moved.lines().len() == 1, || format!("{:?}", moved.lines()))?;
                 nix::sys::signal::raise(Signal::SIGKILL).map_err(text)
             };
             i32::from(dies().is_err()) + 1
         });
         let status = end_of(dying.map_err(text)?.pidfd.as_fd())?;
-        ensure(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), || {
-            format!("{status:?}")
-        })?;
+        ensure(
+            matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
+            || format!("{status:?}"),
+        )?;
         let given_up = harness::sys::time::now() + Duration::from_secs(20);
         loop {
             let leaf = cgroup.path().join("leaf").exists();
@@ -105,7 +117,9 @@ pub(crate) fn guards_take_back() -> Outcome {
 pub(crate) fn clean() -> Outcome {
     let base = search(&options()).map_err(text)?;
     // Whoever made these is gone by now.
-    let mut ended = std::process::Command::new("/bin/true").spawn().map_err(text)?;
+    let mut ended = std::process::Command::new("/bin/true")
+        .spawn()
+        .map_err(text)?;
     let gone = RunName {
         pid: i32::try_from(ended.id()).map_err(text)?,
         start: 1,
@@ -113,7 +127,10 @@ pub(crate) fn clean() -> Outcome {
     };
     ended.wait().map_err(text)?;
     let dead = base.cgroup.create(&gone.to_string()).map_err(text)?;
-    let site = dead.create("0").and_then(|trial| trial.create("site")).map_err(text)?;
+    let site = dead
+        .create("0")
+        .and_then(|trial| trial.create("site"))
+        .map_err(text)?;
     let alive = base
         .cgroup
         .create(&format!("{}.alive", RunName::own().map_err(text)?))
@@ -123,8 +140,13 @@ pub(crate) fn clean() -> Outcome {
         harness::sys::time::sleep_until(forever).map_or(1, |()| 0)
     });
     let sleeper = sleeper.map_err(|e| format!("fork: {e}"))?;
-    if let Belts::V1 { pids, .. } = &base.belts {
-        create_v1_belt(pids, &Path::new(&gone.to_string()).join("0"), Limit::Tasks(8)).map_err(text)?;
+    if let LimitSource::V1 { pids, .. } = &base.limits {
+        create_v1_limit(
+            pids,
+            &Path::new(&gone.to_string()).join("0"),
+            Limit::Tasks(8),
+        )
+        .map_err(text)?;
     }
 
     // A named hierarchy that nobody has mounted any more, and that stays because it has a cgroup.
@@ -148,20 +170,35 @@ pub(crate) fn clean() -> Outcome {
     let cleaned = leftovers::clean(&found, Duration::from_secs(10));
     let status = end_of(sleeper.pidfd.as_fd())?;
     base.cgroup
-        .remove_child(alive.path().file_name().and_then(|n| n.to_str()).unwrap_or(""))
+        .remove_child(
+            alive
+                .path()
+                .file_name()
+                .and_then(|n| n.to_str())
+                .unwrap_or(""),
+        )
         .map_err(text)?;
 
-    ensure(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), || {
-        format!("{status:?}")
+    ensure(
+        matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
+        || format!("{status:?}"),
+    )?;
+    ensure(cleaned.failed.is_empty(), || {
+        format!("{:?}", cleaned.failed)
     })?;
-    ensure(cleaned.failed.is_empty(), || format!("{:?}", cleaned.failed))?;
     ensure(
         cleaned.kept.iter().all(|l| l.owner == Owner::Alive) && cleaned.kept.len() == 1,
         || format!("{:?}", cleaned.kept),
     )?;
-    let hierarchies = if matches!(base.belts, Belts::V1 { .. }) { 2 } else { 1 };
+    let hierarchies = if matches!(base.limits, LimitSource::V1 { .. }) {
+        2
+    } else {
+        1
+    };
     ensure(
-        leftovers::of_run(&gone.to_string(), None).map_err(text)?.is_empty(),
+        leftovers::of_run(&gone.to_string(), None)
+            .map_err(text)?
+            .is_empty(),
         || "the named hierarchy is still there".to_owned(),
     )?;
     ensure(cleaned.removed.len() == hierarchies + hierarchy, || {

@@ -3,7 +3,7 @@
 use harness::cgroup::Cgroup;
 use harness::host::base::Options;
 use harness::host::name::RunName;
-use harness::host::{Belts, Host, Layout, NoBase, Paths, Refusal, Support, features};
+use harness::host::{Host, Layout, LimitSource, NoBase, Paths, Refusal, Support, features};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -41,7 +41,10 @@ pub(crate) fn read_only() -> Outcome {
         let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         mount(none, &v2_mount()?, none, flags, none).map_err(text)?;
         let error = no_base(&options())?;
-        ensure(matches!(error.attempts[0].why, Refusal::ReadOnly(_)), || text(&error))?;
+        ensure(
+            matches!(error.attempts[0].why, Refusal::ReadOnly(_)),
+            || text(&error),
+        )?;
         ensure(
             error
                 .remedies
@@ -57,9 +60,12 @@ pub(crate) fn no_v2() -> Outcome {
         private_mounts()?;
         umount2(&v2_mount()?, MntFlags::MNT_DETACH).map_err(text)?;
         let error = no_base(&options())?;
-        ensure(error.to_string().contains("no cgroup v2 hierarchy is mounted"), || {
-            text(&error)
-        })
+        ensure(
+            error
+                .to_string()
+                .contains("no cgroup v2 hierarchy is mounted"),
+            || text(&error),
+        )
     })
 }
 
@@ -67,21 +73,31 @@ pub(crate) fn no_pids() -> Outcome {
     worker(|| {
         private_mounts()?;
         let layout = Layout::read(&Paths::default()).map_err(text)?;
-        umount2(&layout.v1("pids").ok_or("no v1 pids")?.point, MntFlags::MNT_DETACH).map_err(text)?;
+        umount2(
+            &layout.v1("pids").ok_or("no v1 pids")?.point,
+            MntFlags::MNT_DETACH,
+        )
+        .map_err(text)?;
         let error = no_base(&options())?;
         ensure(
-            error.attempts.iter().any(|a| matches!(a.why, Refusal::NoPids(_))),
+            error
+                .attempts
+                .iter()
+                .any(|a| matches!(a.why, Refusal::NoPids(_))),
             || text(&error),
         )?;
-        ensure(error.to_string().contains("CONFIG_CGROUP_PIDS"), || text(&error))?;
+        ensure(error.to_string().contains("CONFIG_CGROUP_PIDS"), || {
+            text(&error)
+        })?;
         let allowed = Options {
-            allow_no_belt: true,
+            allow_no_limits: true,
             ..options()
         };
         let base = search(&allowed).map_err(text)?;
-        ensure(base.belts == Belts::None && !base.notes.is_empty(), || {
-            format!("{base:?}")
-        })
+        ensure(
+            base.limits == LimitSource::None && !base.notes.is_empty(),
+            || format!("{base:?}"),
+        )
     })
 }
 
@@ -108,12 +124,15 @@ pub(crate) fn processes_exhausted() -> Outcome {
             setrlimit(Resource::RLIMIT_NPROC, 1, 1).map_err(text)?;
             let error = no_base(&Options {
                 cgroup: Some(cgroup.path().to_path_buf()),
-                allow_no_belt: true,
+                allow_no_limits: true,
                 ..options()
             })?;
             let why = &error.attempts[0].why;
             ensure(why.errno() == Some(Errno::EAGAIN), || text(&error))?;
-            ensure(error.remedies.iter().any(|r| r.contains("ulimit -u")), || text(&error))
+            ensure(
+                error.remedies.iter().any(|r| r.contains("ulimit -u")),
+                || text(&error),
+            )
         })
     })
 }
@@ -127,13 +146,20 @@ pub(crate) fn inotify_exhausted() -> Outcome {
             while let Ok(instance) = Inotify::init(InitFlags::IN_CLOEXEC) {
                 instances.push(instance);
             }
-            let support = features::by_name("inotify").map_err(text)?.probe(&host).map_err(text)?;
+            let support = features::by_name("inotify")
+                .map_err(text)?
+                .probe(&host)
+                .map_err(text)?;
             let Support::Missing { why, remedy } = support else {
-                return Err(format!("after {} instances there still is one", instances.len()));
+                return Err(format!(
+                    "after {} instances there still is one",
+                    instances.len()
+                ));
             };
-            ensure(why.contains("EMFILE") && remedy.contains("max_user_instances"), || {
-                format!("{why}; {remedy}")
-            })
+            ensure(
+                why.contains("EMFILE") && remedy.contains("max_user_instances"),
+                || format!("{why}; {remedy}"),
+            )
         })
     })
 }

@@ -1,7 +1,8 @@
 //! The search for a base, the probes and the clean-up, on the running kernel.
 //!
-//! `HARNESS_REQUIRE=root,cgroup2-write,...` turns a missing feature into a failure; without it a test that lacks one is reported as
-//! ignored, with the reason. Each test that changes its process runs in a forked worker, so this program has one thread.
+//! `HARNESS_REQUIRE=root,cgroup2-write,...` turns a missing feature into a failure; without it a
+//! test that lacks one is reported as ignored, with the reason. Each test that changes its process
+//! runs in a forked worker, so this program has one thread.
 #![expect(clippy::print_stderr, reason = "this is a program: it is its own main")]
 
 mod giving_back;
@@ -34,7 +35,10 @@ fn main() -> ExitCode {
         }
     };
     let mut host = support::host();
-    let trials = TESTS.iter().map(|test| test.trial(&required, &host)).collect();
+    let trials = TESTS
+        .iter()
+        .map(|test| test.trial(&required, &host))
+        .collect();
     for failed in host.base.iter_mut().flat_map(Base::undo) {
         eprintln!("not taken back: {failed}");
     }
@@ -125,7 +129,9 @@ impl Test {
         let run = self.run;
         match features::gate(&needs, required, host) {
             Gate::Run => Trial::test(self.name, move || run().map_err(Failed::from)),
-            Gate::Ignore(why) => Trial::ignorable_test(self.name, move || Ok(Completion::ignored_with(why))),
+            Gate::Ignore(why) => {
+                Trial::ignorable_test(self.name, move || Ok(Completion::ignored_with(why)))
+            }
             Gate::Fail(why) => Trial::test(self.name, move || Err(why.into())),
         }
     }

@@ -22,7 +22,11 @@ pub(crate) fn as_program() -> ExitCode {
             ExitCode::from(1)
         }
         Ok(Detected::Host(host)) => {
-            eprintln!("{}", host.no_base.map_or_else(|| "found".to_owned(), |e| e.to_string()));
+            eprintln!(
+                "{}",
+                host.no_base
+                    .map_or_else(|| "found".to_owned(), |e| e.to_string())
+            );
             ExitCode::from(3)
         }
         Err(e) => {
@@ -39,7 +43,10 @@ pub(crate) fn rerun_once() -> Outcome {
     for sub in ["bin", "proc/self", "run/systemd/system", "cg"] {
         std::fs::create_dir_all(root.join(sub)).map_err(text)?;
     }
-    let mounts = format!("1 1 0:1 / {} rw - cgroup2 none rw\n", root.join("cg").display());
+    let mounts = format!(
+        "1 1 0:1 / {} rw - cgroup2 none rw\n",
+        root.join("cg").display()
+    );
     let fake = format!(
         "#!/bin/sh\necho \"$@\" >>{}\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n",
         root.join("noted").display()
@@ -52,7 +59,11 @@ pub(crate) fn rerun_once() -> Outcome {
     ] {
         std::fs::write(root.join(name), content).map_err(text)?;
     }
-    std::fs::set_permissions(root.join("bin/systemd-run"), std::fs::Permissions::from_mode(0o755)).map_err(text)?;
+    std::fs::set_permissions(
+        root.join("bin/systemd-run"),
+        std::fs::Permissions::from_mode(0o755),
+    )
+    .map_err(text)?;
     let path = std::env::var("PATH").unwrap_or_default();
     let output = std::process::Command::new(std::env::current_exe().map_err(text)?)
         .arg("forkbomb")
@@ -64,7 +75,9 @@ pub(crate) fn rerun_once() -> Outcome {
         .map_err(text)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let noted = std::fs::read_to_string(root.join("noted")).map_err(text)?;
-    ensure(output.status.code() == Some(3), || format!("{}: {said}", output.status))?;
+    ensure(output.status.code() == Some(3), || {
+        format!("{}: {said}", output.status)
+    })?;
     ensure(
         said.contains("runs itself again") && said.contains(rerun::GUARD),
         || said.clone(),

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use harness::host::bugs::{Presence, killed_at_birth};
 use harness::host::features::{self, FEATURES};
-use harness::host::limits::{Limit, create_v1_belt};
+use harness::host::limits::{Limit, create_v1_limit};
 use harness::host::name::RunName;
-use harness::host::{Belts, Support};
+use harness::host::{LimitSource, Support};
 use nix::errno::Errno;
 
 use crate::support::{Outcome, ensure, host, options, own_leftovers, search, text, worker};
@@ -15,18 +15,21 @@ use crate::support::{Outcome, ensure, host, options, own_leftovers, search, text
 pub(crate) fn base_is_found() -> Outcome {
     worker(|| {
         let mut base = search(&options()).map_err(text)?;
-        if let Belts::V1 { pids, .. } = &base.belts {
-            let name = format!("{}.belt", RunName::own().map_err(text)?);
-            let belt = create_v1_belt(pids, &Path::new(&name).join("7"), Limit::Tasks(64)).map_err(text)?;
-            let max = std::fs::read_to_string(belt.join("pids.max")).map_err(text)?;
-            std::fs::remove_dir(&belt)
+        if let LimitSource::V1 { pids, .. } = &base.limits {
+            let name = format!("{}.limit", RunName::own().map_err(text)?);
+            let limit = create_v1_limit(pids, &Path::new(&name).join("7"), Limit::Tasks(64))
+                .map_err(text)?;
+            let max = std::fs::read_to_string(limit.join("pids.max")).map_err(text)?;
+            std::fs::remove_dir(&limit)
                 .and_then(|()| std::fs::remove_dir(pids.path.join(&name)))
                 .map_err(text)?;
             ensure(max == "64\n", || format!("pids.max is {max:?}"))?;
         }
         let changes = base.changes.clone();
         let failed = base.0.undo();
-        ensure(failed.is_empty(), || format!("{changes:?} not taken back: {failed:?}"))?;
+        ensure(failed.is_empty(), || {
+            format!("{changes:?} not taken back: {failed:?}")
+        })?;
         let left = own_leftovers()?;
         ensure(left.is_empty(), || format!("left behind: {left:?}"))
     })
@@ -36,7 +39,10 @@ pub(crate) fn every_probe_answers() -> Outcome {
     worker(|| {
         let mut host = host();
         for feature in FEATURES {
-            match feature.probe(&host).map_err(|e| format!("{}: {e}", feature.name))? {
+            match feature
+                .probe(&host)
+                .map_err(|e| format!("{}: {e}", feature.name))?
+            {
                 Support::Available => {}
                 Support::Missing { why, remedy } => {
                     ensure(!why.is_empty() && !remedy.is_empty(), || {
@@ -60,7 +66,9 @@ pub(crate) fn bug_is_decided() -> Outcome {
         let first = killed_at_birth(&base.cgroup).map_err(text)?;
         let second = killed_at_birth(&base.cgroup).map_err(text)?;
         let decided = matches!(first, Presence::Present | Presence::Absent);
-        ensure(decided && first == second, || format!("{first:?}, then {second:?}"))
+        ensure(decided && first == second, || {
+            format!("{first:?}, then {second:?}")
+        })
     })
 }
 
@@ -91,6 +99,8 @@ pub(crate) fn clone3_hidden() -> Outcome {
         let bug = killed_at_birth(&base.cgroup).map_err(text)?;
         let failed = base.undo();
         ensure(failed.is_empty(), || format!("{failed:?}"))?;
-        ensure(matches!(bug, Presence::NotApplicable(_)), || format!("{bug:?}"))
+        ensure(matches!(bug, Presence::NotApplicable(_)), || {
+            format!("{bug:?}")
+        })
     })
 }

@@ -25,7 +25,8 @@ pub(crate) fn host() -> Host {
     }
 }
 
-/// A base that takes back what was changed for it. Only the process that searched drops one; workers borrow.
+/// A base that takes back what was changed for it. Only the process that searched drops one;
+/// workers borrow.
 #[derive(Debug)]
 pub(crate) struct Mine(pub(crate) Base);
 

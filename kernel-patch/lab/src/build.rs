@@ -42,7 +42,8 @@ impl Build<'_> {
     /// Builds the image, or hands back the one that was built from the same content.
     ///
     /// # Errors
-    /// When there is no room, the configuration is not taken as written, or make fails; make's log is named.
+    /// When there is no room, the configuration is not taken as written, or make fails; make's log
+    /// is named.
     pub fn run(&self, cache: &Cache) -> Result<Outcome> {
         let fragments = config::fragments(self.fragments, self.variants)?;
         let config_name = config::name(self.variants);
@@ -87,7 +88,10 @@ impl Build<'_> {
                 TreeOrigin::Package { sha256, .. } => Some(sha256.clone()),
                 TreeOrigin::Own => None,
             },
-            fragments: fragments.iter().map(|fragment| fragment.name.clone()).collect(),
+            fragments: fragments
+                .iter()
+                .map(|fragment| fragment.name.clone())
+                .collect(),
             patches: self.tree.patches.clone(),
             compiler,
             key,
@@ -109,7 +113,8 @@ impl Build<'_> {
         })
     }
 
-    /// Compiles only `targets`, such as `kernel/cgroup/`: whether a patch builds in a configuration, without a kernel.
+    /// Compiles only `targets`, such as `kernel/cgroup/`: whether a patch builds in a
+    /// configuration, without a kernel.
     ///
     /// # Errors
     /// As for [`Build::run`].
@@ -121,13 +126,16 @@ impl Build<'_> {
         let log = directory.join("lab-build.log");
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
         self.configure(&directory, &fragments, &log)?;
-        process::logged(self.make(&directory).args(self.make_args).args(targets), &log)
-            .with_context(|| format!("the build failed; all of it is in {}", log.display()))?;
+        process::logged(
+            self.make(&directory).args(self.make_args).args(targets),
+            &log,
+        )
+        .with_context(|| format!("the build failed; all of it is in {}", log.display()))?;
         Ok(directory)
     }
 
-    /// A make command for this tree and these object files. A fixed user, host and time: nothing of the machine gets into
-    /// the image, and equal content gives equal images.
+    /// A make command for this tree and these object files. A fixed user, host and time: nothing of
+    /// the machine gets into the image, and equal content gives equal images.
     #[must_use]
     pub fn make(&self, directory: &Path) -> Command {
         let mut make = Command::new("make");
@@ -144,7 +152,8 @@ impl Build<'_> {
         make
     }
 
-    /// Where the object files are: in the tree if the lab owns it, in the cache if it is the user's.
+    /// Where the object files are: in the tree if the lab owns it, in the cache if it is the
+    /// user's.
     fn directory(&self, cache: &Cache, config_name: &str) -> Result<PathBuf> {
         let name = format!("{BUILD_PREFIX}{config_name}");
         let path = match self.tree.origin {
@@ -161,12 +170,16 @@ impl Build<'_> {
     /// Writes the configuration; returns its text as Kconfig finished it.
     fn configure(&self, directory: &Path, fragments: &[Fragment], log: &Path) -> Result<String> {
         let path = directory.join(".config");
-        process::logged(self.make(directory).arg("tinyconfig"), log).context("cannot make the tiny configuration")?;
-        let base = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        process::logged(self.make(directory).arg("tinyconfig"), log)
+            .context("cannot make the tiny configuration")?;
+        let base =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         fs::write(&path, config::merge(&base, fragments))
             .with_context(|| format!("cannot write {}", path.display()))?;
-        process::logged(self.make(directory).arg("olddefconfig"), log).context("cannot finish the configuration")?;
-        let finished = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        process::logged(self.make(directory).arg("olddefconfig"), log)
+            .context("cannot finish the configuration")?;
+        let finished =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         config::check(&finished, fragments)?;
         Ok(finished)
     }
@@ -212,7 +225,9 @@ impl Build<'_> {
 
     fn source_label(&self) -> String {
         match &self.tree.origin {
-            TreeOrigin::Package { package, version, .. } => format!("{package} {version}"),
+            TreeOrigin::Package {
+                package, version, ..
+            } => format!("{package} {version}"),
             TreeOrigin::Own => {
                 let head = process::text(
                     Command::new("git")
@@ -235,7 +250,8 @@ fn first_line(text: &str) -> String {
 /// The version that a tree's Makefile gives itself.
 fn makefile_version(tree: &Path) -> Result<String> {
     let path = tree.join("Makefile");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     parse_makefile_version(&text).with_context(|| format!("{} has no VERSION", path.display()))
 }
 
@@ -268,10 +284,14 @@ mod tests {
 
     #[test]
     fn a_makefile_says_its_version() {
-        let text = "# SPDX\nVERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION = -rc7\nNAME = x\n";
+        let text =
+            "# SPDX\nVERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION = -rc7\nNAME = x\n";
         assert_eq!(parse_makefile_version(text).as_deref(), Some("7.3.0-rc7"));
         assert_eq!(
-            parse_makefile_version("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nEXTRAVERSION =\n").as_deref(),
+            parse_makefile_version(
+                "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nEXTRAVERSION =\n"
+            )
+            .as_deref(),
             Some("6.12.117")
         );
         assert_eq!(parse_makefile_version("all:\n"), None);

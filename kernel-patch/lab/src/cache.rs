@@ -28,7 +28,8 @@ impl Cache {
                 .context("neither XDG_CACHE_HOME nor HOME is set: give the place with --cache DIR")?
                 .join("lab"),
         };
-        fs::create_dir_all(&root).with_context(|| format!("cannot make the cache directory {}", root.display()))?;
+        fs::create_dir_all(&root)
+            .with_context(|| format!("cannot make the cache directory {}", root.display()))?;
         let root = root
             .canonicalize()
             .with_context(|| format!("cannot resolve {}", root.display()))?;
@@ -51,13 +52,15 @@ impl Cache {
         Ok(path)
     }
 
-    /// Takes the lock called `name` and waits for whoever has it; released when the value is dropped.
+    /// Takes the lock called `name` and waits for whoever has it; released when the value is
+    /// dropped.
     ///
     /// # Errors
     /// When the lock file cannot be made or locked.
     pub fn lock(&self, name: &str) -> Result<Flock<fs::File>> {
         let path = self.dir("locks")?.join(name);
-        let file = fs::File::create(&path).with_context(|| format!("cannot make the lock {}", path.display()))?;
+        let file = fs::File::create(&path)
+            .with_context(|| format!("cannot make the lock {}", path.display()))?;
         Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, errno)| errno)
             .with_context(|| format!("cannot lock {}", path.display()))
@@ -68,7 +71,8 @@ impl Cache {
     /// # Errors
     /// When there is less room, or when the file system does not say.
     pub fn need_bytes(&self, bytes: u64, what: &str) -> Result<()> {
-        let stat = statvfs(&self.root).with_context(|| format!("cannot ask how full {} is", self.root.display()))?;
+        let stat = statvfs(&self.root)
+            .with_context(|| format!("cannot ask how full {} is", self.root.display()))?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         if free < bytes {
             bail!(
@@ -87,9 +91,11 @@ impl Cache {
 /// # Errors
 /// When the file cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    let mut file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut file =
+        fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).with_context(|| format!("cannot read {}", path.display()))?;
+    std::io::copy(&mut file, &mut hash)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(hex(&hash.finalize()))
 }
 
@@ -122,8 +128,14 @@ mod tests {
     fn too_little_room_is_refused_with_both_figures() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(Some(dir.path())).unwrap();
-        let error = cache.need_bytes(u64::MAX, "a test").unwrap_err().to_string();
-        assert!(error.contains("too full") && error.contains("--cache"), "{error}");
+        let error = cache
+            .need_bytes(u64::MAX, "a test")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("too full") && error.contains("--cache"),
+            "{error}"
+        );
         cache.need_bytes(0, "nothing").unwrap();
     }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// If the kernel has no monotonic clock, which no Linux can lack.
 #[must_use]
 pub fn now() -> Duration {
-    let ts = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists on every Linux");
+    let ts =
+        clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists on every Linux");
     Duration::from(ts)
 }
 

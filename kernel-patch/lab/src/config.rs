@@ -1,4 +1,5 @@
-//! Readable kernel configurations: `tinyconfig`, then fragments, then a check that nothing was dropped on the way.
+//! Readable kernel configurations: `tinyconfig`, then fragments, then a check that nothing was
+//! dropped on the way.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +30,9 @@ pub struct Line {
 
 /// A fragment that cannot be read.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{fragment}.config, line {number}: not `CONFIG_NAME=value` or `# CONFIG_NAME is not set`: {text:?}")]
+#[error(
+    "{fragment}.config, line {number}: not `CONFIG_NAME=value` or `# CONFIG_NAME is not set`: {text:?}"
+)]
 pub struct BadLine {
     fragment: String,
     number: usize,
@@ -55,7 +58,10 @@ impl Fragment {
         let mut lines = Vec::new();
         for (index, raw) in text.lines().enumerate() {
             let raw = raw.trim();
-            if let Some(symbol) = raw.strip_prefix("# ").and_then(|rest| rest.strip_suffix(" is not set")) {
+            if let Some(symbol) = raw
+                .strip_prefix("# ")
+                .and_then(|rest| rest.strip_suffix(" is not set"))
+            {
                 lines.push(Line {
                     symbol: symbol.to_owned(),
                     value: "n".to_owned(),
@@ -70,8 +76,12 @@ impl Fragment {
                 .split_once(" #")
                 .map_or((raw, ""), |(a, b)| (a.trim_end(), b.trim()));
             let parsed = setting.split_once('=').filter(|(symbol, value)| {
-                let known =
-                    |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_' || c.is_ascii_lowercase();
+                let known = |c: char| {
+                    c.is_ascii_uppercase()
+                        || c.is_ascii_digit()
+                        || c == '_'
+                        || c.is_ascii_lowercase()
+                };
                 symbol
                     .strip_prefix("CONFIG_")
                     .is_some_and(|rest| !rest.is_empty() && rest.chars().all(known))
@@ -107,10 +117,21 @@ impl Fragment {
             let mut names: Vec<String> = fs::read_dir(dir)
                 .with_context(|| format!("cannot list {}", dir.display()))?
                 .filter_map(Result::ok)
-                .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".config")?.to_owned()))
+                .filter_map(|entry| {
+                    Some(
+                        entry
+                            .file_name()
+                            .to_str()?
+                            .strip_suffix(".config")?
+                            .to_owned(),
+                    )
+                })
                 .collect();
             names.sort();
-            bail!("no configuration is called {name:?}; there are: {}", names.join(", "));
+            bail!(
+                "no configuration is called {name:?}; there are: {}",
+                names.join(", ")
+            );
         };
         Ok(Self::parse(name, &text)?)
     }
@@ -125,7 +146,8 @@ pub fn is_um(variants: &[String]) -> bool {
     variants.iter().any(|name| name == UM)
 }
 
-/// The fragments of a build: always `small`, then HZ 250 unless the variants name another or the architecture has but one, then the variants.
+/// The fragments of a build: always `small`, then HZ 250 unless the variants name another or the
+/// architecture has but one, then the variants.
 ///
 /// # Errors
 /// When one cannot be read.
@@ -134,8 +156,16 @@ pub fn fragments(dir: &Path, variants: &[String]) -> Result<Vec<Fragment>> {
     if !is_um(variants) && !variants.iter().any(|name| name.starts_with("hz")) {
         names.push("hz250");
     }
-    names.extend(variants.iter().map(String::as_str).filter(|name| *name != "small"));
-    names.into_iter().map(|name| Fragment::load(dir, name)).collect()
+    names.extend(
+        variants
+            .iter()
+            .map(String::as_str)
+            .filter(|name| *name != "small"),
+    );
+    names
+        .into_iter()
+        .map(|name| Fragment::load(dir, name))
+        .collect()
 }
 
 /// The name of a configuration: its variants in a row, `small` when there are none.
@@ -162,7 +192,8 @@ fn wanted(fragments: &[Fragment]) -> BTreeMap<&str, &Line> {
         .collect()
 }
 
-/// `base` (the text of a `.config`) with the fragments' lines after it, as Kconfig reads it: the last word wins.
+/// `base` (the text of a `.config`) with the fragments' lines after it, as Kconfig reads it: the
+/// last word wins.
 #[must_use]
 pub fn merge(base: &str, fragments: &[Fragment]) -> String {
     let wanted = wanted(fragments);
@@ -191,7 +222,10 @@ pub fn merge(base: &str, fragments: &[Fragment]) -> String {
 /// # Errors
 /// [`NotTaken`] with every symbol that it has not.
 pub fn check(finished: &str, fragments: &[Fragment]) -> Result<(), NotTaken> {
-    let has: BTreeMap<&str, &str> = finished.lines().filter_map(|line| line.split_once('=')).collect();
+    let has: BTreeMap<&str, &str> = finished
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
     let mut error = NotTaken {
         wanted: Vec::new(),
         found: Vec::new(),
@@ -203,13 +237,21 @@ pub fn check(finished: &str, fragments: &[Fragment]) -> Result<(), NotTaken> {
             error.found.push(format!("{symbol}={value}"));
         }
     }
-    if error.wanted.is_empty() { Ok(()) } else { Err(error) }
+    if error.wanted.is_empty() {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 /// HZ and the preemption model of a finished configuration, for records and tables.
 #[must_use]
 pub fn ticks(finished: &str) -> String {
-    let has = |symbol: &str| finished.lines().any(|line| line.strip_prefix(symbol) == Some("=y"));
+    let has = |symbol: &str| {
+        finished
+            .lines()
+            .any(|line| line.strip_prefix(symbol) == Some("=y"))
+    };
     let hz = finished
         .lines()
         .find_map(|line| line.strip_prefix("CONFIG_HZ="))
@@ -239,8 +281,9 @@ mod tests {
 
     #[test]
     fn lines_are_read_with_their_exceptions() {
-        let read =
-            fragment("# why\nCONFIG_A=y\n\nCONFIG_B=n # optional: before 6.1\n# CONFIG_C is not set\nCONFIG_D=\"x\"\n");
+        let read = fragment(
+            "# why\nCONFIG_A=y\n\nCONFIG_B=n # optional: before 6.1\n# CONFIG_C is not set\nCONFIG_D=\"x\"\n",
+        );
         let short: Vec<(&str, &str, bool)> = read
             .lines
             .iter()
@@ -269,7 +312,10 @@ mod tests {
     fn a_later_fragment_wins_and_replaces_the_base() {
         let merged = merge(
             "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_HZ=100\n",
-            &[fragment("CONFIG_B=y"), fragment("CONFIG_B=n\nCONFIG_HZ=250")],
+            &[
+                fragment("CONFIG_B=y"),
+                fragment("CONFIG_B=n\nCONFIG_HZ=250"),
+            ],
         );
         assert_eq!(merged, "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_HZ=250\n");
     }
@@ -286,7 +332,10 @@ mod tests {
 
     #[test]
     fn ticks_are_named() {
-        assert_eq!(ticks("CONFIG_HZ=250\nCONFIG_PREEMPT_LAZY=y\n"), "HZ=250 PREEMPT_LAZY");
+        assert_eq!(
+            ticks("CONFIG_HZ=250\nCONFIG_PREEMPT_LAZY=y\n"),
+            "HZ=250 PREEMPT_LAZY"
+        );
         assert_eq!(
             ticks("CONFIG_PREEMPT_RT=y\nCONFIG_PREEMPT=y\nCONFIG_HZ=1000\n"),
             "HZ=1000 PREEMPT_RT"
@@ -301,7 +350,10 @@ mod tests {
         for entry in fs::read_dir(&dir).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if let Some(name) = name.strip_suffix(".config") {
-                assert!(!Fragment::load(&dir, name).unwrap().lines.is_empty(), "{name}");
+                assert!(
+                    !Fragment::load(&dir, name).unwrap().lines.is_empty(),
+                    "{name}"
+                );
                 seen += 1;
             }
         }

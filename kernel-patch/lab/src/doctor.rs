@@ -18,7 +18,8 @@ pub struct Need {
 pub enum What {
     /// A program along `PATH`.
     Program(&'static str),
-    /// A program along `PATH` that the project's tests start, and which is put into their machine for that.
+    /// A program along `PATH` that the project's tests start, and which is put into their machine
+    /// for that.
     TestProgram(&'static str),
     /// A header, in one of the compiler's directories.
     Header(&'static str),
@@ -28,8 +29,16 @@ pub enum What {
 
 /// Everything that any command of the lab uses.
 pub const NEEDS: [Need; 22] = [
-    need(What::Program("qemu-system-x86_64"), "qemu-system-x86", "boots kernels"),
-    need(What::Program("setpriv"), "util-linux", "ends QEMU when the lab dies"),
+    need(
+        What::Program("qemu-system-x86_64"),
+        "qemu-system-x86",
+        "boots kernels",
+    ),
+    need(
+        What::Program("setpriv"),
+        "util-linux",
+        "ends QEMU when the lab dies",
+    ),
     need(
         What::Program("apt-get"),
         "apt",
@@ -76,7 +85,11 @@ const fn need(what: What, package: &'static str, why: &'static str) -> Need {
 }
 
 const fn test_program(name: &'static str, package: &'static str) -> Need {
-    need(What::TestProgram(name), package, "started by tests in a machine")
+    need(
+        What::TestProgram(name),
+        package,
+        "started by tests in a machine",
+    )
 }
 
 impl Need {
@@ -91,14 +104,19 @@ impl Need {
             What::Header(name) => (name, under("include")),
             What::StaticLibrary(name) => (name, under("lib")),
         };
-        dirs.into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+        dirs.into_iter()
+            .map(|dir| dir.join(name))
+            .find(|path| path.is_file())
     }
 
     /// Its name in tables.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self.what {
-            What::Program(name) | What::TestProgram(name) | What::Header(name) | What::StaticLibrary(name) => name,
+            What::Program(name)
+            | What::TestProgram(name)
+            | What::Header(name)
+            | What::StaticLibrary(name) => name,
         }
     }
 }
@@ -124,7 +142,10 @@ pub fn missing(needs: &[Need], found: impl Fn(&Need) -> bool) -> Vec<&'static st
 /// The command that installs packages.
 #[must_use]
 pub fn install_command(packages: &[&str]) -> String {
-    format!("apt-get install --yes --no-install-recommends {}", packages.join(" "))
+    format!(
+        "apt-get install --yes --no-install-recommends {}",
+        packages.join(" ")
+    )
 }
 
 #[cfg(test)]

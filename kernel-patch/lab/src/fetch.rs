@@ -12,9 +12,12 @@ use crate::kernel::{Kernel, Origin, Stock};
 use crate::process;
 use crate::source::{Tree, TreeOrigin};
 
-/// The row: where the semantics of "empty" changed, and what people run; 6.1.190 is the last of its series that kills the
-/// child of a clone3 into a cgroup that was killed before. The newest of all is added by itself.
-pub const ROW: [&str; 9] = ["6.1.190", "6.1", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"];
+/// The row: where the semantics of "empty" changed, and what people run; 6.1.190 is the last of its
+/// series that kills the child of a clone3 into a cgroup that was killed before. The newest of all
+/// is added by itself.
+pub const ROW: [&str; 9] = [
+    "6.1.190", "6.1", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
+];
 
 /// A package and the suite that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +67,8 @@ impl Market {
     /// Reads the index of every suite anew.
     ///
     /// # Errors
-    /// When the machine's own sources cannot be read; a missing further suite is noted and left out.
+    /// When the machine's own sources cannot be read; a missing further suite is noted and left
+    /// out.
     pub fn open(cache: &Cache) -> Result<Self> {
         cache.need_bytes(200 << 20, "the mirror's indices")?;
         let apt = Apt::new(cache)?;
@@ -74,9 +78,14 @@ impl Market {
             missing: Vec::new(),
         };
         let wanted = |name: &str| {
-            ["linux-source-", "linux-image-", "linux-binary-", "linux-base-"]
-                .iter()
-                .any(|p| name.starts_with(p))
+            [
+                "linux-source-",
+                "linux-image-",
+                "linux-binary-",
+                "linux-base-",
+            ]
+            .iter()
+            .any(|p| name.starts_with(p))
         };
         for suite in Suite::all() {
             if let Err(error) = market.apt.update(&suite) {
@@ -89,10 +98,12 @@ impl Market {
                 continue;
             }
             let packages = market.apt.packages(&suite, wanted)?;
-            market.offers.extend(packages.into_iter().map(|package| Offer {
-                package,
-                suite: suite.clone(),
-            }));
+            market
+                .offers
+                .extend(packages.into_iter().map(|package| Offer {
+                    package,
+                    suite: suite.clone(),
+                }));
         }
         if market.offers.is_empty() {
             bail!("no suite of the mirror has a kernel package");
@@ -112,8 +123,8 @@ impl Market {
         stock(&self.offers, wanted, flavour)
     }
 
-    /// Downloads and unpacks the source that `wanted` means, `newest` or a series. If the newest turns out to be gone,
-    /// the next is taken, and the second part of the answer says so.
+    /// Downloads and unpacks the source that `wanted` means, `newest` or a series. If the newest
+    /// turns out to be gone, the next is taken, and the second part of the answer says so.
     ///
     /// # Errors
     /// When no source fits or none can be downloaded.
@@ -129,7 +140,10 @@ impl Market {
             match self.fetch_one_source(cache, offer) {
                 Ok(tree) => return Ok((tree, notes)),
                 Err(error) if is_about_this_package(&error) => {
-                    notes.push(format!("{} {}: {error:#}", offer.package.name, offer.package.version));
+                    notes.push(format!(
+                        "{} {}: {error:#}",
+                        offer.package.name, offer.package.version
+                    ));
                 }
                 Err(error) => return Err(error),
             }
@@ -155,7 +169,8 @@ impl Market {
             return Ok(tree);
         }
         cache.need_bytes(package.size_bytes, &package.name)?;
-        let dir = tempfile::tempdir_in(cache.root()).context("cannot make a temporary directory")?;
+        let dir =
+            tempfile::tempdir_in(cache.root()).context("cannot make a temporary directory")?;
         let file = self.apt.download(&offer.suite, package, dir.path())?;
         let origin = TreeOrigin::Package {
             package: package.name.clone(),
@@ -170,7 +185,13 @@ impl Market {
     ///
     /// # Errors
     /// When the download, the checksum or the unpacking fails.
-    pub fn fetch_stock(&self, cache: &Cache, offer: &Offer, wanted: &str, flavour: Flavour) -> Result<(Kernel, bool)> {
+    pub fn fetch_stock(
+        &self,
+        cache: &Cache,
+        offer: &Offer,
+        wanted: &str,
+        flavour: Flavour,
+    ) -> Result<(Kernel, bool)> {
         let package = &offer.package;
         let name = flavour.name(wanted);
         let origin = Origin::Stock(Stock {
@@ -185,28 +206,38 @@ impl Market {
             return Ok((kernel, true));
         }
         cache.need_bytes(package.size_bytes * 2, &package.name)?;
-        let dir = tempfile::tempdir_in(cache.root()).context("cannot make a temporary directory")?;
+        let dir =
+            tempfile::tempdir_in(cache.root()).context("cannot make a temporary directory")?;
         let file = self.apt.download(&offer.suite, package, dir.path())?;
         let files = dir.path().join("files");
         process::output(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&files))
             .with_context(|| format!("cannot unpack {}", package.name))?;
         // Older packages have it in /boot, those from 7.2 on beside the modules.
-        let image = named(&files, "vmlinuz")?.with_context(|| format!("{} has no vmlinuz", package.name))?;
+        let image = named(&files, "vmlinuz")?
+            .with_context(|| format!("{} has no vmlinuz", package.name))?;
         let config = match named(&files, "config")? {
             Some(config) => Some(config),
             None => self.config_of(offer, dir.path())?,
         };
-        Ok((Kernel::keep(cache, &name, &image, config.as_deref(), origin)?, false))
+        Ok((
+            Kernel::keep(cache, &name, &image, config.as_deref(), origin)?,
+            false,
+        ))
     }
 }
 
 impl Market {
     /// The configuration of a split image: it is in a small package of the same version.
     fn config_of(&self, image: &Offer, dir: &Path) -> Result<Option<PathBuf>> {
-        let name = image.package.name.replacen("linux-binary-", "linux-base-", 1);
+        let name = image
+            .package
+            .name
+            .replacen("linux-binary-", "linux-base-", 1);
         let same = |offer: &&Offer| {
             let package = &offer.package;
-            package.name == name && package.version == image.package.version && offer.suite == image.suite
+            package.name == name
+                && package.version == image.package.version
+                && offer.suite == image.suite
         };
         let Some(base) = self
             .offers
@@ -224,11 +255,15 @@ impl Market {
     }
 }
 
-/// Whether trying an older package could help: a download that failed, but not a full disk or a wrong checksum.
+/// Whether trying an older package could help: a download that failed, but not a full disk or a
+/// wrong checksum.
 fn is_about_this_package(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(process::ProcessError::Failed { .. })))
+    error.chain().any(|cause| {
+        matches!(
+            cause.downcast_ref(),
+            Some(process::ProcessError::Failed { .. })
+        )
+    })
 }
 
 fn sources(offers: &[Offer]) -> Vec<&Offer> {
@@ -236,20 +271,26 @@ fn sources(offers: &[Offer]) -> Vec<&Offer> {
         let rest = name.strip_prefix("linux-source-");
         rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
     };
-    let mut found: Vec<&Offer> = offers.iter().filter(|offer| is_source(&offer.package.name)).collect();
+    let mut found: Vec<&Offer> = offers
+        .iter()
+        .filter(|offer| is_source(&offer.package.name))
+        .collect();
     found.sort_by(|a, b| compare(&a.package.version, &b.package.version));
     found
 }
 
-/// From 6.19 on the image is in `linux-binary-*`, and `linux-image-*` of the same name only draws in the modules.
+/// From 6.19 on the image is in `linux-binary-*`, and `linux-image-*` of the same name only draws
+/// in the modules.
 fn stock<'a>(offers: &'a [Offer], wanted: &str, flavour: Flavour) -> Option<&'a Offer> {
     let binary_of = |name: &str| name.replacen("linux-image-", "linux-binary-", 1);
     let is_image = |package: &Package| {
         let name = &package.name;
         let fits = package.series() == Some(wanted) || package.upstream() == wanted;
         let right = name.ends_with(flavour.suffix()) && !name.contains("-dbg") && fits;
-        let split =
-            name.starts_with("linux-image-") && offers.iter().any(|offer| offer.package.name == binary_of(name));
+        let split = name.starts_with("linux-image-")
+            && offers
+                .iter()
+                .any(|offer| offer.package.name == binary_of(name));
         // A package that only names another is small.
         right && !split && !name.starts_with("linux-source-") && package.size_bytes > 4 << 20
     };
@@ -274,7 +315,9 @@ fn named(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
             .map(str::to_owned);
         if kind.is_dir() {
             later.push(entry.path());
-        } else if kind.is_file() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
+        } else if kind.is_file()
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        {
             return Ok(Some(entry.path()));
         }
     }
@@ -308,9 +351,21 @@ mod tests {
     fn offers() -> Vec<Offer> {
         vec![
             offer("linux-image-6.12-cloud-amd64", "6.12.117-1", 2_000),
-            offer("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117-1~deb12u1", 30 << 20),
-            offer("linux-image-6.12.99+deb12-cloud-amd64", "6.12.99-1", 30 << 20),
-            offer("linux-image-6.12.118+deb12-cloud-amd64-dbg", "6.12.118-1", 900 << 20),
+            offer(
+                "linux-image-6.12.117+deb12-cloud-amd64",
+                "6.12.117-1~deb12u1",
+                30 << 20,
+            ),
+            offer(
+                "linux-image-6.12.99+deb12-cloud-amd64",
+                "6.12.99-1",
+                30 << 20,
+            ),
+            offer(
+                "linux-image-6.12.118+deb12-cloud-amd64-dbg",
+                "6.12.118-1",
+                900 << 20,
+            ),
             offer("linux-image-7.3-cloud-amd64", "7.3~rc7-1~exp1", 80 << 20),
             offer("linux-binary-7.3-cloud-amd64", "7.3~rc7-1~exp1", 13 << 20),
             offer("linux-binary-7.3-rt-amd64", "7.3~rc7-1~exp1", 13 << 20),
@@ -324,12 +379,17 @@ mod tests {
     #[test]
     fn the_newest_image_of_a_series_is_found_and_empty_packages_are_not() {
         let offers = offers();
-        let name = |series, flavour| stock(&offers, series, flavour).map(|offer| offer.package.name.as_str());
+        let name = |series, flavour| {
+            stock(&offers, series, flavour).map(|offer| offer.package.name.as_str())
+        };
         assert_eq!(
             name("6.12", Flavour::Cloud),
             Some("linux-image-6.12.117+deb12-cloud-amd64")
         );
-        assert_eq!(name("7.3", Flavour::Cloud), Some("linux-binary-7.3-cloud-amd64"));
+        assert_eq!(
+            name("7.3", Flavour::Cloud),
+            Some("linux-binary-7.3-cloud-amd64")
+        );
         assert_eq!(name("7.3", Flavour::Rt), Some("linux-binary-7.3-rt-amd64"));
         assert_eq!(
             name("6.12.99", Flavour::Cloud),

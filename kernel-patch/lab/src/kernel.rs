@@ -63,7 +63,8 @@ pub struct Built {
     pub patches: Vec<(String, String)>,
     /// The compiler's own words.
     pub compiler: String,
-    /// Hash of all that went in; equal keys are equal kernels. None for a user's tree, which can change at any time.
+    /// Hash of all that went in; equal keys are equal kernels. None for a user's tree, which can
+    /// change at any time.
     pub key: Option<String>,
     /// How long the last build took on this machine.
     pub build_s: u64,
@@ -85,22 +86,31 @@ impl Kernel {
         cache.dir(&format!("kernels/{name}"))
     }
 
-    /// Keeps an image and its configuration under `name`; the record is written last, so that half a kernel is none.
+    /// Keeps an image and its configuration under `name`; the record is written last, so that half
+    /// a kernel is none.
     ///
     /// # Errors
     /// When a file cannot be copied or written.
-    pub fn keep(cache: &Cache, name: &str, image: &Path, config: Option<&Path>, origin: Origin) -> Result<Self> {
+    pub fn keep(
+        cache: &Cache,
+        name: &str,
+        image: &Path,
+        config: Option<&Path>,
+        origin: Origin,
+    ) -> Result<Self> {
         let dir = Self::directory(cache, name)?;
         let copy = |from: &Path, to: &str| {
             let to = dir.join(to);
-            fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+            fs::copy(from, &to)
+                .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
             Ok::<_, anyhow::Error>(to)
         };
         let image = copy(image, IMAGE)?;
         let config = config.map(|path| copy(path, CONFIG)).transpose()?;
         let text = serde_json::to_string_pretty(&origin).context("encode the kernel's record")?;
         let record = dir.join(RECORD);
-        fs::write(&record, text + "\n").with_context(|| format!("cannot write {}", record.display()))?;
+        fs::write(&record, text + "\n")
+            .with_context(|| format!("cannot write {}", record.display()))?;
         Ok(Self {
             name: name.to_owned(),
             image,
@@ -119,8 +129,10 @@ impl Kernel {
         if !record.is_file() {
             return Ok(None);
         }
-        let text = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
-        let origin = serde_json::from_str(&text).with_context(|| format!("cannot understand {}", record.display()))?;
+        let text = fs::read_to_string(&record)
+            .with_context(|| format!("cannot read {}", record.display()))?;
+        let origin = serde_json::from_str(&text)
+            .with_context(|| format!("cannot understand {}", record.display()))?;
         let config = Some(dir.join(CONFIG)).filter(|path| path.is_file());
         Ok(Some(Self {
             name: name.to_owned(),
@@ -148,7 +160,8 @@ impl Kernel {
             .collect()
     }
 
-    /// The newest stock kernel, else the one built last in the order of names: what a user gets who names none.
+    /// The newest stock kernel, else the one built last in the order of names: what a user gets who
+    /// names none.
     fn newest(all: Vec<Self>) -> Result<Self> {
         let version = |kernel: &Self| match &kernel.origin {
             Origin::Stock(stock) => Some(stock.version.clone()),
@@ -157,14 +170,19 @@ impl Kernel {
         let stock = all
             .iter()
             .filter(|kernel| version(kernel).is_some() && !kernel.name.ends_with("-rt"))
-            .max_by(|a, b| crate::deb::compare(&version(a).unwrap_or_default(), &version(b).unwrap_or_default()));
+            .max_by(|a, b| {
+                crate::deb::compare(
+                    &version(a).unwrap_or_default(),
+                    &version(b).unwrap_or_default(),
+                )
+            });
         stock.or(all.last()).cloned().context(
             "the lab has no kernel yet: `lab fetch --stock 6.12` gets a stock one in a minute, `lab build` builds one",
         )
     }
 
-    /// The kernel that `text` means: a kept name, the only kept name that contains it, `newest` for the newest stock one, or
-    /// the path of an image.
+    /// The kernel that `text` means: a kept name, the only kept name that contains it, `newest` for
+    /// the newest stock one, or the path of an image.
     ///
     /// # Errors
     /// When it means none, or several.
@@ -180,7 +198,9 @@ impl Kernel {
                 .and_then(Path::parent)
                 .and_then(Path::parent)
                 .and_then(Path::parent);
-            let config = config.map(|root| root.join(".config")).filter(|path| path.is_file());
+            let config = config
+                .map(|root| root.join(".config"))
+                .filter(|path| path.is_file());
             return Ok(Self {
                 name: text.to_owned(),
                 image,
@@ -193,7 +213,10 @@ impl Kernel {
             return Self::newest(all);
         }
         let names: Vec<&str> = all.iter().map(|kernel| kernel.name.as_str()).collect();
-        let hits: Vec<&Self> = all.iter().filter(|kernel| kernel.name.contains(text)).collect();
+        let hits: Vec<&Self> = all
+            .iter()
+            .filter(|kernel| kernel.name.contains(text))
+            .collect();
         match hits.as_slice() {
             [only] => Ok((*only).clone()),
             [] => bail!(
@@ -215,7 +238,9 @@ impl Kernel {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stock(stock) => write!(f, "{} {} ({})", stock.package, stock.version, stock.suite),
+            Self::Stock(stock) => {
+                write!(f, "{} {} ({})", stock.package, stock.version, stock.suite)
+            }
             Self::Built(built) => {
                 write!(
                     f,
@@ -254,7 +279,14 @@ mod tests {
         let image = dir.path().join("vmlinuz");
         fs::write(&image, "image").unwrap();
         Kernel::keep(&cache, "stock-6.1", &image, None, stock("6.1.192-2")).unwrap();
-        Kernel::keep(&cache, "stock-6.12", &image, Some(&image), stock("6.12.117-1")).unwrap();
+        Kernel::keep(
+            &cache,
+            "stock-6.12",
+            &image,
+            Some(&image),
+            stock("6.12.117-1"),
+        )
+        .unwrap();
         let names: Vec<String> = Kernel::all(&cache)
             .unwrap()
             .into_iter()
@@ -262,7 +294,10 @@ mod tests {
             .collect();
         assert_eq!(names, ["stock-6.1", "stock-6.12"]);
         // An exact name wins over a longer one that contains it.
-        assert_eq!(Kernel::find(&cache, "stock-6.1").unwrap().origin, stock("6.1.192-2"));
+        assert_eq!(
+            Kernel::find(&cache, "stock-6.1").unwrap().origin,
+            stock("6.1.192-2")
+        );
         assert_eq!(Kernel::find(&cache, "6.12").unwrap().name, "stock-6.12");
         assert!(
             Kernel::find(&cache, "stock")

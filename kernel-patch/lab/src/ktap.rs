@@ -1,4 +1,5 @@
-//! Results of kernel selftests: KTAP, and the TAP that older tests print (`Documentation/dev-tools/ktap.rst`).
+//! Results of kernel selftests: KTAP, and the TAP that older tests print
+//! (`Documentation/dev-tools/ktap.rst`).
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,10 @@ impl Report {
     /// How many tests ended so.
     #[must_use]
     pub fn count(&self, outcome: Outcome) -> usize {
-        self.cases.iter().filter(|case| case.outcome == outcome).count()
+        self.cases
+            .iter()
+            .filter(|case| case.outcome == outcome)
+            .count()
     }
 }
 
@@ -74,7 +78,9 @@ pub fn parse(output: &str) -> Report {
     }
     match planned {
         None => report.faults.push("no plan line (1..N)".to_owned()),
-        Some(count) if count != top => report.faults.push(format!("{count} tests planned, {top} reported")),
+        Some(count) if count != top => report
+            .faults
+            .push(format!("{count} tests planned, {top} reported")),
         Some(_) => {}
     }
     report
@@ -91,10 +97,18 @@ fn result(line: &str) -> Option<Case> {
         None => (true, line.strip_prefix("ok")?),
     };
     let rest = rest.strip_prefix(' ')?.trim_start();
-    let number = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let number = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     let rest = rest[number..].trim_start().trim_start_matches("- ").trim();
-    let (name, directive) = rest.split_once('#').map_or((rest, ""), |(a, b)| (a.trim(), b.trim()));
-    let word = directive.split_whitespace().next().unwrap_or("").to_ascii_uppercase();
+    let (name, directive) = rest
+        .split_once('#')
+        .map_or((rest, ""), |(a, b)| (a.trim(), b.trim()));
+    let word = directive
+        .split_whitespace()
+        .next()
+        .unwrap_or("")
+        .to_ascii_uppercase();
     let outcome = match word.as_str() {
         "SKIP" => Outcome::Skip,
         "XFAIL" | "TODO" => Outcome::ExpectedFail,
@@ -103,8 +117,16 @@ fn result(line: &str) -> Option<Case> {
     };
     // kselftest's own header writes `ok 1 # SKIP text`: then the text is all the name there is.
     let note = directive.get(word.len()..).unwrap_or("").trim().to_owned();
-    let name = if name.is_empty() { note.clone() } else { name.to_owned() };
-    Some(Case { name, outcome, note })
+    let name = if name.is_empty() {
+        note.clone()
+    } else {
+        name.to_owned()
+    };
+    Some(Case {
+        name,
+        outcome,
+        note,
+    })
 }
 
 #[cfg(test)]
@@ -116,7 +138,11 @@ mod tests {
     fn plain_results_with_directives() {
         let text = "TAP version 13\n1..4\nok 1 test_cgcore_populated\nnot ok 2 - test_x\nok 3 test_y # SKIP no swap\nnot ok 4 test_z # XFAIL known\n# Totals: pass:1\n";
         let report = parse(text);
-        let short: Vec<(&str, Outcome)> = report.cases.iter().map(|c| (c.name.as_str(), c.outcome)).collect();
+        let short: Vec<(&str, Outcome)> = report
+            .cases
+            .iter()
+            .map(|c| (c.name.as_str(), c.outcome))
+            .collect();
         assert_eq!(
             short,
             [
@@ -132,10 +158,16 @@ mod tests {
 
     #[test]
     fn a_program_that_dies_in_the_middle_is_a_fault() {
-        assert_eq!(parse("1..3\nok 1 a\n").faults, ["3 tests planned, 1 reported"]);
+        assert_eq!(
+            parse("1..3\nok 1 a\n").faults,
+            ["3 tests planned, 1 reported"]
+        );
         assert_eq!(parse("ok 1 a\n").faults, ["no plan line (1..N)"]);
         assert_eq!(parse("").faults, ["no plan line (1..N)"]);
-        assert_eq!(parse("1..1\nBail out! no root\n").faults[0], "bailed out: no root");
+        assert_eq!(
+            parse("1..1\nBail out! no root\n").faults[0],
+            "bailed out: no root"
+        );
     }
 
     #[test]
@@ -143,14 +175,20 @@ mod tests {
         let text = "KTAP version 1\n1..1\n  KTAP version 1\n  1..2\n  ok 1 a\n  not ok 2 b\nnot ok 1 parent\n";
         let report = parse(text);
         assert_eq!(report.cases.len(), 2);
-        assert_eq!((report.count(Outcome::Pass), report.count(Outcome::Fail)), (1, 1));
+        assert_eq!(
+            (report.count(Outcome::Pass), report.count(Outcome::Fail)),
+            (1, 1)
+        );
         assert!(report.faults.is_empty(), "{:?}", report.faults);
     }
 
     #[test]
     fn ordinary_words_are_no_results() {
         let report = parse("1..0 # SKIP all\nokay then\nnotok\nok\n");
-        assert!(report.cases.is_empty() && report.faults.is_empty(), "{report:?}");
+        assert!(
+            report.cases.is_empty() && report.faults.is_empty(),
+            "{report:?}"
+        );
     }
 
     proptest! {

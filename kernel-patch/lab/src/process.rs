@@ -1,4 +1,5 @@
-//! Other programs, run so that a failure names the program, what it was asked, how it ended and what it said.
+//! Other programs, run so that a failure names the program, what it was asked, how it ended and
+//! what it said.
 
 use std::ffi::OsStr;
 use std::io;
@@ -12,7 +13,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ProcessError {
     /// It is not installed, or could not be started.
-    #[error("cannot start `{program}`: {cause}; `lab doctor` lists what is needed and the command that installs it")]
+    #[error(
+        "cannot start `{program}`: {cause}; `lab doctor` lists what is needed and the command that installs it"
+    )]
     Start {
         /// The program.
         program: String,
@@ -95,7 +98,10 @@ pub fn text(command: &mut Command) -> Result<String, ProcessError> {
 /// [`ProcessError`]; the tail of the log is in the message.
 pub fn logged(command: &mut Command, log: &Path) -> Result<(), ProcessError> {
     let open = || {
-        let file = std::fs::File::options().create(true).append(true).open(log)?;
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)?;
         Ok::<_, io::Error>((file.try_clone()?, file))
     };
     let (out, err) = open().map_err(|cause| start_error(command, cause))?;
@@ -136,7 +142,10 @@ fn failed(command: &Command, status: ExitStatus, text: &str) -> ProcessError {
         .collect();
     let mut shown = tail(text, TAIL_LINES);
     if !errors.is_empty() {
-        shown = format!("{}\n...\n{shown}", errors[..errors.len().min(TAIL_LINES)].join("\n"));
+        shown = format!(
+            "{}\n...\n{shown}",
+            errors[..errors.len().min(TAIL_LINES)].join("\n")
+        );
     }
     ProcessError::Failed {
         line,
@@ -163,7 +172,10 @@ mod tests {
     #[test]
     fn a_full_disk_is_one_error() {
         let mut command = Command::new("sh");
-        command.args(["-c", "echo write error: No space left on device >&2; exit 2"]);
+        command.args([
+            "-c",
+            "echo write error: No space left on device >&2; exit 2",
+        ]);
         let error = output(&mut command).unwrap_err();
         assert!(matches!(error, ProcessError::DiskFull { .. }), "{error}");
     }

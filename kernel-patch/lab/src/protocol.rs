@@ -1,8 +1,9 @@
 //! What the lab and the init inside the machine say to each other.
 //!
-//! The lab puts a [`Job`] into the initramfs as `/lab/job.json`. Init answers on the second serial port, on which the
-//! kernel never prints, one line a message. The first is the greeting, the last is the verdict, and there is exactly one
-//! of each: a machine that ends without a verdict, or with two, has not answered at all.
+//! The lab puts a [`Job`] into the initramfs as `/lab/job.json`. Init answers on the second serial
+//! port, on which the kernel never prints, one line a message. The first is the greeting, the last
+//! is the verdict, and there is exactly one of each: a machine that ends without a verdict, or with
+//! two, has not answered at all.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,8 +19,8 @@ pub const JOB_PATH: &str = "/lab/job.json";
 pub enum CgroupMode {
     /// Version 2 at `/sys/fs/cgroup`, every controller that the kernel has enabled below the root.
     V2,
-    /// Every version 1 controller in a hierarchy of its own below `/sys/fs/cgroup`, and version 2, left with what
-    /// version 1 does not have, at `/sys/fs/cgroup/unified`.
+    /// Every version 1 controller in a hierarchy of its own below `/sys/fs/cgroup`, and version 2,
+    /// left with what version 1 does not have, at `/sys/fs/cgroup/unified`.
     V1,
     /// Nothing mounted.
     None,
@@ -183,7 +184,9 @@ impl Message {
                     left: left.parse().ok()?,
                 })
             }
-            "file" => Some(Self::File(String::from_utf8(BASE64.decode(rest).ok()?).ok()?)),
+            "file" => Some(Self::File(
+                String::from_utf8(BASE64.decode(rest).ok()?).ok()?,
+            )),
             "piece" => Some(Self::Piece(BASE64.decode(rest).ok()?)),
             "file-end" => Some(Self::FileEnd {
                 size_bytes: rest.parse().ok()?,
@@ -214,18 +217,17 @@ mod tests {
 
     fn message() -> impl Strategy<Value = Message> {
         prop_oneof![
-            ("[^|\n]*", "[^|\n]*", "[^\n]*").prop_map(|(release, version, controllers)| Message::Hello {
-                release,
-                version,
-                controllers
+            ("[^|\n]*", "[^|\n]*", "[^\n]*").prop_map(|(release, version, controllers)| {
+                Message::Hello {
+                    release,
+                    version,
+                    controllers,
+                }
             }),
             "[^\n]*".prop_map(Message::Out),
             "[^\n]*".prop_map(Message::Err),
-            (any::<usize>(), ended(), any::<usize>()).prop_map(|(index, ended, left)| Message::Step {
-                index,
-                ended,
-                left
-            }),
+            (any::<usize>(), ended(), any::<usize>())
+                .prop_map(|(index, ended, left)| Message::Step { index, ended, left }),
             any::<String>().prop_map(Message::File),
             any::<Vec<u8>>().prop_map(Message::Piece),
             any::<u64>().prop_map(|size_bytes| Message::FileEnd { size_bytes }),

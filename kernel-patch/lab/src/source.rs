@@ -1,4 +1,5 @@
-//! Kernel source trees: unpacked packages, copies of them with patches applied, and trees of the user's own.
+//! Kernel source trees: unpacked packages, copies of them with patches applied, and trees of the
+//! user's own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{Cache, sha256_file, sha256_parts};
 use crate::process;
 
-/// Prefix of the build directories inside a tree. They are direct children of it on purpose: only then does the kernel's
-/// build use relative paths throughout, and a copied tree with its builds stays up to date.
+/// Prefix of the build directories inside a tree. They are direct children of it on purpose: only
+/// then does the kernel's build use relative paths throughout, and a copied tree with its builds
+/// stays up to date.
 pub const BUILD_PREFIX: &str = "lab-";
 
 /// A tree that a kernel can be built from.
@@ -82,12 +84,16 @@ impl Tree {
             .filter_map(Result::ok)
         {
             let record = entry.path();
-            if record.extension().is_none_or(|extension| extension != "json") {
+            if record
+                .extension()
+                .is_none_or(|extension| extension != "json")
+            {
                 continue;
             }
-            let text = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
-            let origin: TreeOrigin =
-                serde_json::from_str(&text).with_context(|| format!("cannot understand {}", record.display()))?;
+            let text = fs::read_to_string(&record)
+                .with_context(|| format!("cannot read {}", record.display()))?;
+            let origin: TreeOrigin = serde_json::from_str(&text)
+                .with_context(|| format!("cannot understand {}", record.display()))?;
             let path = record.with_extension("");
             trees.push(Self {
                 path,
@@ -100,7 +106,8 @@ impl Tree {
         Ok(trees)
     }
 
-    /// The fetched tree that `wanted` means (`newest`, or the beginning of a version such as `6.12`).
+    /// The fetched tree that `wanted` means (`newest`, or the beginning of a version such as
+    /// `6.12`).
     ///
     /// # Errors
     /// When none was fetched that fits.
@@ -108,7 +115,8 @@ impl Tree {
         let trees = Self::fetched(cache)?;
         let fits = |tree: &&Self| {
             let rest = tree.version().strip_prefix(wanted);
-            wanted == "newest" || rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+            wanted == "newest"
+                || rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
         };
         let have: Vec<&str> = trees.iter().map(Self::version).collect();
         trees.iter().rfind(fits).cloned().with_context(|| {
@@ -133,20 +141,32 @@ impl Tree {
     /// # Errors
     /// When there is no room, or a tool fails.
     pub fn unpack(cache: &Cache, package_file: &Path, origin: TreeOrigin) -> Result<Self> {
-        let TreeOrigin::Package { package, version, .. } = &origin else {
+        let TreeOrigin::Package {
+            package, version, ..
+        } = &origin
+        else {
             bail!("only packages are unpacked")
         };
         cache.need_bytes(3 << 30, "an unpacked kernel source with a build")?;
         let name = format!("{package}_{version}").replace('~', "-");
         let path = cache.dir("trees")?.join(name);
         if path.exists() {
-            fs::remove_dir_all(&path).with_context(|| format!("cannot remove the unfinished {}", path.display()))?;
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove the unfinished {}", path.display()))?;
         }
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let member = format!("./usr/src/{package}.tar.xz");
         // package | the archive in it | its files
-        let mut outer = pipe(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package_file), None)?;
-        let mut inner = pipe(Command::new("tar").args(["-xO", &member]), outer.stdout.take())?;
+        let mut outer = pipe(
+            Command::new("dpkg-deb")
+                .arg("--fsys-tarfile")
+                .arg(package_file),
+            None,
+        )?;
+        let mut inner = pipe(
+            Command::new("tar").args(["-xO", &member]),
+            outer.stdout.take(),
+        )?;
         let input = inner.stdout.take().context("no pipe")?;
         let unpacked = Command::new("tar")
             .args(["-xJ", "--strip-components=1", "-C"])
@@ -162,9 +182,12 @@ impl Tree {
             );
         }
         let inner = inner.wait_with_output().context("cannot wait for tar")?;
-        let outer = outer.wait_with_output().context("cannot wait for dpkg-deb")?;
+        let outer = outer
+            .wait_with_output()
+            .context("cannot wait for dpkg-deb")?;
         if !(unpacked.status.success() && inner.status.success() && outer.status.success()) {
-            let all = [&outer.stderr, &inner.stderr, &unpacked.stderr].map(|s| String::from_utf8_lossy(s).into_owned());
+            let all = [&outer.stderr, &inner.stderr, &unpacked.stderr]
+                .map(|s| String::from_utf8_lossy(s).into_owned());
             bail!(
                 "cannot unpack {}: {}",
                 package_file.display(),
@@ -185,29 +208,45 @@ impl Tree {
         })
     }
 
-    /// This tree with the first `limit` patches of each series applied, in a copy that shares the unchanged files. Copies
-    /// are kept by content, and begin with the builds of the nearest tree at hand, so that only what a patch touches is built
-    /// again.
+    /// This tree with the first `limit` patches of each series applied, in a copy that shares the
+    /// unchanged files. Copies are kept by content, and begin with the builds of the nearest tree
+    /// at hand, so that only what a patch touches is built again.
     ///
     /// # Errors
     /// When a patch does not apply; the patch and the hunk are in the message.
-    pub fn with_series(&self, cache: &Cache, series: &[PathBuf], limit: Option<usize>) -> Result<Self> {
+    pub fn with_series(
+        &self,
+        cache: &Cache,
+        series: &[PathBuf],
+        limit: Option<usize>,
+    ) -> Result<Self> {
         if series.is_empty() {
             return Ok(self.clone());
         }
         if self.origin == TreeOrigin::Own {
-            bail!("--series goes with a fetched source: apply the patches to your own tree yourself");
+            bail!(
+                "--series goes with a fetched source: apply the patches to your own tree yourself"
+            );
         }
         let files = patch_files(series)?;
         let files = &files[..limit.unwrap_or(files.len()).min(files.len())];
         let mut patches = Vec::new();
         for file in files {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             patches.push((name, sha256_file(file)?));
         }
         let mut label: Vec<String> = series
             .iter()
-            .map(|dir| dir.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .map(|dir| {
+                dir.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         if let Some(limit) = limit {
             label.push(limit.to_string());
@@ -224,7 +263,8 @@ impl Tree {
             return Ok(tree);
         }
         if tree.path.exists() {
-            fs::remove_dir_all(&tree.path).with_context(|| format!("cannot remove {}", tree.path.display()))?;
+            fs::remove_dir_all(&tree.path)
+                .with_context(|| format!("cannot remove {}", tree.path.display()))?;
         }
         let (start, applied) = self.nearest(cache, &tree.patches)?;
         {
@@ -232,7 +272,8 @@ impl Tree {
             copy_tree(&start.path, &tree.path)?;
         }
         for file in &files[applied..] {
-            // patch(1) writes a new file and renames it, so the other tree's files stay as they are.
+            // patch(1) writes a new file and renames it, so the other tree's files stay as they
+            // are.
             process::output(
                 Command::new("patch")
                     .current_dir(&tree.path)
@@ -246,7 +287,8 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The tree at hand with the most of `patches` in it, from the first on and not all; how many these are. Its builds are closest.
+    /// The tree at hand with the most of `patches` in it, from the first on and not all; how many
+    /// these are. Its builds are closest.
     fn nearest(&self, cache: &Cache, patches: &[(String, String)]) -> Result<(Self, usize)> {
         for applied in (1..patches.len()).rev() {
             let tree = Self {
@@ -263,14 +305,21 @@ impl Tree {
     /// Where a copy with `patches` is, by content.
     fn patched_path(&self, cache: &Cache, patches: &[(String, String)]) -> Result<PathBuf> {
         let key = sha256_parts(patches.iter().map(|(_, hash)| hash.as_bytes()));
-        Ok(cache.dir("patched")?.join(format!("{}+{}", self.name(), &key[..16])))
+        Ok(cache
+            .dir("patched")?
+            .join(format!("{}+{}", self.name(), &key[..16])))
     }
 
     fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
     }
 
-    /// What says that a patched copy is complete. Not `with_extension`: the name has dots of its own.
+    /// What says that a patched copy is complete. Not `with_extension`: the name has dots of its
+    /// own.
     fn mark(&self) -> PathBuf {
         self.path.with_file_name(format!("{}.done", self.name()))
     }
@@ -288,7 +337,8 @@ impl Tree {
     }
 }
 
-/// The patches of a series: `*.patch` in the directory (and not below it), by name, without the cover letter.
+/// The patches of a series: `*.patch` in the directory (and not below it), by name, without the
+/// cover letter.
 fn patch_files(series: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for dir in series {
@@ -299,7 +349,10 @@ fn patch_files(series: &[PathBuf]) -> Result<Vec<PathBuf>> {
             .with_context(|| format!("cannot list {}", dir.display()))?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "patch"))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "patch")
+            })
             .filter(|path| {
                 !path
                     .file_name()
@@ -332,15 +385,24 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
             .starts_with(BUILD_PREFIX)
     };
     let (builds, sources): (Vec<&PathBuf>, Vec<&PathBuf>) = entries.iter().partition(is_build);
-    process::output(Command::new("cp").arg("-al").args(sources).arg(to)).context("cannot copy the tree")?;
+    process::output(Command::new("cp").arg("-al").args(sources).arg(to))
+        .context("cannot copy the tree")?;
     if !builds.is_empty() {
-        process::output(Command::new("cp").args(["-a", "--reflink=auto"]).args(builds).arg(to))
-            .context("cannot copy the tree's builds")?;
+        process::output(
+            Command::new("cp")
+                .args(["-a", "--reflink=auto"])
+                .args(builds)
+                .arg(to),
+        )
+        .context("cannot copy the tree's builds")?;
     }
     Ok(())
 }
 
-fn pipe(command: &mut Command, input: Option<std::process::ChildStdout>) -> Result<std::process::Child> {
+fn pipe(
+    command: &mut Command,
+    input: Option<std::process::ChildStdout>,
+) -> Result<std::process::Child> {
     let input = input.map_or_else(Stdio::null, Stdio::from);
     let line = process::line(command);
     command
@@ -352,110 +414,4 @@ fn pipe(command: &mut Command, input: Option<std::process::ChildStdout>) -> Resu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A fetched tree with one file and one build.
-    fn tree(cache: &Cache) -> Tree {
-        let path = cache.dir("trees/linux-source-9.9_9.9-1").unwrap();
-        fs::write(path.join("file.c"), "one\ntwo\nthree\n").unwrap();
-        fs::create_dir(path.join("lab-small")).unwrap();
-        fs::write(path.join("lab-small/object"), "object").unwrap();
-        let origin = TreeOrigin::Package {
-            package: "linux-source-9.9".to_owned(),
-            version: "9.9-1".to_owned(),
-            suite: "configured".to_owned(),
-            sha256: "0".repeat(64),
-        };
-        let record = path.with_file_name("linux-source-9.9_9.9-1.json");
-        fs::write(record, serde_json::to_string(&origin).unwrap()).unwrap();
-        Tree::find(cache, "9.9").unwrap()
-    }
-
-    const PATCH: &str = "--- a/file.c\n+++ b/file.c\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n";
-
-    #[test]
-    fn a_patched_copy_leaves_the_base_as_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(dir.path())).unwrap();
-        let base = tree(&cache);
-        let series = dir.path().join("a-prompt");
-        fs::create_dir(&series).unwrap();
-        fs::write(series.join("0000-cover-letter.patch"), "words").unwrap();
-        fs::write(series.join("0001-x.patch"), PATCH).unwrap();
-        let patched = base.with_series(&cache, std::slice::from_ref(&series), None).unwrap();
-        assert_eq!(
-            fs::read_to_string(patched.path.join("file.c")).unwrap(),
-            "one\n2\nthree\n"
-        );
-        assert_eq!(
-            fs::read_to_string(base.path.join("file.c")).unwrap(),
-            "one\ntwo\nthree\n"
-        );
-        assert_eq!(
-            fs::read_to_string(patched.path.join("lab-small/object")).unwrap(),
-            "object"
-        );
-        assert_eq!(patched.label, "a-prompt");
-        assert_eq!(patched.patches.len(), 1);
-        // A version has dots, and the next series is another tree all the same.
-        let other = dir.path().join("b-job");
-        fs::create_dir(&other).unwrap();
-        fs::write(other.join("0001-y.patch"), PATCH.replace("+2", "+zwei")).unwrap();
-        let second = base.with_series(&cache, &[other], None).unwrap();
-        assert_eq!(
-            fs::read_to_string(second.path.join("file.c")).unwrap(),
-            "one\nzwei\nthree\n"
-        );
-        // The longer series begins where the shorter one ends, its builds included.
-        fs::write(patched.path.join("lab-small/object"), "patched object").unwrap();
-        let next = "--- a/file.c\n+++ b/file.c\n@@ -1,3 +1,3 @@\n-one\n+1\n 2\n three\n";
-        fs::write(series.join("0002-z.patch"), next).unwrap();
-        let longer = base.with_series(&cache, std::slice::from_ref(&series), None).unwrap();
-        let object = fs::read_to_string(longer.path.join("lab-small/object")).unwrap();
-        assert_eq!(object, "patched object");
-        for (tree, text) in [(&longer, "1\n2\nthree\n"), (&patched, "one\n2\nthree\n")] {
-            assert_eq!(fs::read_to_string(tree.path.join("file.c")).unwrap(), text);
-        }
-        fs::remove_file(series.join("0002-z.patch")).unwrap();
-        // The same content is the same copy.
-        assert_eq!(base.with_series(&cache, &[series], None).unwrap().path, patched.path);
-    }
-
-    #[test]
-    fn a_patch_that_does_not_apply_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(dir.path())).unwrap();
-        let base = tree(&cache);
-        let series = dir.path().join("bad");
-        fs::create_dir(&series).unwrap();
-        fs::write(series.join("0001-x.patch"), PATCH.replace("-two", "-zwei")).unwrap();
-        let error = format!("{:#}", base.with_series(&cache, &[series], None).unwrap_err());
-        assert!(error.contains("0001-x.patch does not apply"), "{error}");
-    }
-
-    #[test]
-    fn a_source_is_found_by_the_beginning_of_its_version() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(dir.path())).unwrap();
-        tree(&cache);
-        assert!(Tree::find(&cache, "newest").is_ok());
-        assert!(Tree::find(&cache, "9").is_ok());
-        let error = Tree::find(&cache, "9.1").unwrap_err().to_string();
-        assert!(
-            error.contains("lab fetch --source 9.1") && error.contains("9.9-1"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_directory_that_is_no_tree_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(
-            Tree::own(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("not a kernel tree")
-        );
-    }
-}
+mod tests;

@@ -25,7 +25,8 @@ impl Take {
     pub fn parse(text: &str) -> Result<Self> {
         let (source, target) = text.split_once(':').unwrap_or((text, text));
         let mut parts = Path::new(source).components();
-        let plain = parts.next() == Some(Component::RootDir) && parts.all(|part| matches!(part, Component::Normal(_)));
+        let plain = parts.next() == Some(Component::RootDir)
+            && parts.all(|part| matches!(part, Component::Normal(_)));
         ensure!(
             plain && !target.is_empty(),
             "--take {text:?}: a path from the machine's root on is needed, and after a colon, if it is to be elsewhere here, a path here"
@@ -37,7 +38,8 @@ impl Take {
     }
 }
 
-/// Writes the files that a machine hands over. Nothing is written but what was asked for, and nothing is overwritten.
+/// Writes the files that a machine hands over. Nothing is written but what was asked for, and
+/// nothing is overwritten.
 #[derive(Debug)]
 pub struct Receiver<'a> {
     takes: &'a [Take],
@@ -79,7 +81,10 @@ impl<'a> Receiver<'a> {
     pub fn finish(self) -> Result<usize> {
         match (self.error, self.open) {
             (Some(error), _) => Err(error),
-            (None, Some(open)) => bail!("{} did not come whole out of the machine", open.path.display()),
+            (None, Some(open)) => bail!(
+                "{} did not come whole out of the machine",
+                open.path.display()
+            ),
             (None, None) => Ok(self.files),
         }
     }
@@ -87,13 +92,18 @@ impl<'a> Receiver<'a> {
     fn write(&mut self, message: &Message) -> Result<()> {
         match message {
             Message::File(path) => {
-                ensure!(self.open.is_none(), "the machine began a file within another");
+                ensure!(
+                    self.open.is_none(),
+                    "the machine began a file within another"
+                );
                 let path = self.place(Path::new(path))?;
                 if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+                    fs::create_dir_all(parent)
+                        .with_context(|| format!("cannot make {}", parent.display()))?;
                 }
-                let file = File::create_new(&path)
-                    .with_context(|| format!("cannot make {}; nothing is overwritten", path.display()))?;
+                let file = File::create_new(&path).with_context(|| {
+                    format!("cannot make {}; nothing is overwritten", path.display())
+                })?;
                 self.open = Some(Open {
                     file,
                     path,
@@ -101,7 +111,10 @@ impl<'a> Receiver<'a> {
                 });
             }
             Message::Piece(bytes) => {
-                let open = self.open.as_mut().context("the machine sent bytes of no file")?;
+                let open = self
+                    .open
+                    .as_mut()
+                    .context("the machine sent bytes of no file")?;
                 open.file
                     .write_all(bytes)
                     .with_context(|| format!("cannot write {}", open.path.display()))?;
@@ -126,16 +139,20 @@ impl<'a> Receiver<'a> {
     fn place(&self, path: &Path) -> Result<PathBuf> {
         let asked = |take: &Take| {
             let rest = path.strip_prefix(&take.source).ok()?;
-            let inside = rest.components().all(|part| matches!(part, Component::Normal(_)));
+            let inside = rest
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)));
             inside.then(|| match rest.as_os_str().is_empty() {
                 true => take.target.clone(),
                 false => take.target.join(rest),
             })
         };
-        self.takes
-            .iter()
-            .find_map(asked)
-            .with_context(|| format!("the machine sent {}, which nobody asked for", path.display()))
+        self.takes.iter().find_map(asked).with_context(|| {
+            format!(
+                "the machine sent {}, which nobody asked for",
+                path.display()
+            )
+        })
     }
 }
 
@@ -178,7 +195,13 @@ mod tests {
     fn what_nobody_asked_for_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let takes = [Take::parse(&format!("/out:{}", dir.path().join("in").display())).unwrap()];
-        for path in ["/etc/passwd", "/out/../../x", "/outside", "relative", "/out/a/../../b"] {
+        for path in [
+            "/etc/passwd",
+            "/out/../../x",
+            "/outside",
+            "relative",
+            "/out/a/../../b",
+        ] {
             let error = receive(&takes, &file(path, "x")).unwrap_err().to_string();
             assert!(error.contains("nobody asked for"), "{path}: {error}");
         }
@@ -188,13 +211,20 @@ mod tests {
     #[test]
     fn half_a_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let take = |name: &str| [Take::parse(&format!("/out:{}", dir.path().join(name).display())).unwrap()];
+        let take = |name: &str| {
+            [Take::parse(&format!("/out:{}", dir.path().join(name).display())).unwrap()]
+        };
         let messages = file("/out/a", "text");
-        let error = receive(&take("cut"), &messages[..2]).unwrap_err().to_string();
+        let error = receive(&take("cut"), &messages[..2])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("did not come whole"), "{error}");
         let missing = [messages[0].clone(), messages[2].clone()];
         let error = receive(&take("short"), &missing).unwrap_err().to_string();
-        assert!(error.contains("has 4 bytes in the machine, and 0 came"), "{error}");
+        assert!(
+            error.contains("has 4 bytes in the machine, and 0 came"),
+            "{error}"
+        );
     }
 
     #[test]

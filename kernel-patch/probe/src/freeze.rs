@@ -1,5 +1,5 @@
-//! Freeze, wait until frozen, kill, wait until empty: leaving the frozen state is a notification too, and the one that
-//! matters follows so soon that it is held back.
+//! Freeze, wait until frozen, kill, wait until empty: leaving the frozen state is a notification
+//! too, and the one that matters follows so soon that it is held back.
 
 use std::os::fd::AsFd;
 
@@ -11,15 +11,15 @@ use nix::unistd::pause;
 
 use crate::Answer;
 use crate::latency::sleep_on;
-use crate::site::{Group, Home, PATIENCE, flag, ns_between, reap};
+use crate::site::{Group, OwnCgroup, PATIENCE, flag, ns_between, reap};
 
-pub(crate) fn ask(home: &Home, tries: usize, tasks: usize) -> Result<Vec<Answer>> {
+pub(crate) fn ask(own: &OwnCgroup, tries: usize, tasks: usize) -> Result<Vec<Answer>> {
     let names = ["poll of cgroup.events", "every pidfd"];
     let mut answers = names.map(|name| Answer::new("freeze", format!("{tasks} tasks, {name}")));
     for _ in 0..tries {
         for (by_pidfd, answer) in [false, true].into_iter().zip(&mut answers) {
             answer.tries += 1;
-            match trial(home, tasks, by_pidfd)? {
+            match trial(own, tasks, by_pidfd)? {
                 Some(sample) => answer.samples_ns.push(sample),
                 None => answer.count("missed"),
             }
@@ -29,8 +29,8 @@ pub(crate) fn ask(home: &Home, tries: usize, tasks: usize) -> Result<Vec<Answer>
 }
 
 /// From the write of `cgroup.kill` to knowing that all are gone.
-fn trial(home: &Home, tasks: usize, by_pidfd: bool) -> Result<Option<u64>> {
-    let group = home.group()?;
+fn trial(own: &OwnCgroup, tasks: usize, by_pidfd: bool) -> Result<Option<u64>> {
+    let group = own.group()?;
     let children = (0..tasks)
         .map(|_| {
             group.spawn(|| {

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::Answer;
-use crate::site::{Group, Home, Line, PATIENCE, ns_between, reap};
+use crate::site::{Group, Line, OwnCgroup, PATIENCE, ns_between, reap};
 
 /// The mechanisms, which take turns.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +30,8 @@ const MECHANISMS: [(Mechanism, &str); 5] = [
     (Mechanism::KillPoll, "cgroup-kill-poll"),
 ];
 
-pub(crate) fn ask(home: &Home, tries: usize, lifetimes_us: &[u64]) -> Result<Vec<Answer>> {
-    let pollable_kill = kill_is_pollable(home)?;
+pub(crate) fn ask(own: &OwnCgroup, tries: usize, lifetimes_us: &[u64]) -> Result<Vec<Answer>> {
+    let pollable_kill = kill_is_pollable(own)?;
     let mut answers = Vec::new();
     for lifetime_us in lifetimes_us {
         let mechanisms: Vec<_> = MECHANISMS
@@ -45,7 +45,7 @@ pub(crate) fn ask(home: &Home, tries: usize, lifetimes_us: &[u64]) -> Result<Vec
         for _ in 0..tries {
             for ((mechanism, _), answer) in mechanisms.iter().zip(&mut of_life) {
                 answer.tries += 1;
-                match trial(home, *mechanism, Duration::from_micros(*lifetime_us))? {
+                match trial(own, *mechanism, Duration::from_micros(*lifetime_us))? {
                     Some(sample) => answer.samples_ns.push(sample),
                     None => answer.count("missed"),
                 }
@@ -56,10 +56,10 @@ pub(crate) fn ask(home: &Home, tries: usize, lifetimes_us: &[u64]) -> Result<Vec
     Ok(answers)
 }
 
-/// Whether `cgroup.kill` says when the subtree is empty: on a stock kernel poll always calls it readable, even when a
-/// process is there.
-fn kill_is_pollable(home: &Home) -> Result<bool> {
-    let group = home.group()?;
+/// Whether `cgroup.kill` says when the subtree is empty: on a stock kernel poll always calls it
+/// readable, even when a process is there.
+fn kill_is_pollable(own: &OwnCgroup) -> Result<bool> {
+    let group = own.group()?;
     let gate = Line::new()?;
     let child = group.spawn(|| i32::from(gate.take().is_err()))?;
     let file = std::fs::File::options()
@@ -76,10 +76,11 @@ fn kill_is_pollable(home: &Home) -> Result<bool> {
 }
 
 /// One job, one waiter; `None` when it did not learn of the end within [`PATIENCE`].
-fn trial(home: &Home, mechanism: Mechanism, lifetime: Duration) -> Result<Option<u64>> {
-    let group = home.group()?;
+fn trial(own: &OwnCgroup, mechanism: Mechanism, lifetime: Duration) -> Result<Option<u64>> {
+    let group = own.group()?;
     let stamps = Line::new()?;
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context("inotify_init")?;
+    let inotify =
+        Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context("inotify_init")?;
     if let Mechanism::EventsInotify = mechanism {
         inotify
             .add_watch(&group.path.join("cgroup.events"), AddWatchFlags::IN_MODIFY)
@@ -103,13 +104,19 @@ fn trial(home: &Home, mechanism: Mechanism, lifetime: Duration) -> Result<Option
     Ok(woken.map(|at| ns_between(stamp, at)))
 }
 
-fn wait(mechanism: Mechanism, group: &Group, child: &Worker, inotify: &Inotify) -> Result<Option<MonoNs>> {
+fn wait(
+    mechanism: Mechanism,
+    group: &Group,
+    child: &Worker,
+    inotify: &Inotify,
+) -> Result<Option<MonoNs>> {
     let deadline = now() + PATIENCE;
     match mechanism {
         Mechanism::Waitid => {
             // Left as a zombie for the caller, who reaps in every case.
             let flags = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
-            nix::sys::wait::waitid(nix::sys::wait::Id::PIDFd(child.pidfd.as_fd()), flags).context("waitid")?;
+            nix::sys::wait::waitid(nix::sys::wait::Id::PIDFd(child.pidfd.as_fd()), flags)
+                .context("waitid")?;
             Ok(Some(now()))
         }
         Mechanism::PidfdPoll => sleep_on(child.pidfd.as_fd(), PollFlags::POLLIN, deadline),
@@ -144,10 +151,15 @@ fn wait(mechanism: Mechanism, group: &Group, child: &Worker, inotify: &Inotify) 
 
 /// Sleeps until the descriptor has one of `flags`; when that was, or `None` after the deadline.
 ///
-/// poll looks once more when its time is over, and finds a removed cgroup file "ready" that woke nobody: what is found
-/// only then was not told.
-pub(crate) fn sleep_on(fd: std::os::fd::BorrowedFd<'_>, flags: PollFlags, deadline: MonoNs) -> Result<Option<MonoNs>> {
-    let timeout = PollTimeout::try_from(deadline.remaining() + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+/// poll looks once more when its time is over, and finds a removed cgroup file "ready" that woke
+/// nobody: what is found only then was not told.
+pub(crate) fn sleep_on(
+    fd: std::os::fd::BorrowedFd<'_>,
+    flags: PollFlags,
+    deadline: MonoNs,
+) -> Result<Option<MonoNs>> {
+    let timeout = PollTimeout::try_from(deadline.remaining() + Duration::from_millis(1))
+        .unwrap_or(PollTimeout::MAX);
     let count = poll(&mut [PollFd::new(fd, flags)], timeout).context("poll")?;
     let at = now();
     Ok((count == 1 && at < deadline).then_some(at))

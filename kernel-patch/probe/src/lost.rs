@@ -1,7 +1,9 @@
-//! The event that is lost: a watcher sleeps on `cgroup.events`, the owner learns of the end by `waitid` and removes the
-//! cgroup at once, inside the window in which the kernel holds the second notification back.
+//! The event that is lost: a watcher sleeps on `cgroup.events`, the owner learns of the end by
+//! `waitid` and removes the cgroup at once, inside the window in which the kernel holds the second
+//! notification back.
 //!
-//! The job leaves only when the watcher has seen `populated 1` and sleeps again, so that it cannot be told by chance.
+//! The job leaves only when the watcher has seen `populated 1` and sleeps again, so that it cannot
+//! be told by chance.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -19,7 +21,7 @@ use nix::unistd::Pid;
 
 use crate::Answer;
 use crate::latency::sleep_on;
-use crate::site::{Group, Home, Line, PATIENCE, flag, ns_between, reap};
+use crate::site::{Group, Line, OwnCgroup, PATIENCE, flag, ns_between, reap};
 
 /// How the watcher waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,8 @@ const WATCHES: [(Watch, &str); 3] = [
     (Watch::InotifyOnly, "inotify, nothing held open"),
 ];
 
-/// A notification takes at most 20 ms more than the window; under emulation a hundred times that is still certain.
+/// A notification takes at most 20 ms more than the window; under emulation a hundred times that is
+/// still certain.
 const SILENCE: Duration = Duration::from_millis(400);
 /// An owner that took longer was outside the window, and its try proves nothing.
 const WINDOW: Duration = Duration::from_millis(9);
@@ -45,12 +48,12 @@ const TOLD: i32 = 0;
 const NEVER_WOKEN: i32 = 10;
 const FAILED: i32 = 11;
 
-pub(crate) fn ask(home: &Home, tries: usize) -> Result<Vec<Answer>> {
+pub(crate) fn ask(own: &OwnCgroup, tries: usize) -> Result<Vec<Answer>> {
     let mut answers = WATCHES.map(|(_, name)| Answer::new("lost", name));
     for _ in 0..tries {
         for ((watch, _), answer) in WATCHES.iter().zip(&mut answers) {
             answer.tries += 1;
-            let (outcome, took_ns) = trial(home, *watch)?;
+            let (outcome, took_ns) = trial(own, *watch)?;
             answer.count(outcome);
             answer.samples_ns.push(took_ns);
         }
@@ -59,10 +62,11 @@ pub(crate) fn ask(home: &Home, tries: usize) -> Result<Vec<Answer>> {
 }
 
 /// One watcher, one job, one removal; the time is from the job's release to the end of rmdir.
-fn trial(home: &Home, watch: Watch) -> Result<(&'static str, u64)> {
+fn trial(own: &OwnCgroup, watch: Watch) -> Result<(&'static str, u64)> {
     let (go, ready, seen, gate) = (Line::new()?, Line::new()?, Line::new()?, Line::new()?);
-    let path = home.next_path();
-    // Forked before the cgroup exists: a copy of the owner's descriptors would hold the events file open.
+    let path = own.next_path();
+    // Forked before the cgroup exists: a copy of the owner's descriptors would hold the events file
+    // open.
     let watcher = worker(0, None, || {
         if go.take().is_err() {
             return FAILED;
@@ -85,7 +89,9 @@ fn trial(home: &Home, watch: Watch) -> Result<(&'static str, u64)> {
         match std::fs::remove_dir(&path) {
             Ok(()) => break,
             // 6.19 says this for a moment after the last process was reaped.
-            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && !(released + PATIENCE).has_passed() => {}
+            Err(error)
+                if error.raw_os_error() == Some(Errno::EBUSY as i32)
+                    && !(released + PATIENCE).has_passed() => {}
             Err(error) => return Err(error).with_context(|| format!("rmdir {}", path.display())),
         }
     }
@@ -95,23 +101,33 @@ fn trial(home: &Home, watch: Watch) -> Result<(&'static str, u64)> {
         WaitStatus::Exited(_, TOLD) if in_window => "told",
         WaitStatus::Exited(_, NEVER_WOKEN) if in_window => "never woken",
         WaitStatus::Exited(_, TOLD) => "told, but the owner was too slow to be in the window",
-        WaitStatus::Exited(_, NEVER_WOKEN) => "never woken, though the owner was too slow to be in the window",
+        WaitStatus::Exited(_, NEVER_WOKEN) => {
+            "never woken, though the owner was too slow to be in the window"
+        }
         other => anyhow::bail!("the watcher ended with {other:?}"),
     };
     Ok((outcome, took_ns))
 }
 
-/// Waits until a process sleeps. Between its last word and its sleep the watcher does nothing that could sleep otherwise.
+/// Waits until a process sleeps. Between its last word and its sleep the watcher does nothing that
+/// could sleep otherwise.
 fn until_asleep(pid: Pid) -> Result<()> {
     let path = format!("/proc/{pid}/stat");
     let deadline = now() + PATIENCE;
     loop {
         let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        // The state stands behind the name, which is in parentheses and may hold anything (proc_pid_stat(5)).
-        if text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')) {
+        // The state stands behind the name, which is in parentheses and may hold anything
+        // (proc_pid_stat(5)).
+        if text
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('S'))
+        {
             return Ok(());
         }
-        anyhow::ensure!(!deadline.has_passed(), "the watcher does not go to sleep: {text}");
+        anyhow::ensure!(
+            !deadline.has_passed(),
+            "the watcher does not go to sleep: {text}"
+        );
     }
 }
 
@@ -121,7 +137,10 @@ fn watch_it(watch: Watch, path: &Path, ready: &Line, seen: &Line) -> i32 {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let held = File::open(path)?;
         if watch != Watch::Poll {
-            inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DELETE_SELF)?;
+            inotify.add_watch(
+                path,
+                AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DELETE_SELF,
+            )?;
         }
         let mut held = Some(held);
         if let Some(file) = &held {

@@ -1,10 +1,16 @@
-//! Behaviours of the kernel around "everything is gone", each asked for directly and answered in one JSON line.
+//! Behaviours of the kernel around "everything is gone", each asked for directly and answered in
+//! one JSON line.
 //!
-//! It runs in the lab's machines and as well on a real one (root, or a delegated cgroup v2). It makes cgroups below its
-//! own, and removes them. Times are from a stamp that the last process writes just before it exits to the moment when the
-//! waiter is running again. All cases of a probe take turns within one run, so that their ratios can be trusted where
-//! their absolute times, under emulation, cannot.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+//! It runs in the lab's machines and as well on a real one (root, or a delegated cgroup v2). It
+//! makes cgroups below its own, and removes them. Times are from a stamp that the last process
+//! writes just before it exits to the moment when the waiter is running again. All cases of a probe
+//! take turns within one run, so that their ratios can be trusted where their absolute times, under
+//! emulation, cannot.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command speaks to its user"
+)]
 
 mod freeze;
 mod latency;
@@ -100,7 +106,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Refuses to measure with the tick: a kernel that found no other clock says 0 or 4 ms to everything.
+/// Refuses to measure with the tick: a kernel that found no other clock says 0 or 4 ms to
+/// everything.
 fn clock_is_fine() -> Result<()> {
     let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     let name = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
@@ -120,20 +127,23 @@ fn run(cli: &Cli) -> Result<()> {
         cli.probes.clone()
     };
     clock_is_fine()?;
-    let home = site::Home::make()?;
+    let own = site::OwnCgroup::make()?;
     for probe in probes {
         let answers = match probe {
-            Probe::Latency => latency::ask(&home, cli.tries, &cli.lifetime_us),
-            Probe::Order => order::ask(&home, cli.tries),
-            Probe::Rmdir => order::ask_rmdir(&home, cli.tries),
-            Probe::Reuse => reuse::ask(&home, cli.tries),
-            Probe::Lost => lost::ask(&home, cli.tries),
-            Probe::Freeze => freeze::ask(&home, cli.tries, cli.tasks),
-            Probe::Storm => storm::ask(&home, std::time::Duration::from_secs(cli.storm_s)),
+            Probe::Latency => latency::ask(&own, cli.tries, &cli.lifetime_us),
+            Probe::Order => order::ask(&own, cli.tries),
+            Probe::Rmdir => order::ask_rmdir(&own, cli.tries),
+            Probe::Reuse => reuse::ask(&own, cli.tries),
+            Probe::Lost => lost::ask(&own, cli.tries),
+            Probe::Freeze => freeze::ask(&own, cli.tries, cli.tasks),
+            Probe::Storm => storm::ask(&own, std::time::Duration::from_secs(cli.storm_s)),
         };
         for answer in answers.with_context(|| format!("{probe:?}"))? {
-            println!("{}", serde_json::to_string(&answer).context("encode an answer")?);
+            println!(
+                "{}",
+                serde_json::to_string(&answer).context("encode an answer")?
+            );
         }
     }
-    home.remove()
+    own.remove()
 }

@@ -15,17 +15,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{pipe2, read, write};
 
-/// Nothing that is waited for takes longer, even under emulation on a machine that is busy otherwise.
+/// Nothing that is waited for takes longer, even under emulation on a machine that is busy
+/// otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cgroup below which all others are made.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct OwnCgroup {
     path: PathBuf,
     next: std::cell::Cell<usize>,
 }
 
-impl Home {
+impl OwnCgroup {
     pub(crate) fn make() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
         let root = mounts.lines().find_map(|line| {
@@ -38,7 +39,9 @@ impl Home {
             .lines()
             .find_map(|line| line.strip_prefix("0::"))
             .context("this process is in no v2 cgroup")?;
-        let path = PathBuf::from(format!("{root}{own}/lab-probe-{}", std::process::id()).replace("//", "/"));
+        let path = PathBuf::from(
+            format!("{root}{own}/lab-probe-{}", std::process::id()).replace("//", "/"),
+        );
         fs::create_dir(&path).with_context(|| format!("mkdir {}", path.display()))?;
         Ok(Self {
             path,
@@ -106,7 +109,10 @@ impl Group {
         let deadline = now() + PATIENCE;
         while self.populated()? {
             if deadline.has_passed() {
-                bail!("{} is still populated after {PATIENCE:?}", self.path.display());
+                bail!(
+                    "{} is still populated after {PATIENCE:?}",
+                    self.path.display()
+                );
             }
         }
         Ok(now())
@@ -118,14 +124,22 @@ impl Group {
         loop {
             match fs::remove_dir(&self.path) {
                 Ok(()) => return Ok(()),
-                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && !deadline.has_passed() => pause()?,
-                Err(error) => return Err(error).with_context(|| format!("rmdir {}", self.path.display())),
+                Err(error)
+                    if error.raw_os_error() == Some(Errno::EBUSY as i32)
+                        && !deadline.has_passed() =>
+                {
+                    pause()?
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("rmdir {}", self.path.display()));
+                }
             }
         }
     }
 }
 
-/// A flag of an events file, read anew from its beginning (`cgroups(7)`); `None` when it has no such line.
+/// A flag of an events file, read anew from its beginning (`cgroups(7)`); `None` when it has no
+/// such line.
 pub(crate) fn flag(events: &File, name: &str) -> Result<Option<bool>, Errno> {
     let mut text = [0u8; 256];
     let count = events

@@ -1,4 +1,5 @@
-//! A cgroup that flips between empty and not as fast as processes can be born and die: how often is a watcher woken?
+//! A cgroup that flips between empty and not as fast as processes can be born and die: how often is
+//! a watcher woken?
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -11,17 +12,18 @@ use nix::sys::wait::WaitStatus;
 
 use crate::Answer;
 use crate::latency::sleep_on;
-use crate::site::{Home, Line, flag, reap};
+use crate::site::{Line, OwnCgroup, flag, reap};
 
-/// The interval of the kernel's limit at HZ 250, which has the longest of the usual ones but for HZ 100.
+/// The interval of the kernel's limit at HZ 250, which has the longest of the usual ones but for HZ
+/// 100.
 const INTERVAL: Duration = Duration::from_millis(16);
 /// The flips begin within this time of the fork; what is counted comes after it.
 const BEGINNING: Duration = Duration::from_secs(1);
 /// After the last flip the final state must have been delivered by then.
 const TRAILING: Duration = Duration::from_millis(400);
 
-pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
-    let group = home.group()?;
+pub(crate) fn ask(own: &OwnCgroup, storm: Duration) -> Result<Vec<Answer>> {
+    let group = own.group()?;
     let (ready, flips) = (Line::new()?, Line::new()?);
     let begin = now() + BEGINNING;
     let end = begin + storm;
@@ -29,7 +31,9 @@ pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
         ready.stamp();
         let mut count = 0;
         while !end.has_passed() {
-            let Ok(child) = group.spawn(|| 0) else { return 1 };
+            let Ok(child) = group.spawn(|| 0) else {
+                return 1;
+            };
             if reap(&child).is_err() {
                 return 1;
             }
@@ -46,7 +50,10 @@ pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
     let (mut wakes, final_empty) = watch(&group, end)?;
     wakes.retain(|at| *at >= begin);
     let status = reap(&flipper)?;
-    let mut answer = Answer::new("storm", format!("poll, wake-ups per {} ms", INTERVAL.as_millis()));
+    let mut answer = Answer::new(
+        "storm",
+        format!("poll, wake-ups per {} ms", INTERVAL.as_millis()),
+    );
     answer.tries = wakes.len();
     anyhow::ensure!(
         matches!(status, WaitStatus::Exited(_, 0)),
@@ -61,14 +68,17 @@ pub(crate) fn ask(home: &Home, storm: Duration) -> Result<Vec<Answer>> {
     answer
         .peaks
         .insert("wake-ups in any interval", most_in_any_interval(&wakes));
-    answer.counts.insert("final state seen", usize::from(final_empty));
+    answer
+        .counts
+        .insert("final state seen", usize::from(final_empty));
     // Times between wake-ups.
     answer.samples_ns = wakes.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     group.remove()?;
     Ok(vec![answer])
 }
 
-/// Every wake-up until the storm is over, and whether the last of them left the watcher with `populated 0`.
+/// Every wake-up until the storm is over, and whether the last of them left the watcher with
+/// `populated 0`.
 fn watch(group: &crate::site::Group, end: MonoNs) -> Result<(Vec<MonoNs>, bool)> {
     let mut wakes = Vec::new();
     let mut populated = flag(&group.events, "populated").context("read cgroup.events")?;
@@ -105,6 +115,9 @@ mod tests {
     fn the_fullest_window_is_found() {
         let ms = |ms: u64| MonoNs(ms * 1_000_000);
         assert_eq!(most_in_any_interval(&[]), 0);
-        assert_eq!(most_in_any_interval(&[ms(0), ms(16), ms(20), ms(30), ms(60)]), 3);
+        assert_eq!(
+            most_in_any_interval(&[ms(0), ms(16), ms(20), ms(30), ms(60)]),
+            3
+        );
     }
 }

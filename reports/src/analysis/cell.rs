@@ -22,14 +22,24 @@ pub struct Cell<'s> {
     pub trials: Vec<&'s TrialRecord>,
     /// Their latencies.
     pub latency: Sample,
-    /// Axes of the mechanism that tell it from other rows of its name at the same point: ` interval=1000000`. Mostly empty.
+    /// Axes of the mechanism that tell it from other rows of its name at the same point: `
+    /// interval=1000000`. Mostly empty.
     pub variant: String,
-    /// Block and latency of each trial that has one; [`CENSORED`] where it lies beyond the deadline.
+    /// Block and latency of each trial that has one; [`CENSORED`] where it lies beyond the
+    /// deadline.
     pub by_block: Vec<(usize, u64)>,
 }
 
-/// What makes a row one, in the order of tables. In the kill plane detectors take turns within a row, so there the detector is empty.
-type Key<'s> = (Plane, &'s str, &'s BTreeMap<String, u64>, &'s str, Option<&'s str>, u32);
+/// What makes a row one, in the order of tables. In the kill plane detectors take turns within a
+/// row, so there the detector is empty.
+type Key<'s> = (
+    Plane,
+    &'s str,
+    &'s BTreeMap<String, u64>,
+    &'s str,
+    Option<&'s str>,
+    u32,
+);
 
 impl<'s> Cell<'s> {
     /// All cells of a dataset, sorted by plane, label and median.
@@ -54,8 +64,9 @@ impl<'s> Cell<'s> {
             .into_iter()
             .map(|(key, trials)| Self::new(dataset, key, trials))
             .collect();
-        // By the values of those axes that all rows of a scenario have, so that 10 ms comes after 5 ms and no axis of a mechanism tears a
-        // scenario apart; then by median. The sort is stable, and the rest is the order of the keys.
+        // By the values of those axes that all rows of a scenario have, so that 10 ms comes after 5
+        // ms and no axis of a mechanism tears a scenario apart; then by median. The sort is stable,
+        // and the rest is the order of the keys.
         let mut shared: BTreeMap<(Plane, String), Vec<String>> = BTreeMap::new();
         for cell in &cells {
             let own = || cell.row.params.keys().cloned().collect();
@@ -86,12 +97,20 @@ impl<'s> Cell<'s> {
             .iter()
             .enumerate()
             .filter_map(|(at, trial)| {
-                let block = trial.block.and_then(|block| usize::try_from(block).ok()).unwrap_or(at);
+                let block = trial
+                    .block
+                    .and_then(|block| usize::try_from(block).ok())
+                    .unwrap_or(at);
                 Some((block, latency(trial, dataset.deadline_ns())?))
             })
             .collect();
         let sample = Sample::new(by_block.iter().map(|(_, latency)| *latency).collect());
-        let count = |outcomes: &[Outcome]| trials.iter().filter(|t| outcomes.contains(&t.outcome)).count();
+        let count = |outcomes: &[Outcome]| {
+            trials
+                .iter()
+                .filter(|t| outcomes.contains(&t.outcome))
+                .count()
+        };
         // What broke says nothing of the mechanism: it is counted, and is in no share.
         let broken = count(&[Outcome::Broken, Outcome::Interrupted]);
         let n = trials.len() - broken;
@@ -119,7 +138,9 @@ impl<'s> Cell<'s> {
             scenario: scenario.to_owned(),
             label: planned.map_or_else(|| label(scenario, params), |row| row.label.clone()),
             params: params.clone(),
-            detector: trials.first().map_or_else(String::new, |t| t.detector.clone()),
+            detector: trials
+                .first()
+                .map_or_else(String::new, |t| t.detector.clone()),
             strategy: strategy.map(str::to_owned),
             twin,
             n,
@@ -139,7 +160,10 @@ impl<'s> Cell<'s> {
             p99_ci: ci(p99),
             p999_ns: at(p999),
             p999_ci: ci(p999),
-            max_ns: sample.max().value().or_else(|| sample.seen().last().copied()),
+            max_ns: sample
+                .max()
+                .value()
+                .or_else(|| sample.seen().last().copied()),
             outliers: sample.outliers(),
             reference: None,
             ratio_to_waitpid: None,
@@ -150,7 +174,9 @@ impl<'s> Cell<'s> {
             p_holm: None,
             word: None,
             launch_ns: median(&|t| {
-                let asked = Some(t.counters.asked_ns).filter(|ns| *ns > 0).or(t.stamps.spawn_ns)?;
+                let asked = Some(t.counters.asked_ns)
+                    .filter(|ns| *ns > 0)
+                    .or(t.stamps.spawn_ns)?;
                 t.stamps.running_ns?.checked_sub(asked)
             }),
             prepare_ns: median(&|t| Some(t.counters.prepare_ns)).filter(|ns| *ns > 0),
@@ -208,7 +234,8 @@ impl<'s> Cell<'s> {
         }
     }
 
-    /// Same plane, scenario and parameters. Axes that belong to a mechanism rather than to the scenario stand in `params` too, and may differ.
+    /// Same plane, scenario and parameters. Axes that belong to a mechanism rather than to the
+    /// scenario stand in `params` too, and may differ.
     pub fn same_point(&self, other: &Self) -> bool {
         let shared = |name: &String| other.row.params.contains_key(name);
         self.row.plane == other.row.plane
@@ -227,12 +254,19 @@ impl<'s> Cell<'s> {
     }
 
     pub(super) fn blocks(&self) -> usize {
-        self.by_block.iter().map(|(block, _)| block + 1).max().unwrap_or(0)
+        self.by_block
+            .iter()
+            .map(|(block, _)| block + 1)
+            .max()
+            .unwrap_or(0)
     }
 
     pub(super) fn compared_with(&mut self, comparison: &Comparison) {
         let finite = |value: f64| Some(value).filter(|v| v.is_finite());
-        #[expect(clippy::cast_possible_truncation, reason = "nanoseconds between two deadlines")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "nanoseconds between two deadlines"
+        )]
         let whole = |ns: f64| ns as i64;
         self.row.reference = Some(comparison.with.clone());
         self.row.ratio = comparison.ratio.and_then(finite);
@@ -242,7 +276,9 @@ impl<'s> Cell<'s> {
         self.row.difference_ns = comparison.difference.map(whole);
         self.row.difference_ci = comparison
             .difference_interval
-            .map_or([None, None], |(low, high)| [Some(whole(low)), Some(whole(high))]);
+            .map_or([None, None], |(low, high)| {
+                [Some(whole(low)), Some(whole(high))]
+            });
         self.row.ratio_to_waitpid = self.row.ratio.filter(|_| comparison.with == "waitpid-main");
         self.row.p_holm = Some(comparison.p_holm);
         self.row.word = Some(comparison.word);
@@ -283,9 +319,10 @@ fn tell_variants_apart(cells: &mut [Cell<'_>]) {
     }
 }
 
-/// Detect: from the lower bound of the end to the verdict; a miss is censored. In an open loop the wait for a busy harness counts too.
-/// Kill: from the decision to the oracle's first `populated 0`; survivors censor it, and so does an end after the deadline. A trial that ended
-/// otherwise has no latency.
+/// Detect: from the lower bound of the end to the verdict; a miss is censored. In an open loop the
+/// wait for a busy harness counts too. Kill: from the decision to the oracle's first `populated 0`;
+/// survivors censor it, and so does an end after the deadline. A trial that ended otherwise has no
+/// latency.
 pub(crate) fn latency(trial: &TrialRecord, deadline_ns: u64) -> Option<u64> {
     let late = trial
         .stamps
@@ -293,7 +330,9 @@ pub(crate) fn latency(trial: &TrialRecord, deadline_ns: u64) -> Option<u64> {
         .zip(trial.stamps.spawn_ns)
         .map_or(0, |(meant, was)| was.saturating_sub(meant));
     match trial.outcome {
-        Outcome::Right | Outcome::Removed => Some(said_at(trial)?.saturating_sub(trial.stamps.over_lower_ns?) + late),
+        Outcome::Right | Outcome::Removed => {
+            Some(said_at(trial)?.saturating_sub(trial.stamps.over_lower_ns?) + late)
+        }
         Outcome::Emptied | Outcome::Survived => KillTimes::of(trial, deadline_ns)
             .to_empty
             .map(|all| all.ns().unwrap_or(CENSORED)),
@@ -302,7 +341,8 @@ pub(crate) fn latency(trial: &TrialRecord, deadline_ns: u64) -> Option<u64> {
     }
 }
 
-/// An end that was known sooner than this was known at once: the oracle, which says when the end was, looks every 200 us.
+/// An end that was known sooner than this was known at once: the oracle, which says when the end
+/// was, looks every 200 us.
 pub const LATE_NS: u64 = 1_000_000;
 
 /// Kill plane: how often each detector that watched knew of the end later than [`LATE_NS`].
@@ -327,9 +367,9 @@ fn knowing(trials: &[&TrialRecord], deadline_ns: u64) -> BTreeMap<String, Knowin
 fn said_at(trial: &TrialRecord) -> Option<u64> {
     match trial.verdict.as_ref()? {
         Verdict::Empty { decided_ns, .. } => Some(*decided_ns),
-        Verdict::SiteRemoved { at_ns } | Verdict::Unknown { at_ns, .. } | Verdict::DeadlinePassed { at_ns } => {
-            Some(*at_ns)
-        }
+        Verdict::SiteRemoved { at_ns }
+        | Verdict::Unknown { at_ns, .. }
+        | Verdict::DeadlinePassed { at_ns } => Some(*at_ns),
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Cell, THRESHOLD};
 use crate::stats::{
-    CENSORED, Resampling, Sample, difference, differences, holm, interval, paired, ratio, seed, stretch,
+    CENSORED, Resampling, Sample, difference, differences, holm, interval, paired, ratio, seed,
+    stretch,
 };
 use crate::store::Dataset;
 use crate::summary::Word;
@@ -34,7 +35,8 @@ pub struct Comparison {
     pub p: f64,
     /// The smallest that so few blocks could give.
     pub least: f64,
-    /// The p-value after Holm's correction within the family that it was asked in; `p` itself until then.
+    /// The p-value after Holm's correction within the family that it was asked in; `p` itself until
+    /// then.
     pub p_holm: f64,
     /// What may be said.
     pub word: Word,
@@ -67,10 +69,17 @@ impl Draws {
     }
 }
 
-/// Rows that are alike in everything: twins, which are compared as one, so that they never get different words.
+/// Rows that are alike in everything: twins, which are compared as one, so that they never get
+/// different words.
 pub(super) fn pool(cells: &[Cell<'_>], one: &Cell<'_>) -> Vec<usize> {
     let alike = |other: &Cell<'_>| {
-        let key = |c: &Cell<'_>| (c.row.plane, c.row.scenario.clone(), c.mechanism().to_owned());
+        let key = |c: &Cell<'_>| {
+            (
+                c.row.plane,
+                c.row.scenario.clone(),
+                c.mechanism().to_owned(),
+            )
+        };
         key(other) == key(one) && other.row.params == one.row.params
     };
     (0..cells.len()).filter(|at| alike(&cells[*at])).collect()
@@ -81,7 +90,10 @@ impl Comparison {
     pub(super) fn of(mine: &[&Cell<'_>], theirs: &[&Cell<'_>], draws: &mut Draws) -> Option<Self> {
         let mut blocks: BTreeMap<usize, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
         let all = |cells: &[&Cell<'_>]| -> Vec<(usize, u64)> {
-            cells.iter().flat_map(|cell| cell.by_block.iter().copied()).collect()
+            cells
+                .iter()
+                .flat_map(|cell| cell.by_block.iter().copied())
+                .collect()
         };
         let (mine_all, theirs_all) = (all(mine), all(theirs));
         for (block, value) in &mine_all {
@@ -103,7 +115,10 @@ impl Comparison {
         };
         let medians = [median(&mine_all), median(&theirs_all)];
         let resampling = draws.of(stretch);
-        let drawn = [resampling.medians(&mine_all), resampling.medians(&theirs_all)];
+        let drawn = [
+            resampling.medians(&mine_all),
+            resampling.medians(&theirs_all),
+        ];
         Some(Self {
             label: mine.first()?.row.label.clone(),
             of: mine.first()?.name(),
@@ -121,22 +136,27 @@ impl Comparison {
         })
     }
 
-    /// What may be said: "faster" or "slower" only if chance is an unlikely explanation, the whole interval lies on one side of 1, and the effect
-    /// is larger than [`THRESHOLD`].
+    /// What may be said: "faster" or "slower" only if chance is an unlikely explanation, the whole
+    /// interval lies on one side of 1, and the effect is larger than [`THRESHOLD`].
     fn judge(&mut self, least_holm: f64) {
         let level = 1.0 - crate::stats::CONFIDENCE;
         let (low, high) = self.interval.unwrap_or((0.0, f64::INFINITY));
         self.word = match self.ratio {
             _ if least_holm >= level => Word::TooFewBlocks,
-            Some(ratio) if self.p_holm < level && low > 1.0 && ratio > 1.0 + THRESHOLD => Word::Slower,
-            Some(ratio) if self.p_holm < level && high < 1.0 && ratio < 1.0 / (1.0 + THRESHOLD) => Word::Faster,
+            Some(ratio) if self.p_holm < level && low > 1.0 && ratio > 1.0 + THRESHOLD => {
+                Word::Slower
+            }
+            Some(ratio) if self.p_holm < level && high < 1.0 && ratio < 1.0 / (1.0 + THRESHOLD) => {
+                Word::Faster
+            }
             _ => Word::NotToldApart,
         };
     }
 }
 
-/// Corrects the p-values of questions that were asked at once, and finds the words. "Too few blocks" is said where no p-value of any row could have
-/// led to another word: with the smallest p-values that there can be, Holm's correction would still be above the level.
+/// Corrects the p-values of questions that were asked at once, and finds the words. "Too few
+/// blocks" is said where no p-value of any row could have led to another word: with the smallest
+/// p-values that there can be, Holm's correction would still be above the level.
 pub(super) fn judge<'c>(family: impl Iterator<Item = &'c mut Comparison>) {
     let mut family: Vec<&mut Comparison> = family.collect();
     let corrected = holm(&family.iter().map(|c| c.p).collect::<Vec<_>>());
@@ -147,11 +167,15 @@ pub(super) fn judge<'c>(family: impl Iterator<Item = &'c mut Comparison>) {
     }
 }
 
-/// Every twin with the first of its kind. They are alike in everything, so what differs is chance or a mistake.
+/// Every twin with the first of its kind. They are alike in everything, so what differs is chance
+/// or a mistake.
 pub(super) fn twins(cells: &[Cell<'_>], draws: &mut Draws) -> Vec<Comparison> {
     let first = |twin: &Cell<'_>| {
         let alike = pool(cells, twin);
-        alike.into_iter().map(|at| &cells[at]).find(|c| c.row.twin == 0)
+        alike
+            .into_iter()
+            .map(|at| &cells[at])
+            .find(|c| c.row.twin == 0)
     };
     let mut twins: Vec<Comparison> = cells
         .iter()

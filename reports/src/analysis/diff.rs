@@ -6,8 +6,8 @@ use super::compare::Draws;
 use super::{Campaign, Cell};
 use crate::stats::{CENSORED, holm, interval, ratio, seed, stretch, unpaired};
 
-/// A difference of medians within this share gets no word, within a campaign or between two, however sure it is: two boots, or two neighbours on
-/// the host, differ by more.
+/// A difference of medians within this share gets no word, within a campaign or between two,
+/// however sure it is: two boots, or two neighbours on the host, differ by more.
 pub const THRESHOLD: f64 = 0.10;
 
 /// What differs between two campaigns.
@@ -46,7 +46,8 @@ pub struct Change {
     pub interval: Option<(f64, f64)>,
     /// p-value of the permutation test on latencies, corrected over all rows.
     pub p_holm: Option<f64>,
-    /// p-value of the permutation test on "ended as expected", corrected over all rows; nothing if that is the same in all trials of both.
+    /// p-value of the permutation test on "ended as expected", corrected over all rows; nothing if
+    /// that is the same in all trials of both.
     pub p_held: Option<f64>,
 }
 
@@ -54,25 +55,43 @@ impl Diff {
     /// Of two campaigns.
     pub fn of(before: &Campaign<'_>, after: &Campaign<'_>) -> Self {
         let names = [before.dataset.name.clone(), after.dataset.name.clone()];
-        let [mut draws_before, mut draws_after] = [before, after].map(|c| Draws::new(c.dataset, &c.cells, ""));
+        let [mut draws_before, mut draws_after] =
+            [before, after].map(|c| Draws::new(c.dataset, &c.cells, ""));
         let memory = |c: &Cell<'_>| {
             stretch(&crate::stats::ranks(
                 &c.by_block.iter().map(|(_, v)| *v).collect::<Vec<_>>(),
             ))
         };
         let same = |a: &Cell<'_>, b: &Cell<'_>| {
-            let key = |c: &Cell<'_>| (c.row.plane, c.row.scenario.clone(), c.row.params.clone(), c.name());
+            let key = |c: &Cell<'_>| {
+                (
+                    c.row.plane,
+                    c.row.scenario.clone(),
+                    c.row.params.clone(),
+                    c.name(),
+                )
+            };
             key(a) == key(b)
         };
         let mut rows = Vec::new();
         let mut alone = Vec::new();
         for a in &before.cells {
             let Some(b) = after.cells.iter().find(|b| same(a, b)) else {
-                alone.push(format!("{} on {} (in {} only)", a.name(), a.row.label, names[0]));
+                alone.push(format!(
+                    "{} on {} (in {} only)",
+                    a.name(),
+                    a.row.label,
+                    names[0]
+                ));
                 continue;
             };
             let seed = seed(&[&names[0], &names[1], &a.row.label, &a.name()]);
-            let held = |c: &Cell<'_>| c.trials.iter().map(|t| u64::from(t.held)).collect::<Vec<_>>();
+            let held = |c: &Cell<'_>| {
+                c.trials
+                    .iter()
+                    .map(|t| u64::from(t.held))
+                    .collect::<Vec<_>>()
+            };
             let values = |c: &Cell<'_>| c.by_block.iter().map(|(_, v)| *v).collect::<Vec<_>>();
             let medians = [a.latency.median(), b.latency.median()];
             let differ = a.row.held * b.row.n != b.row.held * a.row.n;
@@ -83,7 +102,10 @@ impl Diff {
                 n: [a.row.n, b.row.n],
                 held: [a.row.held, b.row.held],
                 medians,
-                ratio: ratio(medians[1].unwrap_or(CENSORED), medians[0].unwrap_or(CENSORED)),
+                ratio: ratio(
+                    medians[1].unwrap_or(CENSORED),
+                    medians[0].unwrap_or(CENSORED),
+                ),
                 interval: interval(
                     &draws_after.of(memory(b)).medians(&b.by_block),
                     &draws_before.of(memory(a)).medians(&a.by_block),
@@ -95,7 +117,12 @@ impl Diff {
         }
         for b in &after.cells {
             if !before.cells.iter().any(|a| same(a, b)) {
-                alone.push(format!("{} on {} (in {} only)", b.name(), b.row.label, names[1]));
+                alone.push(format!(
+                    "{} on {} (in {} only)",
+                    b.name(),
+                    b.row.label,
+                    names[1]
+                ));
             }
         }
         correct(&mut rows, |row| &mut row.p_holm);
@@ -104,7 +131,13 @@ impl Diff {
         Self {
             before: before_name,
             after: after_name,
-            runs: before.dataset.runs.iter().chain(&after.dataset.runs).cloned().collect(),
+            runs: before
+                .dataset
+                .runs
+                .iter()
+                .chain(&after.dataset.runs)
+                .cloned()
+                .collect(),
             rows,
             alone,
         }
@@ -117,10 +150,12 @@ impl Diff {
 }
 
 impl Change {
-    /// Whether a change may be claimed: chance is an unlikely explanation (5 % over all rows together), and the whole interval of the ratio lies
-    /// beyond [`THRESHOLD`]; or the share of trials that ended as expected changed.
+    /// Whether a change may be claimed: chance is an unlikely explanation (5 % over all rows
+    /// together), and the whole interval of the ratio lies beyond [`THRESHOLD`]; or the share of
+    /// trials that ended as expected changed.
     pub fn is_change(&self) -> bool {
-        let beyond = |(low, high): (f64, f64)| low > 1.0 + THRESHOLD || high < 1.0 / (1.0 + THRESHOLD);
+        let beyond =
+            |(low, high): (f64, f64)| low > 1.0 + THRESHOLD || high < 1.0 / (1.0 + THRESHOLD);
         let slower = self.p_holm.is_some_and(|p| p < 0.05) && self.interval.is_some_and(beyond);
         slower || self.p_held.is_some_and(|p| p < 0.05)
     }

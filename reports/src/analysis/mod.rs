@@ -1,7 +1,7 @@
 //! From recorded trials to figures: cells, their comparison within a campaign, and between two.
 //!
-//! Pure: the same records give the same figures, whoever computes them. Nothing in here knows a scenario; of mechanisms it knows those that
-//! others are compared with ([`REFERENCES`]).
+//! Pure: the same records give the same figures, whoever computes them. Nothing in here knows a
+//! scenario; of mechanisms it knows those that others are compared with ([`REFERENCES`]).
 
 mod cell;
 mod compare;
@@ -21,9 +21,13 @@ pub use compare::Comparison;
 use compare::Draws;
 pub use diff::{Change, Diff, THRESHOLD};
 
-/// What a row is compared with: the first of these that was right (left nothing alive) in at least half of its trials at the same point.
+/// What a row is compared with: the first of these that was right (left nothing alive) in at least
+/// half of its trials at the same point.
 pub const REFERENCES: [(Plane, &[&str]); 2] = [
-    (Plane::Detect, &["waitpid-main", "subreaper", "cgroup-events-poll"]),
+    (
+        Plane::Detect,
+        &["waitpid-main", "subreaper", "cgroup-events-poll"],
+    ),
     (Plane::Kill, &["cgroup-kill", "freeze-kill"]),
 ];
 
@@ -69,7 +73,11 @@ impl<'s> Analysis<'s> {
 
     /// The machine-readable digest.
     pub fn summary(&self, command: &str) -> Summary {
-        let native = || self.campaigns.iter().filter(|c| !c.dataset.machine.emulated);
+        let native = || {
+            self.campaigns
+                .iter()
+                .filter(|c| !c.dataset.machine.emulated)
+        };
         Summary {
             schema: summary::SCHEMA,
             command: command.to_owned(),
@@ -110,7 +118,9 @@ impl<'s> Campaign<'s> {
             }
         }
         for plane in [Plane::Detect, Plane::Kill] {
-            let of_plane = compared.iter_mut().filter(|(at, _)| cells[**at].row.plane == plane);
+            let of_plane = compared
+                .iter_mut()
+                .filter(|(at, _)| cells[**at].row.plane == plane);
             compare::judge(of_plane.map(|(_, comparison)| comparison));
         }
         for (first, comparison) in &compared {
@@ -129,7 +139,9 @@ impl<'s> Campaign<'s> {
 
     /// The cells of one plane.
     pub fn plane(&self, plane: Plane) -> impl Iterator<Item = &Cell<'s>> {
-        self.cells.iter().filter(move |cell| cell.row.plane == plane)
+        self.cells
+            .iter()
+            .filter(move |cell| cell.row.plane == plane)
     }
 
     fn source(&self) -> Source {
@@ -151,9 +163,14 @@ impl<'s> Campaign<'s> {
 
 /// The row that `cell` is compared with, unless it is that itself.
 fn reference<'c, 's>(cells: &'c [Cell<'s>], cell: &Cell<'s>) -> Option<&'c Cell<'s>> {
-    let (_, names) = REFERENCES.iter().find(|(plane, _)| *plane == cell.row.plane)?;
+    let (_, names) = REFERENCES
+        .iter()
+        .find(|(plane, _)| *plane == cell.row.plane)?;
     let fit = |other: &&Cell<'s>, name: &str| {
-        other.mechanism() == name && other.row.twin == 0 && other.same_point(cell) && other.good() * 2 >= other.row.n
+        other.mechanism() == name
+            && other.row.twin == 0
+            && other.same_point(cell)
+            && other.good() * 2 >= other.row.n
     };
     let found = names
         .iter()

@@ -17,7 +17,11 @@ pub(super) fn medians(dataset: &Dataset) -> Vec<Scale> {
         .into_iter()
         .map(|((mechanism, sites, populated), all)| {
             let mut values: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-            for (name, value) in all.iter().filter(|cost| cost.right).flat_map(|cost| &cost.figures) {
+            for (name, value) in all
+                .iter()
+                .filter(|cost| cost.right)
+                .flat_map(|cost| &cost.figures)
+            {
                 values.entry(name).or_default().push(*value);
             }
             Scale {
@@ -29,7 +33,9 @@ pub(super) fn medians(dataset: &Dataset) -> Vec<Scale> {
                 right: all.iter().filter(|cost| cost.right).count(),
                 medians: values
                     .into_iter()
-                    .filter_map(|(name, values)| Some((name.to_owned(), Sample::new(values).median()?)))
+                    .filter_map(|(name, values)| {
+                        Some((name.to_owned(), Sample::new(values).median()?))
+                    })
                     .collect(),
             }
         })

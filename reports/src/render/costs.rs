@@ -29,7 +29,9 @@ pub fn idle(campaign: &Campaign<'_>) -> Option<String> {
                 format!("`{}`", cell.name()),
                 cell.row.n.to_string(),
                 text::maybe_ns(cell.row.idle_cpu_ns),
-                cell.row.idle_wakeups.map_or_else(|| "-".to_owned(), |w| w.to_string()),
+                cell.row
+                    .idle_wakeups
+                    .map_or_else(|| "-".to_owned(), |w| w.to_string()),
                 text::maybe_ns(cell.row.launch_ns),
             ]
         })
@@ -90,7 +92,10 @@ fn decided(trial: &TrialRecord) -> Option<u64> {
 
 /// Costs by mechanism and number of sites.
 pub fn scale(rows: &[Scale]) -> String {
-    let mut names: Vec<&str> = rows.iter().flat_map(|r| r.medians.keys().map(String::as_str)).collect();
+    let mut names: Vec<&str> = rows
+        .iter()
+        .flat_map(|r| r.medians.keys().map(String::as_str))
+        .collect();
     names.sort_unstable();
     names.dedup();
     let mut head = vec!["mechanism", "sites", "populated", "right"];
@@ -101,10 +106,15 @@ pub fn scale(rows: &[Scale]) -> String {
             let mut line = vec![
                 format!("`{}`", row.mechanism),
                 row.sites.to_string(),
-                row.populated.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+                row.populated
+                    .map_or_else(|| "-".to_owned(), |n| n.to_string()),
                 text::count(row.right, row.n),
             ];
-            line.extend(names.iter().map(|name| quantity(name, row.medians.get(*name).copied())));
+            line.extend(
+                names
+                    .iter()
+                    .map(|name| quantity(name, row.medians.get(*name).copied())),
+            );
             line
         })
         .collect();
@@ -114,7 +124,9 @@ pub fn scale(rows: &[Scale]) -> String {
 /// How many times the median at ten sites a median is; nothing at ten sites or fewer.
 pub fn growth(rows: &[Scale], row: &Scale, quantity: &str) -> Option<f64> {
     let small = rows.iter().find(|other| {
-        other.mechanism == row.mechanism && other.sites == 10 && other.populated == other.populated.and(Some(10))
+        other.mechanism == row.mechanism
+            && other.sites == 10
+            && other.populated == other.populated.and(Some(10))
     })?;
     let (of, to) = (row.medians.get(quantity)?, small.medians.get(quantity)?);
     if row.sites <= 10 || *to == 0 {

@@ -62,7 +62,9 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
             signed(row.difference_ci[0]),
             signed(row.difference_ci[1]),
             real(row.p_holm),
-            row.word.map_or("", |word| text::word(Some(word))).to_owned(),
+            row.word
+                .map_or("", |word| text::word(Some(word)))
+                .to_owned(),
             whole(row.launch_ns),
             whole(row.prepare_ns),
             whole(row.cpu_ns),

@@ -7,7 +7,11 @@ use crate::analysis::{Diff, THRESHOLD};
 pub fn in_words(diff: &Diff) -> String {
     let changed = diff.changed().count();
     let rows = diff.rows.len();
-    let told_apart = diff.rows.iter().filter(|r| r.p_holm.is_some_and(|p| p < 0.05)).count();
+    let told_apart = diff
+        .rows
+        .iter()
+        .filter(|r| r.p_holm.is_some_and(|p| p < 0.05))
+        .count();
     format!(
         "{changed} of {rows} rows changed between {} and {} (Holm-corrected p below 0.05 and the whole interval of the ratio beyond {}; {told_apart} {} \
          told apart by the test alone).",
@@ -41,12 +45,17 @@ pub fn table(diff: &Diff) -> String {
         .iter()
         .map(|row| {
             let median = |at: usize| row.medians[at].map_or_else(|| "-".to_owned(), text::latency);
-            let interval = row.interval.map_or([None, None], |(low, high)| [Some(low), Some(high)]);
+            let interval = row
+                .interval
+                .map_or([None, None], |(low, high)| [Some(low), Some(high)]);
             let p = |p: Option<f64>| p.map_or_else(|| "-".to_owned(), text::p);
             vec![
                 row.label.clone(),
                 format!("`{}`", row.mechanism),
-                format!("{}/{} → {}/{}", row.held[0], row.n[0], row.held[1], row.n[1]),
+                format!(
+                    "{}/{} → {}/{}",
+                    row.held[0], row.n[0], row.held[1], row.n[1]
+                ),
                 p(row.p_held),
                 median(0),
                 median(1),
@@ -75,7 +84,10 @@ pub fn table(diff: &Diff) -> String {
         &lines,
     );
     if !diff.alone.is_empty() {
-        out.push_str(&format!("\nIn one of them only: {}.\n", diff.alone.join("; ")));
+        out.push_str(&format!(
+            "\nIn one of them only: {}.\n",
+            diff.alone.join("; ")
+        ));
     }
     out
 }

@@ -39,9 +39,9 @@ pub fn latencies(emulated: &Emulated) -> String {
         .collect();
     let mut head = vec!["kernel".to_owned()];
     head.extend(
-        columns
-            .iter()
-            .map(|(point, mechanism)| format!("{mechanism} less {}, job of {point}", REFERENCES[0])),
+        columns.iter().map(|(point, mechanism)| {
+            format!("{mechanism} less {}, job of {point}", REFERENCES[0])
+        }),
     );
     let lines: Vec<Vec<String>> = emulated
         .kernels
@@ -79,7 +79,11 @@ pub fn counts(emulated: &Emulated) -> String {
     for (probe, case) in questions {
         for kernel in &emulated.kernels {
             if let Some(answer) = kernel.answer(probe, case) {
-                let seen: Vec<String> = answer.counts.iter().map(|(what, n)| format!("{what}: {n}")).collect();
+                let seen: Vec<String> = answer
+                    .counts
+                    .iter()
+                    .map(|(what, n)| format!("{what}: {n}"))
+                    .collect();
                 lines.push(vec![
                     format!("{probe}: {case}"),
                     kernel.kernel.clone(),
@@ -97,8 +101,14 @@ pub fn series(emulated: &Emulated) -> String {
     let mut differences = Vec::new();
     let mut lost = Vec::new();
     for boot in &emulated.series {
-        for ((point, detector), samples) in boot.latencies.iter().filter(|((_, d), _)| d != REFERENCES[1]) {
-            let reference = boot.latencies.get(&(point.clone(), REFERENCES[1].to_owned()));
+        for ((point, detector), samples) in boot
+            .latencies
+            .iter()
+            .filter(|((_, d), _)| d != REFERENCES[1])
+        {
+            let reference = boot
+                .latencies
+                .get(&(point.clone(), REFERENCES[1].to_owned()));
             if let Some(reference) = reference {
                 let later = compare(&[&boot.name, point, detector], samples, reference);
                 differences.push(vec![
@@ -130,11 +140,19 @@ pub fn series(emulated: &Emulated) -> String {
 /// A difference within one boot of the series, for the findings.
 pub fn series_difference(boot: &Boot, point: &str, detector: &str) -> Option<Difference> {
     let of = |d: &str| boot.latencies.get(&(point.to_owned(), d.to_owned()));
-    compare(&[&boot.name, point, detector], of(detector)?, of(REFERENCES[1])?)
+    compare(
+        &[&boot.name, point, detector],
+        of(detector)?,
+        of(REFERENCES[1])?,
+    )
 }
 
 /// Counts by answer over all kernels, for the findings.
-pub fn tally<'k>(kernels: &'k [Kernel], probe: &str, case: &str) -> BTreeMap<&'k str, Vec<(&'k str, u64)>> {
+pub fn tally<'k>(
+    kernels: &'k [Kernel],
+    probe: &str,
+    case: &str,
+) -> BTreeMap<&'k str, Vec<(&'k str, u64)>> {
     let mut tally: BTreeMap<&str, Vec<(&str, u64)>> = BTreeMap::new();
     for kernel in kernels {
         for (what, n) in kernel.answer(probe, case).iter().flat_map(|a| &a.counts) {
@@ -146,26 +164,44 @@ pub fn tally<'k>(kernels: &'k [Kernel], probe: &str, case: &str) -> BTreeMap<&'k
 
 /// A difference in words.
 pub fn words(later: Option<Difference>) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "nanoseconds between two deadlines")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "nanoseconds between two deadlines"
+    )]
     let whole = |ns: f64| ns as i64;
     later.map_or_else(
         || "-".to_owned(),
         |d| {
             let (low, high) = d.interval;
-            text::difference(Some(whole(d.of_medians)), [Some(whole(low)), Some(whole(high))])
+            text::difference(
+                Some(whole(d.of_medians)),
+                [Some(whole(low)), Some(whole(high))],
+            )
         },
     )
 }
 
-/// By how much later than `waitid` a mechanism hears of the end over all kernels: the smallest and the largest median, in milliseconds.
+/// By how much later than `waitid` a mechanism hears of the end over all kernels: the smallest and
+/// the largest median, in milliseconds.
 pub fn range(emulated: &Emulated, mechanism: &str, point: &str) -> Option<String> {
-    let samples =
-        |kernel: &Kernel, m: &str| Some(kernel.answer("latency", &format!("{m} {point}"))?.samples_ns.clone());
+    let samples = |kernel: &Kernel, m: &str| {
+        Some(
+            kernel
+                .answer("latency", &format!("{m} {point}"))?
+                .samples_ns
+                .clone(),
+        )
+    };
     let mut all: Vec<i64> = Vec::new();
     for kernel in &emulated.kernels {
         let (of, to) = (samples(kernel, mechanism)?, samples(kernel, REFERENCES[0])?);
-        #[expect(clippy::cast_possible_truncation, reason = "nanoseconds between two deadlines")]
-        all.extend(compare(&[&kernel.kernel, mechanism, point], &of, &to).map(|d| d.of_medians as i64));
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "nanoseconds between two deadlines"
+        )]
+        all.extend(
+            compare(&[&kernel.kernel, mechanism, point], &of, &to).map(|d| d.of_medians as i64),
+        );
     }
     Some(format!(
         "{} to {}",

@@ -1,4 +1,5 @@
-//! From figures to files. Every function here is pure: the same analysis gives the same bytes, on every machine.
+//! From figures to files. Every function here is pure: the same analysis gives the same bytes, on
+//! every machine.
 
 pub mod costs;
 pub mod csv;
@@ -79,15 +80,26 @@ impl Origin {
     /// As a comment of HTML, SVG and Markdown.
     pub fn comment(&self) -> String {
         // Two dashes end nothing in HTML, but are not allowed within a comment of XML.
-        format!("<!--\n{}\n-->\n", self.lines().join("\n").replace("--", "-\u{2060}-"))
+        format!(
+            "<!--\n{}\n-->\n",
+            self.lines().join("\n").replace("--", "-\u{2060}-")
+        )
     }
 }
 
 /// All figures of a store, by name.
 pub fn figures(store: &Store) -> Result<Figures> {
     let analysis = Analysis::of(store);
-    let plots: Vec<Vec<plot::Plot>> = analysis.campaigns.iter().map(plot::all).collect::<Result<_>>()?;
-    Ok(Figures::of(&analysis, &plots.concat(), &Emulated::read(&store.root)?))
+    let plots: Vec<Vec<plot::Plot>> = analysis
+        .campaigns
+        .iter()
+        .map(plot::all)
+        .collect::<Result<_>>()?;
+    Ok(Figures::of(
+        &analysis,
+        &plots.concat(),
+        &Emulated::read(&store.root)?,
+    ))
 }
 
 /// What a store comes to.
@@ -109,7 +121,8 @@ pub fn all(store: &Store) -> Result<Rendered> {
     let mut plots = Vec::new();
     for campaign in &analysis.campaigns {
         let name = &campaign.dataset.name;
-        let own = plot::all(campaign).with_context(|| format!("could not draw the plots of {name}"))?;
+        let own =
+            plot::all(campaign).with_context(|| format!("could not draw the plots of {name}"))?;
         artefacts.insert(format!("{name}.md"), tables::campaign(campaign, &own));
         artefacts.insert(format!("{name}.csv"), csv::rows(campaign));
         for plot in &own {
@@ -123,7 +136,8 @@ pub fn all(store: &Store) -> Result<Rendered> {
     }
     artefacts.insert("emulated.md".to_owned(), emulated::document(&emulated));
     artefacts.insert("README.md".to_owned(), tables::index(&analysis));
-    let summary = serde_json::to_string_pretty(&analysis.summary(COMMAND)).context("could not write summary.json")?;
+    let summary = serde_json::to_string_pretty(&analysis.summary(COMMAND))
+        .context("could not write summary.json")?;
     artefacts.insert("summary.json".to_owned(), summary + "\n");
     let text = splice::read(&store.root)?.unwrap_or_default();
     let findings = Some(splice::splice(&text, &figures)?).filter(|text| !text.is_empty());

@@ -30,7 +30,11 @@ pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
     out.push_str(&facts(campaign));
     for (plane, title) in [(Plane::Detect, "Detectors"), (Plane::Kill, "Strategies")] {
         if campaign.plane(plane).next().is_some() {
-            let more = if plane == Plane::Kill { KILL_LEGEND } else { "" };
+            let more = if plane == Plane::Kill {
+                KILL_LEGEND
+            } else {
+                ""
+            };
             out.push_str(&format!(
                 "\n## {title}\n\n{LEGEND}{more}\n{}",
                 with_noise(campaign, rows(campaign, plane, None))
@@ -54,7 +58,10 @@ pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
         ));
     }
     if !campaign.scale.is_empty() {
-        out.push_str(&format!("\n## Many sites at once\n\n{}", costs::scale(&campaign.scale)));
+        out.push_str(&format!(
+            "\n## Many sites at once\n\n{}",
+            costs::scale(&campaign.scale)
+        ));
     }
     for plot in plots {
         out.push_str(&format!(
@@ -65,7 +72,11 @@ pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
     if !campaign.dataset.plan.skipped.is_empty() {
         out.push_str("\n## Not offered by this machine\n\n");
         for skip in &campaign.dataset.plan.skipped {
-            out.push_str(&format!("- `{}`: {}\n", skip.mechanism, skip.why.replace('\n', " ")));
+            out.push_str(&format!(
+                "- `{}`: {}\n",
+                skip.mechanism,
+                skip.why.replace('\n', " ")
+            ));
         }
     }
     out
@@ -131,7 +142,9 @@ pub fn noise(campaign: &Campaign<'_>) -> String {
     };
     let longest = text::maybe_ns(dataset.noise.iter().map(|n| n.longest_ns).max());
     let loaded = match dataset.is_loaded() {
-        true => " **The machine was loaded**: times are larger than on an idle one, and tails much larger.",
+        true => {
+            " **The machine was loaded**: times are larger than on an idle one, and tails much larger."
+        }
         false => "",
     };
     format!(
@@ -203,7 +216,9 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
             if broken {
                 line.push(row.broken.to_string());
             }
-            line.extend([500, 900, 990].map(|permille| text::quantile(cell.latency.quantile(permille))));
+            line.extend(
+                [500, 900, 990].map(|permille| text::quantile(cell.latency.quantile(permille))),
+            );
             if far {
                 line.push(text::quantile(cell.latency.quantile(999)));
             }
@@ -212,11 +227,13 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
             line.extend(against(campaign, cell));
             line.extend(match plane {
                 Plane::Detect => vec![
-                    row.wakeups.map_or_else(|| "-".to_owned(), |w| w.to_string()),
+                    row.wakeups
+                        .map_or_else(|| "-".to_owned(), |w| w.to_string()),
                     text::maybe_ns(row.cpu_ns),
                 ],
                 Plane::Kill => vec![
-                    row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
+                    row.signals
+                        .map_or_else(|| "-".to_owned(), |s| s.to_string()),
                     text::maybe_ns(row.holding_ns),
                     text::maybe_ns(row.dying_ns),
                     knowing(cell),
@@ -264,7 +281,10 @@ pub fn ranking(campaign: &Campaign<'_>, plane: Plane, label: &str) -> String {
         .into_iter()
         .map(|cell| {
             let [against, _] = against(campaign, cell);
-            let mut line = vec![format!("`{}`", cell.name()), text::count(cell.good(), cell.row.n)];
+            let mut line = vec![
+                format!("`{}`", cell.name()),
+                text::count(cell.good(), cell.row.n),
+            ];
             line.extend([500, 990].map(|permille| text::quantile(cell.latency.quantile(permille))));
             line.push(against);
             match plane {
@@ -272,7 +292,9 @@ pub fn ranking(campaign: &Campaign<'_>, plane: Plane, label: &str) -> String {
                 Plane::Kill => line.extend([
                     text::maybe_ns(cell.row.holding_ns),
                     text::maybe_ns(cell.row.dying_ns),
-                    cell.row.signals.map_or_else(|| "-".to_owned(), |s| s.to_string()),
+                    cell.row
+                        .signals
+                        .map_or_else(|| "-".to_owned(), |s| s.to_string()),
                 ]),
             }
             if paid {
@@ -317,13 +339,16 @@ fn against(campaign: &Campaign<'_>, cell: &Cell<'_>) -> [String; 2] {
     }
 }
 
-/// The ratio of a row to its reference; under emulation, where the shorter of two times is the emulator's, the difference.
+/// The ratio of a row to its reference; under emulation, where the shorter of two times is the
+/// emulator's, the difference.
 fn compared(campaign: &Campaign<'_>, cell: &Cell<'_>) -> String {
     let row = &cell.row;
     let beyond = cell.latency.median() == Some(CENSORED);
     match row.ratio {
         None if beyond => "∞".to_owned(),
-        _ if campaign.dataset.machine.emulated => text::difference(row.difference_ns, row.difference_ci),
+        _ if campaign.dataset.machine.emulated => {
+            text::difference(row.difference_ns, row.difference_ci)
+        }
         ratio => text::ratio(ratio, row.ratio_ci),
     }
 }
@@ -347,7 +372,14 @@ pub fn twins(twins: &[Comparison]) -> String {
         })
         .collect();
     text::table(
-        &["scenario", "mechanism", "blocks", "ratio of medians", "p", "p (Holm)"],
+        &[
+            "scenario",
+            "mechanism",
+            "blocks",
+            "ratio of medians",
+            "p",
+            "p (Holm)",
+        ],
         &lines,
     )
 }
@@ -356,7 +388,11 @@ pub fn twins(twins: &[Comparison]) -> String {
 pub fn twins_in_words(campaign: &Campaign<'_>) -> String {
     let pairs = campaign.twins.len();
     let told_apart = campaign.twins.iter().filter(|t| t.p_holm < 0.05).count();
-    let smallest = campaign.twins.iter().map(|t| t.p_holm).min_by(f64::total_cmp);
+    let smallest = campaign
+        .twins
+        .iter()
+        .map(|t| t.p_holm)
+        .min_by(f64::total_cmp);
     match smallest {
         None => "No row was run twice.".to_owned(),
         Some(smallest) if told_apart == 0 => format!(

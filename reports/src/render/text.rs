@@ -42,7 +42,8 @@ pub fn bound(bound: Bound) -> String {
     }
 }
 
-/// `14.0 ms [13.9 ms, 14.1 ms]`; a `?` is an end that so few trials cannot give, `never` lies beyond the deadline.
+/// `14.0 ms [13.9 ms, 14.1 ms]`; a `?` is an end that so few trials cannot give, `never` lies
+/// beyond the deadline.
 pub fn quantile(quantile: Option<Quantile>) -> String {
     match quantile {
         None => "-".to_owned(),
@@ -51,7 +52,8 @@ pub fn quantile(quantile: Option<Quantile>) -> String {
     }
 }
 
-/// `3 of 20 (15 %)`; where nothing was seen, the largest rate that would still look like that: `0 of 200 (≤ 1.5 %)`.
+/// `3 of 20 (15 %)`; where nothing was seen, the largest rate that would still look like that: `0
+/// of 200 (≤ 1.5 %)`.
 pub fn count(seen: usize, n: usize) -> String {
     match (seen, n) {
         (_, 0) => "0 of 0".to_owned(),
@@ -112,7 +114,8 @@ pub fn word(word: Option<Word>) -> &'static str {
     }
 }
 
-/// A difference of two medians, which may be negative: always in milliseconds, with two digits behind the point.
+/// A difference of two medians, which may be negative: always in milliseconds, with two digits
+/// behind the point.
 pub fn milliseconds(ns: i64) -> String {
     let hundredths = (ns.unsigned_abs() + 5_000) / 10_000;
     let sign = match (ns, hundredths) {
@@ -128,7 +131,12 @@ pub fn difference(ns: Option<i64>, interval: [Option<i64>; 2]) -> String {
     match (ns, interval) {
         (None, _) => "-".to_owned(),
         (Some(ns), [Some(low), Some(high)]) => {
-            format!("{} [{}, {}]", milliseconds(ns), milliseconds(low), milliseconds(high))
+            format!(
+                "{} [{}, {}]",
+                milliseconds(ns),
+                milliseconds(low),
+                milliseconds(high)
+            )
         }
         (Some(ns), _) => milliseconds(ns),
     }
@@ -171,7 +179,11 @@ pub fn cell(text: &str) -> String {
 
 /// A table of Markdown. The first column is text, the others may be anything.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut out = format!("| {} |\n|{}\n", head.join(" | "), " --- |".repeat(head.len()));
+    let mut out = format!(
+        "| {} |\n|{}\n",
+        head.join(" | "),
+        " --- |".repeat(head.len())
+    );
     for row in rows {
         let cells: Vec<String> = row.iter().map(|text| cell(text)).collect();
         out.push_str(&format!("| {} |\n", cells.join(" | ")));
@@ -214,7 +226,11 @@ mod tests {
 
     #[test]
     fn late_is_a_share_with_its_interval() {
-        let knowing = |late, never| Knowing { n: 100, late, never };
+        let knowing = |late, never| Knowing {
+            n: 100,
+            late,
+            never,
+        };
         assert_eq!(late(&knowing(50, 0)), "50 of 100 (50 % [40 %, 60 %])");
         assert_eq!(late(&knowing(0, 0)), "0 of 100 (0.00 % [0.00 %, 3.7 %])");
         assert!(late(&knowing(3, 1)).ends_with("1 of them not until the deadline"));

@@ -9,12 +9,17 @@ use crate::analysis::Campaign;
 
 /// Detector (strategy) by scenario: the worst that was seen at any point.
 pub fn table(campaign: &Campaign<'_>, plane: Plane) -> String {
-    let mut scenarios: Vec<&str> = campaign.plane(plane).map(|c| c.row.scenario.as_str()).collect();
+    let mut scenarios: Vec<&str> = campaign
+        .plane(plane)
+        .map(|c| c.row.scenario.as_str())
+        .collect();
     scenarios.sort_unstable();
     scenarios.dedup();
     let mut grid: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
     for (mechanism, scenario, verdict) in worst(campaign, plane) {
-        grid.entry(mechanism).or_default().insert(scenario, verdict.in_words());
+        grid.entry(mechanism)
+            .or_default()
+            .insert(scenario, verdict.in_words());
     }
     let mut head = vec![match plane {
         Plane::Detect => "detector",
@@ -25,11 +30,12 @@ pub fn table(campaign: &Campaign<'_>, plane: Plane) -> String {
         .into_iter()
         .map(|(mechanism, by_scenario)| {
             let mut line = vec![format!("`{mechanism}`")];
-            line.extend(
-                scenarios
-                    .iter()
-                    .map(|s| by_scenario.get(s).cloned().unwrap_or_else(|| "-".to_owned())),
-            );
+            line.extend(scenarios.iter().map(|s| {
+                by_scenario
+                    .get(s)
+                    .cloned()
+                    .unwrap_or_else(|| "-".to_owned())
+            }));
             line
         })
         .collect();
@@ -79,7 +85,9 @@ impl Tally {
 pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c str, Tally)> {
     let mut grid: BTreeMap<(&str, &str), Tally> = BTreeMap::new();
     for cell in campaign.plane(plane) {
-        let verdict = grid.entry((cell.mechanism(), cell.row.scenario.as_str())).or_default();
+        let verdict = grid
+            .entry((cell.mechanism(), cell.row.scenario.as_str()))
+            .or_default();
         verdict.n += cell.row.n;
         verdict.good += cell.good();
         verdict.wrong += cell.row.early + cell.row.survived;
@@ -89,10 +97,14 @@ pub fn worst<'c>(campaign: &'c Campaign<'_>, plane: Plane) -> Vec<(&'c str, &'c 
     grid.into_iter().map(|((m, s), v)| (m, s, v)).collect()
 }
 
-/// Each strategy over all scenarios: in how many trials nothing was left alive, and which bystanders were hit. Twins are left out.
+/// Each strategy over all scenarios: in how many trials nothing was left alive, and which
+/// bystanders were hit. Twins are left out.
 pub fn bystanders(campaign: &Campaign<'_>) -> String {
     let mut strategies: BTreeMap<String, (usize, usize, BTreeMap<&str, usize>)> = BTreeMap::new();
-    for cell in campaign.plane(Plane::Kill).filter(|cell| cell.row.twin == 0) {
+    for cell in campaign
+        .plane(Plane::Kill)
+        .filter(|cell| cell.row.twin == 0)
+    {
         let (emptied, n, hit) = strategies.entry(cell.name()).or_default();
         *emptied += cell.row.emptied;
         *n += cell.row.n;

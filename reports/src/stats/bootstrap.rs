@@ -1,4 +1,5 @@
-//! Ratios and differences of medians with bootstrap intervals that keep trials of one block together, and blocks that follow each other too.
+//! Ratios and differences of medians with bootstrap intervals that keep trials of one block
+//! together, and blocks that follow each other too.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,11 +9,12 @@ use super::{CENSORED, CONFIDENCE};
 /// Draws for each interval.
 const DRAWS: usize = 2_000;
 
-/// Resampled blocks of one run: for each draw, how often each block was drawn. Shared by all rows of the run, so that two rows are always
-/// compared within the same blocks.
+/// Resampled blocks of one run: for each draw, how often each block was drawn. Shared by all rows
+/// of the run, so that two rows are always compared within the same blocks.
 ///
-/// What is drawn are stretches of blocks in a row (a circular moving-block bootstrap), because neighbouring blocks share the temperature and the
-/// neighbours of the machine; how long they are is for [`super::stretch`] to say. Source: D. N. Politis, J. P. Romano, "A circular
+/// What is drawn are stretches of blocks in a row (a circular moving-block bootstrap), because
+/// neighbouring blocks share the temperature and the neighbours of the machine; how long they are
+/// is for [`super::stretch`] to say. Source: D. N. Politis, J. P. Romano, "A circular
 /// block-resampling procedure for stationary data" (1992).
 #[derive(Clone, Debug)]
 pub struct Resampling {
@@ -21,7 +23,8 @@ pub struct Resampling {
 }
 
 impl Resampling {
-    /// Of a run of so many blocks, in stretches of so many. The same seed gives the same draws on every machine.
+    /// Of a run of so many blocks, in stretches of so many. The same seed gives the same draws on
+    /// every machine.
     pub fn new(blocks: usize, stretch: usize, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut weights = vec![0; blocks * DRAWS];
@@ -40,14 +43,21 @@ impl Resampling {
         Self { blocks, weights }
     }
 
-    /// The median of each draw. `values` are a block's number and the latency of the trial in it; what is empty in a draw is left out there.
+    /// The median of each draw. `values` are a block's number and the latency of the trial in it;
+    /// what is empty in a draw is left out there.
     pub fn medians(&self, values: &[(usize, u64)]) -> Vec<Option<u64>> {
-        let mut sorted: Vec<(u64, usize)> = values.iter().map(|(block, value)| (*value, *block)).collect();
+        let mut sorted: Vec<(u64, usize)> = values
+            .iter()
+            .map(|(block, value)| (*value, *block))
+            .collect();
         sorted.sort_unstable();
         self.weights
             .chunks(self.blocks.max(1))
             .map(|weights| {
-                let total: u32 = sorted.iter().map(|(_, block)| u32::from(weights[*block])).sum();
+                let total: u32 = sorted
+                    .iter()
+                    .map(|(_, block)| u32::from(weights[*block]))
+                    .sum();
                 let mut seen = 0;
                 sorted
                     .iter()
@@ -67,7 +77,10 @@ pub fn ratio(of: u64, to: u64) -> Option<f64> {
         (CENSORED, CENSORED) => None,
         (CENSORED, _) => Some(f64::INFINITY),
         (_, CENSORED) => Some(0.0),
-        #[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 ns")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "latencies are far below 2^52 ns"
+        )]
         (of, to) => Some(of as f64 / to.max(1) as f64),
     }
 }
@@ -76,14 +89,25 @@ pub fn ratio(of: u64, to: u64) -> Option<f64> {
 pub fn difference(of: u64, to: u64) -> Option<f64> {
     match (of, to) {
         (CENSORED, _) | (_, CENSORED) => None,
-        #[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 ns")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "latencies are far below 2^52 ns"
+        )]
         (of, to) => Some(of as f64 - to as f64),
     }
 }
 
 /// The bounds of the middle 95 % of the ratios (or differences) of two rows, draw by draw.
-pub fn interval(of: &[Option<u64>], to: &[Option<u64>], between: fn(u64, u64) -> Option<f64>) -> Option<(f64, f64)> {
-    let mut ratios: Vec<f64> = of.iter().zip(to).filter_map(|(a, b)| between((*a)?, (*b)?)).collect();
+pub fn interval(
+    of: &[Option<u64>],
+    to: &[Option<u64>],
+    between: fn(u64, u64) -> Option<f64>,
+) -> Option<(f64, f64)> {
+    let mut ratios: Vec<f64> = of
+        .iter()
+        .zip(to)
+        .filter_map(|(a, b)| between((*a)?, (*b)?))
+        .collect();
     ratios.sort_unstable_by(f64::total_cmp);
     #[expect(
         clippy::cast_possible_truncation,
@@ -117,8 +141,16 @@ mod tests {
         let resampling = Resampling::new(40, 4, 1);
         let slow: Vec<(usize, u64)> = (0..40).map(|b| (b, 300 + b as u64 * 3)).collect();
         let quick: Vec<(usize, u64)> = (0..40).map(|b| (b, 100 + b as u64)).collect();
-        let (low, high) = interval(&resampling.medians(&slow), &resampling.medians(&quick), ratio).unwrap();
-        assert!((low - 3.0).abs() < 1e-9 && (high - 3.0).abs() < 1e-9, "{low} {high}");
+        let (low, high) = interval(
+            &resampling.medians(&slow),
+            &resampling.medians(&quick),
+            ratio,
+        )
+        .unwrap();
+        assert!(
+            (low - 3.0).abs() < 1e-9 && (high - 3.0).abs() < 1e-9,
+            "{low} {high}"
+        );
     }
 
     #[test]
@@ -126,9 +158,11 @@ mod tests {
         let mut covered = 0;
         for seed in 0..200 {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let values: Vec<(usize, u64)> = (0..60).map(|b| (b, rng.random_range(0..10_001))).collect();
+            let values: Vec<(usize, u64)> =
+                (0..60).map(|b| (b, rng.random_range(0..10_001))).collect();
             let one = vec![Some(1); DRAWS];
-            let (low, high) = interval(&Resampling::new(60, 1, seed).medians(&values), &one, ratio).unwrap();
+            let (low, high) =
+                interval(&Resampling::new(60, 1, seed).medians(&values), &one, ratio).unwrap();
             covered += u32::from(low <= 5_000.0 && 5_000.0 <= high);
         }
         assert!((170..=200).contains(&covered), "{covered} of 200");
@@ -153,7 +187,10 @@ mod tests {
             covered
         };
         let (blind, aware) = (covered(&|_| 1), covered(&stretch));
-        assert!(blind <= 65, "without stretches {blind} of 100: the run has no memory");
+        assert!(
+            blind <= 65,
+            "without stretches {blind} of 100: the run has no memory"
+        );
         assert!(aware >= 80, "with stretches {aware} of 100");
     }
 

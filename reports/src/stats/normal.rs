@@ -1,8 +1,10 @@
-//! Tails of the normal distribution, from basic arithmetic alone: a system's own `exp` may differ in the last digit.
+//! Tails of the normal distribution, from basic arithmetic alone: a system's own `exp` may differ
+//! in the last digit.
 
 /// The chance of a standard normal value at least as far from zero as `z`.
 ///
-/// Source: M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions" (1964), 26.2.10 (series) and 26.2.14 (continued fraction).
+/// Source: M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions" (1964), 26.2.10
+/// (series) and 26.2.14 (continued fraction).
 pub(super) fn two_sided(z: f64) -> f64 {
     let z = z.abs();
     if z > 12.0 {

@@ -1,4 +1,5 @@
-//! Permutation tests on ranks: before a report says "faster", it asks how often chance alone would look like that.
+//! Permutation tests on ranks: before a report says "faster", it asks how often chance alone would
+//! look like that.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,10 +21,16 @@ pub struct Paired {
     pub least: f64,
 }
 
-/// Differences of mean ranks, block by block: what is summed up by [`paired`], and whose memory says how long a stretch is. `blocks` holds the
-/// values of both sides in each block; a side may have several there (twins). Neither outliers nor censored trials (the highest rank) need a value.
+/// Differences of mean ranks, block by block: what is summed up by [`paired`], and whose memory
+/// says how long a stretch is. `blocks` holds the values of both sides in each block; a side may
+/// have several there (twins). Neither outliers nor censored trials (the highest rank) need a
+/// value.
 pub fn differences(blocks: &[(Vec<u64>, Vec<u64>)]) -> Vec<i64> {
-    let all: Vec<u64> = blocks.iter().flat_map(|(a, b)| a.iter().chain(b)).copied().collect();
+    let all: Vec<u64> = blocks
+        .iter()
+        .flat_map(|(a, b)| a.iter().chain(b))
+        .copied()
+        .collect();
     let ranks = double_ranks(&all);
     let mut next = ranks.as_slice();
     let mut sum_of = |n: usize| {
@@ -38,13 +45,17 @@ pub fn differences(blocks: &[(Vec<u64>, Vec<u64>)]) -> Vec<i64> {
     sums.collect()
 }
 
-/// The test: in each stretch of so many blocks, who is who is drawn by lot. Up to sixteen stretches every draw is counted; beyond, the sum of so
-/// many signs is as good as normal, and its tails are no longer than that. So nothing depends on a seed. Nothing without a block.
+/// The test: in each stretch of so many blocks, who is who is drawn by lot. Up to sixteen stretches
+/// every draw is counted; beyond, the sum of so many signs is as good as normal, and its tails are
+/// no longer than that. So nothing depends on a seed. Nothing without a block.
 pub fn paired(differences: &[i64], stretch: usize) -> Option<Paired> {
     if differences.is_empty() {
         return None;
     }
-    let sums: Vec<i64> = differences.chunks(stretch.max(1)).map(|c| c.iter().sum()).collect();
+    let sums: Vec<i64> = differences
+        .chunks(stretch.max(1))
+        .map(|c| c.iter().sum())
+        .collect();
     let seen = sums.iter().sum::<i64>().abs();
     let least = (1..sums.len().min(60)).fold(1.0, |p, _| p / 2.0);
     let p = if sums.len() <= COUNTED {
@@ -55,7 +66,10 @@ pub fn paired(differences: &[i64], stretch: usize) -> Option<Paired> {
         });
         f64::from(u32::try_from(as_far.count()).unwrap_or(draws)) / f64::from(draws)
     } else {
-        let squares: f64 = sums.iter().map(|s| real(*s) * real(*s)).fold(0.0, |all, s| all + s);
+        let squares: f64 = sums
+            .iter()
+            .map(|s| real(*s) * real(*s))
+            .fold(0.0, |all, s| all + s);
         match squares > 0.0 {
             true => two_sided(real(seen) / squares.sqrt()),
             false => 1.0,
@@ -64,7 +78,8 @@ pub fn paired(differences: &[i64], stretch: usize) -> Option<Paired> {
     Some(Paired { p, least })
 }
 
-/// Two-sided p-value that rows of two runs, which share no blocks, are alike: who belongs to which run is drawn by lot.
+/// Two-sided p-value that rows of two runs, which share no blocks, are alike: who belongs to which
+/// run is drawn by lot.
 pub fn unpaired(a: &[u64], b: &[u64], seed: u64) -> Option<f64> {
     if a.is_empty() || b.is_empty() {
         return None;
@@ -73,7 +88,8 @@ pub fn unpaired(a: &[u64], b: &[u64], seed: u64) -> Option<f64> {
     let mut ranks = double_ranks(&all);
     let total: i64 = ranks.iter().sum();
     let (n, count) = (length(a.len()), length(all.len()));
-    // Distance of the sum of the first run's ranks from its expectation, times the number of all trials to stay in integers.
+    // Distance of the sum of the first run's ranks from its expectation, times the number of all
+    // trials to stay in integers.
     let distance = |sum: i64| (sum * count - total * n).abs();
     let seen = distance(ranks[..a.len()].iter().sum());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -92,7 +108,8 @@ pub fn unpaired(a: &[u64], b: &[u64], seed: u64) -> Option<f64> {
 
 /// Holm's correction for having asked several questions at once, in the order given.
 ///
-/// Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+/// Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
+/// of Statistics 6 (1979).
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
@@ -114,7 +131,8 @@ pub fn double_ranks(values: &[u64]) -> Vec<i64> {
     let mut begun = 0;
     for tied in order.chunk_by(|a, b| values[*a] == values[*b]) {
         let (first, last) = (begun + 1, begun + tied.len());
-        tied.iter().for_each(|index| ranks[*index] = length(first + last));
+        tied.iter()
+            .for_each(|index| ranks[*index] = length(first + last));
         begun = last;
     }
     ranks
@@ -125,7 +143,10 @@ fn p_value(as_far: usize) -> f64 {
     f64::from(as_far + 1) / f64::from(PERMUTATIONS + 1)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "sums of ranks are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sums of ranks are far below 2^52"
+)]
 fn real(value: i64) -> f64 {
     value as f64
 }
@@ -199,9 +220,13 @@ mod tests {
 
     #[test]
     fn twins_speak_with_one_voice() {
-        let blocks: Vec<(Vec<u64>, Vec<u64>)> = (0..40).map(|i| (vec![100 + i, 101 + i], vec![150 + i])).collect();
+        let blocks: Vec<(Vec<u64>, Vec<u64>)> = (0..40)
+            .map(|i| (vec![100 + i, 101 + i], vec![150 + i]))
+            .collect();
         assert!(paired(&differences(&blocks), 1).unwrap().p < 0.001);
-        let alike: Vec<(Vec<u64>, Vec<u64>)> = (0..40).map(|i| (vec![100, 200], vec![100 + i % 2 * 100])).collect();
+        let alike: Vec<(Vec<u64>, Vec<u64>)> = (0..40)
+            .map(|i| (vec![100, 200], vec![100 + i % 2 * 100]))
+            .collect();
         assert!(paired(&differences(&alike), 1).unwrap().p > 0.9);
     }
 

@@ -67,8 +67,8 @@ impl Sample {
         self.len() - self.seen().len()
     }
 
-    /// The quantile at `permille`. Above the median at least one trial must lie beyond it, above the 99th percentile at least ten: a tail
-    /// that was hardly seen is not stated.
+    /// The quantile at `permille`. Above the median at least one trial must lie beyond it, above
+    /// the 99th percentile at least ten: a tail that was hardly seen is not stated.
     pub fn quantile(&self, permille: usize) -> Option<Quantile> {
         let n = self.len();
         let rank = (n * permille).div_ceil(1000).max(1);
@@ -85,7 +85,8 @@ impl Sample {
         })
     }
 
-    /// The median without its interval; [`CENSORED`] if it lies beyond the deadline, nothing if there is no sample.
+    /// The median without its interval; [`CENSORED`] if it lies beyond the deadline, nothing if
+    /// there is no sample.
     pub fn median(&self) -> Option<u64> {
         self.sorted.get(self.len().div_ceil(2).max(1) - 1).copied()
     }
@@ -95,9 +96,13 @@ impl Sample {
         self.order(Some(self.len()).filter(|n| *n > 0))
     }
 
-    /// How many lie above the upper fence (third quartile plus three times the distance of the quartiles). Flagged, never removed.
+    /// How many lie above the upper fence (third quartile plus three times the distance of the
+    /// quartiles). Flagged, never removed.
     pub fn outliers(&self) -> usize {
-        let at = |permille: usize| self.sorted.get((self.len() * permille).div_ceil(1000).max(1) - 1);
+        let at = |permille: usize| {
+            self.sorted
+                .get((self.len() * permille).div_ceil(1000).max(1) - 1)
+        };
         match (at(250), at(750)) {
             (Some(first), Some(third)) if *third < CENSORED => {
                 let fence = third.saturating_add((third - first).saturating_mul(3));
@@ -116,10 +121,12 @@ impl Sample {
     }
 }
 
-/// Ranks (from 1) between which the true quantile lies with at least [`CONFIDENCE`], each side erring with at most half of the rest. Nothing
-/// where the sample is too small for a bound on that side.
+/// Ranks (from 1) between which the true quantile lies with at least [`CONFIDENCE`], each side
+/// erring with at most half of the rest. Nothing where the sample is too small for a bound on that
+/// side.
 ///
-/// Source: H. A. David, H. N. Nagaraja, "Order Statistics", 3rd ed. (2003), section 7.1: the number of values below a quantile is binomial.
+/// Source: H. A. David, H. N. Nagaraja, "Order Statistics", 3rd ed. (2003), section 7.1: the number
+/// of values below a quantile is binomial.
 fn ranks(n: usize, permille: usize) -> (Option<usize>, Option<usize>) {
     let side = (1.0 - CONFIDENCE) / 2.0;
     let below = binomial(n, permille);
@@ -139,7 +146,8 @@ fn ranks(n: usize, permille: usize) -> (Option<usize>, Option<usize>) {
     (low, high.filter(|rank| *rank <= n))
 }
 
-/// Probabilities of 0 to n successes. Built from the mode outwards by ratios: no logarithm, no underflow where it matters.
+/// Probabilities of 0 to n successes. Built from the mode outwards by ratios: no logarithm, no
+/// underflow where it matters.
 fn binomial(n: usize, permille: usize) -> Vec<f64> {
     let p = real(permille) / 1000.0;
     let odds = p / (1.0 - p);
@@ -157,7 +165,10 @@ fn binomial(n: usize, permille: usize) -> Vec<f64> {
     mass
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of trials are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of trials are far below 2^52"
+)]
 fn real(count: usize) -> f64 {
     count as f64
 }
@@ -174,7 +185,8 @@ mod tests {
 
     #[test]
     fn ranks_are_those_of_the_tables() {
-        // n = 100, median: 40 and 61 (Conover, "Practical Nonparametric Statistics", table A3 and its example).
+        // n = 100, median: 40 and 61 (Conover, "Practical Nonparametric Statistics", table A3 and
+        // its example).
         let median = upto(100).quantile(500).unwrap();
         assert_eq!(
             (median.at, median.low, median.high),

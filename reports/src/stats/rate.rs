@@ -1,8 +1,10 @@
 //! What counts are worth: "never seen", and shares.
 
-/// The largest rate that `0 of n` is compatible with at 95 % confidence, by the rule of three. One for fewer than four trials.
+/// The largest rate that `0 of n` is compatible with at 95 % confidence, by the rule of three. One
+/// for fewer than four trials.
 ///
-/// Source: J. A. Hanley, A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
+/// Source: J. A. Hanley, A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA
+/// 249 (1983).
 pub fn upper_bound_of_none(n: usize) -> f64 {
     match u32::try_from(n) {
         Ok(n) if n > 3 => 3.0 / f64::from(n),
@@ -13,8 +15,12 @@ pub fn upper_bound_of_none(n: usize) -> f64 {
 
 /// A share and its interval of 95 %; from 0 to 1 if nothing was counted.
 ///
-/// Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-#[expect(clippy::cast_precision_loss, reason = "counts of trials are far below 2^52")]
+/// Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+/// JASA 22 (1927).
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of trials are far below 2^52"
+)]
 pub fn share(seen: usize, n: usize) -> (f64, [f64; 2]) {
     if n == 0 {
         return (0.0, [0.0, 1.0]);
@@ -26,7 +32,10 @@ pub fn share(seen: usize, n: usize) -> (f64, [f64; 2]) {
     let whole = 1.0 + z * z / n;
     (
         p,
-        [((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0)],
+        [
+            ((middle - half) / whole).max(0.0),
+            ((middle + half) / whole).min(1.0),
+        ],
     )
 }
 
@@ -45,9 +54,16 @@ mod tests {
     fn a_share_has_an_interval() {
         // R. G. Newcombe, Statistics in Medicine 17 (1998), table I: 15 of 148, method 3 (Wilson).
         let (p, [low, high]) = share(15, 148);
-        assert!((p - 0.1014).abs() < 1e-4 && (low - 0.0624).abs() < 1e-4 && (high - 0.1605).abs() < 1e-4);
+        assert!(
+            (p - 0.1014).abs() < 1e-4
+                && (low - 0.0624).abs() < 1e-4
+                && (high - 0.1605).abs() < 1e-4
+        );
         assert!(share(0, 20).1[0].abs() < 1e-12 && share(20, 20).1[1] > 1.0 - 1e-12);
         let [low, high] = share(0, 0).1;
-        assert!(low.abs() < 1e-12 && (high - 1.0).abs() < 1e-12, "nothing was counted");
+        assert!(
+            low.abs() < 1e-12 && (high - 1.0).abs() < 1e-12,
+            "nothing was counted"
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! How long the memory of a run is: over how many blocks in a row what was seen is alike.
 
-/// The length of the stretches that a block bootstrap has to draw from a run with these values, one a block, in their order. 1 where neighbours
-/// have nothing in common; rounded up to a power of two; at most an eighth of the run.
+/// The length of the stretches that a block bootstrap has to draw from a run with these values, one
+/// a block, in their order. 1 where neighbours have nothing in common; rounded up to a power of
+/// two; at most an eighth of the run.
 ///
-/// Source: D. N. Politis, H. White, "Automatic block-length selection for the dependent bootstrap", Econometric Reviews 23 (2004), with the
-/// correction of A. Patton, D. N. Politis, H. White (2009); the circular block bootstrap.
+/// Source: D. N. Politis, H. White, "Automatic block-length selection for the dependent bootstrap",
+/// Econometric Reviews 23 (2004), with the correction of A. Patton, D. N. Politis, H. White (2009);
+/// the circular block bootstrap.
 pub fn stretch(values: &[i64]) -> usize {
     let n = values.len();
     let most = (n / 8).max(1);
@@ -13,12 +15,14 @@ pub fn stretch(values: &[i64]) -> usize {
     }
     let mean = sum(values.iter().map(|v| real(*v))) / count(n);
     let centred: Vec<f64> = values.iter().map(|v| real(*v) - mean).collect();
-    let covariance = |lag: usize| sum(centred.iter().zip(&centred[lag..]).map(|(a, b)| a * b)) / count(n);
+    let covariance =
+        |lag: usize| sum(centred.iter().zip(&centred[lag..]).map(|(a, b)| a * b)) / count(n);
     let variance = covariance(0);
     if variance <= 0.0 {
         return 1;
     }
-    // Correlations below this are those of chance: 2 * sqrt(log10(n) / n), the logarithm from the number of binary digits.
+    // Correlations below this are those of chance: 2 * sqrt(log10(n) / n), the logarithm from the
+    // number of binary digits.
     let chance = 2.0 * (f64::from(n.ilog2()) * std::f64::consts::LOG10_2 / count(n)).sqrt();
     let longest = (n / 4).max(1);
     let small: Vec<bool> = (0..=longest)
@@ -35,7 +39,11 @@ pub fn stretch(values: &[i64]) -> usize {
     let (mut slope, mut spectrum) = (0.0, variance);
     for lag in 1..=window {
         let share = count(lag) / count(window);
-        let weight = if share <= 0.5 { 1.0 } else { 2.0 * (1.0 - share) };
+        let weight = if share <= 0.5 {
+            1.0
+        } else {
+            2.0 * (1.0 - share)
+        };
         let both = 2.0 * weight * covariance(lag);
         slope += both * count(lag);
         spectrum += both;
@@ -52,12 +60,18 @@ fn sum(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |sum, value| sum + value)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "differences of ranks are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "differences of ranks are far below 2^52"
+)]
 fn real(value: i64) -> f64 {
     value as f64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of trials are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of trials are far below 2^52"
+)]
 fn count(n: usize) -> f64 {
     n as f64
 }
@@ -85,7 +99,9 @@ pub(super) mod tests {
     #[test]
     fn the_memory_of_a_run_is_found() {
         let lengths = |permille| {
-            let mut all: Vec<usize> = (0..21).map(|seed| stretch(&drifting(600, permille, seed))).collect();
+            let mut all: Vec<usize> = (0..21)
+                .map(|seed| stretch(&drifting(600, permille, seed)))
+                .collect();
             all.sort_unstable();
             all[10]
         };

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::dataset::Dataset;
 use super::{data_dir, file};
 
-/// Large files, and files that are kept readable. What a directory holds beyond these is left where it is.
+/// Large files, and files that are kept readable. What a directory holds beyond these is left where
+/// it is.
 const PACKED: [&str; 4] = ["plan.json", "trials.jsonl", "noise.jsonl", "scale.jsonl"];
 const READABLE: [&str; 2] = ["environment.json", "sittings.json"];
 
@@ -30,11 +31,13 @@ impl std::fmt::Debug for Taking<'_> {
     }
 }
 
-/// Copies the campaign in `from` to `reports/data/<name>`, compressed, and without what says whose machine it was: host names, boot ids, and the
-/// directory that it was written to. Every trial is kept. Returns what is there now.
+/// Copies the campaign in `from` to `reports/data/<name>`, compressed, and without what says whose
+/// machine it was: host names, boot ids, and the directory that it was written to. Every trial is
+/// kept. Returns what is there now.
 ///
-/// Refuses what `scenario measure --resume` would refuse: records that are not those of the plan, or that cannot be true, and files of a newer
-/// version. What was there before is replaced only if that was asked for, and only when the new dataset is complete.
+/// Refuses what `scenario measure --resume` would refuse: records that are not those of the plan,
+/// or that cannot be true, and files of a newer version. What was there before is replaced only if
+/// that was asked for, and only when the new dataset is complete.
 pub fn add(root: &Path, name: &str, from: &Path, taking: &Taking<'_>) -> Result<Dataset> {
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     ensure!(
@@ -78,7 +81,8 @@ pub fn add(root: &Path, name: &str, from: &Path, taking: &Taking<'_>) -> Result<
         }
     }
     remove(&to)?;
-    fs::rename(&new, &to).with_context(|| format!("could not rename {} to {}", new.display(), to.display()))?;
+    fs::rename(&new, &to)
+        .with_context(|| format!("could not rename {} to {}", new.display(), to.display()))?;
     Dataset::read(&to)
 }
 
@@ -92,9 +96,11 @@ fn remove(dir: &Path) -> Result<()> {
 
 /// A JSON document without what is nobody's business.
 fn document(name: &str, content: &[u8]) -> Result<Vec<u8>> {
-    let mut value: Value = serde_json::from_slice(content).with_context(|| format!("{name} is not JSON"))?;
+    let mut value: Value =
+        serde_json::from_slice(content).with_context(|| format!("{name} is not JSON"))?;
     clean(&mut value);
-    let mut text = serde_json::to_vec_pretty(&value).with_context(|| format!("could not write {name}"))?;
+    let mut text =
+        serde_json::to_vec_pretty(&value).with_context(|| format!("could not write {name}"))?;
     text.push(b'\n');
     Ok(text)
 }

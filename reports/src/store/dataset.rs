@@ -67,7 +67,8 @@ pub struct SiteCost {
     pub populated: Option<u64>,
     /// Whether the right site was found to be empty, and not before it was.
     pub right: bool,
-    /// Every other number of the record, by its name; `latency_ns` from the exit stamp to the verdict.
+    /// Every other number of the record, by its name; `latency_ns` from the exit stamp to the
+    /// verdict.
     pub figures: BTreeMap<String, u64>,
 }
 
@@ -87,12 +88,15 @@ impl Dataset {
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let inside = |file: &str| format!("{} in {}", file, dir.display());
-        let plan = Plan::parse(&file::need(dir, "plan.json")?).with_context(|| inside("plan.json"))?;
+        let plan =
+            Plan::parse(&file::need(dir, "plan.json")?).with_context(|| inside("plan.json"))?;
         let environment: Value = serde_json::from_slice(&file::need(dir, "environment.json")?)
             .with_context(|| inside("environment.json"))?;
-        verify::not_newer("it", &environment, ENVIRONMENT_SCHEMA).with_context(|| inside("environment.json"))?;
+        verify::not_newer("it", &environment, ENVIRONMENT_SCHEMA)
+            .with_context(|| inside("environment.json"))?;
         if let Some(sittings) = file::read(dir, "sittings.json")? {
-            verify::schema("it", &sittings, SITTINGS_SCHEMA).with_context(|| inside("sittings.json"))?;
+            verify::schema("it", &sittings, SITTINGS_SCHEMA)
+                .with_context(|| inside("sittings.json"))?;
         }
         let trials = file::read(dir, "trials.jsonl")?.unwrap_or_default();
         let trials: Vec<TrialRecord> = read_lines(trials.as_slice())
@@ -129,7 +133,8 @@ impl Dataset {
         })
     }
 
-    /// An error, with the line of the file, unless what is recorded is what was planned and can have happened.
+    /// An error, with the line of the file, unless what is recorded is what was planned and can
+    /// have happened.
     pub fn verify(&self) -> Result<()> {
         if !self.trials.is_empty() {
             verify::trials(&self.plan, &self.trials)?;
@@ -150,7 +155,8 @@ impl Dataset {
 
     /// Whether others had so much of the machine that times are those of a loaded one.
     pub fn is_loaded(&self) -> bool {
-        self.noise_permille().is_some_and(|permille| permille > LOADED_PERMILLE)
+        self.noise_permille()
+            .is_some_and(|permille| permille > LOADED_PERMILLE)
     }
 
     /// Share of the control's time that others had, in permille; nothing if it was not measured.
@@ -165,9 +171,19 @@ impl Dataset {
 
 impl Machine {
     fn of(environment: &Value) -> Self {
-        let text = |at: &str| environment.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let text = |at: &str| {
+            environment
+                .pointer(at)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let number = |at: &str| environment.pointer(at).and_then(Value::as_u64);
-        let yes = |at: &str| environment.pointer(at).and_then(Value::as_bool).unwrap_or(false);
+        let yes = |at: &str| {
+            environment
+                .pointer(at)
+                .and_then(Value::as_bool)
+                .unwrap_or(false)
+        };
         let unknown = || "unknown".to_owned();
         Self {
             kernel: text("/kernel/release").unwrap_or_else(unknown),
@@ -193,8 +209,13 @@ impl Machine {
         words.push_str(&format!(
             ", {}{}, {} processors, cgroups {}",
             self.cpu,
-            if self.virtual_machine { " (virtual machine)" } else { "" },
-            self.cpus.map_or_else(|| "unknown".to_owned(), |n| n.to_string()),
+            if self.virtual_machine {
+                " (virtual machine)"
+            } else {
+                ""
+            },
+            self.cpus
+                .map_or_else(|| "unknown".to_owned(), |n| n.to_string()),
             self.cgroups
         ));
         if self.emulated {
@@ -217,15 +238,20 @@ impl SiteCost {
             .filter(|(name, _)| !OF_THE_ROW.contains(&name.as_str()))
             .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
             .collect();
-        if let (Some(exit), Some(decided)) = (line["exit_ns"].as_u64(), line["decided_ns"].as_u64()) {
+        if let (Some(exit), Some(decided)) = (line["exit_ns"].as_u64(), line["decided_ns"].as_u64())
+        {
             figures.insert("latency_ns".to_owned(), decided.saturating_sub(exit));
         }
         Ok(Self {
             populated: line["populated"].as_u64(),
-            right: line["outcome"].as_str().is_none_or(|outcome| outcome == "right"),
+            right: line["outcome"]
+                .as_str()
+                .is_none_or(|outcome| outcome == "right"),
             run: text("run"),
             mechanism: text("mechanism").context("it names no mechanism")?,
-            sites: line["sites"].as_u64().context("it does not say how many sites")?,
+            sites: line["sites"]
+                .as_u64()
+                .context("it does not say how many sites")?,
             figures,
         })
     }
@@ -246,7 +272,8 @@ const OF_THE_ROW: [&str; 11] = [
     "decided_ns",
 ];
 
-/// Each line of a file of JSON lines, as `parse` reads it; none if there is no such file. An error names the line of the file.
+/// Each line of a file of JSON lines, as `parse` reads it; none if there is no such file. An error
+/// names the line of the file.
 fn lines<T>(dir: &Path, name: &str, parse: impl Fn(Value) -> Result<T>) -> Result<Vec<T>> {
     let text = file::read(dir, name)?.unwrap_or_default();
     let mut lines = Vec::new();
@@ -255,7 +282,8 @@ fn lines<T>(dir: &Path, name: &str, parse: impl Fn(Value) -> Result<T>) -> Resul
             continue;
         }
         let at = || format!("line {number} of {name} in {}", dir.display());
-        let value = serde_json::from_slice(line).map_err(|e| anyhow!("{} is not JSON: {}", at(), fault(&e)))?;
+        let value = serde_json::from_slice(line)
+            .map_err(|e| anyhow!("{} is not JSON: {}", at(), fault(&e)))?;
         lines.push(parse(value).with_context(at)?);
     }
     Ok(lines)

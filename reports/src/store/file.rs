@@ -43,6 +43,7 @@ pub(super) fn need(dir: &Path, name: &str) -> Result<Vec<u8>> {
 /// Writes `name.zst`.
 pub(super) fn write_packed(dir: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = dir.join(format!("{name}.zst"));
-    let packed = zstd::encode_all(content, LEVEL).with_context(|| format!("could not compress {name}"))?;
+    let packed =
+        zstd::encode_all(content, LEVEL).with_context(|| format!("could not compress {name}"))?;
     fs::write(&path, packed).with_context(|| format!("could not write {}", path.display()))
 }

@@ -1,4 +1,5 @@
-//! What was recorded, read back: `reports/data/<name>/` holds a campaign as `scenario measure` wrote it, compressed.
+//! What was recorded, read back: `reports/data/<name>/` holds a campaign as `scenario measure`
+//! wrote it, compressed.
 
 mod add;
 mod dataset;
@@ -30,7 +31,9 @@ impl Store {
         let data = data_dir(root);
         let mut dirs = Vec::new();
         if data.is_dir() {
-            for entry in fs::read_dir(&data).with_context(|| format!("could not list {}", data.display()))? {
+            for entry in
+                fs::read_dir(&data).with_context(|| format!("could not list {}", data.display()))?
+            {
                 let path = entry
                     .with_context(|| format!("could not list {}", data.display()))?
                     .path();
@@ -46,7 +49,10 @@ impl Store {
         dirs.sort();
         Ok(Self {
             root: root.to_path_buf(),
-            datasets: dirs.iter().map(|dir| Dataset::read(dir)).collect::<Result<_>>()?,
+            datasets: dirs
+                .iter()
+                .map(|dir| Dataset::read(dir))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -64,7 +70,10 @@ pub fn data_dir(root: &Path) -> PathBuf {
 /// The top of the workspace, looked for from the current directory upwards.
 pub fn find_root() -> Result<PathBuf> {
     let here = std::env::current_dir().context("could not find the current directory")?;
-    match here.ancestors().find(|dir| dir.join("reports/data").is_dir()) {
+    match here
+        .ancestors()
+        .find(|dir| dir.join("reports/data").is_dir())
+    {
         Some(root) => Ok(root.to_path_buf()),
         None => bail!(
             "neither {} nor a directory above it has reports/data: go into the workspace, or say --root DIR",

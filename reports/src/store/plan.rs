@@ -27,7 +27,7 @@ pub struct Plan {
     /// The longest. Absent in older plans, where all were alike.
     #[serde(default)]
     pub gap_longest_ns: Option<u64>,
-    /// The belt.
+    /// The limit.
     #[serde(default)]
     pub tasks: u64,
     /// Trials of each row.
@@ -117,12 +117,16 @@ impl Plan {
 
     /// Whether the idle time was drawn anew before each trial.
     pub fn gap_is_drawn(&self) -> bool {
-        self.gap_longest_ns.is_some_and(|longest| longest > self.gap_ns)
+        self.gap_longest_ns
+            .is_some_and(|longest| longest > self.gap_ns)
     }
 
-    /// The idle time before a trial, in words. A fixed one that is a whole number of ticks locks all trials to one phase of the timer.
+    /// The idle time before a trial, in words. A fixed one that is a whole number of ticks locks
+    /// all trials to one phase of the timer.
     pub fn gap(&self, hz: Option<u32>) -> String {
-        let tick_ns = hz.filter(|hz| *hz > 0).map(|hz| 1_000_000_000 / u64::from(hz));
+        let tick_ns = hz
+            .filter(|hz| *hz > 0)
+            .map(|hz| 1_000_000_000 / u64::from(hz));
         match (self.gap_longest_ns, tick_ns) {
             (Some(longest), _) if longest > self.gap_ns => {
                 format!(
@@ -164,7 +168,12 @@ mod tests {
     #[test]
     fn a_command_can_be_given_again() {
         let plan = Plan {
-            arguments: vec!["measure".into(), "forkbomb*".into(), "--set".into(), "a=1,2".into()],
+            arguments: vec![
+                "measure".into(),
+                "forkbomb*".into(),
+                "--set".into(),
+                "a=1,2".into(),
+            ],
             ..Plan::default()
         };
         assert_eq!(plan.command(), "scenario measure 'forkbomb*' --set a=1,2");
@@ -185,7 +194,10 @@ mod tests {
             gap_longest_ns: Some(30_000_000),
             ..fixed
         };
-        assert_eq!(drawn.gap(Some(250)), "of 20.0 ms to 30.0 ms, drawn for each trial");
+        assert_eq!(
+            drawn.gap(Some(250)),
+            "of 20.0 ms to 30.0 ms, drawn for each trial"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Whether what was recorded is what its plan says, and can have happened at all: what `scenario measure --resume` asks before it goes on, and more.
+//! Whether what was recorded is what its plan says, and can have happened at all: what `scenario
+//! measure --resume` asks before it goes on, and more.
 
 use anyhow::{Context, Result, bail, ensure};
 use harness_record::{Outcome, TrialRecord};
@@ -7,30 +8,32 @@ use serde_json::Value;
 use super::SiteCost;
 use super::plan::Plan;
 
-/// How much longer than its deadline a trial may have taken in all: setting up, a tree that takes long to grow, cleaning up.
+/// How much longer than its deadline a trial may have taken in all: setting up, a tree that takes
+/// long to grow, cleaning up.
 const SPAN_NS: u64 = 600_000_000_000;
 
-/// An error, with the line of the file, unless the trials are a beginning of the plan and their stamps can be true.
+/// An error, with the line of the file, unless the trials are a beginning of the plan and their
+/// stamps can be true.
 pub(super) fn trials(plan: &Plan, trials: &[TrialRecord]) -> Result<()> {
     ensure!(
         !plan.blocks.is_empty(),
         "plan.json has no blocks, so nothing says in which order the trials were to be run"
     );
-    let order = plan
-        .blocks
-        .iter()
-        .enumerate()
-        .flat_map(|(number, block)| block.rows.iter().map(move |row| (number, block.script_seed, *row)));
+    let order = plan.blocks.iter().enumerate().flat_map(|(number, block)| {
+        block
+            .rows
+            .iter()
+            .map(move |row| (number, block.script_seed, *row))
+    });
     let mut order = order.enumerate();
     let mut before: Option<&TrialRecord> = None;
     for (line, trial) in (1..).zip(trials) {
         let Some((seq, (block, script_seed, row))) = order.next() else {
             bail!("line {line} of trials.jsonl is one trial more than the plan has");
         };
-        let planned = plan
-            .rows
-            .get(row)
-            .with_context(|| format!("block {block} of plan.json names row {row}, which it does not have"))?;
+        let planned = plan.rows.get(row).with_context(|| {
+            format!("block {block} of plan.json names row {row}, which it does not have")
+        })?;
         let detector = match planned.detectors.is_empty() {
             true => &planned.detector,
             false => &planned.detectors[block % planned.detectors.len()],
@@ -44,13 +47,19 @@ pub(super) fn trials(plan: &Plan, trials: &[TrialRecord]) -> Result<()> {
             && trial.strategy == planned.strategy
             && trial.twin == planned.twin
             && trial.params == planned.params;
-        ensure!(as_planned, "line {line} of trials.jsonl is not trial {seq} of the plan");
+        ensure!(
+            as_planned,
+            "line {line} of trials.jsonl is not trial {seq} of the plan"
+        );
         if let Some(why) = impossible(plan, trial, before) {
             bail!("line {line} of trials.jsonl has impossible stamps: {why}");
         }
         before = Some(trial);
     }
-    if let Some(last) = trials.last().filter(|last| last.outcome == Outcome::Interrupted) {
+    if let Some(last) = trials
+        .last()
+        .filter(|last| last.outcome == Outcome::Interrupted)
+    {
         bail!(
             "the last line of trials.jsonl is a trial that was interrupted (number {}): go on with `scenario measure --resume DIR`",
             last.seq
@@ -85,7 +94,12 @@ fn impossible(plan: &Plan, trial: &TrialRecord, before: Option<&TrialRecord>) ->
             "over (upper)",
             stamps.over_upper_ns,
         ),
-        ("unpopulated", stamps.unpopulated_ns, "removed", stamps.removed_ns),
+        (
+            "unpopulated",
+            stamps.unpopulated_ns,
+            "removed",
+            stamps.removed_ns,
+        ),
     ];
     for (earlier, a, later, b) in ordered {
         if let (Some(a), Some(b)) = (a, b)
@@ -98,7 +112,9 @@ fn impossible(plan: &Plan, trial: &TrialRecord, before: Option<&TrialRecord>) ->
         && let (Some(over), Some(decided)) = (stamps.over_lower_ns, decided)
         && decided < over
     {
-        return Some(format!("it was right, and decided ({decided}) before the end ({over})"));
+        return Some(format!(
+            "it was right, and decided ({decided}) before the end ({over})"
+        ));
     }
     // A strategy that never signalled leaves its end without a lower bound.
     let over_lower = stamps.over_lower_ns.and_then(seen);
@@ -122,7 +138,9 @@ fn impossible(plan: &Plan, trial: &TrialRecord, before: Option<&TrialRecord>) ->
     let same_run = before.filter(|before| before.run == trial.run);
     let (then, now) = (same_run.and_then(|t| t.stamps.armed_ns), stamps.armed_ns);
     match (then, now) {
-        (Some(then), Some(now)) if now < then => Some(format!("armed ({now}) before the trial before it ({then})")),
+        (Some(then), Some(now)) if now < then => {
+            Some(format!("armed ({now}) before the trial before it ({then})"))
+        }
         _ => None,
     }
 }
@@ -142,7 +160,10 @@ pub(super) fn sites(plan: &Plan, sites: &[SiteCost]) -> Result<()> {
         };
         if jobs == plan.jobs || !current.is_some_and(fits) {
             let next = current.map_or(0, |at| at + 1);
-            ensure!(fits(next), "line {line} of scale.jsonl is not the next job of the plan");
+            ensure!(
+                fits(next),
+                "line {line} of scale.jsonl is not the next job of the plan"
+            );
             (current, jobs) = (Some(next), 0);
         }
         jobs += 1;
@@ -152,7 +173,8 @@ pub(super) fn sites(plan: &Plan, sites: &[SiteCost]) -> Result<()> {
 
 /// An error if a document says that it is newer than `newest`.
 pub(super) fn schema(name: &str, content: &[u8], newest: u32) -> Result<()> {
-    let value: Value = serde_json::from_slice(content).with_context(|| format!("{name} is not JSON"))?;
+    let value: Value =
+        serde_json::from_slice(content).with_context(|| format!("{name} is not JSON"))?;
     not_newer(name, &value, newest)
 }
 

@@ -1,7 +1,8 @@
-//! The page in a real browser: it complains about nothing, asks the network for nothing, filters, sorts, opens trials, and can be read on a
-//! screen, on a telephone and on paper.
+//! The page in a real browser: it complains about nothing, asks the network for nothing, filters,
+//! sorts, opens trials, and can be read on a screen, on a telephone and on paper.
 //!
-//! Without a browser these tests are *ignored*, with the reason; `HARNESS_REQUIRE=browser` makes that a failure.
+//! Without a browser these tests are *ignored*, with the reason; `HARNESS_REQUIRE=browser` makes
+//! that a failure.
 #![expect(clippy::unwrap_used, reason = "the whole program is a test")]
 
 #[path = "../made/mod.rs"]
@@ -50,8 +51,9 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, listed.into()).exit_code();
     }
     let root = tempfile::tempdir().unwrap();
-    let given =
-        page::program().and_then(|program| page::start(program).map_err(|e| format!("the browser did not start: {e}")));
+    let given = page::program().and_then(|program| {
+        page::start(program).map_err(|e| format!("the browser did not start: {e}"))
+    });
     let given = given.map(|browser| {
         made::workspace(root.path());
         Arc::new(Given {
@@ -66,7 +68,9 @@ fn main() -> ExitCode {
             Ok(given) => test(&given)
                 .map(|()| Completion::Completed)
                 .map_err(|e| Failed::from(e.to_string())),
-            Err(why) if required => Err(Failed::from(format!("HARNESS_REQUIRE names a browser, but {why}"))),
+            Err(why) if required => Err(Failed::from(format!(
+                "HARNESS_REQUIRE names a browser, but {why}"
+            ))),
             Err(why) => Ok(Completion::ignored_with(why)),
         })
     });
@@ -111,8 +115,7 @@ fn quiet(given: &Given) -> Outcome {
     }
 }
 
-const VISIBLE: &str =
-    "[...document.querySelectorAll('#table tbody tr[data-row]')].filter((r) => !r.hidden && r.offsetHeight > 0)";
+const VISIBLE: &str = "[...document.querySelectorAll('#table tbody tr[data-row]')].filter((r) => !r.hidden && r.offsetHeight > 0)";
 
 fn filter(given: &Given) -> Outcome {
     let shown = on_screen(given, &given.made)?;
@@ -129,10 +132,18 @@ fn filter(given: &Given) -> Outcome {
     )?;
     shown.fill("filter", "")?;
     shown.fill("plane", "kill")?;
-    is(shown.number(&format!("{VISIBLE}.length"))?, 9, "rows of one plane")?;
+    is(
+        shown.number(&format!("{VISIBLE}.length"))?,
+        9,
+        "rows of one plane",
+    )?;
     shown.fill("plane", "")?;
     shown.fill("dataset", "latency")?;
-    is(shown.number(&format!("{VISIBLE}.length"))?, 14, "rows of one dataset")?;
+    is(
+        shown.number(&format!("{VISIBLE}.length"))?,
+        14,
+        "rows of one dataset",
+    )?;
     shown.fill("dataset", "")?;
     shown.click("#unexpected")?;
     let surprises = shown.number(&format!("{VISIBLE}.length"))?;
@@ -140,7 +151,11 @@ fn filter(given: &Given) -> Outcome {
         return Err(format!("{surprises} of {all} rows have surprises").into());
     }
     shown.click("#unexpected")?;
-    is(shown.number(&format!("{VISIBLE}.length"))?, all, "rows again")
+    is(
+        shown.number(&format!("{VISIBLE}.length"))?,
+        all,
+        "rows again",
+    )
 }
 
 fn sort(given: &Given) -> Outcome {
@@ -157,7 +172,8 @@ fn sort(given: &Given) -> Outcome {
         if !sorted || values.len() < 10 {
             return Err(format!("{direction}: {values:?}").into());
         }
-        let said = shown.text("document.querySelector('#table th:nth-child(7)').getAttribute('aria-sort')")?;
+        let said = shown
+            .text("document.querySelector('#table th:nth-child(7)').getAttribute('aria-sort')")?;
         if said != direction {
             return Err(format!("the heading says {said}").into());
         }
@@ -182,7 +198,12 @@ fn trials(given: &Given) -> Outcome {
         "a heading and forty trials",
     )?;
     let text = shown.text("document.querySelector('tr.trials').textContent")?;
-    for word in ["missed", "right", "it said nothing until the deadline", "us"] {
+    for word in [
+        "missed",
+        "right",
+        "it said nothing until the deadline",
+        "us",
+    ] {
         if !text.contains(word) {
             return Err(format!("{word:?} is not in {text}").into());
         }
@@ -190,7 +211,9 @@ fn trials(given: &Given) -> Outcome {
     shown.screenshot("trials")?;
     shown.fill("filter", "no such row")?;
     is(
-        shown.number("[...document.querySelectorAll('tr.trials')].filter((r) => !r.hidden).length")?,
+        shown.number(
+            "[...document.querySelectorAll('tr.trials')].filter((r) => !r.hidden).length",
+        )?,
         0,
         "trials of hidden rows",
     )?;
@@ -211,7 +234,8 @@ fn telephone(given: &Given) -> Outcome {
     fits(given, TELEPHONE, true, "telephone")
 }
 
-/// Nothing is wider than the paper, letters are large enough, and what is seen is not a blank sheet.
+/// Nothing is wider than the paper, letters are large enough, and what is seen is not a blank
+/// sheet.
 fn fits(given: &Given, (width, height): (u32, u32), mobile: bool, name: &str) -> Outcome {
     for (which, file) in [("made", &given.made), ("committed", &given.committed)] {
         let shown = Shown::new(&given.browser, file, width, height, mobile)?;
@@ -227,8 +251,9 @@ fn fits(given: &Given, (width, height): (u32, u32), mobile: bool, name: &str) ->
         )?;
         let letters =
             shown.number("Math.round(parseFloat(getComputedStyle(document.querySelector('#findings p')).fontSize))")?;
-        let cells =
-            shown.number("Math.round(parseFloat(getComputedStyle(document.querySelector('#table')).fontSize))")?;
+        let cells = shown.number(
+            "Math.round(parseFloat(getComputedStyle(document.querySelector('#table')).fontSize))",
+        )?;
         if letters < 15 || cells < 12 {
             return Err(format!("letters of {letters} and {cells} pixels").into());
         }

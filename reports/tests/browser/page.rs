@@ -14,7 +14,12 @@ use serde_json::Value;
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 /// Names under which distributions install it.
-const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const PROGRAMS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
 
 /// A page may take long on a machine that does other things; nothing is asserted about time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,7 +45,8 @@ pub(crate) fn start(program: PathBuf) -> Result<Browser, Box<dyn Error>> {
     ];
     let options = LaunchOptions::default_builder()
         .path(Some(program))
-        // Tests may be run by root in a container, where the sandbox cannot be made. The page is the project's own and asks for nothing.
+        // Tests may be run by root in a container, where the sandbox cannot be made. The page is
+        // the project's own and asks for nothing.
         .sandbox(false)
         .args(quiet.map(AsRef::as_ref).to_vec())
         .idle_browser_timeout(PATIENCE)
@@ -71,7 +77,9 @@ impl Shown {
         tab.enable_runtime()?;
         tab.add_event_listener(Arc::new(move |event: &Event| {
             let complaint = match event {
-                Event::RuntimeExceptionThrown(thrown) => format!("{:?}", thrown.params.exception_details),
+                Event::RuntimeExceptionThrown(thrown) => {
+                    format!("{:?}", thrown.params.exception_details)
+                }
                 Event::RuntimeConsoleAPICalled(called) => format!("{:?}", called.params),
                 Event::LogEntryAdded(entry) => format!("{:?}", entry.params.entry),
                 _ => return,
@@ -102,14 +110,21 @@ impl Shown {
         // The script's last act: whoever sees it knows that nothing before it threw.
         let ready = shown.text("document.getElementById('shown').textContent")?;
         if ready.is_empty() {
-            return Err(format!("the script did not come to its end: {:?}", shown.complaints()).into());
+            return Err(format!(
+                "the script did not come to its end: {:?}",
+                shown.complaints()
+            )
+            .into());
         }
         Ok(shown)
     }
 
     /// What the console was told: nothing, it is hoped.
     pub(crate) fn complaints(&self) -> Vec<String> {
-        self.complaints.lock().map(|all| all.clone()).unwrap_or_default()
+        self.complaints
+            .lock()
+            .map(|all| all.clone())
+            .unwrap_or_default()
     }
 
     /// The value of an expression.
@@ -167,9 +182,12 @@ impl Shown {
 
     /// Keeps what is seen, for people, and returns it.
     pub(crate) fn screenshot(&self, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-        let png = self
-            .tab
-            .capture_screenshot(Page::CaptureScreenshotFormatOption::Png, None, None, true)?;
+        let png = self.tab.capture_screenshot(
+            Page::CaptureScreenshotFormatOption::Png,
+            None,
+            None,
+            true,
+        )?;
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
         std::fs::write(path, &png)?;
         Ok(png)

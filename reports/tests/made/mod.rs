@@ -1,4 +1,5 @@
-//! A campaign that was made rather than measured, with known latencies and ids that no registry knows.
+//! A campaign that was made rather than measured, with known latencies and ids that no registry
+//! knows.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -8,7 +9,9 @@ use std::path::Path;
 use harness_record::KillReport;
 use harness_record::{Canary, Plane};
 use harness_record::{Counters, Verdict};
-use harness_record::{IdleRecord, LedgerRecord, NoiseRecord, Outcome, Stamps, Survivor, TrialRecord};
+use harness_record::{
+    IdleRecord, LedgerRecord, NoiseRecord, Outcome, Stamps, Survivor, TrialRecord,
+};
 use serde_json::json;
 
 /// Blocks of each campaign.
@@ -21,7 +24,13 @@ pub(crate) fn latency(middle: u64, block: u32, salt: u64) -> u64 {
 }
 
 /// A trial in which everything went as it should.
-pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, latency: Option<u64>) -> TrialRecord {
+pub(crate) fn trial(
+    run: &str,
+    block: u32,
+    mechanism: &str,
+    lifetime: u64,
+    latency: Option<u64>,
+) -> TrialRecord {
     let over = 10_000_000_000 + u64::from(block) * 100_000_000;
     TrialRecord {
         schema: harness_record::SCHEMA,
@@ -78,7 +87,13 @@ pub(crate) fn trial(run: &str, block: u32, mechanism: &str, lifetime: u64, laten
 }
 
 /// A trial of the kill plane.
-pub(crate) fn kill(run: &str, block: u32, strategy: &str, sleepers: u64, duration: Option<u64>) -> TrialRecord {
+pub(crate) fn kill(
+    run: &str,
+    block: u32,
+    strategy: &str,
+    sleepers: u64,
+    duration: Option<u64>,
+) -> TrialRecord {
     // Watchers take turns, as they do in the kill plane.
     let watcher = ["watcher", "other-watcher"][block as usize % 2];
     let mut trial = trial(run, block, watcher, 0, Some(1));
@@ -116,7 +131,8 @@ pub(crate) fn kill(run: &str, block: u32, strategy: &str, sleepers: u64, duratio
     trial
 }
 
-/// Detectors: the reference, one that is ten times slower, one that misses every fourth trial; the reference has a twin.
+/// Detectors: the reference, one that is ten times slower, one that misses every fourth trial; the
+/// reference has a twin.
 pub(crate) fn detecting(run: &str) -> Vec<TrialRecord> {
     let mut trials = Vec::new();
     for block in 0..BLOCKS {
@@ -148,7 +164,13 @@ pub(crate) fn detecting(run: &str) -> Vec<TrialRecord> {
             let sleepy = (block % 4 > 0).then(|| latency(200_000, block, salt + 9));
             trials.push(trial(run, block, "sleepy", lifetime, sleepy));
         }
-        let mut other = trial(run, block, "never-heard-of", 0, Some(latency(500_000, block, 77)));
+        let mut other = trial(
+            run,
+            block,
+            "never-heard-of",
+            0,
+            Some(latency(500_000, block, 77)),
+        );
         other.scenario = "other-case".to_owned();
         trials.push(other);
         let mut early = trial(run, block, "sleepy", 0, Some(1));
@@ -166,7 +188,13 @@ pub(crate) fn killing(run: &str) -> Vec<TrialRecord> {
         for sleepers in [1, 10, 100] {
             let duration = latency(50_000 * (sleepers + 1), block, sleepers);
             trials.push(kill(run, block, "cgroup-kill", sleepers, Some(duration)));
-            trials.push(kill(run, block, "made-up-kill", sleepers, Some(duration * 2)));
+            trials.push(kill(
+                run,
+                block,
+                "made-up-kill",
+                sleepers,
+                Some(duration * 2),
+            ));
             trials.push(kill(run, block, "hopeless", sleepers, None));
         }
     }
@@ -179,7 +207,12 @@ pub(crate) fn take(root: &Path, name: &str, dir: &Path) {
 }
 
 /// The same, with the error.
-pub(crate) fn add(root: &Path, name: &str, dir: &Path, replace: bool) -> anyhow::Result<reports::store::Dataset> {
+pub(crate) fn add(
+    root: &Path,
+    name: &str,
+    dir: &Path,
+    replace: bool,
+) -> anyhow::Result<reports::store::Dataset> {
     let taking = reports::store::Taking {
         replace,
         progress: &|_| (),
@@ -210,10 +243,13 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
             "plane": trial.plane, "scenario": trial.scenario, "detector": detectors[0], "detectors": detectors, "strategy": trial.strategy,
             "params": trial.params, "twin": trial.twin, "label": label, "expected": "as it is",
         });
-        let at = rows.iter().position(|known| *known == row).unwrap_or_else(|| {
-            rows.push(row);
-            rows.len() - 1
-        });
+        let at = rows
+            .iter()
+            .position(|known| *known == row)
+            .unwrap_or_else(|| {
+                rows.push(row);
+                rows.len() - 1
+            });
         let block = trial.block.unwrap() as usize;
         blocks.resize(blocks.len().max(block + 1), Vec::new());
         blocks[block].push(at);

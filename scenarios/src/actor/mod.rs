@@ -1,13 +1,15 @@
 //! The actor: this executable, re-run, playing a script.
 //!
-//! Nothing has to be located on disk: [`workload`] opens `/proc/self/exe`, and a process whose `argv[0]` is [`NAME`] turns into an actor
-//! before it does anything else ([`main_if_actor`]). It reads its script from descriptor [`Workload::INPUT_FD`], maps the ledger from
+//! Nothing has to be located on disk: [`workload`] opens `/proc/self/exe`, and a process whose
+//! `argv[0]` is [`NAME`] turns into an actor before it does anything else ([`main_if_actor`]). It
+//! reads its script from descriptor [`Workload::INPUT_FD`], maps the ledger from
 //! [`Workload::LEDGER_FD`], and then plays.
 //!
-//! Invariant: from the first operation on, an actor allocates nothing, takes no lock, logs nothing and does not unwind. So its trees can be
-//! killed at any instruction, and what is measured is the kernel. A test with an allocator that kills the process watches over this.
+//! Invariant: from the first operation on, an actor allocates nothing, takes no lock, logs nothing
+//! and does not unwind. So its trees can be killed at any instruction, and what is measured is the
+//! kernel. A test with an allocator that kills the process watches over this.
 
-mod home;
+mod own_cgroup;
 mod play;
 
 use std::ffi::CStr;
@@ -26,7 +28,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::script::Script;
-use home::Home;
+use own_cgroup::OwnCgroup;
 use play::Player;
 
 /// `argv[0]` of an actor.
@@ -48,7 +50,8 @@ pub fn playing() -> bool {
     PLAYING.load(Ordering::Relaxed)
 }
 
-/// Turns this process into an actor if it was started as one; then it does not return. Otherwise it returns at once.
+/// Turns this process into an actor if it was started as one; then it does not return. Otherwise it
+/// returns at once.
 ///
 /// To be called as the very first thing in `main`, while there is one thread.
 pub fn main_if_actor() {
@@ -67,13 +70,13 @@ pub fn main_if_actor() {
 }
 
 /// Everything that needs memory.
-fn load() -> Result<(Script, Ledger, Option<Home>), i32> {
+fn load() -> Result<(Script, Ledger, Option<OwnCgroup>), i32> {
     let script = read_script().map_err(|_| NO_SCRIPT)?;
     let ledger = inherited(Workload::LEDGER_FD)
         .and_then(|fd| Ledger::open(fd.as_fd()))
         .map_err(|_| NO_LEDGER)?;
     let home = if script.burrows() {
-        Some(Home::find().ok_or(NO_CGROUP)?)
+        Some(OwnCgroup::find().ok_or(NO_CGROUP)?)
     } else {
         None
     };
@@ -86,7 +89,8 @@ fn read_script() -> io::Result<Script> {
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0)?;
-    // It was checked when it was made, and checking it again here would be part of every trial's time.
+    // It was checked when it was made, and checking it again here would be part of every trial's
+    // time.
     serde_json::from_slice(&bytes).map_err(io::Error::other)
 }
 
@@ -94,14 +98,20 @@ fn read_script() -> io::Result<Script> {
 ///
 /// Errors: `/proc` is not mounted, no memory for the script.
 pub fn workload(script: &Script) -> io::Result<Workload> {
-    let input = memfd_create(c"script", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let input = memfd_create(
+        c"script",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?;
     let mut file = File::from(input);
     file.write_all(&script.to_bytes())?;
     let input = OwnedFd::from(file);
     fcntl(
         &input,
         FcntlArg::F_ADD_SEALS(
-            SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL,
+            SealFlag::F_SEAL_WRITE
+                | SealFlag::F_SEAL_SHRINK
+                | SealFlag::F_SEAL_GROW
+                | SealFlag::F_SEAL_SEAL,
         ),
     )?;
     Ok(Workload {

@@ -1,6 +1,7 @@
 //! One process of a tree, playing its block.
 //!
-//! Everything here runs after the actor's last allocation, mostly in forked copies: no allocation, no locks, no logging, no panics.
+//! Everything here runs after the actor's last allocation, mostly in forked copies: no allocation,
+//! no locks, no logging, no panics.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use nix::sched::sched_yield;
 use nix::unistd::{Pid, getpid, getppid, setpgid, setsid};
 
 use super::REFUSED;
-use super::home::Home;
+use super::own_cgroup::OwnCgroup;
 use crate::script::{FOREVER, Op, Script};
 
 /// Who one is after a fork.
@@ -30,7 +31,7 @@ enum Forked {
 pub(super) struct Player<'a> {
     script: &'a Script,
     ledger: &'a Ledger,
-    home: Option<Home>,
+    home: Option<OwnCgroup>,
     /// Where it is: block, and number of the next operation.
     at: (usize, usize),
     /// Its row in the ledger.
@@ -41,9 +42,9 @@ pub(super) struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    /// The main process. It enters itself into the ledger, and announces itself if nobody has: up to here it is known to its observer
-    /// alone, by its pidfd.
-    pub(super) fn new(script: &'a Script, ledger: &'a Ledger, home: Option<Home>) -> Self {
+    /// The main process. It enters itself into the ledger, and announces itself if nobody has: up
+    /// to here it is known to its observer alone, by its pidfd.
+    pub(super) fn new(script: &'a Script, ledger: &'a Ledger, home: Option<OwnCgroup>) -> Self {
         let pid = getpid();
         if ledger.sums().births == 0 {
             ledger.announce();
@@ -109,7 +110,11 @@ impl<'a> Player<'a> {
                 Ok(())
             }
             Op::ShedLeader => Err(without_leader(self, Self::play)),
-            Op::Burrow => self.home.as_mut().ok_or(Errno::ENOENT)?.burrow(self.pid.as_raw()),
+            Op::Burrow => self
+                .home
+                .as_mut()
+                .ok_or(Errno::ENOENT)?
+                .burrow(self.pid.as_raw()),
             Op::Bomb { setsid } => self.bomb(setsid),
             Op::BurrowBomb => self.burrow_bomb(),
             Op::Hop => self.hop(),
@@ -151,7 +156,10 @@ impl<'a> Player<'a> {
         };
         // If it ended in between, its number may mean somebody else by now.
         while getppid() == self.parent {
-            match poll(&mut [PollFd::new(parent.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            match poll(
+                &mut [PollFd::new(parent.as_fd(), PollFlags::POLLIN)],
+                PollTimeout::NONE,
+            ) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
@@ -184,7 +192,10 @@ impl<'a> Player<'a> {
                 Forked::Parent => {}
                 Forked::Child => {
                     let pid = self.pid.as_raw();
-                    moved = self.home.as_mut().is_some_and(|home| home.burrow(pid).is_ok());
+                    moved = self
+                        .home
+                        .as_mut()
+                        .is_some_and(|home| home.burrow(pid).is_ok());
                 }
                 Forked::Refused => {
                     if moved {
@@ -211,7 +222,11 @@ impl<'a> Player<'a> {
 fn live(ns: u64) -> Result<(), Errno> {
     /// The kernel takes no "for ever".
     const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
-    let span = if ns == FOREVER { LONG } else { Duration::from_nanos(ns) };
+    let span = if ns == FOREVER {
+        LONG
+    } else {
+        Duration::from_nanos(ns)
+    };
     let mut until = time::now() + span;
     loop {
         match time::sleep_until(until) {

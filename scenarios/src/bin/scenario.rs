@@ -1,4 +1,5 @@
-//! The command `scenario`, which is also the actor that plays scripts, and the release agent of its own cgroup v1 hierarchies.
+//! The command `scenario`, which is also the actor that plays scripts, and the release agent of its
+//! own cgroup v1 hierarchies.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! `exit-now`: one process that ends by itself.
 //!
-//! The easy case, and the one in which the notification gap of `cgroup.events` shows: at lifetime 0 birth and end fall into one 10 ms
-//! window. Whoever is wrong here is broken.
+//! The easy case, and the one in which the notification gap of `cgroup.events` shows: at lifetime 0
+//! birth and end fall into one 10 ms window. Whoever is wrong here is broken.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -9,7 +9,7 @@ use harness::trial::Stage;
 
 use super::{SHORT_LIFE, Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "exit-now",
@@ -22,7 +22,9 @@ static SPEC: ScenarioSpec = ScenarioSpec {
         says_ready: true,
     },
     axes: &[SHORT_LIFE],
-    sources: &["kernel/cgroup/cgroup.c, cgroup_file_notify(): CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, v4.18)"],
+    sources: &[
+        "kernel/cgroup/cgroup.c, cgroup_file_notify(): CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, v4.18)",
+    ],
 };
 
 /// One process, and then none.

@@ -1,6 +1,7 @@
 //! `fork-exit`: the main process leaves at once, its child lives on.
 //!
-//! What every launcher that waits for its child gets wrong: the child is an orphan, still in the same group, session and cgroup.
+//! What every launcher that waits for its child gets wrong: the child is an orphan, still in the
+//! same group, session and cgroup.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -8,7 +9,7 @@ use harness::trial::Stage;
 
 use super::{LIFE_ALONE, Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "fork-exit",
@@ -34,9 +35,9 @@ pub(super) struct ForkExit;
 fn sees(scope: Scope) -> Sees {
     match scope {
         Scope::Main => Sees::Part("the main process has ended, its child lives"),
-        Scope::LinkedDescendants => {
-            Sees::Race("the child is an orphan: whoever has not seen it before its parent ended finds no link to it")
-        }
+        Scope::LinkedDescendants => Sees::Race(
+            "the child is an orphan: whoever has not seen it before its parent ended finds no link to it",
+        ),
         Scope::ProcessGroup
         | Scope::Session
         | Scope::ReapedDescendants

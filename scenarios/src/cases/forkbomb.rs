@@ -1,7 +1,8 @@
 //! `forkbomb`: a process that forks itself for ever, and so does every copy.
 //!
-//! It grows until the belt stops it and keeps trying, so every gap that a strategy tears is filled at once. It stays in its process
-//! group: a signal to the group and a fork exclude each other in the kernel, so `killpg` does end it.
+//! It grows until the limit stops it and keeps trying, so every gap that a strategy tears is filled
+//! at once. It stays in its process group: a signal to the group and a fork exclude each other in
+//! the kernel, so `killpg` does end it.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -9,7 +10,7 @@ use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "forkbomb",
@@ -35,9 +36,10 @@ pub(super) struct Forkbomb;
 fn sees(scope: Scope) -> Sees {
     match scope {
         Scope::Main => Sees::Part("only the first of many is killed"),
-        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
-            Sees::Race("members are found one by one, while others are born")
-        }
+        Scope::ReapedDescendants
+        | Scope::LinkedDescendants
+        | Scope::FdHolders
+        | Scope::SystemWide => Sees::Race("members are found one by one, while others are born"),
         Scope::ProcessGroup
         | Scope::Session
         | Scope::User

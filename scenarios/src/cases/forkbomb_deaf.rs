@@ -1,6 +1,8 @@
-//! `forkbomb-deaf`: a fork bomb that ignores every signal that can be ignored, in sessions of their own.
+//! `forkbomb-deaf`: a fork bomb that ignores every signal that can be ignored, in sessions of their
+//! own.
 //!
-//! Politeness is lost on it: SIGTERM, SIGHUP and the rest do nothing, SIGKILL and SIGSTOP cannot be ignored.
+//! Politeness is lost on it: SIGTERM, SIGHUP and the rest do nothing, SIGKILL and SIGSTOP cannot be
+//! ignored.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -8,7 +10,7 @@ use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "forkbomb-deaf",
@@ -33,9 +35,10 @@ fn sees(scope: Scope) -> Sees {
         Scope::Main => Sees::Part("only the first of many is killed"),
         Scope::ProcessGroup => Sees::Part("every copy is in a process group of its own"),
         Scope::Session => Sees::Part("every copy is in a session of its own"),
-        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
-            Sees::Race("members are found one by one, while others are born")
-        }
+        Scope::ReapedDescendants
+        | Scope::LinkedDescendants
+        | Scope::FdHolders
+        | Scope::SystemWide => Sees::Race("members are found one by one, while others are born"),
         Scope::User | Scope::PidNamespace | Scope::Cgroup | Scope::CgroupAlone => Sees::All,
     }
 }

@@ -1,7 +1,9 @@
-//! `forkbomb-nested`: a fork bomb in which every copy makes a cgroup below its parent's and moves there.
+//! `forkbomb-nested`: a fork bomb in which every copy makes a cgroup below its parent's and moves
+//! there.
 //!
-//! Whoever reads one `cgroup.procs` sees next to nobody. The tree of cgroups grows while it is walked, to a depth of dozens, and making
-//! them takes the same lock (`cgroup_mutex`) that a write to `cgroup.kill` or `cgroup.freeze` waits for.
+//! Whoever reads one `cgroup.procs` sees next to nobody. The tree of cgroups grows while it is
+//! walked, to a depth of dozens, and making them takes the same lock (`cgroup_mutex`) that a write
+//! to `cgroup.kill` or `cgroup.freeze` waits for.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -9,7 +11,7 @@ use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "forkbomb-nested",
@@ -36,10 +38,15 @@ fn sees(scope: Scope) -> Sees {
     match scope {
         Scope::Main => Sees::Part("only the first of many is killed"),
         Scope::CgroupAlone => Sees::Part("every copy is in a cgroup further down"),
-        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
-            Sees::Race("members are found one by one, while others are born")
-        }
-        Scope::ProcessGroup | Scope::Session | Scope::User | Scope::PidNamespace | Scope::Cgroup => Sees::All,
+        Scope::ReapedDescendants
+        | Scope::LinkedDescendants
+        | Scope::FdHolders
+        | Scope::SystemWide => Sees::Race("members are found one by one, while others are born"),
+        Scope::ProcessGroup
+        | Scope::Session
+        | Scope::User
+        | Scope::PidNamespace
+        | Scope::Cgroup => Sees::All,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `forkbomb-setsid`: a fork bomb in which every copy begins a session of its own.
 //!
-//! The smallest change that defeats `killpg`: each copy is alone in its process group and session. (The first process is not: it leads
-//! its group already, and `setsid` is refused to such a one.)
+//! The smallest change that defeats `killpg`: each copy is alone in its process group and session.
+//! (The first process is not: it leads its group already, and `setsid` is refused to such a one.)
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -9,7 +9,7 @@ use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "forkbomb-setsid",
@@ -34,9 +34,10 @@ fn sees(scope: Scope) -> Sees {
         Scope::Main => Sees::Part("only the first of many is killed"),
         Scope::ProcessGroup => Sees::Part("every copy is in a process group of its own"),
         Scope::Session => Sees::Part("every copy is in a session of its own"),
-        Scope::ReapedDescendants | Scope::LinkedDescendants | Scope::FdHolders | Scope::SystemWide => {
-            Sees::Race("members are found one by one, while others are born")
-        }
+        Scope::ReapedDescendants
+        | Scope::LinkedDescendants
+        | Scope::FdHolders
+        | Scope::SystemWide => Sees::Race("members are found one by one, while others are born"),
         Scope::User | Scope::PidNamespace | Scope::Cgroup | Scope::CgroupAlone => Sees::All,
     }
 }

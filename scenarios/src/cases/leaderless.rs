@@ -1,7 +1,8 @@
 //! `leaderless`: processes whose first thread has exited while another lives on.
 //!
-//! `main` calls `pthread_exit`: perfectly legal, and done by real programs. To `ps` the process is a zombie, to its parent it cannot be
-//! reaped yet, and to a write to `cgroup.kill` it is, on kernels without the fix, already dead.
+//! `main` calls `pthread_exit`: perfectly legal, and done by real programs. To `ps` the process is
+//! a zombie, to its parent it cannot be reaped yet, and to a write to `cgroup.kill` it is, on
+//! kernels without the fix, already dead.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope, Sweep};
 use harness::param::{Axis, ParamPoint, Unit};
@@ -9,7 +10,7 @@ use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
 use crate::script::{FOREVER, Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 /// How many, beside the main process.
 const COPIES: Axis = Axis {
@@ -72,7 +73,13 @@ impl Scenario for Leaderless {
         };
         let sleep = Op::Live { ns: FOREVER };
         Script::new(vec![
-            vec![Op::Fork { block: 1, count }, Op::ShedLeader, all, Op::Ready, sleep],
+            vec![
+                Op::Fork { block: 1, count },
+                Op::ShedLeader,
+                all,
+                Op::Ready,
+                sleep,
+            ],
             vec![Op::ShedLeader, all, sleep],
         ])
     }

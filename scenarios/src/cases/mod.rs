@@ -1,7 +1,7 @@
 //! The scenarios: one file each, named after its id.
 //!
-//! Invariant: nothing here knows a detector or a strategy. A scenario answers for a scope ([`Scope`]) or a reach ([`Reach`]), and for all
-//! of them.
+//! Invariant: nothing here knows a detector or a strategy. A scenario answers for a scope
+//! ([`Scope`]) or a reach ([`Reach`]), and for all of them.
 
 mod exit_now;
 mod fork_exit;
@@ -36,7 +36,8 @@ pub struct ScenarioSpec {
     pub stage: Stage,
     /// What can be varied.
     pub axes: &'static [Axis],
-    /// Where the facts come from that its expectations rest on: man page sections, kernel files and commits.
+    /// Where the facts come from that its expectations rest on: man page sections, kernel files and
+    /// commits.
     pub sources: &'static [&'static str],
 }
 
@@ -87,9 +88,14 @@ const SHORT_LIFE: Axis = Axis {
 /// From this lifetime on a tree is there to be waited for: what the waiting costs is measured.
 const LONG_LIFE_NS: u64 = 1_000_000_000;
 
-/// Whether a tree sleeps for so long at this point that what a detector does meanwhile can be measured.
+/// Whether a tree sleeps for so long at this point that what a detector does meanwhile can be
+/// measured.
 pub fn sleeps(scenario: &dyn Scenario, at: &ParamPoint) -> bool {
-    let lifetime = scenario.spec().axes.iter().find(|axis| axis.name == SHORT_LIFE.name);
+    let lifetime = scenario
+        .spec()
+        .axes
+        .iter()
+        .find(|axis| axis.name == SHORT_LIFE.name);
     lifetime.is_some_and(|axis| at.get(axis) >= LONG_LIFE_NS)
 }
 

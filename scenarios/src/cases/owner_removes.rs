@@ -1,7 +1,8 @@
 //! `owner-removes`: one process that ends, and an owner who removes its cgroup at once.
 //!
-//! Two parties: one waits for the cgroup to become empty, the other is told by `waitpid` and removes it inside the kernel's notification
-//! window. The pending notification is deleted with the file, and the waiter is never woken: the lost wake-up.
+//! Two parties: one waits for the cgroup to become empty, the other is told by `waitpid` and
+//! removes it inside the kernel's notification window. The pending notification is deleted with the
+//! file, and the waiter is never woken: the lost wake-up.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::{FOREVER, ParamPoint};
@@ -9,7 +10,7 @@ use harness::trial::Stage;
 
 use super::{SHORT_LIFE, Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "owner-removes",
@@ -49,7 +50,9 @@ impl Scenario for OwnerRemoves {
     fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
         match scope {
             Scope::Cgroup | Scope::CgroupAlone if at.get(&SHORT_LIFE) != FOREVER => {
-                Expectation::MayBeLost("the pending notification is deleted together with the cgroup")
+                Expectation::MayBeLost(
+                    "the pending notification is deleted together with the cgroup",
+                )
             }
             _ => Sees::All.expect(at.get(&SHORT_LIFE)),
         }

@@ -1,7 +1,9 @@
-//! `pid-hopper`: every process forks once and ends. How many there are never changes; who they are always does.
+//! `pid-hopper`: every process forks once and ends. How many there are never changes; who they are
+//! always does.
 //!
-//! A list of numbers is out of date before it has been read, and a number that was read may already belong to somebody else. Nothing is
-//! ever in the way of the next fork: unlike a bomb it does not run against a limit.
+//! A list of numbers is out of date before it has been read, and a number that was read may already
+//! belong to somebody else. Nothing is ever in the way of the next fork: unlike a bomb it does not
+//! run against a limit.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
@@ -9,7 +11,7 @@ use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 /// How many.
 const HOPPERS: Axis = Axis {

@@ -1,7 +1,8 @@
 //! `setsid`: a daemon as the book has it: double fork, a new session, every descriptor closed.
 //!
-//! Not even hostile: what every old-fashioned service does. It leaves the process group, the session and every inherited pipe behind;
-//! what it cannot leave is the cgroup, the PID namespace, the user, and its subreaper.
+//! Not even hostile: what every old-fashioned service does. It leaves the process group, the
+//! session and every inherited pipe behind; what it cannot leave is the cgroup, the PID namespace,
+//! the user, and its subreaper.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -9,7 +10,7 @@ use harness::trial::Stage;
 
 use super::{LIFE_ALONE, Scenario, ScenarioSpec};
 use crate::script::{Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "setsid",
@@ -35,9 +36,9 @@ fn sees(scope: Scope) -> Sees {
         Scope::ProcessGroup => Sees::Part("the daemon has left the process group"),
         Scope::Session => Sees::Part("the daemon is in a session of its own"),
         Scope::FdHolders => Sees::Part("the daemon has closed every descriptor"),
-        Scope::LinkedDescendants => {
-            Sees::Race("the daemon is an orphan: whoever has not seen it before its parents ended finds no link to it")
-        }
+        Scope::LinkedDescendants => Sees::Race(
+            "the daemon is an orphan: whoever has not seen it before its parents ended finds no link to it",
+        ),
         Scope::ReapedDescendants
         | Scope::User
         | Scope::PidNamespace

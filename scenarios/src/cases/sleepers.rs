@@ -1,4 +1,5 @@
-//! `sleepers`: so many processes that sleep. No adversary at all: what a kill costs per process, and nothing else.
+//! `sleepers`: so many processes that sleep. No adversary at all: what a kill costs per process,
+//! and nothing else.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
@@ -6,7 +7,7 @@ use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
 use crate::script::{FOREVER, Op, Script, ScriptError};
-use crate::view::Sees;
+use crate::visibility::Sees;
 
 /// How many, beside the main process.
 const SLEEPERS: Axis = Axis {
@@ -14,7 +15,7 @@ const SLEEPERS: Axis = Axis {
     unit: Unit::Count,
     default: 10,
     kill_default: None,
-    doc: "how many processes sleep beside the main process; more than 64 need a wider belt (--tasks)",
+    doc: "how many processes sleep beside the main process; more than 64 need a wider limit (--tasks)",
 };
 
 static SPEC: ScenarioSpec = ScenarioSpec {

@@ -6,7 +6,7 @@ use harness::param;
 use super::*;
 use crate::script::Op;
 use crate::script::model::{Ending, History, play};
-use crate::view::CERTAIN_NS;
+use crate::visibility::CERTAIN_NS;
 
 const TASKS: usize = 64;
 const SWEEPS: [Sweep; 4] = [Sweep::Atomic, Sweep::Held, Sweep::UntilNone, Sweep::Once];
@@ -51,7 +51,9 @@ fn the_registry_is_sorted_and_has_names_as_files_have() {
             spec.id
         );
         assert!(by_id(spec.id).is_some());
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cases/").to_owned() + &spec.id.replace('-', "_") + ".rs";
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cases/").to_owned()
+            + &spec.id.replace('-', "_")
+            + ".rs";
         assert!(std::path::Path::new(&file).is_file(), "{file}");
     }
     assert!(by_id("no-such").is_none());
@@ -64,7 +66,12 @@ fn every_script_is_valid_and_keeps_what_its_spec_says() {
         for &plane in spec.planes {
             for at in points(*scenario, plane) {
                 let script = scenario.script(&at, plane, 1).unwrap();
-                assert_eq!(scenario.script(&at, plane, 1).unwrap(), script, "{}: pure", spec.id);
+                assert_eq!(
+                    scenario.script(&at, plane, 1).unwrap(),
+                    script,
+                    "{}: pure",
+                    spec.id
+                );
                 assert_eq!(script.says_ready(), spec.stage.says_ready, "{}", spec.id);
                 assert!(spec.stage.delegated || !script.burrows(), "{}", spec.id);
                 assert!(
@@ -75,7 +82,10 @@ fn every_script_is_valid_and_keeps_what_its_spec_says() {
             }
         }
         let at = param::defaults(spec.axes, Plane::Detect);
-        let ends = scenario.script(&at, Plane::Detect, 1).unwrap().ends_by_itself();
+        let ends = scenario
+            .script(&at, Plane::Detect, 1)
+            .unwrap()
+            .ends_by_itself();
         assert_eq!(
             ends,
             spec.planes.contains(&Plane::Detect),
@@ -96,16 +106,27 @@ fn every_script_is_valid_and_keeps_what_its_spec_says() {
 
 /// What the model lets a detector of `scope` say.
 fn agrees(history: &History, scope: Scope, expected: Expectation) -> bool {
-    let lost = history.emptied(scope).filter(|(_, alive)| *alive > 0).map(|(at, _)| at);
-    let certain = lost.is_some_and(|at| history.over_at_ns().is_none_or(|over| over - at >= CERTAIN_NS));
+    let lost = history
+        .emptied(scope)
+        .filter(|(_, alive)| *alive > 0)
+        .map(|(at, _)| at);
+    let certain = lost.is_some_and(|at| {
+        history
+            .over_at_ns()
+            .is_none_or(|over| over - at >= CERTAIN_NS)
+    });
     match expected {
         Expectation::Sound => lost.is_none() && history.ending == Ending::Over,
         Expectation::NeverFires(_) => lost.is_none() && history.ending == Ending::Alive,
         // What is found by its links may have been found in time, however long it lives.
         Expectation::Early(_) => certain && scope != Scope::LinkedDescendants,
-        Expectation::MayBeEarly(_) => lost.is_some() && (!certain || scope == Scope::LinkedDescendants),
+        Expectation::MayBeEarly(_) => {
+            lost.is_some() && (!certain || scope == Scope::LinkedDescendants)
+        }
         Expectation::NotApplicable(_) => history.ending == Ending::Alive,
-        Expectation::MayBeLost(_) => lost.is_none() && matches!(scope, Scope::Cgroup | Scope::CgroupAlone),
+        Expectation::MayBeLost(_) => {
+            lost.is_none() && matches!(scope, Scope::Cgroup | Scope::CgroupAlone)
+        }
         Expectation::Removed(_) => false,
     }
 }
@@ -120,7 +141,11 @@ fn what_detectors_ought_to_say_follows_from_the_model() {
             for scope in Scope::ALL {
                 let expected = scenario.expect(&at, scope);
                 let skipped = matches!(expected, Expectation::NotApplicable(_));
-                assert!(detected || skipped, "{}: not played where nothing is killed", spec.id);
+                assert!(
+                    detected || skipped,
+                    "{}: not played where nothing is killed",
+                    spec.id
+                );
                 assert!(
                     agrees(&history, scope, expected),
                     "{} {at:?} {scope:?}: {expected:?}",
@@ -141,7 +166,8 @@ fn what_strategies_ought_to_leave_follows_from_the_model() {
         for at in points(*scenario, Plane::Kill) {
             let history = model(*scenario, &at, Plane::Kill);
             let ready = history.when_ready().unwrap();
-            // What the model does not know: the kernel's own sweep may miss a process without a first thread.
+            // What the model does not know: the kernel's own sweep may miss a process without a
+            // first thread.
             let leaderless = scenario
                 .script(&at, Plane::Kill, 0)
                 .unwrap()
@@ -163,7 +189,11 @@ fn what_strategies_ought_to_leave_follows_from_the_model() {
                     }
                     KillExpectation::NotApplicable(_) => false,
                 };
-                assert!(agrees, "{} {at:?} {scope:?} {sweep:?}: {expected:?}", spec.id);
+                assert!(
+                    agrees,
+                    "{} {at:?} {scope:?} {sweep:?}: {expected:?}",
+                    spec.id
+                );
             }
         }
     }
@@ -179,7 +209,10 @@ fn the_cases_that_the_field_knows_by_heart() {
             .expect_kill(&at(id, Plane::Kill), Reach { scope, sweep })
     };
 
-    assert!(matches!(says("setsid", Scope::Main), Expectation::Early(_)), "waitpid");
+    assert!(
+        matches!(says("setsid", Scope::Main), Expectation::Early(_)),
+        "waitpid"
+    );
     assert!(
         matches!(says("setsid", Scope::FdHolders), Expectation::Early(_)),
         "an inherited pipe"

@@ -1,7 +1,9 @@
-//! The end of a run on one screen: the answer first, then the rows that matter, no wider and no longer than a terminal.
+//! The end of a run on one screen: the answer first, then the rows that matter, no wider and no
+//! longer than a terminal.
 //!
-//! Rows that ended otherwise than expected are told with the answer. Of the others all are printed if they fit, else as much of each scenario as
-//! does: the fastest, the recommended, the latest, and who was wrong. Which that are follows from the trials, not from a list of names.
+//! Rows that ended otherwise than expected are told with the answer. Of the others all are printed
+//! if they fit, else as much of each scenario as does: the fastest, the recommended, the latest,
+//! and who was wrong. Which that are follows from the trials, not from a list of names.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +17,8 @@ use super::summary::Row;
 use super::table::{ENOUGH_FOR_P99, FAILED, as_expected, duration, outcomes};
 use super::verdict;
 
-/// Lines of a page. A terminal of 40 lines shows it with the prompt and what stood on standard error.
+/// Lines of a page. A terminal of 40 lines shows it with the prompt and what stood on standard
+/// error.
 pub(super) const HEIGHT: usize = 38;
 /// Failures that are told one by one, in lines.
 const TOLD: usize = 12;
@@ -27,7 +30,8 @@ const FEW: usize = 3;
 /// Columns of a duration.
 const TIME: usize = 9;
 
-/// The verdict: whether the run is complete, whether every expectation held, and whether something was left behind.
+/// The verdict: whether the run is complete, whether every expectation held, and whether something
+/// was left behind.
 pub(super) fn head(report: &Report<'_>) -> Vec<Line> {
     let mut lines = verdict::expectations(report.rows, report.planned, report.ended);
     if report.leaks.is_empty() {
@@ -52,7 +56,10 @@ pub(super) fn page(report: &Report<'_>) -> Vec<Line> {
     lines.extend(notes.map(Line::plain));
     let mut foot = vec![Line::plain("")];
     foot.extend(absent(report).map(Line::plain));
-    let place = format!("All rows, costs and stages: {}/{SUMMARY}", report.out.display());
+    let place = format!(
+        "All rows, costs and stages: {}/{SUMMARY}",
+        report.out.display()
+    );
     foot.push(Line::plain(match place.chars().count() > WIDTH {
         true => format!("All rows, costs and stages: --all, or {SUMMARY} beside the trials."),
         false => place,
@@ -76,7 +83,8 @@ pub(super) fn page(report: &Report<'_>) -> Vec<Line> {
     lines
 }
 
-/// As much of both planes as there is room for; the shortest form where there is not even room for that.
+/// As much of both planes as there is room for; the shortest form where there is not even room for
+/// that.
 fn fullest(planes: &[Part<'_>], room: usize) -> Vec<Line> {
     let mut forms: Vec<Vec<Line>> = vec![Vec::new()];
     for part in planes {
@@ -92,7 +100,10 @@ fn fullest(planes: &[Part<'_>], room: usize) -> Vec<Line> {
     let shortest = forms.iter().min_by_key(|form| form.len()).cloned();
     // Of two that are as long the one with more rows comes first, and the last of equals is taken.
     let fitting = forms.into_iter().rev().filter(|form| form.len() <= room);
-    fitting.max_by_key(Vec::len).or(shortest).unwrap_or_default()
+    fitting
+        .max_by_key(Vec::len)
+        .or(shortest)
+        .unwrap_or_default()
 }
 
 /// The file beside the trials that has every row.
@@ -100,7 +111,10 @@ pub(super) const SUMMARY: &str = "summary.txt";
 
 /// A head that leaves room for the rest.
 fn shortened(lines: Vec<Line>) -> Vec<Line> {
-    let told = lines.iter().filter(|line| line.text.starts_with("  ")).count();
+    let told = lines
+        .iter()
+        .filter(|line| line.text.starts_with("  "))
+        .count();
     let keep = TOLD.max(LEFT);
     if told <= keep {
         return lines;
@@ -130,7 +144,11 @@ fn absent(report: &Report<'_>) -> Option<String> {
         .filter(|skip| skip.scenario.is_none())
         .map(|skip| skip.mechanism.as_str())
         .collect();
-    let pairs = report.skipped.iter().filter(|skip| skip.scenario.is_some()).count();
+    let pairs = report
+        .skipped
+        .iter()
+        .filter(|skip| skip.scenario.is_some())
+        .count();
     let mut parts = Vec::new();
     if !missing.is_empty() {
         parts.push(format!("{} mechanisms not available here", missing.len()));
@@ -153,7 +171,13 @@ enum Detail {
 }
 
 impl Detail {
-    const EACH: [Self; 5] = [Self::All, Self::Some(3), Self::Some(2), Self::Some(1), Self::Line];
+    const EACH: [Self; 5] = [
+        Self::All,
+        Self::Some(3),
+        Self::Some(2),
+        Self::Some(1),
+        Self::Line,
+    ];
 }
 
 /// One plane.
@@ -212,13 +236,19 @@ impl<'a> Part<'a> {
 
     /// The rows of a scenario that did what all ought to do, fastest first.
     fn good(&self, rows: &[&'a Row]) -> Vec<&'a Row> {
-        let mut good: Vec<&Row> = rows.iter().copied().filter(|row| self.is_good(row)).collect();
+        let mut good: Vec<&Row> = rows
+            .iter()
+            .copied()
+            .filter(|row| self.is_good(row))
+            .collect();
         good.sort_by_key(|row| row.latency.percentile(50).value());
         good
     }
 
     fn is_good(&self, row: &Row) -> bool {
-        let all = |outcomes: &[Outcome]| outcomes.iter().map(|o| row.count(*o)).sum::<usize>() == row.judged();
+        let all = |outcomes: &[Outcome]| {
+            outcomes.iter().map(|o| row.count(*o)).sum::<usize>() == row.judged()
+        };
         match self.plane {
             Plane::Detect => all(&[Outcome::Right, Outcome::Removed]),
             Plane::Kill => all(&[Outcome::Emptied]) && row.kill.canaries.is_empty(),
@@ -243,7 +273,10 @@ impl<'a> Part<'a> {
             }
         }
         for (what, guilty) in self.wrong(rows) {
-            let names: Vec<&str> = guilty.iter().map(|row| row.key.mechanism.as_str()).collect();
+            let names: Vec<&str> = guilty
+                .iter()
+                .map(|row| row.key.mechanism.as_str())
+                .collect();
             let text = format!("    {what}: {}", list(&names, FEW));
             lines.push(Line::plain(cut(&text, WIDTH)));
         }
@@ -260,12 +293,18 @@ impl<'a> Part<'a> {
                 ("could not tell", |_| true),
             ],
             Plane::Kill => &[
-                ("left something alive", |row| row.count(Outcome::Survived) > 0),
+                ("left something alive", |row| {
+                    row.count(Outcome::Survived) > 0
+                }),
                 ("hit bystanders", |row| !row.kill.canaries.is_empty()),
                 ("not judged in every trial", |_| true),
             ],
         };
-        let mut wrong: Vec<&Row> = rows.iter().copied().filter(|row| !self.is_good(row)).collect();
+        let mut wrong: Vec<&Row> = rows
+            .iter()
+            .copied()
+            .filter(|row| !self.is_good(row))
+            .collect();
         let mut told = Vec::new();
         for (what, is) in kinds {
             let (these, rest) = wrong.into_iter().partition::<Vec<_>, _>(|row| is(row));
@@ -288,7 +327,11 @@ impl<'a> Part<'a> {
             _ => row.latency.max(),
         };
         let left = format!("    {:28} {note}", row.key.mechanism);
-        let text = columns(&left, &duration(row.latency.percentile(50)), &duration(quantile));
+        let text = columns(
+            &left,
+            &duration(row.latency.percentile(50)),
+            &duration(quantile),
+        );
         Line { text, failed }
     }
 
@@ -326,7 +369,10 @@ fn heading(rows: &[&Row]) -> Line {
 /// Text, and two figures at the right margin.
 fn columns(left: &str, p50: &str, tail: &str) -> String {
     let room = WIDTH - 2 * TIME;
-    cut(&format!("{:room$}{p50:>TIME$}{tail:>TIME$}", cut(left, room)), WIDTH)
+    cut(
+        &format!("{:room$}{p50:>TIME$}{tail:>TIME$}", cut(left, room)),
+        WIDTH,
+    )
 }
 
 fn ordinal(n: usize) -> String {

@@ -1,4 +1,5 @@
-//! Whatever a run has shown, the page fits a terminal, begins with the answer, and tells what differs from what was expected.
+//! Whatever a run has shown, the page fits a terminal, begins with the answer, and tells what
+//! differs from what was expected.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,7 +82,11 @@ fn main_job() -> Vec<Row> {
         }
     }
     for at in 0..27 {
-        let outcome = if at < 8 { Outcome::Survived } else { Outcome::Emptied };
+        let outcome = if at < 8 {
+            Outcome::Survived
+        } else {
+            Outcome::Emptied
+        };
         let mut one = row(
             Plane::Kill,
             "forkbomb",
@@ -109,7 +114,12 @@ fn the_main_job_fits_a_terminal_and_begins_with_the_answer() {
     let rows = main_job();
     let planned = rows.len() * 3;
     let lines = page_of(&rows, &[], &[], planned);
-    assert!(lines.len() <= HEIGHT, "{} lines: {:#?}", lines.len(), texts(&lines));
+    assert!(
+        lines.len() <= HEIGHT,
+        "{} lines: {:#?}",
+        lines.len(),
+        texts(&lines)
+    );
     assert!(
         lines.iter().all(|line| line.text.chars().count() <= WIDTH),
         "{lines:#?}"
@@ -136,26 +146,53 @@ fn the_main_job_fits_a_terminal_and_begins_with_the_answer() {
 #[test]
 fn few_rows_are_all_printed() {
     let rows = [
-        row(Plane::Detect, "setsid", "subreaper", Outcome::Right, 200_000),
+        row(
+            Plane::Detect,
+            "setsid",
+            "subreaper",
+            Outcome::Right,
+            200_000,
+        ),
         row(Plane::Detect, "setsid", "waitpid-main", Outcome::Early, 0),
     ];
     let all = texts(&page_of(&rows, &[], &[], 6)).join("\n");
-    assert!(all.contains("subreaper                    3 right"), "{all}");
-    assert!(all.contains("waitpid-main                 3 early"), "{all}");
+    assert!(
+        all.contains("subreaper                    3 right"),
+        "{all}"
+    );
+    assert!(
+        all.contains("waitpid-main                 3 early"),
+        "{all}"
+    );
 }
 
 #[test]
 fn what_failed_is_told_with_the_answer_and_is_red() {
     let mut rows = main_job();
     rows[40] = fails(rows[40].clone());
-    let lines = page_of(&rows, &[], &["cgroup /sys/fs/cgroup/x".to_owned()], rows.len() * 3);
-    let red: Vec<&str> = lines.iter().filter(|l| l.failed).map(|l| l.text.as_str()).collect();
-    assert!(red[0].starts_with("Expectations did not hold in 1 of"), "{red:?}");
+    let lines = page_of(
+        &rows,
+        &[],
+        &["cgroup /sys/fs/cgroup/x".to_owned()],
+        rows.len() * 3,
+    );
+    let red: Vec<&str> = lines
+        .iter()
+        .filter(|l| l.failed)
+        .map(|l| l.text.as_str())
+        .collect();
+    assert!(
+        red[0].starts_with("Expectations did not hold in 1 of"),
+        "{red:?}"
+    );
     assert!(
         red[1].contains("trial 7: detector-of-the-kernel-11 on fork-exit: early"),
         "{red:?}"
     );
-    assert!(red.iter().any(|line| line.contains("/sys/fs/cgroup/x")), "{red:?}");
+    assert!(
+        red.iter().any(|line| line.contains("/sys/fs/cgroup/x")),
+        "{red:?}"
+    );
     assert!(!texts(&lines).contains(&"Nothing was left behind."));
 }
 
@@ -170,10 +207,15 @@ fn what_is_absent_is_one_line_with_a_count() {
     let skipped = [skip("a", None), skip("b", None), skip("c", Some("setsid"))];
     let rows = main_job();
     let lines = page_of(&rows, &skipped, &[], rows.len() * 3);
-    let about: Vec<&Line> = lines.iter().filter(|line| line.text.contains("available")).collect();
+    let about: Vec<&Line> = lines
+        .iter()
+        .filter(|line| line.text.contains("available"))
+        .collect();
     assert_eq!(about.len(), 1, "{about:?}");
     assert!(
-        about[0].text.starts_with("2 mechanisms not available here, 1 pairs"),
+        about[0]
+            .text
+            .starts_with("2 mechanisms not available here, 1 pairs"),
         "{about:?}"
     );
 }
@@ -197,7 +239,10 @@ fn an_interrupted_run_says_so_and_nothing_of_rows_without_trials() {
     }];
     let planned = rows.len() * 3;
     let lines = page_of(&rows, &[], &[], planned);
-    assert_eq!(lines[0].text, format!("Interrupted after 3 of {planned} trials."));
+    assert_eq!(
+        lines[0].text,
+        format!("Interrupted after 3 of {planned} trials.")
+    );
     let all = texts(&lines).join("\n");
     assert!(
         !all.contains("NO") && !all.contains("strategy-") && !all.contains("kernel-1"),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use harness::param::{Axis, Unit};
 
 use super::exit::Exit;
 use super::fleet::ScaleArgs;
@@ -14,6 +13,7 @@ use super::measure::MeasureArgs;
 use super::recommend::RecommendArgs;
 use super::request::{FEW_TRIALS, REFERENCES, SOME_TRIALS};
 use super::select::Unknown;
+use super::values::{log_filter, size, some_time};
 use crate::SCENARIOS;
 
 /// What is to be known of `--reference` beyond its default.
@@ -46,15 +46,19 @@ fn after_long_help() -> String {
     format!("{EXAMPLES}\n{}\n{}", Exit::help(), glossary::text())
 }
 
-/// Words that mean something else than a scenario where one may stand: the commands, `help`, `all` and `none`.
+/// Words that mean something else than a scenario where one may stand: the commands, `help`, `all`
+/// and `none`.
 pub(super) fn reserved() -> Vec<String> {
     let mut command = Cli::command();
     command.build();
-    let commands = command.get_subcommands().map(|verb| verb.get_name().to_owned());
+    let commands = command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned());
     commands.chain(["all", "none"].map(str::to_owned)).collect()
 }
 
-/// If the first word of the command line is nearly that of a command, so that what stands after it could not be understood: what is wrong.
+/// If the first word of the command line is nearly that of a command, so that what stands after it
+/// could not be understood: what is wrong.
 pub(super) fn misspelt() -> Option<Unknown> {
     let first = std::env::args().nth(1)?;
     misspelt_word(&first)
@@ -63,13 +67,17 @@ pub(super) fn misspelt() -> Option<Unknown> {
 fn misspelt_word(first: &str) -> Option<Unknown> {
     let reserved = reserved();
     let scenarios = SCENARIOS.iter().map(|s| s.spec().id);
-    let known: Vec<&str> = reserved.iter().map(String::as_str).chain(scenarios).collect();
+    let known: Vec<&str> = reserved
+        .iter()
+        .map(String::as_str)
+        .chain(scenarios)
+        .collect();
     let plain = !first.starts_with('-') && !first.contains(['*', '?', ':']);
     (plain && !known.contains(&first)).then(|| Unknown::new("scenario or command", first, &known))
 }
 
-/// Sets hostile process trees off inside belts, lets completion detectors watch them and kill strategies end them, and prints who
-/// told the truth, how late, and what was left alive.
+/// Sets hostile process trees off inside limits, lets completion detectors watch them and kill
+/// strategies end them, and prints who told the truth, how late, and what was left alive.
 #[derive(Debug, Parser)]
 #[command(name = "scenario", version, max_term_width = 110)]
 #[command(
@@ -90,17 +98,21 @@ pub(super) struct Cli {
 /// Commands beside the plain run.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Run scenarios. The same as without this word: `scenario run forkbomb` is `scenario forkbomb`.
+    /// Run scenarios. The same as without this word: `scenario run forkbomb` is `scenario
+    /// forkbomb`.
     Run(Box<RunArgs>),
-    /// Measure: a run as a campaign that can be interrupted, goes on in several sittings, and records what disturbs it.
+    /// Measure: a run as a campaign that can be interrupted, goes on in several sittings, and
+    /// records what disturbs it.
     Measure(Box<MeasureArgs>),
-    /// Scale: one loop that watches many sites, by mechanism and number of sites: latency and CPU time of each completion.
+    /// Scale: one loop that watches many sites, by mechanism and number of sites: latency and CPU
+    /// time of each completion.
     Scale(ScaleArgs),
     /// List scenarios, detectors and strategies, with the axes that --set takes.
     List(ListArgs),
     /// Say what this machine offers, what is missing, why, and how to get it.
     Doctor(DoctorArgs),
-    /// Name the detector and the strategy to use on this machine, with the reason and the measured numbers.
+    /// Name the detector and the strategy to use on this machine, with the reason and the measured
+    /// numbers.
     Recommend(RecommendArgs),
     /// Remove what a crashed run left: its processes and cgroups. Running runs are left alone.
     Clean(CleanArgs),
@@ -131,31 +143,55 @@ pub(super) enum ListFormat {
 pub(super) struct RunArgs {
     /// Scenarios, or `all` (`scenario list` names them).
     ///
-    /// A scenario that ends by itself is given to the detectors. A bomb never ends, so it is given to the strategies, and the
-    /// detectors get every scenario that ends by itself.
+    /// A scenario that ends by itself is given to the detectors. A bomb never ends, so it is given
+    /// to the strategies, and the detectors get every scenario that ends by itself.
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<String>,
 
-    /// Detectors to run: an id, a pattern such as `cgroup-*`, a scope such as `scope:cgroup`, `all` or `none` [default: all]
+    /// Detectors to run: an id, a pattern such as `cgroup-*`, a scope such as `scope:cgroup`, `all`
+    /// or `none` [default: all]
     ///
-    /// May be repeated. A detector that is named in full and that this machine does not offer ends the command with code 3; one that
-    /// only a pattern or the default asks for is listed below the table with the reason.
-    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    /// May be repeated. A detector that is named in full and that this machine does not offer ends
+    /// the command with code 3; one that only a pattern or the default asks for is listed below the
+    /// table with the reason.
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        help_heading = "Who takes part"
+    )]
     pub detector: Vec<String>,
 
     /// Detectors to leave out: an id or a pattern
-    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        help_heading = "Who takes part"
+    )]
     pub no_detector: Vec<String>,
 
-    /// Strategies to run: an id, a pattern, a scope, `all`, `none`, `sound` or `unsound` [default: all, for scenarios that do not end by themselves]
+    /// Strategies to run: an id, a pattern, a scope, `all`, `none`, `sound` or `unsound` [default:
+    /// all, for scenarios that do not end by themselves]
     ///
-    /// `sound` keeps those that claim to leave nothing alive and are expected to keep their word on that scenario, `unsound` the others.
-    /// With this flag, scenarios that end by themselves are killed as well, if they have a form that lives for ever.
-    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    /// `sound` keeps those that claim to leave nothing alive and are expected to keep their word on
+    /// that scenario, `unsound` the others. With this flag, scenarios that end by themselves are
+    /// killed as well, if they have a form that lives for ever.
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        help_heading = "Who takes part"
+    )]
     pub kill: Vec<String>,
 
     /// Strategies to leave out: an id or a pattern
-    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Who takes part")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        help_heading = "Who takes part"
+    )]
     pub no_kill: Vec<String>,
 
     /// Detectors that watch while a strategy kills
@@ -164,7 +200,11 @@ pub(super) struct RunArgs {
     pub reference: Vec<String>,
 
     /// Set an axis: lifetime=0, or several values for several rows: lifetime=0,1ms,5ms
-    #[arg(long, value_name = "AXIS=VALUE[,VALUE...]", help_heading = "What is run")]
+    #[arg(
+        long,
+        value_name = "AXIS=VALUE[,VALUE...]",
+        help_heading = "What is run"
+    )]
     pub set: Vec<String>,
 
     /// Trials of each row
@@ -180,8 +220,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time, help_heading = "What is run")]
     pub deadline: Duration,
 
-    /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or one time
-    /// [default: 0..20ms, in a campaign 10ms..30ms]
+    /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or
+    /// one time [default: 0..20ms, in a campaign 10ms..30ms]
     #[arg(long, value_name = "TIME[..TIME]", value_parser = Gap::parse, help_heading = "What is run")]
     pub gap: Option<Gap>,
 
@@ -189,29 +229,34 @@ pub(super) struct RunArgs {
     #[arg(long, help_heading = "What is run")]
     pub dry_run: bool,
 
-    /// A cgroup v2 directory that the command may use [default: found; `scenario doctor` says which]
-    #[arg(long, value_name = "PATH", help_heading = "Belts")]
+    /// A cgroup v2 directory that the command may use [default: found; `scenario doctor` says
+    /// which]
+    #[arg(long, value_name = "PATH", help_heading = "Limits")]
     pub cgroup: Option<PathBuf>,
 
     /// Most tasks that a workload may have at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(4..=100_000), help_heading = "Belts")]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(4..=100_000), help_heading = "Limits")]
     pub tasks: u64,
 
     /// Most memory that a workload may use, where there is a memory controller
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, help_heading = "Belts")]
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, help_heading = "Limits")]
     pub memory: u64,
 
-    /// Accept a machine on which no limit on tasks can be had. A bomb can then take the whole machine down
-    #[arg(long, help_heading = "Belts")]
-    pub no_belt: bool,
+    /// Accept a machine on which no limit on tasks can be had. A bomb can then take the whole
+    /// machine down
+    #[arg(long, help_heading = "Limits")]
+    pub no_limits: bool,
 
-    /// Run the same command in a throw-away machine: no cgroup, no root and no belt of this machine is needed
+    /// Run the same command in a throw-away machine: no cgroup, no root and no limit of this
+    /// machine is needed
     ///
-    /// The machine is the kernel lab's (`lab`, beside this program or on PATH); KERNEL is one of `lab kernels` [default: the newest stock one].
-    /// Where it is emulated, tables say so: order and counts mean what they mean elsewhere, times do not. Records come back to --out, or
-    /// to the default place. The exit code is that of the command inside, 124 at the end of an hour, 125 if the machine failed.
+    /// The machine is the kernel lab's (`lab`, beside this program or on PATH); KERNEL is one of
+    /// `lab kernels` [default: the newest stock one]. Where it is emulated, tables say so: order
+    /// and counts mean what they mean elsewhere, times do not. Records come back to --out, or to
+    /// the default place. The exit code is that of the command inside, 124 at the end of an hour,
+    /// 125 if the machine failed.
     #[arg(long, value_name = "KERNEL", num_args = 0..=1, require_equals = true, default_missing_value = "newest",
-          conflicts_with = "cgroup", help_heading = "Belts")]
+          conflicts_with = "cgroup", help_heading = "Limits")]
     pub vm: Option<String>,
 
     /// Write each trial to standard output as one JSON line; the summary goes to standard error
@@ -282,62 +327,6 @@ pub(super) struct CleanArgs {
     pub cgroup: Option<PathBuf>,
 }
 
-/// Reads a duration in the spelling of axes: `0`, `250us`, `5ms`, `2s`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const TIME: Axis = Axis {
-        name: "time",
-        unit: Unit::Nanoseconds,
-        default: 0,
-        kill_default: None,
-        doc: "",
-    };
-    match TIME.parse(text) {
-        Ok(harness::param::FOREVER) => Err("every wait has a deadline: a time such as 5ms or 2s is needed".to_owned()),
-        Ok(ns) => Ok(Duration::from_nanos(ns)),
-        Err(e) => Err(format!("not {}", e.wanted)),
-    }
-}
-
-/// Reads a duration that leaves time for something.
-pub(super) fn some_time(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("a deadline of 0 leaves no time for anything: 1s is usual".to_owned()),
-        time => Ok(time),
-    }
-}
-
-/// Accepts a level, or directives such as `warn,harness=debug`. The library would take any other word for the name of a module.
-fn log_filter(text: &str) -> Result<String, String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let known = |directive: &str| {
-        let level = directive.rsplit('=').next().unwrap_or_default();
-        LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
-    };
-    match text.split(',').all(known) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("levels are {}, alone or as MODULE=LEVEL", LEVELS.join(", "))),
-    }
-}
-
-/// Reads a size: a number of bytes, or one with K, M or G (powers of 1024).
-fn size(text: &str) -> Result<u64, String> {
-    let wanted = "a size such as 64M or 1G is needed";
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match &text[digits.len()..] {
-        "" => 0,
-        "K" | "k" => 10,
-        "M" | "m" => 20,
-        "G" | "g" => 30,
-        _ => return Err(wanted.to_owned()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wanted.to_owned())?;
-    let bytes = number.checked_mul(1 << shift).ok_or("larger than any machine")?;
-    if bytes < 4 << 20 {
-        return Err("a workload needs at least 4M to start".to_owned());
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,7 +346,9 @@ mod tests {
         let cli = Cli::try_parse_from(["scenario", "doctor"]).unwrap();
         assert!(matches!(cli.verb, Some(Verb::Doctor(_))));
         let cli = Cli::try_parse_from(["scenario", "run", "forkbomb", "--trials", "2"]).unwrap();
-        assert!(matches!(cli.verb, Some(Verb::Run(args)) if args.scenarios == ["forkbomb"] && args.trials == Some(2)));
+        assert!(
+            matches!(cli.verb, Some(Verb::Run(args)) if args.scenarios == ["forkbomb"] && args.trials == Some(2))
+        );
         let help = Cli::try_parse_from(["scenario", "help"]).unwrap_err();
         assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
         let bare = Cli::try_parse_from(["scenario"]).unwrap_err();
@@ -378,7 +369,11 @@ mod tests {
             (Some("newest"), vec!["forkbomb".to_owned()])
         );
         assert_eq!(
-            parsed(&["forkbomb", "--vm=6.12"]).unwrap().run.vm.as_deref(),
+            parsed(&["forkbomb", "--vm=6.12"])
+                .unwrap()
+                .run
+                .vm
+                .as_deref(),
             Some("6.12")
         );
         assert!(parsed(&["forkbomb", "--vm", "--cgroup", "/x"]).is_err());
@@ -401,7 +396,11 @@ mod tests {
         ] {
             assert!(reserved.contains(&word.to_owned()), "{word}: {reserved:?}");
         }
-        assert!(SCENARIOS.iter().all(|s| !reserved.contains(&s.spec().id.to_owned())));
+        assert!(
+            SCENARIOS
+                .iter()
+                .all(|s| !reserved.contains(&s.spec().id.to_owned()))
+        );
     }
 
     #[test]
@@ -428,28 +427,6 @@ mod tests {
             help.contains(&format!("[default: {}]", REFERENCES.join(", "))),
             "{help}"
         );
-    }
-
-    #[test]
-    fn a_log_level_is_a_level() {
-        for good in ["debug", "WARN", "warn,harness=trace"] {
-            assert!(log_filter(good).is_ok(), "{good}");
-        }
-        for bad in ["bogus", "", "harness=loud"] {
-            assert!(log_filter(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sizes_and_times() {
-        assert_eq!(size("512M"), Ok(512 << 20));
-        assert_eq!(size("8388608"), Ok(8 << 20));
-        for bad in ["", "M", "-1M", "1T", "1M", "99999999999G"] {
-            assert!(size(bad).is_err(), "{bad:?}");
-        }
-        assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
-        assert!(duration("forever").is_err() && duration("5").is_err());
-        assert!(duration("0").is_ok() && some_time("0").is_err());
     }
 
     #[test]

@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Cleans, or says what would be cleaned.
 pub(super) fn clean(args: &CleanArgs) -> Result<Exit, Failure> {
     let layout = Layout::read(&Paths::default()).context("could not look for cgroups")?;
-    let found = leftovers::find(&layout, args.cgroup.as_deref()).context("could not look for leftovers")?;
+    let found =
+        leftovers::find(&layout, args.cgroup.as_deref()).context("could not look for leftovers")?;
     if args.dry_run {
         print(&plan(&found))?;
         return Ok(Exit::Held);
@@ -56,7 +57,10 @@ fn plan(found: &[Leftover]) -> String {
     let mut text = String::new();
     for leftover in found {
         let line = match leftover.owner {
-            Owner::Gone => format!("would remove {} and end what lives in it", leftover.path.display()),
+            Owner::Gone => format!(
+                "would remove {} and end what lives in it",
+                leftover.path.display()
+            ),
             Owner::Alive | Owner::Unknown => kept(leftover),
         };
         text.push_str(&line);

@@ -12,9 +12,9 @@ use super::lines;
 use super::output::Output;
 use super::plan::{self, Plan};
 use super::report::{self, Report};
-use super::sitting::Played;
 use super::summary::{Row, Tally};
 use super::term::note;
+use super::trial_loop::Played;
 
 /// Prints the summary and decides the exit code.
 pub(super) fn conclude(
@@ -28,7 +28,13 @@ pub(super) fn conclude(
 ) -> Result<Exit, Failure> {
     let cells = plan.cells.iter();
     let mut tallies: Vec<Tally> = cells
-        .map(|cell| Tally::new(cell.key.clone(), plan::expected_in_words(cell.expected), args.deadline))
+        .map(|cell| {
+            Tally::new(
+                cell.key.clone(),
+                plan::expected_in_words(cell.expected),
+                args.deadline,
+            )
+        })
         .collect();
     for (planned, record) in plan.order.iter().zip(output.trials()) {
         tallies[planned.row].add(&record.map_err(Failure::incomplete)?);
@@ -44,7 +50,9 @@ pub(super) fn conclude(
         planned: plan.order.len(),
         rows: &rows,
         ended: match played {
-            Played { interrupted: true, .. } => "Interrupted",
+            Played {
+                interrupted: true, ..
+            } => "Interrupted",
             Played { paused: true, .. } => "Stopped by --for",
             _ => "Stopped",
         },
@@ -59,7 +67,9 @@ pub(super) fn conclude(
         note(format!("error: {error:#}"));
     }
     let summary = match (args.format, args.all) {
-        (Format::Json, _) => report::json(&report).context("could not write the summary as JSON")?,
+        (Format::Json, _) => {
+            report::json(&report).context("could not write the summary as JSON")?
+        }
         (Format::Table, true) => report::text(&report, colour),
         (Format::Table, false) => {
             let mut page = lines::text(&answer::page(&report), colour);
@@ -80,7 +90,8 @@ pub(super) fn conclude(
     Ok(exit)
 }
 
-/// Brings rows of the same scenario (at the same point) together, in the order in which the scenarios were met.
+/// Brings rows of the same scenario (at the same point) together, in the order in which the
+/// scenarios were met.
 fn together(rows: &mut [Row]) {
     let mut met: Vec<String> = Vec::new();
     for row in rows.iter() {
@@ -88,10 +99,14 @@ fn together(rows: &mut [Row]) {
             met.push(row.key.scenario.clone());
         }
     }
-    rows.sort_by_key(|row| met.iter().position(|scenario| *scenario == row.key.scenario));
+    rows.sort_by_key(|row| {
+        met.iter()
+            .position(|scenario| *scenario == row.key.scenario)
+    });
 }
 
-/// A leak is worst, then a run that is not complete: broken expectations of half a run say little. Then expectations.
+/// A leak is worst, then a run that is not complete: broken expectations of half a run say little.
+/// Then expectations.
 fn exit_of(played: &Played, rows: &[Row]) -> Exit {
     let ended = |outcome: Outcome| rows.iter().any(|row| row.count(outcome) > 0);
     if !played.left.is_empty() {

@@ -1,4 +1,5 @@
-//! What a detector costs beside its latency: a launch, if it holds the workload back, and a second of waiting for a tree that sleeps.
+//! What a detector costs beside its latency: a launch, if it holds the workload back, and a second
+//! of waiting for a tree that sleeps.
 
 use comfy_table::Table;
 use harness::expect::Plane;
@@ -23,7 +24,8 @@ pub(super) struct Costs {
     pub holds_back: bool,
     /// Trials in which the detector went without what its name says.
     pub fell_back: usize,
-    /// CPU time of the observer for each second of waiting, where the tree slept for long enough to tell.
+    /// CPU time of the observer for each second of waiting, where the tree slept for long enough to
+    /// tell.
     pub idle_cpu_per_s: Sample,
     /// Times that the observer went back to sleep meanwhile.
     pub idle_wakeups: Sample,
@@ -63,7 +65,8 @@ impl CostTally {
     }
 }
 
-/// From asking for the workload (its spawn, or the letting go of a process made beforehand) to its own first stamp.
+/// From asking for the workload (its spawn, or the letting go of a process made beforehand) to its
+/// own first stamp.
 fn launch(trial: &TrialRecord) -> Option<u64> {
     let asked = match trial.counters.asked_ns {
         0 => trial.stamps.spawn_ns?,
@@ -78,9 +81,13 @@ impl Costs {
     }
 }
 
-/// The rows of the detect plane that have something to tell, and the plainest launch beside them. `None`: there are none.
+/// The rows of the detect plane that have something to tell, and the plainest launch beside them.
+/// `None`: there are none.
 pub(super) fn table(rows: &[Row]) -> Option<Table> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.key.plane == Plane::Detect).collect();
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.key.plane == Plane::Detect)
+        .collect();
     rows.iter().find(|row| row.costs.tell())?;
     let mut table = narrow(&[
         "detector",

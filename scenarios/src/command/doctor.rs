@@ -1,4 +1,5 @@
-//! `scenario doctor`: what this machine offers, what is missing, why, and how to get it. Everything is tried, nothing concluded.
+//! `scenario doctor`: what this machine offers, what is missing, why, and how to get it. Everything
+//! is tried, nothing concluded.
 
 use harness::detect::DETECTORS;
 use harness::host::bugs::{self, KILLED_AT_BIRTH, KernelBug, Presence, SPARES_DEAD_LEADERS};
@@ -49,10 +50,14 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let undone = around.leave()?;
     let mut text = match args.format {
         Format::Table => text(&diagnosis),
-        Format::Json => serde_json::to_string_pretty(&diagnosis).map_err(anyhow::Error::from)? + "\n",
+        Format::Json => {
+            serde_json::to_string_pretty(&diagnosis).map_err(anyhow::Error::from)? + "\n"
+        }
     };
     if args.format == Format::Table {
-        undone.iter().for_each(|left| text.push_str(&format!("{left}\n")));
+        undone
+            .iter()
+            .for_each(|left| text.push_str(&format!("{left}\n")));
     }
     print(&text)?;
     Ok(match (diagnosis.usable, undone.is_empty()) {
@@ -109,7 +114,11 @@ impl Finding {
         let (available, why, remedy) = match probed {
             Ok(Support::Available) => (true, None, None),
             Ok(Support::Missing { why, remedy }) => (false, Some(why), Some(remedy)),
-            Err(e) => (false, Some(format!("not known, the probe failed: {e}")), None),
+            Err(e) => (
+                false,
+                Some(format!("not known, the probe failed: {e}")),
+                None,
+            ),
         };
         Self {
             name,
@@ -140,12 +149,21 @@ fn text(diagnosis: &Diagnosis) -> String {
         for finding in findings {
             let mark = if finding.available { "yes" } else { "NO " };
             match (&finding.why, &finding.remedy) {
-                (None, _) => line(&mut text, format_args!("  {mark} {:24} {}", finding.name, finding.what)),
-                (Some(why), None) => line(&mut text, format_args!("  {mark} {:24} {why}", finding.name)),
+                (None, _) => line(
+                    &mut text,
+                    format_args!("  {mark} {:24} {}", finding.name, finding.what),
+                ),
+                (Some(why), None) => line(
+                    &mut text,
+                    format_args!("  {mark} {:24} {why}", finding.name),
+                ),
                 (Some(why), Some(remedy)) => {
                     line(
                         &mut text,
-                        format_args!("  {mark} {:24} {why}\n      {:24} help: {remedy}", finding.name, ""),
+                        format_args!(
+                            "  {mark} {:24} {why}\n      {:24} help: {remedy}",
+                            finding.name, ""
+                        ),
                     );
                 }
             }
@@ -181,22 +199,37 @@ fn machine(text: &mut String, environment: &Environment) {
     );
     line(
         text,
-        format_args!("preemption  {}", preemption.cloned().unwrap_or_else(unknown)),
+        format_args!(
+            "preemption  {}",
+            preemption.cloned().unwrap_or_else(unknown)
+        ),
     );
     line(
         text,
         format_args!(
             "processors  {}",
-            environment.cpu.allowed.map_or_else(unknown, |n| n.to_string())
+            environment
+                .cpu
+                .allowed
+                .map_or_else(unknown, |n| n.to_string())
         ),
     );
-    line(text, format_args!("cgroups     {}", environment.cgroups.layout));
+    line(
+        text,
+        format_args!("cgroups     {}", environment.cgroups.layout),
+    );
     if let Some(base) = &environment.cgroups.base {
         let memory = if base.memory_limit { "with" } else { "without" };
-        line(text, format_args!("base        {} ({})", base.path, base.how));
         line(
             text,
-            format_args!("belts       pids: {}, {memory} a memory limit", base.belts),
+            format_args!("base        {} ({})", base.path, base.how),
+        );
+        line(
+            text,
+            format_args!(
+                "limits       pids: {}, {memory} a memory limit",
+                base.limits
+            ),
         );
         base.changes
             .iter()

@@ -1,4 +1,5 @@
-//! What the command's exit code means. The only place where the numbers are written, and what `--help` prints.
+//! What the command's exit code means. The only place where the numbers are written, and what
+//! `--help` prints.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -53,7 +54,9 @@ impl Exit {
             Self::Held => "every expectation held",
             Self::NotHeld => "an expectation did not hold",
             Self::Usage => "the command line was not understood; nothing was started",
-            Self::Missing => "a feature that is required, or was asked for by name, is missing here",
+            Self::Missing => {
+                "a feature that is required, or was asked for by name, is missing here"
+            }
             Self::Incomplete => "interrupted, or a trial could not be run or recorded",
             Self::Paused => "stopped after --for, in good order; `measure --resume DIR` goes on",
             Self::Internal => "an error inside, or something was left behind",
@@ -136,7 +139,10 @@ mod tests {
     fn numbers_are_distinct_and_in_the_help() {
         let help = Exit::help();
         for exit in Exit::ALL {
-            assert_eq!(Exit::ALL.iter().filter(|e| e.code() == exit.code()).count(), 1);
+            assert_eq!(
+                Exit::ALL.iter().filter(|e| e.code() == exit.code()).count(),
+                1
+            );
             assert!(help.contains(&format!("  {}  {}", exit.code(), exit.meaning())));
         }
     }

@@ -6,8 +6,14 @@ use super::exit::Failure;
 use super::request::Request;
 use crate::script::{FOREVER, Op, Script};
 
-/// Refuses a tree that outlives the deadline of who waits for its end, and one that does not fit into its limit on tasks.
-pub(super) fn check(request: &Request, label: &str, plane: Plane, script: &Script) -> Result<(), Failure> {
+/// Refuses a tree that outlives the deadline of who waits for its end, and one that does not fit
+/// into its limit on tasks.
+pub(super) fn check(
+    request: &Request,
+    label: &str,
+    plane: Plane,
+    script: &Script,
+) -> Result<(), Failure> {
     let deadline_ns = u64::try_from(request.deadline.as_nanos()).unwrap_or(u64::MAX);
     let longest = script.ops().filter_map(|op| match op {
         Op::Live { ns } if ns != FOREVER => Some(ns),

@@ -1,16 +1,17 @@
 //! The idle time before each trial, drawn at random.
 //!
-//! A fixed gap that is a whole number of timer ticks starts every trial at the same place between two ticks. The kernel's notification
-//! timer ends on a tick, so such a gap measures one point of the tick again and again and not what a caller meets, who comes at any time.
-//! The defaults spread starts over 20 ms, which is a whole number of ticks at HZ 100, 250 and 1000, so each place in a tick is as likely
-//! as any other.
+//! A fixed gap that is a whole number of timer ticks starts every trial at the same place between
+//! two ticks. The kernel's notification timer ends on a tick, so such a gap measures one point of
+//! the tick again and again and not what a caller meets, who comes at any time. The defaults spread
+//! starts over 20 ms, which is a whole number of ticks at HZ 100, 250 and 1000, so each place in a
+//! tick is as likely as any other.
 
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::args::duration;
+use super::values::duration;
 
 /// Separates the draws of gaps from all others that begin with the same seed.
 const STREAM: u64 = 0x6761_7073;
@@ -47,8 +48,8 @@ impl Gap {
     /// Reads `20ms` or `10ms..30ms`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (shortest, longest) = text.split_once("..").unwrap_or((text, text));
-        let [shortest, longest] =
-            [shortest, longest].map(|end| duration(end).map_err(|e| format!("{e}, or a range such as 10ms..30ms")));
+        let [shortest, longest] = [shortest, longest]
+            .map(|end| duration(end).map_err(|e| format!("{e}, or a range such as 10ms..30ms")));
         let gap = Self {
             shortest: shortest?,
             longest: longest?,
@@ -59,13 +60,14 @@ impl Gap {
         Ok(gap)
     }
 
-    /// The gaps of all trials from the `from`th on. Each belongs to its trial: a campaign that is resumed has the gaps that the
-    /// interrupted one would have had.
+    /// The gaps of all trials from the `from`th on. Each belongs to its trial: a campaign that is
+    /// resumed has the gaps that the interrupted one would have had.
     pub(super) fn draws(self, seed: u64, from: usize) -> impl Iterator<Item = Duration> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAM);
         let spread = self.longest - self.shortest;
-        std::iter::repeat_with(move || self.shortest + spread.mul_f64(rng.random::<f64>())).skip(from)
+        std::iter::repeat_with(move || self.shortest + spread.mul_f64(rng.random::<f64>()))
+            .skip(from)
     }
 }
 
@@ -101,7 +103,8 @@ mod tests {
                 let phase = gap.as_nanos() % tick.as_nanos();
                 parts[usize::try_from(phase * 4 / tick.as_nanos()).unwrap()] += 1;
             }
-            // 1000 each, with a standard deviation of 27; the seed is fixed, so this holds or it does not.
+            // 1000 each, with a standard deviation of 27; the seed is fixed, so this holds or it
+            // does not.
             assert!(
                 parts.iter().all(|n| (900..1_100).contains(n)),
                 "{range:?}, {tick:?}: {parts:?}"

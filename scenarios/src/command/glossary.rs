@@ -3,10 +3,6 @@
 /// Sorted by word.
 const WORDS: &[(&str, &str)] = &[
     (
-        "belt",
-        "a limit on tasks and memory around a workload; no bomb without one",
-    ),
-    (
         "bystander, canary",
         "a process beside the workload that a kill must not hit; one that dies was hit",
     ),
@@ -18,7 +14,10 @@ const WORDS: &[(&str, &str)] = &[
         "detector",
         "a mechanism that says when a program and all that it started are gone",
     ),
-    ("empty", "no process of the workload is alive (zombies are dead)"),
+    (
+        "empty",
+        "no process of the workload is alive (zombies are dead)",
+    ),
     ("gap", "idle time before each trial, drawn at random"),
     (
         "holding, dying, knowing",
@@ -28,7 +27,14 @@ const WORDS: &[(&str, &str)] = &[
         "ledger",
         "a page of memory in which each process of a workload stamps its birth and its exit",
     ),
-    ("observer", "the process that runs detector and strategy in one trial"),
+    (
+        "limits",
+        "on tasks and memory of a workload; no bomb without them",
+    ),
+    (
+        "observer",
+        "the process that runs detector and strategy in one trial",
+    ),
     (
         "oracle",
         "how the harness finds out what is true, by other means than the detector's",
@@ -53,13 +59,19 @@ const WORDS: &[(&str, &str)] = &[
         "scope",
         "the processes that a mechanism can see: the first, its group, the cgroup ...",
     ),
-    ("site", "the cgroup in which the workload of one trial is born"),
+    (
+        "site",
+        "the cgroup in which the workload of one trial is born",
+    ),
     (
         "sound",
         "leaves nothing alive and hits nothing else, or says \"empty\" only when it is true",
     ),
     ("strategy", "a way to end a program and all that it started"),
-    ("survivor", "a process of the workload that lives on after a kill"),
+    (
+        "survivor",
+        "a process of the workload that lives on after a kill",
+    ),
     (
         "verdict",
         "what a detector says: empty, site removed, unknown, or nothing until the deadline",
@@ -86,9 +98,14 @@ mod tests {
     #[test]
     fn the_words_are_sorted_and_short() {
         assert!(WORDS.is_sorted());
-        assert!(text().lines().all(|line| line.chars().count() <= 110), "{}", text());
+        assert!(
+            text().lines().all(|line| line.chars().count() <= 110),
+            "{}",
+            text()
+        );
         for word in [
-            "oracle", "canary", "witness", "scope", "reach", "verdict", "ledger", "survivor", "site",
+            "oracle", "canary", "witness", "scope", "reach", "verdict", "ledger", "survivor",
+            "site",
         ] {
             assert!(text().contains(word), "{word}");
         }

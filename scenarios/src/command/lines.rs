@@ -48,7 +48,8 @@ pub(super) fn text(lines: &[Line], colour: bool) -> String {
     text
 }
 
-/// Whether what goes to standard output may be coloured: `NO_COLOR` forbids it, `CLICOLOR_FORCE` asks for it, else a terminal has colours.
+/// Whether what goes to standard output may be coloured: `NO_COLOR` forbids it, `CLICOLOR_FORCE`
+/// asks for it, else a terminal has colours.
 ///
 /// Sources: <https://no-color.org>, <https://bixense.com/clicolors>.
 pub(super) fn colour() -> bool {
@@ -60,7 +61,8 @@ pub(super) fn colour() -> bool {
     }
 }
 
-/// Breaks `text` between words. The first line begins with `first`, the others with as many blanks as `indent` says.
+/// Breaks `text` between words. The first line begins with `first`, the others with as many blanks
+/// as `indent` says.
 pub(super) fn wrapped(first: &str, text: &str, indent: usize) -> Vec<String> {
     let mut lines = vec![first.to_owned()];
     let mut empty = true;
@@ -84,7 +86,11 @@ pub(super) fn wrapped(first: &str, text: &str, indent: usize) -> Vec<String> {
 /// `text`, if it is longer than `width` cut off there with a mark.
 pub(super) fn cut(text: &str, width: usize) -> String {
     match text.chars().count() > width {
-        true => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+        true => text
+            .chars()
+            .take(width.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
         false => text.to_owned(),
     }
 }
@@ -106,7 +112,12 @@ mod tests {
     #[test]
     fn words_are_kept_whole_and_no_line_is_too_wide() {
         let lines = wrapped("Detect: ", &"word ".repeat(40), 8);
-        assert!(lines.len() > 1 && lines.iter().all(|l| l.chars().count() <= WIDTH && l.ends_with("word")));
+        assert!(
+            lines.len() > 1
+                && lines
+                    .iter()
+                    .all(|l| l.chars().count() <= WIDTH && l.ends_with("word"))
+        );
         assert!(lines[1].starts_with("        word"), "{lines:?}");
         assert_eq!(wrapped("", &"x".repeat(100), 0)[0].chars().count(), WIDTH);
     }

@@ -84,7 +84,11 @@ fn catalogue() -> Catalogue {
             .map(|s| Entry {
                 id: s.spec().id,
                 summary: s.spec().summary,
-                kind: format!("{}, {}", kebab(&s.spec().reach.scope), kebab(&s.spec().reach.sweep)),
+                kind: format!(
+                    "{}, {}",
+                    kebab(&s.spec().reach.scope),
+                    kebab(&s.spec().reach.sweep)
+                ),
                 since: Some(s.spec().since.to_string()),
                 privilege: Some(s.spec().privilege),
                 axes: axes(s.spec().axes),
@@ -94,7 +98,10 @@ fn catalogue() -> Catalogue {
 }
 
 fn planes(planes: &[Plane]) -> &'static str {
-    match (planes.contains(&Plane::Detect), planes.contains(&Plane::Kill)) {
+    match (
+        planes.contains(&Plane::Detect),
+        planes.contains(&Plane::Kill),
+    ) {
         (true, true) => "ends by itself, or is killed",
         (true, false) => "ends by itself",
         (false, _) => "never ends: is killed",
@@ -123,7 +130,10 @@ impl AxisEntry {
         if self.default == self.default_when_killed {
             format!("{}={}", self.name, self.default)
         } else {
-            format!("{}={} (killed: {})", self.name, self.default, self.default_when_killed)
+            format!(
+                "{}={} (killed: {})",
+                self.name, self.default, self.default_when_killed
+            )
         }
     }
 }
@@ -143,11 +153,15 @@ fn text(catalogue: &Catalogue) -> String {
         text.push_str(&table.trim_fmt());
         text.push_str("\n\n");
     }
-    let mut axes: Vec<&AxisEntry> = [&catalogue.scenarios, &catalogue.detectors, &catalogue.strategies]
-        .into_iter()
-        .flatten()
-        .flat_map(|e| &e.axes)
-        .collect();
+    let mut axes: Vec<&AxisEntry> = [
+        &catalogue.scenarios,
+        &catalogue.detectors,
+        &catalogue.strategies,
+    ]
+    .into_iter()
+    .flatten()
+    .flat_map(|e| &e.axes)
+    .collect();
     axes.sort_by_key(|axis| (axis.name, axis.doc));
     axes.dedup_by_key(|axis| (axis.name, axis.doc));
     text.push_str("Axes (--set axis=value):\n");
@@ -169,7 +183,10 @@ mod tests {
             .chain(DETECTORS.iter().map(|d| d.spec().id))
             .chain(STRATEGIES.iter().map(|s| s.spec().id));
         for id in ids {
-            assert!(text.lines().any(|line| line.trim_start().starts_with(id)), "{id}");
+            assert!(
+                text.lines().any(|line| line.trim_start().starts_with(id)),
+                "{id}"
+            );
         }
     }
 }

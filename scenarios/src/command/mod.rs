@@ -1,7 +1,8 @@
-//! The command `scenario`: from arguments to a plan, from records to a table and a verdict in plain words.
+//! The command `scenario`: from arguments to a plan, from records to a table and a verdict in plain
+//! words.
 //!
-//! What this module does not do: run trials (that is `harness::trial`) or judge them (an outcome is in the record). It has one thread and
-//! starts none, because observers are forked without exec.
+//! What this module does not do: run trials (that is `harness::trial`) or judge them (an outcome is
+//! in the record). It has one thread and starts none, because observers are forked without exec.
 
 mod answer;
 mod args;
@@ -26,7 +27,6 @@ mod request;
 mod run;
 mod scale;
 mod select;
-mod sitting;
 pub mod soundness;
 mod stages;
 mod stats;
@@ -34,6 +34,8 @@ mod summary;
 mod surroundings;
 mod table;
 mod term;
+mod trial_loop;
+mod values;
 mod verdict;
 mod vm;
 
@@ -57,7 +59,11 @@ pub fn main() -> ExitCode {
                 note(format!("error: {typo}"));
                 return Exit::Usage.into();
             }
-            let exit = if message.use_stderr() { Exit::Usage } else { Exit::Held };
+            let exit = if message.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Held
+            };
             return match message.print() {
                 Ok(()) => exit.into(),
                 Err(_) => Exit::Incomplete.into(),

@@ -1,4 +1,5 @@
-//! Where recorded trials go: a directory of their own, made before the first trial, filled as the run goes on.
+//! Where recorded trials go: a directory of their own, made before the first trial, filled as the
+//! run goes on.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -36,7 +37,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Makes the directory `out`, or one for `run` below the default place, and begins an empty file of trials in it.
+    /// Makes the directory `out`, or one for `run` below the default place, and begins an empty
+    /// file of trials in it.
     ///
     /// A directory that already holds trials is refused: recorded trials are never overwritten.
     pub(super) fn create(out: Option<&Path>, run: &str) -> Result<Self> {
@@ -49,10 +51,19 @@ impl Output {
             Some(dir) => dir.to_path_buf(),
             None => default_parent()?.join(run),
         };
-        fs::create_dir_all(&dir)
-            .with_context(|| format!("could not make the directory {} (--out names another)", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| {
+            format!(
+                "could not make the directory {} (--out names another)",
+                dir.display()
+            )
+        })?;
         let path = dir.join(file);
-        let trials = match File::options().read(true).write(true).create_new(true).open(&path) {
+        let trials = match File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+        {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 bail!(
                     "{} exists: recorded trials are not overwritten; name another directory with --out",
@@ -75,8 +86,8 @@ impl Output {
         Ok(output)
     }
 
-    /// Opens the directory of a run that was begun. Nobody else may be writing there. Before anything is recorded, [`Output::keep`] has to say
-    /// what of its trials is good.
+    /// Opens the directory of a run that was begun. Nobody else may be writing there. Before
+    /// anything is recorded, [`Output::keep`] has to say what of its trials is good.
     pub(super) fn reopen(dir: &Path) -> Result<Self> {
         let path = dir.join(TRIALS);
         let trials = File::options()
@@ -105,23 +116,35 @@ impl Output {
     /// The trials that were recorded, one by one.
     pub(super) fn trials(&self) -> impl Iterator<Item = Result<TrialRecord>> + '_ {
         let path = self.dir.join(TRIALS);
-        record::read_lines(self.reader().take(self.good_bytes))
-            .map(move |record| record.with_context(|| format!("could not read {} again", path.display())))
+        record::read_lines(self.reader().take(self.good_bytes)).map(move |record| {
+            record.with_context(|| format!("could not read {} again", path.display()))
+        })
     }
 
-    /// Keeps the first `bytes` of the file of trials, which are `recorded` trials, cuts off the rest, and goes on behind them.
+    /// Keeps the first `bytes` of the file of trials, which are `recorded` trials, cuts off the
+    /// rest, and goes on behind them.
     pub(super) fn keep(&mut self, bytes: u64, recorded: usize) -> Result<()> {
         self.trials
             .set_len(bytes)
             .and_then(|()| self.trials.seek(SeekFrom::Start(bytes)))
-            .with_context(|| format!("could not cut {} to {bytes} bytes", self.dir.join(TRIALS).display()))?;
+            .with_context(|| {
+                format!(
+                    "could not cut {} to {bytes} bytes",
+                    self.dir.join(TRIALS).display()
+                )
+            })?;
         (self.good_bytes, self.recorded) = (bytes, recorded);
-        // Noise has one short line for each block: its file is simply written anew without an unfinished last one.
+        // Noise has one short line for each block: its file is simply written anew without an
+        // unfinished last one.
         let noise = self.dir.join(NOISE);
         match fs::read(&noise) {
             Ok(text) if !text.is_empty() && !text.ends_with(b"\n") => {
-                let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-                fs::write(&noise, &text[..whole]).with_context(|| format!("could not write {}", noise.display()))
+                let whole = text
+                    .iter()
+                    .rposition(|b| *b == b'\n')
+                    .map_or(0, |at| at + 1);
+                fs::write(&noise, &text[..whole])
+                    .with_context(|| format!("could not write {}", noise.display()))
             }
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(e).with_context(|| format!("could not read {}", noise.display()))
@@ -164,10 +187,12 @@ impl Output {
         self.recorded
     }
 
-    /// Writes a document beside the trials. A reader finds the old one, if there was one, or all of the new one.
+    /// Writes a document beside the trials. A reader finds the old one, if there was one, or all of
+    /// the new one.
     pub(super) fn document(&self, name: &str, content: &impl Serialize) -> Result<()> {
         let path = self.dir.join(name);
-        let mut text = serde_json::to_vec_pretty(content).with_context(|| format!("could not write {name} as JSON"))?;
+        let mut text = serde_json::to_vec_pretty(content)
+            .with_context(|| format!("could not write {name} as JSON"))?;
         text.push(b'\n');
         let unfinished = self.dir.join(format!("{name}.new"));
         fs::write(&unfinished, text)
@@ -181,7 +206,8 @@ impl Output {
         fs::write(&path, content).with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// Records a trial. If the disk is full, the unfinished line is taken back, so that what was recorded before stays readable.
+    /// Records a trial. If the disk is full, the unfinished line is taken back, so that what was
+    /// recorded before stays readable.
     pub(super) fn record(&mut self, trial: &TrialRecord) -> Result<()> {
         self.line(trial.seq, trial)
     }
@@ -210,16 +236,21 @@ impl Output {
         Ok(())
     }
 
-    /// Removes all but the last runs below the default directory. Only directories that this command made (they hold a plan).
+    /// Removes all but the last runs below the default directory. Only directories that this
+    /// command made (they hold a plan).
     fn prune(&self) -> Result<()> {
-        let Some(parent) = self.dir.parent() else { return Ok(()) };
+        let Some(parent) = self.dir.parent() else {
+            return Ok(());
+        };
         let mut runs = Vec::new();
-        let list = fs::read_dir(parent).with_context(|| format!("could not list {}", parent.display()))?;
+        let list =
+            fs::read_dir(parent).with_context(|| format!("could not list {}", parent.display()))?;
         for entry in list {
             let path = entry
                 .with_context(|| format!("could not list {}", parent.display()))?
                 .path();
-            // A run that is being removed by somebody else at this moment has no time, and is none of our business.
+            // A run that is being removed by somebody else at this moment has no time, and is none
+            // of our business.
             if let Ok(planned) = fs::metadata(path.join(PLAN)).and_then(|m| m.modified()) {
                 runs.push((planned, path));
             }
@@ -230,7 +261,9 @@ impl Output {
         for (_, path) in runs.into_iter().take(excess) {
             match fs::remove_dir_all(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(e).with_context(|| format!("could not remove the old run {}", path.display()));
+                    return Err(e).with_context(|| {
+                        format!("could not remove the old run {}", path.display())
+                    });
                 }
                 _ => tracing::info!(path = %path.display(), "removed an old run"),
             }
@@ -241,7 +274,8 @@ impl Output {
 
 /// Reads a file from its beginning and leaves its offset to the writer.
 ///
-/// Opening the file once more would do that as well, but closing *any* descriptor of a file ends the process's record locks on it.
+/// Opening the file once more would do that as well, but closing *any* descriptor of a file ends
+/// the process's record locks on it.
 #[derive(Debug)]
 struct FromStart<'a> {
     file: &'a File,
@@ -256,8 +290,9 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// Makes sure that nobody else writes to the file of trials. A record lock, because helpers that are forked without exec do not inherit it:
-/// it ends with this process, even if its guards are still at work. Source: fcntl(2), "Advisory record locking".
+/// Makes sure that nobody else writes to the file of trials. A record lock, because helpers that
+/// are forked without exec do not inherit it: it ends with this process, even if its guards are
+/// still at work. Source: fcntl(2), "Advisory record locking".
 fn claim(trials: &File, path: &Path) -> Result<()> {
     let whole = nix::libc::flock {
         l_type: i16::try_from(nix::libc::F_WRLCK).unwrap_or_default(),
@@ -269,8 +304,9 @@ fn claim(trials: &File, path: &Path) -> Result<()> {
     match fcntl(trials, FcntlArg::F_SETLK(&whole)) {
         Ok(_) => Ok(()),
         Err(Errno::EAGAIN) => bail!("another process is recording in {}", path.display()),
-        // File systems without locks, and kernels: one without CONFIG_FILE_LOCKING answers EACCES (include/linux/filelock.h, 6.12), which is
-        // never Linux's word for a lock that somebody else holds. The worst case is a user who starts a campaign twice at once.
+        // File systems without locks, and kernels: one without CONFIG_FILE_LOCKING answers EACCES
+        // (include/linux/filelock.h, 6.12), which is never Linux's word for a lock that somebody
+        // else holds. The worst case is a user who starts a campaign twice at once.
         Err(errno) => {
             tracing::warn!(path = %path.display(), %errno, "could not lock");
             Ok(())
@@ -280,8 +316,13 @@ fn claim(trials: &File, path: &Path) -> Result<()> {
 
 /// `$XDG_STATE_HOME/scenario`, or `~/.local/state/scenario`.
 pub(super) fn default_parent() -> Result<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     match state {
         Some(state) => Ok(state.join("scenario")),
         None => bail!(
@@ -304,8 +345,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = Output::create(Some(dir.path()), "r").unwrap();
         assert_eq!(first.dir(), dir.path());
-        let error = Output::create(Some(dir.path()), "r").unwrap_err().to_string();
-        assert!(error.contains("not overwritten") && error.contains("--out"), "{error}");
+        let error = Output::create(Some(dir.path()), "r")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("not overwritten") && error.contains("--out"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -369,7 +415,8 @@ mod tests {
             let dir = parent.path().join(format!("run-{run:02}"));
             fs::create_dir(&dir).unwrap();
             let plan = File::create(dir.join(PLAN)).unwrap();
-            let age = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 + run as u64);
+            let age =
+                std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 + run as u64);
             plan.set_modified(age).unwrap();
         }
         fs::create_dir(parent.path().join("mine")).unwrap();

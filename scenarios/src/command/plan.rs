@@ -1,4 +1,5 @@
-//! The plan of a run: which rows, which trials of them, in which order. Pure, and recorded before the first trial.
+//! The plan of a run: which rows, which trials of them, in which order. Pure, and recorded before
+//! the first trial.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,10 +34,15 @@ impl Offers {
     /// Asks every mechanism. A probe that fails is not "available", and it is not silent either.
     pub(super) fn of(host: &Host) -> Self {
         let answer = |probed: Result<Support, ProbeError>| {
-            probed.unwrap_or_else(|e| Support::missing(format!("the probe failed: {e}"), "see `scenario doctor`"))
+            probed.unwrap_or_else(|e| {
+                Support::missing(format!("the probe failed: {e}"), "see `scenario doctor`")
+            })
         };
         Self {
-            detectors: DETECTORS.iter().map(|d| (d.spec().id, answer(d.probe(host)))).collect(),
+            detectors: DETECTORS
+                .iter()
+                .map(|d| (d.spec().id, answer(d.probe(host))))
+                .collect(),
             strategies: STRATEGIES
                 .iter()
                 .map(|s| (s.spec().id, answer(s.probe(host))))
@@ -50,7 +56,8 @@ impl Offers {
 pub(super) struct Cell {
     /// The workload.
     pub scenario: &'static dyn Scenario,
-    /// Who watches: one detector, or in the kill plane several that take turns, block by block. Never empty.
+    /// Who watches: one detector, or in the kill plane several that take turns, block by block.
+    /// Never empty.
     pub watchers: Vec<AnyDetector>,
     /// Who kills.
     pub strategy: Option<AnyStrategy>,
@@ -140,16 +147,21 @@ pub(super) fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Resul
 /// An expectation, with its reason.
 pub(super) fn expected_in_words(expected: Expected) -> String {
     match expected {
-        Expected::Detect(Expectation::Sound) => "says \"empty\" when it is over, not before".to_owned(),
+        Expected::Detect(Expectation::Sound) => {
+            "says \"empty\" when it is over, not before".to_owned()
+        }
         Expected::Detect(Expectation::Early(why)) => format!("too early: {why}"),
         Expected::Detect(Expectation::MayBeEarly(why)) => format!("may be too early: {why}"),
         Expected::Detect(Expectation::NeverFires(why)) => format!("never says \"empty\": {why}"),
-        Expected::Detect(Expectation::Removed(why)) => format!("says that the site was removed: {why}"),
+        Expected::Detect(Expectation::Removed(why)) => {
+            format!("says that the site was removed: {why}")
+        }
         Expected::Detect(Expectation::MayBeLost(why)) => format!("may never wake up: {why}"),
         Expected::Kill(KillExpectation::Empties) => "leaves nothing alive".to_owned(),
         Expected::Kill(KillExpectation::MaySurvive(why)) => format!("may leave survivors: {why}"),
         Expected::Kill(KillExpectation::Survives(why)) => format!("leaves survivors: {why}"),
-        Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) => {
+        Expected::Detect(Expectation::NotApplicable(why))
+        | Expected::Kill(KillExpectation::NotApplicable(why)) => {
             format!("not applicable: {why}")
         }
     }
@@ -236,13 +248,19 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Whether this machine offers `id`. If not, that is a remark, or an error where it is `required`.
-    fn offered(&mut self, id: &str, offers: &BTreeMap<&str, Support>, required: bool) -> Result<bool, Failure> {
+    /// Whether this machine offers `id`. If not, that is a remark, or an error where it is
+    /// `required`.
+    fn offered(
+        &mut self,
+        id: &str,
+        offers: &BTreeMap<&str, Support>,
+        required: bool,
+    ) -> Result<bool, Failure> {
         match offers.get(id) {
             Some(Support::Available) => Ok(true),
-            Some(Support::Missing { why, remedy }) if required => Err(Failure::missing(anyhow::anyhow!(
-                "{id} is not available here: {why}; {remedy}"
-            ))),
+            Some(Support::Missing { why, remedy }) if required => Err(Failure::missing(
+                anyhow::anyhow!("{id} is not available here: {why}; {remedy}"),
+            )),
             Some(Support::Missing { why, remedy }) => {
                 self.skipped.push(Skip {
                     mechanism: id.to_owned(),
@@ -263,11 +281,19 @@ impl<'a> Builder<'a> {
         watchers: &[AnyDetector],
         strategy: Option<AnyStrategy>,
     ) -> Result<(), Failure> {
-        let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
+        let plane = if strategy.is_some() {
+            Plane::Kill
+        } else {
+            Plane::Detect
+        };
         let of_scenario = scenario.spec().axes;
-        let mut of_mechanism: Vec<&'static Axis> = watchers.iter().flat_map(|d| d.spec().axes).collect();
+        let mut of_mechanism: Vec<&'static Axis> =
+            watchers.iter().flat_map(|d| d.spec().axes).collect();
         of_mechanism.extend(strategy.iter().flat_map(|s| s.spec().axes));
-        let axes: Vec<&'static Axis> = of_scenario.iter().chain(of_mechanism.iter().copied()).collect();
+        let axes: Vec<&'static Axis> = of_scenario
+            .iter()
+            .chain(of_mechanism.iter().copied())
+            .collect();
         self.axes.extend(axes.iter().map(|axis| axis.name));
 
         let mut points = vec![(
@@ -285,7 +311,11 @@ impl<'a> Builder<'a> {
             for (point, scenario_label, mechanism_label) in &points {
                 for value in values {
                     let value = axis.parse(value).map_err(Failure::usage)?;
-                    let mut row = (point.clone(), scenario_label.clone(), mechanism_label.clone());
+                    let mut row = (
+                        point.clone(),
+                        scenario_label.clone(),
+                        mechanism_label.clone(),
+                    );
                     row.0.set(axis, value);
                     let label = if of_scenario { &mut row.1 } else { &mut row.2 };
                     label.push_str(&format!(" {name}={}", axis.format(value)));
@@ -314,14 +344,15 @@ impl<'a> Builder<'a> {
         params: ParamPoint,
         key: RowKey,
     ) -> Result<(), Failure> {
-        // A value that reads well may still make no script (more tasks than a script can have): that is the user's mistake, found here.
+        // A value that reads well may still make no script (more tasks than a script can have):
+        // that is the user's mistake, found here.
         let script = scenario
             .script(&params, key.plane, 0)
             .map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
         feasible::check(self.request, &key.scenario, key.plane, &script)?;
         let expected = crate::expected(scenario, &params, watchers[0], strategy);
-        if let Expected::Detect(Expectation::NotApplicable(why)) | Expected::Kill(KillExpectation::NotApplicable(why)) =
-            expected
+        if let Expected::Detect(Expectation::NotApplicable(why))
+        | Expected::Kill(KillExpectation::NotApplicable(why)) = expected
         {
             self.skipped.push(Skip {
                 mechanism: key.mechanism,

@@ -1,4 +1,5 @@
-//! Plans are complete, two planes and never a cube, and what cannot work is found before anything starts.
+//! Plans are complete, two planes and never a cube, and what cannot work is found before anything
+//! starts.
 
 use clap::Parser;
 
@@ -9,8 +10,14 @@ use super::*;
 
 fn everything() -> Offers {
     Offers {
-        detectors: DETECTORS.iter().map(|d| (d.spec().id, Support::Available)).collect(),
-        strategies: STRATEGIES.iter().map(|s| (s.spec().id, Support::Available)).collect(),
+        detectors: DETECTORS
+            .iter()
+            .map(|d| (d.spec().id, Support::Available))
+            .collect(),
+        strategies: STRATEGIES
+            .iter()
+            .map(|s| (s.spec().id, Support::Available))
+            .collect(),
     }
 }
 
@@ -30,7 +37,8 @@ fn blocks_are_complete_and_the_seed_decides() {
         assert!(
             block
                 .iter()
-                .all(|trial| trial.script_seed == block[0].script_seed && trial.block == block[0].block),
+                .all(|trial| trial.script_seed == block[0].script_seed
+                    && trial.block == block[0].block),
             "one script seed for a block"
         );
     }
@@ -52,7 +60,11 @@ fn two_planes_and_never_a_cube() {
             None => assert_ne!(cell.scenario.spec().id, "forkbomb"),
         }
     }
-    let kills = plan.cells.iter().filter(|cell| cell.strategy.is_some()).count();
+    let kills = plan
+        .cells
+        .iter()
+        .filter(|cell| cell.strategy.is_some())
+        .count();
     let not_applicable = plan
         .skipped
         .iter()
@@ -79,7 +91,10 @@ fn each_value_is_a_row_and_each_row_is_labelled() {
         .map(|c| format!("{} {}", c.key.scenario, c.key.mechanism))
         .collect();
     keys.sort();
-    assert_eq!(keys[0], "exit-now lifetime=0 cgroup-procs-poll interval=1ms");
+    assert_eq!(
+        keys[0],
+        "exit-now lifetime=0 cgroup-procs-poll interval=1ms"
+    );
     assert_eq!((keys.len(), plan.seed), (4, 7));
 }
 
@@ -91,17 +106,34 @@ fn what_cannot_work_is_refused_with_what_would() {
             &["setsid", "--set", "lifetime=50ms", "--deadline", "50ms"],
             "would be missed",
         ),
-        (&["sleepers", "--kill", "sound", "--set", "sleepers=100"], "--tasks 101"),
-        (&["leaderless", "--kill", "sound", "--set", "copies=32"], "66 tasks"),
+        (
+            &["sleepers", "--kill", "sound", "--set", "sleepers=100"],
+            "--tasks 101",
+        ),
+        (
+            &["leaderless", "--kill", "sound", "--set", "copies=32"],
+            "66 tasks",
+        ),
     ] {
         let failure = planned(words, &everything()).unwrap_err();
         let text = failure.error.to_string();
-        assert!(failure.exit == Exit::Usage && text.contains(why), "{words:?}: {text}");
+        assert!(
+            failure.exit == Exit::Usage && text.contains(why),
+            "{words:?}: {text}"
+        );
     }
     for words in [
         &["exit-now", "--set", "lifetime=2s", "--deadline", "4s"][..],
         &["exit-now", "--kill", "sound", "--detector", "none"],
-        &["sleepers", "--kill", "sound", "--set", "sleepers=100", "--tasks", "101"],
+        &[
+            "sleepers",
+            "--kill",
+            "sound",
+            "--set",
+            "sleepers=100",
+            "--tasks",
+            "101",
+        ],
     ] {
         assert!(planned(words, &everything()).is_ok(), "{words:?}");
     }
@@ -125,18 +157,31 @@ fn what_is_missing_is_said_and_an_error_if_it_was_named() {
         .detectors
         .insert("pidfd-main", Support::missing("ENOSYS", "a newer kernel"));
     let plan = planned(&["exit-now"], &offers).unwrap();
-    assert!(plan.cells.iter().all(|cell| cell.watchers[0].spec().id != "pidfd-main"));
-    let skipped = plan.skipped.iter().find(|skip| skip.mechanism == "pidfd-main").unwrap();
+    assert!(
+        plan.cells
+            .iter()
+            .all(|cell| cell.watchers[0].spec().id != "pidfd-main")
+    );
+    let skipped = plan
+        .skipped
+        .iter()
+        .find(|skip| skip.mechanism == "pidfd-main")
+        .unwrap();
     assert_eq!(skipped.why, "ENOSYS");
     let failure = planned(&["exit-now", "--detector", "pidfd-main"], &offers).unwrap_err();
     assert_eq!(failure.exit, Exit::Missing);
     for (id, left) in REFERENCES.into_iter().zip([2, 1]) {
-        offers.detectors.insert(id, Support::missing("EROFS", "mount it"));
+        offers
+            .detectors
+            .insert(id, Support::missing("EROFS", "mount it"));
         let plan = planned(&["forkbomb", "--detector", "none"], &offers).unwrap();
         assert!(plan.cells.iter().all(|cell| cell.watchers.len() == left));
     }
     offers
         .detectors
         .insert(REFERENCES[2], Support::missing("EROFS", "mount it"));
-    assert_eq!(planned(&["forkbomb"], &offers).unwrap_err().exit, Exit::Missing);
+    assert_eq!(
+        planned(&["forkbomb"], &offers).unwrap_err().exit,
+        Exit::Missing
+    );
 }

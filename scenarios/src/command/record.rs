@@ -34,7 +34,8 @@ pub(super) struct PlanRecord<'a> {
     /// What makes it a campaign; absent for a plain run.
     campaign: Option<Campaign>,
     rows: Vec<RowRecord<'a>>,
-    /// The order of the trials: all trials of a block have its script seed. `seq` of a trial is its place in all blocks together.
+    /// The order of the trials: all trials of a block have its script seed. `seq` of a trial is its
+    /// place in all blocks together.
     blocks: Vec<BlockRecord>,
     skipped: &'a [Skip],
 }
@@ -129,7 +130,8 @@ impl<'a> PlanRecord<'a> {
 
     /// As text.
     pub(super) fn to_json(&self) -> anyhow::Result<String> {
-        let mut text = serde_json::to_string_pretty(self).context("could not write the plan as JSON")?;
+        let mut text =
+            serde_json::to_string_pretty(self).context("could not write the plan as JSON")?;
         text.push('\n');
         Ok(text)
     }

@@ -54,7 +54,10 @@ pub(super) fn text(report: &Report<'_>, colour: bool) -> String {
         stages::in_words(report.rows),
     ];
     let growth = scale::growth(report.rows);
-    let words = verdicts.into_iter().flatten().chain(scale::in_words(&growth));
+    let words = verdicts
+        .into_iter()
+        .flatten()
+        .chain(scale::in_words(&growth));
     for paragraph in words.chain(report.notes.iter().cloned()) {
         lines.extend(wrapped("", &paragraph, 2).into_iter().map(Line::plain));
     }
@@ -101,7 +104,13 @@ pub(super) fn stages_text(report: &Report<'_>) -> String {
 
 /// Adds a table; a row with a failure is a line that tells of one.
 fn push_table(lines: &mut Vec<Line>, titles: [Option<&str>; 2], table: &comfy_table::Table) {
-    lines.extend(titles.iter().flatten().flat_map(|title| title.lines()).map(Line::plain));
+    lines.extend(
+        titles
+            .iter()
+            .flatten()
+            .flat_map(|title| title.lines())
+            .map(Line::plain),
+    );
     let text = table.trim_fmt();
     lines.extend(text.lines().map(|line| match line.contains(table::FAILED) {
         true => Line::failed(line),
@@ -111,11 +120,18 @@ fn push_table(lines: &mut Vec<Line>, titles: [Option<&str>; 2], table: &comfy_ta
 }
 
 fn skipped(text: &mut String, skipped: &[Skip]) {
-    let missing: Vec<&Skip> = skipped.iter().filter(|skip| skip.scenario.is_none()).collect();
+    let missing: Vec<&Skip> = skipped
+        .iter()
+        .filter(|skip| skip.scenario.is_none())
+        .collect();
     if !missing.is_empty() {
         push(text, "Not available here:");
         for skip in missing {
-            let remedy = skip.remedy.as_deref().map(|r| format!("; {r}")).unwrap_or_default();
+            let remedy = skip
+                .remedy
+                .as_deref()
+                .map(|r| format!("; {r}"))
+                .unwrap_or_default();
             push(text, &format!("  {}: {}{remedy}", skip.mechanism, skip.why));
         }
         push(text, "");
@@ -123,13 +139,19 @@ fn skipped(text: &mut String, skipped: &[Skip]) {
     let mut pairs: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for skip in skipped {
         if let Some(scenario) = &skip.scenario {
-            pairs.entry((&skip.mechanism, &skip.why)).or_default().push(scenario);
+            pairs
+                .entry((&skip.mechanism, &skip.why))
+                .or_default()
+                .push(scenario);
         }
     }
     if !pairs.is_empty() {
         push(text, "Not applicable:");
         for ((mechanism, why), scenarios) in pairs {
-            push(text, &format!("  {mechanism} on {}: {why}", scenarios.join(", ")));
+            push(
+                text,
+                &format!("  {mechanism} on {}: {why}", scenarios.join(", ")),
+            );
         }
         push(text, "");
     }
@@ -290,7 +312,9 @@ impl SampleDocument {
             censored: sample.censored(),
             p50_ns: at(50),
             p90_ns: at(90),
-            p99_ns: (sample.len() >= table::ENOUGH_FOR_P99).then(|| at(99)).flatten(),
+            p99_ns: (sample.len() >= table::ENOUGH_FOR_P99)
+                .then(|| at(99))
+                .flatten(),
             max_ns: sample.max().value(),
         }
     }

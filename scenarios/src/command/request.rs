@@ -1,4 +1,5 @@
-//! What the user asks for, resolved against what exists. Needs no operating system: every mistake is found before anything starts.
+//! What the user asks for, resolved against what exists. Needs no operating system: every mistake
+//! is found before anything starts.
 
 use std::time::Duration;
 
@@ -22,9 +23,14 @@ pub(super) const FEW_TRIALS: u32 = 3;
 /// Trials of each row for a single scenario in one plane.
 pub(super) const SOME_TRIALS: u32 = 10;
 
-/// Who watches where a strategy kills, unless `--reference` says otherwise: the kernel's news, an unhurried look, and the event before any
-/// limit on news. None of them reaps, signals or holds anybody, so the tree is the same under each.
-pub(super) const REFERENCES: [&str; 3] = ["bpf-notify-populated", "cgroup-events-poll", "cgroup-events-sleep"];
+/// Who watches where a strategy kills, unless `--reference` says otherwise: the kernel's news, an
+/// unhurried look, and the event before any limit on news. None of them reaps, signals or holds
+/// anybody, so the tree is the same under each.
+pub(super) const REFERENCES: [&str; 3] = [
+    "bpf-notify-populated",
+    "cgroup-events-poll",
+    "cgroup-events-sleep",
+];
 
 /// Which strategies take part on a scenario, by what is claimed and expected of them there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,18 +91,30 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
     let named = named_scenarios(&args.scenarios)?;
     let known: Vec<&'static str> = DETECTORS.iter().map(|d| d.spec().id).collect();
     let detectors = Names::new("detector", &known)
-        .grouped("scope", |id| detect::by_id(id).map(|d| kebab(&d.spec().scope)))
+        .grouped("scope", |id| {
+            detect::by_id(id).map(|d| kebab(&d.spec().scope))
+        })
         .select(&args.detector, &args.no_detector)
         .map_err(unknown)?;
     let known: Vec<&'static str> = STRATEGIES.iter().map(|s| s.spec().id).collect();
     let (claim, kill) = claim(&args.kill);
     let strategies = Names::new("strategy", &known)
-        .grouped("scope", |id| kill::by_id(id).map(|s| kebab(&s.spec().reach.scope)))
+        .grouped("scope", |id| {
+            kill::by_id(id).map(|s| kebab(&s.spec().reach.scope))
+        })
         .select(&kill, &args.no_kill)
         .map_err(unknown)?;
     let (watched, killed) = planes(&named, !args.kill.is_empty());
-    let watched = if detectors.ids.is_empty() { Vec::new() } else { watched };
-    let killed = if strategies.ids.is_empty() { Vec::new() } else { killed };
+    let watched = if detectors.ids.is_empty() {
+        Vec::new()
+    } else {
+        watched
+    };
+    let killed = if strategies.ids.is_empty() {
+        Vec::new()
+    } else {
+        killed
+    };
     if watched.is_empty() && killed.is_empty() {
         return Err(Failure::usage(
             "nothing is left to run: no detector for a scenario that ends, and no strategy for one that can be killed",
@@ -104,7 +122,9 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
     }
     let single = watched.len() == 1 && killed.is_empty();
     Ok(Request {
-        trials: args.trials.unwrap_or(if single { SOME_TRIALS } else { FEW_TRIALS }),
+        trials: args
+            .trials
+            .unwrap_or(if single { SOME_TRIALS } else { FEW_TRIALS }),
         sets: assignments(&args.set)?,
         seed: args.seed,
         deadline: args.deadline,
@@ -135,17 +155,22 @@ fn claim(words: &[String]) -> (Claim, Vec<String>) {
         (false, true) => Claim::Unsound,
         _ => Claim::Any,
     };
-    let others = words.iter().filter(|w| !["sound", "unsound"].contains(&w.as_str()));
+    let others = words
+        .iter()
+        .filter(|w| !["sound", "unsound"].contains(&w.as_str()));
     (claim, others.cloned().collect())
 }
 
 /// Who watches kills. Only who sees the whole cgroup, and is woken by its emptiness, may.
 fn references(words: &[String]) -> Result<Selection, Failure> {
-    let can = |spec: &detect::DetectorSpec| spec.scope == Scope::Cgroup && spec.signal == Signal::Emptiness;
-    if let Some(spec) = words
-        .iter()
-        .find_map(|word| detect::by_id(word).map(|d| d.spec()).filter(|spec| !can(spec)))
-    {
+    let can = |spec: &detect::DetectorSpec| {
+        spec.scope == Scope::Cgroup && spec.signal == Signal::Emptiness
+    };
+    if let Some(spec) = words.iter().find_map(|word| {
+        detect::by_id(word)
+            .map(|d| d.spec())
+            .filter(|spec| !can(spec))
+    }) {
         return Err(Failure::usage(format!(
             "--reference {}: who watches a kill has to be told when the whole cgroup is empty, and this one is not (it sees: {})",
             spec.id,
@@ -161,11 +186,16 @@ fn references(words: &[String]) -> Result<Selection, Failure> {
     if words.is_empty() {
         // Nobody asked for these, so one that is missing here is a remark.
         return Ok(Selection {
-            ids: known.into_iter().filter(|id| REFERENCES.contains(id)).collect(),
+            ids: known
+                .into_iter()
+                .filter(|id| REFERENCES.contains(id))
+                .collect(),
             ..Selection::default()
         });
     }
-    let chosen = Names::new("reference", &known).select(words, &[]).map_err(unknown)?;
+    let chosen = Names::new("reference", &known)
+        .select(words, &[])
+        .map_err(unknown)?;
     match chosen.ids.is_empty() {
         true => Err(Failure::usage("--reference: somebody has to watch a kill")),
         false => Ok(chosen),
@@ -203,7 +233,8 @@ fn named_scenarios(names: &[String]) -> Result<Vec<&'static dyn Scenario>, Failu
         .collect())
 }
 
-/// Two planes, never a cube. A bomb brings every scenario that ends by itself and undisturbed with it, so that its run shows both planes.
+/// Two planes, never a cube. A bomb brings every scenario that ends by itself and undisturbed with
+/// it, so that its run shows both planes.
 fn planes(
     named: &[&'static dyn Scenario],
     kill_asked: bool,
@@ -225,7 +256,8 @@ fn planes(
     (watched.collect(), killed.collect())
 }
 
-/// All of `--set`. An axis that is set twice would make rows that nobody asked for, or the same row again.
+/// All of `--set`. An axis that is set twice would make rows that nobody asked for, or the same row
+/// again.
 fn assignments(texts: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> {
     let mut sets: Vec<(String, Vec<String>)> = Vec::new();
     for text in texts {
@@ -240,7 +272,9 @@ fn assignments(texts: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> 
             .enumerate()
             .find_map(|(at, v)| values[..at].contains(v).then_some(v))
         {
-            return Err(Failure::usage(format!("--set {text}: {value} is given twice")));
+            return Err(Failure::usage(format!(
+                "--set {text}: {value} is given twice"
+            )));
         }
         sets.push((axis, values));
     }
@@ -307,8 +341,18 @@ mod tests {
 
     #[test]
     fn a_plane_can_be_left_out() {
-        assert!(request(&["forkbomb", "--detector", "none"]).unwrap().watched.is_empty());
-        assert!(request(&["forkbomb", "--kill", "none"]).unwrap().killed.is_empty());
+        assert!(
+            request(&["forkbomb", "--detector", "none"])
+                .unwrap()
+                .watched
+                .is_empty()
+        );
+        assert!(
+            request(&["forkbomb", "--kill", "none"])
+                .unwrap()
+                .killed
+                .is_empty()
+        );
         assert!(
             request(&["setsid", "--detector", "none"])
                 .unwrap_err()
@@ -320,12 +364,18 @@ mod tests {
     fn wrong_names_are_answered_with_the_nearest() {
         for (words, nearest) in [
             (vec!["forkbom"], "forkbomb"),
-            (vec!["exit-now", "--detector", "waitpid-mian"], "waitpid-main"),
+            (
+                vec!["exit-now", "--detector", "waitpid-mian"],
+                "waitpid-main",
+            ),
             (vec!["forkbomb", "--kill", "cgroup-kil"], "cgroup-kill"),
             (vec!["docter"], "doctor"),
         ] {
             let error = request(&words).unwrap_err();
-            assert!(error.contains("nearest are") && error.contains(nearest), "{error}");
+            assert!(
+                error.contains("nearest are") && error.contains(nearest),
+                "{error}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! A plain run from the command line to the exit code: resolve, plan, play, sum up. Read top to bottom.
+//! A plain run from the command line to the exit code: resolve, plan, play, sum up. Read top to
+//! bottom.
 
 use anyhow::Context;
 use harness::host::Paths;
@@ -12,14 +13,14 @@ use super::plan::{self, Offers};
 use super::record::{PlanRecord, arguments};
 use super::report;
 use super::request::{self, Request};
-use super::sitting::{Pace, Sitting};
 use super::surroundings::Surroundings;
 use super::term::note;
+use super::trial_loop::{CampaignOptions, TrialLoop};
 
 /// Runs what `args` ask for.
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let request = request::resolve(args)?;
-    let around = Surroundings::look(args.cgroup.clone(), args.no_belt)?;
+    let around = Surroundings::look(args.cgroup.clone(), args.no_limits)?;
     let result = with_host(args, &request, &around);
     around.leave_with(result)
 }
@@ -40,7 +41,9 @@ fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result
     }
     // A place that cannot be written to is found before anything is started.
     let mut output = Output::create(args.out.as_deref(), &name).map_err(Failure::bad_place)?;
-    output.document(PLAN, &document).map_err(Failure::incomplete)?;
+    output
+        .document(PLAN, &document)
+        .map_err(Failure::incomplete)?;
     let environment = Environment::capture(&Paths::default(), host);
     output
         .document(ENVIRONMENT, &environment)
@@ -53,14 +56,14 @@ fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result
             plan.seed
         ));
     }
-    let sitting = Sitting {
+    let sitting = TrialLoop {
         args,
         request,
         plan: &plan,
         name: &name,
         base,
         protection: &around.protection,
-        pace: &Pace::default(),
+        pace: &CampaignOptions::default(),
     };
     let played = sitting.play(&mut output)?;
     let emulated = environment.virtualisation.emulated == Some(true);

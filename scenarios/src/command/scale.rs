@@ -1,4 +1,5 @@
-//! What a kill costs by the number of tasks: rows of one scenario and one strategy that differ in how many there are.
+//! What a kill costs by the number of tasks: rows of one scenario and one strategy that differ in
+//! how many there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,8 @@ pub(super) struct Growth {
 pub(super) struct Size {
     /// Median.
     pub p50_ns: u64,
-    /// In hundredths: how many times the median of the fastest strategy that claims to be sound and was. Absent if there is none.
+    /// In hundredths: how many times the median of the fastest strategy that claims to be sound and
+    /// was. Absent if there is none.
     pub times_the_fastest: Option<u64>,
 }
 
@@ -46,7 +48,9 @@ pub(super) fn growth(rows: &[Row]) -> Vec<Growth> {
             continue;
         };
         let scenario = row.key.scenario.split(' ').next().unwrap_or_default();
-        all.entry((scenario, &row.key.mechanism)).or_default().insert(size, p50);
+        all.entry((scenario, &row.key.mechanism))
+            .or_default()
+            .insert(size, p50);
         if row.kill.sound {
             let least = fastest.entry((scenario, size)).or_insert(p50);
             *least = p50.min(*least);
@@ -76,14 +80,19 @@ pub(super) fn growth(rows: &[Row]) -> Vec<Growth> {
         .collect()
 }
 
-/// The median of the slopes through each two points (Theil-Sen): one outlier among four sizes does not move it much. `None` for fewer than two.
+/// The median of the slopes through each two points (Theil-Sen): one outlier among four sizes does
+/// not move it much. `None` for fewer than two.
 ///
-/// Source: P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63 (1968).
+/// Source: P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63
+/// (1968).
 fn slope(points: &[(u64, u64)]) -> Option<i64> {
     let mut slopes = Vec::new();
     for (at, (x, y)) in points.iter().enumerate() {
         for (u, v) in &points[at + 1..] {
-            let (run, rise) = (i128::from(*u) - i128::from(*x), i128::from(*v) - i128::from(*y));
+            let (run, rise) = (
+                i128::from(*u) - i128::from(*x),
+                i128::from(*v) - i128::from(*y),
+            );
             slopes.push(rise.checked_div(run)?);
         }
     }
@@ -95,7 +104,10 @@ fn slope(points: &[(u64, u64)]) -> Option<i64> {
 
 /// The table. `None` if nothing was seen with two sizes.
 pub(super) fn table(growth: &[Growth]) -> Option<Table> {
-    let sizes: BTreeSet<u64> = growth.iter().flat_map(|g| g.sizes.keys().copied()).collect();
+    let sizes: BTreeSet<u64> = growth
+        .iter()
+        .flat_map(|g| g.sizes.keys().copied())
+        .collect();
     if growth.is_empty() {
         return None;
     }
@@ -123,8 +135,10 @@ pub(super) fn table(growth: &[Growth]) -> Option<Table> {
 
 fn told(size: &Size) -> String {
     let p50 = stats::ns(size.p50_ns);
-    size.times_the_fastest
-        .map_or_else(|| p50.clone(), |times| format!("{p50} ({})", hundredths(times)))
+    size.times_the_fastest.map_or_else(
+        || p50.clone(),
+        |times| format!("{p50} ({})", hundredths(times)),
+    )
 }
 
 fn hundredths(times: u64) -> String {
@@ -156,7 +170,10 @@ mod tests {
     #[test]
     fn a_line_has_its_slope_and_an_outlier_does_not_tilt_it() {
         assert_eq!(slope(&[(10, 100), (20, 200), (30, 300)]), Some(10));
-        assert_eq!(slope(&[(10, 100), (20, 9_000), (30, 300), (40, 400)]), Some(10));
+        assert_eq!(
+            slope(&[(10, 100), (20, 9_000), (30, 300), (40, 400)]),
+            Some(10)
+        );
         assert_eq!(slope(&[(10, 100)]), None);
         assert_eq!(slope(&[(10, 300), (20, 200)]), Some(-10));
     }
@@ -182,7 +199,12 @@ mod tests {
             words[0].contains("at most 1.10x") && words[0].contains("at 11 tasks"),
             "{words:?}"
         );
-        assert!(table(&growth).unwrap().trim_fmt().contains("1.10 us (1.10x)"));
+        assert!(
+            table(&growth)
+                .unwrap()
+                .trim_fmt()
+                .contains("1.10 us (1.10x)")
+        );
         assert!(table(&[]).is_none());
     }
 }

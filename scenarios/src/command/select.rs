@@ -1,4 +1,5 @@
-//! Which of the known names a user means: exact ids, patterns, groups, `all` and `none`; and for a name that is not known, the nearest ones.
+//! Which of the known names a user means: exact ids, patterns, groups, `all` and `none`; and for a
+//! name that is not known, the nearest ones.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,7 +25,11 @@ impl Unknown {
         let all = near.is_empty();
         let nearest = match all {
             true => known.iter().map(|name| (*name).to_owned()).collect(),
-            false => near.into_iter().take(3).map(|(_, name)| name.to_owned()).collect(),
+            false => near
+                .into_iter()
+                .take(3)
+                .map(|(_, name)| name.to_owned())
+                .collect(),
         };
         Self {
             kind,
@@ -52,7 +57,8 @@ impl fmt::Display for Unknown {
 pub(super) struct Selection {
     /// The ids, in the order of the registry.
     pub ids: Vec<&'static str>,
-    /// Those that were written out in full: if this machine does not offer one, that is an error and not a remark.
+    /// Those that were written out in full: if this machine does not offer one, that is an error
+    /// and not a remark.
     pub by_name: BTreeSet<&'static str>,
 }
 
@@ -75,7 +81,11 @@ impl<'a> Names<'a> {
     }
 
     /// Lets `prefix:kind` stand for all names of that kind.
-    pub(super) fn grouped(mut self, prefix: &str, kind_of: impl Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn grouped(
+        mut self,
+        prefix: &str,
+        kind_of: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         for name in self.known {
             let Some(group) = kind_of(name).map(|kind| format!("{prefix}:{kind}")) else {
                 continue;
@@ -89,7 +99,11 @@ impl<'a> Names<'a> {
     }
 
     /// Applies `include` (empty: all) and `exclude`.
-    pub(super) fn select(&self, include: &[String], exclude: &[String]) -> Result<Selection, Unknown> {
+    pub(super) fn select(
+        &self,
+        include: &[String],
+        exclude: &[String],
+    ) -> Result<Selection, Unknown> {
         let mut chosen = BTreeSet::new();
         let mut by_name = BTreeSet::new();
         if include.is_empty() {
@@ -109,7 +123,12 @@ impl<'a> Names<'a> {
             }
         }
         Ok(Selection {
-            ids: self.known.iter().copied().filter(|id| chosen.contains(id)).collect(),
+            ids: self
+                .known
+                .iter()
+                .copied()
+                .filter(|id| chosen.contains(id))
+                .collect(),
             by_name,
         })
     }
@@ -122,7 +141,12 @@ impl<'a> Names<'a> {
             return Ok(members.clone());
         }
         let pattern = if given == "all" { "*" } else { given };
-        let found: Vec<_> = self.known.iter().copied().filter(|id| glob(pattern, id)).collect();
+        let found: Vec<_> = self
+            .known
+            .iter()
+            .copied()
+            .filter(|id| glob(pattern, id))
+            .collect();
         if found.is_empty() {
             let groups = self.groups.iter().map(|(group, _)| group.as_str());
             let all: Vec<&str> = self.known.iter().copied().chain(groups).collect();
@@ -165,7 +189,9 @@ mod tests {
     fn ids(include: &[&str], exclude: &[&str]) -> Result<Vec<&'static str>, String> {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
         Names::new("detector", &KNOWN)
-            .grouped("scope", |id| id.strip_suffix("-main").map(|_| "main".to_owned()))
+            .grouped("scope", |id| {
+                id.strip_suffix("-main").map(|_| "main".to_owned())
+            })
             .select(&own(include), &own(exclude))
             .map(|s| s.ids)
             .map_err(|e| e.to_string())
@@ -190,7 +216,10 @@ mod tests {
     #[test]
     fn a_group_stands_for_its_members() {
         assert_eq!(ids(&["scope:main"], &[]).unwrap(), [KNOWN[2], KNOWN[3]]);
-        assert_eq!(ids(&["all"], &["scope:main"]).unwrap(), [KNOWN[0], KNOWN[1]]);
+        assert_eq!(
+            ids(&["all"], &["scope:main"]).unwrap(),
+            [KNOWN[0], KNOWN[1]]
+        );
         let error = ids(&["scope:mian"], &[]).unwrap_err();
         assert!(error.contains("nearest are scope:main"), "{error}");
     }
@@ -198,7 +227,9 @@ mod tests {
     #[test]
     fn only_full_names_count_as_named() {
         let include = ["pidfd-main".to_owned(), "cgroup-*".to_owned()];
-        let chosen = Names::new("detector", &KNOWN).select(&include, &[]).unwrap();
+        let chosen = Names::new("detector", &KNOWN)
+            .select(&include, &[])
+            .unwrap();
         assert_eq!(chosen.by_name, BTreeSet::from(["pidfd-main"]));
         assert_eq!(chosen.ids.len(), 3);
     }
@@ -207,11 +238,15 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest() {
         let error = ids(&["cgroup-event-poll"], &[]).unwrap_err();
         assert!(
-            error.contains("unknown detector \"cgroup-event-poll\": nearest are cgroup-events-poll"),
+            error
+                .contains("unknown detector \"cgroup-event-poll\": nearest are cgroup-events-poll"),
             "{error}"
         );
         assert!(!error.contains("waitpid-main"), "{error}");
         let error = ids(&[], &["zzz"]).unwrap_err();
-        assert!(error.contains("known are") && error.contains("waitpid-main"), "{error}");
+        assert!(
+            error.contains("known are") && error.contains("waitpid-main"),
+            "{error}"
+        );
     }
 }

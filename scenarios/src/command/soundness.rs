@@ -1,4 +1,5 @@
-//! `SOUNDNESS.md`: who can be believed, made from the specs. A test compares the file with this, so neither can drift.
+//! `SOUNDNESS.md`: who can be believed, made from the specs. A test compares the file with this, so
+//! neither can drift.
 
 use harness::detect::{DETECTORS, DetectorSpec, Wake};
 use harness::kill::{KillSpec, STRATEGIES};
@@ -58,7 +59,9 @@ pub fn page() -> String {
     page.push_str("\n## Detectors, one by one\n");
     DETECTORS.iter().for_each(|d| detector(&mut page, d.spec()));
     page.push_str("\n## Strategies, one by one\n");
-    STRATEGIES.iter().for_each(|s| strategy(&mut page, s.spec()));
+    STRATEGIES
+        .iter()
+        .for_each(|s| strategy(&mut page, s.spec()));
     page
 }
 
@@ -68,7 +71,10 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
         Wake::Interval => "looks at intervals",
         Wake::Spin => "never sleeps",
     };
-    line(page, format_args!("\n### {}\n\n{}\n", spec.id, spec.summary));
+    line(
+        page,
+        format_args!("\n### {}\n\n{}\n", spec.id, spec.summary),
+    );
     fact(page, "How it learns", wake);
     fact(page, "Who escapes it", spec.escapes);
     fact(
@@ -79,14 +85,25 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
     fact(page, "When it is late", spec.late);
     fact(page, "Cost while nothing happens", spec.idle_cost);
     fact(page, "When events overflow or are lost", spec.overflow);
-    fact(page, "Privilege", or(spec.privilege, "none beyond a cgroup of its own"));
+    fact(
+        page,
+        "Privilege",
+        or(spec.privilege, "none beyond a cgroup of its own"),
+    );
     sources(page, spec.sources);
 }
 
 fn strategy(page: &mut String, spec: &KillSpec) {
-    line(page, format_args!("\n### {}\n\n{}\n", spec.id, spec.summary));
+    line(
+        page,
+        format_args!("\n### {}\n\n{}\n", spec.id, spec.summary),
+    );
     fact(page, "How it can fail", spec.faults);
-    fact(page, "Privilege", or(spec.privilege, "none beyond a cgroup of its own"));
+    fact(
+        page,
+        "Privilege",
+        or(spec.privilege, "none beyond a cgroup of its own"),
+    );
     sources(page, spec.sources);
 }
 

@@ -15,14 +15,16 @@ pub(super) const KNOWING: &str = "From the decision to kill to \"empty\", and fr
     + a detector: how much later it knew; the oracle looks every 200 us; \"n/m\": so\n\
     many knew it later than 1 ms";
 
-/// Later than this is late: what the kernel holds back is held back for longer, and what it does not comes sooner.
+/// Later than this is late: what the kernel holds back is held back for longer, and what it does
+/// not comes sooner.
 pub(super) const LATE_NS: u64 = 1_000_000;
 
 /// Title of [`stages`].
 pub(super) const STAGES_TITLE: &str = "Stages of kills that left nothing alive (p50, counted from the decision;\n\
     issued: the strategy had nothing more to do)";
 
-/// Holding, dying, and knowing by each detector that watched. `None` if nobody watched a kill to its end.
+/// Holding, dying, and knowing by each detector that watched. `None` if nobody watched a kill to
+/// its end.
 pub(super) fn knowing(rows: &[Row]) -> Option<Table> {
     let detectors: BTreeSet<&str> = rows
         .iter()
@@ -48,11 +50,12 @@ pub(super) fn knowing(rows: &[Row]) -> Option<Table> {
             p50(Some(&row.kill.holding)),
             p50(Some(&row.kill.dying)),
         ];
-        cells.extend(
-            detectors
-                .iter()
-                .map(|id| row.kill.knowing.get(*id).map_or_else(|| "-".to_owned(), known)),
-        );
+        cells.extend(detectors.iter().map(|id| {
+            row.kill
+                .knowing
+                .get(*id)
+                .map_or_else(|| "-".to_owned(), known)
+        }));
         table.add_row(cells);
     }
     align_right(&mut table, 1..header.len());
@@ -82,7 +85,8 @@ pub(super) fn stages(rows: &[Row]) -> Option<Table> {
     Some(table)
 }
 
-/// The row in which detectors differ most, in words: what is known late although all are dead, and why as far as the detector's facts say.
+/// The row in which detectors differ most, in words: what is known late although all are dead, and
+/// why as far as the detector's facts say.
 pub(super) fn in_words(rows: &[Row]) -> Option<String> {
     let (row, (slow, late), (fast, soon)) = rows
         .iter()
@@ -91,7 +95,11 @@ pub(super) fn in_words(rows: &[Row]) -> Option<String> {
                 let known = row.kill.knowing.iter();
                 known.filter_map(|(id, sample)| Some((id.as_str(), sample.percentile(50).value()?)))
             };
-            Some((row, medians().max_by_key(|m| m.1)?, medians().min_by_key(|m| m.1)?))
+            Some((
+                row,
+                medians().max_by_key(|m| m.1)?,
+                medians().min_by_key(|m| m.1)?,
+            ))
         })
         .max_by_key(|(_, slow, fast)| slow.1 - fast.1)?;
     let empty = row.latency.percentile(50).value()?;
@@ -117,8 +125,8 @@ fn at_least(ns: u64) -> String {
     }
 }
 
-/// How much later a detector knew it: the median, and where it knew it now at once and now late, how often late. The median of such a mixture is
-/// that of its larger half and says little.
+/// How much later a detector knew it: the median, and where it knew it now at once and now late,
+/// how often late. The median of such a mixture is that of its larger half and says little.
 fn known(sample: &Sample) -> String {
     let p50 = match sample.percentile(50) {
         Quantile::Value(ns) if ns < RESOLUTION_NS => format!("<{}", stats::ns(RESOLUTION_NS)),
@@ -147,8 +155,14 @@ mod tests {
 
     #[test]
     fn a_mixture_is_told_by_the_share_of_its_late_half() {
-        assert_eq!(known(&Sample::new(vec![0, 0, 9_000_000], 0)), "<200 us, 1/3");
-        assert_eq!(known(&Sample::new(vec![9_000_000, 9_000_000], 0)), "9.00 ms");
+        assert_eq!(
+            known(&Sample::new(vec![0, 0, 9_000_000], 0)),
+            "<200 us, 1/3"
+        );
+        assert_eq!(
+            known(&Sample::new(vec![9_000_000, 9_000_000], 0)),
+            "9.00 ms"
+        );
         assert_eq!(known(&Sample::new(vec![0], 2)), "never, 2/3");
     }
 }

@@ -1,6 +1,7 @@
 //! The few figures of the summary. Real statistics are made from the recorded trials, not here.
 
-/// A set of latencies. What had not happened at the deadline is *censored*: it counts, as longer than everything that was seen.
+/// A set of latencies. What had not happened at the deadline is *censored*: it counts, as longer
+/// than everything that was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sample {
     sorted: Vec<u64>,
@@ -11,7 +12,10 @@ impl Sample {
     /// From what was seen, and the number of trials in which it was not seen until the deadline.
     pub(super) fn new(mut seen: Vec<u64>, censored: usize) -> Self {
         seen.sort_unstable();
-        Self { sorted: seen, censored }
+        Self {
+            sorted: seen,
+            censored,
+        }
     }
 
     /// How many, the censored included.
@@ -67,9 +71,11 @@ impl Quantile {
     }
 }
 
-/// The largest rate that `0 of n` is compatible with at 95 % confidence, by the rule of three. One for fewer than three trials.
+/// The largest rate that `0 of n` is compatible with at 95 % confidence, by the rule of three. One
+/// for fewer than three trials.
 ///
-/// Source: J. A. Hanley, A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
+/// Source: J. A. Hanley, A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA
+/// 249 (1983).
 pub(super) fn upper_bound_of_none(n: usize) -> f64 {
     match u32::try_from(n) {
         Ok(n) if n > 3 => 3.0 / f64::from(n),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use harness::expect::{Canary, Plane};
 use harness::kill;
-use harness::record::{Cause, Elapsed, KillReport, KillTimes, Outcome, Stamps, TrialRecord, Verdict};
+use harness::record::{
+    Cause, Elapsed, KillReport, KillTimes, Outcome, Stamps, TrialRecord, Verdict,
+};
 use serde::Serialize;
 
 use super::costs::{CostTally, Costs};
@@ -35,8 +37,9 @@ pub(super) struct Row {
     pub outcomes: BTreeMap<Outcome, usize>,
     /// How many ended as expected.
     pub held: usize,
-    /// Detect plane: end of the workload to decision. Kill plane: from the decision to kill to the oracle's `populated 0`. Strategies are ranked
-    /// by it, and all are cut off at the same time after the decision.
+    /// Detect plane: end of the workload to decision. Kill plane: from the decision to kill to the
+    /// oracle's `populated 0`. Strategies are ranked by it, and all are cut off at the same time
+    /// after the decision.
     pub latency: Sample,
     /// Returns from a sleep.
     pub wakeups: Sample,
@@ -69,8 +72,9 @@ pub(super) struct KillFigures {
     pub holding: Sample,
     /// The second part: from the first signal to the oracle's `populated 0`.
     pub dying: Sample,
-    /// What comes after it, for each detector that watched: from the oracle's `populated 0` (or the return of a strategy that takes longer) to
-    /// its verdict. The oracle looks every [`RESOLUTION_NS`], so shorter times are not known.
+    /// What comes after it, for each detector that watched: from the oracle's `populated 0` (or the
+    /// return of a strategy that takes longer) to its verdict. The oracle looks every
+    /// [`RESOLUTION_NS`], so shorter times are not known.
     pub knowing: BTreeMap<String, Sample>,
     /// From the first act to each of [`STAGES`], in trials that emptied the set.
     pub stages: [Sample; STAGES.len()],
@@ -83,20 +87,24 @@ pub(super) struct KillFigures {
 /// A stage of a kill: what it is called, and when it was reached.
 type Stage = (&'static str, fn(&KillReport, &Stamps) -> Option<u64>);
 
-/// The stages of a kill, each with when it was reached. The order is that of `cgroup-kill`; others may have the end before the last signal.
+/// The stages of a kill, each with when it was reached. The order is that of `cgroup-kill`; others
+/// may have the end before the last signal.
 pub(super) const STAGES: [Stage; 7] = [
     ("held", |kill, _| kill.held_ns),
     ("first signal", |kill, _| {
         Some(kill.first_signal_ns).filter(|at| *at > 0)
     }),
-    ("last signal", |kill, _| Some(kill.last_signal_ns).filter(|at| *at > 0)),
+    ("last signal", |kill, _| {
+        Some(kill.last_signal_ns).filter(|at| *at > 0)
+    }),
     ("issued", |kill, _| Some(kill.issued_ns)),
     ("populated 0", |_, stamps| stamps.unpopulated_ns),
     ("all reaped", |_, stamps| stamps.reaped_ns),
     ("rmdir", |_, stamps| stamps.removed_ns),
 ];
 
-/// How often the oracle looks while a kill is going on: a shorter time between `populated 0` and something else is not known.
+/// How often the oracle looks while a kill is going on: a shorter time between `populated 0` and
+/// something else is not known.
 pub(super) const RESOLUTION_NS: u64 = 200_000;
 
 /// A trial that did not end as expected.
@@ -112,7 +120,8 @@ pub(super) struct Broken {
     pub note: Option<String>,
 }
 
-/// Sums a row up, trial by trial. What it keeps of a trial are a few numbers, so that a campaign of any length fits into memory.
+/// Sums a row up, trial by trial. What it keeps of a trial are a few numbers, so that a campaign of
+/// any length fits into memory.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     row: Row,
@@ -229,7 +238,9 @@ impl Tally {
         if kill.begun_ns > 0 {
             for (values, (_, reached)) in self.stages.iter_mut().zip(STAGES) {
                 let at = reached(kill, &trial.stamps);
-                values.seen.extend(at.map(|at| at.saturating_sub(kill.begun_ns)));
+                values
+                    .seen
+                    .extend(at.map(|at| at.saturating_sub(kill.begun_ns)));
             }
         }
     }
@@ -263,7 +274,8 @@ impl Row {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// How many trials came to an end that says something. A broken one says nothing of its mechanism, and one that was interrupted nothing at all.
+    /// How many trials came to an end that says something. A broken one says nothing of its
+    /// mechanism, and one that was interrupted nothing at all.
     pub(super) fn judged(&self) -> usize {
         self.n - self.count(Outcome::Broken) - self.count(Outcome::Interrupted)
     }
@@ -285,7 +297,8 @@ impl Broken {
     }
 }
 
-/// From the lower bound of the end to the decision. A miss is censored; a trial without a right verdict has no latency.
+/// From the lower bound of the end to the decision. A miss is censored; a trial without a right
+/// verdict has no latency.
 fn detect_latency(trial: &TrialRecord) -> Option<Elapsed> {
     if trial.outcome == Outcome::Missed {
         return Some(Elapsed::Beyond);

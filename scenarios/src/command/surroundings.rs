@@ -31,13 +31,14 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of
     /// systemd, this does not return.
-    pub(super) fn look(cgroup: Option<PathBuf>, allow_no_belt: bool) -> Result<Self, Failure> {
+    pub(super) fn look(cgroup: Option<PathBuf>, allow_no_limits: bool) -> Result<Self, Failure> {
         harness::host::check_proc().map_err(Failure::missing)?;
-        let protection = Protection::begin(cgroup.as_deref(), Exit::Incomplete.code(), &INTERRUPTED)
-            .context("could not protect what is going to be done")?;
+        let protection =
+            Protection::begin(cgroup.as_deref(), Exit::Incomplete.code(), &INTERRUPTED)
+                .context("could not protect what is going to be done")?;
         let options = Options {
             cgroup,
-            allow_no_belt,
+            allow_no_limits,
             journal: Some(protection.journal()),
             ..Options::here()
         };
@@ -50,7 +51,9 @@ impl Surroundings {
                 protection.end().map_err(ended)?;
                 note(&rerun.why);
                 let error = rerun.command.exec();
-                Err(Failure::missing(anyhow!("could not run this program again: {error}")))
+                Err(Failure::missing(anyhow!(
+                    "could not run this program again: {error}"
+                )))
             }
         }
     }

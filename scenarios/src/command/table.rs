@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+};
 use harness::expect::{Canary, Plane};
 use harness::record::Outcome;
 
@@ -14,7 +16,8 @@ use super::summary::Row;
 pub(super) const ENOUGH_FOR_P99: usize = 100;
 
 /// One line below the header, nothing else: it survives being pasted into a mail.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// An empty table in the house style.
 pub(super) fn plain(header: &[&str]) -> Table {
@@ -51,7 +54,15 @@ pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Option<Table> {
 
 fn detect(rows: &[&Row]) -> Table {
     let tail = tail_name(rows);
-    let mut table = narrow(&["detector", "trials", "p50", tail, "wakes", "CPU", "as expected"]);
+    let mut table = narrow(&[
+        "detector",
+        "trials",
+        "p50",
+        tail,
+        "wakes",
+        "CPU",
+        "as expected",
+    ]);
     let mut scenario = "";
     for row in rows {
         group(&mut table, &mut scenario, row);
@@ -90,7 +101,8 @@ fn kill(rows: &[&Row]) -> Table {
             0 => "0".to_owned(),
             most => format!("up to {most}"),
         };
-        let others: usize = row.judged() - row.count(Outcome::Emptied) - row.count(Outcome::Survived);
+        let others: usize =
+            row.judged() - row.count(Outcome::Emptied) - row.count(Outcome::Survived);
         let emptied = emptied(row.count(Outcome::Emptied), row.judged());
         table.add_row([
             format!("  {}", row.key.mechanism),
@@ -184,7 +196,11 @@ pub(super) fn plain_number(sample: &Sample) -> String {
 
 /// A count; zero is quiet.
 pub(super) fn count(n: usize) -> String {
-    if n == 0 { ".".to_owned() } else { n.to_string() }
+    if n == 0 {
+        ".".to_owned()
+    } else {
+        n.to_string()
+    }
 }
 
 fn canaries(hit: &BTreeMap<Canary, usize>, n: usize) -> String {
@@ -201,7 +217,8 @@ fn canaries(hit: &BTreeMap<Canary, usize>, n: usize) -> String {
 /// How [`as_expected`] begins where they did not.
 pub(super) const FAILED: &str = "NO, ";
 
-/// Whether the trials ended as expected; nothing is said of a row without a trial that says something.
+/// Whether the trials ended as expected; nothing is said of a row without a trial that says
+/// something.
 pub(super) fn as_expected(row: &Row) -> String {
     match (row.judged(), row.failed()) {
         (0, _) => "-".to_owned(),

@@ -1,4 +1,5 @@
-//! What people read while a run goes on: notes on standard error, and a progress bar if that is a terminal.
+//! What people read while a run goes on: notes on standard error, and a progress bar if that is a
+//! terminal.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
@@ -20,8 +21,8 @@ pub(super) fn note(text: impl AsRef<str>) {
 /// Where standard error is no terminal, a line so often.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
 
-/// A progress bar that draws when it is told to and never by itself: a thread of its own would forbid the harness to fork. Where nobody
-/// looks at a terminal, a line now and then.
+/// A progress bar that draws when it is told to and never by itself: a thread of its own would
+/// forbid the harness to fork. Where nobody looks at a terminal, a line now and then.
 #[derive(Debug)]
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -74,10 +75,14 @@ impl Progress {
         }
     }
 
-    /// How much longer it will take, by the pace of *this* sitting: what earlier ones have played took no time in it. Not known before the
-    /// first trial.
+    /// How much longer it will take, by the pace of *this* sitting: what earlier ones have played
+    /// took no time in it. Not known before the first trial.
     fn time_left(&self) -> Option<Duration> {
-        let left = self.bar.length().unwrap_or(0).saturating_sub(self.bar.position());
+        let left = self
+            .bar
+            .length()
+            .unwrap_or(0)
+            .saturating_sub(self.bar.position());
         time_left(time::now().since(self.began), self.played.get(), left)
     }
 

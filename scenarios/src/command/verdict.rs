@@ -1,4 +1,5 @@
-//! The result in plain words: one line for each plane, one about the expectations, and what did not go as expected.
+//! The result in plain words: one line for each plane, one about the expectations, and what did not
+//! go as expected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ const FEW: usize = 3;
 /// The rows of a plane of which something can be said.
 pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Vec<&Row> {
     let rows = rows.iter();
-    rows.filter(|row| row.key.plane == plane && row.judged() > 0).collect()
+    rows.filter(|row| row.key.plane == plane && row.judged() > 0)
+        .collect()
 }
 
 /// One sentence about the detectors. `None`: nothing can be said of any.
@@ -30,7 +32,12 @@ pub(super) fn detect(rows: &[Row]) -> Option<String> {
     let truthful: Vec<&str> = mechanisms
         .iter()
         .copied()
-        .filter(|m| !rows.iter().filter(|row| row.key.mechanism == *m).any(|row| wrong(row)))
+        .filter(|m| {
+            !rows
+                .iter()
+                .filter(|row| row.key.mechanism == *m)
+                .any(|row| wrong(row))
+        })
         .collect();
     let mut parts = vec![format!(
         "{} of {} detectors told the truth in every trial",
@@ -77,7 +84,11 @@ fn latest(rows: &[&Row]) -> Option<String> {
         stats::ns(late)
     );
     Some(match late > soon {
-        true => format!("{slowest}, where {} takes {}", fast.key.mechanism, stats::ns(soon)),
+        true => format!(
+            "{slowest}, where {} takes {}",
+            fast.key.mechanism,
+            stats::ns(soon)
+        ),
         false => slowest,
     })
 }
@@ -89,9 +100,11 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
     if mechanisms.is_empty() {
         return None;
     }
-    let strategies: Vec<Strategy<'_>> = mechanisms.iter().map(|m| Strategy::new(m, &rows)).collect();
-    let those =
-        |which: fn(&Strategy<'_>) -> bool| -> Vec<&Strategy<'_>> { strategies.iter().filter(|s| which(s)).collect() };
+    let strategies: Vec<Strategy<'_>> =
+        mechanisms.iter().map(|m| Strategy::new(m, &rows)).collect();
+    let those = |which: fn(&Strategy<'_>) -> bool| -> Vec<&Strategy<'_>> {
+        strategies.iter().filter(|s| which(s)).collect()
+    };
     let clean = those(|s| s.emptied == s.n && s.hits == 0);
     let n = clean.iter().map(|s| s.n).min().unwrap_or(0);
     let mut parts = vec![match clean.len() {
@@ -109,7 +122,10 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
     let survived = those(|s| s.survived > 0);
     if !survived.is_empty() {
         let most = survived.iter().map(|s| s.most).max().unwrap_or(0);
-        parts.push(format!("{} left somebody alive, up to {most}", ids(&survived)));
+        parts.push(format!(
+            "{} left somebody alive, up to {most}",
+            ids(&survived)
+        ));
     }
     let hitting = those(|s| s.hits > 0);
     if !hitting.is_empty() {
@@ -117,7 +133,10 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
     }
     let unjudged = those(|s| s.survived == 0 && s.hits == 0 && s.emptied < s.n);
     if !unjudged.is_empty() {
-        parts.push(format!("{} could not be judged in every trial", ids(&unjudged)));
+        parts.push(format!(
+            "{} could not be judged in every trial",
+            ids(&unjudged)
+        ));
     }
     Some(format!("Kill: {}.", parts.join("; ")))
 }
@@ -158,7 +177,8 @@ fn names(ids: &[&str]) -> String {
     }
 }
 
-/// Whether the run came to its end, whether every expectation held, and if not, what did not go as expected.
+/// Whether the run came to its end, whether every expectation held, and if not, what did not go as
+/// expected.
 ///
 /// `ended` says how a run ended that did not come to the end of its plan.
 pub(super) fn expectations(rows: &[Row], planned: usize, ended: &str) -> Vec<Line> {
@@ -168,12 +188,16 @@ pub(super) fn expectations(rows: &[Row], planned: usize, ended: &str) -> Vec<Lin
     let run = judged + broken;
     let mut lines = Vec::new();
     if run < planned {
-        lines.push(Line::plain(format!("{ended} after {run} of {planned} trials.")));
+        lines.push(Line::plain(format!(
+            "{ended} after {run} of {planned} trials."
+        )));
     }
     match (judged, failed) {
         (0, _) if broken == 0 => lines.push(Line::plain("No trial was run to its end.")),
         (0, _) => {}
-        (n, 0) => lines.push(Line::plain(format!("Every expectation held ({n} of {n} trials)."))),
+        (n, 0) => lines.push(Line::plain(format!(
+            "Every expectation held ({n} of {n} trials)."
+        ))),
         (n, _) => lines.push(Line::failed(format!(
             "Expectations did not hold in {failed} of {n} trials:"
         ))),
@@ -192,7 +216,11 @@ pub(super) fn expectations(rows: &[Row], planned: usize, ended: &str) -> Vec<Lin
 fn causes(rows: &[Row]) -> Vec<Line> {
     let mut kinds: BTreeMap<Option<Cause>, (usize, String)> = BTreeMap::new();
     for row in rows {
-        for trial in row.broken.iter().filter(|trial| trial.outcome == Outcome::Broken) {
+        for trial in row
+            .broken
+            .iter()
+            .filter(|trial| trial.outcome == Outcome::Broken)
+        {
             let first = || {
                 let note = trial.note.as_deref().unwrap_or("no note");
                 let (who, on) = (&row.key.mechanism, &row.key.scenario);
@@ -213,7 +241,11 @@ fn others(rows: &[Row]) -> Vec<Line> {
     let mut lines = Vec::new();
     for row in rows {
         let says_nothing = |outcome| matches!(outcome, Outcome::Broken | Outcome::Interrupted);
-        for trial in row.broken.iter().filter(|trial| !says_nothing(trial.outcome)) {
+        for trial in row
+            .broken
+            .iter()
+            .filter(|trial| !says_nothing(trial.outcome))
+        {
             let note = trial
                 .note
                 .as_deref()
@@ -307,7 +339,11 @@ mod tests {
         leaky.kill.survivors_max = 7;
         let mut rude = row(Plane::Kill, "killpg", &[(Outcome::Emptied, 300)]);
         rude.kill.canaries = BTreeMap::from([(Canary::SameGroup, 300)]);
-        let rows = [row(Plane::Kill, "cgroup-kill", &[(Outcome::Emptied, 300)]), leaky, rude];
+        let rows = [
+            row(Plane::Kill, "cgroup-kill", &[(Outcome::Emptied, 300)]),
+            leaky,
+            rude,
+        ];
         let line = kill(&rows).unwrap();
         for part in [
             "1 of 3 strategies left nothing alive and hit nobody else (survivors in 0 of 300 trials each; a true rate of up to 1.0 %",
@@ -324,7 +360,11 @@ mod tests {
 
     #[test]
     fn a_failed_expectation_is_listed_with_its_reason() {
-        let mut bad = row(Plane::Detect, "subreaper", &[(Outcome::Early, 1), (Outcome::Right, 1)]);
+        let mut bad = row(
+            Plane::Detect,
+            "subreaper",
+            &[(Outcome::Early, 1), (Outcome::Right, 1)],
+        );
         assert_eq!(
             texts(&expectations(std::slice::from_ref(&bad), 2, "")),
             ["Every expectation held (2 of 2 trials)."]
@@ -337,13 +377,19 @@ mod tests {
             note: Some("process 7 was alive".to_owned()),
         }];
         let lines = expectations(&[bad], 2, "");
-        assert_eq!(lines[0], Line::failed("Expectations did not hold in 1 of 2 trials:"));
+        assert_eq!(
+            lines[0],
+            Line::failed("Expectations did not hold in 1 of 2 trials:")
+        );
         let rest = texts(&lines[1..]).join(" ");
         assert!(
             rest.contains("trial 4: subreaper on setsid: early; expected: the best; process 7"),
             "{rest}"
         );
-        assert_eq!(texts(&expectations(&[], 0, "")), ["No trial was run to its end."]);
+        assert_eq!(
+            texts(&expectations(&[], 0, "")),
+            ["No trial was run to its end."]
+        );
     }
 
     #[test]
@@ -356,7 +402,10 @@ mod tests {
             cause: None,
             note: None,
         }];
-        let rows = [row(Plane::Detect, "pidfd-main", &[(Outcome::Right, 3)]), cut];
+        let rows = [
+            row(Plane::Detect, "pidfd-main", &[(Outcome::Right, 3)]),
+            cut,
+        ];
         let lines = expectations(&rows, 8, "Interrupted");
         assert!(lines.iter().all(|line| !line.failed), "{lines:?}");
         assert_eq!(
@@ -367,14 +416,20 @@ mod tests {
             ]
         );
         assert!(
-            detect(&rows).unwrap().starts_with("Detect: 1 of 1 detectors"),
+            detect(&rows)
+                .unwrap()
+                .starts_with("Detect: 1 of 1 detectors"),
             "no trial, no word"
         );
     }
 
     #[test]
     fn a_broken_trial_says_nothing_of_its_mechanism() {
-        let mut broken = row(Plane::Detect, "fanotify", &[(Outcome::Broken, 1), (Outcome::Right, 2)]);
+        let mut broken = row(
+            Plane::Detect,
+            "fanotify",
+            &[(Outcome::Broken, 1), (Outcome::Right, 2)],
+        );
         broken.held = 2;
         broken.broken = vec![Broken {
             seq: 5,

@@ -1,4 +1,5 @@
-//! `--vm`: the same command in a throw-away machine of the kernel lab. The lab is another program; nothing of it is linked in here.
+//! `--vm`: the same command in a throw-away machine of the kernel lab. The lab is another program;
+//! nothing of it is linked in here.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -18,12 +19,16 @@ const LAB: &str = "lab";
 /// After this long the lab ends the machine.
 const LIMIT_S: &str = "3600";
 
-/// Becomes `lab run -- scenario …`, so that signals and the exit code are the lab's own business. Returns only if it cannot.
+/// Becomes `lab run -- scenario …`, so that signals and the exit code are the lab's own business.
+/// Returns only if it cannot.
 pub(super) fn become_lab(args: &RunArgs, kernel: &str) -> Failure {
     match lab_command(args, kernel) {
         Ok(mut lab) => {
             let error = lab.exec();
-            Failure::missing(anyhow!("could not start {}: {error}", lab.get_program().display()))
+            Failure::missing(anyhow!(
+                "could not start {}: {error}",
+                lab.get_program().display()
+            ))
         }
         Err(failure) => failure,
     }
@@ -44,7 +49,9 @@ fn lab_command(args: &RunArgs, kernel: &str) -> Result<Command, Failure> {
         .args(["run", "--kernel", kernel, "--limit", LIMIT_S, "--dir"])
         .arg(&here);
     command.args(bring_back(args.out.as_deref(), &here)?);
-    command.args(["--", "scenario"]).args(words(env::args_os().skip(1)));
+    command
+        .args(["--", "scenario"])
+        .args(words(env::args_os().skip(1)));
     Ok(command)
 }
 
@@ -76,7 +83,11 @@ fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 fn no_lab(program: &Path) -> anyhow::Error {
-    let release = if cfg!(debug_assertions) { "" } else { " --release" };
+    let release = if cfg!(debug_assertions) {
+        ""
+    } else {
+        " --release"
+    };
     anyhow!(
         "--vm needs the kernel lab, a program called `lab` beside {} or on PATH, and there is none. `cargo build{release} --package lab` builds \
          it in the workspace; `lab setup` then installs an emulator, and `lab fetch --stock 6.12` gets a kernel",
@@ -90,13 +101,19 @@ mod tests {
 
     fn without_vm(line: &str) -> String {
         let words = words(line.split(' ').map(OsString::from));
-        let words: Vec<String> = words.into_iter().map(|w| w.into_string().unwrap()).collect();
+        let words: Vec<String> = words
+            .into_iter()
+            .map(|w| w.into_string().unwrap())
+            .collect();
         words.join(" ")
     }
 
     #[test]
     fn only_the_flag_is_left_out() {
-        assert_eq!(without_vm("forkbomb --vm --trials 2"), "forkbomb --trials 2");
+        assert_eq!(
+            without_vm("forkbomb --vm --trials 2"),
+            "forkbomb --trials 2"
+        );
         assert_eq!(without_vm("--vm=6.12 setsid --out d"), "setsid --out d");
         assert_eq!(without_vm("setsid --vmx -- --vm"), "setsid --vmx -- --vm");
     }
@@ -112,6 +129,9 @@ mod tests {
     #[test]
     fn a_missing_lab_is_named_with_the_remedy() {
         let text = no_lab(Path::new("/p/scenario")).to_string();
-        assert!(text.contains("--package lab") && text.contains("lab fetch"), "{text}");
+        assert!(
+            text.contains("--package lab") && text.contains("lab fetch"),
+            "{text}"
+        );
     }
 }

@@ -27,7 +27,9 @@ pub enum ScriptError {
         blocks: usize,
     },
     /// Blocks fork each other in a circle. What forks for ever is [`Op::Bomb`] or [`Op::Hop`].
-    #[error("block {block} forks itself, directly or through others; for a tree without end use bomb or hop")]
+    #[error(
+        "block {block} forks itself, directly or through others; for a tree without end use bomb or hop"
+    )]
     Cycle {
         /// One block of the circle.
         block: usize,
@@ -74,7 +76,8 @@ pub enum ScriptError {
         /// Which.
         index: usize,
     },
-    /// The kernel would answer `EPERM`: who leads a process group cannot begin a session, who leads a session cannot begin a group.
+    /// The kernel would answer `EPERM`: who leads a process group cannot begin a session, who leads
+    /// a session cannot begin a group.
     #[error("operation {op} of block {block}: the process leads its group already")]
     Leader {
         /// Where.
@@ -91,7 +94,8 @@ pub enum ScriptError {
 }
 
 impl Script {
-    /// Whether the script can be played: blocks and barriers exist, the tree is finite and nobody waits for ever.
+    /// Whether the script can be played: blocks and barriers exist, the tree is finite and nobody
+    /// waits for ever.
     pub fn check(&self) -> Result<(), ScriptError> {
         if self.blocks.is_empty() {
             return Err(ScriptError::Empty);
@@ -110,19 +114,20 @@ impl Script {
         self.check_barriers(&players)
     }
 
-    /// How many tasks the tree has at most; bombs and hops are counted once. A process whose first thread has exited is two.
+    /// How many tasks the tree has at most; bombs and hops are counted once. A process whose first
+    /// thread has exited is two.
     pub fn tasks(&self) -> u64 {
         let Ok(players) = self.players() else {
             return u64::MAX;
         };
-        let each = self
-            .blocks
-            .iter()
-            .zip(players)
-            .map(|(ops, n)| match ops.contains(&Op::ShedLeader) {
-                true => n.saturating_mul(2),
-                false => n,
-            });
+        let each =
+            self.blocks
+                .iter()
+                .zip(players)
+                .map(|(ops, n)| match ops.contains(&Op::ShedLeader) {
+                    true => n.saturating_mul(2),
+                    false => n,
+                });
         each.fold(0, u64::saturating_add)
     }
 
@@ -137,8 +142,12 @@ impl Script {
                         blocks: self.blocks.len(),
                     });
                 }
-                Op::Barrier { index, .. } if index >= BARRIERS => return Err(ScriptError::UnknownBarrier { index }),
-                Op::Setsid | Op::Setpgid if leads => return Err(ScriptError::Leader { block, op: at }),
+                Op::Barrier { index, .. } if index >= BARRIERS => {
+                    return Err(ScriptError::UnknownBarrier { index });
+                }
+                Op::Setsid | Op::Setpgid if leads => {
+                    return Err(ScriptError::Leader { block, op: at });
+                }
                 Op::Setsid | Op::Setpgid => leads = true,
                 Op::AwaitParent if block == 0 => return Err(ScriptError::NoParent { op: at }),
                 _ => {}
@@ -156,8 +165,13 @@ impl Script {
         players[0] = 1;
         for block in self.order()? {
             for op in &self.blocks[block] {
-                if let Op::Fork { block: target, count } = *op {
-                    players[target] = players[target].saturating_add(players[block].saturating_mul(u64::from(count)));
+                if let Op::Fork {
+                    block: target,
+                    count,
+                } = *op
+                {
+                    players[target] = players[target]
+                        .saturating_add(players[block].saturating_mul(u64::from(count)));
                 }
             }
         }
@@ -176,7 +190,9 @@ impl Script {
         for target in (0..self.blocks.len()).flat_map(targets) {
             forked_by[target] += 1;
         }
-        let mut order: Vec<usize> = (0..self.blocks.len()).filter(|b| forked_by[*b] == 0).collect();
+        let mut order: Vec<usize> = (0..self.blocks.len())
+            .filter(|b| forked_by[*b] == 0)
+            .collect();
         let mut next = 0;
         while let Some(&block) = order.get(next) {
             next += 1;
@@ -250,7 +266,10 @@ mod tests {
             error(vec![vec![fork(1)], vec![fork(2)], vec![fork(1)]]),
             ScriptError::Cycle { block: 1 }
         );
-        assert_eq!(error(vec![vec![], vec![]]), ScriptError::Unused { block: 1 });
+        assert_eq!(
+            error(vec![vec![], vec![]]),
+            ScriptError::Unused { block: 1 }
+        );
         assert_eq!(
             error(vec![vec![Fork { block: 1, count: 0 }], vec![]]),
             ScriptError::Unused { block: 1 }
@@ -259,29 +278,53 @@ mod tests {
             error(vec![vec![Bomb { setsid: false }, Ready]]),
             ScriptError::Unreachable { block: 0, op: 0 }
         );
-        assert_eq!(error(vec![vec![Setsid]]), ScriptError::Leader { block: 0, op: 0 });
+        assert_eq!(
+            error(vec![vec![Setsid]]),
+            ScriptError::Leader { block: 0, op: 0 }
+        );
         assert_eq!(
             error(vec![vec![fork(1)], vec![Setpgid, Setsid]]),
             ScriptError::Leader { block: 1, op: 1 }
         );
-        assert_eq!(error(vec![vec![AwaitParent]]), ScriptError::NoParent { op: 0 });
         assert_eq!(
-            error(vec![vec![Barrier { index: 16, count: 1 }]]),
+            error(vec![vec![AwaitParent]]),
+            ScriptError::NoParent { op: 0 }
+        );
+        assert_eq!(
+            error(vec![vec![Barrier {
+                index: 16,
+                count: 1
+            }]]),
             ScriptError::UnknownBarrier { index: 16 }
         );
     }
 
     #[test]
     fn a_tree_larger_than_the_ledger_is_refused() {
-        let many = Fork { block: 1, count: 200 };
+        let many = Fork {
+            block: 1,
+            count: 200,
+        };
         assert_eq!(
-            error(vec![vec![many], vec![Fork { block: 2, count: 200 }], vec![]]),
+            error(vec![
+                vec![many],
+                vec![Fork {
+                    block: 2,
+                    count: 200
+                }],
+                vec![]
+            ]),
             ScriptError::TooManyProcesses { processes: 40_201 }
         );
-        let huge = |block| Fork { block, count: u32::MAX };
+        let huge = |block| Fork {
+            block,
+            count: u32::MAX,
+        };
         assert_eq!(
             error(vec![vec![huge(1)], vec![huge(2)], vec![huge(3)], vec![]]),
-            ScriptError::TooManyProcesses { processes: u64::MAX }
+            ScriptError::TooManyProcesses {
+                processes: u64::MAX
+            }
         );
     }
 
@@ -303,7 +346,10 @@ mod tests {
             ScriptError::Stuck { index: 0 }
         );
         assert_eq!(
-            error(vec![vec![fork(1), at(0, 2), at(1, 2)], vec![at(1, 2), at(0, 2)]]),
+            error(vec![
+                vec![fork(1), at(0, 2), at(1, 2)],
+                vec![at(1, 2), at(0, 2)]
+            ]),
             ScriptError::Stuck { index: 0 }
         );
         assert_eq!(

@@ -102,9 +102,12 @@ impl Draft {
         Some(Op::Fork { block, count })
     }
 
-    /// Puts a barrier into some of the blocks, and takes it out again if processes would wait for ever.
+    /// Puts a barrier into some of the blocks, and takes it out again if processes would wait for
+    /// ever.
     fn barrier(&mut self, index: usize) {
-        let chosen: Vec<usize> = (0..self.script.blocks.len()).filter(|_| self.rng.random()).collect();
+        let chosen: Vec<usize> = (0..self.script.blocks.len())
+            .filter(|_| self.rng.random())
+            .collect();
         let count = chosen.iter().map(|block| self.players[*block]).sum();
         let before = self.script.clone();
         for block in chosen {

@@ -1,11 +1,12 @@
 //! The small language of process trees.
 //!
-//! A script is a list of blocks, a block is a list of operations. The main process plays block 0; a fork names the block that the child
-//! plays; a process ends when its block does. There are no loops and no variables: what repeats for ever has an operation of its own
-//! ([`Op::Bomb`], [`Op::Hop`]).
+//! A script is a list of blocks, a block is a list of operations. The main process plays block 0; a
+//! fork names the block that the child plays; a process ends when its block does. There are no
+//! loops and no variables: what repeats for ever has an operation of its own ([`Op::Bomb`],
+//! [`Op::Hop`]).
 //!
-//! To add an operation: a variant here, an arm in [`crate::actor`] (what it does) and one in [`model`] (what follows from it). The
-//! compiler names both places.
+//! To add an operation: a variant here, an arm in [`crate::actor`] (what it does) and one in
+//! [`model`] (what follows from it). The compiler names both places.
 
 mod check;
 mod generate;
@@ -19,8 +20,9 @@ pub use generate::{Bounds, random};
 pub use harness::param::FOREVER;
 pub use shrink::smaller;
 
-/// One thing that a process does. Unless said otherwise it takes no time, and a refusal by the kernel ends the process with the exit code
-/// [`crate::actor::REFUSED`]: a tree that is not what the script says must not look as if it were.
+/// One thing that a process does. Unless said otherwise it takes no time, and a refusal by the
+/// kernel ends the process with the exit code [`crate::actor::REFUSED`]: a tree that is not what
+/// the script says must not look as if it were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Op {
@@ -29,7 +31,8 @@ pub enum Op {
         /// How long.
         ns: u64,
     },
-    /// Forks `count` children that play `block`. A fork that a limit refuses is counted in the ledger, and the parent goes on.
+    /// Forks `count` children that play `block`. A fork that a limit refuses is counted in the
+    /// ledger, and the parent goes on.
     Fork {
         /// What they play.
         block: usize,
@@ -59,16 +62,19 @@ pub enum Op {
     Ready,
     /// Its first thread ends, and another goes on: the process lives without its leader.
     ShedLeader,
-    /// Makes a cgroup below its own and moves there. Needs [`harness::trial::Stage::delegated`] and a mounted cgroup v2.
+    /// Makes a cgroup below its own and moves there. Needs [`harness::trial::Stage::delegated`] and
+    /// a mounted cgroup v2.
     Burrow,
-    /// A fork bomb: forks itself for ever, and so does every copy. At a limit it keeps trying; the first refusal says [`Op::Ready`].
+    /// A fork bomb: forks itself for ever, and so does every copy. At a limit it keeps trying; the
+    /// first refusal says [`Op::Ready`].
     Bomb {
-        /// Every copy begins a session of its own (the first process cannot: it leads its group). "Ready" is then said by a process that
-        /// has done so.
+        /// Every copy begins a session of its own (the first process cannot: it leads its group).
+        /// "Ready" is then said by a process that has done so.
         setsid: bool,
     },
-    /// A fork bomb in which every copy makes a cgroup below its parent's and moves there, as [`Op::Burrow`] does; one that cannot stays where
-    /// it is. "Ready" is said by a process that has moved.
+    /// A fork bomb in which every copy makes a cgroup below its parent's and moves there, as
+    /// [`Op::Burrow`] does; one that cannot stays where it is. "Ready" is said by a process that
+    /// has moved.
     BurrowBomb,
     /// Forks once and ends, and so does the child, for ever: one process with ever new numbers.
     Hop,
@@ -113,7 +119,8 @@ impl Script {
 
     /// Whether anybody makes cgroups.
     pub fn burrows(&self) -> bool {
-        self.ops().any(|op| matches!(op, Op::Burrow | Op::BurrowBomb))
+        self.ops()
+            .any(|op| matches!(op, Op::Burrow | Op::BurrowBomb))
     }
 
     /// All operations, in the order of the blocks.
@@ -123,13 +130,15 @@ impl Script {
 
     /// As an actor reads it: JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self)
-            .expect("a script is made of numbers, strings and lists, and writing to memory does not fail")
+        serde_json::to_vec(self).expect(
+            "a script is made of numbers, strings and lists, and writing to memory does not fail",
+        )
     }
 
     /// Reads what [`Script::to_bytes`] wrote, and checks it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ScriptError> {
-        let script: Self = serde_json::from_slice(bytes).map_err(|e| ScriptError::Unreadable(e.to_string()))?;
+        let script: Self =
+            serde_json::from_slice(bytes).map_err(|e| ScriptError::Unreadable(e.to_string()))?;
         script.check()?;
         Ok(script)
     }
@@ -195,7 +204,11 @@ mod tests {
             b"{\"blocks\":[[\"jump\"]]}",
             b"{\"blocks\":[[]],\"x\":1}",
         ] {
-            assert!(Script::from_bytes(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(
+                Script::from_bytes(bad).is_err(),
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A pure interpreter with a fake kernel: who is born, who leads what, who ends, in which order.
 //!
-//! Expectations are checked against it, without a single process. Time is virtual: only [`Op::Live`] takes any. Where the real kernel may
-//! choose an order, the model chooses one; so what it says about order is certain only where time, a barrier or [`Op::AwaitParent`]
-//! decides it. A bomb grows to the limit and is then parked until somebody dies; a hop is one process that stays.
+//! Expectations are checked against it, without a single process. Time is virtual: only
+//! [`Op::Live`] takes any. Where the real kernel may choose an order, the model chooses one; so
+//! what it says about order is certain only where time, a barrier or [`Op::AwaitParent`] decides
+//! it. A bomb grows to the limit and is then parked until somebody dies; a hop is one process that
+//! stays.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -121,7 +123,10 @@ impl Table {
 
     /// How many of those who are alive can be seen in `scope`.
     pub fn seen(&self, scope: Scope) -> usize {
-        let main = self.0.first().map_or((0, 0), |main| (main.group, main.session));
+        let main = self
+            .0
+            .first()
+            .map_or((0, 0), |main| (main.group, main.session));
         (0..self.0.len())
             .filter(|&who| {
                 let p = &self.0[who];
@@ -169,7 +174,10 @@ impl History {
 
     /// The processes in the order in which they ended.
     pub fn ends(&self) -> impl Iterator<Item = usize> + '_ {
-        self.events.iter().filter(|e| e.change == Change::Ended).map(|e| e.who)
+        self.events
+            .iter()
+            .filter(|e| e.change == Change::Ended)
+            .map(|e| e.who)
     }
 
     /// When the last process ended; `None` if somebody lives on.
@@ -217,7 +225,10 @@ pub fn play(script: &Script, tasks: usize) -> History {
     kernel.birth(None, Place { block: 0, op: 0 });
     kernel.run();
     let ending = match (
-        kernel.barriers.iter().find(|(_, (_, waiting))| !waiting.is_empty()),
+        kernel
+            .barriers
+            .iter()
+            .find(|(_, (_, waiting))| !waiting.is_empty()),
         kernel.alive,
     ) {
         (Some((&barrier, _)), _) => Ending::Stuck { barrier },
@@ -305,7 +316,12 @@ impl Kernel<'_> {
 
     /// Lets `who` go on until it sleeps, waits or ends.
     fn continue_with(&mut self, who: usize, mut place: Place) {
-        while let Some(op) = self.script.blocks.get(place.block).and_then(|ops| ops.get(place.op)) {
+        while let Some(op) = self
+            .script
+            .blocks
+            .get(place.block)
+            .and_then(|ops| ops.get(place.op))
+        {
             let here = place;
             place.op += 1;
             match *op {
@@ -374,8 +390,12 @@ impl Kernel<'_> {
                     return;
                 }
                 Op::Hop => {
-                    // One hop shows what follows from it: an orphan with a new number. The rest would be the same again.
-                    if self.table.0[who].parent.is_some_and(|p| !self.table.0[p].alive) {
+                    // One hop shows what follows from it: an orphan with a new number. The rest
+                    // would be the same again.
+                    if self.table.0[who]
+                        .parent
+                        .is_some_and(|p| !self.table.0[p].alive)
+                    {
                         return;
                     }
                     if self.birth(Some(who), here) {

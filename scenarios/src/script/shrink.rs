@@ -2,8 +2,9 @@
 
 use super::{FOREVER, Op, Script};
 
-/// The valid scripts that are one step smaller than `script`, boldest steps first: without one block and all below it, without one
-/// generation, without one barrier, without one operation, with fewer children or shorter sleeps. Following them always comes to an end.
+/// The valid scripts that are one step smaller than `script`, boldest steps first: without one
+/// block and all below it, without one generation, without one barrier, without one operation, with
+/// fewer children or shorter sleeps. Following them always comes to an end.
 pub fn smaller(script: &Script) -> impl Iterator<Item = Script> + use<> {
     let mut found = Vec::new();
     for block in 1..script.blocks.len() {
@@ -47,8 +48,8 @@ fn without(script: &Script, unwanted: impl Fn(&Op) -> bool) -> Script {
     }
 }
 
-/// The script in which whoever forks `block` forks one of its children instead, for each of them. Only where `block` is forked once:
-/// elsewhere it would stay, and the script would not be smaller.
+/// The script in which whoever forks `block` forks one of its children instead, for each of them.
+/// Only where `block` is forked once: elsewhere it would stay, and the script would not be smaller.
 fn lifted(script: &Script, block: usize) -> Vec<Script> {
     let forks = |op: &Op| matches!(*op, Op::Fork { block: target, .. } if target == block);
     if script.ops().filter(forks).count() != 1 {
@@ -135,10 +136,25 @@ mod tests {
     fn a_block_that_nobody_plays_goes_and_the_others_are_renumbered() {
         let fork = |block| Op::Fork { block, count: 1 };
         let at = Op::Barrier { index: 0, count: 3 };
-        let script = Script::new(vec![vec![fork(1), fork(2), at], vec![at], vec![at, fork(3)], vec![]]).unwrap();
+        let script = Script::new(vec![
+            vec![fork(1), fork(2), at],
+            vec![at],
+            vec![at, fork(3)],
+            vec![],
+        ])
+        .unwrap();
         let without_first = smaller(&script).next().unwrap();
         let at = Op::Barrier { index: 0, count: 2 };
-        assert_eq!(without_first.blocks, vec![vec![fork(1), at], vec![at, fork(2)], vec![]]);
-        assert_eq!(smaller(&Script { blocks: vec![vec![]] }).count(), 0);
+        assert_eq!(
+            without_first.blocks,
+            vec![vec![fork(1), at], vec![at, fork(2)], vec![]]
+        );
+        assert_eq!(
+            smaller(&Script {
+                blocks: vec![vec![]]
+            })
+            .count(),
+            0
+        );
     }
 }

@@ -1,10 +1,12 @@
-//! Which system calls are made to fail, and with what: what their manual pages say that they may answer, and EPERM where a seccomp filter or a
-//! security module commonly refuses.
+//! Which system calls are made to fail, and with what: what their manual pages say that they may
+//! answer, and EPERM where a seccomp filter or a security module commonly refuses.
 //!
-//! Left out, because they cannot fail with any of these: close (the kernel closes in any case; one that did not would be a fault of the test),
-//! exit, exit_group, rt_sigreturn, restart_syscall, the ids (getpid, gettid, geteuid ...), clocks and sleeps, waiting for children, futex,
-//! lseek, signal actions and masks, sched_getaffinity, uname, brk (it answers the old break; the allocator goes on with mmap, which is in), and
-//! fcntl but for new descriptors and seals. What comes before `main` is left out too: the loader and the C library end the process there by themselves.
+//! Left out, because they cannot fail with any of these: close (the kernel closes in any case; one
+//! that did not would be a fault of the test), exit, exit_group, rt_sigreturn, restart_syscall, the
+//! ids (getpid, gettid, geteuid ...), clocks and sleeps, waiting for children, futex, lseek, signal
+//! actions and masks, sched_getaffinity, uname, brk (it answers the old break; the allocator goes
+//! on with mmap, which is in), and fcntl but for new descriptors and seals. What comes before
+//! `main` is left out too: the loader and the C library end the process there by themselves.
 
 use nix::errno::Errno::{self, EAGAIN, EMFILE, ENOMEM, ENOSPC, EPERM};
 use nix::libc;
@@ -16,40 +18,60 @@ pub(crate) fn errors(
     nonblocking: impl Fn() -> bool,
 ) -> Option<(&'static str, &'static [Errno])> {
     let answer: (&str, &[Errno]) = match number {
-        libc::SYS_read | libc::SYS_recvfrom | libc::SYS_recvmsg if nonblocking() => ("read", &[EAGAIN, ENOMEM]),
+        libc::SYS_read | libc::SYS_recvfrom | libc::SYS_recvmsg if nonblocking() => {
+            ("read", &[EAGAIN, ENOMEM])
+        }
         libc::SYS_read => ("read", &[ENOMEM]),
         libc::SYS_pread64 => ("pread64", &[ENOMEM]),
         libc::SYS_recvfrom | libc::SYS_recvmsg => ("recv", &[ENOMEM]),
         libc::SYS_getdents64 => ("getdents64", &[ENOMEM]),
-        libc::SYS_statx | libc::SYS_newfstatat | libc::SYS_fstat | libc::SYS_stat | libc::SYS_lstat => {
-            ("stat", &[ENOMEM])
-        }
+        libc::SYS_statx
+        | libc::SYS_newfstatat
+        | libc::SYS_fstat
+        | libc::SYS_stat
+        | libc::SYS_lstat => ("stat", &[ENOMEM]),
         libc::SYS_readlink | libc::SYS_readlinkat => ("readlink", &[ENOMEM]),
         libc::SYS_access | libc::SYS_faccessat | libc::SYS_faccessat2 => ("access", &[ENOMEM]),
         libc::SYS_statfs | libc::SYS_fstatfs => ("statfs", &[ENOMEM]),
-        libc::SYS_lgetxattr | libc::SYS_getxattr | libc::SYS_fgetxattr => ("getxattr", &[ENOMEM, EPERM]),
+        libc::SYS_lgetxattr | libc::SYS_getxattr | libc::SYS_fgetxattr => {
+            ("getxattr", &[ENOMEM, EPERM])
+        }
         libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 => {
-            let flags = if number == libc::SYS_open { args[1] } else { args[2] };
-            match number != libc::SYS_openat2 && flags & u64::from(libc::O_CREAT.cast_unsigned()) != 0 {
+            let flags = if number == libc::SYS_open {
+                args[1]
+            } else {
+                args[2]
+            };
+            match number != libc::SYS_openat2
+                && flags & u64::from(libc::O_CREAT.cast_unsigned()) != 0
+            {
                 true => ("open", &[EMFILE, ENOMEM, ENOSPC, EPERM]),
                 false => ("open", &[EMFILE, ENOMEM, EPERM]),
             }
         }
-        libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 => ("write", &[EAGAIN, ENOMEM, ENOSPC, EPERM]),
+        libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 => {
+            ("write", &[EAGAIN, ENOMEM, ENOSPC, EPERM])
+        }
         libc::SYS_mkdir | libc::SYS_mkdirat => ("mkdir", &[EAGAIN, ENOMEM, ENOSPC, EPERM]),
         libc::SYS_rmdir | libc::SYS_unlink | libc::SYS_unlinkat => ("unlink", &[ENOMEM, EPERM]),
-        libc::SYS_rename | libc::SYS_renameat | libc::SYS_renameat2 => ("rename", &[ENOMEM, ENOSPC, EPERM]),
+        libc::SYS_rename | libc::SYS_renameat | libc::SYS_renameat2 => {
+            ("rename", &[ENOMEM, ENOSPC, EPERM])
+        }
         libc::SYS_ftruncate | libc::SYS_fallocate => ("ftruncate", &[ENOMEM, ENOSPC, EPERM]),
         libc::SYS_fsync | libc::SYS_fdatasync => ("fsync", &[ENOSPC]),
         libc::SYS_flock => ("flock", &[ENOMEM, EAGAIN]),
         libc::SYS_chown | libc::SYS_fchown | libc::SYS_fchownat | libc::SYS_lchown => {
             ("chown", &[ENOMEM, ENOSPC, EPERM])
         }
-        libc::SYS_chmod | libc::SYS_fchmod | libc::SYS_fchmodat => ("chmod", &[ENOMEM, ENOSPC, EPERM]),
+        libc::SYS_chmod | libc::SYS_fchmod | libc::SYS_fchmodat => {
+            ("chmod", &[ENOMEM, ENOSPC, EPERM])
+        }
         libc::SYS_fsopen | libc::SYS_open_tree => ("fsopen", &[EMFILE, ENOMEM, EPERM]),
         libc::SYS_fsconfig => ("fsconfig", &[ENOMEM, EPERM]),
         libc::SYS_fsmount => ("fsmount", &[EMFILE, ENOMEM, ENOSPC, EPERM]),
-        libc::SYS_mount | libc::SYS_umount2 | libc::SYS_move_mount => ("mount", &[ENOMEM, ENOSPC, EPERM]),
+        libc::SYS_mount | libc::SYS_umount2 | libc::SYS_move_mount => {
+            ("mount", &[ENOMEM, ENOSPC, EPERM])
+        }
         libc::SYS_clone | libc::SYS_clone3 | libc::SYS_fork | libc::SYS_vfork => {
             ("clone", &[EAGAIN, EMFILE, ENOMEM, ENOSPC, EPERM])
         }
@@ -86,15 +108,21 @@ pub(crate) fn errors(
         libc::SYS_munmap => ("munmap", &[ENOMEM]),
         libc::SYS_mremap => ("mremap", &[EAGAIN, ENOMEM]),
         libc::SYS_mprotect | libc::SYS_madvise => ("mprotect", &[ENOMEM]),
-        libc::SYS_poll | libc::SYS_ppoll | libc::SYS_epoll_pwait | libc::SYS_epoll_wait => ("poll", &[ENOMEM]),
-        libc::SYS_kill | libc::SYS_tgkill | libc::SYS_pidfd_send_signal => ("kill", &[EAGAIN, EPERM]),
+        libc::SYS_poll | libc::SYS_ppoll | libc::SYS_epoll_pwait | libc::SYS_epoll_wait => {
+            ("poll", &[ENOMEM])
+        }
+        libc::SYS_kill | libc::SYS_tgkill | libc::SYS_pidfd_send_signal => {
+            ("kill", &[EAGAIN, EPERM])
+        }
         libc::SYS_prctl => ("prctl", &[EPERM]),
         libc::SYS_prlimit64 | libc::SYS_setrlimit => ("prlimit64", &[EPERM]),
         libc::SYS_ptrace => ("ptrace", &[EPERM]),
         libc::SYS_process_mrelease => ("process_mrelease", &[ENOMEM]),
         libc::SYS_sched_setaffinity => ("sched_setaffinity", &[ENOMEM, EPERM]),
         libc::SYS_setsid => ("setsid", &[EPERM]),
-        libc::SYS_getrandom if args[2] & u64::from(libc::GRND_NONBLOCK) != 0 => ("getrandom", &[EAGAIN]),
+        libc::SYS_getrandom if args[2] & u64::from(libc::GRND_NONBLOCK) != 0 => {
+            ("getrandom", &[EAGAIN])
+        }
         _ => return None,
     };
     Some(answer)

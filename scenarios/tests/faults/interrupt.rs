@@ -1,4 +1,5 @@
-//! Interruptions at random moments: whatever is killed and whenever, soon afterwards nothing is left.
+//! Interruptions at random moments: whatever is killed and whenever, soon afterwards nothing is
+//! left.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -15,7 +16,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::left::{children, reap, roles, state};
-use super::machine::{Place, binary, delegate, ended, now, panicked, rest, says_nothing_left, wait_until};
+use super::machine::{
+    Place, binary, delegate, ended, now, panicked, rest, says_nothing_left, wait_until,
+};
 use super::verbs::{Helpers, VERBS, Verb};
 
 /// How it is interrupted.
@@ -82,7 +85,8 @@ struct Seen {
     killed: Vec<String>,
     /// How the command ended.
     ended: String,
-    /// How long after the interruption (or, where the run may go on, after its end) nothing was left.
+    /// How long after the interruption (or, where the run may go on, after its end) nothing was
+    /// left.
     clean_after_ms: Option<u64>,
     /// What is wrong, a line each.
     wrong: Vec<String>,
@@ -93,8 +97,14 @@ struct Seen {
 /// How long a run whose observer was killed may go on.
 const GOING_ON: Duration = Duration::from_secs(100);
 
-/// Makes `count` interruptions, `abreast` at once; all kinds of all verbs before one comes again. Returns a table, or what is wrong.
-pub(crate) fn campaign(count: usize, seed: u64, abreast: usize, limit: Duration) -> Result<String, String> {
+/// Makes `count` interruptions, `abreast` at once; all kinds of all verbs before one comes again.
+/// Returns a table, or what is wrong.
+pub(crate) fn campaign(
+    count: usize,
+    seed: u64,
+    abreast: usize,
+    limit: Duration,
+) -> Result<String, String> {
     let cases = draw(count, seed);
     let seen = super::abreast(abreast, cases, move |at, case| {
         let seen = redraw_until_hit(case, seed.wrapping_add(at as u64), limit);
@@ -154,7 +164,8 @@ fn draw(count: usize, seed: u64) -> Vec<Case> {
     cases
 }
 
-/// A third of the moments in the first 100 ms, a third while the machine is being looked at, a third in the whole life.
+/// A third of the moments in the first 100 ms, a third while the machine is being looked at, a
+/// third in the whole life.
 fn moment(random: &mut ChaCha8Rng, life: Duration) -> u64 {
     let latest = [100_000, 800_000, u64::MAX][random.random_range(0..3)];
     let life = u64::try_from(life.as_micros()).unwrap_or(u64::MAX);
@@ -200,7 +211,13 @@ pub(crate) fn worker(case: &str, dir: &Path) -> Result<String, String> {
     seen.at_us = u64::try_from((interrupted - started.at).as_micros()).unwrap_or(u64::MAX);
     match case.kind {
         _ if seen.too_late => {}
-        Kind::Int | Kind::Term | Kind::Hup | Kind::Kill | Kind::Guard | Kind::Observer | Kind::Two => {
+        Kind::Int
+        | Kind::Term
+        | Kind::Hup
+        | Kind::Kill
+        | Kind::Guard
+        | Kind::Observer
+        | Kind::Two => {
             for (n, (who, pid)) in victims.into_iter().flatten().enumerate() {
                 if n > 0 {
                     rest(Duration::from_micros(case.lot % 5_001));
@@ -247,11 +264,15 @@ pub(crate) fn worker(case: &str, dir: &Path) -> Result<String, String> {
             .map(|what| format!("left after {} ms: {what}", limit.as_millis())),
     );
     seen.wrong.extend(panicked(&said));
-    seen.ended = started.status.map_or_else(|| "it is still there".to_owned(), ended);
+    seen.ended = started
+        .status
+        .map_or_else(|| "it is still there".to_owned(), ended);
     let unfinished = |line: &&String| serde_json::from_str::<serde_json::Value>(line).is_err();
     let records = place.records();
-    let whole =
-        records.len() - usize::from(matches!(started.status, Some(WaitStatus::Signaled(..))) && !records.is_empty());
+    let whole = records.len()
+        - usize::from(
+            matches!(started.status, Some(WaitStatus::Signaled(..))) && !records.is_empty(),
+        );
     seen.wrong.extend(
         records[..whole]
             .iter()
@@ -307,19 +328,24 @@ impl Started {
                 status: None,
             }));
         }
-        // script(1) has the other end of the terminal: what is written to it is typed, and when it is killed the terminal is closed.
+        // script(1) has the other end of the terminal: what is written to it is typed, and when it
+        // is killed the terminal is closed.
         let mut command: Command = place.command("script")?;
         let line = format!("exec '{}' {}", binary(), verb.args.join(" "));
         command
             .args(["--quiet", "--command", &line, "/dev/null"])
             .stdin(Stdio::piped());
-        let terminal = command.spawn().map_err(|e| format!("could not start script(1): {e}"))?;
+        let terminal = command
+            .spawn()
+            .map_err(|e| format!("could not start script(1): {e}"))?;
         let script = Pid::from_raw(i32::try_from(terminal.id()).map_err(|e| e.to_string())?);
         let mut pid = None;
         let program = binary();
         wait_until(Duration::from_secs(20), || {
-            let of_program =
-                |pid: &Pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(&program));
+            let of_program = |pid: &Pid| {
+                std::fs::read_link(format!("/proc/{pid}/exe"))
+                    .is_ok_and(|exe| exe == Path::new(&program))
+            };
             pid = children(script).into_iter().find(of_program);
             pid.is_some() || matches!(state(script), None | Some('Z'))
         });
@@ -351,11 +377,16 @@ impl Started {
             .as_ref()
             .map(|terminal| format!("process {} (script)", terminal.id()));
         let mut left = place.left(self.pid);
-        left.retain(|what| script.as_ref().is_none_or(|script| !what.starts_with(script)));
+        left.retain(|what| {
+            script
+                .as_ref()
+                .is_none_or(|script| !what.starts_with(script))
+        });
         left
     }
 
-    /// Whom to kill, with their roles; waits for guard and observer to come up. Nothing: the command is over without.
+    /// Whom to kill, with their roles; waits for guard and observer to come up. Nothing: the
+    /// command is over without.
     fn victims(&mut self, kind: Kind, lot: u64) -> Option<Vec<(&'static str, Pid)>> {
         let harness = ("harness", self.pid);
         let mut found = Vec::new();
@@ -368,7 +399,9 @@ impl Started {
                     .map(|guard| vec![guard]),
                 Kind::Observer => of("observer").next().map(|observer| vec![observer]),
                 Kind::Two => {
-                    let mut all: Vec<_> = std::iter::once(harness).chain(roles.iter().copied()).collect();
+                    let mut all: Vec<_> = std::iter::once(harness)
+                        .chain(roles.iter().copied())
+                        .collect();
                     let mut random = ChaCha8Rng::seed_from_u64(lot);
                     all.shuffle(&mut random);
                     (all.len() > 1).then(|| all[..2].to_vec())
@@ -388,7 +421,10 @@ impl Started {
     }
 
     fn type_ctrl_c(&mut self) -> Result<(), String> {
-        let script = self.terminal.as_mut().and_then(|terminal| terminal.stdin.as_mut());
+        let script = self
+            .terminal
+            .as_mut()
+            .and_then(|terminal| terminal.stdin.as_mut());
         script
             .ok_or("no terminal")?
             .write_all(b"\x03")
@@ -397,7 +433,9 @@ impl Started {
 
     fn close_terminal(&mut self) -> Result<(), String> {
         let terminal = self.terminal.as_mut().ok_or("no terminal")?;
-        terminal.kill().map_err(|e| format!("could not kill script(1): {e}"))
+        terminal
+            .kill()
+            .map_err(|e| format!("could not kill script(1): {e}"))
     }
 }
 
@@ -405,7 +443,8 @@ fn word(kind: Kind) -> String {
     format!("{kind:?}").to_lowercase()
 }
 
-/// Interruptions by verb and kind: how many, how many with something wrong, and the slowest until nothing was left.
+/// Interruptions by verb and kind: how many, how many with something wrong, and the slowest until
+/// nothing was left.
 fn table(seen: &[(Case, Result<Seen, String>)]) -> String {
     let mut cells: BTreeMap<(usize, Kind), (u32, u32, u64)> = BTreeMap::new();
     for (case, seen) in seen {
@@ -413,10 +452,13 @@ fn table(seen: &[(Case, Result<Seen, String>)]) -> String {
         cell.0 += 1;
         let good = seen.as_ref().ok().filter(|seen| seen.wrong.is_empty());
         cell.1 += u32::from(good.is_none());
-        cell.2 = cell.2.max(good.and_then(|seen| seen.clean_after_ms).unwrap_or(0));
+        cell.2 = cell
+            .2
+            .max(good.and_then(|seen| seen.clean_after_ms).unwrap_or(0));
     }
-    let mut text =
-        String::from("interruptions / something left or wrong / slowest until nothing is left (ms)\n          ");
+    let mut text = String::from(
+        "interruptions / something left or wrong / slowest until nothing is left (ms)\n          ",
+    );
     for kind in KINDS {
         text.push_str(&format!("{:>13}", word(kind)));
     }
@@ -424,7 +466,9 @@ fn table(seen: &[(Case, Result<Seen, String>)]) -> String {
         text.push_str(&format!("\n{:<10}", verb.name));
         for kind in KINDS {
             let cell = cells.get(&(at, kind));
-            let cell = cell.map_or("-".to_owned(), |(n, wrong, slowest)| format!("{n}/{wrong}/{slowest}"));
+            let cell = cell.map_or("-".to_owned(), |(n, wrong, slowest)| {
+                format!("{n}/{wrong}/{slowest}")
+            });
             text.push_str(&format!("{cell:>13}"));
         }
     }

@@ -1,4 +1,5 @@
-//! What a command has left: processes, cgroups, hierarchies, mounts, System V objects, files. Nothing here asks the code under test.
+//! What a command has left: processes, cgroups, hierarchies, mounts, System V objects, files.
+//! Nothing here asks the code under test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-/// Users that actors and killers become: below the dynamic users of systemd, above the usual accounts.
+/// Users that actors and killers become: below the dynamic users of systemd, above the usual
+/// accounts.
 const ACTOR_UIDS: std::ops::Range<u32> = 60_931..61_131;
 /// Where anybody may write.
 const PUBLIC: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"];
@@ -49,16 +51,23 @@ impl Before {
         }
     }
 
-    /// What is there of the command that ran as `pid` in `dir`, and was not there before. One line each.
+    /// What is there of the command that ran as `pid` in `dir`, and was not there before. One line
+    /// each.
     ///
-    /// Other runs go on beside this one, so cgroups and hierarchies count by their name. Mounts and System V objects are those of the
-    /// namespaces that this process shares with the command alone.
+    /// Other runs go on beside this one, so cgroups and hierarchies count by their name. Mounts and
+    /// System V objects are those of the namespaces that this process shares with the command
+    /// alone.
     pub(crate) fn left(&self, pid: Pid, dir: &Path) -> Vec<String> {
         let mut left: Vec<String> = descendants().iter().map(|pid| describe(*pid)).collect();
-        let cgroups = cgroups().into_iter().filter(|path| !self.cgroups.contains(path));
+        let cgroups = cgroups()
+            .into_iter()
+            .filter(|path| !self.cgroups.contains(path));
         left.extend(
             cgroups
-                .filter(|path| path.file_name().is_some_and(|name| is_of(&name.to_string_lossy(), pid)))
+                .filter(|path| {
+                    path.file_name()
+                        .is_some_and(|name| is_of(&name.to_string_lossy(), pid))
+                })
                 .map(|path| format!("cgroup {}", path.display())),
         );
         let hierarchies = hierarchies()
@@ -69,7 +78,11 @@ impl Before {
                 .filter(|name| is_of(name, pid))
                 .map(|name| format!("hierarchy name={name}")),
         );
-        left.extend(mounts().difference(&self.mounts).map(|line| format!("mount {line}")));
+        left.extend(
+            mounts()
+                .difference(&self.mounts)
+                .map(|line| format!("mount {line}")),
+        );
         left.extend(
             ipc()
                 .difference(&self.ipc)
@@ -89,10 +102,12 @@ impl Before {
 
 /// Whether an object of this name is that of a run of `pid`.
 fn is_of(name: &str, pid: Pid) -> bool {
-    name.starts_with(&format!("scenario-{pid}-")) || name.starts_with(&format!("scenario-probe.{pid}."))
+    name.starts_with(&format!("scenario-{pid}-"))
+        || name.starts_with(&format!("scenario-probe.{pid}."))
 }
 
-/// All descendants of this process that have not ended. Who has ended is reaped, unless it is a child that is kept for somebody to ask.
+/// All descendants of this process that have not ended. Who has ended is reaped, unless it is a
+/// child that is kept for somebody to ask.
 ///
 /// Source: proc_tid_children(5). This process is a subreaper, so nobody gets away.
 pub(crate) fn descendants() -> Vec<Pid> {
@@ -121,7 +136,9 @@ fn lives(pid: Pid) -> bool {
 /// Children of the first thread of `pid`; none if it has gone.
 pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    let pids = text
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok());
     pids.map(Pid::from_raw).collect()
 }
 
@@ -130,7 +147,8 @@ pub(crate) fn state(pid: Pid) -> Option<char> {
     stat(pid).and_then(|fields| fields.first()?.chars().next())
 }
 
-/// Fields of `/proc/PID/stat` from the state on. The name before it may hold anything, so they are counted after the last parenthesis.
+/// Fields of `/proc/PID/stat` from the state on. The name before it may hold anything, so they are
+/// counted after the last parenthesis.
 pub(crate) fn stat(pid: Pid) -> Option<Vec<String>> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -183,7 +201,11 @@ fn hierarchy_roots() -> Vec<PathBuf> {
 fn cgroups() -> Vec<PathBuf> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
         // A directory may go while it is looked at: it is another run's.
-        for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+        for entry in fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+        {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = entry.path();
                 if entry.file_name().to_string_lossy().starts_with("scenario-") {
@@ -226,7 +248,11 @@ fn ipc() -> BTreeSet<String> {
         .iter()
         .flat_map(|kind| {
             let text = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
-            let lines: Vec<String> = text.lines().skip(1).map(|line| format!("{kind} {line}")).collect();
+            let lines: Vec<String> = text
+                .lines()
+                .skip(1)
+                .map(|line| format!("{kind} {line}"))
+                .collect();
             lines
         })
         .collect()
@@ -234,17 +260,27 @@ fn ipc() -> BTreeSet<String> {
 
 /// Files of the actors' users where anybody may write.
 fn files() -> BTreeSet<PathBuf> {
-    let entries = PUBLIC.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten());
+    let entries = PUBLIC
+        .iter()
+        .flat_map(|dir| fs::read_dir(dir).into_iter().flatten());
     entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.metadata().is_ok_and(|meta| ACTOR_UIDS.contains(&meta.uid())))
+        .filter(|entry| {
+            entry
+                .metadata()
+                .is_ok_and(|meta| ACTOR_UIDS.contains(&meta.uid()))
+        })
         .map(|entry| entry.path())
         .collect()
 }
 
 /// Files below `dir` that are no records.
 fn strangers(dir: &Path, records: bool, left: &mut Vec<String>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+    for entry in fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+    {
         let path = entry.path();
         if path.is_dir() {
             strangers(&path, records, left);
@@ -258,7 +294,8 @@ fn strangers(dir: &Path, records: bool, left: &mut Vec<String>) {
     }
 }
 
-/// Removes what a failed test has found, so that the next one does not: only what is of `pid`, or descends from this process.
+/// Removes what a failed test has found, so that the next one does not: only what is of `pid`, or
+/// descends from this process.
 pub(crate) fn tidy(pid: Pid, dir: &Path) {
     for _ in 0..500 {
         let living = descendants();
@@ -269,9 +306,15 @@ pub(crate) fn tidy(pid: Pid, dir: &Path) {
             }
         }
         reap(pid);
-        let of_run = |path: &PathBuf| path.file_name().is_some_and(|name| is_of(&name.to_string_lossy(), pid));
+        let of_run = |path: &PathBuf| {
+            path.file_name()
+                .is_some_and(|name| is_of(&name.to_string_lossy(), pid))
+        };
         let mut dirs: Vec<PathBuf> = cgroups().into_iter().filter(of_run).collect();
-        let names: Vec<String> = hierarchies().into_iter().filter(|name| is_of(name, pid)).collect();
+        let names: Vec<String> = hierarchies()
+            .into_iter()
+            .filter(|name| is_of(name, pid))
+            .collect();
         dirs.extend(names.iter().map(|name| dir.join(name)));
         for name in &names {
             let options = format!("none,name={name}");
@@ -306,7 +349,11 @@ pub(crate) fn tidy(pid: Pid, dir: &Path) {
 
 /// Thaws what is below `dir`, and removes the directories that are empty.
 fn thaw_and_remove(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+    for entry in fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+    {
         if entry.path().is_dir() {
             thaw_and_remove(&entry.path());
         }
@@ -328,8 +375,9 @@ fn thaw_and_remove(dir: &Path) {
     }
 }
 
-/// Guards and observers among the children of the harness. Both have a session of their own and have not executed anything since they were
-/// forked; an observer lives in the control cgroup of the run.
+/// Guards and observers among the children of the harness. Both have a session of their own and
+/// have not executed anything since they were forked; an observer lives in the control cgroup of
+/// the run.
 pub(crate) fn roles(harness: Pid) -> Vec<(&'static str, Pid)> {
     let exe = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     let role = |child: Pid| {

@@ -1,4 +1,5 @@
-//! The surroundings of one command under test: a process of its own that is the subreaper, with namespaces and directories of its own.
+//! The surroundings of one command under test: a process of its own that is the subreaper, with
+//! namespaces and directories of its own.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -60,11 +61,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Becomes the subreaper, leaves the namespaces of mounts and System V objects, and looks at what is there.
+    /// Becomes the subreaper, leaves the namespaces of mounts and System V objects, and looks at
+    /// what is there.
     pub(crate) fn make(dir: &Path) -> Result<Self, String> {
-        nix::sys::prctl::set_child_subreaper(true).map_err(|e| format!("PR_SET_CHILD_SUBREAPER: {e}"))?;
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|e| format!("PR_SET_CHILD_SUBREAPER: {e}"))?;
         if nix::unistd::geteuid().is_root() {
-            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC).map_err(|e| format!("unshare: {e}"))?;
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)
+                .map_err(|e| format!("unshare: {e}"))?;
             mount(
                 None::<&str>,
                 "/",
@@ -85,7 +89,8 @@ impl Place {
 
     /// A program that runs here and says what it has to say into files.
     pub(crate) fn command(&self, program: &str) -> Result<Command, String> {
-        let file = |name: &str| File::create(self.dir.join(name)).map_err(|e| format!("{name}: {e}"));
+        let file =
+            |name: &str| File::create(self.dir.join(name)).map_err(|e| format!("{name}: {e}"));
         let mut command = Command::new(program);
         command
             .current_dir(self.dir.join("work"))
@@ -111,10 +116,15 @@ impl Place {
         self.before.left(pid, &self.dir)
     }
 
-    /// The lines of recorded trials and loops. The last may be unfinished if the command was killed.
+    /// The lines of recorded trials and loops. The last may be unfinished if the command was
+    /// killed.
     pub(crate) fn records(&self) -> Vec<String> {
         fn walk(dir: &Path, lines: &mut Vec<String>) {
-            for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+            for entry in fs::read_dir(dir)
+                .into_iter()
+                .flatten()
+                .filter_map(Result::ok)
+            {
                 let path = entry.path();
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if path.is_dir() {
@@ -156,7 +166,8 @@ pub(crate) fn says_nothing_left(said: &str) -> bool {
     said.to_lowercase().contains("nothing was left behind")
 }
 
-/// Runs this program again as the worker for one case, and returns what it answers. `dir` is for it alone.
+/// Runs this program again as the worker for one case, and returns what it answers. `dir` is for it
+/// alone.
 pub(crate) fn delegate(case: &str, dir: &Path) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let output = Command::new(program)

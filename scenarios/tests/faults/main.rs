@@ -1,13 +1,17 @@
-//! Faults: the command is interrupted at random moments, and its system calls are made to fail. Whatever happens, soon nothing is left.
+//! Faults: the command is interrupted at random moments, and its system calls are made to fail.
+//! Whatever happens, soon nothing is left.
 //!
-//! The command runs as a user would run it. This program is also its own helper: for each case it starts itself again as a worker, which is the
-//! subreaper of the command and judges what that has left.
+//! The command runs as a user would run it. This program is also its own helper: for each case it
+//! starts itself again as a worker, which is the subreaper of the command and judges what that has
+//! left.
 //!
 //! The long forms are the same tests with other numbers in the environment:
 //!
 //! - `FAULTS_INTERRUPTIONS=300`: so many interruptions (30);
-//! - `FAULTS_CALLS=all`, or `all:2/8` for the second eighth: every system call with every error that it can answer (a sample of 60);
-//! - `FAULTS_LIMIT_MS`: how soon nothing may be left (10000); `FAULTS_SEED`; `FAULTS_ABREAST`: runs at once (4).
+//! - `FAULTS_CALLS=all`, or `all:2/8` for the second eighth: every system call with every error
+//!   that it can answer (a sample of 60);
+//! - `FAULTS_LIMIT_MS`: how soon nothing may be left (10000); `FAULTS_SEED`; `FAULTS_ABREAST`: runs
+//!   at once (4).
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
@@ -21,6 +25,7 @@ mod left;
 mod machine;
 #[cfg(target_arch = "x86_64")]
 mod refuse;
+mod tracee;
 mod verbs;
 
 use std::path::Path;
@@ -33,7 +38,12 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match args
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [_, "--worker", case, dir] => worker(case, Path::new(dir)),
         #[cfg(target_arch = "x86_64")]
         [_, "--traced", program, ..] => {
@@ -44,7 +54,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A worker is ended by SIGALRM if it hangs itself: then the kernel kills who is traced, and its test fails.
+/// A worker is ended by SIGALRM if it hangs itself: then the kernel kills who is traced, and its
+/// test fails.
 fn worker(case: &str, dir: &Path) -> ExitCode {
     nix::unistd::alarm::set(240);
     let (what, case) = case.split_once('=').unwrap_or((case, ""));
@@ -100,7 +111,10 @@ fn refusals(name: &'static str) -> Trial {
     Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)))
 }
 
-fn test(name: &'static str, body: impl FnOnce() -> Result<String, String> + Send + 'static) -> Trial {
+fn test(
+    name: &'static str,
+    body: impl FnOnce() -> Result<String, String> + Send + 'static,
+) -> Trial {
     Trial::ignorable_test(name, move || {
         if let Some(why) = missing() {
             return Ok(Completion::ignored_with(why));
@@ -128,7 +142,9 @@ fn missing() -> Option<String> {
 
 fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
     match std::env::var(name) {
-        Ok(text) => text.parse().map_err(|_| format!("{name}={text:?} is no number")),
+        Ok(text) => text
+            .parse()
+            .map_err(|_| format!("{name}={text:?} is no number")),
         Err(_) => Ok(default),
     }
 }
@@ -149,7 +165,11 @@ fn abreast_by_default() -> Result<usize, String> {
 }
 
 /// Does `work` for each of `cases`, `abreast` at once; the answers are in the order of the cases.
-fn abreast<C: Sync, A: Send>(abreast: usize, cases: Vec<C>, work: impl Fn(usize, &C) -> A + Sync) -> Vec<A> {
+fn abreast<C: Sync, A: Send>(
+    abreast: usize,
+    cases: Vec<C>,
+    work: impl Fn(usize, &C) -> A + Sync,
+) -> Vec<A> {
     let next = AtomicUsize::new(0);
     let answers: Mutex<Vec<(usize, A)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -159,7 +179,10 @@ fn abreast<C: Sync, A: Send>(abreast: usize, cases: Vec<C>, work: impl Fn(usize,
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(at) else { return };
                     let answer = work(at, case);
-                    answers.lock().expect("nobody panics with it").push((at, answer));
+                    answers
+                        .lock()
+                        .expect("nobody panics with it")
+                        .push((at, answer));
                 }
             });
         }

@@ -1,29 +1,30 @@
-//! The k-th system call of the harness fails: a clear error or a recorded outcome, and nothing is left.
+//! The k-th system call of the harness fails: a clear error or a recorded outcome, and nothing is
+//! left.
 //!
-//! The harness alone is traced; what it forks goes untraced. At the entry of the chosen call its number is replaced by one that does not exist,
-//! and at its exit the answer by an error. Then the tracer lets go. Source: ptrace(2).
+//! The harness alone is traced; what it forks goes untraced. At the entry of the chosen call its
+//! number is replaced by one that does not exist, and at its exit the answer by an error. Then the
+//! tracer lets go. Source: ptrace(2).
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc;
-use nix::sys::ptrace::{self, Options};
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::wait::WaitStatus;
 use rand::SeedableRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::calls;
 use super::left::reap;
-use super::machine::{Place, binary, delegate, ended, now, panicked, says_nothing_left, wait_until};
+use super::machine::{Place, delegate, ended, now, panicked, says_nothing_left, wait_until};
+use super::tracee::Tracee;
 
-/// All probes, a trial in each plane, and the whole life of a run. The detector needs no event of the kernel that may come late on a busy machine.
-const ARGS: [&str; 9] = [
+/// All probes, a trial in each plane, and the whole life of a run. The detector needs no event of
+/// the kernel that may come late on a busy machine.
+pub(crate) const ARGS: [&str; 9] = [
     "exit-now",
     "--detector",
     "waitpid-main",
@@ -36,7 +37,8 @@ const ARGS: [&str; 9] = [
 ];
 /// Trials of such a run.
 const TRIALS: usize = 2;
-/// After so long it is called hung. The longest deadline inside is that of an observer that does not answer, 15 s and its own.
+/// After so long it is called hung. The longest deadline inside is that of an observer that does
+/// not answer, 15 s and its own.
 const HANG: Duration = Duration::from_secs(40);
 
 /// A call that is to fail.
@@ -94,18 +96,28 @@ impl Choice {
             text.parse::<u64>()
                 .map_err(|_| format!("FAULTS_CALLS: {text:?} is no number"))
         };
-        match text.strip_prefix("all:").and_then(|part| part.split_once('/')) {
+        match text
+            .strip_prefix("all:")
+            .and_then(|part| part.split_once('/'))
+        {
             None => number(&text).map(Self::Sample),
             Some((part, of)) => match (number(part)?, number(of)?) {
                 (part, of) if (1..=of).contains(&part) => Ok(Self::All { part: part - 1, of }),
-                _ => Err(format!("FAULTS_CALLS={text:?}: all:2/8 is the second eighth")),
+                _ => Err(format!(
+                    "FAULTS_CALLS={text:?}: all:2/8 is the second eighth"
+                )),
             },
         }
     }
 }
 
 /// Lets calls fail, `abreast` runs at once. Returns a table, or what is wrong.
-pub(crate) fn campaign(choice: Choice, seed: u64, abreast: usize, limit: Duration) -> Result<String, String> {
+pub(crate) fn campaign(
+    choice: Choice,
+    seed: u64,
+    abreast: usize,
+    limit: Duration,
+) -> Result<String, String> {
     let watched = watched()?;
     let cases = choose(&watched.calls, choice, seed);
     let seen = super::abreast(abreast, cases, move |_, case| {
@@ -147,13 +159,21 @@ pub(crate) fn campaign(choice: Choice, seed: u64, abreast: usize, limit: Duratio
         table.push_str(&format!("{name:<20} {n:>8} {wrong:>6}\n"));
     }
     for (errno, n) in errors {
-        table.push_str(&format!("{:<20} {n:>8}\n", format!("{:?}", Errno::from_raw(errno))));
+        table.push_str(&format!(
+            "{:<20} {n:>8}\n",
+            format!("{:?}", Errno::from_raw(errno))
+        ));
     }
     for (end, n) in ends {
         table.push_str(&format!("it ended with {end}: {n}\n"));
     }
-    let sum: (u32, u32) = rows.values().fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
-    table.push_str(&format!("{} failures, {} with something left or wrong\n", sum.0, sum.1));
+    let sum: (u32, u32) = rows
+        .values()
+        .fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+    table.push_str(&format!(
+        "{} failures, {} with something left or wrong\n",
+        sum.0, sum.1
+    ));
     if wrong.is_empty() {
         Ok(table)
     } else {
@@ -163,7 +183,12 @@ pub(crate) fn campaign(choice: Choice, seed: u64, abreast: usize, limit: Duratio
 
 /// What is wrong with it, in words.
 fn complaint(case: &Case, seen: &Result<Seen, String>) -> Option<String> {
-    let name = format!("{} as call {}: {:?}", case.name, case.k, Errno::from_raw(case.errno));
+    let name = format!(
+        "{} as call {}: {:?}",
+        case.name,
+        case.k,
+        Errno::from_raw(case.errno)
+    );
     let seen = match seen {
         Ok(seen) if seen.wrong.is_empty() => return None,
         Ok(seen) => seen,
@@ -191,7 +216,8 @@ fn choose(calls: &[Call], choice: Choice, seed: u64) -> Vec<Case> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     match choice {
         Choice::All { part, of } => {
-            // By number, so that the parts together are every number, whatever the length of each run that was watched.
+            // By number, so that the parts together are every number, whatever the length of each
+            // run that was watched.
             let of_part = calls.iter().filter(|call| call.k % of == part);
             let mut all: Vec<Case> = of_part
                 .flat_map(|call| call.errnos.iter().map(|errno| case(call, *errno)))
@@ -227,7 +253,10 @@ fn choose(calls: &[Call], choice: Choice, seed: u64) -> Vec<Case> {
 pub(crate) fn traced(program: &str, args: &[String]) -> String {
     use std::os::unix::process::CommandExt;
     match ptrace::traceme() {
-        Ok(()) => std::process::Command::new(program).args(args).exec().to_string(),
+        Ok(()) => std::process::Command::new(program)
+            .args(args)
+            .exec()
+            .to_string(),
         Err(e) => format!("PTRACE_TRACEME: {e}"),
     }
 }
@@ -250,7 +279,9 @@ pub(crate) fn watch(dir: &Path) -> Result<String, String> {
     let ended = tracee.status.map_or_else(String::new, ended);
     let said = place.said();
     if ended != "exit 0" || place.records().len() != TRIALS || !says_nothing_left(&said) {
-        return Err(format!("the run without a failure ended with {ended}: {said}"));
+        return Err(format!(
+            "the run without a failure ended with {ended}: {said}"
+        ));
     }
     serde_json::to_string(&watched).map_err(|e| e.to_string())
 }
@@ -284,8 +315,10 @@ pub(crate) fn refuse(case: &str, dir: &Path) -> Result<String, String> {
             status.is_some()
         });
         if !over {
-            seen.wrong
-                .push(format!("it hangs: it is there {} s after the failure", HANG.as_secs()));
+            seen.wrong.push(format!(
+                "it hangs: it is there {} s after the failure",
+                HANG.as_secs()
+            ));
         }
     }
     let said = place.said();
@@ -302,10 +335,12 @@ pub(crate) fn refuse(case: &str, dir: &Path) -> Result<String, String> {
         left = place.left(pid);
         left.is_empty()
     });
-    seen.wrong.extend(
-        left.iter()
-            .map(|what| format!("left {} ms after the end: {what}", (now() - since).as_millis())),
-    );
+    seen.wrong.extend(left.iter().map(|what| {
+        format!(
+            "left {} ms after the end: {what}",
+            (now() - since).as_millis()
+        )
+    }));
     seen.ended = status.map_or_else(|| "nothing: it hangs".to_owned(), ended);
     if let Some(status) = status
         && seen.k.is_some()
@@ -334,11 +369,15 @@ fn judge(case: &Case, status: WaitStatus, said: &str, records: &[String], wrong:
             }
         })
         .collect();
-    let outcome = |record: &serde_json::Value| record["outcome"].as_str().unwrap_or_default().to_owned();
-    let broken = |record: &&serde_json::Value| ["broken", "interrupted"].contains(&outcome(record).as_str());
+    let outcome =
+        |record: &serde_json::Value| record["outcome"].as_str().unwrap_or_default().to_owned();
+    let broken =
+        |record: &&serde_json::Value| ["broken", "interrupted"].contains(&outcome(record).as_str());
     for record in records.iter().filter(|record| !broken(record)) {
         if record["held"] != true {
-            wrong.push(format!("a mechanism is blamed for the failed call: {record}"));
+            wrong.push(format!(
+                "a mechanism is blamed for the failed call: {record}"
+            ));
         }
     }
     for record in records.iter().filter(broken) {
@@ -363,129 +402,15 @@ fn judge(case: &Case, status: WaitStatus, said: &str, records: &[String], wrong:
                 .chain([said.to_owned()])
                 .any(|text| names.iter().any(|name| text.contains(name)));
             if !told {
-                wrong.push(format!("exit {code}, and neither said nor recorded is {errno:?}"));
+                wrong.push(format!(
+                    "exit {code}, and neither said nor recorded is {errno:?}"
+                ));
             }
         }
         // Memory that cannot be had ends a Rust program, with these words.
         WaitStatus::Signaled(_, Signal::SIGABRT, _)
-            if ["mmap", "mremap", "mprotect"].contains(&case.name.as_str()) && word("memory allocation of") => {}
+            if ["mmap", "mremap", "mprotect"].contains(&case.name.as_str())
+                && word("memory allocation of") => {}
         other => wrong.push(format!("it ended by {other:?}")),
-    }
-}
-
-/// A call that is about to be made.
-struct Entry {
-    /// Counted from `main` on.
-    k: u64,
-    number: i64,
-    args: [u64; 3],
-}
-
-/// The command, stopped at each of its system calls.
-struct Tracee {
-    pid: Pid,
-    /// Rust's runtime has a signal stack made before `main`: once it asks for the old one, once it sets its own.
-    signal_stacks: u32,
-    k: u64,
-    pending: Option<Signal>,
-    status: Option<WaitStatus>,
-}
-
-impl Tracee {
-    fn start(place: &Place) -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|e| e.to_string())?;
-        let mut command = place.command(&program.to_string_lossy())?;
-        let child = command.arg("--traced").arg(binary()).args(ARGS).spawn();
-        let child = child.map_err(|e| format!("could not start the command: {e}"))?;
-        let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|e| e.to_string())?);
-        match wait(pid)? {
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
-            other => return Err(format!("it was to stop at its exec: {other:?}")),
-        }
-        let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL;
-        ptrace::setoptions(pid, options).map_err(|e| format!("PTRACE_SETOPTIONS: {e}"))?;
-        Ok(Self {
-            pid,
-            signal_stacks: 0,
-            k: 0,
-            pending: None,
-            status: None,
-        })
-    }
-
-    /// Goes on until the next stop at a system call. False: it has ended.
-    fn stop(&mut self) -> Result<bool, String> {
-        loop {
-            match ptrace::syscall(self.pid, self.pending.take()) {
-                // It was killed while it was stopped.
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(e) => return Err(format!("PTRACE_SYSCALL: {e}")),
-            }
-            match wait(self.pid)? {
-                WaitStatus::PtraceSyscall(_) => return Ok(true),
-                WaitStatus::Stopped(_, signal) => self.pending = Some(signal),
-                status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => {
-                    self.status = Some(status);
-                    return Ok(false);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The next call after `main` has begun, at its entry. Nothing: it has ended.
-    fn next_call(&mut self) -> Result<Option<Entry>, String> {
-        while self.stop()? {
-            let info = ptrace::syscall_info(self.pid).map_err(|e| format!("PTRACE_GET_SYSCALL_INFO: {e}"))?;
-            if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
-                continue;
-            }
-            let registers = ptrace::getregs(self.pid).map_err(|e| format!("PTRACE_GETREGS: {e}"))?;
-            let number = registers.orig_rax.cast_signed();
-            if self.signal_stacks >= 2 {
-                self.k += 1;
-                return Ok(Some(Entry {
-                    k: self.k,
-                    number,
-                    args: [registers.rdi, registers.rsi, registers.rdx],
-                }));
-            }
-            self.signal_stacks += u32::from(number == libc::SYS_sigaltstack);
-        }
-        Ok(None)
-    }
-
-    fn errors(&self, entry: &Entry) -> Option<(&'static str, &'static [Errno])> {
-        let nonblocking = || {
-            let info =
-                std::fs::read_to_string(format!("/proc/{}/fdinfo/{}", self.pid, entry.args[0])).unwrap_or_default();
-            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-            let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
-            flags.is_some_and(|flags| flags & libc::O_NONBLOCK != 0)
-        };
-        calls::errors(entry.number, entry.args, nonblocking)
-    }
-
-    /// Makes the call at whose entry it stands fail, and lets go of it.
-    fn fail(&mut self, errno: Errno) -> Result<(), String> {
-        let mut registers = ptrace::getregs(self.pid).map_err(|e| format!("PTRACE_GETREGS: {e}"))?;
-        registers.orig_rax = u64::MAX;
-        ptrace::setregs(self.pid, registers).map_err(|e| format!("PTRACE_SETREGS: {e}"))?;
-        if !self.stop()? {
-            return Ok(());
-        }
-        let mut registers = ptrace::getregs(self.pid).map_err(|e| format!("PTRACE_GETREGS: {e}"))?;
-        registers.rax = i64::from(-(errno as i32)).cast_unsigned();
-        ptrace::setregs(self.pid, registers).map_err(|e| format!("PTRACE_SETREGS: {e}"))?;
-        ptrace::detach(self.pid, self.pending.take()).map_err(|e| format!("PTRACE_DETACH: {e}"))
-    }
-}
-
-fn wait(pid: Pid) -> Result<WaitStatus, String> {
-    loop {
-        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
-            Err(Errno::EINTR) => {}
-            other => return other.map_err(|e| format!("waitpid: {e}")),
-        }
     }
 }

@@ -55,7 +55,12 @@ pub(crate) const VERBS: [Verb; 7] = [
     ),
 ];
 
-const fn verb(name: &'static str, args: &'static [&'static str], life_ms: u64, helpers: Helpers) -> Verb {
+const fn verb(
+    name: &'static str,
+    args: &'static [&'static str],
+    life_ms: u64,
+    helpers: Helpers,
+) -> Verb {
     Verb {
         name,
         args,

@@ -1,4 +1,5 @@
-//! Scripts played with real processes, without a harness around them: what actors do is what their script says.
+//! Scripts played with real processes, without a harness around them: what actors do is what their
+//! script says.
 //!
 //! Each test reaps whatever becomes its child, and leaves nobody behind.
 
@@ -62,8 +63,14 @@ pub(crate) fn tests() -> Vec<Test> {
             "who_ignores_signals_dies_of_sigkill_alone",
             who_ignores_signals_dies_of_sigkill_alone,
         ),
-        ("a_process_lives_without_its_leader", a_process_lives_without_its_leader),
-        ("a_hopper_has_ever_new_numbers", a_hopper_has_ever_new_numbers),
+        (
+            "a_process_lives_without_its_leader",
+            a_process_lives_without_its_leader,
+        ),
+        (
+            "a_hopper_has_ever_new_numbers",
+            a_hopper_has_ever_new_numbers,
+        ),
         (
             "what_the_kernel_refuses_is_not_played_on",
             what_the_kernel_refuses_is_not_played_on,
@@ -72,7 +79,10 @@ pub(crate) fn tests() -> Vec<Test> {
             "an_actor_without_script_or_ledger_says_so",
             an_actor_without_script_or_ledger_says_so,
         ),
-        ("the_guard_against_allocation_bites", the_guard_against_allocation_bites),
+        (
+            "the_guard_against_allocation_bites",
+            the_guard_against_allocation_bites,
+        ),
     ];
     let test = |(name, needs, body): (&str, &[_], fn())| {
         Test::new(format!("actor::{name}"), needs, move || {
@@ -97,7 +107,10 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn tree(blocks: Vec<Vec<Op>>) -> Tree {
-    Tree::play(&scenarios::workload(&Script::new(blocks).unwrap()).unwrap(), None)
+    Tree::play(
+        &scenarios::workload(&Script::new(blocks).unwrap()).unwrap(),
+        None,
+    )
 }
 
 fn fork(block: usize) -> Op {
@@ -105,7 +118,10 @@ fn fork(block: usize) -> Op {
 }
 
 fn all_exited(ends: &Ends, count: usize) -> bool {
-    ends.len() == count && ends.iter().all(|end| matches!(end, WaitStatus::Exited(_, 0)))
+    ends.len() == count
+        && ends
+            .iter()
+            .all(|end| matches!(end, WaitStatus::Exited(_, 0)))
 }
 
 fn one_process_lives_and_ends() {
@@ -157,19 +173,30 @@ fn a_daemon_outlives_those_who_made_it() {
     // In the order of births: the main process, the one in between, the daemon.
     let exits: Vec<_> = tree.ledger.entries().map(|e| e.exit.unwrap()).collect();
     assert!(exits.is_sorted(), "{exits:?}");
-    assert_eq!(tree.ledger.entries().next().unwrap().pid, tree.main.as_raw());
+    assert_eq!(
+        tree.ledger.entries().next().unwrap().pid,
+        tree.main.as_raw()
+    );
 }
 
-/// Of a process: whether it leads its session, whether it leads its group, whether it is in the main process's session, in its group, and
-/// whether it holds a descriptor.
+/// Of a process: whether it leads its session, whether it leads its group, whether it is in the
+/// main process's session, in its group, and whether it holds a descriptor.
 type Traits = (bool, bool, bool, bool, bool);
 
 fn sessions_and_groups_are_as_the_model_has_them() {
     let all = Op::Barrier { index: 0, count: 7 };
     let stay = Op::Live { ns: FOREVER };
-    // Seven: the main process, 1, 2, twice 3, 4 below 1, and 5 below 4, which shows what is inherited twice.
+    // Seven: the main process, 1, 2, twice 3, 4 below 1, and 5 below 4, which shows what is
+    // inherited twice.
     let script = Script::new(vec![
-        vec![fork(1), fork(2), Op::Fork { block: 3, count: 2 }, all, Op::Ready, stay],
+        vec![
+            fork(1),
+            fork(2),
+            Op::Fork { block: 3, count: 2 },
+            all,
+            Op::Ready,
+            stay,
+        ],
         vec![Op::Setsid, fork(4), all, stay],
         vec![Op::Setpgid, all, stay],
         vec![Op::CloseAll, all, stay],
@@ -218,12 +245,25 @@ fn traits(pid: i32, main: i32) -> Traits {
         .skip(2)
         .map(|f| f.parse::<i32>().unwrap());
     let (group, session) = (fields.next().unwrap(), fields.next().unwrap());
-    let holds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() > 0;
-    (session == pid, group == pid, session == main, group == main, holds)
+    let holds = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count()
+        > 0;
+    (
+        session == pid,
+        group == pid,
+        session == main,
+        group == main,
+        holds,
+    )
 }
 
 fn who_ignores_signals_dies_of_sigkill_alone() {
-    let mut tree = tree(vec![vec![Op::IgnoreSignals, Op::Ready, Op::Live { ns: FOREVER }]]);
+    let mut tree = tree(vec![vec![
+        Op::IgnoreSignals,
+        Op::Ready,
+        Op::Live { ns: FOREVER },
+    ]]);
     tree.wait_ready();
     for signal in [
         Signal::SIGTERM,
@@ -236,9 +276,16 @@ fn who_ignores_signals_dies_of_sigkill_alone() {
     }
     // Ignored signals are dropped as they are sent, so nothing is pending that could still kill it.
     tree.kill();
-    assert_eq!(tree.ends(), [WaitStatus::Signaled(tree.main, Signal::SIGKILL, false)]);
+    assert_eq!(
+        tree.ends(),
+        [WaitStatus::Signaled(tree.main, Signal::SIGKILL, false)]
+    );
     let sums = tree.ledger.sums();
-    assert_eq!((sums.births, sums.deaths), (1, 0), "who is killed leaves no stamp");
+    assert_eq!(
+        (sums.births, sums.deaths),
+        (1, 0),
+        "who is killed leaves no stamp"
+    );
 }
 
 fn a_process_lives_without_its_leader() {
@@ -248,7 +295,11 @@ fn a_process_lives_without_its_leader() {
     ]);
     tree.wait_ready();
     let pid = tree.main;
-    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    let threads = || {
+        std::fs::read_dir(format!("/proc/{pid}/task"))
+            .unwrap()
+            .count()
+    };
     // Leader and child may still be on their way out; they need nobody for that.
     let enough = harness::sys::time::now() + std::time::Duration::from_secs(20);
     let state = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap();
@@ -275,7 +326,8 @@ fn a_hopper_has_ever_new_numbers() {
     let mut tree = tree(vec![vec![fork(1)], vec![Op::Hop]]);
     let enough = harness::sys::time::now() + std::time::Duration::from_secs(20);
     while tree.ledger.sums().deaths < 20 && !enough.has_passed() {}
-    // It cannot be hit by its number for long, so it is stopped by what it cannot outrun: a group signal.
+    // It cannot be hit by its number for long, so it is stopped by what it cannot outrun: a group
+    // signal.
     nix::sys::signal::killpg(tree.main, Signal::SIGKILL).unwrap();
     let ends = tree.ends();
     assert!(tree.ledger.sums().deaths >= 20, "{:?}", tree.ledger.sums());
@@ -283,7 +335,8 @@ fn a_hopper_has_ever_new_numbers() {
         .iter()
         .filter(|end| matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _)))
         .count();
-    // The hopper, and on a busy machine its parent, and that one's, still on the way out; all others had left by themselves, as they should.
+    // The hopper, and on a busy machine its parent, and that one's, still on the way out; all
+    // others had left by themselves, as they should.
     assert!(killed >= 1, "nobody was hit: {ends:?}");
     let left = ends
         .iter()
@@ -299,7 +352,11 @@ fn what_the_kernel_refuses_is_not_played_on() {
     };
     let mut tree = Tree::play(&scenarios::workload(&script).unwrap(), None);
     assert_eq!(tree.ends(), [WaitStatus::Exited(tree.main, REFUSED)]);
-    assert_eq!(tree.ledger.sums().deaths, 1, "its exit is stamped all the same");
+    assert_eq!(
+        tree.ledger.sums().deaths,
+        1,
+        "its exit is stamped all the same"
+    );
 }
 
 fn an_actor_without_script_or_ledger_says_so() {
@@ -343,7 +400,8 @@ fn burrow() {
 
 fn delegated_burrow() -> Result<(), String> {
     let mut spec = spec(scenarios::by_id("fork-exit").unwrap(), reference(), None);
-    // An orphan two levels down. If it could not burrow, it would end, and the main process would wait at the barrier for ever.
+    // An orphan two levels down. If it could not burrow, it would end, and the main process would
+    // wait at the barrier for ever.
     let script = Script::new(vec![
         vec![fork(1), Op::Barrier { index: 0, count: 2 }],
         vec![

@@ -97,17 +97,26 @@ fn document(dir: &Path, name: &str) -> Result<Value, String> {
 }
 
 /// Starts the command and, once `lines` trials are recorded, sends `signal`. Returns how it ended.
-fn cut_short(dir: &Path, args: &[&str], lines: usize, signal: Signal) -> Result<std::process::ExitStatus, String> {
+fn cut_short(
+    dir: &Path,
+    args: &[&str],
+    lines: usize,
+    signal: Signal,
+) -> Result<std::process::ExitStatus, String> {
     let state = tempfile::tempdir().map_err(|e| e.to_string())?;
     let mut command = scenario(state.path(), args);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child: Child = command.spawn().map_err(|e| e.to_string())?;
     let pid = child.id();
-    let recorded = || fs::read(dir.join("trials.jsonl")).map_or(0, |f| f.iter().filter(|b| **b == b'\n').count());
+    let recorded = || {
+        fs::read(dir.join("trials.jsonl")).map_or(0, |f| f.iter().filter(|b| **b == b'\n').count())
+    };
     let ended = wait_until("enough trials are recorded", || recorded() >= lines)
         .and_then(|()| kill(Pid::from_raw(pid.cast_signed()), signal).map_err(|e| e.to_string()))
         .and_then(|()| child.wait().map_err(|e| e.to_string()))?;
-    wait_until("the cgroups of the campaign are gone", || cgroups_of(pid).is_empty())?;
+    wait_until("the cgroups of the campaign are gone", || {
+        cgroups_of(pid).is_empty()
+    })?;
     Ok(ended)
 }
 
@@ -136,13 +145,17 @@ fn interrupted() -> Result<(), String> {
     let seqs: Vec<u32> = trials.iter().map(|t| t.seq).collect();
     ensure(seqs == (0..36).collect::<Vec<_>>(), || format!("{seqs:?}"))?;
     for block in trials.chunks(3) {
-        let rows: BTreeSet<_> = block.iter().map(|t| (t.detector.as_str(), t.twin)).collect();
+        let rows: BTreeSet<_> = block
+            .iter()
+            .map(|t| (t.detector.as_str(), t.twin))
+            .collect();
         ensure(
             rows.len() == 3 && block.iter().all(|t| t.block == block[0].block),
             || format!("no complete block: {block:?}"),
         )?;
     }
-    // Each sitting has a run and an environment of its own, and the records say to which they belong.
+    // Each sitting has a run and an environment of its own, and the records say to which they
+    // belong.
     let sittings = document(&dir, "sittings.json")?;
     let runs: Vec<&str> = sittings["sittings"]
         .as_array()
@@ -152,13 +165,19 @@ fn interrupted() -> Result<(), String> {
         .collect();
     let mut seen: Vec<&str> = trials.iter().map(|t| t.run.as_str()).collect();
     seen.dedup();
-    ensure(runs.len() == 3 && seen == runs, || format!("{runs:?} and {seen:?}"))?;
-    ensure(out.contains("Noise: a control that only spins lost"), || out.clone())?;
+    ensure(runs.len() == 3 && seen == runs, || {
+        format!("{runs:?} and {seen:?}")
+    })?;
+    ensure(
+        out.contains("Noise: a control that only spins lost"),
+        || out.clone(),
+    )?;
     // There is nothing left to do, and that is no error.
     let (code, out, err) = run(&resume);
-    ensure(code == Some(0) && err.contains("36 recorded before"), || {
-        format!("{code:?} {out} {err}")
-    })
+    ensure(
+        code == Some(0) && err.contains("36 recorded before"),
+        || format!("{code:?} {out} {err}"),
+    )
 }
 
 fn in_windows() -> Result<(), String> {
@@ -176,7 +195,9 @@ fn in_windows() -> Result<(), String> {
     ensure(code == Some(0) && summary["planned"] == 3 * BLOCKS, || {
         format!("{code:?} {err}")
     })?;
-    ensure(trials(dir)?.len() == 3 * BLOCKS, || "not every trial".to_owned())
+    ensure(trials(dir)?.len() == 3 * BLOCKS, || {
+        "not every trial".to_owned()
+    })
 }
 
 fn refused() -> Result<(), String> {
@@ -218,7 +239,11 @@ fn refused() -> Result<(), String> {
             (|d| d["version"] = "0.0.1".into()) as fn(&mut Value),
             "`version`",
         ),
-        ("plan.json", |d| d["blocks"][0]["script_seed"] = 8.into(), "`blocks`"),
+        (
+            "plan.json",
+            |d| d["blocks"][0]["script_seed"] = 8.into(),
+            "`blocks`",
+        ),
         (
             "sittings.json",
             |d| d["sittings"][0]["boot_id"] = "another".into(),
@@ -234,7 +259,9 @@ fn refused() -> Result<(), String> {
         expect(&["measure", "--resume", &name], word)?;
         fs::write(dir.join(file), before).map_err(|e| e.to_string())?;
     }
-    change("sittings.json", |d| d["sittings"][0]["boot_id"] = "another".into())?;
+    change("sittings.json", |d| {
+        d["sittings"][0]["boot_id"] = "another".into()
+    })?;
     let (code, out, err) = run(&["measure", "--resume", &name, "--across-boots"]);
     ensure(code == Some(0), || format!("{code:?} {out} {err}"))
 }
@@ -261,7 +288,9 @@ fn open_loop() -> Result<(), String> {
     )?;
     let trials = trials(Path::new(&name))?;
     let meant: Vec<_> = trials.iter().filter_map(|t| t.stamps.intended_ns).collect();
-    ensure(meant.len() == 5 && meant.is_sorted(), || format!("{meant:?}"))?;
+    ensure(meant.len() == 5 && meant.is_sorted(), || {
+        format!("{meant:?}")
+    })?;
     for trial in &trials {
         let stamps = &trial.stamps;
         ensure(stamps.spawn_ns > stamps.intended_ns, || {
@@ -271,12 +300,20 @@ fn open_loop() -> Result<(), String> {
     Ok(())
 }
 
-/// A workload that lives longer than the notification window, so that the last wake-up is the one for its end.
+/// A workload that lives longer than the notification window, so that the last wake-up is the one
+/// for its end.
 fn traced() -> Result<(), String> {
     let place = tempfile::tempdir().map_err(|e| e.to_string())?;
     let name = place.path().join("campaign").display().to_string();
     let detectors = ["waitpid-main", "cgroup-events-poll"];
-    let mut args = vec!["measure", "exit-now", "--set", "lifetime=50ms", "--trials", "3"];
+    let mut args = vec![
+        "measure",
+        "exit-now",
+        "--set",
+        "lifetime=50ms",
+        "--trials",
+        "3",
+    ];
     args.extend([
         "--detector",
         "waitpid-main,cgroup-events-poll",
@@ -288,12 +325,15 @@ fn traced() -> Result<(), String> {
     ensure(code == Some(0), || format!("{code:?} {out} {err}"))?;
     let trials = trials(Path::new(&name))?;
     for detector in detectors {
-        ensure(out.contains(&format!("Stages of {detector} on exit-now")), || {
-            out.clone()
-        })?;
+        ensure(
+            out.contains(&format!("Stages of {detector} on exit-now")),
+            || out.clone(),
+        )?;
         let mut complete = 0;
         for trial in trials.iter().filter(|t| t.detector == detector) {
-            let stages = trial.stages.ok_or_else(|| format!("not traced: {trial:?}"))?;
+            let stages = trial
+                .stages
+                .ok_or_else(|| format!("not traced: {trial:?}"))?;
             let Some(Verdict::Empty { decided_ns, .. }) = trial.verdict else {
                 return Err(format!("no verdict: {trial:?}"));
             };
@@ -322,7 +362,14 @@ fn untraceable() -> Result<(), String> {
     let out = place.path().join("campaign");
     let answer = Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", &binary()])
-        .args(["measure", "exit-now", "--detector", "pidfd-main", "--trace", "--out"])
+        .args([
+            "measure",
+            "exit-now",
+            "--detector",
+            "pidfd-main",
+            "--trace",
+            "--out",
+        ])
         .arg(&out)
         .env("XDG_STATE_HOME", place.path())
         .stdin(Stdio::null())
@@ -341,7 +388,13 @@ fn wrong_arguments() -> Result<(), String> {
         (&["measure"][..], "--resume"),
         (&["measure", "exit-now", "--across-boots"], "--resume"),
         (
-            &["measure", "exit-now", "--twins", "waitpid-mian", "--dry-run"],
+            &[
+                "measure",
+                "exit-now",
+                "--twins",
+                "waitpid-mian",
+                "--dry-run",
+            ],
             "waitpid-main",
         ),
         (&["measure", "exit-now", "--pin", "1023"], "processor 1023"),

@@ -10,10 +10,18 @@ use super::needs::{CGROUP2_WRITE, MOUNT, ROOT};
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new("cli::wrong_names_end_with_2_and_the_nearest", &[], wrong_names),
+        Test::new(
+            "cli::wrong_names_end_with_2_and_the_nearest",
+            &[],
+            wrong_names,
+        ),
         Test::new("cli::help_has_examples_and_exit_codes", &[], help),
         Test::new("cli::list_names_everything", &[], list),
-        Test::new("cli::wrong_axes_and_values_end_with_2", &[CGROUP2_WRITE], wrong_axes),
+        Test::new(
+            "cli::wrong_axes_and_values_end_with_2",
+            &[CGROUP2_WRITE],
+            wrong_axes,
+        ),
         Test::new("cli::no_usable_cgroup_ends_with_3", &[], no_cgroup),
         Test::new(
             "cli::a_place_that_cannot_be_written_ends_with_2",
@@ -26,8 +34,16 @@ pub(crate) fn tests() -> Vec<Test> {
             dry_run,
         ),
         Test::new("cli::json_is_one_record_per_line", &[CGROUP2_WRITE], json),
-        Test::new("cli::the_same_seed_gives_the_same_order", &[CGROUP2_WRITE], same_seed),
-        Test::new("cli::several_values_are_several_rows", &[CGROUP2_WRITE], several_values),
+        Test::new(
+            "cli::the_same_seed_gives_the_same_order",
+            &[CGROUP2_WRITE],
+            same_seed,
+        ),
+        Test::new(
+            "cli::several_values_are_several_rows",
+            &[CGROUP2_WRITE],
+            several_values,
+        ),
         Test::new(
             "cli::a_full_disk_ends_with_5_and_keeps_the_records",
             &[CGROUP2_WRITE, ROOT, MOUNT],
@@ -39,7 +55,11 @@ pub(crate) fn tests() -> Vec<Test> {
             closed_pipe,
         ),
         Test::new("cli::doctor_says_what_there_is", &[CGROUP2_WRITE], doctor),
-        Test::new("cli::recommend_names_both_with_the_reason", &[CGROUP2_WRITE], recommend),
+        Test::new(
+            "cli::recommend_names_both_with_the_reason",
+            &[CGROUP2_WRITE],
+            recommend,
+        ),
         Test::new(
             "cli::clean_counts_processes_and_not_signals",
             &[CGROUP2_WRITE],
@@ -70,14 +90,21 @@ fn wrong_names() -> Result<(), String> {
     expect(
         &["forkbom"],
         2,
-        &["unknown scenario or command \"forkbom\"", "nearest are forkbomb"],
+        &[
+            "unknown scenario or command \"forkbom\"",
+            "nearest are forkbomb",
+        ],
     )?;
     expect(
         &["forkbomb", "--detector", "waitpid-mian"],
         2,
         &["unknown detector", "waitpid-main"],
     )?;
-    expect(&["forkbomb", "--no-detector", "inotify"], 2, &["unknown detector"])?;
+    expect(
+        &["forkbomb", "--no-detector", "inotify"],
+        2,
+        &["unknown detector"],
+    )?;
     expect(
         &["forkbomb", "--kill", "cgroup-kil"],
         2,
@@ -113,7 +140,9 @@ fn help() -> Result<(), String> {
     )?;
     let (short, _) = expect(&["-h"], 0, &["--detector"])?;
     ensure(short.len() < long.len(), || short.clone())?;
-    ensure(long.contains("Words:") && long.contains("oracle"), || long.clone())?;
+    ensure(long.contains("Words:") && long.contains("oracle"), || {
+        long.clone()
+    })?;
     let (help, _) = expect(&["help"], 0, &["Examples:"])?;
     ensure(help == long, || "`help` and `--help` differ".to_owned())?;
     expect(&["help", "measure"], 0, &["--resume"])?;
@@ -124,22 +153,40 @@ fn list() -> Result<(), String> {
     let (text, _) = expect(
         &["list"],
         0,
-        &["forkbomb-setsid", "cgroup-events-poll", "freeze-kill", "lifetime"],
+        &[
+            "forkbomb-setsid",
+            "cgroup-events-poll",
+            "freeze-kill",
+            "lifetime",
+        ],
     )?;
-    ensure(!text.contains('\u{1b}'), || "escape sequences in a pipe".to_owned())?;
+    ensure(!text.contains('\u{1b}'), || {
+        "escape sequences in a pipe".to_owned()
+    })?;
     let (json, _) = expect(&["list", "--format", "json"], 0, &[])?;
     let json: serde_json::Value = serde_json::from_str(&json).map_err(|e| e.to_string())?;
-    ensure(json["detectors"].as_array().is_some_and(|d| !d.is_empty()), || {
-        json.to_string()
-    })
+    ensure(
+        json["detectors"].as_array().is_some_and(|d| !d.is_empty()),
+        || json.to_string(),
+    )
 }
 
 fn no_cgroup() -> Result<(), String> {
-    expect(&["exit-now", "--cgroup", "/tmp"], 3, &["/tmp", "help: ", "--vm"]).map(|_| ())
+    expect(
+        &["exit-now", "--cgroup", "/tmp"],
+        3,
+        &["/tmp", "help: ", "--vm"],
+    )
+    .map(|_| ())
 }
 
 fn bad_out() -> Result<(), String> {
-    expect(&["exit-now", "--out", "/proc/none/here"], 2, &["/proc/none/here"]).map(|_| ())
+    expect(
+        &["exit-now", "--out", "/proc/none/here"],
+        2,
+        &["/proc/none/here"],
+    )
+    .map(|_| ())
 }
 
 fn dry_run() -> Result<(), String> {
@@ -152,7 +199,9 @@ fn dry_run() -> Result<(), String> {
         code == Some(0) && out.contains("seed 7") && out.contains("cgroup-kill"),
         || format!("{code:?} {out} {err}"),
     )?;
-    let made = std::fs::read_dir(state.path()).map_err(|e| e.to_string())?.count();
+    let made = std::fs::read_dir(state.path())
+        .map_err(|e| e.to_string())?
+        .count();
     ensure(made == 0, || "a dry run has written something".to_owned())
 }
 
@@ -172,10 +221,16 @@ fn json() -> Result<(), String> {
         "2",
         "--json",
     ];
-    let (code, out, err) = told(&scenario(state.path(), &args).output().map_err(|e| e.to_string())?);
+    let (code, out, err) = told(
+        &scenario(state.path(), &args)
+            .output()
+            .map_err(|e| e.to_string())?,
+    );
     ensure(code == Some(0), || format!("{code:?} {out} {err}"))?;
     let printed = records(&out)?;
-    ensure(printed.len() == 4 && printed.iter().all(|r| r.held), || out.clone())?;
+    ensure(printed.len() == 4 && printed.iter().all(|r| r.held), || {
+        out.clone()
+    })?;
     ensure(err.contains("Every expectation held"), || err.clone())?;
     // The same records are kept, beside plan and environment, where standard error says.
     let runs: Vec<_> = std::fs::read_dir(state.path().join("scenario"))
@@ -184,12 +239,14 @@ fn json() -> Result<(), String> {
     ensure(runs.len() == 1, || format!("{runs:?}"))?;
     let dir = runs[0].as_ref().map_err(ToString::to_string)?.path();
     ensure(err.contains(&dir.display().to_string()), || err.clone())?;
-    let read = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|e| format!("{name}: {e}"));
+    let read =
+        |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|e| format!("{name}: {e}"));
     ensure(records(&read("trials.jsonl")?)? == printed, || {
         "recorded and printed trials differ".to_owned()
     })?;
     for name in ["plan.json", "environment.json"] {
-        let document: serde_json::Value = serde_json::from_str(&read(name)?).map_err(|e| e.to_string())?;
+        let document: serde_json::Value =
+            serde_json::from_str(&read(name)?).map_err(|e| e.to_string())?;
         ensure(document.is_object(), || format!("{name}: {document}"))?;
     }
     Ok(())
@@ -211,7 +268,9 @@ fn same_seed() -> Result<(), String> {
         let plan: serde_json::Value = serde_json::from_str(&out).map_err(|e| e.to_string())?;
         Ok(plan["blocks"].clone())
     };
-    ensure(plan("1")? == plan("1")?, || "seed 1 gives two orders".to_owned())?;
+    ensure(plan("1")? == plan("1")?, || {
+        "seed 1 gives two orders".to_owned()
+    })?;
     ensure(plan("1")? != plan("2")?, || {
         "seeds 1 and 2 give the same order".to_owned()
     })
@@ -270,7 +329,14 @@ fn closed_pipe() -> Result<(), String> {
     let state = tempfile::tempdir().map_err(|e| e.to_string())?;
     let mut child = scenario(
         state.path(),
-        &["exit-now", "--detector", "waitpid-main", "--trials", "1000", "--json"],
+        &[
+            "exit-now",
+            "--detector",
+            "waitpid-main",
+            "--trials",
+            "1000",
+            "--json",
+        ],
     )
     .stdout(std::process::Stdio::piped())
     .stderr(std::process::Stdio::piped())
@@ -293,7 +359,9 @@ fn closed_pipe() -> Result<(), String> {
     ensure(code == Some(5) && err.contains("standard output"), || {
         format!("{code:?} {err}")
     })?;
-    ensure(cgroups_of(pid).is_empty(), || format!("{:?}", cgroups_of(pid)))
+    ensure(cgroups_of(pid).is_empty(), || {
+        format!("{:?}", cgroups_of(pid))
+    })
 }
 
 fn recommend() -> Result<(), String> {
@@ -304,12 +372,17 @@ fn recommend() -> Result<(), String> {
     )?;
     ensure(!out.contains("one-shot:"), || out.clone())?;
     let (out, _) = expect(&["recommend", "--format", "json"], 0, &[])?;
-    let answer: serde_json::Value = serde_json::from_str(&out).map_err(|e| format!("{e}: {out}"))?;
-    let situations = answer["situations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let answer: serde_json::Value =
+        serde_json::from_str(&out).map_err(|e| format!("{e}: {out}"))?;
+    let situations = answer["situations"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     ensure(situations.len() == 5, || out.clone())?;
     for advice in situations {
         for plane in ["detectors", "strategies"] {
-            // Something that is sound can be had wherever there is a cgroup; what is named first is there.
+            // Something that is sound can be had wherever there is a cgroup; what is named first is
+            // there.
             let best = &advice[plane][0];
             ensure(best["id"].is_string() && best["missing"].is_null(), || {
                 format!("{plane} of {}: {best}", advice["situation"])
@@ -320,7 +393,11 @@ fn recommend() -> Result<(), String> {
 }
 
 fn doctor() -> Result<(), String> {
-    expect(&["doctor"], 0, &["kernel", "cgroup-events-poll", "cgroup-kill"])?;
+    expect(
+        &["doctor"],
+        0,
+        &["kernel", "cgroup-events-poll", "cgroup-kill"],
+    )?;
     let (json, _) = expect(&["doctor", "--format", "json"], 0, &[])?;
     serde_json::from_str::<serde_json::Value>(&json).map_err(|e| e.to_string())?;
     expect(&["doctor", "--cgroup", "/tmp"], 3, &["/tmp"]).map(|_| ())
@@ -330,7 +407,11 @@ fn clean() -> Result<(), String> {
     use harness::host::name::RunName;
     let own = RunName::own().map_err(|e| e.to_string())?;
     let base = super::common::base();
-    let dead = RunName { pid: i32::MAX, ..own }.to_string();
+    let dead = RunName {
+        pid: i32::MAX,
+        ..own
+    }
+    .to_string();
     let foreign = format!("not-a-run-{}", std::process::id());
     let alive = format!("{own}.alive");
     for name in [&dead, &foreign, &alive] {
@@ -339,7 +420,9 @@ fn clean() -> Result<(), String> {
     let outcome = (|| {
         let there = |name: &String| base.cgroup.path().join(name).exists();
         expect(&["clean", "--dry-run"], 0, &[&dead])?;
-        ensure(there(&dead), || "a dry run has removed something".to_owned())?;
+        ensure(there(&dead), || {
+            "a dry run has removed something".to_owned()
+        })?;
         expect(&["clean"], 0, &[&dead])?;
         ensure(!there(&dead), || format!("{dead} is still there"))?;
         ensure(there(&foreign) && there(&alive), || {
@@ -367,7 +450,10 @@ fn clean_counts() -> Result<(), String> {
     let cgroup = base.cgroup.create(&dead).map_err(|e| e.to_string())?;
     let mut sleepers = Vec::new();
     for _ in 0..2 {
-        let sleeper = Command::new("sleep").arg("1000").spawn().map_err(|e| e.to_string())?;
+        let sleeper = Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .map_err(|e| e.to_string())?;
         cgroup
             .write("cgroup.procs", &sleeper.id().to_string())
             .map_err(|e| e.to_string())?;

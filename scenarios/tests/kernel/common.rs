@@ -12,7 +12,9 @@ use harness::host::{Base, Detected, Host, Options};
 use harness::kill::AnyStrategy;
 use harness::param;
 use harness::record::TrialRecord;
-use harness::trial::{Conditions, Limits, Protection, Run, RunOptions, TrialError, TrialSpec, Words};
+use harness::trial::{
+    Conditions, Limits, Protection, Run, RunOptions, TrialError, TrialSpec, Words,
+};
 use scenarios::Scenario;
 
 use super::needs::Need;
@@ -60,7 +62,9 @@ pub(crate) fn base() -> &'static Base {
             Detected::Rerun(_) => unreachable!("no program was given"),
         }
     });
-    host.base.as_ref().expect("the test needs a base, and there was one")
+    host.base
+        .as_ref()
+        .expect("the test needs a base, and there was one")
 }
 
 /// Begins a run in this process.
@@ -76,7 +80,7 @@ pub(crate) fn start() -> Run<'static> {
 pub(crate) fn try_start(name: &str) -> Result<Run<'static>, TrialError> {
     let options = RunOptions {
         name: name.to_owned(),
-        no_belt: false,
+        no_limits: false,
     };
     Run::start(Rc::new(protection()), base(), options)
 }
@@ -107,7 +111,11 @@ pub(crate) fn spec_at<'a>(
     strategy: Option<AnyStrategy>,
     set: &[(&str, u64)],
 ) -> TrialSpec<'a> {
-    let plane = if strategy.is_some() { Plane::Kill } else { Plane::Detect };
+    let plane = if strategy.is_some() {
+        Plane::Kill
+    } else {
+        Plane::Detect
+    };
     let axes = scenario.spec().axes.iter().chain(detector.spec().axes);
     let axes = axes.chain(strategy.iter().flat_map(|s| s.spec().axes));
     let mut params = param::defaults(axes, plane);
@@ -116,7 +124,9 @@ pub(crate) fn spec_at<'a>(
         let axis = axes().find(|axis| axis.name == *name);
         params.set(axis.expect("scenario or detector has this axis"), *value);
     }
-    let script = scenario.script(&params, plane, 1).expect("defaults make a script");
+    let script = scenario
+        .script(&params, plane, 1)
+        .expect("defaults make a script");
     TrialSpec {
         seq: 0,
         scenario: scenario.spec().id,
@@ -138,7 +148,9 @@ pub(crate) fn spec_at<'a>(
 pub(crate) fn play(spec: &TrialSpec<'_>) -> Result<TrialRecord, String> {
     let mut run = start();
     let record = run.trial(spec);
-    let leaks = run.finish().map_err(|e| format!("could not clean up: {e}"))?;
+    let leaks = run
+        .finish()
+        .map_err(|e| format!("could not clean up: {e}"))?;
     ensure(leaks.is_clean(), || leaks.to_string())?;
     record.map_err(|e| e.to_string())
 }
@@ -167,13 +179,21 @@ pub(crate) fn scenario(state: &Path, args: &[&str]) -> Command {
 /// Runs the built command and returns code, standard output and standard error.
 pub(crate) fn run(args: &[&str]) -> (Option<i32>, String, String) {
     let state = tempfile::tempdir().expect("a temporary directory");
-    told(&scenario(state.path(), args).output().expect("the command starts"))
+    told(
+        &scenario(state.path(), args)
+            .output()
+            .expect("the command starts"),
+    )
 }
 
 /// What a command said.
 pub(crate) fn told(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// Cgroups of runs of the process `pid` below the base.
@@ -181,7 +201,11 @@ pub(crate) fn cgroups_of(pid: u32) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(base().cgroup.path()).expect("the base can be listed") {
         let path = entry.expect("the base can be listed").path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with(&format!("scenario-{pid}-")) {
             found.push(path);
         }
@@ -193,7 +217,9 @@ pub(crate) fn cgroups_of(pid: u32) -> Vec<PathBuf> {
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
     let deadline = harness::sys::time::now() + Duration::from_secs(20);
     while !done() {
-        ensure(!deadline.has_passed(), || format!("waited for 20 s until {what}"))?;
+        ensure(!deadline.has_passed(), || {
+            format!("waited for 20 s until {what}")
+        })?;
         // A time-out on no descriptors at all: there is no event for what is waited for here.
         nix::poll::poll(&mut [], 1u8).map_err(|e| e.to_string())?;
     }

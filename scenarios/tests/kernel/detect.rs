@@ -1,4 +1,5 @@
-//! Detectors beyond the expectations of every scenario: none speaks while everything that it can see lives.
+//! Detectors beyond the expectations of every scenario: none speaks while everything that it can
+//! see lives.
 
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// A tree sleeps: who is woken by events is not woken, who looks at intervals is, and who spins burns most.
+/// A tree sleeps: who is woken by events is not woken, who looks at intervals is, and who spins
+/// burns most.
 fn waiting() -> Result<(), String> {
     let idle = |id: &str| {
         let detector = detect::by_id(id).ok_or("not registered")?;
@@ -41,11 +43,19 @@ fn waiting() -> Result<(), String> {
         spec.deadline = Duration::from_secs(10);
         let record = play(&spec)?;
         ensure(record.held, || format!("{record:?}"))?;
-        record.idle.ok_or(format!("{id} was not sampled: {record:?}"))
+        record
+            .idle
+            .ok_or(format!("{id} was not sampled: {record:?}"))
     };
-    for event in ["cgroup-events-poll", "subreaper+cgroup-events", "pidfd-main"] {
+    for event in [
+        "cgroup-events-poll",
+        "subreaper+cgroup-events",
+        "pidfd-main",
+    ] {
         let seen = idle(event)?;
-        ensure(seen.wakeups == 0 && seen.samples > 1, || format!("{event}: {seen:?}"))?;
+        ensure(seen.wakeups == 0 && seen.samples > 1, || {
+            format!("{event}: {seen:?}")
+        })?;
     }
     let event = idle("cgroup-events-inotify")?.cpu_ns_per_s();
     let interval = idle("cgroup-procs-poll")?;
@@ -57,7 +67,8 @@ fn waiting() -> Result<(), String> {
     })
 }
 
-/// What the pool gives, launch by launch; and a process that was made beforehand says when it was let go.
+/// What the pool gives, launch by launch; and a process that was made beforehand says when it was
+/// let go.
 fn pool() -> Result<(), String> {
     let launch = |set: &[(&str, u64)]| {
         let detector = detect::by_id("prepopulated-cgroup").ok_or("not registered")?;
@@ -69,7 +80,8 @@ fn pool() -> Result<(), String> {
         })?;
         Ok::<_, String>(record)
     };
-    // The members are all warm when the burst begins. What is refilled during it may be warm at its end, so that is not asked.
+    // The members are all warm when the burst begins. What is refilled during it may be warm at its
+    // end, so that is not asked.
     let cases = [
         (1, 0, 1, false),
         (0, 0, 1, true),
@@ -91,14 +103,19 @@ fn pool() -> Result<(), String> {
     )
 }
 
-/// The main process is in everybody's scope, and it lives for ever: the deadline is all that may end the wait.
+/// The main process is in everybody's scope, and it lives for ever: the deadline is all that may
+/// end the wait.
 fn silent(id: &'static str) -> Result<(), String> {
     let detector = detect::by_id(id).ok_or("not registered")?;
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
     let mut spec = spec_at(scenario, detector, None, &[("lifetime", FOREVER)]);
     spec.deadline = Duration::from_millis(100);
-    // Of one that nothing wakes but a removal, which nobody does, scenarios expect nothing; it too has to be silent.
-    if matches!(spec.expected, Expected::Detect(Expectation::NotApplicable(_))) {
+    // Of one that nothing wakes but a removal, which nobody does, scenarios expect nothing; it too
+    // has to be silent.
+    if matches!(
+        spec.expected,
+        Expected::Detect(Expectation::NotApplicable(_))
+    ) {
         spec.expected = Expected::Detect(Expectation::NeverFires("nobody removes anything"));
     }
     ensure(
@@ -106,7 +123,8 @@ fn silent(id: &'static str) -> Result<(), String> {
         || format!("{:?}", spec.expected),
     )?;
     let record = play(&spec)?;
-    ensure(record.held && record.outcome == Outcome::StillRunning, || {
-        format!("{record:?}")
-    })
+    ensure(
+        record.held && record.outcome == Outcome::StillRunning,
+        || format!("{record:?}"),
+    )
 }

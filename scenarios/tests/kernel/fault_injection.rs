@@ -1,4 +1,5 @@
-//! Fault injection: what is refused or exhausted is a clear error or a recorded outcome, and nothing stays behind.
+//! Fault injection: what is refused or exhausted is a clear error or a recorded outcome, and
+//! nothing stays behind.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,12 +43,18 @@ fn records(path: &Path) -> Result<Vec<TrialRecord>, String> {
         .map_err(|e| e.to_string())
 }
 
-/// As in many containers: `clone3` answers ENOSYS. Then the workload is forked and moved, and each record says so.
+/// As in many containers: `clone3` answers ENOSYS. Then the workload is forked and moved, and each
+/// record says so.
 fn clone3_refused() -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
     let rules = BTreeMap::from([(nix::libc::SYS_clone3, Vec::new())]);
     let enosys = u32::try_from(nix::libc::ENOSYS).map_err(|e| e.to_string())?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(enosys), arch);
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(enosys),
+        arch,
+    );
     let program: seccompiler::BpfProgram = filter
         .and_then(TryInto::try_into)
         .map_err(|e| format!("could not make the filter: {e}"))?;
@@ -70,7 +77,8 @@ fn clone3_refused() -> Result<(), String> {
         .arg(&out)
         .stderr(said.try_clone().map_err(|e| e.to_string())?)
         .stdout(said);
-    // A forked copy of this program, which has one thread: the filter stays with it and with what it executes.
+    // A forked copy of this program, which has one thread: the filter stays with it and with what
+    // it executes.
     let child = worker(0, None, || match seccompiler::apply_filter(&program) {
         Ok(()) => command.exec().raw_os_error().map_or(99, |_| 98),
         Err(_) => 97,
@@ -83,12 +91,14 @@ fn clone3_refused() -> Result<(), String> {
     })?;
     let records = records(&out.join("trials.jsonl"))?;
     let moved = |r: &TrialRecord| r.entry.starts_with("moved") && r.entry.contains("ENOSYS");
-    ensure(records.len() == 4 && records.iter().all(|r| moved(r) && r.held), || {
-        format!("{records:?}")
-    })
+    ensure(
+        records.len() == 4 && records.iter().all(|r| moved(r) && r.held),
+        || format!("{records:?}"),
+    )
 }
 
-/// The actors' user may have no more than one process: a tree that is not what its script says is not judged as if it were.
+/// The actors' user may have no more than one process: a tree that is not what its script says is
+/// not judged as if it were.
 fn nproc() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let out = dir.path().join("out");
@@ -138,9 +148,13 @@ fn inotify() -> Result<(), String> {
     };
     let (by_name, by_pattern) = (run("cgroup-events-inotify")?, run("cgroup-events-*")?);
     drop(taken);
-    ensure(by_name.0 == Some(3) && by_name.2.contains("max_user_instances"), || {
-        format!("{by_name:?}")
-    })?;
-    let said = by_pattern.1.contains("Not available here:") && by_pattern.1.contains("max_user_instances");
-    ensure(by_pattern.0 == Some(0) && said, || format!("{by_pattern:?}"))
+    ensure(
+        by_name.0 == Some(3) && by_name.2.contains("max_user_instances"),
+        || format!("{by_name:?}"),
+    )?;
+    let said =
+        by_pattern.1.contains("Not available here:") && by_pattern.1.contains("max_user_instances");
+    ensure(by_pattern.0 == Some(0) && said, || {
+        format!("{by_pattern:?}")
+    })
 }

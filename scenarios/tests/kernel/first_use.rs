@@ -1,4 +1,5 @@
-//! The built command in the hands of somebody who uses it for the first time: the answer first, what cannot work refused before anything runs.
+//! The built command in the hands of somebody who uses it for the first time: the answer first,
+//! what cannot work refused before anything runs.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -17,8 +18,16 @@ pub(crate) fn tests() -> Vec<Test> {
             &[CGROUP2_WRITE],
             answer_first,
         ),
-        Test::new("first_use::all_prints_every_row", &[CGROUP2_WRITE], every_row),
-        Test::new("first_use::what_cannot_work_is_refused", &[CGROUP2_WRITE], refused),
+        Test::new(
+            "first_use::all_prints_every_row",
+            &[CGROUP2_WRITE],
+            every_row,
+        ),
+        Test::new(
+            "first_use::what_cannot_work_is_refused",
+            &[CGROUP2_WRITE],
+            refused,
+        ),
         Test::new(
             "first_use::run_is_the_same_as_its_short_form",
             &[CGROUP2_WRITE],
@@ -34,7 +43,11 @@ pub(crate) fn tests() -> Vec<Test> {
             &[CGROUP2_WRITE],
             few_descriptors,
         ),
-        Test::new("first_use::recommend_is_one_page", &[CGROUP2_WRITE], one_page),
+        Test::new(
+            "first_use::recommend_is_one_page",
+            &[CGROUP2_WRITE],
+            one_page,
+        ),
     ]
 }
 
@@ -42,10 +55,18 @@ fn fits(text: &str, most: usize) -> Result<(), String> {
     ensure(text.lines().count() <= most, || {
         format!("{} lines and not {most}: {text}", text.lines().count())
     })?;
-    ensure(text.lines().all(|line| line.chars().count() <= 80), || text.to_owned())
+    ensure(text.lines().all(|line| line.chars().count() <= 80), || {
+        text.to_owned()
+    })
 }
 
-const TWO: [&str; 5] = ["exit-now", "--detector", "waitpid-main,pidfd-main", "--trials", "1"];
+const TWO: [&str; 5] = [
+    "exit-now",
+    "--detector",
+    "waitpid-main,pidfd-main",
+    "--trials",
+    "1",
+];
 
 fn answer_first() -> Result<(), String> {
     let state = tempfile::tempdir().map_err(|e| e.to_string())?;
@@ -56,11 +77,16 @@ fn answer_first() -> Result<(), String> {
     let (code, out, err) = told(&output);
     ensure(code == Some(0), || format!("{code:?} {out} {err}"))?;
     let mut lines = out.lines();
-    ensure(lines.next() == Some("Every expectation held (2 of 2 trials)."), || {
+    ensure(
+        lines.next() == Some("Every expectation held (2 of 2 trials)."),
+        || out.clone(),
+    )?;
+    ensure(lines.next() == Some("Nothing was left behind."), || {
         out.clone()
     })?;
-    ensure(lines.next() == Some("Nothing was left behind."), || out.clone())?;
-    ensure(!out.contains('\u{1b}'), || "red, and nothing failed".to_owned())?;
+    ensure(!out.contains('\u{1b}'), || {
+        "red, and nothing failed".to_owned()
+    })?;
     fits(&out, 40)
 }
 
@@ -70,7 +96,10 @@ fn every_row() -> Result<(), String> {
         .output()
         .map_err(|e| e.to_string())?;
     let (_, out, _) = told(&output);
-    ensure(out.contains("waitpid-main") && out.contains("wakes"), || out.clone())?;
+    ensure(
+        out.contains("waitpid-main") && out.contains("wakes"),
+        || out.clone(),
+    )?;
     fits(&out, 80)?;
     let runs = state.path().join("scenario");
     let dir = std::fs::read_dir(runs)
@@ -102,7 +131,9 @@ fn refused() -> Result<(), String> {
         ensure(code == Some(2) && err.contains(why), || {
             format!("{args:?}: {code:?} {out} {err}")
         })?;
-        ensure(!err.contains("recording"), || format!("{args:?} has begun: {err}"))?;
+        ensure(!err.contains("recording"), || {
+            format!("{args:?} has begun: {err}")
+        })?;
     }
     Ok(())
 }
@@ -157,11 +188,17 @@ fn interrupted() -> Result<(), String> {
         said.starts_with("Interrupted after ") && said.contains(" of 2000 trials."),
         || said.clone(),
     )?;
-    ensure(!said.contains("NO") && !said.contains("did not hold"), || said.clone())?;
-    ensure(cgroups_of(pid).is_empty(), || format!("{:?}", cgroups_of(pid)))
+    ensure(
+        !said.contains("NO") && !said.contains("did not hold"),
+        || said.clone(),
+    )?;
+    ensure(cgroups_of(pid).is_empty(), || {
+        format!("{:?}", cgroups_of(pid))
+    })
 }
 
-/// A run needs few descriptors, so a low limit is no reason to refuse it, and least of all with advice about containers.
+/// A run needs few descriptors, so a low limit is no reason to refuse it, and least of all with
+/// advice about containers.
 fn few_descriptors() -> Result<(), String> {
     let state = tempfile::tempdir().map_err(|e| e.to_string())?;
     let script = r#"ulimit -n 128; exec "$0" exit-now --detector waitpid-main --trials 1"#;
@@ -180,8 +217,9 @@ fn few_descriptors() -> Result<(), String> {
 
 fn one_page() -> Result<(), String> {
     let (code, out, err) = run(&["recommend"]);
-    ensure(code == Some(0) && out.matches("  know  ").count() == 5, || {
-        format!("{out} {err}")
-    })?;
+    ensure(
+        code == Some(0) && out.matches("  know  ").count() == 5,
+        || format!("{out} {err}"),
+    )?;
     fits(&out, 45)
 }

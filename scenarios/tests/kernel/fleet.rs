@@ -1,9 +1,10 @@
-//! One loop over many sites: every mechanism names the site that ended, and the limits of the machine are met as clear errors.
+//! One loop over many sites: every mechanism names the site that ended, and the limits of the
+//! machine are met as clear errors.
 
 use std::time::Duration;
 
 use harness::cgroup::Cgroup;
-use harness::fleet::{self, FleetSpec, MECHANISMS, Stand, measure};
+use harness::fleet::{self, FleetSpec, MECHANISMS, SleeperSet, measure};
 use harness::record::Outcome;
 use harness::sys::fork;
 use harness::sys::wait::{Whose, waitid};
@@ -21,7 +22,11 @@ pub(crate) fn tests() -> Vec<Test> {
         .map(|mechanism| {
             let id = mechanism.spec().id;
             let name = format!("fleet::names_the_site_that_ended::{id}");
-            Test::new(name, &[CGROUP2_WRITE, PIDS_LIMIT, stands_for(id)], move || names(id))
+            Test::new(
+                name,
+                &[CGROUP2_WRITE, PIDS_LIMIT, stands_for(id)],
+                move || names(id),
+            )
         })
         .collect();
     tests.push(Test::new(
@@ -30,7 +35,11 @@ pub(crate) fn tests() -> Vec<Test> {
         descriptors,
     ));
     for (what, sysctl, limit) in [
-        ("watches", "max_inotify_watches", "fs.inotify.max_user_watches (5)"),
+        (
+            "watches",
+            "max_inotify_watches",
+            "fs.inotify.max_user_watches (5)",
+        ),
         (
             "instances",
             "max_inotify_instances",
@@ -39,7 +48,9 @@ pub(crate) fn tests() -> Vec<Test> {
     ] {
         let name = format!("fleet::a_lack_of_inotify_{what}_is_named");
         let needs = [CGROUP2_WRITE, OWN_LIMITS];
-        tests.push(Test::new(name, &needs, move || inotify_limit(sysctl, limit)));
+        tests.push(Test::new(name, &needs, move || {
+            inotify_limit(sysctl, limit)
+        }));
     }
     tests
 }
@@ -55,7 +66,8 @@ fn stands_for(mechanism: &str) -> Need {
     }
 }
 
-/// Jobs end as soon as they have begun, in sites drawn at random, some of which are watched and never populated.
+/// Jobs end as soon as they have begun, in sites drawn at random, some of which are watched and
+/// never populated.
 fn names(id: &'static str) -> Result<(), String> {
     let mut run = start();
     let records = measure(
@@ -71,25 +83,40 @@ fn names(id: &'static str) -> Result<(), String> {
             seed: 1,
         },
     );
-    let leaks = run.finish().map_err(|e| format!("could not clean up: {e}"))?;
+    let leaks = run
+        .finish()
+        .map_err(|e| format!("could not clean up: {e}"))?;
     ensure(leaks.is_clean(), || leaks.to_string())?;
     let records = records.map_err(|e| e.to_string())?;
     ensure(records.len() == 40, || {
         format!("{} of 40 jobs: {:?}", records.len(), records.last())
     })?;
-    match records.iter().find(|record| record.outcome != Outcome::Right) {
+    match records
+        .iter()
+        .find(|record| record.outcome != Outcome::Right)
+    {
         Some(wrong) => Err(format!("{wrong:?}")),
         None => Ok(()),
     }
 }
 
-/// With a hard limit of 600 (a spawn uses numbers from 512 on): a mechanism that needs one for each site says so and stops in good order, one that needs none goes on.
+/// With a hard limit of 600 (a spawn uses numbers from 512 on): a mechanism that needs one for each
+/// site says so and stops in good order, one that needs none goes on.
 fn descriptors() -> Result<(), String> {
     let command = |mechanism: &str| -> Result<(Option<i32>, String, String), String> {
         let state = tempfile::tempdir().map_err(|e| e.to_string())?;
         let built = scenario(
             state.path(),
-            &["scale", mechanism, "--sites", "700", "--populated", "2", "--jobs", "2"],
+            &[
+                "scale",
+                mechanism,
+                "--sites",
+                "700",
+                "--populated",
+                "2",
+                "--jobs",
+                "2",
+            ],
         );
         let mut limited = std::process::Command::new("sh");
         limited.args(["-c", "ulimit -n 600 && exec \"$0\" \"$@\""]);
@@ -99,7 +126,9 @@ fn descriptors() -> Result<(), String> {
     };
     let (code, out, err) = command("cgroup-events-mio")?;
     ensure(
-        code == Some(5) && out.contains("could not watch site") && out.contains("RLIMIT_NOFILE (600) is exhausted"),
+        code == Some(5)
+            && out.contains("could not watch site")
+            && out.contains("RLIMIT_NOFILE (600) is exhausted"),
         || format!("{code:?} {out} {err}"),
     )?;
     ensure(out.contains("Nothing was left behind"), || out.clone())?;
@@ -118,9 +147,10 @@ fn inotify_limit(sysctl: &'static str, limit: &'static str) -> Result<(), String
     let said = in_a_fork(|| met(sysctl, &parent).unwrap_or_else(|e| e));
     top.remove_tree().map_err(|(_, e)| e.to_string())?;
     let said = said?;
-    ensure(said.contains(limit) && said.contains("raise it with sysctl"), || {
-        said.clone()
-    })
+    ensure(
+        said.contains(limit) && said.contains("raise it with sysctl"),
+        || said.clone(),
+    )
 }
 
 /// Why a process cannot have limits of its own on inotify, if it cannot.
@@ -146,7 +176,9 @@ fn in_a_fork(body: impl FnOnce() -> String) -> Result<String, String> {
 fn lower(sysctl: &str, value: u64) -> Result<(), String> {
     let (uid, gid) = (getuid(), getgid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| format!("unshare: {e}"))?;
-    let write = |path: &str, content: String| std::fs::write(path, content).map_err(|e| format!("{path}: {e}"));
+    let write = |path: &str, content: String| {
+        std::fs::write(path, content).map_err(|e| format!("{path}: {e}"))
+    };
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     write("/proc/self/gid_map", format!("0 {gid} 1"))?;
@@ -156,7 +188,8 @@ fn lower(sysctl: &str, value: u64) -> Result<(), String> {
 /// Lowers the limit and asks for more; what the mechanism says.
 fn met(sysctl: &str, parent: &Cgroup) -> Result<String, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
-    let stand = Stand::build(parent.try_clone().map_err(|e| text(&e))?, 20).map_err(|e| text(&e))?;
+    let stand =
+        SleeperSet::build(parent.try_clone().map_err(|e| text(&e))?, 20).map_err(|e| text(&e))?;
     lower(sysctl, if sysctl.ends_with("instances") { 0 } else { 5 })?;
     let mechanism = fleet::by_id("cgroup-events-inotify").ok_or("not registered")?;
     let mut fleet = match mechanism.open(20) {

@@ -9,7 +9,7 @@ use std::process::Command;
 use harness::cgroup::Cgroup;
 use harness::host::leftovers;
 use harness::host::name::RunName;
-use harness::host::{Belts, Layout, Paths};
+use harness::host::{Layout, LimitSource, Paths};
 use harness::sys::fork::worker;
 use harness::sys::time;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -57,8 +57,16 @@ pub(crate) fn tests() -> Vec<Test> {
             &[CGROUP2_WRITE],
             no_trial,
         ),
-        Test::new("left::refused_calls_leave_nothing", &[CGROUP2_WRITE], refused_calls),
-        Test::new("left::a_run_that_is_dropped_is_removed", &[CGROUP2_WRITE], dropped),
+        Test::new(
+            "left::refused_calls_leave_nothing",
+            &[CGROUP2_WRITE],
+            refused_calls,
+        ),
+        Test::new(
+            "left::a_run_that_is_dropped_is_removed",
+            &[CGROUP2_WRITE],
+            dropped,
+        ),
     ]
 }
 
@@ -103,17 +111,25 @@ fn killed_observer() -> Result<(), String> {
     ensure(out.contains("Nothing was left behind"), || {
         format!("{code:?} {out} {err}")
     })?;
-    let new: Vec<_> = freezers()?.into_iter().filter(|dir| !before.contains(dir)).collect();
+    let new: Vec<_> = freezers()?
+        .into_iter()
+        .filter(|dir| !before.contains(dir))
+        .collect();
     // Other runs may be going on; those of this test are over.
-    let ours = |dir: &&String| RunName::parse(dir).is_none_or(|run| run.owner() != harness::host::name::Owner::Alive);
-    ensure(new.iter().filter(ours).count() == 0, || format!("{new:?}: {out} {err}"))
+    let ours = |dir: &&String| {
+        RunName::parse(dir).is_none_or(|run| run.owner() != harness::host::name::Owner::Alive)
+    };
+    ensure(new.iter().filter(ours).count() == 0, || {
+        format!("{new:?}: {out} {err}")
+    })
 }
 
 fn freezers() -> Result<Vec<String>, String> {
     let layout = Layout::read(&Paths::default()).map_err(text)?;
     let own = layout.own_v1("freezer").map_err(text)?;
     let entries = std::fs::read_dir(own.path).map_err(text)?;
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    let names =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
     Ok(names.filter(|name| name.starts_with("scenario-")).collect())
 }
 
@@ -144,17 +160,26 @@ fn shared_memory(uid: u32) -> Result<String, String> {
         .output()
         .map_err(text)?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    said.split_whitespace().last().map(str::to_owned).ok_or(said)
+    said.split_whitespace()
+        .last()
+        .map(str::to_owned)
+        .ok_or(said)
 }
 
 fn remove_shared_memory(id: &str) -> Result<(), String> {
-    let status = Command::new("ipcrm").args(["-m", id]).status().map_err(text)?;
+    let status = Command::new("ipcrm")
+        .args(["-m", id])
+        .status()
+        .map_err(text)?;
     ensure(status.success(), || format!("ipcrm: {status}"))
 }
 
 fn system_v() -> Result<(), String> {
     let run = start();
-    let actor = run.credentials().ok_or("root has actors with a user of their own")?.uid;
+    let actor = run
+        .credentials()
+        .ok_or("root has actors with a user of their own")?
+        .uid;
     let foreign = shared_memory(0)?;
     let own = shared_memory(actor)?;
     let leaks = run.finish().map_err(text);
@@ -174,7 +199,10 @@ fn mounts() -> Result<(), String> {
     let foreign = dir.path().join("foreign");
     let mount = |place: &std::path::Path| {
         std::fs::create_dir(place).map_err(text)?;
-        let status = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(place).status();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "none"])
+            .arg(place)
+            .status();
         ensure(status.is_ok_and(|status| status.success()), || {
             format!("mount {}", place.display())
         })
@@ -186,14 +214,19 @@ fn mounts() -> Result<(), String> {
     }
     mounted?;
     let leaks = leaks?;
-    ensure(leaks.left == [format!("mount {}", own.display())], || leaks.to_string())
+    ensure(leaks.left == [format!("mount {}", own.display())], || {
+        leaks.to_string()
+    })
 }
 
 /// One that has left the run's cgroups, and whose parent is not the harness.
 fn process() -> Result<(), String> {
     use std::io::{BufRead, BufReader};
     let run = start();
-    let actor = run.credentials().ok_or("root has actors with a user of their own")?.uid;
+    let actor = run
+        .credentials()
+        .ok_or("root has actors with a user of their own")?
+        .uid;
     let script = "setpriv --reuid \"$0\" --clear-groups sleep 600 & echo $!; wait";
     let mut parent = Command::new("sh")
         .args(["-c", script, &actor.to_string()])
@@ -202,7 +235,9 @@ fn process() -> Result<(), String> {
         .map_err(text)?;
     let mut number = String::new();
     let stdout = parent.stdout.take().ok_or("no pipe")?;
-    BufReader::new(stdout).read_line(&mut number).map_err(text)?;
+    BufReader::new(stdout)
+        .read_line(&mut number)
+        .map_err(text)?;
     let stray: i32 = number.trim().parse().map_err(text)?;
     let has_become = || {
         std::fs::read_to_string(format!("/proc/{stray}/status"))
@@ -211,7 +246,10 @@ fn process() -> Result<(), String> {
     let become_it = wait_until("it is of the actors' user", has_become);
     let leaks = run.finish().map_err(text);
     for pid in [stray, i32::try_from(parent.id()).map_err(text)?] {
-        let killed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        let killed = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        );
         killed.map_err(text)?;
     }
     // A run reaps all children; it may have been faster.
@@ -220,15 +258,17 @@ fn process() -> Result<(), String> {
     }
     become_it?;
     let leaks = leaks?;
-    ensure(leaks.left.contains(&format!("process {stray}")), || leaks.to_string())
+    ensure(leaks.left.contains(&format!("process {stray}")), || {
+        leaks.to_string()
+    })
 }
 
 /// Something is in the way in the last of the hierarchies.
 fn no_start() -> Result<(), String> {
     let obstacle = |run: &str| -> Result<std::path::PathBuf, String> {
-        let dir = match &base().belts {
-            Belts::V1 { pids, memory } => memory.as_ref().unwrap_or(pids).path.join(run),
-            Belts::V2 { .. } | Belts::None => base().cgroup.path().join(run),
+        let dir = match &base().limits {
+            LimitSource::V1 { pids, memory } => memory.as_ref().unwrap_or(pids).path.join(run),
+            LimitSource::V2 { .. } | LimitSource::None => base().cgroup.path().join(run),
         };
         std::fs::create_dir(&dir).map_err(text)?;
         Ok(dir)
@@ -236,28 +276,41 @@ fn no_start() -> Result<(), String> {
     let name = format!("{}.obstructed", RunName::own().map_err(text)?);
     let dir = obstacle(&name)?;
     let started = super::common::try_start(&name);
-    ensure(started.is_err(), || format!("it started in spite of {}", dir.display()))?;
+    ensure(started.is_err(), || {
+        format!("it started in spite of {}", dir.display())
+    })?;
     ensure(made(&name)?.is_empty(), || format!("{:?}", made(&name)))
 }
 
 fn no_trial() -> Result<(), String> {
     let mut run = start();
     let name = own_run(".test")?;
-    // The site's name is taken, which is found when the cgroups and the belts around it are there.
-    let spec = spec(scenarios::by_id("exit-now").ok_or("not registered")?, reference(), None);
+    // The site's name is taken, which is found when the cgroups and the limits around it are there.
+    let spec = spec(
+        scenarios::by_id("exit-now").ok_or("not registered")?,
+        reference(),
+        None,
+    );
     let top = Cgroup::open(base().cgroup.path().join(&name)).map_err(text)?;
-    let trial = match &base().belts {
-        Belts::V1 { pids, .. } => {
-            let belt = pids.path.join(&name).join("trial-0");
-            std::fs::create_dir(&belt).map_err(text)?;
-            belt
+    let trial = match &base().limits {
+        LimitSource::V1 { pids, .. } => {
+            let limit = pids.path.join(&name).join("trial-0");
+            std::fs::create_dir(&limit).map_err(text)?;
+            limit
         }
-        Belts::V2 { .. } | Belts::None => top.create("trial-0").map_err(text)?.path().to_path_buf(),
+        LimitSource::V2 { .. } | LimitSource::None => {
+            top.create("trial-0").map_err(text)?.path().to_path_buf()
+        }
     };
     let played = run.trial(&spec);
     let v2 = top.path().join("trial-0");
-    let there: Vec<_> = [&trial, &v2].into_iter().filter(|dir| dir.exists()).collect();
-    let outcome = ensure(played.is_err() && there.is_empty(), || format!("{played:?}, {there:?}"));
+    let there: Vec<_> = [&trial, &v2]
+        .into_iter()
+        .filter(|dir| dir.exists())
+        .collect();
+    let outcome = ensure(played.is_err() && there.is_empty(), || {
+        format!("{played:?}, {there:?}")
+    });
     let leaks = run.finish().map_err(text)?;
     ensure(leaks.is_clean(), || leaks.to_string())?;
     outcome
@@ -277,10 +330,18 @@ fn refused_calls() -> Result<(), String> {
         let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(text)?;
         let eperm = u32::try_from(nix::libc::EPERM).map_err(text)?;
         let rules = BTreeMap::from([(call, Vec::new())]);
-        let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(eperm), arch);
+        let filter = SeccompFilter::new(
+            rules,
+            SeccompAction::Allow,
+            SeccompAction::Errno(eperm),
+            arch,
+        );
         let program: seccompiler::BpfProgram = filter.and_then(TryInto::try_into).map_err(text)?;
         let said = File::create(dir.path().join("said")).map_err(text)?;
-        let mut command = scenario(dir.path(), &["exit-now", "--detector", "waitpid-main", "--trials", "1"]);
+        let mut command = scenario(
+            dir.path(),
+            &["exit-now", "--detector", "waitpid-main", "--trials", "1"],
+        );
         command.stderr(said.try_clone().map_err(text)?).stdout(said);
         let child = worker(0, None, || match seccompiler::apply_filter(&program) {
             Ok(()) => command.exec().raw_os_error().map_or(99, |_| 98),
@@ -305,9 +366,12 @@ fn dropped() -> Result<(), String> {
     let run = start();
     let name = own_run(".test")?;
     let control = Cgroup::open(base().cgroup.path().join(&name).join("control")).map_err(text)?;
-    let sleeper = worker(0, Some(std::os::fd::AsFd::as_fd(&control)), sleep_for_ever).map_err(text)?;
+    let sleeper =
+        worker(0, Some(std::os::fd::AsFd::as_fd(&control)), sleep_for_ever).map_err(text)?;
     drop(run);
     ensure(made(&name)?.is_empty(), || format!("{:?}", made(&name)))?;
     let status = waitpid(sleeper.pid, Some(WaitPidFlag::__WALL)).map_err(text)?;
-    ensure(matches!(status, WaitStatus::Signaled(..)), || format!("{status:?}"))
+    ensure(matches!(status, WaitStatus::Signaled(..)), || {
+        format!("{status:?}")
+    })
 }

@@ -1,7 +1,8 @@
-//! The kernel ring: tests with real processes in cgroups of their own.
+//! The integration tests: tests with real processes in cgroups of their own.
 //!
-//! A test states what it needs. What is missing makes it *ignored*, with the reason; what `HARNESS_REQUIRE` names and is missing makes it
-//! fail, so that a machine that is meant to have a feature cannot pass by not having it. Times are never asserted, only order and outcome.
+//! A test states what it needs. What is missing makes it *ignored*, with the reason; what
+//! `HARNESS_REQUIRE` names and is missing makes it fail, so that a machine that is meant to have a
+//! feature cannot pass by not having it. Times are never asserted, only order and outcome.
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
@@ -20,6 +21,7 @@ mod fleet;
 mod kill;
 mod left;
 mod needs;
+mod older_kernels;
 mod order;
 mod outside;
 mod place;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         first_use::tests(),
         fleet::tests(),
         kill::tests(),
+        older_kernels::tests(),
         left::tests(),
         order::tests(),
         outside::tests(),
@@ -95,7 +98,10 @@ fn main() -> ExitCode {
         } else {
             format!(" ({})", reasons.join("; "))
         };
-        println!("kernel ring: {ran} ran, {} ignored{why}", conclusion.num_ignored);
+        println!(
+            "integration tests: {ran} ran, {} ignored{why}",
+            conclusion.num_ignored
+        );
     }
     conclusion.exit_code()
 }
@@ -104,14 +110,20 @@ fn into_trial(test: Test, machine: &Machine, ignored: &Arc<Mutex<BTreeMap<String
     let missing = machine.missing(&test.needs);
     let ignored = Arc::clone(ignored);
     Trial::ignorable_test(test.name, move || match missing {
-        None => (test.body)().map(|()| Completion::Completed).map_err(Failed::from),
+        None => (test.body)()
+            .map(|()| Completion::Completed)
+            .map_err(Failed::from),
         Some(missing) if missing.required => Err(format!(
             "HARNESS_REQUIRE says that this machine has it, but it has not: {}",
             missing.why
         )
         .into()),
         Some(missing) => {
-            *ignored.lock().unwrap().entry(missing.why.clone()).or_default() += 1;
+            *ignored
+                .lock()
+                .unwrap()
+                .entry(missing.why.clone())
+                .or_default() += 1;
             Ok(Completion::ignored_with(missing.why))
         }
     })

@@ -7,8 +7,8 @@ use harness::host::features::{FEATURES, OF_OTHER_TESTS};
 use harness::host::{Detected, Host, Options, Support};
 use harness::kill::STRATEGIES;
 
-/// Something that a test needs: a feature of `harness::host::features` (the names that the tests use stand below), the id of a detector or of
-/// a strategy, or [`MOUNT`].
+/// Something that a test needs: a feature of `harness::host::features` (the names that the tests
+/// use stand below), the id of a detector or of a strategy, or [`MOUNT`].
 pub(crate) type Need = &'static str;
 
 /// The process is root.
@@ -63,7 +63,9 @@ impl Machine {
         };
         let host = match Host::detect(&options).map_err(|e| e.to_string())? {
             Detected::Host(host) => host,
-            Detected::Rerun(rerun) => return Err(format!("no program was given, and yet: {}", rerun.why)),
+            Detected::Rerun(rerun) => {
+                return Err(format!("no program was given, and yet: {}", rerun.why));
+            }
         };
         let support = |probed: Result<Support, _>| match probed {
             Ok(Support::Available) => None,
@@ -95,9 +97,12 @@ impl Machine {
         let list = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
         let ours = |name: &&str| !name.is_empty() && !OF_OTHER_TESTS.contains(name);
         for name in list.split(',').map(str::trim).filter(ours) {
-            let (known, _) = has
-                .get_key_value(name)
-                .ok_or_else(|| format!("HARNESS_REQUIRE names {name:?}, which is none of {:?}", has.keys()))?;
+            let (known, _) = has.get_key_value(name).ok_or_else(|| {
+                format!(
+                    "HARNESS_REQUIRE names {name:?}, which is none of {:?}",
+                    has.keys()
+                )
+            })?;
             required.insert(*known);
         }
         Ok(Self { has, required })

@@ -1,6 +1,8 @@
-//! Orders that luck would seldom bring: the tree is over before anybody waits, and the site is removed before or while somebody waits.
+//! Orders that luck would seldom bring: the tree is over before anybody waits, and the site is
+//! removed before or while somebody waits.
 //!
-//! Each test plays in a forked copy of this process, because detectors change theirs (subreaper, blocked signals).
+//! Each test plays in a forked copy of this process, because detectors change theirs (subreaper,
+//! blocked signals).
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -42,9 +44,10 @@ pub(crate) fn tests() -> Vec<Test> {
                 apart(|| empty_before_armed(detector))
             });
             if spec.wake == Wake::Event {
-                test("no_wake_up_is_lost_between_arming_and_waiting", |detector| {
-                    apart(|| over_before_waiting(detector))
-                });
+                test(
+                    "no_wake_up_is_lost_between_arming_and_waiting",
+                    |detector| apart(|| over_before_waiting(detector)),
+                );
             }
         }
         if spec.scope == Scope::Cgroup {
@@ -53,19 +56,26 @@ pub(crate) fn tests() -> Vec<Test> {
             });
         }
         if spec.signal == Signal::Emptiness && !spec.loses_on_removal {
-            test("survives_an_owner_who_removes_at_once", removed_while_waiting);
+            test(
+                "survives_an_owner_who_removes_at_once",
+                removed_while_waiting,
+            );
         }
     }
     tests
 }
 
-/// How often an order is forced: a thousand times, or fewer where it takes tens of milliseconds to arm or to clean up.
+/// How often an order is forced: a thousand times, or fewer where it takes tens of milliseconds to
+/// arm or to clean up.
 fn rounds(id: &str) -> u32 {
     match id {
         // A hierarchy is made and taken down.
         "v1-release-agent" | "v1-release-event-control" => 20,
         // A placeholder has to be warm, an instance of tracefs is made, a BPF program is attached.
-        "prepopulated-cgroup" | "tracepoint-notify-populated" | "bpf-notify-populated" | "bpf-sched-exit" => 50,
+        "prepopulated-cgroup"
+        | "tracepoint-notify-populated"
+        | "bpf-notify-populated"
+        | "bpf-sched-exit" => 50,
         _ => 1000,
     }
 }
@@ -87,11 +97,14 @@ fn apart(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let copy = copy.map_err(|e| format!("fork: {e}"))?;
     drop(tell);
     let mut what = String::new();
-    File::from(hear).read_to_string(&mut what).map_err(|e| e.to_string())?;
+    File::from(hear)
+        .read_to_string(&mut what)
+        .map_err(|e| e.to_string())?;
     let ended = nix::sys::wait::waitpid(copy.pid, None).map_err(|e| e.to_string())?;
-    ensure(ended == nix::sys::wait::WaitStatus::Exited(copy.pid, 0), || {
-        format!("{ended:?} {what}")
-    })
+    ensure(
+        ended == nix::sys::wait::WaitStatus::Exited(copy.pid, 0),
+        || format!("{ended:?} {what}"),
+    )
 }
 
 /// A site, a process that ends at once, and whatever the detector under test makes elsewhere.
@@ -105,8 +118,13 @@ impl Scene {
         let mut place = Place::make()?;
         place.site.plane = Plane::Detect;
         place.site.params = param::defaults(detector.spec().axes, Plane::Detect);
-        let open = |path: &str| File::open(path).map(Into::into).map_err(|e| format!("{path}: {e}"));
-        // No program: the process has been born, has entered what it was to enter, fails to exec and ends.
+        let open = |path: &str| {
+            File::open(path)
+                .map(Into::into)
+                .map_err(|e| format!("{path}: {e}"))
+        };
+        // No program: the process has been born, has entered what it was to enter, fails to exec
+        // and ends.
         let passer_by = Workload {
             exe: open("/proc/self/status")?,
             argv: Vec::new(),
@@ -120,20 +138,31 @@ impl Scene {
         SpawnPlan::new(&self.place.site, &self.passer_by).map_err(|e| e.to_string())
     }
 
-    /// Returns when the process has ended, which only its zombie remembers, and the cgroup is empty, which since Linux 6.19 comes after that.
+    /// Returns when the process has ended, which only its zombie remembers, and the cgroup is
+    /// empty, which since Linux 6.19 comes after that.
     fn until_over(&self, root: &Root) -> Result<(), String> {
         let deadline = time::now() + PATIENCE;
         let mut ended = [PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut ended, 10_000u16).map_err(|e| e.to_string())?;
-        while self.place.site.cgroup.events().map_err(|e| e.to_string())?.populated {
-            ensure(!deadline.has_passed(), || "the passer-by lives on".to_owned())?;
+        while self
+            .place
+            .site
+            .cgroup
+            .events()
+            .map_err(|e| e.to_string())?
+            .populated
+        {
+            ensure(!deadline.has_passed(), || {
+                "the passer-by lives on".to_owned()
+            })?;
         }
         Ok(())
     }
 
     fn clear(&self) -> Result<(), String> {
         reap_all();
-        named::take_down(&self.place.site.label(), time::now() + PATIENCE, &mut || {}).map_err(|e| e.to_string())
+        named::take_down(&self.place.site.label(), time::now() + PATIENCE, &mut || {})
+            .map_err(|e| e.to_string())
     }
 }
 
@@ -206,7 +235,10 @@ fn removed_before_waiting(detector: AnyDetector) -> Result<(), String> {
         "v1-release-agent" | "v1-release-event-control" => {
             let hierarchy = Named::mount(&site.label()).map_err(|e| e.to_string())?;
             for child in hierarchy.root().children().map_err(gone)? {
-                child.map_err(gone)?.remove_tree().map_err(|(_, e)| gone(e))?;
+                child
+                    .map_err(gone)?
+                    .remove_tree()
+                    .map_err(|(_, e)| gone(e))?;
             }
         }
         "v1-event-control" => V1Dir::remove("memory", &format!("{}.event", site.label()))?,
@@ -216,12 +248,16 @@ fn removed_before_waiting(detector: AnyDetector) -> Result<(), String> {
     armed.finish();
     scene.clear()?;
     ensure(
-        matches!(verdict, Verdict::SiteRemoved { .. } | Verdict::Unknown { .. }),
+        matches!(
+            verdict,
+            Verdict::SiteRemoved { .. } | Verdict::Unknown { .. }
+        ),
         || format!("{verdict:?}"),
     )
 }
 
-/// The site is removed by its owner as soon as the main process has ended, while the detector sleeps. Who is offered for real use is woken.
+/// The site is removed by its owner as soon as the main process has ended, while the detector
+/// sleeps. Who is offered for real use is woken.
 fn removed_while_waiting(detector: AnyDetector) -> Result<(), String> {
     let scenario = scenarios::by_id("owner-removes").ok_or("not registered")?;
     let mut run = start();

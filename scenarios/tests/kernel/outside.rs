@@ -1,5 +1,6 @@
-//! What others did: a process that somebody else killed, the OOM killer, a limit that was met, a user that cannot be had. A trial in which it
-//! happened is *broken*, with who and why, and no mechanism is blamed.
+//! What others did: a process that somebody else killed, the OOM killer, a limit that was met, a
+//! user that cannot be had. A trial in which it happened is *broken*, with who and why, and no
+//! mechanism is blamed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,9 @@ use harness::record::{Cause, Outcome, TrialRecord, read_lines};
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
 
-use super::common::{Test, base, binary, cgroups_of, ensure, play, reference, scenario, spec, told, wait_until};
+use super::common::{
+    Test, base, binary, cgroups_of, ensure, play, reference, scenario, spec, told, wait_until,
+};
 use super::needs::{CGROUP2_WRITE, PID_NAMESPACE, PIDS_LIMIT, ROOT};
 use super::stand_ins::{Exhausted, Vandal};
 
@@ -124,10 +127,12 @@ fn kill_from_outside(pid: u32, dir: &str, which: impl Fn(i32) -> bool) -> Result
     Ok(victim)
 }
 
-/// Whether it is the child of the main process, which leads the session, and has entered itself in the ledger: it sleeps.
+/// Whether it is the child of the main process, which leads the session, and has entered itself in
+/// the ledger: it sleeps.
 fn is_sleeping_child(pid: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let child = nix::unistd::getsid(Some(Pid::from_raw(pid))).is_ok_and(|session| session.as_raw() != pid);
+    let child =
+        nix::unistd::getsid(Some(Pid::from_raw(pid))).is_ok_and(|session| session.as_raw() != pid);
     child && status.contains("State:\tS")
 }
 
@@ -148,18 +153,22 @@ fn killed_actor() -> Result<(), String> {
         let (child, out) = begin(dir.path(), &args)?;
         let victim = kill_from_outside(child.id(), "trial-0/site", is_sleeping_child)?;
         let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
-        ensure(code == Some(5), || format!("{detector}: {code:?} {text} {err}"))?;
+        ensure(code == Some(5), || {
+            format!("{detector}: {code:?} {text} {err}")
+        })?;
         let records = records(&out)?;
         let note = records[0].note.clone().unwrap_or_default();
         ensure(
-            records[0].outcome == Outcome::Broken && records[0].cause == Some(Cause::KilledFromOutside),
+            records[0].outcome == Outcome::Broken
+                && records[0].cause == Some(Cause::KilledFromOutside),
             || format!("{detector}: {:?}", records[0]),
         )?;
         ensure(note.contains(&format!("process {victim} ")), || {
             format!("{detector}: {note}")
         })?;
         ensure(
-            text.contains("1 killed-from-outside; first: trial 0") && !text.contains("while something lived"),
+            text.contains("1 killed-from-outside; first: trial 0")
+                && !text.contains("while something lived"),
             || text.clone(),
         )?;
     }
@@ -181,7 +190,9 @@ fn killed_observer() -> Result<(), String> {
     ];
     let (child, out) = begin(dir.path(), &args)?;
     let pid = child.id();
-    wait_until("the workload plays", || !members(pid, "trial-0/site").is_empty())?;
+    wait_until("the workload plays", || {
+        !members(pid, "trial-0/site").is_empty()
+    })?;
     let observer = kill_from_outside(pid, "control", |_| true)?;
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     ensure(code == Some(5), || format!("{code:?} {text} {err}"))?;
@@ -204,7 +215,8 @@ fn is_not_root(pid: i32) -> bool {
 
 fn killed_canary() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    // The observer rests for the gap, with the canaries around it, before it starts what is to be killed.
+    // The observer rests for the gap, with the canaries around it, before it starts what is to be
+    // killed.
     let args = [
         "exit-now",
         "--gap",
@@ -220,7 +232,9 @@ fn killed_canary() -> Result<(), String> {
     let pid = child.id();
     // Not the process that is started before the first trial, to see whether it can be.
     wait_until("the trial begins", || {
-        cgroups_of(pid).iter().any(|run| run.join("trial-0").is_dir())
+        cgroups_of(pid)
+            .iter()
+            .any(|run| run.join("trial-0").is_dir())
     })?;
     kill_from_outside(pid, "control", is_not_root)?;
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
@@ -231,15 +245,23 @@ fn killed_canary() -> Result<(), String> {
         record.cause == Some(Cause::CanaryKilled) && record.canaries_hit.is_empty(),
         || format!("{record:?}"),
     )?;
-    ensure(note.contains("before the strategy's first act"), || note.clone())?;
+    ensure(note.contains("before the strategy's first act"), || {
+        note.clone()
+    })?;
     ensure(!text.contains("hit bystanders"), || text.clone())
 }
 
 fn killed_before() -> Result<(), String> {
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
-    let record = play(&spec(scenario, reference(), Some(AnyStrategy::Blocking(&Vandal))))?;
+    let record = play(&spec(
+        scenario,
+        reference(),
+        Some(AnyStrategy::Blocking(&Vandal)),
+    ))?;
     ensure(
-        record.outcome == Outcome::Broken && record.cause == Some(Cause::KilledFromOutside) && record.kill.is_none(),
+        record.outcome == Outcome::Broken
+            && record.cause == Some(Cause::KilledFromOutside)
+            && record.kill.is_none(),
         || format!("{record:?}"),
     )?;
     let note = record.note.unwrap_or_default();
@@ -273,18 +295,21 @@ fn oom() -> Result<(), String> {
     let (child, out) = begin(dir.path(), &args)?;
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     let records = records(&out)?;
-    let blamed =
-        |r: &&TrialRecord| r.outcome != Outcome::Broken || !r.canaries_hit.is_empty() || !r.survivors.is_empty();
-    ensure(records.len() == 4 && !records.iter().any(|r| blamed(&r)), || {
-        format!("{code:?} {text} {err}")
-    })?;
+    let blamed = |r: &&TrialRecord| {
+        r.outcome != Outcome::Broken || !r.canaries_hit.is_empty() || !r.survivors.is_empty()
+    };
+    ensure(
+        records.len() == 4 && !records.iter().any(|r| blamed(&r)),
+        || format!("{code:?} {text} {err}"),
+    )?;
     ensure(
         records.iter().all(|r| r.cause == Some(Cause::OomKilled)) && text.contains("4 oom-killed"),
         || text.clone(),
     )?;
-    ensure(text.contains("OOM killer") && !text.contains("bystanders"), || {
-        text.clone()
-    })
+    ensure(
+        text.contains("OOM killer") && !text.contains("bystanders"),
+        || text.clone(),
+    )
 }
 
 fn ran_out() -> Result<(), String> {
@@ -306,7 +331,9 @@ fn unshared(flags: &[&str], args: &[&str]) -> Result<(Option<i32>, String, Strin
         .env("XDG_STATE_HOME", dir.path())
         .stdin(Stdio::null())
         .output();
-    output.map(|output| told(&output)).map_err(|e| e.to_string())
+    output
+        .map(|output| told(&output))
+        .map_err(|e| e.to_string())
 }
 
 fn mapped_root() -> Result<(), String> {
@@ -327,11 +354,20 @@ fn mapped_root() -> Result<(), String> {
     )?;
     let (code, out, err) = unshared(
         &flags,
-        &["fork-exit", "--detector", "none", "--kill", "kill-uid", "--trials", "1"],
+        &[
+            "fork-exit",
+            "--detector",
+            "none",
+            "--kill",
+            "kill-uid",
+            "--trials",
+            "1",
+        ],
     )?;
-    ensure(code == Some(3) && err.contains("cannot become another user"), || {
-        format!("{code:?} {out} {err}")
-    })
+    ensure(
+        code == Some(3) && err.contains("cannot become another user"),
+        || format!("{code:?} {out} {err}"),
+    )
 }
 
 fn not_executable() -> Result<(), String> {
@@ -339,7 +375,8 @@ fn not_executable() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let own = dir.path().join("scenario");
     std::fs::copy(binary(), &own).map_err(|e| e.to_string())?;
-    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o700))
+        .map_err(|e| e.to_string())?;
     let out = dir.path().join("out");
     let output = Command::new(&own)
         .args([
@@ -357,7 +394,9 @@ fn not_executable() -> Result<(), String> {
         .output()
         .map_err(|e| e.to_string())?;
     let (code, text, err) = told(&output);
-    let said = err.contains("cannot be executed") && err.contains("chmod") && err.contains(&own.display().to_string());
+    let said = err.contains("cannot be executed")
+        && err.contains("chmod")
+        && err.contains(&own.display().to_string());
     ensure(code == Some(3) && said, || format!("{code:?} {text} {err}"))?;
     ensure(records(&out)?.is_empty(), || "trials were run".to_owned())
 }
@@ -366,7 +405,9 @@ fn foreign_proc() -> Result<(), String> {
     let args = ["exit-now", "--detector", "waitpid-main", "--trials", "1"];
     let (code, out, err) = unshared(&["--pid", "--fork"], &args)?;
     ensure(
-        code == Some(3) && err.contains("/proc belongs to another PID namespace") && err.contains("--mount-proc"),
+        code == Some(3)
+            && err.contains("/proc belongs to another PID namespace")
+            && err.contains("--mount-proc"),
         || format!("{code:?} {out} {err}"),
     )?;
     let (code, out, err) = unshared(&["--pid", "--fork", "--mount-proc"], &args)?;
@@ -407,7 +448,9 @@ fn listening_elsewhere() -> Result<(), String> {
     ];
     let (mut listener, _) = begin(dir.path(), &args)?;
     let pid = listener.id();
-    wait_until("somebody listens", || !members(pid, "trial-0/site").is_empty())?;
+    wait_until("somebody listens", || {
+        !members(pid, "trial-0/site").is_empty()
+    })?;
     let args = ["exit-now", "--detector", "proc-connector", "--trials", "1"];
     let heard = unshared(&["--pid", "--fork", "--mount-proc"], &args);
     let pid = i32::try_from(pid).map_err(|e| e.to_string())?;

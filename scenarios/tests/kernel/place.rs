@@ -1,4 +1,5 @@
-//! A site without a trial: for tests that need a victim in a certain state, or a strategy in their own hands.
+//! A site without a trial: for tests that need a victim in a certain state, or a strategy in their
+//! own hands.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -135,7 +136,8 @@ impl Drop for Place {
                 .map(|members| members.pids)
                 .unwrap_or_default()
             {
-                match nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL) {
+                match nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+                {
                     Ok(()) | Err(_) => {}
                 }
             }
@@ -185,7 +187,10 @@ impl V1Dir {
 
     fn own(controller: &'static str) -> Result<PathBuf, String> {
         let layout = Layout::read(&Paths::default()).map_err(|e| e.to_string())?;
-        layout.own_v1(controller).map(|dir| dir.path).map_err(|e| e.to_string())
+        layout
+            .own_v1(controller)
+            .map(|dir| dir.path)
+            .map_err(|e| e.to_string())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -193,7 +198,8 @@ impl V1Dir {
     }
 
     pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), String> {
-        std::fs::write(self.0.join(file), value).map_err(|e| format!("write {value:?} to {file}: {e}"))
+        std::fs::write(self.0.join(file), value)
+            .map_err(|e| format!("write {value:?} to {file}: {e}"))
     }
 
     pub(crate) fn read(&self, file: &str) -> String {
@@ -238,7 +244,15 @@ impl FrozenFiles {
     pub(crate) fn make() -> Result<Self, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let mut helper = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", STEPS, "sh"])
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                STEPS,
+                "sh",
+            ])
             .arg(dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -259,7 +273,9 @@ impl FrozenFiles {
 
     fn hear(&mut self, expected: &str) -> Result<(), String> {
         let mut line = String::new();
-        self.answers.read_line(&mut line).map_err(|e| e.to_string())?;
+        self.answers
+            .read_line(&mut line)
+            .map_err(|e| e.to_string())?;
         if line.trim() == expected {
             Ok(())
         } else {
@@ -288,13 +304,20 @@ impl FrozenFiles {
             .map_err(|e| format!("stat {}: {e}", dir.display()))?
             .dev();
         let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-        let link = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}")).map_err(|e| e.to_string())?;
-        let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let link = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}"))
+            .map_err(|e| e.to_string())?;
+        let name = link
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let wanted = format!("jbd2/{name}-");
         let numbers = std::fs::read_dir("/proc").map_err(|e| e.to_string())?;
-        let mut pids = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        let mut pids =
+            numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         pids.find(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with(&wanted))
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| comm.starts_with(&wanted))
         })
         .map(Pid::from_raw)
         .ok_or_else(|| format!("there is no thread {wanted}*"))

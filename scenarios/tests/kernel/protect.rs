@@ -27,8 +27,16 @@ pub(crate) fn tests() -> Vec<Test> {
             needs,
             interrupt_while_probing,
         ),
-        Test::new("protect::a_hangup_that_is_ignored_stays_ignored", needs, ignored_hangup),
-        Test::new("protect::a_dead_guard_ends_the_command", needs, a_dead_guard),
+        Test::new(
+            "protect::a_hangup_that_is_ignored_stays_ignored",
+            needs,
+            ignored_hangup,
+        ),
+        Test::new(
+            "protect::a_dead_guard_ends_the_command",
+            needs,
+            a_dead_guard,
+        ),
         Test::new(
             "protect::two_of_harness_and_guards_may_die_and_nothing_lives",
             needs,
@@ -43,7 +51,14 @@ const VERBS: [&[&str]; 4] = [
     &["doctor"],
     &["recommend"],
     &["forkbomb", "--dry-run"],
-    &["scale", "cgroup-events-inotify", "--sites", "10", "--jobs", "5"],
+    &[
+        "scale",
+        "cgroup-events-inotify",
+        "--sites",
+        "10",
+        "--jobs",
+        "5",
+    ],
 ];
 
 /// A running command. When it is dropped, it and whatever it has made are ended and removed: a test
@@ -88,7 +103,8 @@ impl Victim {
         let run = base().cgroup.path().join(victim.name.to_string());
         wait_until("the bomb has gone off", || {
             let members = |site: std::path::PathBuf| {
-                std::fs::read_to_string(site.join("cgroup.procs")).map_or(0, |text| text.lines().count())
+                std::fs::read_to_string(site.join("cgroup.procs"))
+                    .map_or(0, |text| text.lines().count())
             };
             subdirectories(&run)
                 .iter()
@@ -109,7 +125,8 @@ impl Victim {
 
     /// What it has made, wherever that is.
     fn made(&self) -> Result<Vec<String>, String> {
-        let found = leftovers::of_run(&self.name.to_string(), Some(base().cgroup.path())).map_err(text)?;
+        let found =
+            leftovers::of_run(&self.name.to_string(), Some(base().cgroup.path())).map_err(text)?;
         Ok(found.iter().map(ToString::to_string).collect())
     }
 
@@ -149,21 +166,36 @@ impl Victim {
             all.extend(children(pid));
             next += 1;
         }
-        all.into_iter().filter_map(|pid| RunName::of(pid).ok()).collect()
+        all.into_iter()
+            .filter_map(|pid| RunName::of(pid).ok())
+            .collect()
     }
 
     /// Waits until none of `family` lives, and nothing is there that it made.
     fn nothing_is_left(mut self, family: &[RunName]) -> Result<(), String> {
         self.end()?;
-        let lives = || family.iter().filter(|who| who.owner() != Owner::Gone).count();
+        let lives = || {
+            family
+                .iter()
+                .filter(|who| who.owner() != Owner::Gone)
+                .count()
+        };
         let waited = wait_until("nothing of it is left", || {
             lives() == 0 && self.made().is_ok_and(|made| made.is_empty())
         });
-        waited.map_err(|e| format!("{e}: {:?}, and {} of {} processes", self.made(), lives(), family.len()))?;
+        waited.map_err(|e| {
+            format!(
+                "{e}: {:?}, and {} of {} processes",
+                self.made(),
+                lives(),
+                family.len()
+            )
+        })?;
         let (code, out, err) = super::common::run(&["clean", "--dry-run"]);
-        ensure(code == Some(0) && !out.contains(&self.name.to_string()), || {
-            format!("{code:?} {out} {err}")
-        })
+        ensure(
+            code == Some(0) && !out.contains(&self.name.to_string()),
+            || format!("{code:?} {out} {err}"),
+        )
     }
 }
 
@@ -193,21 +225,35 @@ fn pid_of(child: &Child) -> Pid {
 }
 
 fn subdirectories(dir: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    let entries = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 /// Children of a process with one thread, in the order of their births.
 fn children(pid: Pid) -> Vec<Pid> {
-    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let pids = list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    let list =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let pids = list
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok());
     pids.map(Pid::from_raw).collect()
 }
 
 /// The session of a process: field 6 of its stat.
 fn session(pid: Pid) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_ascii_whitespace()
+        .nth(3)?
+        .parse()
+        .ok()
 }
 
 /// Lets so many milliseconds pass: the moment of a second death is what is varied here, and nothing
@@ -264,7 +310,11 @@ fn ignored_hangup() -> Result<(), String> {
     let state = tempfile::tempdir().map_err(text)?;
     let mut command = std::process::Command::new("sh");
     command
-        .args(["-c", "trap '' HUP; exec \"$0\" doctor", &super::common::binary()])
+        .args([
+            "-c",
+            "trap '' HUP; exec \"$0\" doctor",
+            &super::common::binary(),
+        ])
         .env("XDG_STATE_HOME", state.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -287,10 +337,14 @@ fn a_dead_guard() -> Result<(), String> {
             let family = victim.family();
             kill(victim.guards()?[elder], Signal::SIGKILL).map_err(text)?;
             let (code, out, err) = victim.end()?;
-            ensure(code == Some(5) && err.contains("a guard of this run"), || {
-                format!("{code:?} {out} {err}")
-            })?;
-            let lives = family.iter().filter(|who| who.owner() != Owner::Gone).count();
+            ensure(
+                code == Some(5) && err.contains("a guard of this run"),
+                || format!("{code:?} {out} {err}"),
+            )?;
+            let lives = family
+                .iter()
+                .filter(|who| who.owner() != Owner::Gone)
+                .count();
             let made = victim.made()?;
             ensure(lives == 0 && made.is_empty(), || {
                 format!("{lives} processes and {made:?} are left: {out} {err}")
@@ -327,9 +381,9 @@ fn two_of_three() -> Result<(), String> {
             }
             later(pause);
         }
-        victim
-            .nothing_is_left(&family)
-            .map_err(|e| format!("{first} and {second} of three, {delay} ms apart, round {round}: {e}"))?;
+        victim.nothing_is_left(&family).map_err(|e| {
+            format!("{first} and {second} of three, {delay} ms apart, round {round}: {e}")
+        })?;
     }
     Ok(())
 }

@@ -44,8 +44,8 @@ fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 
-/// A child that is born in a frozen cgroup has not run when the signal comes. The handler is that of
-/// an interruption, which ends a copy of its process by an exit code instead of the signal.
+/// A child that is born in a frozen cgroup has not run when the signal comes. The handler is that
+/// of an interruption, which ends a copy of its process by an exit code instead of the signal.
 fn no_handler() -> Result<(), String> {
     static WORDS: Words = Words {
         removed: "",
@@ -57,10 +57,12 @@ fn no_handler() -> Result<(), String> {
     cgroup.freeze(true).map_err(text)?;
     let null = File::open("/dev/null").map_err(text)?;
     let me = pidfd::open(Pid::this()).map_err(text)?;
-    let handled = Handled::install(null.as_fd(), [me.as_fd(), me.as_fd()], 1, &WORDS).map_err(text)?;
-    ensure(handled.signals().any(|signal| signal == Signal::SIGTERM), || {
-        "SIGTERM is ignored here, so nothing can be shown".to_owned()
-    })?;
+    let handled =
+        Handled::install(null.as_fd(), [me.as_fd(), me.as_fd()], 1, &WORDS).map_err(text)?;
+    ensure(
+        handled.signals().any(|signal| signal == Signal::SIGTERM),
+        || "SIGTERM is ignored here, so nothing can be shown".to_owned(),
+    )?;
     let program = File::open("/bin/true").map_err(text)?;
     let argv = [c"true".to_owned()];
     let spawned = spawn(&Plan {
@@ -68,13 +70,17 @@ fn no_handler() -> Result<(), String> {
         ..Plan::new(program.as_fd(), &argv)
     })
     .map_err(text)?;
-    ensure(spawned.entry == Entry::Born, || format!("{:?}", spawned.entry))?;
+    ensure(spawned.entry == Entry::Born, || {
+        format!("{:?}", spawned.entry)
+    })?;
     pidfd::send_signal(spawned.pidfd.as_fd(), Some(Signal::SIGTERM)).map_err(text)?;
     drop(handled);
     cgroup.freeze(false).map_err(text)?;
     let end = waitid(Whose::Pidfd(spawned.pidfd.as_fd()), WaitPidFlag::WEXITED).map_err(text)?;
     let signal = end.and_then(|end| end.signal());
-    ensure(signal == Some(libc::SIGTERM), || format!("the child ended so: {end:?}"))
+    ensure(signal == Some(libc::SIGTERM), || {
+        format!("the child ended so: {end:?}")
+    })
 }
 
 /// What a workload may make to which the directory was given: longer than a path may be.
@@ -89,9 +95,12 @@ fn deep_tree() -> Result<(), String> {
     ensure(Cgroup::open(deepest.path()).is_err(), || {
         "its path is short enough".to_owned()
     })?;
-    let member = harness::sys::fork::worker(0, Some(deepest.as_fd()), sleep_for_ever).map_err(text)?;
+    let member =
+        harness::sys::fork::worker(0, Some(deepest.as_fd()), sleep_for_ever).map_err(text)?;
     let found = site.procs_recursive().map_err(text)?.pids;
-    ensure(found == [member.pid.as_raw()], || format!("the walk found {found:?}"))?;
+    ensure(found == [member.pid.as_raw()], || {
+        format!("the walk found {found:?}")
+    })?;
     let census = Census::deep(site).map_err(text)?;
     ensure(census.cgroups.len() == DEPTH + 1, || {
         format!("{} cgroups", census.cgroups.len())
@@ -103,9 +112,12 @@ fn deep_tree() -> Result<(), String> {
         WaitPidFlag::WEXITED | WaitPidFlag::__WALL,
     )
     .map_err(text)?;
-    // The deepest by itself, then all the others. A process that has been reaped may still be on its way out.
+    // The deepest by itself, then all the others. A process that has been reaped may still be on
+    // its way out.
     wait_until("the deepest is removed", || {
-        deepest.try_clone().is_ok_and(|deepest| deepest.remove_tree().is_ok())
+        deepest
+            .try_clone()
+            .is_ok_and(|deepest| deepest.remove_tree().is_ok())
     })?;
     site.remove_descendants().map_err(text)?;
     let left = site.children().map_err(text)?.count();
@@ -115,19 +127,25 @@ fn deep_tree() -> Result<(), String> {
 /// A workload's orphan comes to the harness, which has to reap it whatever it died of.
 fn real_time_signal() -> Result<(), String> {
     let mut run = start();
-    let orphan = Command::new("sh").args(["-c", "kill -40 $$"]).spawn().map_err(text)?;
+    let orphan = Command::new("sh")
+        .args(["-c", "kill -40 $$"])
+        .spawn()
+        .map_err(text)?;
     let pid = Pid::from_raw(orphan.id().cast_signed());
     // It is dead, and not reaped, when the trial begins.
     let end = waitid(Whose::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).map_err(text)?;
     let scenario = scenarios::by_id("fork-exit").ok_or("no such scenario")?;
     let record = run.trial(&spec(scenario, reference(), None));
     let leaks = run.finish().map_err(text)?;
-    ensure(end.and_then(|end| end.signal()) == Some(40), || format!("{end:?}"))?;
+    ensure(end.and_then(|end| end.signal()) == Some(40), || {
+        format!("{end:?}")
+    })?;
     ensure(leaks.is_clean(), || leaks.to_string())?;
     let record = record.map_err(text)?;
-    ensure(record.outcome != Outcome::Broken && record.errors.is_empty(), || {
-        format!("{:?} {:?}", record.outcome, record.errors)
-    })?;
+    ensure(
+        record.outcome != Outcome::Broken && record.errors.is_empty(),
+        || format!("{:?} {:?}", record.outcome, record.errors),
+    )?;
     let again = waitid(Whose::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
     ensure(again == Err(nix::errno::Errno::ECHILD), || {
         "it has not been reaped".to_owned()

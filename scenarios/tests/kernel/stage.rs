@@ -21,7 +21,8 @@ use nix::unistd::Pid;
 /// How long any tree of a test may take, and how long its remains may take to die.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A tree of processes whose every end is seen: orphans come to this process, which is their subreaper.
+/// A tree of processes whose every end is seen: orphans come to this process, which is their
+/// subreaper.
 ///
 /// There can be one at a time. What is left when it is dropped is killed.
 #[derive(Debug)]
@@ -51,8 +52,16 @@ impl Tree {
         set_child_subreaper(true).unwrap();
         let only_children = SigSet::from(Signal::SIGCHLD);
         only_children.thread_block().unwrap();
-        let children = SignalFd::with_flags(&only_children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).unwrap();
-        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let children = SignalFd::with_flags(
+            &only_children,
+            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+        )
+        .unwrap();
+        let null = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .unwrap();
         let mut inherit = vec![
             (null.as_fd(), 0),
             (null.as_fd(), 1),
@@ -81,7 +90,12 @@ impl Tree {
     /// Waits until every process has ended and been reaped.
     pub(crate) fn ends(&mut self) -> Ends {
         let ends = self.reap_until(time::now() + DEADLINE);
-        ends.unwrap_or_else(|| panic!("somebody lives on after {DEADLINE:?}: {:?}", self.ledger.sums()))
+        ends.unwrap_or_else(|| {
+            panic!(
+                "somebody lives on after {DEADLINE:?}: {:?}",
+                self.ledger.sums()
+            )
+        })
     }
 
     /// Waits until "ready" is said. Whoever ends before that is reaped later.
@@ -93,7 +107,8 @@ impl Tree {
         );
     }
 
-    /// Kills everybody who is in the ledger and has not said that it ends. Nobody else has their numbers: this process reaps them.
+    /// Kills everybody who is in the ledger and has not said that it ends. Nobody else has their
+    /// numbers: this process reaps them.
     pub(crate) fn kill(&self) {
         for entry in self.ledger.entries().filter(|e| e.exit.is_none()) {
             match pidfd::open(Pid::from_raw(entry.pid)) {
@@ -132,15 +147,18 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // A test that passed has left nobody; one that fails must not leave its tree behind, whatever is in the ledger. Who is no child
-        // yet becomes one when its parent dies.
+        // A test that passed has left nobody; one that fails must not leave its tree behind,
+        // whatever is in the ledger. Who is no child yet becomes one when its parent dies.
         for _ in 0..100 {
             for pid in children() {
                 match nix::sys::signal::kill(pid, Signal::SIGKILL) {
                     Ok(()) | Err(_) => {}
                 }
             }
-            if self.reap_until(time::now() + Duration::from_millis(100)).is_some() {
+            if self
+                .reap_until(time::now() + Duration::from_millis(100))
+                .is_some()
+            {
                 return;
             }
         }

@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use allgone::host::{Host, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 use allgone::{MonoNs, ProcessSet};
-use harness::detect::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict};
+use harness::detect::{
+    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict,
+};
 use harness::error::SysError;
 use harness::kill::{self, BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use harness::sys::ledger::Ledger;
@@ -14,7 +16,8 @@ use nix::sys::signal::{Signal, kill as send};
 
 use super::common::{reference, wait_until};
 
-/// Something that ends the main process before the strategy is asked to act, as somebody outside might.
+/// Something that ends the main process before the strategy is asked to act, as somebody outside
+/// might.
 #[derive(Debug)]
 pub(crate) struct Vandal;
 
@@ -27,7 +30,11 @@ impl BlockingStrategy for Vandal {
         Ok(Support::Available)
     }
 
-    fn prepare(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingKiller>, KillError> {
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
         Ok(Box::new(Self))
     }
 }
@@ -53,9 +60,14 @@ fn ledger() -> Option<Ledger> {
         .ok()?
         .flatten()
         .map(|entry| entry.path());
-    let own =
-        open.find(|fd| std::fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:ledger")))?;
-    let file = std::fs::File::options().read(true).write(true).open(own).ok()?;
+    let own = open.find(|fd| {
+        std::fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:ledger"))
+    })?;
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(own)
+        .ok()?;
     Ledger::open(file.as_fd()).ok()
 }
 
@@ -72,7 +84,11 @@ impl BlockingDetector for Exhausted {
         Ok(Support::Available)
     }
 
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         Ok(Box::new(Self))
     }
 }
@@ -83,7 +99,11 @@ impl BlockingWatch for Exhausted {
     }
 
     fn wait(&mut self, _: MonoNs) -> Result<Verdict, DetectError> {
-        Ok(Verdict::unknown(SysError::path("open", "cgroup.events", Errno::EMFILE)))
+        Ok(Verdict::unknown(SysError::path(
+            "open",
+            "cgroup.events",
+            Errno::EMFILE,
+        )))
     }
 
     fn finish(self: Box<Self>) -> Counters {

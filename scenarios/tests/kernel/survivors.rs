@@ -1,4 +1,5 @@
-//! Every reason to outlive a kill that can be brought about without special hardware, and what the diagnosis says of it.
+//! Every reason to outlive a kill that can be brought about without special hardware, and what the
+//! diagnosis says of it.
 
 use std::os::fd::AsFd;
 
@@ -17,7 +18,8 @@ use scenarios::script::FOREVER;
 
 use super::common::{Test, ensure, wait_until};
 use super::needs::{
-    CGROUP2_WRITE, CLONE_INTO_CGROUP, FILE_SYSTEM_FREEZE, PID_NAMESPACE, ROOT, V1_CPU, V1_FREEZER, V2_CPU,
+    CGROUP2_WRITE, CLONE_INTO_CGROUP, FILE_SYSTEM_FREEZE, PID_NAMESPACE, ROOT, V1_CPU, V1_FREEZER,
+    V2_CPU,
 };
 use super::place::{FrozenFiles, Place, V1Dir, sleep_for_ever, state_of, workload};
 
@@ -27,7 +29,11 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("survivors::nobody", needs, nobody),
         Test::new("survivors::not_killed", needs, not_killed),
-        Test::new("survivors::a_hostile_name_is_reported_as_it_is", needs, hostile_name),
+        Test::new(
+            "survivors::a_hostile_name_is_reported_as_it_is",
+            needs,
+            hostile_name,
+        ),
         Test::new("survivors::frozen_by_its_own_cgroup", needs, frozen_itself),
         Test::new("survivors::frozen_by_an_ancestor", needs, frozen_above),
         Test::new(
@@ -83,7 +89,9 @@ fn expect(survivor: &Survivor, pid: Pid, reason: Reason, evidence: &[&str]) -> R
     let told = survivor.pid == pid.as_raw()
         && survivor.reason == reason.to_string()
         && evidence.iter().all(|part| survivor.evidence.contains(part));
-    ensure(told, || format!("wanted {pid} {reason} {evidence:?}, got {survivor:?}"))
+    ensure(told, || {
+        format!("wanted {pid} {reason} {evidence:?}, got {survivor:?}")
+    })
 }
 
 fn send(pid: Pid, signal: Signal) -> Result<(), String> {
@@ -112,12 +120,18 @@ fn not_killed() -> Result<(), String> {
         survivor.cgroup.ends_with("/trial/site") && survivor.state == "S",
         || format!("{survivor:?}"),
     )?;
-    expect(&survivor, victim.pid, Reason::NotSignalled, &["no SIGKILL is pending"])
+    expect(
+        &survivor,
+        victim.pid,
+        Reason::NotSignalled,
+        &["no SIGKILL is pending"],
+    )
 }
 
 fn hostile_name() -> Result<(), String> {
     let place = Place::make()?;
-    let victim = place.victim(|| nix::sys::prctl::set_name(c") Z 1 (x\ny").map_or(1, |()| sleep_for_ever()))?;
+    let victim = place
+        .victim(|| nix::sys::prctl::set_name(c") Z 1 (x\ny").map_or(1, |()| sleep_for_ever()))?;
     wait_until("it has its name", || {
         std::fs::read(format!("/proc/{}/comm", victim.pid)).is_ok_and(|name| name.starts_with(b")"))
     })?;
@@ -151,12 +165,16 @@ fn frozen_above() -> Result<(), String> {
     )?;
     // What the diagnosis implies: whatever would end it ends it while it is frozen.
     send(victim.pid, Signal::SIGTERM)?;
-    wait_until("it dies frozen", || pidfd::has_exited(victim.pidfd.as_fd()) == Ok(true))
+    wait_until("it dies frozen", || {
+        pidfd::has_exited(victim.pidfd.as_fd()) == Ok(true)
+    })
 }
 
 fn freeze(cgroup: &harness::cgroup::Cgroup) -> Result<(), String> {
     cgroup.freeze(true).map_err(|e| e.to_string())?;
-    wait_until("it is frozen", || cgroup.events().is_ok_and(|events| events.frozen))
+    wait_until("it is frozen", || {
+        cgroup.events().is_ok_and(|events| events.frozen)
+    })
 }
 
 fn frozen_v1() -> Result<(), String> {
@@ -230,7 +248,12 @@ fn throttled() -> Result<(), String> {
         &survivor,
         victim.pid,
         Reason::Throttled,
-        &["cpu.cfs_quota_us", "is 1000", &directory, "nr_throttled went from"],
+        &[
+            "cpu.cfs_quota_us",
+            "is 1000",
+            &directory,
+            "nr_throttled went from",
+        ],
     );
     limit.write("cpu.cfs_quota_us", "-1")?;
     told
@@ -240,8 +263,10 @@ fn throttled_v2() -> Result<(), String> {
     let place = Place::make()?;
     let limit = place.cpu_limit()?;
     let directory = limit.parent().unwrap_or(&limit).display().to_string();
-    let set =
-        |value: &str| std::fs::write(&limit, value).map_err(|e| format!("could not write {}: {e}", limit.display()));
+    let set = |value: &str| {
+        std::fs::write(&limit, value)
+            .map_err(|e| format!("could not write {}: {e}", limit.display()))
+    };
     // One per cent of a CPU.
     set("1000 100000")?;
     let victim = place.victim(|| {
@@ -259,39 +284,54 @@ fn throttled_v2() -> Result<(), String> {
         &one(&place)?,
         victim.pid,
         Reason::Throttled,
-        &["cpu.max", "is 1000 100000", &directory, "nr_throttled went from"],
+        &[
+            "cpu.max",
+            "is 1000 100000",
+            &directory,
+            "nr_throttled went from",
+        ],
     );
     set("max")?;
     told
 }
 
-/// The journal of a file system that was mounted here is kept by a thread of the kernel. That can be moved, and then nothing ends it.
+/// The journal of a file system that was mounted here is kept by a thread of the kernel. That can
+/// be moved, and then nothing ends it.
 fn kernel_thread() -> Result<(), String> {
     let place = Place::make()?;
-    // Declared after the place, so that it is unmounted, and its thread ends, before the place is taken down.
+    // Declared after the place, so that it is unmounted, and its thread ends, before the place is
+    // taken down.
     let mut files = FrozenFiles::make()?;
     files.thaw()?;
     let thread = files.journal()?;
     let text = |e: harness::cgroup::CgroupError| e.to_string();
     let cgroup = &place.site.cgroup;
-    cgroup.write("cgroup.procs", &thread.to_string()).map_err(text)?;
+    cgroup
+        .write("cgroup.procs", &thread.to_string())
+        .map_err(text)?;
     cgroup.kill().map_err(text)?;
     expect(&one(&place)?, thread, Reason::KernelThread, &["PF_KTHREAD"])?;
-    ensure(cgroup.events().map_err(text)?.populated, || "it has gone".to_owned())
+    ensure(cgroup.events().map_err(text)?.populated, || {
+        "it has gone".to_owned()
+    })
 }
 
 /// In state D, and yet no case of uninterruptible sleep: SIGKILL ends it, and the child lives on.
 fn in_vfork() -> Result<(), String> {
     const CLONE_VFORK: u64 = 0x4000;
     let place = Place::make()?;
-    let victim = place.victim(|| harness::sys::fork::worker(CLONE_VFORK, None, sleep_for_ever).map_or(1, |_| 0))?;
+    let victim = place.victim(|| {
+        harness::sys::fork::worker(CLONE_VFORK, None, sleep_for_ever).map_or(1, |_| 0)
+    })?;
     wait_for_state(victim.pid, 'D')?;
     let found = diagnose(&place.site).map_err(|e| e.to_string())?;
     let parent = found
         .iter()
         .find(|s| s.pid == victim.pid.as_raw())
         .ok_or("it is not there")?;
-    ensure(found.len() == 2 && parent.state == "D", || format!("{found:?}"))?;
+    ensure(found.len() == 2 && parent.state == "D", || {
+        format!("{found:?}")
+    })?;
     expect(
         parent,
         victim.pid,
@@ -320,7 +360,10 @@ fn traced() -> Result<(), String> {
         &one(&place)?,
         victim.pid,
         Reason::Traced,
-        &[&format!("under tracer {}", std::process::id()), "no SIGKILL is pending"],
+        &[
+            &format!("under tracer {}", std::process::id()),
+            "no SIGKILL is pending",
+        ],
     )?;
     // What the diagnosis implies: SIGKILL is enough, the tracer need not let go.
     send(victim.pid, Signal::SIGKILL)?;
@@ -366,13 +409,17 @@ fn threaded() -> Result<(), String> {
     let text = |e: harness::cgroup::CgroupError| e.to_string();
     let inner = place.site.cgroup.create("threads").map_err(text)?;
     inner.write("cgroup.type", "threaded").map_err(text)?;
-    inner.write("cgroup.threads", &victim.pid.to_string()).map_err(text)?;
+    inner
+        .write("cgroup.threads", &victim.pid.to_string())
+        .map_err(text)?;
     let refused = inner.kill().map_err(|e| e.errno());
     ensure(refused == Err(Some(nix::errno::Errno::EOPNOTSUPP)), || {
         format!("{refused:?}")
     })?;
     let survivor = one(&place)?;
-    ensure(survivor.cgroup.ends_with("/site/threads"), || format!("{survivor:?}"))?;
+    ensure(survivor.cgroup.ends_with("/site/threads"), || {
+        format!("{survivor:?}")
+    })?;
     expect(
         &survivor,
         victim.pid,
@@ -395,9 +442,15 @@ fn exiting() -> Result<(), String> {
         send(victim.pid, Signal::SIGKILL)?;
         while pidfd::has_exited(victim.pidfd.as_fd()) == Ok(false) {
             let found = diagnose(&place.site).map_err(|e| e.to_string())?;
-            if let Some(survivor) = found.iter().find(|s| s.reason == Reason::Exiting.to_string()) {
+            if let Some(survivor) = found
+                .iter()
+                .find(|s| s.reason == Reason::Exiting.to_string())
+            {
                 return ensure(
-                    survivor.evidence.contains("PF_EXITING or PF_SIGNALED is set") || survivor.pid == 0,
+                    survivor
+                        .evidence
+                        .contains("PF_EXITING or PF_SIGNALED is set")
+                        || survivor.pid == 0,
                     || format!("{survivor:?}"),
                 );
             }
@@ -411,7 +464,11 @@ fn zombie() -> Result<(), String> {
     let victim = place.victim(|| 0)?;
     wait_for_state(victim.pid, 'Z')?;
     wait_until("the site is unpopulated", || {
-        place.site.cgroup.events().is_ok_and(|events| !events.populated)
+        place
+            .site
+            .cgroup
+            .events()
+            .is_ok_and(|events| !events.populated)
     })?;
     let found = diagnose(&place.site).map_err(|e| e.to_string())?;
     ensure(found.is_empty(), || format!("{found:?}"))?;
@@ -433,7 +490,8 @@ fn unnameable() -> Result<(), String> {
     })
     .map_err(|e| e.to_string())?;
     let status = waitpid(stranger.pid, Some(WaitPidFlag::__WALL)).map_err(|e| e.to_string())?;
-    ensure(status == nix::sys::wait::WaitStatus::Exited(stranger.pid, 0), || {
-        format!("{status:?}")
-    })
+    ensure(
+        status == nix::sys::wait::WaitStatus::Exited(stranger.pid, 0),
+        || format!("{status:?}"),
+    )
 }

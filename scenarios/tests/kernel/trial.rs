@@ -14,11 +14,14 @@ use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::{Pid, Uid, chown};
 use scenarios::{SCENARIOS, Scenario};
 
-use super::common::{Test, base, cgroups_of, ensure, play, reference, scenario, spec, start, told, wait_until};
+use super::common::{
+    Test, base, cgroups_of, ensure, play, reference, scenario, spec, start, told, wait_until,
+};
 use super::needs::{CGROUP2_WRITE, CLONE_INTO_CGROUP, PIDS_LIMIT, ROOT};
 
-/// What must come may take this long, on a machine that is slow or busy with a bomb: a walk through a tree that makes cgroups takes seconds there.
-/// What must not come is waited for as long as [`spec`] says.
+/// What must come may take this long, on a machine that is slow or busy with a bomb: a walk through
+/// a tree that makes cgroups takes seconds there. What must not come is waited for as long as
+/// [`spec`] says.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// All tests of this area.
@@ -52,7 +55,11 @@ pub(crate) fn tests() -> Vec<Test> {
     ];
     for scenario in SCENARIOS.iter().copied() {
         if scenario.spec().planes.contains(&Plane::Detect) {
-            tests.extend(DETECTORS.iter().map(|d| expectation_of_detector(scenario, d.spec().id)));
+            tests.extend(
+                DETECTORS
+                    .iter()
+                    .map(|d| expectation_of_detector(scenario, d.spec().id)),
+            );
         }
         if scenario.spec().planes.contains(&Plane::Kill) {
             tests.extend(
@@ -73,7 +80,9 @@ fn expectation_of_detector(scenario: &'static dyn Scenario, id: &'static str) ->
         let mut spec = spec(scenario, detector, None);
         match spec.expected {
             Expected::Detect(Expectation::NotApplicable(_)) => return Ok(()),
-            Expected::Detect(Expectation::Sound | Expectation::Removed(_)) => spec.deadline = PATIENCE,
+            Expected::Detect(Expectation::Sound | Expectation::Removed(_)) => {
+                spec.deadline = PATIENCE
+            }
             _ => {}
         }
         held(&play(&spec)?)
@@ -125,16 +134,19 @@ fn born_there() -> Result<(), String> {
     let strategy = kill::by_id("cgroup-kill").ok_or("not registered")?;
     let record = play(&spec(by_id("forkbomb"), reference(), Some(strategy)))?;
     ensure(record.entry == "born", || format!("{record:?}"))?;
-    ensure(record.ledger.births > 1 && record.ledger.refused > 0, || {
-        format!("the belt was never reached: {record:?}")
-    })
+    ensure(
+        record.ledger.births > 1 && record.ledger.refused > 0,
+        || format!("the limit was never reached: {record:?}"),
+    )
 }
 
 /// The leak check has to be able to fail.
 fn a_file_is_a_leak() -> Result<(), String> {
     let run = start();
     let file = tempfile::NamedTempFile::new_in("/tmp").map_err(|e| e.to_string())?;
-    let actor = run.credentials().ok_or("root has actors with a user of their own")?;
+    let actor = run
+        .credentials()
+        .ok_or("root has actors with a user of their own")?;
     chown(file.path(), Some(Uid::from_raw(actor.uid)), None).map_err(|e| e.to_string())?;
     let leaks = run.finish().map_err(|e| e.to_string())?;
     let name = file.path().display().to_string();
@@ -169,7 +181,10 @@ fn bombing(dir: &Path) -> Result<Child, String> {
 
 /// Whether something lives in one of the sites below `run`.
 fn site_is_populated(run: &Path) -> bool {
-    let trials = std::fs::read_dir(run).into_iter().flatten().filter_map(Result::ok);
+    let trials = std::fs::read_dir(run)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
     trials.map(|t| t.path().join("site")).any(|site| {
         Cgroup::open(site)
             .and_then(|site| site.procs())
@@ -201,7 +216,10 @@ fn sigkill_of_the_harness() -> Result<(), String> {
 fn empty(run: &Path) -> bool {
     match Cgroup::open(run).and_then(|run| run.events()) {
         Ok(events) => !events.populated,
-        Err(e) => matches!(e.errno(), Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ENODEV)),
+        Err(e) => matches!(
+            e.errno(),
+            Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ENODEV)
+        ),
     }
 }
 
@@ -216,7 +234,9 @@ fn interrupt() -> Result<(), String> {
         let pid_of_child = i32::try_from(pid).map_err(|e| e.to_string())?;
         send(Pid::from_raw(pid_of_child), signal).map_err(|e| e.to_string())?;
         let (code, out, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
-        ensure(code == Some(5), || format!("{signal}: {code:?} {out} {err}"))?;
+        ensure(code == Some(5), || {
+            format!("{signal}: {code:?} {out} {err}")
+        })?;
         ensure(out.contains("Interrupted after"), || format!("{out} {err}"))?;
         let file = std::fs::File::open(&trials).map_err(|e| e.to_string())?;
         let records: Result<Vec<_>, _> = read_lines(std::io::BufReader::new(file)).collect();
@@ -224,7 +244,11 @@ fn interrupt() -> Result<(), String> {
             "no record".to_owned()
         })?;
         ensure(cgroups_of(pid).is_empty(), || {
-            format!("{:?} below {}", cgroups_of(pid), base().cgroup.path().display())
+            format!(
+                "{:?} below {}",
+                cgroups_of(pid),
+                base().cgroup.path().display()
+            )
         })?;
     }
     Ok(())

@@ -8,7 +8,8 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 use scenarios::Script;
 use scenarios::script::{Bounds, random, smaller};
 
-/// So many cases, none of them shrunk for long; failures are kept beside the tests, to be tried first from then on.
+/// So many cases, none of them shrunk for long; failures are kept beside the tests, to be tried
+/// first from then on.
 pub(crate) fn config(cases: u32, regressions: &'static str) -> Config {
     Config {
         cases,
@@ -51,7 +52,9 @@ impl ValueTree for Shrinking {
 
     fn simplify(&mut self) -> bool {
         let mut candidates = smaller(&self.script).collect::<Vec<_>>().into_iter();
-        let Some(next) = candidates.next() else { return false };
+        let Some(next) = candidates.next() else {
+            return false;
+        };
         self.larger = Some((std::mem::replace(&mut self.script, next), candidates));
         true
     }

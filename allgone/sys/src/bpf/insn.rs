@@ -159,7 +159,8 @@ impl Insn {
     /// Whether this is a conditional jump still without a target, and if so the same with the
     /// target set.
     fn jump_to(self, off: i16) -> Option<Self> {
-        (matches!(self.code, 0x15 | 0x55 | 0x5d) && self.off == TO_END).then_some(Self { off, ..self })
+        (matches!(self.code, 0x15 | 0x55 | 0x5d) && self.off == TO_END)
+            .then_some(Self { off, ..self })
     }
 }
 
@@ -206,7 +207,10 @@ mod tests {
         let store = Insn::store(Width::Dw, Reg::R10, -8, Reg::R8);
         assert_eq!((store.code, store.regs), (0x7b, 0x8a));
         let [low, high] = Insn::set64(Reg::R2, 0x0123_4567_89ab_cdef);
-        assert_eq!((low.imm, high.imm), (0x89ab_cdef_u32.cast_signed(), 0x0123_4567));
+        assert_eq!(
+            (low.imm, high.imm),
+            (0x89ab_cdef_u32.cast_signed(), 0x0123_4567)
+        );
         assert_eq!(Width::W.bytes() + Width::H.bytes() + Width::B.bytes(), 7);
     }
 }

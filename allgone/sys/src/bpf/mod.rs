@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use crate::check;
 
 pub use insn::{
-    CURRENT_ANCESTOR_CGROUP_ID, FORCE_WAKEUP, Insn, KTIME_GET_NS, MAP_LOOKUP_ELEM, PROBE_READ_KERNEL_STR,
-    RINGBUF_OUTPUT, Reg, TO_END, Width, finish,
+    CURRENT_ANCESTOR_CGROUP_ID, FORCE_WAKEUP, Insn, KTIME_GET_NS, MAP_LOOKUP_ELEM,
+    PROBE_READ_KERNEL_STR, RINGBUF_OUTPUT, Reg, TO_END, Width, finish,
 };
 pub use ring::RingBuffer;
 
@@ -29,7 +29,14 @@ const PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 pub(crate) fn bpf_fd<T>(command: libc::c_int, attr: &T) -> Result<OwnedFd, Errno> {
     // SAFETY: `attr` is live for the call and its size is passed; the kernel reads it and, for
     // these commands, writes nothing to it.
-    let fd = check(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) })?;
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attr),
+            size_of::<T>(),
+        )
+    })?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(|_| Errno::EBADF)?) })
 }
@@ -132,7 +139,10 @@ mod tests {
         let mut ring = match RingBuffer::create(4096) {
             Ok(ring) => ring,
             Err(errno) => {
-                assert!(matches!(errno, Errno::EPERM | Errno::ENOSYS | Errno::EINVAL), "{errno}");
+                assert!(
+                    matches!(errno, Errno::EPERM | Errno::ENOSYS | Errno::EINVAL),
+                    "{errno}"
+                );
                 return;
             }
         };
@@ -154,7 +164,10 @@ mod tests {
         drop(attached);
         let mut seen = Vec::new();
         assert!(ring.drain(|number| seen.push(number)) > 0);
-        assert!(seen.iter().all(|n| *n < 1000), "system call numbers: {seen:?}");
+        assert!(
+            seen.iter().all(|n| *n < 1000),
+            "system call numbers: {seen:?}"
+        );
         assert_eq!(ring.drain(|_| ()), 0);
     }
 

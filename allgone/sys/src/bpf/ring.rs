@@ -97,7 +97,12 @@ impl RingBuffer {
         let behind_positions = self.producer.length - 2 * (self.mask + 1);
         // SAFETY: the offset is below the length of the mapping, as `at & mask` is below the ring's
         // size.
-        unsafe { self.producer.at.as_ptr().add(behind_positions + (at & self.mask)) }
+        unsafe {
+            self.producer
+                .at
+                .as_ptr()
+                .add(behind_positions + (at & self.mask))
+        }
     }
 
     fn header(&self, at: usize) -> &AtomicU32 {

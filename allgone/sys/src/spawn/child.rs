@@ -51,7 +51,9 @@ impl Sequence<'_> {
             Action::InitFork => stay_behind_as_init(),
             Action::DeathSignal(signal) => {
                 // SAFETY: PR_SET_PDEATHSIG takes integers.
-                let ret = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) };
+                let ret = unsafe {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0)
+                };
                 check(libc::c_long::from(ret)).map(|_| ())
             }
             Action::Gate(gate) => pass_gate(self.table.number(gate)),
@@ -87,7 +89,8 @@ fn pass_gate(gate: RawFd) -> Result<(), Errno> {
     let mut byte = 0u8;
     loop {
         // SAFETY: one writable byte.
-        match check(unsafe { libc::read(gate, std::ptr::from_mut(&mut byte).cast(), 1) } as libc::c_long) {
+        let read = unsafe { libc::read(gate, std::ptr::from_mut(&mut byte).cast(), 1) };
+        match check(read as libc::c_long) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

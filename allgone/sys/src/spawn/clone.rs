@@ -76,7 +76,10 @@ fn harmless(flags: u64) -> Result<u64, Errno> {
 ///
 /// The child is a copy of the calling thread alone. If the process has other threads, the child may
 /// only make async-signal-safe calls until it execs or exits.
-pub(crate) unsafe fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+pub(crate) unsafe fn clone3(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     // SAFETY: the caller's duty.
     unsafe { clone3_as(None, flags, cgroup) }
 }
@@ -115,7 +118,13 @@ pub(crate) unsafe fn clone3_as(
     }
     // SAFETY: `args`, `pidfd` and `number` are live; there is no CLONE_VM, so the child has its own
     // copy of this stack. The rest is the caller's duty.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) })?;
+    let pid = check(unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            std::ptr::from_mut(&mut args),
+            size_of::<CloneArgs>(),
+        )
+    })?;
     forked(pid, pidfd)
 }
 
@@ -179,7 +188,9 @@ fn forked(pid: libc::c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>, Err
 }
 
 fn number(pid: libc::c_long) -> Result<Pid, Errno> {
-    Ok(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::ERANGE)?))
+    Ok(Pid::from_raw(
+        i32::try_from(pid).map_err(|_| Errno::ERANGE)?,
+    ))
 }
 
 #[cfg(test)]
@@ -194,9 +205,16 @@ mod tests {
             libc::CLONE_SIGHAND,
             libc::CLONE_SETTLS,
         ] {
-            assert_eq!(harmless(flag.unsigned_abs().into()), Err(Errno::EINVAL), "{flag:#x}");
+            assert_eq!(
+                harmless(flag.unsigned_abs().into()),
+                Err(Errno::EINVAL),
+                "{flag:#x}"
+            );
         }
-        assert_eq!(harmless(CLONE_NEWPID | CLONE_PARENT), Ok(CLONE_NEWPID | CLONE_PARENT));
+        assert_eq!(
+            harmless(CLONE_NEWPID | CLONE_PARENT),
+            Ok(CLONE_NEWPID | CLONE_PARENT)
+        );
     }
 
     #[test]

@@ -42,7 +42,10 @@ impl<'a> Table<'a> {
         }
         Ok(Self {
             held: Vec::new(),
-            given: inherit.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect(),
+            given: inherit
+                .iter()
+                .map(|(fd, number)| (fd.as_raw_fd(), *number))
+                .collect(),
             kept: targets.clone(),
             targets,
             borrowed: PhantomData,
@@ -90,7 +93,10 @@ impl<'a> Table<'a> {
             // used any more.
             check(libc::c_long::from(unsafe { libc::dup2(*source, *target) }))?;
         }
-        let numbers = held.iter().copied().chain(given.iter().map(|(_, target)| *target));
+        let numbers = held
+            .iter()
+            .copied()
+            .chain(given.iter().map(|(_, target)| *target));
         for (room, number) in kept.iter_mut().zip(numbers) {
             *room = number;
         }
@@ -151,7 +157,10 @@ fn close(fd: RawFd) {
 /// Closes all numbers but those in `kept`, which is sorted.
 fn close_between(kept: &[RawFd]) -> Result<(), Errno> {
     let mut first: libc::c_uint = 0;
-    for number in kept.iter().filter_map(|number| libc::c_uint::try_from(*number).ok()) {
+    for number in kept
+        .iter()
+        .filter_map(|number| libc::c_uint::try_from(*number).ok())
+    {
         if first < number {
             close_range(first, number - 1)?;
         }
@@ -183,7 +192,9 @@ fn close_listed(kept: &[RawFd]) -> Result<(), Errno> {
     loop {
         let room = entries.0.len();
         // SAFETY: the buffer is writable and as long as it says.
-        let filled = check(unsafe { libc::syscall(libc::SYS_getdents64, dir, entries.0.as_mut_ptr(), room) })?;
+        let filled = check(unsafe {
+            libc::syscall(libc::SYS_getdents64, dir, entries.0.as_mut_ptr(), room)
+        })?;
         let filled = usize::try_from(filled).map_err(|_| Errno::EIO)?;
         if filled == 0 {
             close(dir);
@@ -191,7 +202,9 @@ fn close_listed(kept: &[RawFd]) -> Result<(), Errno> {
         }
         let mut rest = entries.0.get(..filled).ok_or(Errno::EIO)?;
         while let Some((number, next)) = first_entry(rest) {
-            if let Some(number) = number.filter(|number| *number != dir && kept.binary_search(number).is_err()) {
+            if let Some(number) =
+                number.filter(|number| *number != dir && kept.binary_search(number).is_err())
+            {
                 close(number);
             }
             rest = next;
@@ -204,11 +217,16 @@ fn close_listed(kept: &[RawFd]) -> Result<(), Errno> {
 fn first_entry(entries: &[u8]) -> Option<(Option<RawFd>, &[u8])> {
     const LENGTH: usize = 16;
     const NAME: usize = 19;
-    let length = usize::from(u16::from_ne_bytes([*entries.get(LENGTH)?, *entries.get(LENGTH + 1)?]));
+    let length = usize::from(u16::from_ne_bytes([
+        *entries.get(LENGTH)?,
+        *entries.get(LENGTH + 1)?,
+    ]));
     let name = CStr::from_bytes_until_nul(entries.get(NAME..length)?).ok()?;
     let digits = |number: RawFd, digit: &u8| {
         let digit = char::from(*digit).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(RawFd::try_from(digit).ok()?)
+        number
+            .checked_mul(10)?
+            .checked_add(RawFd::try_from(digit).ok()?)
     };
     let number = name.to_bytes().iter().try_fold(0, digits);
     Some((number, entries.get(length..)?))

@@ -181,7 +181,9 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     // returns.
     let (forked, entry) = match unsafe { clone3(plan.clone_flags, plan.cgroup) } {
         // Unless it is to have flags that only clone3 takes.
-        Err(errno @ (Errno::ENOSYS | Errno::EPERM | Errno::E2BIG)) if plan.clone_flags >> 32 == 0 => {
+        Err(errno @ (Errno::ENOSYS | Errno::EPERM | Errno::E2BIG))
+            if plan.clone_flags >> 32 == 0 =>
+        {
             let procs = plan.cgroup.map(procs_of).transpose()?;
             let sequence = Sequence::of(plan, child_end.as_fd(), procs.as_ref().map(AsFd::as_fd))?;
             // SAFETY: as above.
@@ -192,12 +194,18 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
         }
         other => (other?, Entry::Born),
     };
-    let Some((pid, pidfd)) = forked else { sequence.run() };
+    let Some((pid, pidfd)) = forked else {
+        sequence.run()
+    };
     drop(blocked);
     Ok(Spawned {
         pid,
         pidfd,
-        entry: if plan.cgroup.is_some() { entry } else { Entry::None },
+        entry: if plan.cgroup.is_some() {
+            entry
+        } else {
+            Entry::None
+        },
         report,
     })
 }

@@ -90,7 +90,11 @@ mod tests {
             assert_eq!(report.take(), Ok(Some(failure)));
         }
         nix::unistd::write(&child, b"half").unwrap();
-        assert_eq!(report.take(), Err(Errno::EBADMSG), "never taken for nothing");
+        assert_eq!(
+            report.take(),
+            Err(Errno::EBADMSG),
+            "never taken for nothing"
+        );
         drop(child);
         assert_eq!(report.take(), Ok(None));
     }

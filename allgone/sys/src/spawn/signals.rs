@@ -126,7 +126,12 @@ mod tests {
             "all but SIGKILL and SIGSTOP"
         );
         drop(blocked);
-        assert_eq!(SigSet::thread_get_mask().unwrap(), SigSet::from_iter([Signal::SIGUSR2]));
-        SigSet::from_iter([Signal::SIGUSR2]).thread_unblock().unwrap();
+        assert_eq!(
+            SigSet::thread_get_mask().unwrap(),
+            SigSet::from_iter([Signal::SIGUSR2])
+        );
+        SigSet::from_iter([Signal::SIGUSR2])
+            .thread_unblock()
+            .unwrap();
     }
 }

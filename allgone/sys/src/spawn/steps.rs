@@ -141,14 +141,22 @@ impl<'a> Sequence<'a> {
     /// by itself.
     ///
     /// Errors: `EINVAL` two inherited descriptors are to get the same number.
-    pub(super) fn of(plan: &Plan<'a>, report: BorrowedFd<'a>, join: Option<BorrowedFd<'a>>) -> Result<Self, Errno> {
+    pub(super) fn of(
+        plan: &Plan<'a>,
+        report: BorrowedFd<'a>,
+        join: Option<BorrowedFd<'a>>,
+    ) -> Result<Self, Errno> {
         let mut table = Table::giving(plan.inherit)?;
         let report = table.hold(report);
         // Before the handlers are gone no signal may be let in, and nothing else needs to wait.
         let mut actions = vec![Action::Signals];
         actions.extend(plan.affinity.map(Action::Affinity));
         actions.extend(join.map(|procs| Action::JoinCgroup(table.hold(procs))));
-        actions.extend(plan.tasks.iter().map(|tasks| Action::Tasks(table.hold(*tasks))));
+        actions.extend(
+            plan.tasks
+                .iter()
+                .map(|tasks| Action::Tasks(table.hold(*tasks))),
+        );
         actions.extend(match plan.session {
             Session::New => Some(Action::Session),
             Session::Group => Some(Action::Group),

@@ -1,12 +1,14 @@
-//! The release agent of a v1 hierarchy: the program that the kernel starts when a cgroup has become empty. It is this executable, in another
-//! part.
+//! The release agent of a v1 hierarchy: the program that the kernel starts when a cgroup has become
+//! empty. It is this executable, in another part.
 //!
-//! The kernel gives it one argument, the cgroup's path, and an environment of two variables; so the path says everything: the run that it
-//! belongs to, what is to be done (its ending), and where to report (an abstract Unix socket of that name: no file, and found from the
-//! initial network namespace, in which agents run). A report is a hint: anybody may send to such a socket, and the state is read again.
+//! The kernel gives it one argument, the cgroup's path, and an environment of two variables; so the
+//! path says everything: the run that it belongs to, what is to be done (its ending), and where to
+//! report (an abstract Unix socket of that name: no file, and found from the initial network
+//! namespace, in which agents run). A report is a hint: anybody may send to such a socket, and the
+//! state is read again.
 //!
-//! Sources: Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4, kernel/cgroup/cgroup-v1.c: `cgroup1_release_agent()`,
-//! kernel/umh.c.
+//! Sources: Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4, kernel/cgroup/cgroup-v1.c:
+//! `cgroup1_release_agent()`, kernel/umh.c.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -28,7 +30,8 @@ use crate::sys::spawn::exit_now;
 pub(in crate::detect) enum Task {
     /// Report that the cgroup was released.
     Report,
-    /// Remove the cgroup of the same path in the v1 memory hierarchy, and report only if that fails.
+    /// Remove the cgroup of the same path in the v1 memory hierarchy, and report only if that
+    /// fails.
     Remove,
 }
 
@@ -64,11 +67,13 @@ fn tail(path: &Path) -> impl Iterator<Item = std::path::Component<'_>> {
 /// Whether this program plays the part; see [`act_as_release_agent`].
 static PLAYED: AtomicBool = AtomicBool::new(false);
 
-/// Plays the part of a release agent if the kernel has started this process for that; then it does not return. Otherwise it returns at once, and
-/// from then on the detectors that need an agent name this executable as theirs.
+/// Plays the part of a release agent if the kernel has started this process for that; then it does
+/// not return. Otherwise it returns at once, and from then on the detectors that need an agent name
+/// this executable as theirs.
 ///
-/// To be called as the first thing in `main`. A program that never calls it has no agent, and those detectors are missing in it: the
-/// kernel would run it from its beginning, as root, for every cgroup that becomes empty.
+/// To be called as the first thing in `main`. A program that never calls it has no agent, and those
+/// detectors are missing in it: the kernel would run it from its beginning, as root, for every
+/// cgroup that becomes empty.
 pub fn act_as_release_agent() {
     PLAYED.store(true, Ordering::Relaxed);
     let mut arguments = std::env::args_os().skip(1);
@@ -97,8 +102,11 @@ fn perform(task: Task, path: &Path) -> i32 {
 }
 
 fn remove(path: &Path) -> Result<(), SysError> {
-    let here = path.to_str().and_then(|path| Mounts::read().ok()?.v1("memory", path));
-    let dir = here.ok_or_else(|| SysError::path("find in the v1 memory hierarchy", path, Errno::ENOENT))?;
+    let here = path
+        .to_str()
+        .and_then(|path| Mounts::read().ok()?.v1("memory", path));
+    let dir =
+        here.ok_or_else(|| SysError::path("find in the v1 memory hierarchy", path, Errno::ENOENT))?;
     std::fs::remove_dir(&dir).map_err(|e| SysError::io("rmdir", Target::Path(dir), &e))
 }
 
@@ -114,15 +122,23 @@ pub(in crate::detect) fn listen(path: &Path) -> Result<UnixDatagram, SysError> {
         socket.set_nonblocking(true)?;
         Ok(socket)
     };
-    bound().map_err(|e| SysError::io("listen to the release agent", Target::Path(path.to_path_buf()), &e))
+    bound().map_err(|e| {
+        SysError::io(
+            "listen to the release agent",
+            Target::Path(path.to_path_buf()),
+            &e,
+        )
+    })
 }
 
 /// The program that the kernel is to start.
 pub(in crate::detect) fn program() -> Result<PathBuf, SysError> {
-    std::env::current_exe().map_err(|e| SysError::io("readlink", Target::Path("/proc/self/exe".into()), &e))
+    std::env::current_exe()
+        .map_err(|e| SysError::io("readlink", Target::Path("/proc/self/exe".into()), &e))
 }
 
-/// Whether the kernel would find this executable, and nobody else's, and whether that would know its part.
+/// Whether the kernel would find this executable, and nobody else's, and whether that would know
+/// its part.
 pub(in crate::detect) fn usable() -> Result<Support, ProbeError> {
     if !PLAYED.load(Ordering::Relaxed) {
         return Ok(Support::missing(
@@ -130,9 +146,11 @@ pub(in crate::detect) fn usable() -> Result<Support, ProbeError> {
             "a program that calls harness::detect::act_as_release_agent first of all, as `scenario` does",
         ));
     }
-    // The second process is the parent of all kernel threads; its namespaces are the initial ones, in which agents run.
+    // The second process is the parent of all kernel threads; its namespaces are the initial ones,
+    // in which agents run.
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
-    let kthreadd = std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim_end() == "kthreadd");
+    let kthreadd =
+        std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim_end() == "kthreadd");
     match (namespace("self"), namespace("2")) {
         (Ok(own), Ok(initial)) if kthreadd && own == initial => Ok(Support::Available),
         _ => Ok(Support::missing(
@@ -151,7 +169,10 @@ mod tests {
     fn only_paths_of_runs_make_an_agent() {
         let of = |path: &str| Task::of(Path::new(path));
         assert_eq!(of("/scenario-1-2-3.trial-0.report"), Some(Task::Report));
-        assert_eq!(of("/a/b/scenario-1-2-3/trial-0/site.remove"), Some(Task::Remove));
+        assert_eq!(
+            of("/a/b/scenario-1-2-3/trial-0/site.remove"),
+            Some(Task::Remove)
+        );
         for other in [
             "scenario-1-2-3.report",
             "/scenario-1-2.report",
@@ -168,7 +189,8 @@ mod tests {
     #[test]
     fn both_sides_find_the_same_socket_and_a_failed_removal_is_told() {
         // No such cgroup: whoever is to remove it fails, and says so.
-        let path = Path::new("/elsewhere").join(Task::Remove.name(&crate::host::run_name().unwrap()));
+        let path =
+            Path::new("/elsewhere").join(Task::Remove.name(&crate::host::run_name().unwrap()));
         let socket = listen(&path).unwrap();
         assert_eq!(perform(Task::Remove, &path), 0);
         let mut report = [0; 256];

@@ -1,4 +1,5 @@
-//! The watch of every detector that is woken by some source of events and then reads `populated`: subscribe, read, wait, read.
+//! The watch of every detector that is woken by some source of events and then reads `populated`:
+//! subscribe, read, wait, read.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -13,10 +14,12 @@ use crate::detect::{Counters, DetectError};
 
 /// Something that can be polled for reading and that hints at a change of the state.
 pub(in crate::detect) trait Source: AsFd + fmt::Debug + Send {
-    /// Whether its events may come before the state has changed, so that a few re-reads have to follow.
+    /// Whether its events may come before the state has changed, so that a few re-reads have to
+    /// follow.
     const AHEAD: bool;
 
-    /// Takes what has come, without sleeping. Losses are counted in `counters`; the state is read again in any case.
+    /// Takes what has come, without sleeping. Losses are counted in `counters`; the state is read
+    /// again in any case.
     fn take(&mut self, counters: &mut Counters) -> Result<Taken, DetectError>;
 }
 
@@ -58,9 +61,12 @@ impl<S: Source + 'static> Watch for Hinted<S> {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let sources = Sources::none().readable(&self.source).readable(&self.removal);
+        let sources = Sources::none()
+            .readable(&self.source)
+            .readable(&self.removal);
         if S::AHEAD {
-            // Its events come ahead of the state, so it cannot tell when the last re-read was too early.
+            // Its events come ahead of the state, so it cannot tell when the last re-read was too
+            // early.
             sources.priority(&self.level.events)
         } else {
             sources
@@ -90,7 +96,9 @@ impl<S: Source + 'static> Watch for Hinted<S> {
 
 /// Reports of a BPF program as a source of hints; `AHEAD` as in [`Source`].
 #[derive(Debug)]
-pub(in crate::detect) struct Reports<const AHEAD: bool>(pub(in crate::detect) allgone::detect::bpf::Reporter);
+pub(in crate::detect) struct Reports<const AHEAD: bool>(
+    pub(in crate::detect) allgone::detect::bpf::Reporter,
+);
 
 impl<const AHEAD: bool> AsFd for Reports<AHEAD> {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {

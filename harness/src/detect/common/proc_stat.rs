@@ -1,4 +1,5 @@
-//! `/proc/<pid>/stat`, whose second field may contain anything, parentheses and line breaks included.
+//! `/proc/<pid>/stat`, whose second field may contain anything, parentheses and line breaks
+//! included.
 
 use nix::errno::Errno;
 
@@ -24,13 +25,15 @@ pub(in crate::detect) struct Stat {
 }
 
 impl Stat {
-    /// Whether nothing of the process runs any more. A leader that left its threads behind is a zombie too, but they run.
+    /// Whether nothing of the process runs any more. A leader that left its threads behind is a
+    /// zombie too, but they run.
     pub(in crate::detect) fn over(&self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
 }
 
-/// Parses one stat line. The command ends at the *last* closing parenthesis. `None`: not understood.
+/// Parses one stat line. The command ends at the *last* closing parenthesis. `None`: not
+/// understood.
 pub(in crate::detect) fn parse(content: &[u8]) -> Option<Stat> {
     let open = content.iter().position(|b| *b == b'(')?;
     let close = content.iter().rposition(|b| *b == b')')?;
@@ -64,13 +67,15 @@ pub(in crate::detect) fn read(pid: i32) -> Result<Option<Stat>, SysError> {
         Ok(content) => parse(&content)
             .map(Some)
             .ok_or_else(|| SysError::path("understand", &path, Errno::EINVAL)),
-        Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => Ok(None),
+        Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {
+            Ok(None)
+        }
         Err(e) => Err(SysError::io("read", crate::Target::Path(path.into()), &e)),
     }
 }
 
-/// All processes that this PID namespace can name, as one pass sees them: not a snapshot. A process forked during the pass with a
-/// number below the place that has been reached is not seen.
+/// All processes that this PID namespace can name, as one pass sees them: not a snapshot. A process
+/// forked during the pass with a number below the place that has been reached is not seen.
 pub(in crate::detect) fn scan() -> Result<Vec<Stat>, SysError> {
     let fail = |e: std::io::Error| SysError::io("readdir", crate::Target::Path("/proc".into()), &e);
     let mut all = Vec::new();
@@ -126,7 +131,11 @@ mod tests {
 
     #[test]
     fn a_dead_leader_with_threads_is_not_over() {
-        assert!(!parse(&line(7, b"x", &TAIL.replacen('S', "Z", 1))).unwrap().over());
+        assert!(
+            !parse(&line(7, b"x", &TAIL.replacen('S', "Z", 1)))
+                .unwrap()
+                .over()
+        );
         assert!(
             parse(&line(
                 7,

@@ -1,7 +1,9 @@
-//! A cgroup of a named v1 hierarchy of its own, which the workload enters, and whose release agent is this executable.
+//! A cgroup of a named v1 hierarchy of its own, which the workload enters, and whose release agent
+//! is this executable.
 //!
-//! v1 has no `populated`: the level is whether `cgroup.procs` is empty. The hierarchy bears the trial's name; whoever made the trial takes it
-//! down afterwards ([`crate::host::named`]), because that takes 50 ms which nobody who waits for a verdict should wait for.
+//! v1 has no `populated`: the level is whether `cgroup.procs` is empty. The hierarchy bears the
+//! trial's name; whoever made the trial takes it down afterwards ([`crate::host::named`]), because
+//! that takes 50 ms which nobody who waits for a verdict should wait for.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -34,7 +36,8 @@ pub(in crate::detect) struct Released {
 }
 
 impl Released {
-    /// Makes the hierarchy `name`, in it the cgroup `path` (absolute, from its root; the ending says what the agent does), and arms the agent.
+    /// Makes the hierarchy `name`, in it the cgroup `path` (absolute, from its root; the ending
+    /// says what the agent does), and arms the agent.
     ///
     /// After an error the hierarchy may be there; it is to be taken down in any case.
     pub(in crate::detect) fn make(name: &str, path: &Path) -> Result<Self, DetectError> {
@@ -75,8 +78,13 @@ impl Released {
         }
     }
 
-    /// Sleeps until the agent or the removal of the cgroup hints at a change, or `also` is readable.
-    pub(in crate::detect) fn sleep(&self, also: Option<BorrowedFd<'_>>, deadline: MonoNs) -> Result<Slept, SysError> {
+    /// Sleeps until the agent or the removal of the cgroup hints at a change, or `also` is
+    /// readable.
+    pub(in crate::detect) fn sleep(
+        &self,
+        also: Option<BorrowedFd<'_>>,
+        deadline: MonoNs,
+    ) -> Result<Slept, SysError> {
         let own = [self.reports.as_fd(), self.removal.as_fd()];
         let mut fds: Vec<PollFd<'_>> = own
             .into_iter()
@@ -86,7 +94,8 @@ impl Released {
         sleep::on(&mut fds, deadline)
     }
 
-    /// Takes everything that has come. The words of an agent that could not do what it was to do, if there are any.
+    /// Takes everything that has come. The words of an agent that could not do what it was to do,
+    /// if there are any.
     pub(in crate::detect) fn drain(&mut self) -> Result<Option<String>, SysError> {
         self.removal.drain()?;
         let mut said = [0u8; 512];
@@ -95,7 +104,10 @@ impl Released {
             match self.reports.recv(&mut said) {
                 Ok(0) => {}
                 Ok(length) => {
-                    complaint = Some(String::from_utf8_lossy(said.get(..length).unwrap_or_default()).into_owned())
+                    complaint = Some(
+                        String::from_utf8_lossy(said.get(..length).unwrap_or_default())
+                            .into_owned(),
+                    )
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(complaint),
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -106,14 +118,15 @@ impl Released {
 }
 
 /// What is missing if the kernel does not let a hierarchy be made.
-const HIERARCHY: &str =
-    "root in the initial user namespace, Linux 5.2, and a kernel that was not told cgroup_no_v1=named";
+const HIERARCHY: &str = "root in the initial user namespace, Linux 5.2, and a kernel that was not told cgroup_no_v1=named";
 
-/// Lets a process pass through the cgroup of a rehearsal, and through those whose `tasks` are given.
+/// Lets a process pass through the cgroup of a rehearsal, and through those whose `tasks` are
+/// given.
 pub(in crate::detect) type Pass<'a> = dyn FnMut(&[BorrowedFd<'_>]) -> Result<(), SysError> + 'a;
 
-/// Whether agents work here: makes a hierarchy with a cgroup, hands over to `rehearsal`, which waits for what is to come when a process has
-/// passed through it, and takes everything down. `path_of` makes the cgroup's path from a name that is free, which `rehearsal` is told too.
+/// Whether agents work here: makes a hierarchy with a cgroup, hands over to `rehearsal`, which
+/// waits for what is to come when a process has passed through it, and takes everything down.
+/// `path_of` makes the cgroup's path from a name that is free, which `rehearsal` is told too.
 pub(in crate::detect) fn rehearse(
     host: &Host,
     path_of: impl FnOnce(&str) -> PathBuf,
@@ -143,7 +156,10 @@ pub(in crate::detect) fn rehearse(
 }
 
 fn last(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// How long a rehearsal waits for something that takes milliseconds.

@@ -1,8 +1,9 @@
 //! How a sleeper learns that the cgroup was removed under it.
 //!
-//! Its own files are silent: a poller is not woken by the removal, and `IN_DELETE_SELF` came with Linux 7.1. The *parent directory* has
-//! always told: `rmdir(2)` sends it `IN_DELETE`. Checked by hand on 6.18.44: parent `IN_DELETE` comes, `IN_DELETE_SELF` of the directory
-//! and of `cgroup.events` does not.
+//! Its own files are silent: a poller is not woken by the removal, and `IN_DELETE_SELF` came with
+//! Linux 7.1. The *parent directory* has always told: `rmdir(2)` sends it `IN_DELETE`. Checked by
+//! hand on 6.18.44: parent `IN_DELETE` comes, `IN_DELETE_SELF` of the directory and of
+//! `cgroup.events` does not.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -34,7 +35,8 @@ impl Removal {
         Ok(Self { inotify })
     }
 
-    /// Takes all events off the queue. Which child was removed does not matter: the state is read again.
+    /// Takes all events off the queue. Which child was removed does not matter: the state is read
+    /// again.
     pub(in crate::detect) fn drain(&mut self) -> Result<(), SysError> {
         match self.inotify.read_events(&mut [0u8; 4096]) {
             Ok(_) => Ok(()),

@@ -1,8 +1,10 @@
-//! A cgroup of the v1 memory hierarchy with an eventfd in its `cgroup.event_control`, the "notification API" of cgroup v1.
+//! A cgroup of the v1 memory hierarchy with an eventfd in its `cgroup.event_control`, the
+//! "notification API" of cgroup v1.
 //!
-//! The interface needs an event, and there is none for emptiness: the eventfd is registered for a threshold of memory that cannot be
-//! reached, and fires all the same when the cgroup is *removed*. Sources: Documentation/admin-guide/cgroup-v1/cgroups.rst 2.4,
-//! mm/memcontrol-v1.c: `memcg_write_event_control()`, `memcg1_css_offline()`.
+//! The interface needs an event, and there is none for emptiness: the eventfd is registered for a
+//! threshold of memory that cannot be reached, and fires all the same when the cgroup is *removed*.
+//! Sources: Documentation/admin-guide/cgroup-v1/cgroups.rst 2.4, mm/memcontrol-v1.c:
+//! `memcg_write_event_control()`, `memcg1_css_offline()`.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -27,23 +29,30 @@ pub(in crate::detect) struct MemoryCgroup {
 }
 
 impl MemoryCgroup {
-    /// Where a trial has its own: below its belt, or else below this process's own cgroup under the trial's name.
-    pub(in crate::detect) fn place(set: &ProcessSet, name: impl Fn(&str) -> String) -> Result<PathBuf, SysError> {
-        match set.v1().and_then(|belts| belts.memory.as_ref()) {
-            Some(belt) => Ok(belt.join(name("site"))),
+    /// Where a trial has its own: below its limit, or else below this process's own cgroup under
+    /// the trial's name.
+    pub(in crate::detect) fn place(
+        set: &ProcessSet,
+        name: impl Fn(&str) -> String,
+    ) -> Result<PathBuf, SysError> {
+        match set.v1().and_then(|limits| limits.memory.as_ref()) {
+            Some(limit) => Ok(limit.join(name("site"))),
             None => Ok(own()?.join(name(set.label()))),
         }
     }
 
-    /// Makes it, and registers the eventfd. Errors: `ENOENT` without `CONFIG_MEMCG_V1`, `EOPNOTSUPP` on PREEMPT_RT.
+    /// Makes it, and registers the eventfd. Errors: `ENOENT` without `CONFIG_MEMCG_V1`,
+    /// `EOPNOTSUPP` on PREEMPT_RT.
     pub(in crate::detect) fn make(dir: PathBuf) -> Result<Self, DetectError> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|e| limit::descriptor(SysError::plain("eventfd", e)))?;
-        std::fs::create_dir(&dir).map_err(|e| SysError::io("mkdir", Target::Path(dir.clone()), &e))?;
+        std::fs::create_dir(&dir)
+            .map_err(|e| SysError::io("mkdir", Target::Path(dir.clone()), &e))?;
         // From here on dropping it removes the directory.
         let made = Self { dir, event };
         let usage = made.dir.join("memory.usage_in_bytes");
-        let usage = File::open(&usage).map_err(|e| SysError::io("open", Target::Path(usage), &e))?;
+        let usage =
+            File::open(&usage).map_err(|e| SysError::io("open", Target::Path(usage), &e))?;
         let control = made.dir.join("cgroup.event_control");
         // -1 is more than there can be.
         let line = format!("{} {} -1", made.event.as_raw_fd(), usage.as_raw_fd());
@@ -56,7 +65,9 @@ impl MemoryCgroup {
     pub(in crate::detect) fn tasks(&self) -> Result<OwnedFd, SysError> {
         let path = self.dir.join("tasks");
         let file = File::options().write(true).open(&path);
-        Ok(file.map_err(|e| SysError::io("open", Target::Path(path), &e))?.into())
+        Ok(file
+            .map_err(|e| SysError::io("open", Target::Path(path), &e))?
+            .into())
     }
 
     /// Its path from the root of the hierarchy.
@@ -67,7 +78,8 @@ impl MemoryCgroup {
 
     /// Removes it. Errors: `EBUSY` somebody is in it.
     pub(in crate::detect) fn remove(&self) -> Result<(), SysError> {
-        std::fs::remove_dir(&self.dir).map_err(|e| SysError::io("rmdir", Target::Path(self.dir.clone()), &e))
+        std::fs::remove_dir(&self.dir)
+            .map_err(|e| SysError::io("rmdir", Target::Path(self.dir.clone()), &e))
     }
 
     /// Whether it is there.
@@ -95,11 +107,14 @@ impl AsFd for MemoryCgroup {
 }
 
 impl Drop for MemoryCgroup {
-    /// One attempt. Where somebody still lives in it, a belt is removed with everything in it when the trial is cleaned up.
+    /// One attempt. Where somebody still lives in it, a limit is removed with everything in it when
+    /// the trial is cleaned up.
     fn drop(&mut self) {
         let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
         match std::fs::remove_dir(&self.dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound && RunName::parse(&name).is_some() => {
+            Err(e)
+                if e.kind() != std::io::ErrorKind::NotFound && RunName::parse(&name).is_some() =>
+            {
                 tracing::warn!(path = %self.dir.display(), error = %e, "left behind: `scenario clean` removes it");
             }
             Ok(()) | Err(_) => {}

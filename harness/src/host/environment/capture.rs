@@ -2,11 +2,14 @@
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::{BaseFacts, Build, Cgroups, Cpu, Environment, Kernel, Limits, Mount, Preemption, SCHEMA, Virtualisation};
+use super::{
+    BaseFacts, Build, Cgroups, Cpu, Environment, Kernel, Limits, Mount, Preemption, SCHEMA,
+    Virtualisation,
+};
 use crate::host::Paths;
 use crate::host::kconfig::KernelConfig;
 use crate::host::mountinfo::Hierarchy;
-use crate::host::{Belts, Host};
+use crate::host::{Host, LimitSource};
 
 impl Environment {
     /// Reads everything, changes nothing.
@@ -14,8 +17,8 @@ impl Environment {
         let cpuinfo = paths.read("/proc/cpuinfo").unwrap_or_default();
         let own = |text: Option<&str>| text.map(str::to_owned);
         let model = field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model"));
-        let hypervisor_flag =
-            field(&cpuinfo, "flags").map(|flags| flags.split_ascii_whitespace().any(|f| f == "hypervisor"));
+        let hypervisor_flag = field(&cpuinfo, "flags")
+            .map(|flags| flags.split_ascii_whitespace().any(|f| f == "hypervisor"));
         Self {
             schema: SCHEMA,
             captured_unix_s: unix_time(),
@@ -30,7 +33,10 @@ impl Environment {
                 governor: paths.read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             },
             memory_bytes: paths.read("/proc/meminfo").and_then(|text| {
-                let kib: u64 = field(&text, "MemTotal")?.strip_suffix(" kB")?.parse().ok()?;
+                let kib: u64 = field(&text, "MemTotal")?
+                    .strip_suffix(" kB")?
+                    .parse()
+                    .ok()?;
                 kib.checked_mul(1024)
             }),
             virtualisation: Virtualisation {
@@ -54,8 +60,8 @@ impl Environment {
     }
 }
 
-/// QEMU's own models of a processor say so when they are emulated (`-cpu max` without KVM), and a kernel that is a program (ARCH=um) calls its
-/// processor UML.
+/// QEMU's own models of a processor say so when they are emulated (`-cpu max` without KVM), and a
+/// kernel that is a program (ARCH=um) calls its processor UML.
 fn emulated(model: Option<&str>, hypervisor_flag: Option<bool>) -> Option<bool> {
     match (model, hypervisor_flag) {
         (Some(model), _) if model.contains("QEMU TCG") || model == "UML" => Some(true),
@@ -64,7 +70,10 @@ fn emulated(model: Option<&str>, hypervisor_flag: Option<bool>) -> Option<bool> 
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the time of day is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the time of day is read"
+)]
 fn unix_time() -> Option<u64> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.ok().map(|t| t.as_secs())
@@ -91,7 +100,9 @@ fn count_cpus(list: &str) -> Option<usize> {
 
 fn kernel(paths: &Paths, release: &str) -> Kernel {
     let name = nix::sys::utsname::uname().ok();
-    let version = name.as_ref().map(|n| n.version().to_string_lossy().into_owned());
+    let version = name
+        .as_ref()
+        .map(|n| n.version().to_string_lossy().into_owned());
     let config = KernelConfig::read(paths, release);
     let in_version = version.as_ref().map(|v| v.contains("PREEMPT_DYNAMIC"));
     let command_line = paths.read("/proc/cmdline").unwrap_or_default();
@@ -100,8 +111,14 @@ fn kernel(paths: &Paths, release: &str) -> Kernel {
         machine: name.map(|n| n.machine().to_string_lossy().into_owned()),
         hz: config.as_ref().and_then(KernelConfig::hz),
         preemption: Preemption {
-            configured: config.as_ref().and_then(KernelConfig::preemption).map(str::to_owned),
-            dynamic: config.as_ref().map(KernelConfig::preempt_dynamic).or(in_version),
+            configured: config
+                .as_ref()
+                .and_then(KernelConfig::preemption)
+                .map(str::to_owned),
+            dynamic: config
+                .as_ref()
+                .map(KernelConfig::preempt_dynamic)
+                .or(in_version),
             command_line: command_line
                 .split_ascii_whitespace()
                 .find_map(|w| w.strip_prefix("preempt="))
@@ -125,13 +142,19 @@ fn chosen(text: &str) -> Option<String> {
 
 fn cgroups(host: &Host) -> Cgroups {
     let layout = &host.layout;
-    let kind = match (layout.v2().is_some(), layout.hybrid(), layout.mounts.is_empty()) {
+    let kind = match (
+        layout.v2().is_some(),
+        layout.hybrid(),
+        layout.mounts.is_empty(),
+    ) {
         (true, true, _) => "hybrid",
         (true, false, _) => "unified",
         (false, _, false) => "v1",
         (false, _, true) => "none",
     };
-    let v2_root = layout.v2().map(|mount| mount.point.join("cgroup.controllers"));
+    let v2_root = layout
+        .v2()
+        .map(|mount| mount.point.join("cgroup.controllers"));
     let controllers = v2_root.and_then(|path| std::fs::read_to_string(path).ok());
     Cgroups {
         layout: kind.to_owned(),
@@ -142,7 +165,9 @@ fn cgroups(host: &Host) -> Cgroups {
                 point: mount.point.display().to_string(),
                 hierarchy: match &mount.hierarchy {
                     Hierarchy::V2 => "cgroup2".to_owned(),
-                    Hierarchy::V1 { name: Some(name), .. } => format!("name={name}"),
+                    Hierarchy::V1 {
+                        name: Some(name), ..
+                    } => format!("name={name}"),
                     Hierarchy::V1 {
                         controllers,
                         name: None,
@@ -151,19 +176,24 @@ fn cgroups(host: &Host) -> Cgroups {
                 options: mount.options.clone(),
             })
             .collect(),
-        v2_controllers: controllers.map(|list| list.split_ascii_whitespace().map(str::to_owned).collect()),
+        v2_controllers: controllers
+            .map(|list| list.split_ascii_whitespace().map(str::to_owned).collect()),
         base: host.base.as_ref().map(|base| BaseFacts {
             path: base.cgroup.path().display().to_string(),
             how: base.how.clone(),
-            belts: match base.belts {
-                Belts::V2 { .. } => "v2",
-                Belts::V1 { .. } => "v1",
-                Belts::None => "none",
+            limits: match base.limits {
+                LimitSource::V2 { .. } => "v2",
+                LimitSource::V1 { .. } => "v1",
+                LimitSource::None => "none",
             }
             .to_owned(),
             memory_limit: matches!(
-                base.belts,
-                Belts::V2 { memory: true } | Belts::V1 { memory: Some(_), .. }
+                base.limits,
+                LimitSource::V2 { memory: true }
+                    | LimitSource::V1 {
+                        memory: Some(_),
+                        ..
+                    }
             ),
             changes: base.changes.clone(),
             notes: base.notes.clone(),
@@ -207,8 +237,14 @@ fn cgroup_pids_max(host: &Host) -> Option<u64> {
         .filter(|point| own.starts_with(point))
         .max_by_key(|p| p.components().count())?;
     let dirs = own.ancestors().take_while(|dir| dir.starts_with(top));
-    dirs.filter_map(|dir| std::fs::read_to_string(dir.join("pids.max")).ok()?.trim().parse().ok())
-        .min()
+    dirs.filter_map(|dir| {
+        std::fs::read_to_string(dir.join("pids.max"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    })
+    .min()
 }
 
 #[cfg(test)]
@@ -219,8 +255,14 @@ mod tests {
     fn the_kernels_lists_are_understood() {
         assert_eq!(count_cpus("0-3,8\n"), Some(5));
         assert_eq!(count_cpus("0"), Some(1));
-        assert_eq!((count_cpus(""), count_cpus("3-1"), count_cpus("x")), (None, None, None));
-        assert_eq!(chosen("none voluntary (full) lazy\n").as_deref(), Some("full"));
+        assert_eq!(
+            (count_cpus(""), count_cpus("3-1"), count_cpus("x")),
+            (None, None, None)
+        );
+        assert_eq!(
+            chosen("none voluntary (full) lazy\n").as_deref(),
+            Some("full")
+        );
         assert_eq!(chosen("full\n"), None);
         assert_eq!(field("flags\t\t: fpu vme\n", "flags"), Some("fpu vme"));
         assert_eq!(field("MemTotal:       24 kB\n", "MemTotal"), Some("24 kB"));
@@ -228,7 +270,10 @@ mod tests {
 
     #[test]
     fn an_emulated_processor_is_told_from_a_virtual_one() {
-        assert_eq!(emulated(Some("QEMU TCG CPU version 2.5+"), Some(true)), Some(true));
+        assert_eq!(
+            emulated(Some("QEMU TCG CPU version 2.5+"), Some(true)),
+            Some(true)
+        );
         assert_eq!(emulated(Some("UML"), None), Some(true));
         assert_eq!(emulated(Some("Some CPU @ 2 GHz"), Some(false)), Some(false));
         assert_eq!(emulated(Some("Some CPU @ 2 GHz"), Some(true)), None);
@@ -254,6 +299,9 @@ mod tests {
         let env = Environment::capture(&paths, &Host::without_base(&paths).unwrap());
         let text = serde_json::to_string(&env).unwrap();
         assert_eq!(serde_json::from_str::<Environment>(&text).unwrap(), env);
-        assert!(env.captured_unix_s.is_some() && env.memory_bytes.is_some(), "{text}");
+        assert!(
+            env.captured_unix_s.is_some() && env.memory_bytes.is_some(),
+            "{text}"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What a figure depends on besides the program: captured once a run, for `environment.json`.
 //!
-//! What cannot be read is absent, never a default. Nothing is concluded: `preemption` holds three separate facts and not a verdict.
+//! What cannot be read is absent, never a default. Nothing is concluded: `preemption` holds three
+//! separate facts and not a verdict.
 
 mod capture;
 
@@ -60,7 +61,8 @@ pub struct Kernel {
 pub struct Preemption {
     /// Model chosen at build time: `none`, `voluntary`, `full`, `lazy` or `rt`.
     pub configured: Option<String>,
-    /// Whether another one can be chosen at boot or at run time (`PREEMPT_DYNAMIC`, in the configuration or in `uname -v`).
+    /// Whether another one can be chosen at boot or at run time (`PREEMPT_DYNAMIC`, in the
+    /// configuration or in `uname -v`).
     pub dynamic: Option<bool>,
     /// `preempt=` of the kernel command line.
     pub command_line: Option<String>,
@@ -100,7 +102,7 @@ pub struct BaseFacts {
     /// How it was found.
     pub how: String,
     /// Where limits come from: `v2`, `v1` or `none`.
-    pub belts: String,
+    pub limits: String,
     /// Whether there is a memory limit.
     pub memory_limit: bool,
     /// What was changed to get it.
@@ -125,10 +127,12 @@ pub struct Cpu {
 /// What the machine runs in.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Virtualisation {
-    /// Whether the processor says that there is a hypervisor. Absent where it has no such flag to say (not x86).
+    /// Whether the processor says that there is a hypervisor. Absent where it has no such flag to
+    /// say (not x86).
     pub hypervisor_flag: Option<bool>,
-    /// Whether the processor's instructions are emulated, so that times are the emulator's: `true` for a processor that calls itself QEMU's
-    /// TCG, `false` where there is no hypervisor. Absent where the machine does not say: an emulator may give itself any name.
+    /// Whether the processor's instructions are emulated, so that times are the emulator's: `true`
+    /// for a processor that calls itself QEMU's TCG, `false` where there is no hypervisor. Absent
+    /// where the machine does not say: an emulator may give itself any name.
     #[serde(default)]
     pub emulated: Option<bool>,
     /// `/sys/hypervisor/type`.
@@ -150,7 +154,8 @@ pub struct Limits {
     pub nofile: Option<(u64, u64)>,
     /// Sysctls, by their usual names.
     pub sysctl: BTreeMap<String, u64>,
-    /// The smallest `pids.max` of own cgroup and its ancestors, as far as they are visible. Absent: unlimited or unknown.
+    /// The smallest `pids.max` of own cgroup and its ancestors, as far as they are visible. Absent:
+    /// unlimited or unknown.
     pub cgroup_pids_max: Option<u64>,
 }
 
@@ -159,7 +164,8 @@ pub struct Limits {
 pub struct Build {
     /// Version of the workspace.
     pub version: String,
-    /// Git revision that was checked out when the library was built; says nothing about changes that were not committed.
+    /// Git revision that was checked out when the library was built; says nothing about changes
+    /// that were not committed.
     pub revision: Option<String>,
     /// Compiler.
     pub rustc: Option<String>,

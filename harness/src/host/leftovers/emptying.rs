@@ -49,7 +49,9 @@ impl Emptying<'_> {
             for (path, kind) in pending {
                 let looked = match kind {
                     Kind::V2 => self.v2(&path, round > 0),
-                    Kind::V1 => self.v1(&path, !v2 || round > STUBBORN).map_err(CgroupError::from),
+                    Kind::V1 => self
+                        .v1(&path, !v2 || round > STUBBORN)
+                        .map_err(CgroupError::from),
                     Kind::Hierarchy => self.hierarchy(&path),
                     Kind::Tracing => rmdir(&path).map(|()| true).map_err(CgroupError::from),
                 };
@@ -67,7 +69,9 @@ impl Emptying<'_> {
             (self.meanwhile)();
             match pending.first() {
                 None => break,
-                Some((path, Kind::V2)) => pause(EventsFile::open(path).ok().as_ref().map(AsFd::as_fd)),
+                Some((path, Kind::V2)) => {
+                    pause(EventsFile::open(path).ok().as_ref().map(AsFd::as_fd))
+                }
                 Some(_) => pause(None),
             }
         }
@@ -90,7 +94,9 @@ impl Emptying<'_> {
             Ok(false)
         })();
         match looked {
-            Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => Ok(!path.exists()),
+            Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
+                Ok(!path.exists())
+            }
             other => other,
         }
     }
@@ -112,7 +118,9 @@ impl Emptying<'_> {
                 // thawed.
                 let state = dir.join("freezer.state");
                 match fs::write(&state, "THAWED") {
-                    Err(e) if state.exists() => return Err(SysError::io("thaw", Target::Path(state), &e)),
+                    Err(e) if state.exists() => {
+                        return Err(SysError::io("thaw", Target::Path(state), &e));
+                    }
                     Ok(()) | Err(_) => {}
                 }
             }
@@ -157,7 +165,10 @@ fn rmdir(path: &Path) -> Result<(), SysError> {
 
 /// Whether waiting can mend it.
 fn passes(error: &CgroupError) -> bool {
-    !matches!(error.errno(), None | Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
+    !matches!(
+        error.errno(),
+        None | Some(Errno::EACCES | Errno::EPERM | Errno::EROFS)
+    )
 }
 
 /// `dir` and everything below it, parents first.
@@ -179,8 +190,10 @@ fn tree(dir: &Path) -> Result<Vec<PathBuf>, SysError> {
 
 fn v1_members(dir: &Path) -> Result<Vec<i32>, SysError> {
     let path = dir.join("cgroup.procs");
-    let text = fs::read_to_string(&path).map_err(|e| SysError::io("read", Target::Path(path.clone()), &e))?;
-    let members = parse_members(&text).ok_or_else(|| SysError::path("understand", &path, Errno::EBADMSG))?;
+    let text = fs::read_to_string(&path)
+        .map_err(|e| SysError::io("read", Target::Path(path.clone()), &e))?;
+    let members =
+        parse_members(&text).ok_or_else(|| SysError::path("understand", &path, Errno::EBADMSG))?;
     Ok(members.pids)
 }
 
@@ -204,7 +217,10 @@ fn kill_member(pid: i32, still: impl Fn() -> Result<bool, CgroupError>) -> Resul
 /// Waits for an exceptional event on `fd`, two milliseconds at most, because that event may be late
 /// or lost.
 fn pause(fd: Option<BorrowedFd<'_>>) {
-    let mut fds: Vec<_> = fd.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLPRI)).collect();
+    let mut fds: Vec<_> = fd
+        .into_iter()
+        .map(|fd| PollFd::new(fd, PollFlags::POLLPRI))
+        .collect();
     // An event, a time-out, an interruption and a refusal all mean: look again.
     match poll(&mut fds, PollTimeout::from(2u8)) {
         Ok(_) | Err(_) => {}

@@ -79,11 +79,11 @@ pub struct Cleaned {
 /// or not; tracing instances.
 ///
 /// Errors: a directory that is there but cannot be listed. v2 comes first, so that processes end
-/// before their v1 belts are removed.
+/// before their v1 limits are removed.
 pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysError> {
     let mut search = Search::new(&|_| true);
     search.v2(layout, extra);
-    // The belts of a run are where it lived, which may be anywhere in these.
+    // The limits of a run are where it lived, which may be anywhere in these.
     search.v1(v1_mounts(layout).collect(), true);
     search.elsewhere(layout);
     search.end()
@@ -102,7 +102,10 @@ pub fn of_run(run: &str, extra: Option<&Path>) -> Result<Vec<Leftover>, HostErro
     }
 }
 
-fn search_run(run: &str, extra: Option<&Path>) -> Result<(Vec<Leftover>, Option<SysError>), HostError> {
+fn search_run(
+    run: &str,
+    extra: Option<&Path>,
+) -> Result<(Vec<Leftover>, Option<SysError>), HostError> {
     let layout = Layout::read(&Paths::default())?;
     let wanted = |name: &str| belongs(name, run);
     let mut search = Search::new(&wanted);
@@ -140,7 +143,9 @@ pub fn remove_run(
         if found.is_empty() {
             return error.map_or(Ok(()), |e| Err(unknown(run, e.into())));
         }
-        let things = found.into_iter().map(|leftover| (leftover.path, leftover.kind));
+        let things = found
+            .into_iter()
+            .map(|leftover| (leftover.path, leftover.kind));
         if let Some(failed) = emptying.remove(things.collect()).pop() {
             return Err(failed);
         }
@@ -183,7 +188,11 @@ pub(crate) fn remove_part(
     things.extend(v1.into_iter().map(|path| (path, Kind::V1)));
     // What else there is of it may hold its processes, frozen.
     let (found, _) = search_run(name, None).map_err(|e| unknown(name, e))?;
-    things.extend(found.into_iter().map(|leftover| (leftover.path, leftover.kind)));
+    things.extend(
+        found
+            .into_iter()
+            .map(|leftover| (leftover.path, leftover.kind)),
+    );
     if let Some(failed) = emptying.remove(things).pop() {
         return Err(failed);
     }
@@ -235,14 +244,17 @@ impl<'a> Search<'a> {
 
     /// Hierarchies and tracing instances.
     fn elsewhere(&mut self, layout: &Layout) {
-        let names = named::names(&layout.own).filter(|name| name.starts_with(PREFIX) && (self.wanted)(name));
+        let names = named::names(&layout.own)
+            .filter(|name| name.starts_with(PREFIX) && (self.wanted)(name));
         self.found.extend(names.map(|name| Leftover {
             path: format!("name={name}").into(),
             kind: Kind::Hierarchy,
             owner: owner(name),
         }));
         self.look_in(
-            super::probes::tracing::INSTANCES.map(PathBuf::from).to_vec(),
+            super::probes::tracing::INSTANCES
+                .map(PathBuf::from)
+                .to_vec(),
             Kind::Tracing,
             false,
         );
@@ -254,7 +266,9 @@ impl<'a> Search<'a> {
             match self.look(&dir, kind) {
                 Ok(others) if deep => dirs.extend(others),
                 // Who may not list tracing instances may not make any.
-                Err(e) if kind == Kind::Tracing && matches!(e.errno, Errno::EACCES | Errno::EPERM) => {}
+                Err(e)
+                    if kind == Kind::Tracing && matches!(e.errno, Errno::EACCES | Errno::EPERM) => {
+                }
                 Ok(_) => {}
                 Err(e) => {
                     self.failed.get_or_insert(e);
@@ -301,9 +315,12 @@ fn owner(name: &str) -> Owner {
 }
 
 fn v1_mounts(layout: &Layout) -> impl Iterator<Item = PathBuf> + '_ {
-    let holds =
-        |hierarchy: &Hierarchy| matches!(hierarchy, Hierarchy::V1 { controllers, .. } if !controllers.is_empty());
-    let mounts = layout.mounts.iter().rev().filter(move |mount| holds(&mount.hierarchy));
+    let holds = |hierarchy: &Hierarchy| matches!(hierarchy, Hierarchy::V1 { controllers, .. } if !controllers.is_empty());
+    let mounts = layout
+        .mounts
+        .iter()
+        .rev()
+        .filter(move |mount| holds(&mount.hierarchy));
     mounts.map(|mount| mount.point.clone())
 }
 
@@ -327,17 +344,26 @@ fn places(layout: &Layout, extra: Option<&Path>) -> Vec<PathBuf> {
 /// Ends and removes what `leftovers` lists, as far as its owner is gone. `patience` is for all of
 /// them together.
 pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
-    let (gone, kept): (Vec<_>, Vec<_>) = leftovers.iter().cloned().partition(|l| l.owner == Owner::Gone);
+    let (gone, kept): (Vec<_>, Vec<_>) = leftovers
+        .iter()
+        .cloned()
+        .partition(|l| l.owner == Owner::Gone);
     let mut emptying = Emptying {
         deadline: crate::sys::time::now() + patience,
         meanwhile: &mut || {},
         met: BTreeSet::new(),
     };
-    let things = gone.iter().map(|leftover| (leftover.path.clone(), leftover.kind));
+    let things = gone
+        .iter()
+        .map(|leftover| (leftover.path.clone(), leftover.kind));
     let failed = emptying.remove(things.collect());
     let stayed = |path: &PathBuf| failed.iter().any(|(failed, _)| failed == path);
     Cleaned {
-        removed: gone.into_iter().map(|l| l.path).filter(|path| !stayed(path)).collect(),
+        removed: gone
+            .into_iter()
+            .map(|l| l.path)
+            .filter(|path| !stayed(path))
+            .collect(),
         processes: emptying.met.len(),
         kept,
         failed,
@@ -358,7 +384,10 @@ mod tests {
         );
         Layout {
             mounts: parse_mountinfo(mounts.as_bytes()).unwrap(),
-            own: parse_own(b"9:name=scenario-old.x:/\n8:name=systemd:/\n1:pids:/mine\n0::/a/leaf\n").unwrap(),
+            own: parse_own(
+                b"9:name=scenario-old.x:/\n8:name=systemd:/\n1:pids:/mine\n0::/a/leaf\n",
+            )
+            .unwrap(),
         }
     }
 
@@ -373,7 +402,10 @@ mod tests {
     fn runs_are_found_in_every_place_once_and_v2_first() {
         let dir = tempfile::tempdir().unwrap();
         let own = RunName::own().unwrap();
-        let gone = RunName { pid: i32::MAX, ..own };
+        let gone = RunName {
+            pid: i32::MAX,
+            ..own
+        };
         for name in [
             format!("pids/mine/{gone}/7"),
             format!("pids/of/a/shell/that/ended/{gone}"),
@@ -395,15 +427,28 @@ mod tests {
                 .map(|l| (l.kind, l.owner))
         };
         assert_eq!(found.len(), 7, "{found:?}");
-        assert_eq!(owner(format!("unified/{gone}")), Some((Kind::V2, Owner::Gone)));
-        assert_eq!(owner(format!("unified/a/{gone}.probe0")), Some((Kind::V2, Owner::Gone)));
-        assert_eq!(owner(format!("unified/a/leaf/{own}")), Some((Kind::V2, Owner::Alive)));
+        assert_eq!(
+            owner(format!("unified/{gone}")),
+            Some((Kind::V2, Owner::Gone))
+        );
+        assert_eq!(
+            owner(format!("unified/a/{gone}.probe0")),
+            Some((Kind::V2, Owner::Gone))
+        );
+        assert_eq!(
+            owner(format!("unified/a/leaf/{own}")),
+            Some((Kind::V2, Owner::Alive))
+        );
         assert_eq!(
             owner("unified/scenario-old".to_owned()),
             Some((Kind::V2, Owner::Unknown))
         );
-        for belt in ["pids/mine", "pids/of/a/shell/that/ended"] {
-            assert_eq!(owner(format!("{belt}/{gone}")), Some((Kind::V1, Owner::Gone)), "{belt}");
+        for limit in ["pids/mine", "pids/of/a/shell/that/ended"] {
+            assert_eq!(
+                owner(format!("{limit}/{gone}")),
+                Some((Kind::V1, Owner::Gone)),
+                "{limit}"
+            );
         }
         let kinds: Vec<_> = found.iter().map(|l| l.kind).collect();
         assert_eq!(kinds[4..], [Kind::V1, Kind::V1, Kind::Hierarchy]);

@@ -13,15 +13,20 @@ use crate::host::candidate::{PROBE_MEMORY, PROBE_TASKS, Refusal, in_child, try_v
 use crate::host::limits::Limit;
 use crate::host::name::probe_name;
 use crate::host::subject::Subject;
-use crate::host::{Belts, Host, ProbeError, Support, V1Dir, remove};
+use crate::host::{Host, LimitSource, ProbeError, Support, V1Dir, remove};
 use crate::sys::spawn::Entry;
 
 const NO_BASE: &str = "there is no base cgroup; the search for one says why and what would help";
 
-fn with_base(host: &Host, trial: impl FnOnce(&Cgroup) -> Result<Support, Refusal>) -> Result<Support, ProbeError> {
+fn with_base(
+    host: &Host,
+    trial: impl FnOnce(&Cgroup) -> Result<Support, Refusal>,
+) -> Result<Support, ProbeError> {
     match &host.base {
         None => Ok(Support::missing("no base cgroup", NO_BASE)),
-        Some(base) => in_child(&base.cgroup, trial).or_else(|refusal| Ok(missing(&refusal, NO_BASE))),
+        Some(base) => {
+            in_child(&base.cgroup, trial).or_else(|refusal| Ok(missing(&refusal, NO_BASE)))
+        }
     }
 }
 
@@ -32,9 +37,12 @@ pub(in crate::host) fn write(host: &Host) -> Result<Support, ProbeError> {
 
 /// Feature `pids-limit`: a base is only taken if it was tried, so what the search found holds.
 pub(in crate::host) fn pids_limit(host: &Host) -> Result<Support, ProbeError> {
-    Ok(match host.base.as_ref().map(|b| &b.belts) {
-        Some(Belts::V2 { .. } | Belts::V1 { .. }) => Support::Available,
-        Some(Belts::None) => Support::missing("the base has no pids controller, which was allowed", "do not allow it"),
+    Ok(match host.base.as_ref().map(|b| &b.limits) {
+        Some(LimitSource::V2 { .. } | LimitSource::V1 { .. }) => Support::Available,
+        Some(LimitSource::None) => Support::missing(
+            "the base has no pids controller, which was allowed",
+            "do not allow it",
+        ),
         None => Support::missing("no base cgroup", NO_BASE),
     })
 }
@@ -44,8 +52,11 @@ pub(in crate::host) fn memory_limit(host: &Host) -> Result<Support, ProbeError> 
     let Some(base) = &host.base else {
         return Ok(Support::missing("no base cgroup", NO_BASE));
     };
-    Ok(match &base.belts {
-        Belts::V2 { memory: true } | Belts::V1 { memory: Some(_), .. } => Support::Available,
+    Ok(match &base.limits {
+        LimitSource::V2 { memory: true }
+        | LimitSource::V1 {
+            memory: Some(_), ..
+        } => Support::Available,
         _ => {
             let why = if base.notes.is_empty() {
                 format!(
@@ -136,8 +147,10 @@ fn becomes_frozen(cgroup: &Cgroup, within: Duration) -> Result<bool, CgroupError
             return Ok(false);
         }
         let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-        let timeout = PollTimeout::try_from(left.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
-        retry_eintr(|| poll(&mut fds, timeout)).map_err(|e| SysError::path("poll", cgroup.path(), e))?;
+        let timeout =
+            PollTimeout::try_from(left.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+        retry_eintr(|| poll(&mut fds, timeout))
+            .map_err(|e| SysError::path("poll", cgroup.path(), e))?;
     }
 }
 

@@ -1,4 +1,5 @@
-//! One function per feature: try, take back, answer. An answer that was not expected is an error of the probe, not "missing".
+//! One function per feature: try, take back, answer. An answer that was not expected is an error of
+//! the probe, not "missing".
 
 pub(super) mod cgroup;
 mod netlink;
@@ -12,20 +13,26 @@ use super::{ProbeError, Support};
 use crate::error::SysError;
 
 /// What hides a system call that the kernel has.
-const SECCOMP: &str =
-    "allow the call in the seccomp policy of the container or service (docker: --security-opt seccomp=unconfined)";
+const SECCOMP: &str = "allow the call in the seccomp policy of the container or service (docker: --security-opt seccomp=unconfined)";
 
 /// Missing, as this refusal says.
 fn missing(refusal: &Refusal, remedy: &str) -> Support {
     let remedy = match refusal.errno() {
-        Some(Errno::EAGAIN) => "a limit is met: raise RLIMIT_NPROC (ulimit -u) or pids.max of the cgroups above",
+        Some(Errno::EAGAIN) => {
+            "a limit is met: raise RLIMIT_NPROC (ulimit -u) or pids.max of the cgroups above"
+        }
         _ => remedy,
     };
     Support::missing(refusal, remedy)
 }
 
-/// `Ok` is available; the listed answers mean missing, with their remedies; any other answer is an error.
-fn answer<T>(op: &'static str, result: Result<T, Errno>, known: &[(Errno, &str)]) -> Result<Support, ProbeError> {
+/// `Ok` is available; the listed answers mean missing, with their remedies; any other answer is an
+/// error.
+fn answer<T>(
+    op: &'static str,
+    result: Result<T, Errno>,
+    known: &[(Errno, &str)],
+) -> Result<Support, ProbeError> {
     let errno = match result {
         Ok(_) => return Ok(Support::Available),
         Err(errno) => errno,

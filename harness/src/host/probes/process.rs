@@ -29,7 +29,8 @@ pub(in crate::host) fn pidfd(_: &Host) -> Result<Support, ProbeError> {
 
 /// Feature `pidfd-info`.
 pub(in crate::host) fn pidfd_info(_: &Host) -> Result<Support, ProbeError> {
-    let info = crate::sys::pidfd::open(Pid::this()).and_then(|fd| crate::sys::pidfd::info(fd.as_fd()));
+    let info =
+        crate::sys::pidfd::open(Pid::this()).and_then(|fd| crate::sys::pidfd::info(fd.as_fd()));
     let known = [
         (Errno::ENOTTY, "Linux 6.13"),
         (Errno::EINVAL, "Linux 6.13"),
@@ -51,7 +52,11 @@ pub(in crate::host) fn inotify(_: &Host) -> Result<Support, ProbeError> {
         (Errno::ENOSYS, "a kernel with CONFIG_INOTIFY_USER"),
         (Errno::EPERM, SECCOMP),
     ];
-    answer("inotify_init1", Inotify::init(InitFlags::IN_CLOEXEC), &known)
+    answer(
+        "inotify_init1",
+        Inotify::init(InitFlags::IN_CLOEXEC),
+        &known,
+    )
 }
 
 /// Feature `subreaper`. The attribute is put back as it was.

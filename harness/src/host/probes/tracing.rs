@@ -37,7 +37,8 @@ pub(in crate::host) fn io_uring(_: &Host) -> Result<Support, ProbeError> {
 
 /// Feature `bpf`: loads a program, attaches it to the tracepoint of process exits, detaches.
 pub(in crate::host) fn bpf(_: &Host) -> Result<Support, ProbeError> {
-    let attached = probe::bpf_program().and_then(|program| probe::bpf_attach(program.as_fd(), c"sched_process_exit"));
+    let attached = probe::bpf_program()
+        .and_then(|program| probe::bpf_attach(program.as_fd(), c"sched_process_exit"));
     let known = [
         (
             Errno::EPERM,
@@ -51,13 +52,19 @@ pub(in crate::host) fn bpf(_: &Host) -> Result<Support, ProbeError> {
 }
 
 /// Where tracing instances are made.
-pub(in crate::host) const INSTANCES: [&str; 2] =
-    ["/sys/kernel/tracing/instances", "/sys/kernel/debug/tracing/instances"];
+pub(in crate::host) const INSTANCES: [&str; 2] = [
+    "/sys/kernel/tracing/instances",
+    "/sys/kernel/debug/tracing/instances",
+];
 
 /// Feature `tracefs`: makes and removes an own instance.
 pub(in crate::host) fn tracefs(host: &Host) -> Result<Support, ProbeError> {
     const MOUNT: &str = "as root: mount -t tracefs tracefs /sys/kernel/tracing";
-    let Some(instances) = INSTANCES.into_iter().map(Path::new).find(|dir| dir.is_dir()) else {
+    let Some(instances) = INSTANCES
+        .into_iter()
+        .map(Path::new)
+        .find(|dir| dir.is_dir())
+    else {
         let why = if host.euid == 0 {
             "tracefs is not mounted"
         } else {
@@ -70,7 +77,11 @@ pub(in crate::host) fn tracefs(host: &Host) -> Result<Support, ProbeError> {
     Ok(match made {
         Ok(()) => Support::Available,
         Err(e) => Support::missing(
-            SysError::io("make a tracing instance at", crate::Target::Path(instance), &e),
+            SysError::io(
+                "make a tracing instance at",
+                crate::Target::Path(instance),
+                &e,
+            ),
             "run as root",
         ),
     })
@@ -79,8 +90,8 @@ pub(in crate::host) fn tracefs(host: &Host) -> Result<Support, ProbeError> {
 /// Inode number of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PIDNS: u64 = 0xEFFF_FFFC;
 
-/// Feature `tracepoints`: listens to `sched_waking` on one processor. Filters of tracepoints know processes by their numbers in the initial
-/// PID namespace alone.
+/// Feature `tracepoints`: listens to `sched_waking` on one processor. Filters of tracepoints know
+/// processes by their numbers in the initial PID namespace alone.
 pub(in crate::host) fn tracepoints(_: &Host) -> Result<Support, ProbeError> {
     if own_pidns()? != INITIAL_PIDNS {
         return Ok(Support::missing(
@@ -91,13 +102,17 @@ pub(in crate::host) fn tracepoints(_: &Host) -> Result<Support, ProbeError> {
     let listened = Tracefs::mount()
         .and_then(|tracefs| tracefs.number("sched/sched_waking"))
         .and_then(|number| {
-            Tracepoint::stamped(number, 0, Some(c"pid == 1"), 1)
-                .map_err(|e| SysError::path("perf_event_open on the tracepoint", "sched/sched_waking", e))
+            Tracepoint::stamped(number, 0, Some(c"pid == 1"), 1).map_err(|e| {
+                SysError::path("perf_event_open on the tracepoint", "sched/sched_waking", e)
+            })
         });
     match listened {
         Ok(_) => Ok(Support::Available),
         Err(e) => match e.errno {
-            Errno::EPERM | Errno::EACCES => Ok(Support::missing(e, "run as root (CAP_PERFMON and CAP_SYS_ADMIN)")),
+            Errno::EPERM | Errno::EACCES => Ok(Support::missing(
+                e,
+                "run as root (CAP_PERFMON and CAP_SYS_ADMIN)",
+            )),
             Errno::ENODEV | Errno::ENOENT | Errno::ENOSYS => Ok(Support::missing(
                 e,
                 "Linux 5.2 or later with CONFIG_EVENT_TRACING and CONFIG_PERF_EVENTS, and a seccomp policy that allows perf_event_open",
@@ -114,8 +129,9 @@ const PROC_CN_MCAST_IGNORE: u32 = 2;
 
 /// Feature `proc-connector`: listens, waits for the kernel's acknowledgement, stops listening.
 ///
-/// Outside of the initial user and PID namespaces the kernel does not answer at all (`cn_proc_mcast_ctl()`, drivers/connector/cn_proc.c).
-/// Answers go to all who listen, so a request bears a number by which its own is known.
+/// Outside of the initial user and PID namespaces the kernel does not answer at all
+/// (`cn_proc_mcast_ctl()`, drivers/connector/cn_proc.c). Answers go to all who listen, so a request
+/// bears a number by which its own is known.
 pub(in crate::host) fn proc_connector(_: &Host) -> Result<Support, ProbeError> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -154,7 +170,8 @@ pub(in crate::host) fn proc_connector(_: &Host) -> Result<Support, ProbeError> {
     answer("listen to the process connector", tried, &known)
 }
 
-/// Waits for the answer to request `number`: an event of no kind. Events of processes, and answers to others, may come before it.
+/// Waits for the answer to request `number`: an event of no kind. Events of processes, and answers
+/// to others, may come before it.
 fn acknowledged(socket: &Socket, number: u32) -> Result<(), Errno> {
     let deadline = crate::sys::time::now() + ANSWER;
     loop {
@@ -162,8 +179,13 @@ fn acknowledged(socket: &Socket, number: u32) -> Result<(), Errno> {
             return Err(Errno::ETIMEDOUT);
         }
         let message = socket.receive(deadline.remaining())?;
-        let word = |at: usize| Some(u32::from_ne_bytes(message.payload.get(at..at + 4)?.try_into().ok()?));
-        // struct cn_msg takes 20 bytes; then struct proc_event: what, cpu, timestamp, and here the error.
+        let word = |at: usize| {
+            Some(u32::from_ne_bytes(
+                message.payload.get(at..at + 4)?.try_into().ok()?,
+            ))
+        };
+        // struct cn_msg takes 20 bytes; then struct proc_event: what, cpu, timestamp, and here the
+        // error.
         if (word(12), word(20)) == (Some(number.wrapping_add(1)), Some(0)) {
             return match word(36) {
                 Some(0) => Ok(()),
@@ -176,7 +198,8 @@ fn acknowledged(socket: &Socket, number: u32) -> Result<(), Errno> {
 
 /// Feature `taskstats`: asks for exit reports of CPU 0, and takes the wish back.
 pub(in crate::host) fn taskstats(_: &Host) -> Result<Support, ProbeError> {
-    let tried = Socket::open(netlink::NETLINK_GENERIC, 0).and_then(|socket| register_taskstats(&socket));
+    let tried =
+        Socket::open(netlink::NETLINK_GENERIC, 0).and_then(|socket| register_taskstats(&socket));
     let known = [
         (Errno::ENOENT, "a kernel with CONFIG_TASKSTATS"),
         (
@@ -191,11 +214,13 @@ pub(in crate::host) fn taskstats(_: &Host) -> Result<Support, ProbeError> {
 
 /// `CTRL_CMD_GETFAMILY`, `CTRL_ATTR_FAMILY_ID`, `CTRL_ATTR_FAMILY_NAME`.
 const CTRL: (u8, u16, u16) = (3, 1, 2);
-/// `TASKSTATS_CMD_GET`, `TASKSTATS_CMD_ATTR_REGISTER_CPUMASK`, `TASKSTATS_CMD_ATTR_DEREGISTER_CPUMASK`.
+/// `TASKSTATS_CMD_GET`, `TASKSTATS_CMD_ATTR_REGISTER_CPUMASK`,
+/// `TASKSTATS_CMD_ATTR_DEREGISTER_CPUMASK`.
 const TASKSTATS: (u8, u16, u16) = (1, 3, 4);
 
 fn register_taskstats(socket: &Socket) -> Result<(), Errno> {
-    let request = |command: u8, attribute: Vec<u8>| [&[command, 1, 0, 0], attribute.as_slice()].concat();
+    let request =
+        |command: u8, attribute: Vec<u8>| [&[command, 1, 0, 0], attribute.as_slice()].concat();
     socket.send(
         netlink::GENL_ID_CTRL,
         false,
@@ -211,7 +236,11 @@ fn register_taskstats(socket: &Socket) -> Result<(), Errno> {
         .and_then(|attributes| find_attribute(attributes, CTRL.1));
     let family = u16::from_ne_bytes(id.and_then(|b| b.try_into().ok()).ok_or(Errno::EBADMSG)?);
     for command in [TASKSTATS.1, TASKSTATS.2] {
-        socket.send(family, true, &request(TASKSTATS.0, attribute(command, b"0\0")))?;
+        socket.send(
+            family,
+            true,
+            &request(TASKSTATS.0, attribute(command, b"0\0")),
+        )?;
         // Exit reports may come before the acknowledgement.
         let reply = loop {
             let message = socket.receive(ANSWER)?;

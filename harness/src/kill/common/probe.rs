@@ -14,12 +14,19 @@ pub(in crate::kill) use allgone::host::Host;
 pub(in crate::kill) use allgone::host::probe::{file, in_cgroup, lists, pidfd as pidfds};
 
 /// Whether a child can be made with these clone flags: makes one that ends at once.
-pub(in crate::kill) fn clone_flags(host: &Host, flags: u64, remedy: &'static str) -> Result<Support, ProbeError> {
+pub(in crate::kill) fn clone_flags(
+    host: &Host,
+    flags: u64,
+    remedy: &'static str,
+) -> Result<Support, ProbeError> {
     let worker = match worker(flags, None, || 0) {
         Ok(worker) => worker,
         Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::ENOSPC)) => {
             return Ok(Support::missing(
-                format_args!("clone3 with flags {flags:#x}: {errno:?} (uid {})", host.euid),
+                format_args!(
+                    "clone3 with flags {flags:#x}: {errno:?} (uid {})",
+                    host.euid
+                ),
                 remedy,
             ));
         }

@@ -38,7 +38,10 @@ impl<'m> Case<'m> {
     /// Reads about `pid`. `None`: it is dead, every thread of it.
     pub(super) fn of(pid: i32, mounts: &'m Mounts) -> Result<Option<Self>, SysError> {
         let stat = proc::stat(pid)?;
-        let alive: Vec<Stat> = proc::threads(pid)?.into_iter().filter(|t| !t.is_zombie()).collect();
+        let alive: Vec<Stat> = proc::threads(pid)?
+            .into_iter()
+            .filter(|t| !t.is_zombie())
+            .collect();
         if alive.is_empty() {
             return Ok(None);
         }

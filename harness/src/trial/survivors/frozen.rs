@@ -7,14 +7,17 @@ use super::case::{Case, Finding};
 
 /// The v1 freezer: a frozen process does not act on SIGKILL until it is thawed.
 ///
-/// Source: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst: `freezer.state`, `freezer.self_freezing`.
+/// Source: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst: `freezer.state`,
+/// `freezer.self_freezing`.
 pub(super) fn by_v1(case: &Case<'_>) -> Option<Finding> {
     let own = case.mounts.v1("freezer", case.membership.v1("freezer")?)?;
     let state = read(&own, "freezer.state")?;
     if state == "THAWED" {
         return None;
     }
-    let culprit = above(&own, |dir| read(dir, "freezer.self_freezing").map(|v| v == "1"));
+    let culprit = above(&own, |dir| {
+        read(dir, "freezer.self_freezing").map(|v| v == "1")
+    });
     Some(Finding::new(
         Reason::FrozenV1,
         format!(
@@ -26,10 +29,11 @@ pub(super) fn by_v1(case: &Case<'_>) -> Option<Finding> {
     ))
 }
 
-/// The v2 freezer. SIGKILL, and every other signal whose action is to end the process, ends a frozen one; so whoever lives on has not been
-/// sent one. Signals with a handler wait for the thaw.
+/// The v2 freezer. SIGKILL, and every other signal whose action is to end the process, ends a
+/// frozen one; so whoever lives on has not been sent one. Signals with a handler wait for the thaw.
 ///
-/// Source: Documentation/admin-guide/cgroup-v2.rst: `cgroup.freeze`; kernel/signal.c, `complete_signal()`, `JOBCTL_TRAP_FREEZE`.
+/// Source: Documentation/admin-guide/cgroup-v2.rst: `cgroup.freeze`; kernel/signal.c,
+/// `complete_signal()`, `JOBCTL_TRAP_FREEZE`.
 pub(super) fn by_v2(case: &Case<'_>) -> Option<Finding> {
     if case.is_killed() {
         return None;
@@ -50,7 +54,8 @@ pub(super) fn by_v2(case: &Case<'_>) -> Option<Finding> {
     ))
 }
 
-/// The nearest directory from `own` upwards for which `asked` says yes; a directory without the file ends the climb.
+/// The nearest directory from `own` upwards for which `asked` says yes; a directory without the
+/// file ends the climb.
 fn above(own: &Path, asked: impl Fn(&Path) -> Option<bool>) -> Option<PathBuf> {
     own.ancestors()
         .map_while(|dir| asked(dir).map(|yes| (dir, yes)))

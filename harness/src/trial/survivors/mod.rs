@@ -1,8 +1,8 @@
 //! Who outlived a kill, and why.
 //!
-//! A survivor is a live process that is still in the site or below when the deadline has passed. Each gets the most likely reason from
-//! an ordered list of checks, with what it is concluded from. A zombie is never a survivor: it is dead, and waits for its parent; see
-//! [`unreaped`].
+//! A survivor is a live process that is still in the site or below when the deadline has passed.
+//! Each gets the most likely reason from an ordered list of checks, with what it is concluded from.
+//! A zombie is never a survivor: it is dead, and waits for its parent; see [`unreaped`].
 //!
 //! What this does not do: kill, thaw, or resume anybody.
 
@@ -40,9 +40,10 @@ const CHECKS: [fn(&Case<'_>) -> Option<Finding>; 10] = [
 
 /// Names everyone who still lives in the site and below, with the most likely reason.
 ///
-/// An empty answer means that nobody lives there. A cgroup that is populated by processes that cannot be named (hidden because they are exiting,
-/// or in a foreign PID namespace) yields one entry with pid 0: unknown is never empty.
-/// Takes up to a quarter of a second if somebody's CPU time is limited: throttling is seen by looking twice.
+/// An empty answer means that nobody lives there. A cgroup that is populated by processes that
+/// cannot be named (hidden because they are exiting, or in a foreign PID namespace) yields one
+/// entry with pid 0: unknown is never empty. Takes up to a quarter of a second if somebody's CPU
+/// time is limited: throttling is seen by looking twice.
 pub fn diagnose(site: &Site) -> Result<Vec<Survivor>, CgroupError> {
     let census = match Census::deep(&site.cgroup) {
         Ok(census) => census,
@@ -77,7 +78,8 @@ pub fn diagnose(site: &Site) -> Result<Vec<Survivor>, CgroupError> {
     Ok(survivors)
 }
 
-/// A dead process that nobody has reaped. It holds a pid, and a task of the pids limit; nothing else.
+/// A dead process that nobody has reaped. It holds a pid, and a task of the pids limit; nothing
+/// else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreaped {
     /// Its process id.
@@ -90,20 +92,28 @@ pub struct Unreaped {
     pub parent_comm: String,
 }
 
-/// Dead members of the site and below that wait for somebody to reap them. A scan of all of `/proc`.
+/// Dead members of the site and below that wait for somebody to reap them. A scan of all of
+/// `/proc`.
 pub fn unreaped(site: &Site) -> Result<Vec<Unreaped>, CgroupError> {
     let mounts = Mounts::read()?;
-    let top = mounts
-        .v2_path_of(site.cgroup.path())
-        .ok_or_else(|| SysError::path("find the cgroup2 mount of", site.cgroup.path(), Errno::ENOENT))?;
+    let top = mounts.v2_path_of(site.cgroup.path()).ok_or_else(|| {
+        SysError::path(
+            "find the cgroup2 mount of",
+            site.cgroup.path(),
+            Errno::ENOENT,
+        )
+    })?;
     let mut found = Vec::new();
     for stat in proc::everybody()?.into_iter().filter(proc::Stat::is_zombie) {
-        let inside = proc::membership(stat.pid).is_ok_and(|m| m.v2().is_some_and(|path| proc::within(path, &top)));
+        let inside = proc::membership(stat.pid)
+            .is_ok_and(|m| m.v2().is_some_and(|path| proc::within(path, &top)));
         // A leader whose threads live on is no dead process.
         if inside && !stat.is_alive() {
             found.push(Unreaped {
                 pid: stat.pid,
-                parent_comm: proc::stat(stat.ppid).map(|parent| parent.comm).unwrap_or_default(),
+                parent_comm: proc::stat(stat.ppid)
+                    .map(|parent| parent.comm)
+                    .unwrap_or_default(),
                 parent: stat.ppid,
                 comm: stat.comm,
             });
@@ -133,7 +143,10 @@ fn printable(name: &str) -> String {
         .flat_map(|c| {
             let plain = !c.is_control();
             let escaped = (!plain).then(|| c.escape_default());
-            plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
+            plain
+                .then_some(c)
+                .into_iter()
+                .chain(escaped.into_iter().flatten())
         })
         .collect()
 }

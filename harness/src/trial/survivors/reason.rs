@@ -9,15 +9,18 @@ pub enum Reason {
     UninterruptibleSleep,
     /// It, or a cgroup above it, is frozen by the v1 freezer: SIGKILL acts only after a thaw.
     FrozenV1,
-    /// It, or a cgroup above it, is frozen by `cgroup.freeze`, and no SIGKILL has reached it. (One would end it while frozen.)
+    /// It, or a cgroup above it, is frozen by `cgroup.freeze`, and no SIGKILL has reached it. (One
+    /// would end it while frozen.)
     FrozenV2,
     /// Its cgroup has used up its CPU time, so it does not run, not even to die.
     Throttled,
     /// A tracer holds it stopped, and no SIGKILL has reached it.
     Traced,
-    /// It is stopped by job control, and no SIGKILL has reached it: other signals wait until it continues.
+    /// It is stopped by job control, and no SIGKILL has reached it: other signals wait until it
+    /// continues.
     Stopped,
-    /// Its first thread has ended; others live on. Whoever takes the leader's end for the process's end misses it.
+    /// Its first thread has ended; others live on. Whoever takes the leader's end for the process's
+    /// end misses it.
     DeadLeader,
     /// It is a thread of the kernel, which no signal ends.
     KernelThread,

@@ -14,9 +14,10 @@ pub(super) fn kernel_thread(case: &Case<'_>) -> Option<Finding> {
         .then(|| Finding::new(Reason::KernelThread, "PF_KTHREAD in /proc/<pid>/stat"))
 }
 
-/// State `D` with a SIGKILL pending: signals are not looked at until whatever it waits for has come. `wchan` and, for root, `stack` say
-/// where. Without a pending SIGKILL the state proves nothing: some of these sleeps (a parent in vfork) end at once when killed.
-/// Source: proc_pid_wchan(5), proc_pid_stack(5).
+/// State `D` with a SIGKILL pending: signals are not looked at until whatever it waits for has
+/// come. `wchan` and, for root, `stack` say where. Without a pending SIGKILL the state proves
+/// nothing: some of these sleeps (a parent in vfork) end at once when killed. Source:
+/// proc_pid_wchan(5), proc_pid_stack(5).
 pub(super) fn uninterruptible(case: &Case<'_>) -> Option<Finding> {
     let thread = case.thread_in('D').filter(|_| case.is_killed())?;
     let place = |name| proc::text(case.stat.pid, &format!("task/{}/{name}", thread.pid));
@@ -32,7 +33,11 @@ pub(super) fn uninterruptible(case: &Case<'_>) -> Option<Finding> {
     };
     Some(Finding::new(
         Reason::UninterruptibleSleep,
-        format!("thread {} is in state D; {at}; {}", thread.pid, case.pending()),
+        format!(
+            "thread {} is in state D; {at}; {}",
+            thread.pid,
+            case.pending()
+        ),
     ))
 }
 
@@ -54,12 +59,15 @@ pub(super) fn exiting(case: &Case<'_>) -> Option<Finding> {
             Some(kib) => format!("{kib} KiB are still mapped"),
             None => "its memory map is being given up, or is gone".to_owned(),
         };
-        Finding::new(Reason::Exiting, format!("PF_EXITING or PF_SIGNALED is set; {memory}"))
+        Finding::new(
+            Reason::Exiting,
+            format!("PF_EXITING or PF_SIGNALED is set; {memory}"),
+        )
     })
 }
 
-/// `TracerPid` and state `t`. SIGKILL ends a traced process; every other signal waits for the tracer.
-/// Source: ptrace(2).
+/// `TracerPid` and state `t`. SIGKILL ends a traced process; every other signal waits for the
+/// tracer. Source: ptrace(2).
 pub(super) fn traced(case: &Case<'_>) -> Option<Finding> {
     let thread = case.thread_in('t')?;
     if case.is_killed() || case.status.tracer == 0 {
@@ -95,7 +103,12 @@ pub(super) fn stopped(case: &Case<'_>) -> Option<Finding> {
 /// The leader is a zombie, and other threads live.
 pub(super) fn dead_leader(case: &Case<'_>) -> Option<Finding> {
     case.stat.is_zombie().then(|| {
-        let tids: Vec<String> = case.alive.iter().take(8).map(|t| t.pid.to_string()).collect();
+        let tids: Vec<String> = case
+            .alive
+            .iter()
+            .take(8)
+            .map(|t| t.pid.to_string())
+            .collect();
         Finding::new(
             Reason::DeadLeader,
             format!(
@@ -128,7 +141,10 @@ pub(super) fn threaded(case: &Case<'_>) -> Option<Finding> {
 /// The last answer: it was killed and has not got round to dying, or it was never killed.
 pub(super) fn signalled_or_not(case: &Case<'_>) -> Finding {
     if case.is_killed() {
-        return Finding::new(Reason::Dying, format!("SIGKILL is pending; state {}", case.stat.state));
+        return Finding::new(
+            Reason::Dying,
+            format!("SIGKILL is pending; state {}", case.stat.state),
+        );
     }
     let deaf = if case.status.shrugs_off(Signal::SIGTERM) {
         "; it ignores or blocks SIGTERM"
@@ -148,7 +164,10 @@ mod tests {
     #[test]
     fn a_stack_is_told_by_its_functions() {
         let stack = "[<0>] percpu_rwsem_wait+0x113/0x150\n[<0>] __percpu_down_read+0x5e/0x80\n[<0>] do_fault+0x1/0x2\n";
-        assert_eq!(frames(stack), "percpu_rwsem_wait < __percpu_down_read < do_fault");
+        assert_eq!(
+            frames(stack),
+            "percpu_rwsem_wait < __percpu_down_read < do_fault"
+        );
         assert_eq!(frames(""), "");
         assert_eq!(frames("[<0>] 0xffffffffffffffff\n"), "0xffffffffffffffff");
     }

@@ -7,12 +7,14 @@ use super::Reason;
 use super::case::{Case, Finding};
 use crate::sys::time::{now, sleep_until};
 
-/// How far apart the two looks at `nr_throttled` are: more than two of the default periods of 100 ms.
+/// How far apart the two looks at `nr_throttled` are: more than two of the default periods of 100
+/// ms.
 const WINDOW: Duration = Duration::from_millis(240);
 
 /// A quota on its cgroup or above, and periods that ended throttled between two looks.
 ///
-/// Sources: Documentation/admin-guide/cgroup-v2.rst: `cpu.max`, `cpu.stat`; Documentation/scheduler/sched-bwc.rst: `cpu.cfs_quota_us`.
+/// Sources: Documentation/admin-guide/cgroup-v2.rst: `cpu.max`, `cpu.stat`;
+/// Documentation/scheduler/sched-bwc.rst: `cpu.cfs_quota_us`.
 pub(super) fn by_quota(case: &Case<'_>) -> Option<Finding> {
     // Only whoever wants to run can be kept from it.
     case.thread_in('R')?;
@@ -45,7 +47,10 @@ struct Limit {
 }
 
 fn limit_of(case: &Case<'_>) -> Option<Limit> {
-    let v1 = case.membership.v1("cpu").and_then(|path| case.mounts.v1("cpu", path));
+    let v1 = case
+        .membership
+        .v1("cpu")
+        .and_then(|path| case.mounts.v1("cpu", path));
     let v2 = case.membership.v2().and_then(|path| case.mounts.v2(path));
     v1.and_then(|own| nearest(&own, "cpu.cfs_quota_us"))
         .or_else(|| v2.and_then(|own| nearest(&own, "cpu.max")))
@@ -54,7 +59,10 @@ fn limit_of(case: &Case<'_>) -> Option<Limit> {
 /// The nearest directory from `own` upwards whose `file` holds a limit.
 fn nearest(own: &Path, file: &'static str) -> Option<Limit> {
     own.ancestors().find_map(|dir| {
-        let value = std::fs::read_to_string(dir.join(file)).ok()?.trim().to_owned();
+        let value = std::fs::read_to_string(dir.join(file))
+            .ok()?
+            .trim()
+            .to_owned();
         is_limit(&value).then(|| Limit {
             directory: dir.to_path_buf(),
             file,

@@ -1,5 +1,6 @@
-//! apt in directories of the lab's own. The machine's sources say which mirror and which keyring; further suites of the
-//! same mirror are added there and nowhere else. Signatures are checked by apt, checksums by apt and once more here.
+//! apt in directories of the lab's own. The machine's sources say which mirror and which keyring;
+//! further suites of the same mirror are added there and nowhere else. Signatures are checked by
+//! apt, checksums by apt and once more here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,9 @@ use super::{Package, WrongChecksum, parse_index};
 use crate::cache::{Cache, sha256_file};
 use crate::process;
 
-/// Suites added to those that the machine has configured, by their role, so that no release has to be named. The newest
-/// kernels are in the first two, the row of kernels between two releases in the backports.
+/// Suites added to those that the machine has configured, by their role, so that no release has to
+/// be named. The newest kernels are in the first two, the row of kernels between two releases in
+/// the backports.
 const ADDED: [&str; 6] = [
     "experimental",
     "unstable",
@@ -70,13 +72,16 @@ impl Apt {
     /// # Errors
     /// When they cannot be made.
     pub fn new(cache: &Cache) -> Result<Self> {
-        Ok(Self { dir: cache.dir("apt")? })
+        Ok(Self {
+            dir: cache.dir("apt")?,
+        })
     }
 
     /// Fetches the index of a suite anew.
     ///
     /// # Errors
-    /// When the mirror does not have the suite, its signature does not verify, or the mirror cannot be told.
+    /// When the mirror does not have the suite, its signature does not verify, or the mirror cannot
+    /// be told.
     pub fn update(&self, suite: &Suite) -> Result<()> {
         for part in ["lists/partial", "archives/partial", "sources", "empty"] {
             let path = self.dir.join(suite.name()).join(part);
@@ -96,10 +101,12 @@ impl Apt {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         // Only the index of packages: no translations, no icons.
-        process::output(
-            self.apt("apt-get", suite)
-                .args(["-o", "Acquire::Languages=none", "update", "--error-on=any"]),
-        )
+        process::output(self.apt("apt-get", suite).args([
+            "-o",
+            "Acquire::Languages=none",
+            "update",
+            "--error-on=any",
+        ]))
         .map(drop)
         .with_context(|| format!("suite {}", suite.name()))
     }
@@ -118,7 +125,8 @@ impl Apt {
         let mut packages = Vec::new();
         for file in listed.lines() {
             // apt keeps its lists compressed in a way of its own choice, and reads them all.
-            let text = process::text(Command::new("/usr/lib/apt/apt-helper").args(["cat-file", file]))?;
+            let text =
+                process::text(Command::new("/usr/lib/apt/apt-helper").args(["cat-file", file]))?;
             packages.extend(parse_index(&text, &wanted));
         }
         Ok(packages)
@@ -130,14 +138,21 @@ impl Apt {
     /// When the download fails; [`WrongChecksum`] when the file is not the one of the index.
     pub fn download(&self, suite: &Suite, package: &Package, to: &Path) -> Result<PathBuf> {
         fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-        let name = format!("{}:{}={}", package.name, package.architecture, package.version);
+        let name = format!(
+            "{}:{}={}",
+            package.name, package.architecture, package.version
+        );
         let name = if package.architecture == "all" {
             name.replace(":all=", "=")
         } else {
             name
         };
-        process::output(self.apt("apt-get", suite).current_dir(to).args(["download", &name]))
-            .with_context(|| format!("cannot download {name} from suite {}", suite.name()))?;
+        process::output(
+            self.apt("apt-get", suite)
+                .current_dir(to)
+                .args(["download", &name]),
+        )
+        .with_context(|| format!("cannot download {name} from suite {}", suite.name()))?;
         let prefix = format!("{}_", package.name);
         let file = fs::read_dir(to)
             .with_context(|| format!("cannot list {}", to.display()))?
@@ -147,7 +162,9 @@ impl Apt {
                 path.file_name()
                     .is_some_and(|n| n.to_string_lossy().starts_with(&prefix))
             })
-            .with_context(|| format!("apt downloaded {name} and left no file in {}", to.display()))?;
+            .with_context(|| {
+                format!("apt downloaded {name} and left no file in {}", to.display())
+            })?;
         verify(&file, &package.sha256)?;
         Ok(file)
     }
@@ -174,7 +191,10 @@ impl Apt {
         set("APT::Sandbox::User", "");
         set("Acquire::AllowInsecureRepositories", "false");
         set("APT::Get::AllowUnauthenticated", "false");
-        set("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false");
+        set(
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled",
+            "false",
+        );
         set("Acquire::Retries", "3");
         command
     }
@@ -200,7 +220,9 @@ impl Apt {
                  fetched; build your own tree with --tree PATH, or boot an image with --kernel PATH"
             );
         };
-        let source = entry.rsplit_once(':').map_or(entry.as_str(), |(path, _)| path);
+        let source = entry
+            .rsplit_once(':')
+            .map_or(entry.as_str(), |(path, _)| path);
         let text = fs::read_to_string(source).with_context(|| format!("cannot read {source}"))?;
         Ok(Mirror {
             uri,
@@ -209,7 +231,8 @@ impl Apt {
     }
 }
 
-/// The first keyring file that a source list names, in either of its two formats (`sources.list(5)`).
+/// The first keyring file that a source list names, in either of its two formats
+/// (`sources.list(5)`).
 fn keyring_in(text: &str) -> Option<String> {
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
@@ -222,7 +245,8 @@ fn keyring_in(text: &str) -> Option<String> {
         })
 }
 
-/// Compares a file with the checksum it should have; a wrong file is removed, so that it is not used by accident.
+/// Compares a file with the checksum it should have; a wrong file is removed, so that it is not
+/// used by accident.
 pub(super) fn verify(file: &Path, expected: &str) -> Result<()> {
     let got = sha256_file(file)?;
     if got != expected {
@@ -266,10 +290,17 @@ mod tests {
 
     #[test]
     fn keyrings_of_both_formats() {
-        let deb822 = "Types: deb\nURIs: x\n# Signed-By: /no\nSigned-By: /usr/share/keyrings/a.gpg\n";
-        assert_eq!(keyring_in(deb822).as_deref(), Some("/usr/share/keyrings/a.gpg"));
+        let deb822 =
+            "Types: deb\nURIs: x\n# Signed-By: /no\nSigned-By: /usr/share/keyrings/a.gpg\n";
+        assert_eq!(
+            keyring_in(deb822).as_deref(),
+            Some("/usr/share/keyrings/a.gpg")
+        );
         let one_line = "deb [arch=amd64 signed-by=/usr/share/keyrings/b.gpg] uri suite main\n";
-        assert_eq!(keyring_in(one_line).as_deref(), Some("/usr/share/keyrings/b.gpg"));
+        assert_eq!(
+            keyring_in(one_line).as_deref(),
+            Some("/usr/share/keyrings/b.gpg")
+        );
         assert_eq!(keyring_in("deb uri suite main\n"), None);
     }
 }

@@ -1,4 +1,5 @@
-//! The index of a suite: stanzas of `Field: value` lines (`deb822(5)`), of which the lab needs five.
+//! The index of a suite: stanzas of `Field: value` lines (`deb822(5)`), of which the lab needs
+//! five.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,9 @@ impl Package {
     #[must_use]
     pub fn series(&self) -> Option<&str> {
         let (major, rest) = self.version.split_once('.')?;
-        let minor = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let minor = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let known = !major.is_empty() && major.chars().all(|c| c.is_ascii_digit()) && minor > 0;
         known.then(|| &self.version[..major.len() + 1 + minor])
     }
@@ -38,7 +41,8 @@ impl Package {
     }
 }
 
-/// The packages of an index that `wanted` names. A stanza that lacks a field is left out: apt could not get it either.
+/// The packages of an index that `wanted` names. A stanza that lacks a field is left out: apt could
+/// not get it either.
 #[must_use]
 pub fn parse_index(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<Package> {
     text.split("\n\n")
@@ -79,7 +83,11 @@ mod tests {
 
     #[test]
     fn stanzas_are_read_and_continuation_lines_are_not_fields() {
-        let text = [stanza("linux-source-7.3", "7.3~rc7-1~exp1"), stanza("bash", "5.2-1")].join("\n");
+        let text = [
+            stanza("linux-source-7.3", "7.3~rc7-1~exp1"),
+            stanza("bash", "5.2-1"),
+        ]
+        .join("\n");
         let found = parse_index(&text, |name| name.starts_with("linux-"));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].size_bytes, 42);

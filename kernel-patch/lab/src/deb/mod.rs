@@ -1,4 +1,5 @@
-//! Debian packages without touching the system's apt: indices, versions, private directories, verified downloads.
+//! Debian packages without touching the system's apt: indices, versions, private directories,
+//! verified downloads.
 
 mod apt;
 mod index;
@@ -12,7 +13,9 @@ use thiserror::Error;
 
 /// A file that is not what the signed index says.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("wrong checksum: {file} has SHA-256 {got}, the signed index says {expected}; the file was removed")]
+#[error(
+    "wrong checksum: {file} has SHA-256 {got}, the signed index says {expected}; the file was removed"
+)]
 pub struct WrongChecksum {
     /// The file.
     pub file: String,

@@ -1,4 +1,5 @@
-//! The order of Debian versions (`deb-version(7)`): epoch, upstream version, revision; `~` sorts before the end.
+//! The order of Debian versions (`deb-version(7)`): epoch, upstream version, revision; `~` sorts
+//! before the end.
 
 use std::cmp::Ordering;
 

@@ -139,7 +139,8 @@ impl Writer {
         ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes
+                .extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(path.as_bytes());
         self.bytes.push(0);
@@ -188,8 +189,14 @@ mod tests {
         writer.character("/dev/console", 5, 1);
         let entries = read(&writer.finish());
         let names: Vec<&str> = entries.iter().map(|(name, ..)| name.as_str()).collect();
-        assert_eq!(names, ["bin", "bin/tool", "bin/other", "init", "dev", "dev/console"]);
-        assert_eq!(entries[1], ("bin/tool".to_owned(), 0o100_755, b"12345".to_vec()));
+        assert_eq!(
+            names,
+            ["bin", "bin/tool", "bin/other", "init", "dev", "dev/console"]
+        );
+        assert_eq!(
+            entries[1],
+            ("bin/tool".to_owned(), 0o100_755, b"12345".to_vec())
+        );
         assert_eq!(entries[3].2, b"bin/tool");
         assert_eq!(entries[5].1, 0o020_600);
     }

@@ -33,7 +33,9 @@ impl Addition {
                 target: target.to_owned(),
             },
             None => {
-                let name = Path::new(text).file_name().map(|n| n.to_string_lossy().into_owned());
+                let name = Path::new(text)
+                    .file_name()
+                    .map(|n| n.to_string_lossy().into_owned());
                 Self {
                     source: text.into(),
                     target: format!("/bin/{}", name.unwrap_or_default()),
@@ -49,7 +51,9 @@ impl Addition {
 /// When a file cannot be read, or a program's shared libraries cannot be found.
 pub fn initramfs(programs: &Programs, additions: &[Addition], job: &Job) -> Result<Vec<u8>> {
     let mut writer = Writer::new();
-    for path in ["proc", "sys", "dev", "tmp", "mnt", "run", "root", "bin", "sbin", "etc"] {
+    for path in [
+        "proc", "sys", "dev", "tmp", "mnt", "run", "root", "bin", "sbin", "etc",
+    ] {
         writer.directory(path);
     }
     writer.character("dev/console", 5, 1);
@@ -65,7 +69,12 @@ pub fn initramfs(programs: &Programs, additions: &[Addition], job: &Job) -> Resu
     }
     let mut libraries = std::collections::BTreeSet::new();
     for addition in additions {
-        add(&mut writer, &addition.source, &addition.target, &mut libraries)?;
+        add(
+            &mut writer,
+            &addition.source,
+            &addition.target,
+            &mut libraries,
+        )?;
     }
     for library in libraries {
         writer.file(&library.to_string_lossy(), 0o755, &read(&library)?);

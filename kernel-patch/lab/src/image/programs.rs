@@ -26,7 +26,8 @@ pub struct Programs {
     pub tools: BTreeMap<String, PathBuf>,
 }
 
-/// The workspace's root: the directory above the current one, or else above this package, that has `kernel-patch/config`.
+/// The workspace's root: the directory above the current one, or else above this package, that has
+/// `kernel-patch/config`.
 ///
 /// # Errors
 /// When neither has.
@@ -40,8 +41,9 @@ pub fn workspace_root() -> Result<PathBuf> {
 }
 
 impl Programs {
-    /// Builds init and those of `wanted` that the lab knows, in `target/static`, away from other builds. What a machine
-    /// does not need is not built. With `LAB_PROGRAMS=DIR` in the environment those of that directory are taken as they are.
+    /// Builds init and those of `wanted` that the lab knows, in `target/static`, away from other
+    /// builds. What a machine does not need is not built. With `LAB_PROGRAMS=DIR` in the
+    /// environment those of that directory are taken as they are.
     ///
     /// # Errors
     /// When cargo fails, or the workspace or the directory lacks one of them.
@@ -97,8 +99,8 @@ impl Programs {
         })
     }
 
-    /// Builds the project's kernel ring (package `scenarios`, test `kernel`) as a static program; `None` when the workspace
-    /// has none.
+    /// Builds the project's integration tests (package `scenarios`, test `kernel`) as a static
+    /// program; `None` when the workspace has none.
     ///
     /// # Errors
     /// When cargo fails or does not say where the program is.
@@ -109,18 +111,28 @@ impl Programs {
         }
         let text = process::text(
             cargo(&root)
-                .args(["test", "--no-run", "--release", "--quiet", "--message-format", "json"])
+                .args([
+                    "test",
+                    "--no-run",
+                    "--release",
+                    "--quiet",
+                    "--message-format",
+                    "json",
+                ])
                 .args(["--package", "scenarios", "--test", "kernel"]),
         )?;
         let executable = |line: &str| {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;
             let is_ring = message["target"]["name"] == "kernel";
-            message["executable"].as_str().filter(|_| is_ring).map(PathBuf::from)
+            message["executable"]
+                .as_str()
+                .filter(|_| is_ring)
+                .map(PathBuf::from)
         };
         let path = text
             .lines()
             .find_map(executable)
-            .context("cargo does not say where the kernel ring is")?;
+            .context("cargo does not say where the integration tests is")?;
         Ok(Some(path))
     }
 
@@ -150,7 +162,8 @@ fn cargo(root: &Path) -> Command {
     cargo
 }
 
-/// The shared libraries and the loader that a program needs, as `ldd(1)` resolves them here; none for a static one.
+/// The shared libraries and the loader that a program needs, as `ldd(1)` resolves them here; none
+/// for a static one.
 ///
 /// # Errors
 /// When one is missing here.
@@ -182,8 +195,15 @@ mod tests {
     fn ready_programs_are_taken_and_a_missing_one_is_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("lab-init"), "").unwrap();
-        assert!(Programs::ready(dir.path(), &["own-program"]).unwrap().tools.is_empty());
-        let error = Programs::ready(dir.path(), &["scenario"]).unwrap_err().to_string();
+        assert!(
+            Programs::ready(dir.path(), &["own-program"])
+                .unwrap()
+                .tools
+                .is_empty()
+        );
+        let error = Programs::ready(dir.path(), &["scenario"])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no `scenario`"), "{error}");
     }
 

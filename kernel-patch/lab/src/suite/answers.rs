@@ -34,12 +34,15 @@ impl Answers {
     /// # Errors
     /// When a line is no answer, with the line.
     pub fn parse(lines: &[String]) -> Result<Self> {
-        let read =
-            |line: &String| serde_json::from_str(line).with_context(|| format!("not an answer of lab-probe: {line}"));
+        let read = |line: &String| {
+            serde_json::from_str(line)
+                .with_context(|| format!("not an answer of lab-probe: {line}"))
+        };
         lines.iter().map(read).collect::<Result<_>>().map(Self)
     }
 
-    /// Adds the answers of a further boot of the same kernel, case by case: counts and times add up, peaks do not.
+    /// Adds the answers of a further boot of the same kernel, case by case: counts and times add
+    /// up, peaks do not.
     pub fn add(&mut self, more: &Self) {
         for answer in &more.0 {
             let Some(mine) = self
@@ -73,7 +76,8 @@ impl Answers {
     /// Times of one case, empty when it was not asked.
     #[must_use]
     pub fn samples(&self, probe: &str, case: &str) -> &[u64] {
-        self.get(probe, case).map_or(&[], |answer| answer.samples_ns.as_slice())
+        self.get(probe, case)
+            .map_or(&[], |answer| answer.samples_ns.as_slice())
     }
 
     /// How often something happened in a case, out of how many tries; `None` when it was not asked.
@@ -120,7 +124,11 @@ mod tests {
         }
         let answer = pool.get("storm", "poll").unwrap();
         assert_eq!(
-            (answer.tries, answer.counts["wake-ups"], answer.peaks["most"]),
+            (
+                answer.tries,
+                answer.counts["wake-ups"],
+                answer.peaks["most"]
+            ),
             (3, 225, 4)
         );
         assert_eq!(answer.samples_ns, [2, 4, 3]);
@@ -128,7 +136,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_error_with_the_line() {
-        let error = Answers::parse(&["panicked at".to_owned()]).unwrap_err().to_string();
+        let error = Answers::parse(&["panicked at".to_owned()])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("panicked at"), "{error}");
     }
 }

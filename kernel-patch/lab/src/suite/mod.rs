@@ -1,4 +1,5 @@
-//! What runs inside the machines, what comes out, and how it is judged: answers of `lab-probe`, records of them, tables, a plot.
+//! What runs inside the machines, what comes out, and how it is judged: answers of `lab-probe`,
+//! records of them, tables, a plot.
 
 pub mod answers;
 pub mod plot;

@@ -1,5 +1,6 @@
-//! One picture of the latencies of a row of kernels: every sample a dot on a logarithmic axis, every median a bar. A picture of so little
-//! needs no library, and its text is the same for the same records.
+//! One picture of the latencies of a row of kernels: every sample a dot on a logarithmic axis,
+//! every median a bar. A picture of so little needs no library, and its text is the same for the
+//! same records.
 
 use std::fmt::Write;
 
@@ -26,7 +27,9 @@ pub fn latencies(records: &[Record], lifetime: &str) -> String {
         .iter()
         .flat_map(|record| {
             CASES.iter().map(move |(case, words)| {
-                let samples = record.answers.samples("latency", &format!("{case} {lifetime}"));
+                let samples = record
+                    .answers
+                    .samples("latency", &format!("{case} {lifetime}"));
                 (format!("{}: {words}", record.kernel), samples)
             })
         })
@@ -34,7 +37,9 @@ pub fn latencies(records: &[Record], lifetime: &str) -> String {
         .collect();
     let all = || rows.iter().flat_map(|(_, samples)| samples.iter().copied());
     let axis = Axis::over(all().min().unwrap_or(1), all().max().unwrap_or(1));
-    let emulated = records.iter().any(|record| record.accelerator.is_emulated());
+    let emulated = records
+        .iter()
+        .any(|record| record.accelerator.is_emulated());
     let bottom = TOP + row_at(rows.len());
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" font-size=\"11\">\n\
@@ -114,7 +119,8 @@ impl Axis {
 
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds below 2^53")]
     fn x(&self, ns: u64) -> f64 {
-        let share = ((ns.max(1) as f64).log10() - f64::from(self.low)) / f64::from(self.high - self.low);
+        let share =
+            ((ns.max(1) as f64).log10() - f64::from(self.low)) / f64::from(self.high - self.low);
         LEFT + share * WIDTH
     }
 }
@@ -137,7 +143,10 @@ mod tests {
         let axis = Axis::over(51_000, 19_000_000);
         let decades: Vec<String> = axis.decades().map(in_words).collect();
         assert_eq!(decades, ["10 us", "100 us", "1 ms", "10 ms", "100 ms"]);
-        assert!((axis.x(10_000) - LEFT).abs() < 1e-6 && (axis.x(100_000_000) - LEFT - WIDTH).abs() < 1e-6);
+        assert!(
+            (axis.x(10_000) - LEFT).abs() < 1e-6
+                && (axis.x(100_000_000) - LEFT - WIDTH).abs() < 1e-6
+        );
     }
 
     #[test]

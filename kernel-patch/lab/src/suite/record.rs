@@ -52,7 +52,12 @@ impl Record {
     ///
     /// # Errors
     /// When the image or its configuration cannot be read.
-    pub fn new(kernel: &Kernel, boot: &Boot, accelerator: Accelerator, answers: Answers) -> Result<Self> {
+    pub fn new(
+        kernel: &Kernel,
+        boot: &Boot,
+        accelerator: Accelerator,
+        answers: Answers,
+    ) -> Result<Self> {
         let config = kernel
             .config
             .as_ref()
@@ -79,7 +84,8 @@ impl Record {
         })
     }
 
-    /// Keeps the record as a line of `records.jsonl` in `dir`, and the console and configuration, compressed, beside it.
+    /// Keeps the record as a line of `records.jsonl` in `dir`, and the console and configuration,
+    /// compressed, beside it.
     ///
     /// # Errors
     /// When something cannot be written.
@@ -99,8 +105,12 @@ impl Record {
             console.as_bytes(),
         )?;
         if let Some(config) = &kernel.config {
-            let text = fs::read(config).with_context(|| format!("cannot read {}", config.display()))?;
-            compressed(&dir.join(format!("{}.config.gz", file_name(&self.kernel))), &text)?;
+            let text =
+                fs::read(config).with_context(|| format!("cannot read {}", config.display()))?;
+            compressed(
+                &dir.join(format!("{}.config.gz", file_name(&self.kernel))),
+                &text,
+            )?;
         }
         Ok(())
     }
@@ -112,9 +122,13 @@ impl Record {
 /// When the file cannot be read or a line is no record.
 pub fn read_all(dir: &Path) -> Result<Vec<Record>> {
     let path = dir.join("records.jsonl");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     text.lines()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("not a record in {}", path.display())))
+        .map(|line| {
+            serde_json::from_str(line)
+                .with_context(|| format!("not a record in {}", path.display()))
+        })
         .collect()
 }
 
@@ -124,7 +138,11 @@ fn file_name(kernel: &str) -> String {
 }
 
 fn first_line(command: &mut Command) -> Result<String> {
-    Ok(process::text(command)?.lines().next().unwrap_or_default().to_owned())
+    Ok(process::text(command)?
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 /// Writes `data` through gzip without name and time, so that equal data are equal files.

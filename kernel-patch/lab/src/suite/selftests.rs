@@ -31,14 +31,16 @@ pub struct Selftests {
 }
 
 impl Selftests {
-    /// Builds them with the headers of the tree. Programs only: shell scripts need a shell, which the image has not.
+    /// Builds them with the headers of the tree. Programs only: shell scripts need a shell, which
+    /// the image has not.
     ///
     /// # Errors
     /// When make fails, or nothing came out of it.
     pub fn build(build: &Build<'_>, objects: &Path) -> Result<Self> {
         let log = objects.join("lab-selftests.log");
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
-        process::logged(build.make(objects).arg("headers"), &log).context("cannot make the tree's headers")?;
+        process::logged(build.make(objects).arg("headers"), &log)
+            .context("cannot make the tree's headers")?;
         let mut make = Command::new("make");
         make.current_dir(&build.tree.path)
             .args(["-C", "tools/testing/selftests", "LDFLAGS=-static", "-j2"])
@@ -50,7 +52,9 @@ impl Selftests {
         let mut programs = Vec::new();
         for target in TARGETS {
             let dir = directory.join(target);
-            for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+            for entry in
+                fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?
+            {
                 let name = entry
                     .with_context(|| format!("cannot list {}", dir.display()))?
                     .file_name();
@@ -66,7 +70,10 @@ impl Selftests {
             TARGETS.join(" and ")
         );
         programs.sort();
-        Ok(Self { directory, programs })
+        Ok(Self {
+            directory,
+            programs,
+        })
     }
 
     /// Leaves out all but those named (`cgroup/test_kill`); none named is all.
@@ -77,17 +84,22 @@ impl Selftests {
         let full = |(target, program): &(String, String)| format!("{target}/{program}");
         let known: Vec<String> = self.programs.iter().map(full).collect();
         if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
-            anyhow::bail!("the tree has no selftest {unknown}; it has {}", known.join(", "));
+            anyhow::bail!(
+                "the tree has no selftest {unknown}; it has {}",
+                known.join(", ")
+            );
         }
         if !names.is_empty() {
-            self.programs.retain(|program| names.contains(&full(program)));
+            self.programs
+                .retain(|program| names.contains(&full(program)));
         }
         Ok(())
     }
 
     /// Leaves out what `other` does not have.
     pub fn keep_those_of(&mut self, other: &Self) {
-        self.programs.retain(|program| other.programs.contains(program));
+        self.programs
+            .retain(|program| other.programs.contains(program));
     }
 
     /// What goes into the image.
@@ -118,7 +130,8 @@ pub struct Results {
     pub reports: BTreeMap<String, Report>,
 }
 
-/// Collects the output of steps while it comes: init reports a step's end before the next one's first line.
+/// Collects the output of steps while it comes: init reports a step's end before the next one's
+/// first line.
 #[derive(Debug, Default)]
 pub struct Collector {
     done: Vec<String>,
@@ -142,14 +155,19 @@ impl Collector {
     #[must_use]
     pub fn results(self, programs: &[(String, String)], ended: &[(Ended, usize)]) -> Results {
         let mut results = Results::default();
-        for (((target, program), output), (ended, _)) in programs.iter().zip(&self.done).zip(ended) {
+        for (((target, program), output), (ended, _)) in programs.iter().zip(&self.done).zip(ended)
+        {
             let mut report = ktap::parse(output);
             match ended {
                 // kselftest's own codes: pass, fail, xfail, xpass, skip. The lines say which.
                 Ended::Exit(0..=4) => {}
-                other => report.faults.push(format!("the program ended with {other:?}")),
+                other => report
+                    .faults
+                    .push(format!("the program ended with {other:?}")),
             }
-            results.reports.insert(format!("{target}/{program}"), report);
+            results
+                .reports
+                .insert(format!("{target}/{program}"), report);
         }
         results
     }
@@ -203,7 +221,8 @@ impl Results {
     }
 }
 
-/// How each case ended, in several runs: some depend on time, and end now in one way and now in another.
+/// How each case ended, in several runs: some depend on time, and end now in one way and now in
+/// another.
 #[must_use]
 pub fn seen(runs: &[Results]) -> BTreeMap<String, BTreeSet<Outcome>> {
     let mut seen: BTreeMap<String, BTreeSet<Outcome>> = BTreeMap::new();
@@ -227,7 +246,8 @@ pub enum Role {
 /// How the results of two kernels differ.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Cases that were there before, and end now as they never did then (not at all, if the set is empty).
+    /// Cases that were there before, and end now as they never did then (not at all, if the set is
+    /// empty).
     pub changed: Vec<(String, BTreeSet<Outcome>, BTreeSet<Outcome>)>,
     /// New cases that passed on the base, where they must fail or skip.
     pub passed_on_base: Vec<String>,
@@ -251,9 +271,13 @@ impl Difference {
             let role = role(name);
             match role {
                 Role::Old if before.is_disjoint(now) => {
-                    difference.changed.push((name.clone(), before.clone(), now.clone()));
+                    difference
+                        .changed
+                        .push((name.clone(), before.clone(), now.clone()));
                 }
-                Role::New if before.contains(&Outcome::Pass) => difference.passed_on_base.push(name.clone()),
+                Role::New if before.contains(&Outcome::Pass) => {
+                    difference.passed_on_base.push(name.clone())
+                }
                 Role::Guard if !passed(before) => difference.failed_on_base.push(name.clone()),
                 Role::Old | Role::New | Role::Guard => {}
             }
@@ -280,11 +304,17 @@ mod tests {
         let program = |target: &str, program: &str| (target.to_owned(), program.to_owned());
         let mut tests = Selftests {
             directory: PathBuf::new(),
-            programs: vec![program("cgroup", "test_core"), program("cgroup", "test_kill")],
+            programs: vec![
+                program("cgroup", "test_core"),
+                program("cgroup", "test_kill"),
+            ],
         };
         tests.keep_only(&[]).unwrap();
         assert_eq!(tests.programs.len(), 2);
-        let error = tests.keep_only(&["cgroup/test_x".to_owned()]).unwrap_err().to_string();
+        let error = tests
+            .keep_only(&["cgroup/test_x".to_owned()])
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("cgroup/test_x") && error.contains("cgroup/test_core"),
             "{error}"
@@ -309,7 +339,10 @@ mod tests {
             ended,
             left: 0,
         });
-        collector.results(&[("cgroup".to_owned(), "test_core".to_owned())], &[(ended, 0)])
+        collector.results(
+            &[("cgroup".to_owned(), "test_core".to_owned())],
+            &[(ended, 0)],
+        )
     }
 
     #[test]
@@ -330,13 +363,23 @@ mod tests {
 
     #[test]
     fn differences_are_asserted_on_both_sides() {
-        let base = results("1..3\nok 1 old\nnot ok 2 new\nok 3 easy_new\n", Ended::Exit(1));
-        let patched = results("1..3\nnot ok 1 old\nok 2 new\nok 3 easy_new\n", Ended::Exit(1));
+        let base = results(
+            "1..3\nok 1 old\nnot ok 2 new\nok 3 easy_new\n",
+            Ended::Exit(1),
+        );
+        let patched = results(
+            "1..3\nnot ok 1 old\nok 2 new\nok 3 easy_new\n",
+            Ended::Exit(1),
+        );
         let new = |name: &str| match name.ends_with("new") {
             true => Role::New,
             false => Role::Old,
         };
-        let difference = Difference::of(std::slice::from_ref(&base), std::slice::from_ref(&patched), new);
+        let difference = Difference::of(
+            std::slice::from_ref(&base),
+            std::slice::from_ref(&patched),
+            new,
+        );
         assert_eq!(
             difference.changed,
             [(
@@ -352,7 +395,10 @@ mod tests {
         let both = [base, patched];
         assert!(Difference::of(&both, &both, |_| Role::Old).is_clean());
         assert_eq!(Difference::of(&both, &[], |_| Role::Old).changed.len(), 3);
-        assert_eq!(Difference::of(&both, &both, new).not_passed, ["cgroup/test_core: new"]);
+        assert_eq!(
+            Difference::of(&both, &both, new).not_passed,
+            ["cgroup/test_core: new"]
+        );
         let guards = Difference::of(&both, &both[1..], |_| Role::Guard);
         assert_eq!(
             guards.failed_on_base,

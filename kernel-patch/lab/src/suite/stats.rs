@@ -1,4 +1,5 @@
-//! Medians, quantiles and the ratio of two medians with an upper bound. Nothing else can be claimed of emulated times.
+//! Medians, quantiles and the ratio of two medians with an upper bound. Nothing else can be claimed
+//! of emulated times.
 
 /// The value below which the share `q` of the samples lies (nearest rank); `None` without samples.
 #[must_use]
@@ -39,7 +40,9 @@ const DRAWS: usize = 2_000;
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds below 2^53")]
 pub fn ratio(above: &[u64], below: &[u64]) -> Option<Ratio> {
-    let value = |above: &[u64], below: &[u64]| Some(median(above)? as f64 / (median(below)? as f64).max(1.0));
+    let value = |above: &[u64], below: &[u64]| {
+        Some(median(above)? as f64 / (median(below)? as f64).max(1.0))
+    };
     let mut random = Draw(0x2545_f491_4f6c_dd1d);
     let mut ratios: Vec<f64> = (0..DRAWS)
         .filter_map(|_| value(&random.again(above), &random.again(below)))
@@ -90,7 +93,10 @@ mod tests {
         let above: Vec<u64> = (0..100).map(|i| 14_000 + i * 10).collect();
         let below: Vec<u64> = (0..100).map(|i| 400 + i).collect();
         let ratio = ratio(&above, &below).unwrap();
-        assert!(ratio.low <= ratio.value && ratio.value <= ratio.high, "{ratio:?}");
+        assert!(
+            ratio.low <= ratio.value && ratio.value <= ratio.high,
+            "{ratio:?}"
+        );
         assert!(ratio.value > 30.0 && ratio.high < 35.0, "{ratio:?}");
     }
 

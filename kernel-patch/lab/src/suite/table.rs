@@ -36,7 +36,13 @@ fn row(text: &mut String, cells: &[String]) {
 }
 
 fn head(text: &mut String, cells: &[&str]) {
-    row(text, &cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
+    row(
+        text,
+        &cells
+            .iter()
+            .map(|cell| (*cell).to_owned())
+            .collect::<Vec<_>>(),
+    );
     row(text, &vec!["---".to_owned(); cells.len()]);
 }
 
@@ -44,10 +50,20 @@ fn kernels(text: &mut String, records: &[Record], not_covered: &[(String, String
     text.push_str("## Kernels\n\n");
     head(
         text,
-        &["kernel", "release", "where from", "ticks, preemption", "boot to init"],
+        &[
+            "kernel",
+            "release",
+            "where from",
+            "ticks, preemption",
+            "boot to init",
+        ],
     );
     for record in records {
-        let boot = format!("{}.{:02} s", record.boot_ms / 1000, record.boot_ms % 1000 / 10);
+        let boot = format!(
+            "{}.{:02} s",
+            record.boot_ms / 1000,
+            record.boot_ms % 1000 / 10
+        );
         let from = record.origin.to_string();
         row(
             text,
@@ -78,8 +94,12 @@ fn kernels(text: &mut String, records: &[Record], not_covered: &[(String, String
             .map(|record| record.accelerator.label())
             .collect::<std::collections::BTreeSet<_>>();
         let how = how.into_iter().collect::<Vec<_>>().join(", ");
-        writeln!(text, "\nMachines: 2 CPUs, {how}; {}; {}.", record.qemu, record.at)
-            .expect("a String takes every write");
+        writeln!(
+            text,
+            "\nMachines: 2 CPUs, {how}; {}; {}.",
+            record.qemu, record.at
+        )
+        .expect("a String takes every write");
     }
 }
 
@@ -97,7 +117,9 @@ fn lost(answers: &Answers, case: &str) -> String {
     let Some((lost, _)) = answers.share("lost", case, "never woken") else {
         return "not asked".to_owned();
     };
-    let told = answers.share("lost", case, "told").map_or(0, |(told, _)| told);
+    let told = answers
+        .share("lost", case, "told")
+        .map_or(0, |(told, _)| told);
     if lost + told == 0 {
         "owner never in the window".to_owned()
     } else {
@@ -117,10 +139,15 @@ fn rmdir(answers: &Answers, case: &str) -> String {
     parts.join(", ")
 }
 
-/// How often a watcher was woken in the interval of the limit while the state flipped: the mean, and the most in any.
+/// How often a watcher was woken in the interval of the limit while the state flipped: the mean,
+/// and the most in any.
 fn storm(answer: &Answer) -> String {
     let most = answer.peaks.get("wake-ups in any interval");
-    match (answer.counts.get("wake-ups"), answer.counts.get("ms of flips"), most) {
+    match (
+        answer.counts.get("wake-ups"),
+        answer.counts.get("ms of flips"),
+        most,
+    ) {
         (Some(wakes), Some(ms), Some(most)) if *ms > 0 => {
             let hundredths = wakes * 16 * 100 / ms;
             format!("{}.{:02} ({most})", hundredths / 100, hundredths % 100)
@@ -156,7 +183,11 @@ fn behaviours(text: &mut String, records: &[Record]) {
                 record.kernel.clone(),
                 share(a.share("order", "populated when waitid has returned", "already 0")),
                 rmdir(a, "after waitid"),
-                share(a.share("reuse", "child of clone3 in a cgroup killed before", "killed at birth")),
+                share(a.share(
+                    "reuse",
+                    "child of clone3 in a cgroup killed before",
+                    "killed at birth",
+                )),
                 lost(a, "poll"),
                 lost(a, "inotify, events file held open"),
                 lost(a, "inotify, nothing held open"),
@@ -188,7 +219,9 @@ pub fn ratio_cell(above: &[u64], below: &[u64]) -> String {
 }
 
 fn latencies(text: &mut String, records: &[Record]) {
-    let emulated = records.iter().any(|record| record.accelerator.is_emulated());
+    let emulated = records
+        .iter()
+        .any(|record| record.accelerator.is_emulated());
     let note = if emulated {
         "**Emulated: only the ratios, each within one boot, mean anything.** "
     } else {
@@ -216,7 +249,11 @@ fn latencies(text: &mut String, records: &[Record]) {
             ],
         );
         for record in records {
-            let of = |name: &str| record.answers.samples("latency", &format!("{name} {lifetime}"));
+            let of = |name: &str| {
+                record
+                    .answers
+                    .samples("latency", &format!("{name} {lifetime}"))
+            };
             let (waitid, pidfd) = (of("waitid"), of("pidfd-poll"));
             let (poll, inotify) = (of("cgroup-events-poll"), of("cgroup-events-inotify"));
             row(
@@ -254,7 +291,9 @@ fn latencies(text: &mut String, records: &[Record]) {
             .filter(|a| a.probe == "freeze" && a.case.ends_with("poll of cgroup.events"));
         for poll in polls {
             let tasks = poll.case.split(',').next().unwrap_or_default();
-            let pidfds = record.answers.samples("freeze", &format!("{tasks}, every pidfd"));
+            let pidfds = record
+                .answers
+                .samples("freeze", &format!("{tasks}, every pidfd"));
             row(
                 text,
                 &[
@@ -275,7 +314,13 @@ mod tests {
     use super::*;
 
     fn answers(lines: &[&str]) -> Answers {
-        Answers::parse(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()).unwrap()
+        Answers::parse(
+            &lines
+                .iter()
+                .map(|line| (*line).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -300,7 +345,10 @@ mod tests {
         let old = answers(&[
             r#"{"probe":"storm","case":"poll","tries":1,"counts":{"wake-ups":75,"most in any interval":2},"samples_ns":[]}"#,
         ]);
-        assert_eq!(storm(old.starting("storm", "poll").unwrap()), "not comparable");
+        assert_eq!(
+            storm(old.starting("storm", "poll").unwrap()),
+            "not comparable"
+        );
     }
 
     #[test]

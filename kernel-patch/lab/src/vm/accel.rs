@@ -18,22 +18,26 @@ use crate::protocol::{CgroupMode, Job};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accelerator {
-    /// TCG, one thread a CPU. Times are those of the emulator: only their ratios within one boot mean anything.
+    /// TCG, one thread a CPU. Times are those of the emulator: only their ratios within one boot
+    /// mean anything.
     #[value(name = "tcg")]
     Emulation,
-    /// TCG with `-icount`: one instruction takes one virtual nanosecond, the CPUs take turns, and an idle machine's clock
-    /// goes on at once. How busy the host is changes nothing, so that ratios can be told even there; but nothing in it
-    /// happens at the same time, and no time is that of any processor.
+    /// TCG with `-icount`: one instruction takes one virtual nanosecond, the CPUs take turns, and
+    /// an idle machine's clock goes on at once. How busy the host is changes nothing, so that
+    /// ratios can be told even there; but nothing in it happens at the same time, and no time is
+    /// that of any processor.
     VirtualTime,
     /// KVM. Times are near to native ones.
     Kvm,
-    /// None: the kernel is a program (ARCH=um), which traces its processes. Their instructions are the processor's own, their system calls and
-    /// faults are not, so no time is that of a machine. Decided by the image, never by choice.
+    /// None: the kernel is a program (ARCH=um), which traces its processes. Their instructions are
+    /// the processor's own, their system calls and faults are not, so no time is that of a machine.
+    /// Decided by the image, never by choice.
     #[value(skip)]
     UserMode,
 }
 
-/// The self-test's limit: an emulated boot takes a few seconds, so an accelerated one that has not come up by then hangs.
+/// The self-test's limit: an emulated boot takes a few seconds, so an accelerated one that has not
+/// come up by then hangs.
 const SELF_TEST: Duration = Duration::from_secs(15);
 
 /// An answer of the self-test, kept for this boot of the machine.
@@ -80,9 +84,9 @@ impl Accelerator {
         }
     }
 
-    /// KVM if this very kernel boots in it to init's verdict, emulation otherwise. There are machines where `/dev/kvm`
-    /// exists and a kernel hangs in it, so only a boot counts; the answer is kept until the machine reboots. A kernel that is a program needs
-    /// neither.
+    /// KVM if this very kernel boots in it to init's verdict, emulation otherwise. There are
+    /// machines where `/dev/kvm` exists and a kernel hangs in it, so only a boot counts; the answer
+    /// is kept until the machine reboots. A kernel that is a program needs neither.
     ///
     /// # Errors
     /// When the answer cannot be read or kept.
@@ -90,10 +94,16 @@ impl Accelerator {
         if uml::is_program(image)? {
             return Ok((Self::UserMode, "the kernel is a program".to_owned()));
         }
-        if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+        if fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/kvm")
+            .is_err()
+        {
             return Ok((Self::Emulation, "/dev/kvm cannot be opened".to_owned()));
         }
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .context("cannot read the boot id")?;
         let version = process::text(Command::new(qemu::QEMU).arg("--version"))?;
         let key = format!(
             "{} {} {}",
@@ -108,7 +118,14 @@ impl Accelerator {
             && let Ok(answer) = serde_json::from_str::<Answer>(&text)
             && answer.key == key
         {
-            return Ok((if answer.works { Self::Kvm } else { Self::Emulation }, answer.why));
+            return Ok((
+                if answer.works {
+                    Self::Kvm
+                } else {
+                    Self::Emulation
+                },
+                answer.why,
+            ));
         }
         let (works, why) = match Self::self_test(programs, image) {
             Ok(()) => (true, "the kernel booted in it".to_owned()),

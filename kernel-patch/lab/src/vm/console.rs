@@ -1,4 +1,5 @@
-//! What a machine said: the kernel's console is searched for faults, the channel for exactly one verdict.
+//! What a machine said: the kernel's console is searched for faults, the channel for exactly one
+//! verdict.
 
 use thiserror::Error;
 
@@ -14,8 +15,8 @@ pub struct Fault {
     pub excerpt: String,
 }
 
-/// What the console prints, and what that is; the first that matches a line gives the name. The order puts the particular
-/// before the general.
+/// What the console prints, and what that is; the first that matches a line gives the name. The
+/// order puts the particular before the general.
 const FAULTS: [(&str, &str); 17] = [
     ("Kernel panic - not syncing", "panic"),
     ("KASAN: ", "KASAN report"),
@@ -48,8 +49,17 @@ const AFTER: usize = 30;
 
 /// The message of a console line, without its time stamp `[    1.234567] `.
 fn message(line: &str) -> &str {
-    match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((stamp, text)) if stamp.chars().all(|c| c.is_ascii_digit() || " .T:C[]".contains(c)) => text,
+    match line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+    {
+        Some((stamp, text))
+            if stamp
+                .chars()
+                .all(|c| c.is_ascii_digit() || " .T:C[]".contains(c)) =>
+        {
+            text
+        }
         _ => line,
     }
 }
@@ -183,7 +193,11 @@ impl Transcript {
                 asked,
             });
         }
-        let seen = self.steps.iter().filter(|(ended, _)| !ended.is_success()).count();
+        let seen = self
+            .steps
+            .iter()
+            .filter(|(ended, _)| !ended.is_success())
+            .count();
         if said != seen {
             return Err(TranscriptError::Contradiction { said, seen });
         }
@@ -277,7 +291,10 @@ mod tests {
                 "[    1.000000] WARNING: possible circular locking dependency detected",
                 "lockdep report",
             ),
-            ("[    1.000000] WARNING: suspicious RCU usage", "RCU usage report"),
+            (
+                "[    1.000000] WARNING: suspicious RCU usage",
+                "RCU usage report",
+            ),
             (
                 "[    1.000000] BUG: KASAN: slab-use-after-free in cgroup_kill",
                 "KASAN report",

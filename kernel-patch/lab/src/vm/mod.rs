@@ -1,4 +1,5 @@
-//! One boot of one kernel: QEMU, or the kernel itself where it is a program, started, listened to and ended; what it said, judged.
+//! One boot of one kernel: QEMU, or the kernel itself where it is a program, started, listened to
+//! and ended; what it said, judged.
 
 mod accel;
 pub mod console;
@@ -96,7 +97,9 @@ pub enum BootError {
         excerpt: String,
     },
     /// Nothing more was heard within the limit.
-    #[error("{image} did not end within {limit_s} s and was killed; its console ended with:\n{excerpt}")]
+    #[error(
+        "{image} did not end within {limit_s} s and was killed; its console ended with:\n{excerpt}"
+    )]
     Limit {
         /// The kernel image.
         image: PathBuf,
@@ -140,14 +143,15 @@ pub enum BootError {
 
 /// How long a machine may go on after its kernel said that it is at fault, or that it has halted.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often it is looked whether the machine's process is still there: it may end while another holds its console open.
+/// How often it is looked whether the machine's process is still there: it may end while another
+/// holds its console open.
 const LOOK: Duration = Duration::from_millis(100);
 /// What a kernel prints that has nothing more to do and does not end by itself.
 const HALTED: &str = "reboot: System halted";
 
 impl Machine<'_> {
-    /// Boots, calls `hear` with each line of output and each end of a step as it comes, and returns when QEMU is gone. An error of `hear` ends
-    /// the machine: nobody listens any more.
+    /// Boots, calls `hear` with each line of output and each end of a step as it comes, and returns
+    /// when QEMU is gone. An error of `hear` ends the machine: nobody listens any more.
     ///
     /// # Errors
     /// [`BootError`] when the boot is not to be believed; that of `hear`; anything else when the lab's own plumbing failed.
@@ -165,7 +169,8 @@ impl Machine<'_> {
         let channel = dir.path().join("channel");
         for end in ["in", "out"] {
             let path = channel.with_extension(end);
-            mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).with_context(|| format!("mkfifo {}", path.display()))?;
+            mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
+                .with_context(|| format!("mkfifo {}", path.display()))?;
         }
         // Opened before QEMU starts, so that nothing that it writes is lost.
         let from_init = fs::File::options()
@@ -232,7 +237,10 @@ impl Machine<'_> {
                 part.extend(bytes);
                 while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = part.drain(..=end).collect();
-                    if let Some(message) = heard.transcript.take(String::from_utf8_lossy(&line).trim_end()) {
+                    if let Some(message) = heard
+                        .transcript
+                        .take(String::from_utf8_lossy(&line).trim_end())
+                    {
                         hear(&message)?;
                     }
                     if heard.boot.is_none() && heard.transcript.hello.is_some() {
@@ -247,7 +255,9 @@ impl Machine<'_> {
                 }
                 console.extend(bytes);
                 let text = String::from_utf8_lossy(&console);
-                let over = || text.contains(HALTED) || first_fault(&text).is_some_and(|f| f.kind == "panic");
+                let over = || {
+                    text.contains(HALTED) || first_fault(&text).is_some_and(|f| f.kind == "panic")
+                };
                 if !heard.over && over() {
                     heard.over = true;
                     deadline = deadline.min(Deadline::after(GRACE));
@@ -269,7 +279,12 @@ impl Machine<'_> {
     fn judge(&self, heard: Heard, status: ExitStatus, said: &str, total: Duration) -> Result<Boot> {
         let image = self.image.to_path_buf();
         if let Some(Fault { kind, excerpt }) = first_fault(&heard.console) {
-            return Err(BootError::Fault { kind, image, excerpt }.into());
+            return Err(BootError::Fault {
+                kind,
+                image,
+                excerpt,
+            }
+            .into());
         }
         let excerpt = excerpt(&heard.console);
         if heard.limit {
@@ -290,8 +305,15 @@ impl Machine<'_> {
         heard
             .transcript
             .judge(self.steps)
-            .map_err(|wrong| BootError::Transcript { image, wrong, excerpt })?;
-        let (release, version, controllers) = heard.transcript.hello.context("a verdict without a greeting")?;
+            .map_err(|wrong| BootError::Transcript {
+                image,
+                wrong,
+                excerpt,
+            })?;
+        let (release, version, controllers) = heard
+            .transcript
+            .hello
+            .context("a verdict without a greeting")?;
         Ok(Boot {
             release,
             version,
@@ -314,15 +336,17 @@ struct Heard {
     over: bool,
 }
 
-/// A command that is killed when the lab dies in a way that leaves it no time to clean up (`prctl(2)`, PR_SET_PDEATHSIG; it counts the
-/// thread that starts it, which is the one that waits).
+/// A command that is killed when the lab dies in a way that leaves it no time to clean up
+/// (`prctl(2)`, PR_SET_PDEATHSIG; it counts the thread that starts it, which is the one that
+/// waits).
 fn dying_with_us(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 
-/// SIGINT and SIGTERM as a descriptor, so that an interrupted boot still removes its files and its QEMU.
+/// SIGINT and SIGTERM as a descriptor, so that an interrupted boot still removes its files and its
+/// QEMU.
 struct Signals(SignalFd);
 
 impl Signals {
@@ -350,7 +374,8 @@ impl Drop for Signals {
 /// Waits until one of three descriptors can be read or was closed; which ones.
 fn wait_for(fds: [BorrowedFd<'_>; 3], left: Duration) -> Result<[bool; 3]> {
     let mut set = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    let timeout =
+        PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     match poll(&mut set, timeout) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(errno).context("poll"),

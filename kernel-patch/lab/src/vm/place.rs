@@ -15,7 +15,8 @@ const PREFIX: &str = "lab-vm-";
 /// A directory that is younger may be about to be locked.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// A directory for one machine, removed when it goes out of scope. While its lab lives it is locked (`flock(2)`).
+/// A directory for one machine, removed when it goes out of scope. While its lab lives it is locked
+/// (`flock(2)`).
 #[derive(Debug)]
 pub(super) struct Place {
     /// The directory.
@@ -32,18 +33,24 @@ impl Place {
             .prefix(PREFIX)
             .tempdir()
             .context("cannot make a temporary directory")?;
-        let lock = lock(dir.path()).with_context(|| format!("cannot lock {}", dir.path().display()))?;
+        let lock =
+            lock(dir.path()).with_context(|| format!("cannot lock {}", dir.path().display()))?;
         Ok(Self { dir, _lock: lock })
     }
 }
 
 fn lock(dir: &Path) -> std::io::Result<Flock<File>> {
-    Flock::lock(File::open(dir)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno.into())
+    Flock::lock(File::open(dir)?, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, errno)| errno.into())
 }
 
-/// Removes directories that nobody has locked and that are at least `old`. What belongs to another user or is just going away is left alone.
+/// Removes directories that nobody has locked and that are at least `old`. What belongs to another
+/// user or is just going away is left alone.
 fn sweep(parent: &Path, old: Duration) {
-    let entries = fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok);
+    let entries = fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
     for entry in entries.filter(|entry| is_ours(&entry.file_name())) {
         let path = entry.path();
         let age = entry
@@ -78,7 +85,10 @@ mod tests {
         let (dead, alive, other) = (make("lab-vm-dead"), make("lab-vm-alive"), make("other"));
         let held = lock(&alive).unwrap();
         sweep(parent.path(), YOUNG);
-        assert!(dead.exists(), "it is young, so its lab may be about to lock it");
+        assert!(
+            dead.exists(),
+            "it is young, so its lab may be about to lock it"
+        );
         sweep(parent.path(), Duration::ZERO);
         assert!(!dead.exists() && alive.exists() && other.exists());
         drop(held);

@@ -12,7 +12,13 @@ pub const QEMU: &str = "qemu-system-x86_64";
 pub(super) fn command(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> Command {
     let mut command = dying_with_us(machine.emulator);
     command
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
         .args([
             "-machine",
             "pc",
@@ -53,7 +59,8 @@ fn command_line(machine: &Machine<'_>) -> String {
         "random.trust_bootloader=on",
     ];
     if machine.accelerator.is_emulated() {
-        // The emulated clock is what the emulator says; the watchdog that compares clocks would be fooled by a busy host.
+        // The emulated clock is what the emulator says; the watchdog that compares clocks would be
+        // fooled by a busy host.
         words.extend(["tsc=reliable", "no_timer_check"]);
     }
     words.extend(machine.append.iter().map(String::as_str));

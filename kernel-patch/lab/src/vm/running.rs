@@ -1,4 +1,5 @@
-//! The machine's process: started in a group of its own, looked at, and ended with all that it started.
+//! The machine's process: started in a group of its own, looked at, and ended with all that it
+//! started.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -35,7 +36,10 @@ pub(super) enum Life {
 impl Running {
     /// Starts it. Its standard output and error are pipes.
     pub(super) fn start(mut command: Command) -> Result<Self> {
-        let command = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let command = command
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let child = command.spawn();
         Ok(Self(child.map_err(|cause| ProcessError::Start {
             program: command.get_program().to_string_lossy().into_owned(),
@@ -43,8 +47,8 @@ impl Running {
         })?))
     }
 
-    /// Waits a moment if it is `ending` by itself, then ends it and all that it started, and says how it ended and what stood on its standard
-    /// error.
+    /// Waits a moment if it is `ending` by itself, then ends it and all that it started, and says
+    /// how it ended and what stood on its standard error.
     pub(super) fn end(&mut self, ending: bool) -> Result<(ExitStatus, String)> {
         if ending {
             let deadline = Deadline::after(ENDING);
@@ -76,7 +80,8 @@ impl Drop for Running {
 
 /// Looks at a child that has not been reaped.
 pub(super) fn life(child: &Child) -> Result<Life> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let flags =
+        WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     Ok(
         match waitid(Id::Pid(pid(child)), flags).context("cannot look at the machine's process")? {
             WaitStatus::StillAlive | WaitStatus::Continued(_) => Life::Runs,

@@ -1,5 +1,6 @@
-//! Machines that go wrong, each with its one clear error. The script `fixtures/emulator` stands in for QEMU: what it prints on
-//! its standard output is the kernel's console, what it writes to descriptor 3 is init's channel.
+//! Machines that go wrong, each with its one clear error. The script `fixtures/emulator` stands in
+//! for QEMU: what it prints on its standard output is the kernel's console, what it writes to
+//! descriptor 3 is init's channel.
 
 use std::fs;
 use std::path::Path;
@@ -37,17 +38,24 @@ fn boot_with(emulator: &Path, script: &str, steps: usize, limit: Duration) -> Re
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn error(script: &str, steps: usize) -> BootError {
-    boot(script, steps, PATIENCE).unwrap_err().downcast().unwrap()
+    boot(script, steps, PATIENCE)
+        .unwrap_err()
+        .downcast()
+        .unwrap()
 }
 
 const HELLO: &str = "echo 'hello 6.12|#1 SMP|v2 pids memory' >&3";
 
 #[test]
 fn a_good_machine_is_believed() {
-    let script =
-        format!("echo '[    0.1] Linux'; {HELLO}; echo 'step 0 exit 0 left 2' >&3; echo 'verdict failed 0' >&3");
+    let script = format!(
+        "echo '[    0.1] Linux'; {HELLO}; echo 'step 0 exit 0 left 2' >&3; echo 'verdict failed 0' >&3"
+    );
     let boot = boot(&script, 1, PATIENCE).unwrap();
-    assert_eq!((boot.release.as_str(), boot.steps), ("6.12", vec![(Ended::Exit(0), 2)]));
+    assert_eq!(
+        (boot.release.as_str(), boot.steps),
+        ("6.12", vec![(Ended::Exit(0), 2)])
+    );
     assert_eq!(boot.console.trim(), "[    0.1] Linux");
 }
 
@@ -55,7 +63,10 @@ fn a_good_machine_is_believed() {
 fn a_kernel_that_panics_at_boot_is_named_with_its_console() {
     let panic = "[    0.9] Kernel panic - not syncing: VFS: Unable to mount root fs";
     let error = error(&format!("echo '[    0.8] before'; echo '{panic}'"), 0);
-    assert!(matches!(error, BootError::Fault { kind: "panic", .. }), "{error}");
+    assert!(
+        matches!(error, BootError::Fault { kind: "panic", .. }),
+        "{error}"
+    );
     let text = error.to_string();
     assert!(
         text.contains("vmlinuz") && text.contains(panic) && text.contains("before"),
@@ -83,8 +94,7 @@ fn a_report_of_the_kernel_fails_a_run_that_went_well_otherwise() {
 
 #[test]
 fn a_kernel_without_cgroup_v2_is_told_by_init() {
-    let script =
-        "echo 'verdict init this kernel has no cgroup v2 (CONFIG_CGROUPS); nothing of the suite can run in it' >&3";
+    let script = "echo 'verdict init this kernel has no cgroup v2 (CONFIG_CGROUPS); nothing of the suite can run in it' >&3";
     let text = error(script, 1).to_string();
     assert!(text.contains("this kernel has no cgroup v2"), "{text}");
 }
@@ -92,18 +102,29 @@ fn a_kernel_without_cgroup_v2_is_told_by_init() {
 #[test]
 fn a_machine_that_ends_without_a_word_has_not_answered() {
     let text = error("echo '[    0.1] Linux'", 0).to_string();
-    assert!(text.contains("without a verdict") && text.contains("Linux"), "{text}");
+    assert!(
+        text.contains("without a verdict") && text.contains("Linux"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_doubled_verdict_is_none() {
-    let text = error("echo 'verdict failed 0' >&3; echo 'verdict failed 0' >&3", 0).to_string();
+    let text = error(
+        "echo 'verdict failed 0' >&3; echo 'verdict failed 0' >&3",
+        0,
+    )
+    .to_string();
     assert!(text.contains("2 verdicts"), "{text}");
 }
 
 #[test]
 fn an_emulator_that_fails_is_quoted() {
-    let text = error("echo 'could not load kernel: No space left on device' >&2; exit 1", 0).to_string();
+    let text = error(
+        "echo 'could not load kernel: No space left on device' >&2; exit 1",
+        0,
+    )
+    .to_string();
     assert!(
         text.contains("No space left on device") && text.contains("exit status: 1"),
         "{text}"
@@ -114,7 +135,10 @@ fn an_emulator_that_fails_is_quoted() {
 fn a_machine_that_hangs_is_ended_and_does_not_live_on() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
-    let script = format!("echo $$ > {}; echo '[    0.1] Linux'; exec sleep 1000", pid.display());
+    let script = format!(
+        "echo $$ > {}; echo '[    0.1] Linux'; exec sleep 1000",
+        pid.display()
+    );
     let error = boot(&script, 0, Duration::from_secs(1)).unwrap_err();
     assert!(
         matches!(error.downcast_ref(), Some(BootError::Limit { .. })),
@@ -137,7 +161,10 @@ fn a_machine_that_is_stopped_from_outside_is_ended_at_once() {
 fn a_machine_that_ends_is_over_although_another_holds_its_console() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
-    let script = format!("echo '[    0.1] Linux'; sleep 1000 & echo $! > {}", pid.display());
+    let script = format!(
+        "echo '[    0.1] Linux'; sleep 1000 & echo $! > {}",
+        pid.display()
+    );
     let text = error(&script, 0).to_string();
     assert!(text.contains("without a verdict"), "{text}");
     let pid = fs::read_to_string(&pid).unwrap();
@@ -171,7 +198,9 @@ fn when_nobody_listens_the_machine_is_ended() {
         limit: PATIENCE,
         qemu_args: &[script],
     };
-    let error = machine.boot(|_| Err(io::ErrorKind::BrokenPipe.into())).unwrap_err();
+    let error = machine
+        .boot(|_| Err(io::ErrorKind::BrokenPipe.into()))
+        .unwrap_err();
     let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
     assert_eq!(cause, Some(io::ErrorKind::BrokenPipe), "{error:#}");
 }

@@ -1,7 +1,8 @@
 //! The command line of a kernel that is a program: user-mode Linux, ARCH=um.
 //!
-//! Nothing is emulated and nothing but the program is needed, so it comes up in a fifth of a second. More than one CPU needs Linux 6.19 or
-//! later and a host that lets it install seccomp filters. Source: Documentation/virt/uml/user_mode_linux_howto_v2.rst.
+//! Nothing is emulated and nothing but the program is needed, so it comes up in a fifth of a
+//! second. More than one CPU needs Linux 6.19 or later and a host that lets it install seccomp
+//! filters. Source: Documentation/virt/uml/user_mode_linux_howto_v2.rst.
 
 use std::fs::File;
 use std::io::Read;
@@ -26,9 +27,11 @@ pub fn is_program(image: &Path) -> Result<bool> {
     Ok(whole && magic == *b"\x7fELF")
 }
 
-/// The kernel: its console on its standard output, the lab's channel on its standard input, which it only writes to.
+/// The kernel: its console on its standard output, the lab's channel on its standard input, which
+/// it only writes to.
 ///
-/// Its processes are children that die with it (PR_SET_PDEATHSIG in arch/um/kernel/skas/stub_exe.c).
+/// Its processes are children that die with it (PR_SET_PDEATHSIG in
+/// arch/um/kernel/skas/stub_exe.c).
 pub(super) fn command(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -> Result<Command> {
     let out = channel.with_extension("out");
     let to_lab = File::options()
@@ -47,7 +50,9 @@ pub(super) fn command(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -
         .args(["con=null", "con0=null,fd:1", "ssl=null", "ssl1=null,fd:0"])
         .args(["oops=panic", "panic=-1"]);
     if machine.cpus > 1 {
-        command.arg(format!("ncpus={}", machine.cpus)).arg("seccomp=on");
+        command
+            .arg(format!("ncpus={}", machine.cpus))
+            .arg("seccomp=on");
     }
     command.args(machine.append).stdin(Stdio::from(to_lab));
     Ok(command)

@@ -1,6 +1,8 @@
-//! One page with everything: it asks the network for nothing, is readable on a telephone and in print, and opens the trials behind each row.
+//! One page with everything: it asks the network for nothing, is readable on a telephone and in
+//! print, and opens the trials behind each row.
 //!
-//! Rows are written here, not by a script: without scripts the page is whole, and the script only filters, sorts and opens.
+//! Rows are written here, not by a script: without scripts the page is whole, and the script only
+//! filters, sorts and opens.
 
 mod rows;
 
@@ -19,7 +21,12 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The page.
-pub fn page(analysis: &Analysis<'_>, emulated: &Emulated, plots: &[Plot], findings: Option<&str>) -> Result<String> {
+pub fn page(
+    analysis: &Analysis<'_>,
+    emulated: &Emulated,
+    plots: &[Plot],
+    findings: Option<&str>,
+) -> Result<String> {
     let mut out = Origin::of_all(&analysis.campaigns).comment();
     out.push_str(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -49,7 +56,10 @@ pub fn page(analysis: &Analysis<'_>, emulated: &Emulated, plots: &[Plot], findin
         "rows",
         &format!("<h2>All rows</h2>\n{}", rows::table(analysis)),
     ));
-    out.push_str(&section("plots", &format!("<h2>Plots</h2>\n{}", drawings(plots))));
+    out.push_str(&section(
+        "plots",
+        &format!("<h2>Plots</h2>\n{}", drawings(plots)),
+    ));
     out.push_str(&section("checks", &markdown(&checks(analysis))));
     let lab = format!(
         "## Other kernels, and the patch series\n\n{}\n### From the end to the verdict\n\n{}\n### Counts\n\n{}\n### The draft series\n\n{}",
@@ -61,7 +71,8 @@ pub fn page(analysis: &Analysis<'_>, emulated: &Emulated, plots: &[Plot], findin
     out.push_str(&section("emulated", &markdown(&lab)));
     out.push_str(&section("sources", &markdown(&sources(analysis))));
     out.push_str("</main>\n<script type=\"application/json\" id=\"trials\">");
-    let trials = serde_json::to_string(&trials(analysis)).context("could not write the trials of the page")?;
+    let trials = serde_json::to_string(&trials(analysis))
+        .context("could not write the trials of the page")?;
     // A string of JSON may hold what ends a script in HTML.
     out.push_str(&trials.replace("</", "<\\/"));
     out.push_str("</script>\n<script>\n");
@@ -92,7 +103,8 @@ fn drawings(plots: &[Plot]) -> String {
     out
 }
 
-/// A plot within HTML, which needs no name space; without empty lines, which would end it in Markdown.
+/// A plot within HTML, which needs no name space; without empty lines, which would end it in
+/// Markdown.
 fn drawing(plot: &Plot) -> String {
     let svg = plot.svg.find("<svg").map_or("", |at| &plot.svg[at..]);
     let svg = svg
@@ -149,13 +161,21 @@ fn sources(analysis: &Analysis<'_>) -> String {
     out
 }
 
-/// The trials behind each row: number, block, how it ended, and its latency in nanoseconds (null: none).
+/// The trials behind each row: number, block, how it ended, and its latency in nanoseconds (null:
+/// none).
 fn trials(analysis: &Analysis<'_>) -> Value {
     let mut outcomes: Vec<String> = Vec::new();
     let mut rows = Vec::new();
     let cells = |c: &'_ Campaign<'_>| (c.dataset.deadline_ns(), c.cells.len());
-    let deadlines = analysis.campaigns.iter().map(cells).flat_map(|(ns, n)| vec![ns; n]);
-    let cells = analysis.campaigns.iter().flat_map(|c: &Campaign<'_>| &c.cells);
+    let deadlines = analysis
+        .campaigns
+        .iter()
+        .map(cells)
+        .flat_map(|(ns, n)| vec![ns; n]);
+    let cells = analysis
+        .campaigns
+        .iter()
+        .flat_map(|c: &Campaign<'_>| &c.cells);
     for (cell, deadline_ns) in cells.zip(deadlines) {
         let mut trials = Vec::new();
         let mut notes = BTreeMap::new();
@@ -168,7 +188,8 @@ fn trials(analysis: &Analysis<'_>) -> Value {
                 outcomes.push(name);
                 outcomes.len() - 1
             });
-            let latency = crate::analysis::latency(trial, deadline_ns).filter(|ns| *ns < crate::stats::CENSORED);
+            let latency = crate::analysis::latency(trial, deadline_ns)
+                .filter(|ns| *ns < crate::stats::CENSORED);
             trials.push(json!([trial.seq, trial.block, outcome, latency]));
             if let Some(note) = trial.note.as_ref().filter(|_| !trial.held) {
                 notes.insert(trial.seq.to_string(), note.clone());
@@ -182,10 +203,13 @@ fn trials(analysis: &Analysis<'_>) -> Value {
     json!({"outcomes": outcomes, "rows": rows})
 }
 
-/// Markdown as HTML. Tables get a frame that scrolls; links to files of the repository lead from `reports/generated` there.
+/// Markdown as HTML. Tables get a frame that scrolls; links to files of the repository lead from
+/// `reports/generated` there.
 fn markdown(text: &str) -> String {
     let parser = Parser::new_ext(text, Options::ENABLE_TABLES).map(|event| match event {
-        Event::Html(comment) | Event::InlineHtml(comment) if comment.trim_start().starts_with("<!--") => {
+        Event::Html(comment) | Event::InlineHtml(comment)
+            if comment.trim_start().starts_with("<!--") =>
+        {
             Event::Html(inside_markers(&comment).into())
         }
         Event::Start(Tag::Link {
@@ -220,7 +244,10 @@ fn from_here(link: &str) -> String {
 fn with_drawings(text: &str, plots: &[Plot]) -> String {
     plots.iter().fold(text.to_owned(), |text, plot| {
         let picture = format!("![{}](generated/{})", plot.title, plot.file);
-        text.replace(&picture, &format!("<div class=\"wide\">{}</div>", drawing(plot)))
+        text.replace(
+            &picture,
+            &format!("<div class=\"wide\">{}</div>", drawing(plot)),
+        )
     })
 }
 

@@ -29,9 +29,17 @@ pub(super) fn table(analysis: &Analysis<'_>) -> String {
          last exit to the verdict, a kill's from the decision to nothing left; intervals are of 95 %. Open a row for its trials.</p>\n\
          <form class=\"controls\" onsubmit=\"return false\">\n<label>Filter <input type=\"search\" id=\"filter\" placeholder=\"words, all of which must occur\"></label>\n",
     );
-    let datasets: Vec<String> = analysis.campaigns.iter().map(|c| c.dataset.name.clone()).collect();
+    let datasets: Vec<String> = analysis
+        .campaigns
+        .iter()
+        .map(|c| c.dataset.name.clone())
+        .collect();
     out.push_str(&choice("dataset", "Dataset", &datasets));
-    out.push_str(&choice("plane", "Plane", &["detect".to_owned(), "kill".to_owned()]));
+    out.push_str(&choice(
+        "plane",
+        "Plane",
+        &["detect".to_owned(), "kill".to_owned()],
+    ));
     out.push_str(
         "<label><input type=\"checkbox\" id=\"unexpected\"> only rows with surprises</label>\n<output id=\"shown\"></output>\n</form>\n\
          <div class=\"wide\"><table id=\"table\">\n<thead><tr>",
@@ -54,7 +62,9 @@ fn choice(id: &str, title: &str, values: &[String]) -> String {
         .iter()
         .map(|v| format!("<option>{}</option>", escaped(v)))
         .collect();
-    format!("<label>{title} <select id=\"{id}\"><option value=\"\">all</option>{options}</select></label>\n")
+    format!(
+        "<label>{title} <select id=\"{id}\"><option value=\"\">all</option>{options}</select></label>\n"
+    )
 }
 
 fn row(index: usize, cell: &Cell<'_>) -> String {
@@ -69,7 +79,11 @@ fn row(index: usize, cell: &Cell<'_>) -> String {
         row.held < row.n
     );
     let mut put = |sort: String, text: String| {
-        out.push_str(&format!("<td data-sort=\"{}\">{}</td>", escaped(&sort), escaped(&text)));
+        out.push_str(&format!(
+            "<td data-sort=\"{}\">{}</td>",
+            escaped(&sort),
+            escaped(&text)
+        ));
     };
     put(cell.name(), cell.name());
     put(row.label.clone(), row.label.clone());
@@ -96,7 +110,8 @@ fn row(index: usize, cell: &Cell<'_>) -> String {
         _ => "-".to_owned(),
     };
     put(
-        row.ratio.map_or_else(|| "inf".to_owned(), |r| format!("{r:.6}")),
+        row.ratio
+            .map_or_else(|| "inf".to_owned(), |r| format!("{r:.6}")),
         against,
     );
     out.push_str(&format!(

@@ -1,4 +1,5 @@
-//! Latency or duration against an axis of the scenario (its lifetime, its size), and cost against the number of sites.
+//! Latency or duration against an axis of the scenario (its lifetime, its size), and cost against
+//! the number of sites.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,10 @@ pub(super) fn axes(campaign: &Campaign<'_>, plane: Plane, scenario: &str) -> Vec
     let mut values: BTreeMap<(&str, &str), BTreeSet<u64>> = BTreeMap::new();
     for cell in campaign.plane(plane).filter(|c| c.row.scenario == scenario) {
         for (axis, value) in &cell.row.params {
-            values.entry((axis, cell.mechanism())).or_default().insert(*value);
+            values
+                .entry((axis, cell.mechanism()))
+                .or_default()
+                .insert(*value);
         }
     }
     let many: BTreeSet<String> = values
@@ -48,12 +52,24 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
 fn draw(campaign: &Campaign<'_>, plane: Plane, scenario: &str, axis: &str) -> Option<Drawing> {
     let cells: Vec<&Cell<'_>> = campaign
         .plane(plane)
-        .filter(|c| c.row.scenario == scenario && c.row.twin == 0 && c.row.params.contains_key(axis))
+        .filter(|c| {
+            c.row.scenario == scenario && c.row.twin == 0 && c.row.params.contains_key(axis)
+        })
         .collect();
-    let smallest = cells.iter().map(|c| c.row.params[axis]).filter(|v| *v > 0).min()?;
+    let smallest = cells
+        .iter()
+        .map(|c| c.row.params[axis])
+        .filter(|v| *v > 0)
+        .min()?;
     let has_zero = cells.iter().any(|c| c.row.params[axis] == 0);
     // Zero has no place on a logarithmic axis; it stands to the left of the smallest value.
-    let place = |value: u64| if value == 0 { real(smallest) / 4.0 } else { real(value) };
+    let place = |value: u64| {
+        if value == 0 {
+            real(smallest) / 4.0
+        } else {
+            real(value)
+        }
+    };
     let mut by_mechanism: BTreeMap<&str, Vec<&Cell<'_>>> = BTreeMap::new();
     for cell in cells {
         by_mechanism.entry(cell.mechanism()).or_default().push(cell);
@@ -71,14 +87,21 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, scenario: &str, axis: &str) -> Op
                     .collect(),
                 bars: cells
                     .iter()
-                    .filter_map(|c| Some((at(c), real(c.row.p50_ci[0]?.max(1)), real(c.row.p50_ci[1]?.max(1)))))
+                    .filter_map(|c| {
+                        Some((
+                            at(c),
+                            real(c.row.p50_ci[0]?.max(1)),
+                            real(c.row.p50_ci[1]?.max(1)),
+                        ))
+                    })
                     .collect(),
                 marked: true,
             }
         })
         .filter(|line| !line.points.is_empty())
         .collect();
-    // Times are told from counts by what the plan's labels say: an axis of nanoseconds has values of a thousand and more.
+    // Times are told from counts by what the plan's labels say: an axis of nanoseconds has values
+    // of a thousand and more.
     let scale = if smallest >= 1_000 {
         Scale::LogNs
     } else {
@@ -94,7 +117,10 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, scenario: &str, axis: &str) -> Op
         String::new()
     };
     Some(Drawing {
-        slug: format!("{scenario} {axis} {}", what.split(' ').next().unwrap_or(what)),
+        slug: format!(
+            "{scenario} {axis} {}",
+            what.split(' ').next().unwrap_or(what)
+        ),
         title: format!("{what} against {axis}, {scenario}"),
         caption: format!(
             "Medians with their 95 % intervals, both axes logarithmic.{zero} A point is missing where the mechanism was wrong, or had not spoken at the \
@@ -116,7 +142,11 @@ pub(super) fn scale(campaign: &Campaign<'_>) -> Vec<Drawing> {
     for quantity in quantities {
         let mut by_mechanism: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
         for row in &campaign.scale {
-            if let Some(value) = row.medians.get(quantity).filter(|v| **v > 0 && row.sites > 0) {
+            if let Some(value) = row
+                .medians
+                .get(quantity)
+                .filter(|v| **v > 0 && row.sites > 0)
+            {
                 by_mechanism
                     .entry(line_of(row))
                     .or_default()

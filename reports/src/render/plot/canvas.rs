@@ -94,11 +94,16 @@ fn axes(plot: &Sheet<'_>, x: (&str, Scale), y: (&str, Scale), lines: &[Line]) ->
             .chain(l.bars.iter().flat_map(|b| [b.1, b.2]))
     }));
     let mut builder = ChartBuilder::on(plot);
-    builder.margin(12).x_label_area_size(44).y_label_area_size(70);
+    builder
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(70);
     let across = (xs.0..xs.1).log_scale();
     match y.1 {
         Scale::Share => fill(
-            builder.build_cartesian_2d(across, 0f64..1f64).map_err(failed)?,
+            builder
+                .build_cartesian_2d(across, 0f64..1f64)
+                .map_err(failed)?,
             x,
             y,
             lines,
@@ -141,19 +146,29 @@ where
         let (colour, dashes) = style(index);
         let points = line.points.iter().copied();
         let bars = line.bars.iter();
-        let bars = bars.map(|(at, from, to)| PathElement::new(vec![(*at, *from), (*at, *to)], colour.stroke_width(1)));
+        let bars = bars.map(|(at, from, to)| {
+            PathElement::new(vec![(*at, *from), (*at, *to)], colour.stroke_width(1))
+        });
         chart.draw_series(bars).map_err(failed)?;
         match dashes {
             None => chart
                 .draw_series(LineSeries::new(points, colour.stroke_width(2)))
                 .map(drop),
             Some((dash, gap)) => chart
-                .draw_series(DashedLineSeries::new(points, dash, gap, colour.stroke_width(2)))
+                .draw_series(DashedLineSeries::new(
+                    points,
+                    dash,
+                    gap,
+                    colour.stroke_width(2),
+                ))
                 .map(drop),
         }
         .map_err(failed)?;
         if line.marked {
-            let marks = line.points.iter().map(|p| Circle::new(*p, 3, colour.filled()));
+            let marks = line
+                .points
+                .iter()
+                .map(|p| Circle::new(*p, 3, colour.filled()));
             chart.draw_series(marks).map_err(failed)?;
         }
     }
@@ -162,7 +177,9 @@ where
 
 /// From a little below the smallest to a little above the largest, at least half a decade.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, 0f64), |(low, high), v| (low.min(v), high.max(v)));
+    let (low, high) = values.fold((f64::INFINITY, 0f64), |(low, high), v| {
+        (low.min(v), high.max(v))
+    });
     match low.is_finite() && low > 0.0 {
         true => (low * 0.8, (high * 1.25).max(low * 3.0)),
         false => (1.0, 10.0),
@@ -179,8 +196,11 @@ fn legend(side: &Sheet<'_>, lines: &[Line]) -> Result<()> {
             Some(_) => vec![(4, 10), (13, 19), (22, 28)],
         };
         for (from, to) in pieces {
-            side.draw(&PathElement::new(vec![(from, middle), (to, middle)], stroke))
-                .map_err(failed)?;
+            side.draw(&PathElement::new(
+                vec![(from, middle), (to, middle)],
+                stroke,
+            ))
+            .map_err(failed)?;
         }
         side.draw(&Text::new(line.name.clone(), (34, middle - 6), (FONT, 13)))
             .map_err(failed)?;
@@ -203,7 +223,11 @@ pub(super) struct Field {
 }
 
 /// Draws a map: rows, columns, fields.
-pub(super) fn map(rows: &[&str], columns: &[&str], field: impl Fn(usize, usize) -> Option<Field>) -> Result<String> {
+pub(super) fn map(
+    rows: &[&str],
+    columns: &[&str],
+    field: impl Fn(usize, usize) -> Option<Field>,
+) -> Result<String> {
     const LEFT: i32 = 200;
     const TOP: i32 = 110;
     const FIELD: (i32, i32) = (74, 22);
@@ -218,13 +242,19 @@ pub(super) fn map(rows: &[&str], columns: &[&str], field: impl Fn(usize, usize) 
         );
         let sheet = SVGBackend::with_string(&mut svg, sheet).into_drawing_area();
         sheet.fill(&WHITE).map_err(failed)?;
-        let place = |at: usize, each: i32, begin: i32| begin + each * i32::try_from(at).unwrap_or(0);
+        let place =
+            |at: usize, each: i32, begin: i32| begin + each * i32::try_from(at).unwrap_or(0);
         for (at, column) in columns.iter().enumerate() {
-            // Slanted headings would need a font's metrics; every second one stands a line higher instead.
+            // Slanted headings would need a font's metrics; every second one stands a line higher
+            // instead.
             let lift = i32::try_from(at % 4).unwrap_or(0) * 22;
             let x = place(at, FIELD.0, LEFT);
             sheet
-                .draw(&Text::new((*column).to_owned(), (x, TOP - 18 - lift), (FONT, 12)))
+                .draw(&Text::new(
+                    (*column).to_owned(),
+                    (x, TOP - 18 - lift),
+                    (FONT, 12),
+                ))
                 .map_err(failed)?;
             sheet
                 .draw(&PathElement::new(
@@ -240,7 +270,9 @@ pub(super) fn map(rows: &[&str], columns: &[&str], field: impl Fn(usize, usize) 
                 .map_err(failed)?;
             for column in 0..columns.len() {
                 let x = place(column, FIELD.0, LEFT);
-                let Some(field) = field(row, column) else { continue };
+                let Some(field) = field(row, column) else {
+                    continue;
+                };
                 let area = [(x, y), (x + FIELD.0 - 2, y + FIELD.1 - 2)];
                 sheet
                     .draw(&Rectangle::new(area, field.colour.filled()))

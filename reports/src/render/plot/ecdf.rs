@@ -24,8 +24,12 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
             continue;
         }
         let (what, from) = match group[0].row.plane {
-            harness_record::Plane::Detect => ("Latency of detection", "from the last exit to the verdict"),
-            harness_record::Plane::Kill => ("Duration of the kill", "from the decision to nothing left"),
+            harness_record::Plane::Detect => {
+                ("Latency of detection", "from the last exit to the verdict")
+            }
+            harness_record::Plane::Kill => {
+                ("Duration of the kill", "from the decision to nothing left")
+            }
         };
         let drawn: Vec<Line> = cells.iter().map(|c| line(c, &cells)).collect();
         let n = cells.iter().map(|c| c.row.n).max().unwrap_or(0);
@@ -60,7 +64,10 @@ fn line(cell: &Cell<'_>, all: &[&Cell<'_>]) -> Line {
     let mut share = 0.0;
     let mut next = 0.0;
     for (at, value) in seen.iter().enumerate() {
-        let (x, y) = (positive(*value), real(at as u64 + 1) / real(cell.row.n as u64));
+        let (x, y) = (
+            positive(*value),
+            real(at as u64 + 1) / real(cell.row.n as u64),
+        );
         if x >= next || at + 1 == seen.len() {
             points.push((x, share));
             points.push((x, y));

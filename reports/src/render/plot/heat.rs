@@ -44,7 +44,10 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, slug: &str, title: &str) -> Optio
         return None;
     }
     let (wrong, missed) = match plane {
-        Plane::Detect => ("said \"empty\" too early", " amber: said nothing until the deadline;"),
+        Plane::Detect => (
+            "said \"empty\" too early",
+            " amber: said nothing until the deadline;",
+        ),
         Plane::Kill => ("left something alive", ""),
     };
     Some(Drawing {

@@ -1,5 +1,6 @@
-//! Plots as SVG. Which plots there are follows from what was recorded: an axis with three values or more is plotted against, a scenario that was
-//! run often enough has its distribution drawn, two scenarios or more make a map.
+//! Plots as SVG. Which plots there are follows from what was recorded: an axis with three values or
+//! more is plotted against, a scenario that was run often enough has its distribution drawn, two
+//! scenarios or more make a map.
 
 mod axis;
 mod canvas;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::args::{Format, duration, some_time};
+use super::super::args::Format;
+use super::super::values::{duration, some_time};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,8 +19,9 @@ environment.json and scale.jsonl, one line for each job. METHODOLOGY.md, \"Many 
 
 /// Scale: one loop that watches many sites.
 ///
-/// For each number of sites and each mechanism, a process of its own watches that many cgroups in one loop. Then jobs end one after another,
-/// each in a site drawn at random, and the loop has to say which: how late, for how much CPU time, and whether that was right.
+/// For each number of sites and each mechanism, a process of its own watches that many cgroups in
+/// one loop. Then jobs end one after another, each in a site drawn at random, and the loop has to
+/// say which: how late, for how much CPU time, and whether that was right.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(in super::super) struct ScaleArgs {
@@ -42,7 +44,8 @@ pub(in super::super) struct ScaleArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub populated: Option<u32>,
 
-    /// How long a process has lived at least when it ends. Below 20ms the kernel's limit on events is measured too
+    /// How long a process has lived at least when it ends. Below 20ms the kernel's limit on events
+    /// is measured too
     #[arg(long, value_name = "TIME", default_value = "30ms", value_parser = duration)]
     pub rest: Duration,
 
@@ -50,7 +53,8 @@ pub(in super::super) struct ScaleArgs {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub deadline: Duration,
 
-    /// Seed of the order of the sites and of the mechanisms [default: drawn, and recorded in plan.json]
+    /// Seed of the order of the sites and of the mechanisms [default: drawn, and recorded in
+    /// plan.json]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 

@@ -1,4 +1,5 @@
-//! `scenario scale`: one loop that watches many sites, by mechanism and number of sites. Read top to bottom.
+//! `scenario scale`: one loop that watches many sites, by mechanism and number of sites. Read top
+//! to bottom.
 
 mod args;
 mod summary;
@@ -89,10 +90,13 @@ fn with_host(args: &ScaleArgs, chosen: &Selection, around: &Surroundings) -> Res
     around.base()?;
     let host = &around.host;
     let (mechanisms, skipped) = offered(chosen, host)?;
-    let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let seed = args
+        .seed
+        .unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let loops = plan(args, mechanisms, seed);
     let name = harness::host::run_name().context("could not name the run")?;
-    let mut output = Output::create_with(args.out.as_deref(), &name, SCALE).map_err(Failure::bad_place)?;
+    let mut output =
+        Output::create_with(args.out.as_deref(), &name, SCALE).map_err(Failure::bad_place)?;
     let document = PlanDocument {
         schema: SCHEMA,
         run: &name,
@@ -104,13 +108,18 @@ fn with_host(args: &ScaleArgs, chosen: &Selection, around: &Surroundings) -> Res
         loops: &loops,
         skipped: &skipped,
     };
-    output.document(PLAN, &document).map_err(Failure::incomplete)?;
+    output
+        .document(PLAN, &document)
+        .map_err(Failure::incomplete)?;
     output
         .document(ENVIRONMENT, &Environment::capture(&Paths::default(), host))
         .map_err(Failure::incomplete)?;
     if !args.quiet {
         let dir = output.dir().display();
-        note(format!("recording {} loops in {dir} (seed {seed})", loops.len()));
+        note(format!(
+            "recording {} loops in {dir} (seed {seed})",
+            loops.len()
+        ));
     }
     let played = play(args, around, &name, &loops, seed, &mut output)?;
     conclude(args, &name, &output, &skipped, &played)
@@ -130,7 +139,9 @@ fn offered(chosen: &Selection, host: &Host) -> Result<(Vec<&'static str>, Vec<Sk
             Err(e) => (format!("not known, the probe failed: {e}"), String::new()),
         };
         if chosen.by_name.contains(id) {
-            return Err(Failure::missing(anyhow!("{id} is not available here: {why}; {remedy}")));
+            return Err(Failure::missing(anyhow!(
+                "{id} is not available here: {why}; {remedy}"
+            )));
         }
         skipped.push(Skipped {
             mechanism: id,
@@ -150,7 +161,11 @@ fn plan(args: &ScaleArgs, mut mechanisms: Vec<&'static str>, seed: u64) -> Vec<P
     let mut loops = Vec::new();
     for sites in sizes {
         mechanisms.shuffle(&mut random);
-        loops.extend(mechanisms.iter().map(|mechanism| Planned { mechanism, sites }));
+        loops.extend(
+            mechanisms
+                .iter()
+                .map(|mechanism| Planned { mechanism, sites }),
+        );
     }
     loops
 }
@@ -165,7 +180,8 @@ struct Played {
     left: Vec<String>,
 }
 
-/// Measures loop after loop. Whatever stops it, the run's cgroup is emptied and removed, and what was recorded stays.
+/// Measures loop after loop. Whatever stops it, the run's cgroup is emptied and removed, and what
+/// was recorded stays.
 fn play(
     args: &ScaleArgs,
     around: &Surroundings,
@@ -176,20 +192,26 @@ fn play(
 ) -> Result<Played, Failure> {
     let options = RunOptions {
         name: name.to_owned(),
-        no_belt: false,
+        no_limits: false,
     };
-    let mut run =
-        Run::start(Rc::clone(&around.protection), around.base()?, options).context("could not begin the run")?;
+    let mut run = Run::start(Rc::clone(&around.protection), around.base()?, options)
+        .context("could not begin the run")?;
     let progress = Progress::new(loops.len(), 0, args.quiet);
     let mut played = Played::default();
     for (seq, planned) in loops.iter().enumerate() {
         if run.interrupted() {
             break;
         }
-        progress.begin(&format!("{} with {} sites", planned.mechanism, planned.sites));
+        progress.begin(&format!(
+            "{} with {} sites",
+            planned.mechanism, planned.sites
+        ));
         let one = measured(args, &mut run, seq, *planned, seed).and_then(|records| {
             for record in records {
-                output.line(u32::try_from(played.records.len()).unwrap_or(u32::MAX), &record)?;
+                output.line(
+                    u32::try_from(played.records.len()).unwrap_or(u32::MAX),
+                    &record,
+                )?;
                 if args.json {
                     output::json_line(&mut io::stdout().lock(), &record)?;
                 }
@@ -209,7 +231,10 @@ fn play(
         played.stopped = Some(error.into());
     }
     progress.finish();
-    played.left = run.finish().context("could not clean up after the run")?.left;
+    played.left = run
+        .finish()
+        .context("could not clean up after the run")?
+        .left;
     Ok(played)
 }
 
@@ -220,7 +245,8 @@ fn measured(
     planned: Planned,
     seed: u64,
 ) -> anyhow::Result<Vec<ScaleRecord>> {
-    let mechanism: &dyn Mechanism = harness::fleet::by_id(planned.mechanism).context("the plan names a mechanism")?;
+    let mechanism: &dyn Mechanism =
+        harness::fleet::by_id(planned.mechanism).context("the plan names a mechanism")?;
     let populated = args.populated.unwrap_or(planned.sites).min(planned.sites);
     let spec = FleetSpec {
         seq: u32::try_from(seq).context("more loops than can be numbered")?,
@@ -232,11 +258,17 @@ fn measured(
         deadline: args.deadline,
         seed,
     };
-    let what = || format!("could not measure {} with {} sites", planned.mechanism, planned.sites);
+    let what = || {
+        format!(
+            "could not measure {} with {} sites",
+            planned.mechanism, planned.sites
+        )
+    };
     measure(run, &spec).with_context(what)
 }
 
-/// Prints the summary and decides the exit code: a leak is worst, then a run that is not complete, then a wrong verdict.
+/// Prints the summary and decides the exit code: a leak is worst, then a run that is not complete,
+/// then a wrong verdict.
 fn conclude(
     args: &ScaleArgs,
     name: &str,
@@ -271,7 +303,9 @@ fn conclude(
                 skipped,
                 leaks: &played.left,
             };
-            serde_json::to_string_pretty(&document).context("could not write the summary as JSON")? + "\n"
+            serde_json::to_string_pretty(&document)
+                .context("could not write the summary as JSON")?
+                + "\n"
         }
     };
     // Standard output belongs to the records then, and only to them.
@@ -285,16 +319,36 @@ fn conclude(
     Ok(exit)
 }
 
-fn text(rows: &[summary::Cell], growth: &[summary::Growth], skipped: &[Skipped], played: &Played) -> String {
+fn text(
+    rows: &[summary::Cell],
+    growth: &[summary::Growth],
+    skipped: &[Skipped],
+    played: &Played,
+) -> String {
     let mut text = summary::text(rows, growth);
-    for Skipped { mechanism, why, remedy } in skipped {
-        text.push_str(&format!("{mechanism} is not available here: {why}; {remedy}\n"));
+    for Skipped {
+        mechanism,
+        why,
+        remedy,
+    } in skipped
+    {
+        text.push_str(&format!(
+            "{mechanism} is not available here: {why}; {remedy}\n"
+        ));
     }
     if played.interrupted {
         text.push_str(&format!("Interrupted after {} loops.\n", played.loops));
     }
-    let right = played.records.iter().filter(|r| r.outcome == Outcome::Right).count();
-    let ended = played.records.iter().filter(|r| r.asked_ns.is_some()).count();
+    let right = played
+        .records
+        .iter()
+        .filter(|r| r.outcome == Outcome::Right)
+        .count();
+    let ended = played
+        .records
+        .iter()
+        .filter(|r| r.asked_ns.is_some())
+        .count();
     text.push_str(&format!("{right} of {ended} completions were right.\n"));
     match played.left.as_slice() {
         [] => text.push_str("Nothing was left behind.\n"),

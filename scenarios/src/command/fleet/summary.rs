@@ -1,4 +1,5 @@
-//! What recorded jobs come to: one row for each mechanism and number of sites, and how its cost grows. Pure.
+//! What recorded jobs come to: one row for each mechanism and number of sites, and how its cost
+//! grows. Pure.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,8 @@ pub(super) struct Cell {
     pub note: Option<String>,
 }
 
-/// How one mechanism grows: exponents of the number of sites (Theil-Sen slopes between logarithms of medians). 0: not at all, 1: in proportion.
+/// How one mechanism grows: exponents of the number of sites (Theil-Sen slopes between logarithms
+/// of medians). 0: not at all, 1: in proportion.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Growth {
     /// Mechanism id.
@@ -64,15 +66,23 @@ pub(super) fn cells(records: &[ScaleRecord]) -> Vec<Cell> {
 impl Cell {
     fn new(all: &[&ScaleRecord]) -> Self {
         let ended: Vec<&&ScaleRecord> = all.iter().filter(|r| r.asked_ns.is_some()).collect();
-        let sample =
-            |figure: fn(&ScaleRecord) -> Option<u64>| Sample::new(ended.iter().filter_map(|r| figure(r)).collect(), 0);
-        let missed = ended.iter().filter(|r| r.outcome == Outcome::Missed).count();
+        let sample = |figure: fn(&ScaleRecord) -> Option<u64>| {
+            Sample::new(ended.iter().filter_map(|r| figure(r)).collect(), 0)
+        };
+        let missed = ended
+            .iter()
+            .filter(|r| r.outcome == Outcome::Missed)
+            .count();
         let late = |r: &&&ScaleRecord| match (r.outcome, r.decided_ns, r.exit_ns) {
             (Outcome::Right, Some(decided), Some(exit)) => Some(decided.saturating_sub(exit)),
             _ => None,
         };
         let latency = Sample::new(ended.iter().filter_map(late).collect(), missed);
-        let tail = if latency.len() >= ENOUGH_FOR_P99 { 99 } else { 100 };
+        let tail = if latency.len() >= ENOUGH_FOR_P99 {
+            99
+        } else {
+            100
+        };
         Self {
             mechanism: all[0].mechanism.clone(),
             sites: all[0].sites,
@@ -96,7 +106,9 @@ pub(super) fn growth(cells: &[Cell]) -> Vec<Growth> {
         .chunk_by(|a, b| a.mechanism == b.mechanism)
         .filter_map(|of_one| {
             let slope = |figure: fn(&Cell) -> Option<u64>| {
-                let points = of_one.iter().filter_map(|cell| Some((cell.sites, figure(cell)?)));
+                let points = of_one
+                    .iter()
+                    .filter_map(|cell| Some((cell.sites, figure(cell)?)));
                 exponent(&points.collect::<Vec<_>>())
             };
             Some(Growth {
@@ -108,9 +120,11 @@ pub(super) fn growth(cells: &[Cell]) -> Vec<Growth> {
         .collect()
 }
 
-/// The median of the slopes through each two points, on logarithmic axes. `None`: fewer than two points.
+/// The median of the slopes through each two points, on logarithmic axes. `None`: fewer than two
+/// points.
 fn exponent(points: &[(u32, u64)]) -> Option<f64> {
-    let log = |n: u64| u32::try_from(n.max(1)).map_or(f64::from(u32::MAX).ln(), |n| f64::from(n).ln());
+    let log =
+        |n: u64| u32::try_from(n.max(1)).map_or(f64::from(u32::MAX).ln(), |n| f64::from(n).ln());
     let mut slopes = Vec::new();
     for (i, (sites, value)) in points.iter().enumerate() {
         for (more_sites, other) in &points[i + 1..] {
@@ -155,7 +169,8 @@ pub(super) fn text(cells: &[Cell], growth: &[Growth]) -> String {
             duration(cell.latency_p50_ns),
             duration(cell.latency_tail_ns),
             duration(cell.cpu_p50_ns),
-            cell.reads_p50.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            cell.reads_p50
+                .map_or_else(|| "-".to_owned(), |n| n.to_string()),
             cell.descriptors.to_string(),
             stats::ns(cell.watch_ns_per_site),
         ]);
@@ -193,7 +208,10 @@ pub(super) fn text(cells: &[Cell], growth: &[Growth]) -> String {
     }
     for cell in cells {
         if let Some(note) = &cell.note {
-            text.push_str(&format!("{} with {} sites: {note}\n", cell.mechanism, cell.sites));
+            text.push_str(&format!(
+                "{} with {} sites: {note}\n",
+                cell.mechanism, cell.sites
+            ));
         }
     }
     text
@@ -205,13 +223,24 @@ mod tests {
 
     #[test]
     fn what_does_not_grow_has_no_exponent_and_what_is_in_proportion_has_one() {
-        let close = |found: Option<f64>, wanted: f64| found.is_some_and(|x| (x - wanted).abs() < 1e-9);
-        assert!(close(exponent(&[(1, 5_000), (100, 5_000), (10_000, 5_000)]), 0.0));
+        let close =
+            |found: Option<f64>, wanted: f64| found.is_some_and(|x| (x - wanted).abs() < 1e-9);
+        assert!(close(
+            exponent(&[(1, 5_000), (100, 5_000), (10_000, 5_000)]),
+            0.0
+        ));
         assert!(close(exponent(&[(1, 7), (10, 70), (100, 700)]), 1.0));
         let one_of_four_is_off = exponent(&[(1, 7), (10, 70), (100, 700), (1_000, 1)]);
         let middle_of_six = f64::midpoint((1.0_f64 / 7.0).log10() / 3.0, 1.0);
-        assert!(close(one_of_four_is_off, middle_of_six), "{one_of_four_is_off:?}");
+        assert!(
+            close(one_of_four_is_off, middle_of_six),
+            "{one_of_four_is_off:?}"
+        );
         assert_eq!(exponent(&[(1, 7)]), None);
-        assert_eq!(exponent(&[(5, 7), (5, 9)]), None, "the same number of sites twice");
+        assert_eq!(
+            exponent(&[(5, 7), (5, 9)]),
+            None,
+            "the same number of sites twice"
+        );
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::args::{RunArgs, duration};
+use super::super::args::RunArgs;
+use super::super::values::duration;
 use super::pins::Pins;
 use super::schedule::Arrivals;
 
@@ -26,9 +27,11 @@ measures it to its end.";
 
 /// Measure: a run as a campaign.
 ///
-/// Takes what a plain run takes, and plays it as a campaign: complete blocks in random order, an idle gap and a look at the machine's noise
-/// between them, and every trial on disk before the next one begins. Whatever interrupts it (SIGINT, SIGKILL, a power cut), --resume goes on
-/// with the next trial of the same plan; an unfinished last line is cut off, and no trial is recorded twice or left out.
+/// Takes what a plain run takes, and plays it as a campaign: complete blocks in random order, an
+/// idle gap and a look at the machine's noise between them, and every trial on disk before the next
+/// one begins. Whatever interrupts it (SIGINT, SIGKILL, a power cut), --resume goes on with the
+/// next trial of the same plan; an unfinished last line is cut off, and no trial is recorded twice
+/// or left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = EXAMPLES, mut_arg("scenarios", |arg| arg.required(false)))]
 pub(in super::super) struct MeasureArgs {
@@ -38,56 +41,75 @@ pub(in super::super) struct MeasureArgs {
 
     /// Go on with the campaign that is recorded in DIR
     ///
-    /// Its plan.json decides what is run. Refused where the figures would not belong together: another version or build of this program,
-    /// another kernel, another boot.
+    /// Its plan.json decides what is run. Refused where the figures would not belong together:
+    /// another version or build of this program, another kernel, another boot.
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
         "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials", "seed", "deadline", "gap", "dry_run", "cgroup", "tasks",
-        "memory", "no_belt", "out", "vm", "twins", "warm_up", "noise", "patience", "every", "pin", "trace",
+        "memory", "no_limits", "out", "vm", "twins", "warm_up", "noise", "patience", "every", "pin", "trace",
     ])]
     pub resume: Option<PathBuf>,
 
-    /// With --resume: go on although the machine was booted since. Differences of stamps stay valid, stamps of two boots do not compare
+    /// With --resume: go on although the machine was booted since. Differences of stamps stay
+    /// valid, stamps of two boots do not compare
     #[arg(long, help_heading = "Campaign")]
     pub across_boots: bool,
 
-    /// Stop at the end of the block in which this time is up, such as 90s or 4m; the exit code is then 6
+    /// Stop at the end of the block in which this time is up, such as 90s or 4m; the exit code is
+    /// then 6
     #[arg(long = "for", value_name = "TIME", value_parser = span, help_heading = "Campaign")]
     pub stop_after: Option<Duration>,
 
-    /// Detectors and strategies whose rows are run twice (A/A): an id, a pattern or `all`. The difference of twins is chance
-    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Campaign")]
+    /// Detectors and strategies whose rows are run twice (A/A): an id, a pattern or `all`. The
+    /// difference of twins is chance
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        help_heading = "Campaign"
+    )]
     pub twins: Vec<String>,
 
     /// Trials at the beginning of each sitting that are run and not recorded
-    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Campaign")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        help_heading = "Campaign"
+    )]
     pub warm_up: usize,
 
-    /// How long a control spins before each block, to measure what disturbs the machine; 0 for not at all
+    /// How long a control spins before each block, to measure what disturbs the machine; 0 for not
+    /// at all
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration, help_heading = "Campaign")]
     pub noise: Duration,
 
     /// How long the blocks of a sitting may together wait for a quiet machine; 0 for not at all
     ///
-    /// The machine is quiet when the control before a block lost at most 5 % of its time to others. What is recorded as noise is what the
-    /// first look before each block saw, so waiting cannot make a busy machine look quiet.
+    /// The machine is quiet when the control before a block lost at most 5 % of its time to others.
+    /// What is recorded as noise is what the first look before each block saw, so waiting cannot
+    /// make a busy machine look quiet.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span, help_heading = "Campaign")]
     pub patience: Duration,
 
-    /// Open loop: a start is intended after each such time, or at random with that mean (poisson:50ms), whether or not the trial before
-    /// has ended. It replaces the gap
+    /// Open loop: a start is intended after each such time, or at random with that mean
+    /// (poisson:50ms), whether or not the trial before has ended. It replaces the gap
     ///
-    /// Trials still run one after another. One that begins late is recorded with its intended start (`stamps.intended_ns`), so that
-    /// waiting can be counted. The noise is measured before the first block of a sitting alone.
+    /// Trials still run one after another. One that begins late is recorded with its intended start
+    /// (`stamps.intended_ns`), so that waiting can be counted. The noise is measured before the
+    /// first block of a sitting alone.
     #[arg(long, value_name = "[poisson:]TIME", value_parser = Arrivals::parse, conflicts_with = "gap", help_heading = "Campaign")]
     pub every: Option<Arrivals>,
 
-    /// Processors: a number for all, or roles: harness=0,observer=0,workload=1. Who is not named runs where its parent may
+    /// Processors: a number for all, or roles: harness=0,observer=0,workload=1. Who is not named
+    /// runs where its parent may
     #[arg(long, value_name = "CPU", value_parser = Pins::parse, help_heading = "Campaign")]
     pub pin: Option<Pins>,
 
-    /// Record the way from exit to verdict as well (`stages`): exit, flip, waking, running. Needs root
+    /// Record the way from exit to verdict as well (`stages`): exit, flip, waking, running. Needs
+    /// root
     ///
-    /// The kernel's tracepoints tell it. That changes what is measured: compare stages of one such campaign, and its latencies with no other.
+    /// The kernel's tracepoints tell it. That changes what is measured: compare stages of one such
+    /// campaign, and its latencies with no other.
     #[arg(long, help_heading = "Campaign")]
     pub trace: bool,
 }
@@ -134,7 +156,10 @@ mod tests {
             (args.run.scenarios, args.run.trials),
             (vec!["exit-now".to_owned()], Some(5))
         );
-        assert_eq!(args.every, Some(Arrivals::Poisson(Duration::from_millis(2))));
+        assert_eq!(
+            args.every,
+            Some(Arrivals::Poisson(Duration::from_millis(2)))
+        );
         assert!(parsed(&["exit-now", "--every", "2ms", "--gap", "1ms"]).is_err());
     }
 
@@ -148,7 +173,10 @@ mod tests {
             &["--out", "e"],
             &["--twins", "all"],
         ] {
-            assert!(parsed(&[&["--resume", "d"], also].concat()).is_err(), "{also:?}");
+            assert!(
+                parsed(&[&["--resume", "d"], also].concat()).is_err(),
+                "{also:?}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! `scenario measure`: a run as a campaign. Read top to bottom; what one sitting does is in `sitting`.
+//! `scenario measure`: a run as a campaign. Read top to bottom; what one sitting does is in
+//! `sitting`.
 
 mod args;
 pub(super) mod noise;
@@ -30,9 +31,9 @@ use super::plan::{self, Offers, Plan};
 use super::record::{Campaign, PlanRecord, arguments};
 use super::request::{self, Request};
 use super::select::Names;
-use super::sitting::{Pace, Sitting};
 use super::surroundings::Surroundings;
 use super::term::note;
+use super::trial_loop::{CampaignOptions, TrialLoop};
 use super::{report, stats};
 
 pub(super) use args::MeasureArgs;
@@ -58,7 +59,7 @@ pub(super) fn measure(given: &MeasureArgs) -> Result<Exit, Failure> {
         None => given.clone(),
     };
     let request = resolve(&args)?;
-    let around = Surroundings::look(args.run.cgroup.clone(), args.run.no_belt)?;
+    let around = Surroundings::look(args.run.cgroup.clone(), args.run.no_limits)?;
     let result = with_host(&args, &request, &around, begun.as_ref());
     around.leave_with(result)
 }
@@ -72,10 +73,15 @@ struct Begun {
 impl Begun {
     fn read(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(PLAN);
-        let text = std::fs::read(&path)
-            .with_context(|| format!("{} is no campaign: could not read {}", dir.display(), path.display()))?;
-        let plan: Value =
-            serde_json::from_slice(&text).with_context(|| format!("could not understand {}", path.display()))?;
+        let text = std::fs::read(&path).with_context(|| {
+            format!(
+                "{} is no campaign: could not read {}",
+                dir.display(),
+                path.display()
+            )
+        })?;
+        let plan: Value = serde_json::from_slice(&text)
+            .with_context(|| format!("could not understand {}", path.display()))?;
         match plan["campaign"].is_object() {
             true => Ok(Self { plan }),
             false => Err(anyhow!(
@@ -92,7 +98,9 @@ impl Begun {
         let cli = Cli::try_parse_from(std::iter::once("scenario".to_owned()).chain(words))
             .context("the arguments in plan.json are not understood by this version")?;
         let Some(Verb::Measure(mut args)) = cli.verb else {
-            return Err(anyhow!("the arguments in plan.json are not those of a campaign"));
+            return Err(anyhow!(
+                "the arguments in plan.json are not those of a campaign"
+            ));
         };
         args.run.out.clone_from(&given.resume);
         args.run.json = given.run.json;
@@ -161,13 +169,19 @@ fn with_host(
     if args.trace {
         stages::may_be_traced(host)?;
     }
-    args.pin.unwrap_or_default().begin().map_err(Failure::usage)?;
+    args.pin
+        .unwrap_or_default()
+        .begin()
+        .map_err(Failure::usage)?;
     let environment = Environment::capture(&Paths::default(), host);
     let emulated = environment.virtualisation.emulated == Some(true);
     let mut output = match begun {
         None => {
-            let output = Output::create(args.run.out.as_deref(), &name).map_err(Failure::bad_place)?;
-            output.document(PLAN, &document).map_err(Failure::incomplete)?;
+            let output =
+                Output::create(args.run.out.as_deref(), &name).map_err(Failure::bad_place)?;
+            output
+                .document(PLAN, &document)
+                .map_err(Failure::incomplete)?;
             output
                 .document(ENVIRONMENT, &environment)
                 .map_err(Failure::incomplete)?;
@@ -183,8 +197,11 @@ fn with_host(
         boot_id: sittings::boot_id(),
         environment,
     };
-    all.add(sitting, args.across_boots).map_err(Failure::bad_place)?;
-    output.document(SITTINGS, &all).map_err(Failure::incomplete)?;
+    all.add(sitting, args.across_boots)
+        .map_err(Failure::bad_place)?;
+    output
+        .document(SITTINGS, &all)
+        .map_err(Failure::incomplete)?;
     if !args.run.quiet {
         note(format!(
             "recording {} trials in {} (seed {}, {} recorded before)",
@@ -195,7 +212,7 @@ fn with_host(
         ));
     }
     let pace = pace(args, plan.seed);
-    let sitting = Sitting {
+    let sitting = TrialLoop {
         args: &args.run,
         request,
         plan: &plan,
@@ -222,7 +239,12 @@ fn with_host(
 }
 
 /// Opens what was begun, if it may be gone on with here.
-fn go_on(begun: &Begun, document: &PlanRecord<'_>, plan: &Plan, args: &MeasureArgs) -> anyhow::Result<Output> {
+fn go_on(
+    begun: &Begun,
+    document: &PlanRecord<'_>,
+    plan: &Plan,
+    args: &MeasureArgs,
+) -> anyhow::Result<Output> {
     let here: Value = serde_json::to_value(document).context("could not write the plan as JSON")?;
     resume::same_plan(&begun.plan, &here)?;
     let dir = args
@@ -231,8 +253,8 @@ fn go_on(begun: &Begun, document: &PlanRecord<'_>, plan: &Plan, args: &MeasureAr
         .as_deref()
         .context("a campaign that goes on has a directory")?;
     let mut output = Output::reopen(dir)?;
-    let kept =
-        resume::keep(output.reader(), plan).with_context(|| format!("{} cannot be gone on with", dir.display()))?;
+    let kept = resume::keep(output.reader(), plan)
+        .with_context(|| format!("{} cannot be gone on with", dir.display()))?;
     output.keep(kept.bytes, kept.trials)?;
     if let Some(cut) = kept.cut {
         note(format!("cut off {cut}"));
@@ -253,9 +275,9 @@ fn campaign(args: &MeasureArgs) -> Campaign {
     }
 }
 
-fn pace(args: &MeasureArgs, seed: u64) -> Pace {
+fn pace(args: &MeasureArgs, seed: u64) -> CampaignOptions {
     let pins = args.pin.unwrap_or_default();
-    Pace {
+    CampaignOptions {
         warm_up: args.warm_up,
         noise: args.noise,
         patience: args.patience,
@@ -271,7 +293,8 @@ fn pace(args: &MeasureArgs, seed: u64) -> Pace {
     }
 }
 
-/// How late an open loop started its trials, in a line: the queue that their latency is to be counted with.
+/// How late an open loop started its trials, in a line: the queue that their latency is to be
+/// counted with.
 fn lateness(output: &Output) -> anyhow::Result<Option<String>> {
     let mut late = Vec::new();
     for trial in output.trials() {
@@ -287,7 +310,9 @@ fn lateness(output: &Output) -> anyhow::Result<Option<String>> {
     let late = stats::Sample::new(late, 0);
     let at = |percent| late.percentile(percent).value().map(stats::ns);
     let words = |(p50, p90, max)| {
-        format!("Open loop: trials started later than intended by {p50} (p50), {p90} (p90), {max} (max).")
+        format!(
+            "Open loop: trials started later than intended by {p50} (p50), {p90} (p90), {max} (max)."
+        )
     };
     Ok(at(50)
         .zip(at(90))

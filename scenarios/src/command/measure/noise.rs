@@ -1,4 +1,5 @@
-//! Machine noise, measured by itself: a control that only spins and looks at the clock. Time that it misses, somebody else had.
+//! Machine noise, measured by itself: a control that only spins and looks at the clock. Time that
+//! it misses, somebody else had.
 
 use std::time::Duration;
 
@@ -36,9 +37,11 @@ pub(in super::super) fn spin(block: u32, span: Duration) -> NoiseRecord {
     seen
 }
 
-/// Spins before `block`, and then waits until the machine is quiet, for at most `patience` or until `interrupted`.
+/// Spins before `block`, and then waits until the machine is quiet, for at most `patience` or until
+/// `interrupted`.
 ///
-/// What is returned is the first look: a later one is quiet because it was waited for, and says nothing about the campaign.
+/// What is returned is the first look: a later one is quiet because it was waited for, and says
+/// nothing about the campaign.
 pub(in super::super) fn before_block(
     block: u32,
     span: Duration,
@@ -57,7 +60,11 @@ pub(in super::super) fn before_block(
     }
     let waited_ns = match last == first {
         true => 0,
-        false => time::now().since(began).as_nanos().try_into().unwrap_or(u64::MAX),
+        false => time::now()
+            .since(began)
+            .as_nanos()
+            .try_into()
+            .unwrap_or(u64::MAX),
     };
     NoiseRecord { waited_ns, ..first }
 }
@@ -110,7 +117,10 @@ mod tests {
             look(&mut seen, gap);
         }
         assert_eq!((seen.looks, seen.gaps), (4, 2));
-        assert_eq!((seen.lost_ns, seen.longest_ns), (GAP_NS + 1 + 40_000, 40_000));
+        assert_eq!(
+            (seen.lost_ns, seen.longest_ns),
+            (GAP_NS + 1 + 40_000, 40_000)
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
-/// One processor for each role that is pinned. Who is not named runs where its parent may: the observer where the harness may, the
-/// workload where the observer may.
+/// One processor for each role that is pinned. Who is not named runs where its parent may: the
+/// observer where the harness may, the workload where the observer may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(in super::super) struct Pins {
     /// The harness: it makes the sites, and is the oracle and the control.
@@ -26,8 +26,11 @@ impl Pins {
             return Ok(pins);
         }
         for part in text.split(',') {
-            let wanted =
-                || format!("{part:?}: a processor is needed, or harness=, observer= or workload= and a processor");
+            let wanted = || {
+                format!(
+                    "{part:?}: a processor is needed, or harness=, observer= or workload= and a processor"
+                )
+            };
             let (role, cpu) = part.split_once('=').ok_or_else(wanted)?;
             let place = match role {
                 "harness" => &mut pins.harness,
@@ -42,16 +45,22 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Finds out whether all of them can be had, and keeps the calling process, the harness, on its own.
+    /// Finds out whether all of them can be had, and keeps the calling process, the harness, on its
+    /// own.
     pub(super) fn begin(self) -> Result<(), String> {
-        let allowed = sched_getaffinity(Pid::from_raw(0)).map_err(|e| format!("sched_getaffinity: {e}"))?;
+        let allowed =
+            sched_getaffinity(Pid::from_raw(0)).map_err(|e| format!("sched_getaffinity: {e}"))?;
         for (role, cpu) in self.record() {
             if !allowed.is_set(cpu).unwrap_or(false) {
-                return Err(format!("--pin: this process may not run on processor {cpu} ({role})"));
+                return Err(format!(
+                    "--pin: this process may not run on processor {cpu} ({role})"
+                ));
             }
         }
         match self.harness {
-            Some(cpu) => harness::trial::pin(cpu).map_err(|e| format!("--pin: processor {cpu}: {e}")),
+            Some(cpu) => {
+                harness::trial::pin(cpu).map_err(|e| format!("--pin: processor {cpu}: {e}"))
+            }
             None => Ok(()),
         }
     }
@@ -75,12 +84,22 @@ mod tests {
 
     #[test]
     fn one_number_is_everybody_and_roles_are_themselves() {
-        assert_eq!(Pins::parse("1").unwrap().record(), BTreeMap::from([("harness", 1)]));
+        assert_eq!(
+            Pins::parse("1").unwrap().record(),
+            BTreeMap::from([("harness", 1)])
+        );
         assert_eq!(
             Pins::parse("harness=0,workload=1").unwrap().record(),
             BTreeMap::from([("harness", 0), ("workload", 1)])
         );
-        for bad in ["", "x", "kernel=1", "observer=", "observer=1,observer=0", "-1"] {
+        for bad in [
+            "",
+            "x",
+            "kernel=1",
+            "observer=",
+            "observer=1,observer=0",
+            "-1",
+        ] {
             assert!(Pins::parse(bad).is_err(), "{bad:?}");
         }
     }

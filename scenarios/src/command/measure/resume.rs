@@ -1,7 +1,7 @@
 //! Going on: what of an interrupted campaign is good, and whether it may be gone on with here.
 //!
-//! The plan is the authority. What was recorded must be its beginning, trial by trial; only the end of the file may be unfinished, because
-//! that is what a crash leaves.
+//! The plan is the authority. What was recorded must be its beginning, trial by trial; only the end
+//! of the file may be unfinished, because that is what a crash leaves.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -33,13 +33,18 @@ pub(super) fn keep(mut file: impl BufRead, plan: &Plan) -> Result<Kept> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let length = file.read_until(b'\n', &mut line).context("could not read the trials")?;
+        let length = file
+            .read_until(b'\n', &mut line)
+            .context("could not read the trials")?;
         if length == 0 {
             return Ok(kept);
         }
         let seq = kept.trials;
         let is_last = |file: &mut dyn BufRead| -> Result<bool> {
-            Ok(file.fill_buf().context("could not read the trials")?.is_empty())
+            Ok(file
+                .fill_buf()
+                .context("could not read the trials")?
+                .is_empty())
         };
         let record = match (line.ends_with(b"\n"), read_lines(line.as_slice()).next()) {
             (true, Some(Ok(record))) => record,
@@ -67,7 +72,8 @@ fn as_planned(seq: usize, record: &TrialRecord, plan: &Plan) -> Result<()> {
         bail!("line {} is one trial more than the plan has", seq + 1);
     };
     let cell = &plan.cells[planned.row];
-    let params: BTreeMap<String, u64> = cell.params.iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    let params: BTreeMap<String, u64> =
+        cell.params.iter().map(|(k, v)| (k.to_owned(), v)).collect();
     let as_planned = usize::try_from(record.seq) == Ok(seq)
         && record.block == Some(planned.block)
         && record.seed == planned.script_seed
@@ -89,8 +95,8 @@ fn damaged(seq: usize) -> String {
     )
 }
 
-/// Compares the recorded plan with the one that its arguments make here and now. The name of the run differs by nature, and so may the words
-/// in which a mechanism that is missing is described.
+/// Compares the recorded plan with the one that its arguments make here and now. The name of the
+/// run differs by nature, and so may the words in which a mechanism that is missing is described.
 pub(super) fn same_plan(recorded: &Value, here: &Value) -> Result<()> {
     let (Some(recorded), Some(here)) = (recorded.as_object(), here.as_object()) else {
         bail!("plan.json is not a plan");

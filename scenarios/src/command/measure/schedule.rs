@@ -1,15 +1,15 @@
 //! The open loop: when trials are to start, whether or not the one before has ended.
 //!
-//! In a closed loop a slow trial holds back the next one, so that a machine that stalls is asked less often and looks better than it is
-//! ("coordinated omission"). In an open loop the start is intended at a moment that does not depend on the machine, and a reader may
-//! count from there.
+//! In a closed loop a slow trial holds back the next one, so that a machine that stalls is asked
+//! less often and looks better than it is ("coordinated omission"). In an open loop the start is
+//! intended at a moment that does not depend on the machine, and a reader may count from there.
 
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::super::args::duration;
+use super::super::values::duration;
 
 /// How trials arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,9 @@ pub(in super::super) struct Schedule {
 }
 
 impl Schedule {
-    /// Times from the beginning of a sitting to the intended starts of trial `from` and its successors. A gap belongs to its trial: a
-    /// sitting that goes on has the gaps that the interrupted one would have had.
+    /// Times from the beginning of a sitting to the intended starts of trial `from` and its
+    /// successors. A gap belongs to its trial: a sitting that goes on has the gaps that the
+    /// interrupted one would have had.
     pub(in super::super) fn starts(&self, from: usize) -> impl Iterator<Item = Duration> + use<> {
         let Self { arrivals, seed } = *self;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -102,9 +103,17 @@ mod tests {
         let all: Vec<_> = schedule.starts(0).take(10_000).collect();
         assert!(all.is_sorted());
         assert_eq!(all, schedule.starts(0).take(10_000).collect::<Vec<_>>());
-        // The mean of 10 000 draws has a standard error of one hundredth; the seed is fixed, so this holds or it does not.
-        assert!(all[9_999] > 9_500 * MS && all[9_999] < 10_500 * MS, "{:?}", all[9_999]);
-        let other = Schedule { seed: 10, ..schedule };
+        // The mean of 10 000 draws has a standard error of one hundredth; the seed is fixed, so
+        // this holds or it does not.
+        assert!(
+            all[9_999] > 9_500 * MS && all[9_999] < 10_500 * MS,
+            "{:?}",
+            all[9_999]
+        );
+        let other = Schedule {
+            seed: 10,
+            ..schedule
+        };
         assert_ne!(other.starts(0).next(), schedule.starts(0).next());
     }
 

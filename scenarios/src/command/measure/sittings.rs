@@ -1,4 +1,5 @@
-//! `sittings.json`: who measured when. A campaign that was interrupted has several sittings, and each has an environment of its own.
+//! `sittings.json`: who measured when. A campaign that was interrupted has several sittings, and
+//! each has an environment of its own.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -51,8 +52,8 @@ impl Sittings {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Self::none()),
             other => other.with_context(|| format!("could not read {}", path.display()))?,
         };
-        let sittings: Self =
-            serde_json::from_slice(&text).with_context(|| format!("could not understand {}", path.display()))?;
+        let sittings: Self = serde_json::from_slice(&text)
+            .with_context(|| format!("could not understand {}", path.display()))?;
         if sittings.schema > SCHEMA {
             bail!(
                 "{} has schema {}; this program reads up to {SCHEMA}",
@@ -86,7 +87,9 @@ fn same(then: &Environment, now: &Environment) -> Result<()> {
         if then == now {
             return Ok(());
         }
-        bail!("{what} was {then} and is {now}: figures of both do not belong into one campaign; begin a new one")
+        bail!(
+            "{what} was {then} and is {now}: figures of both do not belong into one campaign; begin a new one"
+        )
     };
     let kernel = |e: &Environment| {
         format!(

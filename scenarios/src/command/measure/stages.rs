@@ -19,15 +19,24 @@ pub(super) fn may_be_traced(host: &Host) -> Result<(), Failure> {
     let feature = features::by_name(TRACEPOINTS).map_err(|e| anyhow!(e))?;
     match feature.probe(host) {
         Ok(Support::Available) => Ok(()),
-        Ok(Support::Missing { why, remedy }) => Err(Failure::missing(anyhow!("--trace: {why}; {remedy}"))),
+        Ok(Support::Missing { why, remedy }) => {
+            Err(Failure::missing(anyhow!("--trace: {why}; {remedy}")))
+        }
         Err(e) => Err(Failure::missing(anyhow!("--trace: the probe failed: {e}"))),
     }
 }
 
 /// The steps between two neighbouring stages.
-const STEPS: [&str; 5] = ["stamp > exit", "> flip", "> waking", "> running", "> decided"];
+const STEPS: [&str; 5] = [
+    "stamp > exit",
+    "> flip",
+    "> waking",
+    "> running",
+    "> decided",
+];
 
-/// One line for each pair that was traced: the median of each step, over the trials in which both its ends were seen.
+/// One line for each pair that was traced: the median of each step, over the trials in which both
+/// its ends were seen.
 pub(super) fn in_words(output: &Output) -> anyhow::Result<Vec<String>> {
     let mut pairs: BTreeMap<(String, String), [Vec<u64>; STEPS.len()]> = BTreeMap::new();
     for trial in output.trials() {
@@ -45,12 +54,16 @@ pub(super) fn in_words(output: &Output) -> anyhow::Result<Vec<String>> {
             Some(format!("{name} {}", stats::ns(median)))
         });
         let steps: Vec<String> = steps.collect();
-        format!("Stages of {detector} on {scenario} (p50 each): {}.", steps.join(", "))
+        format!(
+            "Stages of {detector} on {scenario} (p50 each): {}.",
+            steps.join(", ")
+        )
     });
     Ok(lines.collect())
 }
 
-/// The steps of one trial. A stage that was not seen leaves out the step to it, and the next begins at the last one seen.
+/// The steps of one trial. A stage that was not seen leaves out the step to it, and the next begins
+/// at the last one seen.
 fn steps(trial: &TrialRecord) -> Option<[Option<u64>; STEPS.len()]> {
     let stages = trial.stages.as_ref()?;
     let decided = match &trial.verdict {

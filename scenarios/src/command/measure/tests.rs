@@ -27,7 +27,10 @@ const WORDS: [&str; 9] = [
 ];
 
 fn args(words: &[&str]) -> MeasureArgs {
-    match Cli::try_parse_from([&["scenario"], words].concat()).unwrap().verb {
+    match Cli::try_parse_from([&["scenario"], words].concat())
+        .unwrap()
+        .verb
+    {
         Some(Verb::Measure(args)) => *args,
         other => panic!("{other:?}"),
     }
@@ -35,7 +38,10 @@ fn args(words: &[&str]) -> MeasureArgs {
 
 fn planned(seed: u64) -> Plan {
     let offers = Offers {
-        detectors: DETECTORS.iter().map(|d| (d.spec().id, Support::Available)).collect(),
+        detectors: DETECTORS
+            .iter()
+            .map(|d| (d.spec().id, Support::Available))
+            .collect(),
         ..Offers::default()
     };
     plan(&resolve(&args(&WORDS)).unwrap(), &offers, seed).unwrap()
@@ -93,9 +99,16 @@ fn lines(plan: &Plan, trials: std::ops::Range<usize>) -> Vec<u8> {
 #[test]
 fn twins_are_rows_of_their_own() {
     let plan = planned(1);
-    let mut rows: Vec<_> = plan.cells.iter().map(|c| (c.watchers[0].spec().id, c.twin)).collect();
+    let mut rows: Vec<_> = plan
+        .cells
+        .iter()
+        .map(|c| (c.watchers[0].spec().id, c.twin))
+        .collect();
     rows.sort_unstable();
-    assert_eq!(rows, [("pidfd-main", 0), ("waitpid-main", 0), ("waitpid-main", 1)]);
+    assert_eq!(
+        rows,
+        [("pidfd-main", 0), ("waitpid-main", 0), ("waitpid-main", 1)]
+    );
     assert_eq!(plan.order.len(), 9);
     assert_eq!(plan.order, planned(1).order);
 }
@@ -144,7 +157,11 @@ fn what_an_interruption_does_not_leave_is_refused() {
     let why = |file: &[u8]| format!("{:#}", keep(file, &plan).unwrap_err());
     let mut damaged = lines(&plan, 0..2);
     damaged[3] = b'!';
-    assert!(why(&damaged).contains("line 1 is damaged"), "{}", why(&damaged));
+    assert!(
+        why(&damaged).contains("line 1 is damaged"),
+        "{}",
+        why(&damaged)
+    );
     // The line is that of the file, also in what the parser says.
     let mut second = lines(&plan, 0..3);
     let at = second.iter().position(|byte| *byte == b'\n').unwrap() + 4;

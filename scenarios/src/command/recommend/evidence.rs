@@ -1,6 +1,8 @@
-//! The measured numbers: the committed summary of the evidence report, as far as a recommendation needs it.
+//! The measured numbers: the committed summary of the evidence report, as far as a recommendation
+//! needs it.
 //!
-//! Only fields that are used are read, and what is not there was not measured. That is never taken for a good figure.
+//! Only fields that are used are read, and what is not there was not measured. That is never taken
+//! for a good figure.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use harness::expect::Plane;
 use serde::{Deserialize, Serialize};
 
-/// Newest version of the summary that this program understands. In 2 a kill's times start at the decision.
+/// Newest version of the summary that this program understands. In 2 a kill's times start at the
+/// decision.
 const SCHEMA: u32 = 2;
 
 /// The committed summary. `report` makes it, from recorded trials.
@@ -76,7 +79,8 @@ pub(super) struct Measured {
     pub trials: usize,
     /// Rows.
     pub rows: usize,
-    /// The largest of the rows' medians: how slow it is where it is slow. Absent if that lies beyond the deadline.
+    /// The largest of the rows' medians: how slow it is where it is slow. Absent if that lies
+    /// beyond the deadline.
     pub worst_p50_ns: Option<u64>,
     /// The 99th percentile of that row, if it has one.
     pub p99_ns: Option<u64>,
@@ -84,7 +88,8 @@ pub(super) struct Measured {
     pub worst: String,
     /// Trials of that row.
     pub worst_n: usize,
-    /// The median of each row with a right answer; `null`: beyond the deadline. Rows of two mechanisms compare if they have the same name.
+    /// The median of each row with a right answer; `null`: beyond the deadline. Rows of two
+    /// mechanisms compare if they have the same name.
     pub p50_ns: BTreeMap<String, Option<u64>>,
     /// The largest of the rows' medians of the time that starting a workload takes.
     pub launch_ns: Option<u64>,
@@ -92,22 +97,28 @@ pub(super) struct Measured {
     pub idle_cpu_ns: Option<u64>,
     /// Trials that speak against it, with the row: early or missed, survivors, bystanders hit.
     pub against: Vec<String>,
-    /// At the largest number of sites that was measured: that number, and the median of each quantity.
+    /// At the largest number of sites that was measured: that number, and the median of each
+    /// quantity.
     pub scale: Option<(u64, BTreeMap<String, u64>)>,
 }
 
 impl Evidence {
     /// That of this repository.
     pub(super) fn committed() -> Result<Self> {
-        Self::parse(COMMITTED)
-            .context("the summary that was compiled into this program (reports/generated/summary.json)")
+        Self::parse(COMMITTED).context(
+            "the summary that was compiled into this program (reports/generated/summary.json)",
+        )
     }
 
     /// Reads a summary.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let evidence: Self = serde_json::from_str(text).context("could not understand the summary")?;
+        let evidence: Self =
+            serde_json::from_str(text).context("could not understand the summary")?;
         if evidence.schema > SCHEMA {
-            bail!("it has schema {}; this program reads up to {SCHEMA}", evidence.schema);
+            bail!(
+                "it has schema {}; this program reads up to {SCHEMA}",
+                evidence.schema
+            );
         }
         Ok(evidence)
     }
@@ -123,13 +134,18 @@ impl Evidence {
         let of = |row: &&Row| row.plane == Plane::Detect && row.detector == id;
         let mut measured = sum(self.rows.iter().filter(of))?;
         let sizes = self.scale.iter().filter(|scale| scale.mechanism == id);
-        measured.scale = sizes.max_by_key(|s| s.sites).map(|s| (s.sites, s.medians.clone()));
+        measured.scale = sizes
+            .max_by_key(|s| s.sites)
+            .map(|s| (s.sites, s.medians.clone()));
         Some(measured)
     }
 
     /// What is known of a strategy. `None`: it was not measured.
     pub(super) fn strategy(&self, id: &str) -> Option<Measured> {
-        sum(self.rows.iter().filter(|row| row.strategy.as_deref() == Some(id)))
+        sum(self
+            .rows
+            .iter()
+            .filter(|row| row.strategy.as_deref() == Some(id)))
     }
 }
 
@@ -141,7 +157,8 @@ impl Row {
 
 fn sum<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Measured> {
     let rows: Vec<&Row> = rows.filter(|row| row.n > 0).collect();
-    // Without a right answer or an empty cgroup there is no time; with one, a missing median lies beyond the deadline.
+    // Without a right answer or an empty cgroup there is no time; with one, a missing median lies
+    // beyond the deadline.
     let timed = || rows.iter().filter(|row| row.right + row.emptied > 0);
     let worst = timed().max_by_key(|row| (row.p50_ns.is_none(), row.p50_ns))?;
     Some(Measured {
@@ -193,9 +210,15 @@ mod tests {
     fn the_worst_row_counts_and_nothing_is_hidden() {
         let evidence = Evidence::parse(TEXT).unwrap();
         let fast = evidence.detector("fast").unwrap();
-        assert_eq!((fast.trials, fast.rows, fast.worst_p50_ns), (300, 2, Some(30)));
+        assert_eq!(
+            (fast.trials, fast.rows, fast.worst_p50_ns),
+            (300, 2, Some(30))
+        );
         assert_eq!((fast.launch_ns, fast.idle_cpu_ns), (Some(7), Some(3)));
-        assert_eq!(fast.against, ["silent until the deadline in 1 of 100 trials on b (d)"]);
+        assert_eq!(
+            fast.against,
+            ["silent until the deadline in 1 of 100 trials on b (d)"]
+        );
         assert_eq!(fast.scale.unwrap().0, 1000);
         let strategy = evidence.strategy("s").unwrap();
         assert_eq!(strategy.worst_p50_ns, None);
@@ -209,7 +232,10 @@ mod tests {
     #[test]
     fn what_is_absent_was_not_measured() {
         assert_eq!(Evidence::parse(TEXT).unwrap().detector("slow"), None);
-        assert_eq!(Evidence::parse(r#"{"schema":1}"#).unwrap().strategy("s"), None);
+        assert_eq!(
+            Evidence::parse(r#"{"schema":1}"#).unwrap().strategy("s"),
+            None
+        );
         assert!(Evidence::parse(r#"{"schema":3}"#).is_err());
         assert!(Evidence::parse("no").is_err());
     }

@@ -1,5 +1,5 @@
-//! `scenario recommend`: what to use on this machine, for what, and why. Facts from the specs, availability from the probes, figures from the
-//! committed evidence.
+//! `scenario recommend`: what to use on this machine, for what, and why. Facts from the specs,
+//! availability from the probes, figures from the committed evidence.
 
 mod evidence;
 mod page;
@@ -95,15 +95,24 @@ pub(super) fn recommend(args: &RecommendArgs) -> Result<Exit, Failure> {
         Format::Json => serde_json::to_string_pretty(&answer).map_err(anyhow::Error::from)? + "\n",
     };
     if args.format == Format::Table {
-        undone.iter().for_each(|left| said.push_str(&format!("{left}\n")));
+        undone
+            .iter()
+            .for_each(|left| said.push_str(&format!("{left}\n")));
     }
     print(&said)?;
-    Ok(if undone.is_empty() { Exit::Held } else { Exit::Internal })
+    Ok(if undone.is_empty() {
+        Exit::Held
+    } else {
+        Exit::Internal
+    })
 }
 
 fn answer(host: &Host, evidence: &Evidence, only: Option<Situation>) -> Answer {
     let offers = Offers::of(host);
-    let tried = host.base.as_ref().map(|base| bugs::spares_dead_leaders(&base.cgroup));
+    let tried = host
+        .base
+        .as_ref()
+        .map(|base| bugs::spares_dead_leaders(&base.cgroup));
     let kills_leaderless = matches!(tried, Some(Ok(Presence::Absent)));
     let all: Vec<Situation> = match only {
         Some(one) => vec![one],

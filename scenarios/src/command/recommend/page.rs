@@ -21,7 +21,9 @@ pub(super) fn text(answer: &Answer) -> String {
                 short(&mut lines, advice);
             }
             lines.push(String::new());
-            lines.push("Times are medians at the slowest. Why: `scenario recommend SITUATION`.".to_owned());
+            lines.push(
+                "Times are medians at the slowest. Why: `scenario recommend SITUATION`.".to_owned(),
+            );
         }
     }
     lines.push(String::new());
@@ -36,7 +38,12 @@ fn head(answer: &Answer) -> Vec<String> {
         (Some(base), _) => lines.extend(wrapped("cgroup ", base, 2)),
         (None, why) => {
             lines.push("No cgroup may be used, so nothing that needs one is available:".to_owned());
-            lines.extend(why.as_deref().unwrap_or("none was found").lines().map(str::to_owned));
+            lines.extend(
+                why.as_deref()
+                    .unwrap_or("none was found")
+                    .lines()
+                    .map(str::to_owned),
+            );
         }
     }
     if let Some(bug) = &answer.kernel_bug {
@@ -46,11 +53,14 @@ fn head(answer: &Answer) -> Vec<String> {
     lines
 }
 
-/// Where it was measured: the campaigns share a kernel and a processor more often than not, so each of these is said once.
+/// Where it was measured: the campaigns share a kernel and a processor more often than not, so each
+/// of these is said once.
 fn evidence(answer: &Answer) -> Vec<String> {
     let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
     for place in &answer.evidence {
-        let (campaign, machine) = place.split_once(": ").unwrap_or((place, "an unknown machine"));
+        let (campaign, machine) = place
+            .split_once(": ")
+            .unwrap_or((place, "an unknown machine"));
         match places.iter_mut().find(|(known, _)| *known == machine) {
             Some((_, campaigns)) => campaigns.push(campaign),
             None => places.push((machine, vec![campaign])),
@@ -59,11 +69,16 @@ fn evidence(answer: &Answer) -> Vec<String> {
     if places.is_empty() {
         return vec!["No measurements were compiled in: this is by facts alone.".to_owned()];
     }
-    let said = |(machine, campaigns): &(&str, Vec<&str>)| format!("on {machine} ({})", campaigns.join(", "));
+    let said = |(machine, campaigns): &(&str, Vec<&str>)| {
+        format!("on {machine} ({})", campaigns.join(", "))
+    };
     let all: Vec<String> = places.iter().map(said).collect();
     wrapped(
         "",
-        &format!("Measured {}; other machines have other figures.", all.join("; ")),
+        &format!(
+            "Measured {}; other machines have other figures.",
+            all.join("; ")
+        ),
         2,
     )
 }
@@ -99,15 +114,22 @@ fn reasons(lines: &mut Vec<String>, advice: &Advice) {
     for (verb, all) in [("know", &advice.detectors), ("kill", &advice.strategies)] {
         let mut usable = all.iter().filter(|c| c.missing.is_none());
         match usable.next() {
-            None => lines.push(format!("  {verb}  nothing that can be relied on is available here")),
+            None => lines.push(format!(
+                "  {verb}  nothing that can be relied on is available here"
+            )),
             Some(best) => {
                 lines.push(cut(&format!("  {verb}  {}", best.id), WIDTH));
-                best.because.iter().for_each(|because| say(lines, "because", because));
+                best.because
+                    .iter()
+                    .for_each(|because| say(lines, "because", because));
                 say(lines, "measured", &figures(best.measured.as_ref()));
                 best.but.iter().for_each(|but| say(lines, "but", but));
             }
         }
-        let next: Vec<String> = usable.take(2).map(|c| format!("{} ({})", c.id, time(c))).collect();
+        let next: Vec<String> = usable
+            .take(2)
+            .map(|c| format!("{} ({})", c.id, time(c)))
+            .collect();
         if !next.is_empty() {
             say(lines, "else", &next.join(", "));
         }
@@ -123,12 +145,17 @@ fn say(lines: &mut Vec<String>, what: &str, text: &str) {
 
 fn title(situation: Situation) -> String {
     let value = situation.to_possible_value();
-    let (name, help) = value.as_ref().map_or(("", None), |v| (v.get_name(), v.get_help()));
+    let (name, help) = value
+        .as_ref()
+        .map_or(("", None), |v| (v.get_name(), v.get_help()));
     let assumed = match situation {
         Situation::OldKernel => format!(" [what needs more than Linux {OLD} is left out]"),
         _ => String::new(),
     };
-    format!("{name}: {}{assumed}", help.map(ToString::to_string).unwrap_or_default())
+    format!(
+        "{name}: {}{assumed}",
+        help.map(ToString::to_string).unwrap_or_default()
+    )
 }
 
 fn figures(measured: Option<&Measured>) -> String {
@@ -142,13 +169,19 @@ fn figures(measured: Option<&Measured>) -> String {
             m.worst,
             m.worst_n
         ),
-        None => format!("median beyond the deadline on {} ({} trials", m.worst, m.worst_n),
+        None => format!(
+            "median beyond the deadline on {} ({} trials",
+            m.worst, m.worst_n
+        ),
     };
     let tail = m
         .p99_ns
         .map(|ns| format!(", p99 {}", stats::ns(ns)))
         .unwrap_or_default();
-    let mut figures = format!("{slowest}{tail}; {} trials in {} rows in all)", m.trials, m.rows);
+    let mut figures = format!(
+        "{slowest}{tail}; {} trials in {} rows in all)",
+        m.trials, m.rows
+    );
     if let Some(ns) = m.launch_ns {
         figures.push_str(&format!("; a start takes {}", stats::ns(ns)));
     }
@@ -157,7 +190,10 @@ fn figures(measured: Option<&Measured>) -> String {
         None => figures.push_str("; what waiting costs was not measured"),
     }
     if let Some((sites, medians)) = &m.scale {
-        let medians: Vec<String> = medians.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let medians: Vec<String> = medians
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
         figures.push_str(&format!("; with {sites} jobs: {}", medians.join(", ")));
     }
     figures

@@ -1,4 +1,5 @@
-//! Who is to be preferred, by the facts of the specs and by what was measured. Pure, and without a list of ids.
+//! Who is to be preferred, by the facts of the specs and by what was measured. Pure, and without a
+//! list of ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,8 @@ const AS_FAST: u64 = 2;
 /// CPU time for each second of waiting above which waiting is not free.
 const IDLE_NS: u64 = 1_000_000;
 
-/// The kernel that is assumed where it is old: the first long-term one that has pidfds and the cgroup freezer.
+/// The kernel that is assumed where it is old: the first long-term one that has pidfds and the
+/// cgroup freezer.
 pub(super) const OLD: KernelVersion = KernelVersion(5, 4);
 
 /// A mechanism that could be named.
@@ -63,7 +65,8 @@ struct Facts {
 pub(super) struct Here {
     /// What it is for.
     pub situation: Situation,
-    /// Whether this kernel's `cgroup.kill` is known to kill processes without a first thread as well.
+    /// Whether this kernel's `cgroup.kill` is known to kill processes without a first thread as
+    /// well.
     pub kills_leaderless: bool,
 }
 
@@ -80,7 +83,8 @@ impl Here {
 
     /// A patched kernel has what in no released one can be there.
     fn missing(self, since: KernelVersion, support: &Support) -> Option<(String, String)> {
-        let assumed = self.situation == Situation::PatchedKernel && since == KernelVersion::UNRELEASED;
+        let assumed =
+            self.situation == Situation::PatchedKernel && since == KernelVersion::UNRELEASED;
         match support {
             Support::Missing { why, remedy } if !assumed => Some((why.clone(), remedy.clone())),
             _ => None,
@@ -108,8 +112,10 @@ impl Here {
         if !self.admits(spec.since, spec.privilege) {
             return None;
         }
-        let mut because =
-            vec!["it sees every process of the cgroup and below, which none can leave by itself".to_owned()];
+        let mut because = vec![
+            "it sees every process of the cgroup and below, which none can leave by itself"
+                .to_owned(),
+        ];
         let mut but = vec![format!("late: {}", spec.late)];
         if spec.loses_on_removal {
             but.push("it may sleep on if somebody else removes the cgroup: only for who removes it himself".to_owned());
@@ -160,8 +166,14 @@ impl Here {
         Some(candidate.with_figures())
     }
 
-    /// The strategy as a candidate; `None` if it does not even claim to leave nothing, or not in this situation.
-    pub(super) fn strategy(self, spec: &KillSpec, support: &Support, measured: Option<Measured>) -> Option<Candidate> {
+    /// The strategy as a candidate; `None` if it does not even claim to leave nothing, or not in
+    /// this situation.
+    pub(super) fn strategy(
+        self,
+        spec: &KillSpec,
+        support: &Support,
+        measured: Option<Measured>,
+    ) -> Option<Candidate> {
         if !spec.claims_sound || !self.admits(spec.since, spec.privilege) {
             return None;
         }
@@ -174,11 +186,16 @@ impl Here {
             let at = defaults(scenario.spec().axes, spec.axes, Plane::Kill);
             match scenario.expect_kill(&at, spec.reach) {
                 KillExpectation::Survives(_) => return None,
-                // Tried for on this kernel, which knows better than an expectation that holds for all.
-                KillExpectation::MaySurvive(_) if scenario.spec().id == LEADERLESS && self.kills_leaderless => {
+                // Tried for on this kernel, which knows better than an expectation that holds for
+                // all.
+                KillExpectation::MaySurvive(_)
+                    if scenario.spec().id == LEADERLESS && self.kills_leaderless =>
+                {
                     against += 1
                 }
-                KillExpectation::MaySurvive(why) => doubts.push(format!("{}: {why}", scenario.spec().id)),
+                KillExpectation::MaySurvive(why) => {
+                    doubts.push(format!("{}: {why}", scenario.spec().id))
+                }
                 KillExpectation::Empties => against += 1,
                 KillExpectation::NotApplicable(_) => {}
             }
@@ -190,7 +207,10 @@ impl Here {
             .collect();
         match spec.may_hit {
             [] => because.push("it hits nobody else".to_owned()),
-            hits => but.extend(hits.iter().map(|canary| format!("it may hit a bystander: {canary}"))),
+            hits => but.extend(
+                hits.iter()
+                    .map(|canary| format!("it may hit a bystander: {canary}")),
+            ),
         }
         privilege(spec.privilege, &mut because, &mut but);
         but.push(format!("faults: {}", spec.faults));
@@ -202,7 +222,8 @@ impl Here {
             facts: Facts {
                 beside_the_point: self.beside_the_point(spec.since),
                 // An admitted doubt that was seen is no refutation.
-                refuted: doubts.is_empty() && measured.as_ref().is_some_and(|m| !m.against.is_empty()),
+                refuted: doubts.is_empty()
+                    && measured.as_ref().is_some_and(|m| !m.against.is_empty()),
                 doubts: doubts.len(),
                 bystanders: spec.may_hit.len(),
                 waiting: 0,
@@ -231,7 +252,11 @@ fn can_be_fooled(spec: &DetectorSpec, scenario: &dyn Scenario) -> bool {
     )
 }
 
-fn defaults(of_scenario: &'static [Axis], of_mechanism: &'static [Axis], plane: Plane) -> ParamPoint {
+fn defaults(
+    of_scenario: &'static [Axis],
+    of_mechanism: &'static [Axis],
+    plane: Plane,
+) -> ParamPoint {
     param::defaults(of_scenario.iter().chain(of_mechanism), plane)
 }
 
@@ -250,8 +275,12 @@ fn privilege(stated: &str, because: &mut Vec<String>, but: &mut Vec<String>) {
 impl Candidate {
     fn with_figures(mut self) -> Self {
         if let Some(measured) = &self.measured {
-            self.but
-                .extend(measured.against.iter().map(|what| format!("recorded: {what}")));
+            self.but.extend(
+                measured
+                    .against
+                    .iter()
+                    .map(|what| format!("recorded: {what}")),
+            );
         }
         self
     }
@@ -269,8 +298,8 @@ impl Candidate {
         )
     }
 
-    /// What it takes at its slowest in `rows`, with what it takes before the start. `None`: not measured in each of them, or beyond the
-    /// deadline.
+    /// What it takes at its slowest in `rows`, with what it takes before the start. `None`: not
+    /// measured in each of them, or beyond the deadline.
     fn slowest_ns(&self, rows: &BTreeSet<&str>) -> Option<u64> {
         let medians = &self.measured.as_ref()?.p50_ns;
         let each: Option<Vec<u64>> = rows.iter().map(|row| *medians.get(*row)?).collect();
@@ -278,15 +307,22 @@ impl Candidate {
     }
 }
 
-/// The best first: by soundness, then by how it waits, then by the clock (what is not twice as slow as the fastest is as fast), then by what
-/// waiting costs, by privilege, and by what a start costs. What is missing here comes last.
+/// The best first: by soundness, then by how it waits, then by the clock (what is not twice as slow
+/// as the fastest is as fast), then by what waiting costs, by privilege, and by what a start costs.
+/// What is missing here comes last.
 pub(super) fn rank(all: Vec<Candidate>) -> Vec<Candidate> {
     let launch = |c: &Candidate| c.measured.as_ref().and_then(|m| m.launch_ns);
-    let idle = |c: &Candidate| c.measured.as_ref().and_then(|m| m.idle_cpu_ns).unwrap_or(0) > IDLE_NS;
+    let idle =
+        |c: &Candidate| c.measured.as_ref().and_then(|m| m.idle_cpu_ns).unwrap_or(0) > IDLE_NS;
     // Who is less to be relied on sets no mark for the others.
-    let peers = |c: &Candidate| all.iter().filter(|other| other.tier() == c.tier()).collect::<Vec<_>>();
-    let best =
-        |c: &Candidate, figure: &dyn Fn(&Candidate) -> Option<u64>| peers(c).into_iter().filter_map(figure).min();
+    let peers = |c: &Candidate| {
+        all.iter()
+            .filter(|other| other.tier() == c.tier())
+            .collect::<Vec<_>>()
+    };
+    let best = |c: &Candidate, figure: &dyn Fn(&Candidate) -> Option<u64>| {
+        peers(c).into_iter().filter_map(figure).min()
+    };
     let class = |figure: Option<u64>, best: Option<u64>| match (figure, best) {
         (Some(ns), Some(best)) => u8::from(ns > best.saturating_mul(AS_FAST)),
         // Not measured is neither fast nor slow, but it is not known to be fast.
@@ -307,7 +343,8 @@ pub(super) fn rank(all: Vec<Candidate>) -> Vec<Candidate> {
     keyed.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// The rows in which at least half of those that were measured were measured: in others, only some had to show what they can do.
+/// The rows in which at least half of those that were measured were measured: in others, only some
+/// had to show what they can do.
 fn rows_of_most<'c>(peers: &[&'c Candidate]) -> BTreeSet<&'c str> {
     let measured: Vec<_> = peers.iter().filter_map(|c| c.measured.as_ref()).collect();
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();

@@ -16,8 +16,14 @@ use crate::command::plan::Offers;
 
 fn everything() -> Offers {
     Offers {
-        detectors: DETECTORS.iter().map(|d| (d.spec().id, Support::Available)).collect(),
-        strategies: STRATEGIES.iter().map(|s| (s.spec().id, Support::Available)).collect(),
+        detectors: DETECTORS
+            .iter()
+            .map(|d| (d.spec().id, Support::Available))
+            .collect(),
+        strategies: STRATEGIES
+            .iter()
+            .map(|s| (s.spec().id, Support::Available))
+            .collect(),
     }
 }
 
@@ -51,12 +57,22 @@ fn each_situation_has_an_answer_that_is_sound_without_any_measurement() {
         let advice = advice(*situation, &everything(), &Evidence::default());
         let (detector, strategy) = first(&advice);
         let detector = detect::by_id(detector).unwrap().spec();
-        assert_eq!(detector.scope, harness::expect::Scope::Cgroup, "{situation:?}");
+        assert_eq!(
+            detector.scope,
+            harness::expect::Scope::Cgroup,
+            "{situation:?}"
+        );
         assert!(!detector.loses_on_removal, "{situation:?}");
         let strategy = kill::by_id(strategy).unwrap().spec();
-        assert!(strategy.claims_sound && strategy.may_hit.is_empty(), "{situation:?}");
+        assert!(
+            strategy.claims_sound && strategy.may_hit.is_empty(),
+            "{situation:?}"
+        );
         let naive = |id: &&str| ["pidfd-main", "waitpid-main", "inotify-delete-self"].contains(id);
-        assert!(!advice.detectors.iter().any(|c| naive(&c.id)), "{situation:?}");
+        assert!(
+            !advice.detectors.iter().any(|c| naive(&c.id)),
+            "{situation:?}"
+        );
     }
 }
 
@@ -72,7 +88,8 @@ fn the_clock_decides_between_those_that_are_sound() {
     let order: Vec<&str> = advice.detectors.iter().map(|c| c.id).collect();
     let place = |id: &str| order.iter().position(|x| *x == id).unwrap();
     assert_eq!(order[0], "bpf-notify-populated");
-    // Faster than all, but its wake-up may be lost; and who sleeps comes before who looks at intervals, however short they are.
+    // Faster than all, but its wake-up may be lost; and who sleeps comes before who looks at
+    // intervals, however short they are.
     assert!(place("cgroup-events-poll") > place("subreaper+cgroup-events"));
     assert!(place("cgroup-events-sleep") > place("subreaper+cgroup-events"));
     // Not measured is not fast.
@@ -108,13 +125,19 @@ fn who_was_measured_in_the_easy_rows_only_is_not_known_to_be_fast() {
 
 #[test]
 fn who_is_as_fast_and_needs_no_privilege_is_preferred() {
-    let rows = [row("bpf-notify-populated", 100), row("subreaper+cgroup-events", 190)];
+    let rows = [
+        row("bpf-notify-populated", 100),
+        row("subreaper+cgroup-events", 190),
+    ];
     let evidence = measured(&rows);
     assert_eq!(
         first(&advice(Situation::Server, &everything(), &evidence)).0,
         "subreaper+cgroup-events"
     );
-    let rows = [row("bpf-notify-populated", 100), row("subreaper+cgroup-events", 210)];
+    let rows = [
+        row("bpf-notify-populated", 100),
+        row("subreaper+cgroup-events", 210),
+    ];
     let evidence = measured(&rows);
     assert_eq!(
         first(&advice(Situation::Server, &everything(), &evidence)).0,
@@ -234,14 +257,19 @@ fn what_is_missing_here_is_named_with_its_remedy_and_never_recommended() {
         evidence: Vec::new(),
         situations: vec![advice],
     });
-    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert!(
+        said.lines().all(|line| line.chars().count() <= 80),
+        "{said}"
+    );
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         said.contains("know cgroup-events-spin") && said.contains("measured nothing: not measured"),
         "{said}"
     );
     assert!(
-        said.contains("not here: bpf-notify-populated: bpf-notify-populated is not here; help: get it"),
+        said.contains(
+            "not here: bpf-notify-populated: bpf-notify-populated is not here; help: get it"
+        ),
         "{said}"
     );
     let nothing = Offers {
@@ -277,8 +305,15 @@ fn all_situations_are_one_readable_page() {
             .map(|situation| advice(*situation, &everything(), &evidence))
             .collect(),
     });
-    assert!(said.lines().count() <= 40, "{} lines:\n{said}", said.lines().count());
-    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert!(
+        said.lines().count() <= 40,
+        "{} lines:\n{said}",
+        said.lines().count()
+    );
+    assert!(
+        said.lines().all(|line| line.chars().count() <= 80),
+        "{said}"
+    );
     assert_eq!(said.matches("  know  ").count(), 5, "{said}");
     assert!(
         said.contains("Measured on Linux 6.18, a processor (a, b)"),

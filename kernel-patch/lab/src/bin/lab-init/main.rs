@@ -1,5 +1,6 @@
-//! PID 1 of the lab's machines: mounts what programs expect, runs the steps of its job one after the other, says how
-//! each ended, hands over the files that are asked for, and gives exactly one verdict before it ends the machine.
+//! PID 1 of the lab's machines: mounts what programs expect, runs the steps of its job one after
+//! the other, says how each ended, hands over the files that are asked for, and gives exactly one
+//! verdict before it ends the machine.
 
 mod channel;
 mod give;
@@ -21,16 +22,20 @@ fn main() {
     let verdict = match Channel::open() {
         Ok(mut channel) => {
             let result = run(&mut channel).map_err(|error| format!("{error:#}"));
-            channel.say(&Message::Verdict(result)).and_then(|()| channel.drain())
+            channel
+                .say(&Message::Verdict(result))
+                .and_then(|()| channel.drain())
         }
         Err(error) => Err(error),
     };
     if let Err(error) = verdict {
-        // Nobody hears the channel: the kernel's console is the last resort, and the lab sees a missing verdict.
+        // Nobody hears the channel: the kernel's console is the last resort, and the lab sees a
+        // missing verdict.
         let text = format!("<0>lab-init: {error:#}\n");
         fs::write("/dev/kmsg", text).unwrap_or_default();
     }
-    // The lab starts QEMU with -no-reboot, so this ends it. It returns only when the kernel refuses.
+    // The lab starts QEMU with -no-reboot, so this ends it. It returns only when the kernel
+    // refuses.
     let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
     fs::write("/dev/kmsg", format!("<0>lab-init: reboot: {errno}\n")).unwrap_or_default();
 }
@@ -51,7 +56,8 @@ fn run(channel: &mut Channel) -> Result<usize> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     mask.thread_block().context("block SIGCHLD")?;
-    let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).context("signalfd")?;
+    let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .context("signalfd")?;
 
     let mut failed = 0;
     for (index, step) in job.steps.iter().enumerate() {

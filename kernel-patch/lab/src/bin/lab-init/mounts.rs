@@ -34,7 +34,13 @@ pub(crate) fn mount_all() -> Result<()> {
 
 pub(crate) fn mount_at(source: &str, at: &str, kind: &str, options: &str) -> Result<()> {
     fs::create_dir_all(at).with_context(|| format!("mkdir {at}"))?;
-    match mount(Some(source), at, Some(kind), MsFlags::empty(), Some(options)) {
+    match mount(
+        Some(source),
+        at,
+        Some(kind),
+        MsFlags::empty(),
+        Some(options),
+    ) {
         Ok(()) => Ok(()),
         // A kernel with DEVTMPFS_MOUNT has done it already.
         Err(Errno::EBUSY) if kind == "devtmpfs" => Ok(()),
@@ -58,8 +64,9 @@ pub(crate) fn mount_cgroups(mode: CgroupMode) -> Result<String> {
     match mode {
         CgroupMode::None => Ok("none".to_owned()),
         CgroupMode::V2 => {
-            mount_at("cgroup2", CGROUP, "cgroup2", "")
-                .context("this kernel has no cgroup v2 (CONFIG_CGROUPS); nothing of the suite can run in it")?;
+            mount_at("cgroup2", CGROUP, "cgroup2", "").context(
+                "this kernel has no cgroup v2 (CONFIG_CGROUPS); nothing of the suite can run in it",
+            )?;
             enable_controllers(CGROUP).map(|names| format!("v2 {names}"))
         }
         CgroupMode::V1 => {
@@ -98,8 +105,8 @@ fn enable_controllers(root: &str) -> Result<String> {
     Ok(names.trim().to_owned())
 }
 
-/// The controllers of `/proc/cgroups` that are switched on (`cgroups(7)`). Kernels from 6.15 hide those of version 2
-/// only there, which is right here.
+/// The controllers of `/proc/cgroups` that are switched on (`cgroups(7)`). Kernels from 6.15 hide
+/// those of version 2 only there, which is right here.
 fn v1_controllers() -> Result<Vec<String>> {
     let text = fs::read_to_string("/proc/cgroups").context("read /proc/cgroups")?;
     let enabled = |line: &str| {

@@ -18,7 +18,8 @@ use nix::unistd::Pid;
 use crate::channel::Channel;
 use crate::streams::Streams;
 
-/// Runs one step with its output passed on line by line, until its first process has ended or its limit is over.
+/// Runs one step with its output passed on line by line, until its first process has ended or its
+/// limit is over.
 pub(crate) fn run_step(
     step: &Step,
     env: &[(String, String)],
@@ -47,7 +48,9 @@ pub(crate) fn run_step(
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            channel.say(&Message::Err(format!("lab-init: cannot start {program}: {error}")))?;
+            channel.say(&Message::Err(format!(
+                "lab-init: cannot start {program}: {error}"
+            )))?;
             return Ok(Ended::NotStarted(error.raw_os_error().unwrap_or(0)));
         }
     };
@@ -138,7 +141,10 @@ mod tests {
     #[test]
     fn an_orphan_may_die_of_any_signal() {
         let mut main = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let mut orphan = Command::new("sh").args(["-c", "kill -40 $$"]).spawn().unwrap();
+        let mut orphan = Command::new("sh")
+            .args(["-c", "kill -40 $$"])
+            .spawn()
+            .unwrap();
         while is_there(&orphan).unwrap() {
             assert_eq!(reap(&main).unwrap(), None);
         }

@@ -35,8 +35,14 @@ impl<R: Read + AsFd> Lines<R> {
         })
     }
 
-    /// Says what has come; `false` once the pipe is closed. With `last`, half a line counts as a line.
-    fn pass_on(&mut self, wrap: fn(String) -> Message, channel: &mut Channel, last: bool) -> Result<bool> {
+    /// Says what has come; `false` once the pipe is closed. With `last`, half a line counts as a
+    /// line.
+    fn pass_on(
+        &mut self,
+        wrap: fn(String) -> Message,
+        channel: &mut Channel,
+        last: bool,
+    ) -> Result<bool> {
         loop {
             let ended = match self.reader.read_until(b'\n', &mut self.part) {
                 Ok(0) => true,
@@ -92,7 +98,8 @@ impl Streams {
                 .iter()
                 .map(|l| PollFd::new(l.reader.get_ref().as_fd(), PollFlags::POLLIN)),
         );
-        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let timeout =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno).context("poll"),

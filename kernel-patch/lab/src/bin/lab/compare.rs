@@ -1,4 +1,5 @@
-//! `lab compare`: base and patched kernel, same configuration, same boot parameters, boots taking turns.
+//! `lab compare`: base and patched kernel, same configuration, same boot parameters, boots taking
+//! turns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,20 +30,32 @@ pub(crate) struct Args {
     /// How often each question is asked in a boot
     #[arg(long, short = 'n', default_value_t = 50)]
     tries: usize,
-    /// Run the selftests of the patched tree on both: old cases must end alike, new ones fail or skip on the base and pass
-    /// on the patched kernel
+    /// Run the selftests of the patched tree on both: old cases must end alike, new ones fail or
+    /// skip on the base and pass on the patched kernel
     #[arg(long)]
     selftests: bool,
-    /// How often the selftests run on each kernel: some depend on time, and a case has changed only if it never ended so before
+    /// How often the selftests run on each kernel: some depend on time, and a case has changed only
+    /// if it never ended so before
     #[arg(long, default_value_t = 1, requires = "selftests", value_name = "N")]
     selftest_runs: usize,
     /// Run only these selftests, such as cgroup/test_kill
-    #[arg(long, requires = "selftests", value_name = "DIR/PROGRAM", value_delimiter = ',')]
+    #[arg(
+        long,
+        requires = "selftests",
+        value_name = "DIR/PROGRAM",
+        value_delimiter = ','
+    )]
     only: Vec<String>,
     /// New cases that watch over what was right before, and so must pass on the base too
-    #[arg(long, requires = "selftests", value_name = "CASE", value_delimiter = ',')]
+    #[arg(
+        long,
+        requires = "selftests",
+        value_name = "CASE",
+        value_delimiter = ','
+    )]
     guards: Vec<String>,
-    /// Where records, consoles and the table are written [default: kernel-patch/results/compare-<series>]
+    /// Where records, consoles and the table are written [default:
+    /// kernel-patch/results/compare-<series>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -69,7 +82,10 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     let programs = Programs::build(&["lab-probe"])?;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => workspace_root()?.join(format!("kernel-patch/results/compare-{}", patched_tree.label)),
+        None => workspace_root()?.join(format!(
+            "kernel-patch/results/compare-{}",
+            patched_tree.label
+        )),
     };
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let old = out.join("records.jsonl");
@@ -105,7 +121,10 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         selftests.keep_only(&args.only)?;
         let (mut on_base, mut on_patched) = (Vec::new(), Vec::new());
         for number in 1..=args.selftest_runs {
-            for (kernel, results) in [(&base.kernel, &mut on_base), (&patched.kernel, &mut on_patched)] {
+            for (kernel, results) in [
+                (&base.kernel, &mut on_base),
+                (&patched.kernel, &mut on_patched),
+            ] {
                 tell!("lab: {} selftests, run {number}", kernel.name);
                 results.push(test::run_selftests(
                     cache,
@@ -126,12 +145,19 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         clean = difference.is_clean();
         text += &selftest_section(&difference, &on_base, &on_patched);
     }
-    for (name, content) in [("README.md", &text), ("latency.svg", &plot::latencies(&records, "0us"))] {
+    for (name, content) in [
+        ("README.md", &text),
+        ("latency.svg", &plot::latencies(&records, "0us")),
+    ] {
         let path = out.join(name);
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
     say!("{text}");
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn ask(
@@ -142,7 +168,9 @@ fn ask(
     out: &std::path::Path,
     number: usize,
 ) -> Result<Record> {
-    let argv = ["lab-probe", "-n", &args.tries.to_string()].map(str::to_owned).to_vec();
+    let argv = ["lab-probe", "-n", &args.tries.to_string()]
+        .map(str::to_owned)
+        .to_vec();
     let step = Step {
         argv,
         dir: "/".to_owned(),
@@ -152,14 +180,21 @@ fn ask(
     let (boot, accelerator) =
         args.options
             .for_figures()
-            .boot(cache, programs, kernel, vec![step], false, |message| match message {
-                Message::Out(line) => {
-                    lines.push(line.clone());
-                    Ok(())
-                }
-                Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
-                _ => Ok(()),
-            })?;
+            .boot(
+                cache,
+                programs,
+                kernel,
+                vec![step],
+                false,
+                |message| match message {
+                    Message::Out(line) => {
+                        lines.push(line.clone());
+                        Ok(())
+                    }
+                    Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
+                    _ => Ok(()),
+                },
+            )?;
     ensure!(
         boot.steps.iter().all(|(ended, _)| ended.is_success()),
         "lab-probe failed in {}",
@@ -170,9 +205,18 @@ fn ask(
     Ok(record)
 }
 
-fn difference(old: &Results, guards: &[String], on_base: &[Results], on_patched: &[Results]) -> Difference {
+fn difference(
+    old: &Results,
+    guards: &[String],
+    on_base: &[Results],
+    on_patched: &[Results],
+) -> Difference {
     let known = old.cases();
-    let is_guard = |name: &str| guards.iter().any(|guard| name.ends_with(&format!(": {guard}")));
+    let is_guard = |name: &str| {
+        guards
+            .iter()
+            .any(|guard| name.ends_with(&format!(": {guard}")))
+    };
     Difference::of(on_base, on_patched, |name| match known.contains_key(name) {
         true => Role::Old,
         false if is_guard(name) => Role::Guard,
@@ -183,7 +227,9 @@ fn difference(old: &Results, guards: &[String], on_base: &[Results], on_patched:
 fn selftest_section(difference: &Difference, base: &[Results], patched: &[Results]) -> String {
     let (before, now) = (seen(base), seen(patched));
     let passed = |cases: &BTreeMap<String, BTreeSet<Outcome>>| {
-        let always = cases.values().filter(|seen| seen.iter().eq([&Outcome::Pass]));
+        let always = cases
+            .values()
+            .filter(|seen| seen.iter().eq([&Outcome::Pass]));
         format!("{} of {}", always.count(), cases.len())
     };
     let mut text = format!(
@@ -196,7 +242,8 @@ fn selftest_section(difference: &Difference, base: &[Results], patched: &[Result
         passed(&now),
     );
     for (name, before, now) in &difference.changed {
-        text += &format!("- changed: {name}: {before:?} on the base, {now:?} on the patched kernel\n");
+        text +=
+            &format!("- changed: {name}: {before:?} on the base, {now:?} on the patched kernel\n");
     }
     for name in &difference.passed_on_base {
         text += &format!("- new, and passes on the base, where it proves nothing: {name}\n");
@@ -214,7 +261,13 @@ fn selftest_section(difference: &Difference, base: &[Results], patched: &[Result
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let rows: Vec<_> = names
         .into_iter()
-        .map(|name| (name, before.get(name).unwrap_or(&none), now.get(name).unwrap_or(&none)))
+        .map(|name| {
+            (
+                name,
+                before.get(name).unwrap_or(&none),
+                now.get(name).unwrap_or(&none),
+            )
+        })
         .filter(|(_, before, now)| before != now || before.iter().ne([&Outcome::Pass]))
         .collect();
     if !rows.is_empty() {

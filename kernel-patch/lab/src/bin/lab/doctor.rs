@@ -10,7 +10,10 @@ pub(crate) fn doctor() -> ExitCode {
     for need in &NEEDS {
         let found = need.found();
         let state = if found.is_some() { "have" } else { "MISSING" };
-        let place = found.map_or_else(|| need.package.to_owned(), |path| path.display().to_string());
+        let place = found.map_or_else(
+            || need.package.to_owned(),
+            |path| path.display().to_string(),
+        );
         say!("{state:8} {:22} {place:40} {}", need.name(), need.why);
     }
     let packages = missing(&NEEDS, |need| need.found().is_some());

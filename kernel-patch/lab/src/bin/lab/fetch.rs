@@ -10,10 +10,12 @@ use lab::source::Tree;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Sources to get: `newest`, or a series such as 6.12; may be given several times [default: newest]
+    /// Sources to get: `newest`, or a series such as 6.12; may be given several times [default:
+    /// newest]
     #[arg(long, value_name = "SERIES")]
     source: Vec<String>,
-    /// Stock images to get, by series or exact version (6.1, 6.1.176); `6.12-rt` is the PREEMPT_RT flavour [default: the whole row, and the newest RT]
+    /// Stock images to get, by series or exact version (6.1, 6.1.176); `6.12-rt` is the PREEMPT_RT
+    /// flavour [default: the whole row, and the newest RT]
     #[arg(long, value_name = "SERIES")]
     stock: Vec<String>,
     /// Only list what the mirror offers
@@ -79,7 +81,11 @@ fn wanted_stock(market: &Market, args: &Args, all: bool) -> Vec<(String, Flavour
         .iter()
         .map(|series| ((*series).to_owned(), Flavour::Cloud))
         .collect();
-    if let Some(newest) = market.sources().last().and_then(|offer| offer.package.series()) {
+    if let Some(newest) = market
+        .sources()
+        .last()
+        .and_then(|offer| offer.package.series())
+    {
         if !ROW.contains(&newest) {
             wanted.push((newest.to_owned(), Flavour::Cloud));
         }

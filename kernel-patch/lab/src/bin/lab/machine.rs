@@ -17,8 +17,9 @@ pub(crate) struct Options {
     /// How cgroups are mounted in the machine
     #[arg(long, value_enum, default_value = "v2")]
     pub cgroup: CgroupMode,
-    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation; `compare` takes virtual time
-    /// instead of plain emulation, because its figures must not depend on how busy the host is]
+    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation; `compare`
+    /// takes virtual time instead of plain emulation, because its figures must not depend on how
+    /// busy the host is]
     #[arg(long, value_enum)]
     pub accel: Option<Accelerator>,
     /// What runs a kernel that KVM does not
@@ -36,10 +37,12 @@ pub(crate) struct Options {
     /// Words for the kernel's command line
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     pub append: Vec<String>,
-    /// Put a file or directory into the machine, with the shared libraries it needs: SOURCE (to /bin) or SOURCE:TARGET
+    /// Put a file or directory into the machine, with the shared libraries it needs: SOURCE (to
+    /// /bin) or SOURCE:TARGET
     #[arg(long, value_name = "PATH")]
     pub with: Vec<String>,
-    /// Bring a file or directory out of the machine: SOURCE (to the same path here) or SOURCE:TARGET; nothing is overwritten
+    /// Bring a file or directory out of the machine: SOURCE (to the same path here) or
+    /// SOURCE:TARGET; nothing is overwritten
     #[arg(long, value_name = "PATH")]
     pub take: Vec<String>,
     /// Set a variable for commands: NAME=VALUE
@@ -65,7 +68,8 @@ impl Options {
         }
     }
 
-    /// Boots `kernel` and runs `steps`. What the lab chose by itself is said on standard error when `talk` is set.
+    /// Boots `kernel` and runs `steps`. What the lab chose by itself is said on standard error when
+    /// `talk` is set.
     pub(crate) fn boot(
         &self,
         cache: &Cache,
@@ -98,7 +102,10 @@ impl Options {
         let env = self
             .env
             .iter()
-            .map(|text| text.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())))
+            .map(|text| {
+                text.split_once('=')
+                    .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            })
             .collect::<Option<Vec<_>>>()
             .context("--env takes NAME=VALUE")?;
         let additions: Vec<Addition> = self.with.iter().map(|text| Addition::parse(text)).collect();
@@ -108,7 +115,11 @@ impl Options {
             .sum::<Duration>()
             + BOOT_LIMIT;
         let count = steps.len();
-        let takes: Vec<Take> = self.take.iter().map(|text| Take::parse(text)).collect::<Result<_>>()?;
+        let takes: Vec<Take> = self
+            .take
+            .iter()
+            .map(|text| Take::parse(text))
+            .collect::<Result<_>>()?;
         let job = Job {
             cgroup: self.cgroup,
             env,
@@ -134,7 +145,8 @@ impl Options {
         })?;
         receiver.finish()?;
         if let Some(path) = &self.console {
-            std::fs::write(path, &boot.console).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(path, &boot.console)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok((boot, accelerator))
     }

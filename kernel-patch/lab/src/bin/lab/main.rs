@@ -1,5 +1,9 @@
 //! The command `lab`: see the crate's documentation and `kernel-patch/README.md`.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command speaks to its user"
+)]
 
 #[macro_use]
 mod say;
@@ -21,8 +25,8 @@ use lab::cache::Cache;
 
 /// Fetch, build, boot and compare kernels: the same suite on a row of them.
 ///
-/// Needs no root (but for `setup`), no hardware virtualisation, and leaves this machine's kernel, cgroups and apt as they
-/// are. Times measured under emulation are marked as such everywhere.
+/// Needs no root (but for `setup`), no hardware virtualisation, and leaves this machine's kernel,
+/// cgroups and apt as they are. Times measured under emulation are marked as such everywhere.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -51,9 +55,10 @@ enum Command {
     Run(run::RunArgs),
     /// Compare the base with a patch series: same configuration, boots taking turns, one table
     Compare(compare::Args),
-    /// Run the kernel's selftests of a tree and the project's kernel ring in a kernel
+    /// Run the kernel's selftests of a tree and the project's integration tests in a kernel
     Test(test::Args),
-    /// Ask a row of kernels the same questions and write the table; fetches and builds what is missing
+    /// Ask a row of kernels the same questions and write the table; fetches and builds what is
+    /// missing
     Matrix(matrix::Args),
 }
 

@@ -21,15 +21,19 @@ use crate::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Kernels, in the order of the table [default: the stock row, the newest RT, the newest source built at HZ 250 and
-    /// 1000; whatever is missing is fetched and built]
+    /// Kernels, in the order of the table [default: the stock row, the newest RT, the newest source
+    /// built at HZ 250 and 1000; whatever is missing is fetched and built]
     #[arg(long, short)]
     kernel: Vec<String>,
     /// How often each question is asked
     #[arg(long, short = 'n', default_value_t = 50)]
     tries: usize,
     /// Where records, consoles and the table are written
-    #[arg(long, value_name = "DIR", default_value = "kernel-patch/results/matrix")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "kernel-patch/results/matrix"
+    )]
     out: PathBuf,
     /// Fail unless what is known of these kernels is seen again
     #[arg(long)]
@@ -47,9 +51,10 @@ const NOT_COVERED: &str = "not-covered.json";
 pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
     if args.render {
         let path = args.out.join(NOT_COVERED);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let not_covered: Vec<(String, String)> =
-            serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let not_covered: Vec<(String, String)> = serde_json::from_str(&text)
+            .with_context(|| format!("cannot understand {}", path.display()))?;
         write_table(&args.out, &read_all(&args.out)?, &not_covered)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -66,11 +71,13 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
             .map(|name| Kernel::find(cache, name))
             .collect::<Result<_>>()?
     };
-    // Made before the first boot, so that a bad path fails at once; old records do not mix with new ones.
+    // Made before the first boot, so that a bad path fails at once; old records do not mix with new
+    // ones.
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let records_file = args.out.join("records.jsonl");
     if records_file.exists() {
-        fs::remove_file(&records_file).with_context(|| format!("cannot remove {}", records_file.display()))?;
+        fs::remove_file(&records_file)
+            .with_context(|| format!("cannot remove {}", records_file.display()))?;
     }
     let mut records = Vec::new();
     let mut failed = Vec::new();
@@ -80,7 +87,11 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
             // A kernel that fails is a row of its own, and the others are still asked.
             Err(error) => {
                 tell!("lab: {}: {error:#}", kernel.name);
-                let why = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
+                let why = format!("{error:#}")
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 not_covered.push((kernel.name.clone(), format!("failed: {why}")));
                 failed.push(kernel.name.clone());
             }
@@ -126,25 +137,37 @@ fn write_table(out: &Path, records: &[Record], not_covered: &[(String, String)])
 }
 
 /// Boots one kernel, asks everything, and keeps the record.
-pub(crate) fn ask(cache: &Cache, args: &Args, programs: &Programs, kernel: &Kernel) -> Result<Record> {
+pub(crate) fn ask(
+    cache: &Cache,
+    args: &Args,
+    programs: &Programs,
+    kernel: &Kernel,
+) -> Result<Record> {
     tell!("lab: {}", kernel.name);
-    let argv = ["lab-probe", "-n", &args.tries.to_string()].map(str::to_owned).to_vec();
+    let argv = ["lab-probe", "-n", &args.tries.to_string()]
+        .map(str::to_owned)
+        .to_vec();
     let step = Step {
         argv,
         dir: "/".to_owned(),
         limit_s: args.options.limit,
     };
     let mut lines = Vec::new();
-    let (boot, accelerator) =
-        args.options
-            .boot(cache, programs, kernel, vec![step], false, |message| match message {
-                Message::Out(line) => {
-                    lines.push(line.clone());
-                    Ok(())
-                }
-                Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
-                _ => Ok(()),
-            })?;
+    let (boot, accelerator) = args.options.boot(
+        cache,
+        programs,
+        kernel,
+        vec![step],
+        false,
+        |message| match message {
+            Message::Out(line) => {
+                lines.push(line.clone());
+                Ok(())
+            }
+            Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
+            _ => Ok(()),
+        },
+    )?;
     if let Some((ended, _)) = boot.steps.iter().find(|(ended, _)| !ended.is_success()) {
         bail!("lab-probe ended with {ended:?}");
     }
@@ -166,7 +189,10 @@ fn whole_row(cache: &Cache, not_covered: &mut Vec<(String, String)>) -> Result<V
         .and_then(|offer| offer.package.series())
         .unwrap_or_default()
         .to_owned();
-    let mut wanted: Vec<(String, Flavour)> = ROW.iter().map(|name| ((*name).to_owned(), Flavour::Cloud)).collect();
+    let mut wanted: Vec<(String, Flavour)> = ROW
+        .iter()
+        .map(|name| ((*name).to_owned(), Flavour::Cloud))
+        .collect();
     wanted.push((series, Flavour::Rt));
     let mut kernels = Vec::new();
     for (name, flavour) in wanted {
@@ -199,7 +225,8 @@ fn build(cache: &Cache, tree: &Tree, variants: &[String]) -> Result<Kernel> {
 /// A late notification: the gap that every stock kernel has.
 const GAP_NS: u64 = 5_000_000;
 
-/// What is known, asserted on both sides; each line says what was expected of which kernel and what came.
+/// What is known, asserted on both sides; each line says what was expected of which kernel and what
+/// came.
 fn broken_expectations(records: &[Record]) -> Vec<String> {
     let mut broken = Vec::new();
     for record in records {
@@ -210,9 +237,11 @@ fn broken_expectations(records: &[Record]) -> Vec<String> {
                 record.kernel
             ));
         }
-        let reuse = record
-            .answers
-            .share("reuse", "child of clone3 in a cgroup killed before", "killed at birth");
+        let reuse = record.answers.share(
+            "reuse",
+            "child of clone3 in a cgroup killed before",
+            "killed at birth",
+        );
         let expected = match record.kernel.as_str() {
             "stock-6.1.190" => Some(true),
             name if name.contains("7.3") => Some(false),

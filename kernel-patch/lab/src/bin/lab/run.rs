@@ -12,15 +12,16 @@ use lab::protocol::{Ended, Message, Step};
 use crate::machine::Options;
 use crate::say;
 
-/// The status of `lab` when it is the lab that failed, and not what it ran: as `timeout(1)` and `env(1)` have it.
+/// The status of `lab` when it is the lab that failed, and not what it ran: as `timeout(1)` and
+/// `env(1)` have it.
 pub(crate) const STATUS_LAB_FAILED: u8 = 125;
 /// The status when a command was killed at its limit.
 const STATUS_LIMIT: u8 = 124;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
-    /// A kernel of `lab kernels`, a part of its name that fits only one, `newest` for the newest stock one, or the path of an
-    /// image
+    /// A kernel of `lab kernels`, a part of its name that fits only one, `newest` for the newest
+    /// stock one, or the path of an image
     #[arg(long, short, default_value = "newest")]
     kernel: String,
     #[command(flatten)]
@@ -29,8 +30,8 @@ pub(crate) struct BootArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// A kernel of `lab kernels`, a part of its name that fits only one, `newest` for the newest stock one, or the path of an
-    /// image
+    /// A kernel of `lab kernels`, a part of its name that fits only one, `newest` for the newest
+    /// stock one, or the path of an image
     #[arg(long, short, default_value = "newest")]
     kernel: String,
     /// The directory of the machine in which it runs; made if it is not there
@@ -46,9 +47,9 @@ pub(crate) struct RunArgs {
 pub(crate) fn boot(cache: &Cache, args: &BootArgs) -> Result<ExitCode> {
     let programs = Programs::build(&[])?;
     let kernel = Kernel::find(cache, &args.kernel)?;
-    let (boot, accelerator) = args
-        .options
-        .boot(cache, &programs, &kernel, Vec::new(), false, |_| Ok(()))?;
+    let (boot, accelerator) =
+        args.options
+            .boot(cache, &programs, &kernel, Vec::new(), false, |_| Ok(()))?;
     say!("{}: {} {}", kernel.name, boot.release, boot.version);
     say!("  cgroups  {}", boot.controllers);
     say!(
@@ -94,7 +95,9 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
             );
             ExitCode::from(STATUS_LIMIT)
         }
-        Ended::NotStarted(errno) => bail!("the command could not be started in the machine: errno {errno}"),
+        Ended::NotStarted(errno) => {
+            bail!("the command could not be started in the machine: errno {errno}")
+        }
     })
 }
 

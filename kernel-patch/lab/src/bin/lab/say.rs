@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-/// The status when nobody reads any more: that of a program which SIGPIPE has ended, as a shell has it.
+/// The status when nobody reads any more: that of a program which SIGPIPE has ended, as a shell has
+/// it.
 pub(crate) const STATUS_CLOSED: u8 = 141;
 
 /// Prints a line to standard output.
@@ -16,7 +17,8 @@ macro_rules! tell {
     ($($words:tt)*) => { drop($crate::say::err(&format!($($words)*))) };
 }
 
-/// Prints a line to standard output, where no machine is running. What nobody reads any more is dropped.
+/// Prints a line to standard output, where no machine is running. What nobody reads any more is
+/// dropped.
 pub(crate) fn line(text: fmt::Arguments<'_>) {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -24,22 +24,23 @@ pub(crate) struct Args {
     /// Boot this kernel instead of the one built from the tree: new tests on an old kernel
     #[arg(long, short)]
     kernel: Option<String>,
-    /// A file with the cases that are known to fail, one a line as this command prints them; any other failure, and any
-    /// case of the list that passes, is an error. A line that begins with `? ` may go either way: it depends on time; its
-    /// end may be a `*`
+    /// A file with the cases that are known to fail, one a line as this command prints them; any
+    /// other failure, and any case of the list that passes, is an error. A line that begins with `?
+    /// ` may go either way: it depends on time; its end may be a `*`
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
-    /// Run only these selftests, such as cgroup/test_kill; the list of known failures is then not asked for what did not run
+    /// Run only these selftests, such as cgroup/test_kill; the list of known failures is then not
+    /// asked for what did not run
     #[arg(long, value_name = "DIR/PROGRAM", value_delimiter = ',')]
     only: Vec<String>,
     /// Leave out the kernel's selftests
     #[arg(long)]
     no_selftests: bool,
-    /// Leave out the project's kernel ring
+    /// Leave out the project's integration tests
     #[arg(long)]
-    no_ring: bool,
-    /// Of the project's kernel ring, run only the tests whose names contain this
-    #[arg(long, value_name = "PART", conflicts_with = "no_ring")]
+    no_integration: bool,
+    /// Of the project's integration tests, run only the tests whose names contain this
+    #[arg(long, value_name = "PART", conflicts_with = "no_integration")]
     ring: Option<String>,
     /// Print results as KTAP and nothing else on standard output
     #[arg(long)]
@@ -52,7 +53,11 @@ pub(crate) struct Args {
 
 pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
     // The tests of the ring start the command.
-    let wanted: &[&str] = if args.no_ring { &[] } else { &["scenario"] };
+    let wanted: &[&str] = if args.no_integration {
+        &[]
+    } else {
+        &["scenario"]
+    };
     let mut programs = Programs::build(wanted)?;
     let (tree, built) = args.build.outcome(cache)?;
     let kernel = match &args.kernel {
@@ -66,14 +71,22 @@ pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
         let results = run_selftests(cache, &args.options, &programs, &kernel, &selftests)?;
         clean &= report(&results, args)?;
     }
-    if !args.no_ring {
+    if !args.no_integration {
         clean &= ring(cache, args, &mut programs, &kernel)?;
     }
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Builds the selftests of a tree beside its kernel.
-pub(crate) fn selftests(args: &build::Args, tree: &Tree, built: &BuildOutcome) -> Result<Selftests> {
+pub(crate) fn selftests(
+    args: &build::Args,
+    tree: &Tree,
+    built: &BuildOutcome,
+) -> Result<Selftests> {
     let fragments = workspace_root()?.join("kernel-patch/config");
     let build = Build {
         tree,
@@ -119,13 +132,24 @@ fn report(results: &Results, args: &Args) -> Result<bool> {
         .map(|(name, _)| name.clone())
         .chain(results.faults())
         .collect();
-    let known = args.known.as_deref().map(read_known).transpose()?.unwrap_or_default();
+    let known = args
+        .known
+        .as_deref()
+        .map(read_known)
+        .transpose()?
+        .unwrap_or_default();
     let is_known = |name: &str| known.iter().any(|line| matches_line(line, name));
     let unknown: Vec<&String> = failed.iter().filter(|name| !is_known(name)).collect();
     let healed: Vec<&String> = known
         .iter()
         .filter(|line| !line.starts_with("? ") && !failed.contains(line))
-        .filter(|line| args.only.is_empty() || args.only.iter().any(|name| line.starts_with(&format!("{name}:"))))
+        .filter(|line| {
+            args.only.is_empty()
+                || args
+                    .only
+                    .iter()
+                    .any(|name| line.starts_with(&format!("{name}:")))
+        })
         .collect();
     for name in &unknown {
         tell!("not ok {name}");
@@ -143,7 +167,8 @@ fn report(results: &Results, args: &Args) -> Result<bool> {
     Ok(unknown.is_empty() && healed.is_empty())
 }
 
-/// Whether a line of the list stands for a case. One that begins with `? ` may end in `*`: all cases that begin so.
+/// Whether a line of the list stands for a case. One that begins with `? ` may end in `*`: all
+/// cases that begin so.
 fn matches_line(line: &str, name: &str) -> bool {
     match line.strip_prefix("? ") {
         None => line == name,
@@ -155,7 +180,8 @@ fn matches_line(line: &str, name: &str) -> bool {
 }
 
 fn read_known(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text
         .lines()
         .map(str::trim)
@@ -164,13 +190,18 @@ fn read_known(path: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// The project's kernel ring. What this kernel can do is declared, so that a test cannot skip in silence.
+/// The project's integration tests. What this kernel can do is declared, so that a test cannot skip
+/// in silence.
 fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) -> Result<bool> {
     let Some(path) = Programs::build_ring()? else {
-        bail!("the workspace has no kernel ring (package scenarios, test kernel): --no-ring leaves it out");
+        bail!(
+            "the workspace has no integration tests (package scenarios, test kernel): --no-integration leaves it out"
+        );
     };
     programs.tools.insert("kernel-ring".to_owned(), path);
-    let mut argv = ["kernel-ring", "--test-threads=1"].map(str::to_owned).to_vec();
+    let mut argv = ["kernel-ring", "--test-threads=1"]
+        .map(str::to_owned)
+        .to_vec();
     argv.extend(args.ring.clone());
     let mut options = args.options.clone();
     options
@@ -178,10 +209,13 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
         .push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
     // The tests of the command find it in the machine, not where it was built.
     options.env.push("SCENARIO=/bin/scenario".to_owned());
-    for tool in NEEDS.iter().filter(|need| matches!(need.what, What::TestProgram(_))) {
+    for tool in NEEDS
+        .iter()
+        .filter(|need| matches!(need.what, What::TestProgram(_)))
+    {
         let path = tool.found().with_context(|| {
             format!(
-                "{} is missing, which tests of the ring start: install {}, or leave the ring out with --no-ring",
+                "{} is missing, which tests of the ring start: install {}, or leave the ring out with --no-integration",
                 tool.name(),
                 tool.package
             )
@@ -193,10 +227,18 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
         dir: "/".to_owned(),
         limit_s: options.limit,
     };
-    let (boot, _) = options.boot(cache, programs, kernel, vec![step], false, |message| match message {
-        Message::Out(line) if args.ktap => say::err(line),
-        message => pass_on(message),
-    })?;
+    let (boot, _) =
+        options.boot(
+            cache,
+            programs,
+            kernel,
+            vec![step],
+            false,
+            |message| match message {
+                Message::Out(line) if args.ktap => say::err(line),
+                message => pass_on(message),
+            },
+        )?;
     Ok(matches!(boot.steps[..], [(Ended::Exit(0), _)]))
 }
 

@@ -1,4 +1,5 @@
-//! One sitting: trials of a plan, one after another, from the place where the last sitting stopped. A plain run is a single sitting.
+//! One sitting: trials of a plan, one after another, from the place where the last sitting stopped.
+//! A plain run is a single sitting.
 
 use std::io;
 use std::rc::Rc;
@@ -21,8 +22,8 @@ use super::term::Progress;
 
 /// What a sitting plays, and how.
 #[derive(Debug)]
-pub(super) struct Sitting<'a> {
-    /// Belts and output.
+pub(super) struct TrialLoop<'a> {
+    /// Limits and output.
     pub args: &'a RunArgs,
     /// Deadline, gap, limits.
     pub request: &'a Request,
@@ -35,15 +36,16 @@ pub(super) struct Sitting<'a> {
     /// Under which it runs.
     pub protection: &'a Rc<Protection>,
     /// What a campaign adds.
-    pub pace: &'a Pace,
+    pub pace: &'a CampaignOptions,
 }
 
 /// What a campaign adds to a run. The default adds nothing.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct CampaignOptions {
     /// Trials that are run first and not recorded.
     pub warm_up: usize,
-    /// How long the control spins before each block; zero for not at all. In an open loop it spins before the first block alone.
+    /// How long the control spins before each block; zero for not at all. In an open loop it spins
+    /// before the first block alone.
     pub noise: Duration,
     /// How long all blocks together may wait for a quiet machine.
     pub patience: Duration,
@@ -70,15 +72,17 @@ pub(super) struct Played {
     pub left: Vec<String>,
 }
 
-impl Sitting<'_> {
-    /// Plays all trials after those that `output` has. Whatever stops it, the run's cgroup is emptied and removed, and what was recorded
-    /// stays. Of the records nothing is kept here: they are on disk.
+impl TrialLoop<'_> {
+    /// Plays all trials after those that `output` has. Whatever stops it, the run's cgroup is
+    /// emptied and removed, and what was recorded stays. Of the records nothing is kept here: they
+    /// are on disk.
     pub(super) fn play(&self, output: &mut Output) -> Result<Played, Failure> {
         let options = RunOptions {
             name: self.name.to_owned(),
-            no_belt: self.args.no_belt,
+            no_limits: self.args.no_limits,
         };
-        let mut run = Run::start(Rc::clone(self.protection), self.base, options).context("could not begin the run")?;
+        let mut run = Run::start(Rc::clone(self.protection), self.base, options)
+            .context("could not begin the run")?;
         if let Err(error) = self.try_to_start(&run) {
             run.finish().context("could not clean up after the run")?;
             return Err(Failure::missing(error));
@@ -109,7 +113,8 @@ impl Sitting<'_> {
         Ok(run.try_to_start(&crate::workload(&script)?)?)
     }
 
-    /// The next trials, unrecorded: caches, page tables and the processor's clock are then as they will be.
+    /// The next trials, unrecorded: caches, page tables and the processor's clock are then as they
+    /// will be.
     fn warm_up(&self, run: &mut Run<'_>, from: usize) -> anyhow::Result<()> {
         if from == self.plan.order.len() {
             return Ok(());
@@ -135,7 +140,11 @@ impl Sitting<'_> {
     ) -> anyhow::Result<()> {
         let from = output.recorded();
         let began = time::now();
-        let mut starts = self.pace.schedule.as_ref().map(|schedule| schedule.starts(from));
+        let mut starts = self
+            .pace
+            .schedule
+            .as_ref()
+            .map(|schedule| schedule.starts(from));
         let mut opened: Option<MonoNs> = None;
         let mut patience = self.pace.patience;
         let gaps = self.request.gap.draws(self.plan.seed, from);
@@ -156,7 +165,10 @@ impl Sitting<'_> {
                     break;
                 }
                 if !self.pace.noise.is_zero() && (first || starts.is_none()) {
-                    let seen = noise::before_block(planned.block, self.pace.noise, patience, || run.interrupted());
+                    let seen =
+                        noise::before_block(planned.block, self.pace.noise, patience, || {
+                            run.interrupted()
+                        });
                     patience = patience.saturating_sub(Duration::from_nanos(seen.waited_ns));
                     output.noise(&seen)?;
                 }

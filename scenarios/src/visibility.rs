@@ -1,12 +1,13 @@
 //! From what a scope holds of a tree to what its mechanisms ought to say and do.
 //!
-//! Each scenario states, per scope, what that scope [`Sees`]; the rest follows here, once for all scenarios.
+//! Each scenario states, per scope, what that scope [`Sees`]; the rest follows here, once for all
+//! scenarios.
 
 use harness::expect::{Expectation, KillExpectation, Sweep};
 use harness::param::FOREVER;
 
-/// A tree that lives on for at least this long after a mechanism has lost sight of it is missed in every trial; one that is over sooner may
-/// be over before the mechanism has looked.
+/// A tree that lives on for at least this long after a mechanism has lost sight of it is missed in
+/// every trial; one that is over sooner may be over before the mechanism has looked.
 pub const CERTAIN_NS: u64 = 20_000_000;
 
 /// What a scope holds of a tree.
@@ -27,14 +28,15 @@ impl Sees {
             (Self::All, FOREVER) => Expectation::NeverFires("a process of the tree lives for ever"),
             (Self::All, _) => Expectation::Sound,
             (Self::Part(why), CERTAIN_NS..) => Expectation::Early(why),
-            (Self::Race(_), FOREVER) => {
-                Expectation::NotApplicable("the tree never ends, and whether it is lost from sight is a race")
-            }
+            (Self::Race(_), FOREVER) => Expectation::NotApplicable(
+                "the tree never ends, and whether it is lost from sight is a race",
+            ),
             (Self::Part(why) | Self::Race(why), _) => Expectation::MayBeEarly(why),
         }
     }
 
-    /// What a strategy ought to leave of a tree that no longer changes. `alone_ns`: how long the tree lives on by itself.
+    /// What a strategy ought to leave of a tree that no longer changes. `alone_ns`: how long the
+    /// tree lives on by itself.
     pub fn expect_kill(self, alone_ns: u64) -> KillExpectation {
         match self {
             Self::All => KillExpectation::Empties,
@@ -50,7 +52,9 @@ impl Sees {
             (Self::All, Sweep::UntilNone) => KillExpectation::MaySurvive(
                 "each pass races against new births; nothing says that it wins before the deadline",
             ),
-            (Self::All, Sweep::Once) => KillExpectation::MaySurvive("who is born during the pass is not in it"),
+            (Self::All, Sweep::Once) => {
+                KillExpectation::MaySurvive("who is born during the pass is not in it")
+            }
             (Self::Part(why), _) => KillExpectation::Survives(why),
             (Self::Race(why), _) => KillExpectation::MaySurvive(why),
         }
@@ -70,6 +74,9 @@ mod tests {
         assert_eq!(part.expect_kill(0), KillExpectation::MaySurvive("x"));
         assert_eq!(part.expect_kill(FOREVER), KillExpectation::Survives("x"));
         assert_eq!(Sees::All.expect(0), Expectation::Sound);
-        assert_eq!(Sees::All.expect_kill_of_bomb(Sweep::Held), KillExpectation::Empties);
+        assert_eq!(
+            Sees::All.expect_kill_of_bomb(Sweep::Held),
+            KillExpectation::Empties
+        );
     }
 }

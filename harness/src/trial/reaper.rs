@@ -1,6 +1,6 @@
 //! The harness as a parent: signals by descriptor, and every child and orphan reaped at once.
 //!
-//! The harness is the subreaper of last resort. A bomb's zombies count against its belt until
+//! The harness is the subreaper of last resort. A bomb's zombies count against its limit until
 //! somebody reaps them; left to PID 1 that took 1.6 s for 256 tasks where a subreaper needs 15 ms
 //! (Linux 6.18, measured).
 
@@ -27,7 +27,7 @@ pub(super) enum Ending {
 
 /// Signals, children and orphans of the harness, from the start of a run to its end.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(super) struct Reaper {
     signals: SignalFd,
     old_mask: SigSet,
     guards: Vec<Pid>,
@@ -37,15 +37,16 @@ pub(super) struct Family {
     last: Option<Pid>,
 }
 
-impl Family {
+impl Reaper {
     /// Takes `SIGCHLD` and `signals` through a descriptor. `guards` are children that must not end.
     pub(super) fn adopt(
         signals: impl Iterator<Item = Signal>,
         guards: impl Iterator<Item = Pid>,
     ) -> Result<Self, SysError> {
         let mask = SigSet::from_iter(signals.chain([Signal::SIGCHLD]));
-        let descriptor = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .map_err(|e| SysError::plain("signalfd", e))?;
+        let descriptor =
+            SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+                .map_err(|e| SysError::plain("signalfd", e))?;
         let mut old_mask = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut old_mask))
             .map_err(|e| SysError::plain("sigprocmask", e))?;
@@ -60,7 +61,7 @@ impl Family {
         })
     }
 
-    /// Readable when a signal has come: call [`Family::look`] then.
+    /// Readable when a signal has come: call [`Reaper::look`] then.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
     }
@@ -84,7 +85,8 @@ impl Family {
             }
         }
         loop {
-            // Not nix's waitpid: it fails for whoever died of a real-time signal, when that is reaped already.
+            // Not nix's waitpid: it fails for whoever died of a real-time signal, when that is
+            // reaped already.
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
             match waitid(Whose::Any, flags) {
                 Ok(None) | Err(Errno::ECHILD) => return Ok(()),
@@ -129,7 +131,7 @@ impl Family {
     }
 }
 
-impl Drop for Family {
+impl Drop for Reaper {
     fn drop(&mut self) {
         // Best effort on the way out: it only fails for arguments that were accepted before.
         if let Err(errno) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None) {

@@ -1,6 +1,8 @@
-//! Many sites below one cgroup, and a process in as many of them as is wanted, each of which sleeps until it is told to end.
+//! Many sites below one cgroup, and a process in as many of them as is wanted, each of which sleeps
+//! until it is told to end.
 //!
-//! It holds no descriptor for a site, so that the descriptors of a process are the mechanism's alone.
+//! It holds no descriptor for a site, so that the descriptors of a process are the mechanism's
+//! alone.
 
 use std::os::fd::AsFd;
 
@@ -19,16 +21,17 @@ use crate::sys::wait::{Whose, waitid};
 
 /// The sites. The process that makes it must have one thread; its sleepers are its children.
 #[derive(Debug)]
-pub struct Stand {
+pub struct SleeperSet {
     parent: Cgroup,
     board: Board,
     jobs: Vec<Option<(Pid, MonoNs)>>,
 }
 
-impl Stand {
+impl SleeperSet {
     /// Makes `sites` cgroups below `parent`. What was made before an error stays there.
     pub fn build(parent: Cgroup, sites: usize) -> Result<Self, DetectError> {
-        let board = Board::create(sites).map_err(|e| SysError::plain("map a page for the sites", e))?;
+        let board =
+            Board::create(sites).map_err(|e| SysError::plain("map a page for the sites", e))?;
         for number in 0..sites {
             // Made and closed again.
             parent.create(&name(number))?;
@@ -63,7 +66,11 @@ impl Stand {
 
     /// Since when a site has its process, if it has one.
     pub fn since(&self, number: usize) -> Option<MonoNs> {
-        self.jobs.get(number).copied().flatten().map(|(_, since)| since)
+        self.jobs
+            .get(number)
+            .copied()
+            .flatten()
+            .map(|(_, since)| since)
     }
 
     /// Tells the process of a site to end.
@@ -87,7 +94,8 @@ impl Stand {
         }
     }
 
-    /// Ends and reaps all processes and removes all sites. Since Linux 6.19 a site can be busy for a moment after: that is waited for.
+    /// Ends and reaps all processes and removes all sites. Since Linux 6.19 a site can be busy for
+    /// a moment after: that is waited for.
     pub fn take_down(mut self) -> Result<(), DetectError> {
         for number in 0..self.jobs.len() {
             self.board.end(number);

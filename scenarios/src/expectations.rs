@@ -1,4 +1,5 @@
-//! Where a scenario and a mechanism meet: what is expected of the pair. Neither knows the other; both are known here, and only here.
+//! Where a scenario and a mechanism meet: what is expected of the pair. Neither knows the other;
+//! both are known here, and only here.
 
 use harness::detect::AnyDetector;
 use harness::kill::AnyStrategy;

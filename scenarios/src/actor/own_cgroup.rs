@@ -1,4 +1,5 @@
-//! Where an actor that burrows lives: a path in a buffer, so that it can grow without memory being allocated.
+//! Where an actor that burrows lives: a path in a buffer, so that it can grow without memory being
+//! allocated.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -14,19 +15,20 @@ const CAPACITY: usize = 4096;
 
 /// The directory of this process's cgroup in the v2 hierarchy.
 #[derive(Clone, Copy)]
-pub(super) struct Home {
+pub(super) struct OwnCgroup {
     path: [u8; CAPACITY],
     length: usize,
 }
 
-impl fmt::Debug for Home {
+impl fmt::Debug for OwnCgroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(self.as_bytes()))
     }
 }
 
-impl Home {
-    /// Asks the kernel. `None`: no v2 hierarchy is mounted, or not the part of it that this process is in.
+impl OwnCgroup {
+    /// Asks the kernel. `None`: no v2 hierarchy is mounted, or not the part of it that this process
+    /// is in.
     pub(super) fn find() -> Option<Self> {
         let path = Layout::read(&Paths::default()).ok()?.own_v2().ok()?;
         let mut home = Self {
@@ -37,7 +39,8 @@ impl Home {
         Some(home)
     }
 
-    /// Makes a cgroup named after `pid` below this one, moves the calling process there, and calls that its home.
+    /// Makes a cgroup named after `pid` below this one, moves the calling process there, and calls
+    /// that its home.
     ///
     /// Errors: `EACCES` the cgroup was not delegated, `ENAMETOOLONG`, and as mkdir(2).
     pub(super) fn burrow(&mut self, pid: i32) -> Result<(), Errno> {
@@ -59,7 +62,11 @@ impl Home {
         nix::unistd::mkdir(self.as_c_str()?, Mode::from_bits_truncate(0o755))?;
         let mut procs = *self;
         procs.push(b"/cgroup.procs")?;
-        let file = open(procs.as_c_str()?, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let file = open(
+            procs.as_c_str()?,
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
         nix::unistd::write(&file, b"0").map(|_| ())
     }
 
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_path_grows_up_to_its_end() {
-        let mut home = Home {
+        let mut home = OwnCgroup {
             path: [0; CAPACITY],
             length: 0,
         };

@@ -124,7 +124,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }
             if !differences.is_empty() {
                 say_aloud(
-                    "what is committed is not what the records say: report render, and look at git diff",
+                    "what is committed is not what the records say: report render, and look at git \
+                        diff",
                 );
                 return Ok(ExitCode::from(DIFFERS));
             }

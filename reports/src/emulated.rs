@@ -216,7 +216,11 @@ mod tests {
 
     #[test]
     fn lines_of_a_console_are_told_from_measurements() {
-        let text = "KERNEL 7.3\nlat,pidfd-main,0,100\nlat,pidfd-main,0,300\nrmd,poll,1,0,1000\nrmd,poll,1,1,5\n";
+        let text = "KERNEL 7.3\n\
+            lat,pidfd-main,0,100\n\
+            lat,pidfd-main,0,300\n\
+            rmd,poll,1,0,1000\n\
+            rmd,poll,1,1,5\n";
         let boot = Boot::parse("x".into(), text);
         assert_eq!(
             boot.latencies[&("lifetime 0 us".into(), "pidfd-main".into())],

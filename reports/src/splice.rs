@@ -1,4 +1,5 @@
-//! Figures in prose: between `<!-- figure: NAME -->` and `<!-- /figure -->` stands what is computed, and nothing else.
+//! Figures in prose: the text between `<!-- figure: NAME -->` and `<!-- /figure -->` is computed,
+//! and nothing else is written there.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -38,7 +39,8 @@ pub fn splice(text: &str, figures: &Figures) -> Result<String> {
                     }
                     Some(Figure::Block(_)) if !alone => {
                         bail!(
-                            "{FINDINGS}:{line}: the figure {name} is a table and needs a line of its own"
+                            "{FINDINGS}:{line}: the figure {name} is a table and needs a line of \
+                                its own"
                         )
                     }
                     None if alone => format!("\n\n*{NOT_RECORDED}*\n\n"),

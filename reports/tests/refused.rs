@@ -153,7 +153,9 @@ fn an_error_names_the_line_of_the_file_and_not_that_of_the_text_in_it() {
 fn sites_that_are_not_the_plans_are_refused() {
     let (root, dir) = campaign();
     let line = |mechanism: &str, sites: u64| {
-        json!({"schema": 1, "run": "run-a", "mechanism": mechanism, "sites": sites, "populated": 1, "outcome": "right", "cpu_ns": 1}).to_string()
+        json!({"schema": 1, "run": "run-a", "mechanism": mechanism, "sites": sites, "populated": 1,
+            "outcome": "right", "cpu_ns": 1})
+        .to_string()
     };
     let taken = |lines: &[String]| {
         fs::write(dir.join("scale.jsonl"), lines.join("\n") + "\n").unwrap();

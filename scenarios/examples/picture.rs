@@ -40,10 +40,12 @@ fn svg(command: &str, output: &str) -> String {
         lines.len() * CELL.1 + 2 * MARGIN,
     );
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
-         <title>{}</title>\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#1b1f24\"/>\n\
-         <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" font-size=\"13\" fill=\"#d8dee4\">\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+            viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
+            <title>{}</title>\n\
+            <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#1b1f24\"/>\n\
+            <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" \
+            font-size=\"13\" fill=\"#d8dee4\">\n",
         escaped(&prompt)
     );
     for (at, line) in lines.iter().enumerate() {
@@ -59,7 +61,8 @@ fn svg(command: &str, output: &str) -> String {
         };
         // The length is given, so that columns stand below each other whatever the font.
         svg.push_str(&format!(
-            "<text x=\"{MARGIN}\" y=\"{}\" xml:space=\"preserve\" textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\"{fill}>{}</text>\n",
+            "<text x=\"{MARGIN}\" y=\"{}\" xml:space=\"preserve\" textLength=\"{}\" \
+                lengthAdjust=\"spacingAndGlyphs\"{fill}>{}</text>\n",
             MARGIN + (at + 1) * CELL.1 - 5,
             text.chars().count() * CELL.0,
             escaped(&text)

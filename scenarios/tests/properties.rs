@@ -51,7 +51,8 @@ proptest! {
     fn what_is_smaller_is_valid_and_lighter(script in Scripts(BOUNDS)) {
         for candidate in smaller(&script) {
             prop_assert_eq!(candidate.check(), Ok(()));
-            prop_assert!(weight(&candidate) < weight(&script), "{:?} is not lighter than {:?}", candidate, script);
+            prop_assert!(weight(&candidate) < weight(&script), "{:?} is not lighter than {:?}",
+                candidate, script);
         }
     }
 
@@ -71,7 +72,8 @@ proptest! {
     }
 
     #[test]
-    fn a_limit_refuses_forks_and_nobody_more_is_born(script in Scripts(BOUNDS), tasks in 1usize..6) {
+    fn a_limit_refuses_forks_and_nobody_more_is_born(script in Scripts(BOUNDS),
+        tasks in 1usize..6) {
         let history = play(&script, tasks);
         let mut alive = 0usize;
         for event in &history.events {

@@ -32,18 +32,22 @@ pub struct BpfNotifyPopulated;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "bpf-notify-populated",
-    summary: "A BPF program on the tracepoint cgroup_notify_populated wakes the reader, who reads populated.",
+    summary: "A BPF program on the tracepoint cgroup_notify_populated wakes the reader, who reads \
+        populated.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 8),
-    privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup namespace",
+    privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup \
+        namespace",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
     late: "one wake-up through irq_work; not rate limited",
-    idle_cost: "a read a second here; every flip of any cgroup on the machine runs a program of about 40 instructions and has its path built",
-    overflow: "a report that finds the ring full is dropped, but then the reader has unread ones and reads the state anyway",
+    idle_cost: "a read a second here; every flip of any cgroup on the machine runs a program of \
+        about 40 instructions and has its path built",
+    overflow: "a report that finds the ring full is dropped, but then the reader has unread ones \
+        and reads the state anyway",
     loses_on_removal: false,
     sources: &[
         "include/trace/events/cgroup.h: cgroup_notify_populated",

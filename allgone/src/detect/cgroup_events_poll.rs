@@ -33,7 +33,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     loses_on_removal: true,
     sources: &[
         "cgroups(7)",
-        "kernel/cgroup/cgroup.c: cgroup_file_notify(), CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, Linux 4.18)",
+        "kernel/cgroup/cgroup.c: cgroup_file_notify(), CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, \
+            Linux 4.18)",
         "fs/kernfs/file.c: kernfs_generic_poll()",
     ],
     axes: &[],

@@ -23,7 +23,8 @@ pub struct CgroupProcsPoll;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-procs-poll",
-    summary: "Walks cgroup.procs of the cgroup and its sub-cgroups at intervals; when nobody is listed, asks populated.",
+    summary: "Walks cgroup.procs of the cgroup and its sub-cgroups at intervals; when nobody is \
+        listed, asks populated.",
     scope: Scope::Cgroup,
     wake: Wake::Interval,
     signal: Signal::Emptiness,
@@ -32,8 +33,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "by up to one interval. Without the question to populated it would be early: the walk is no snapshot, and since Linux 6.19 \
-           exiting processes are not listed",
+    late: "by up to one interval. Without the question to populated it would be early: the walk is \
+        no snapshot, and since Linux 6.19 exiting processes are not listed",
     idle_cost: "one walk per interval: three system calls per cgroup and a line per process",
     overflow: "cannot: it reads the state",
     loses_on_removal: false,

@@ -40,8 +40,8 @@ pub fn inotify_init(errno: Errno) -> DetectError {
                 "/proc/sys/user/max_inotify_instances",
             ),
             errno,
-            remedy: "raise it with sysctl (in a user namespace: user.max_inotify_instances), or end programs of this user that hold \
-                     inotify instances",
+            remedy: "raise it with sysctl (in a user namespace: user.max_inotify_instances), or \
+                end programs of this user that hold inotify instances",
         },
         _ => SysError::plain("inotify_init1", errno).into(),
     }
@@ -57,7 +57,8 @@ pub fn inotify_watch(path: &std::path::Path, errno: Errno) -> DetectError {
                 "/proc/sys/user/max_inotify_watches",
             ),
             errno,
-            remedy: "raise it with sysctl (in a user namespace: user.max_inotify_watches), or watch fewer sites",
+            remedy: "raise it with sysctl (in a user namespace: user.max_inotify_watches), or \
+                watch fewer sites",
         },
         _ => SysError::path("watch", path, errno).into(),
     }

@@ -60,8 +60,9 @@ pub use spec::{DetectorSpec, INTERVAL, Signal, Wake};
 pub use verdict::{Counters, Tally, Verdict};
 
 /// Why everything that sleeps on `cgroup.events` is late.
-pub const RATE_LIMIT: &str = "by 10 to 20 ms if another event of the file came less than 10 ms before, as in every job that lives \
-                              less than that (its own start is the other event), and after a freeze; else one wake-up";
+pub const RATE_LIMIT: &str = "by 10 to 20 ms if another event of the file came less than 10 ms \
+    before, as in every job that lives less than that (its own start is the other event), and \
+    after a freeze; else one wake-up";
 
 /// One way to learn that a set is gone.
 pub trait Detector: fmt::Debug + Sync {

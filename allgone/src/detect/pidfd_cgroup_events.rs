@@ -34,7 +34,8 @@ const REMOVAL: Duration = Duration::from_secs(1);
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "pidfd+cgroup-events",
-    summary: "Polls the pidfd of the process that was started, then reads populated; polls cgroup.events for what that one leaves behind.",
+    summary: "Polls the pidfd of the process that was started, then reads populated; polls \
+        cgroup.events for what that one leaves behind.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
@@ -43,8 +44,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "one wake-up where the first process is the last one; else as cgroup-events-poll. By up to a second if somebody else removes the \
-           cgroup within the kernel's notification window",
+    late: "one wake-up where the first process is the last one; else as cgroup-events-poll. By up \
+        to a second if somebody else removes the cgroup within the kernel's notification window",
     idle_cost: "a read a second once the first process has ended",
     overflow: "cannot: the pidfd stays readable, events merge, and the state is read again",
     loses_on_removal: false,

@@ -37,7 +37,8 @@ const WARM_UP: Axis = Axis {
     unit: Unit::Nanoseconds,
     default: 25_000_000,
     kill_default: None,
-    doc: "how long prepopulated-cgroup keeps the cgroup populated beforehand; 0: the pool is empty, fall back",
+    doc: "how long prepopulated-cgroup keeps the cgroup populated beforehand; 0: the pool is \
+        empty, fall back",
 };
 
 const PLACEHOLDER_EXECS: Axis = Axis {
@@ -45,8 +46,8 @@ const PLACEHOLDER_EXECS: Axis = Axis {
     unit: Unit::Count,
     default: 0,
     kill_default: None,
-    doc: "1: the placeholder is the workload's own process, waiting before exec (no pool: it is made for this launch); 0: another \
-          one from the pool, ended when the workload is in",
+    doc: "1: the placeholder is the workload's own process, waiting before exec (no pool: it is \
+        made for this launch); 0: another one from the pool, ended when the workload is in",
 };
 
 const POOL_SIZE: Axis = Axis {
@@ -70,7 +71,8 @@ const REFILL: Axis = Axis {
     unit: Unit::Count,
     default: 1,
     kill_default: None,
-    doc: "1: the pool is refilled after each launch of the burst, with cgroups that are cold at first; 0: it is not",
+    doc: "1: the pool is refilled after each launch of the burst, with cgroups that are cold at \
+        first; 0: it is not",
 };
 
 /// How long it may take to notice that somebody else has removed the cgroup while an event was held
@@ -79,7 +81,8 @@ const REMOVAL: Duration = Duration::from_secs(1);
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "prepopulated-cgroup",
-    summary: "Polls cgroup.events of a cgroup that a placeholder had populated for longer than the kernel's notification window.",
+    summary: "Polls cgroup.events of a cgroup that a placeholder had populated for longer than the \
+        kernel's notification window.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
@@ -91,14 +94,15 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "one wake-up. 10 to 20 ms if the pool had no warm cgroup, if the placeholder outlived the workload, or if the cgroup was \
-           empty in between or was frozen",
+    late: "one wake-up. 10 to 20 ms if the pool had no warm cgroup, if the placeholder outlived \
+        the workload, or if the cgroup was empty in between or was frozen",
     idle_cost: "a read a second; a sleeping process per warm cgroup",
     overflow: "cannot: events merge, and the state is read again",
     loses_on_removal: false,
     sources: &[
         "cgroups(7)",
-        "kernel/cgroup/cgroup.c: cgroup_file_notify(), CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, Linux 4.18)",
+        "kernel/cgroup/cgroup.c: cgroup_file_notify(), CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, \
+            Linux 4.18)",
         "clone3(2): CLONE_INTO_CGROUP",
     ],
     axes: &[WARM_UP, PLACEHOLDER_EXECS, POOL_SIZE, BURST, REFILL],

@@ -133,8 +133,8 @@ pub enum HostError {
     /// `/proc` shows another PID namespace than this process is in, so no number in it means what
     /// it means here.
     #[error(
-        "/proc belongs to another PID namespace ({why}): mount it anew (`unshare --mount-proc`, or `mount -t proc proc /proc` in a mount \
-         namespace of your own)"
+        "/proc belongs to another PID namespace ({why}): mount it anew (`unshare --mount-proc`, or \
+            `mount -t proc proc /proc` in a mount namespace of your own)"
     )]
     ForeignProc {
         /// What shows it.

@@ -75,7 +75,10 @@ impl Layout {
 
     /// The mount of a v1 controller.
     pub fn v1(&self, controller: &str) -> Option<&CgroupMount> {
-        let holds = |m: &&CgroupMount| matches!(&m.hierarchy, Hierarchy::V1 { controllers, .. } if controllers.iter().any(|c| c == controller));
+        let holds = |m: &&CgroupMount| {
+            matches!(&m.hierarchy, Hierarchy::V1 { controllers,
+            .. } if controllers.iter().any(|c| c == controller))
+        };
         self.mounts
             .iter()
             .filter(holds)
@@ -84,7 +87,10 @@ impl Layout {
 
     /// Whether v1 controllers are mounted beside a v2 hierarchy.
     pub fn hybrid(&self) -> bool {
-        let v1 = |m: &CgroupMount| matches!(&m.hierarchy, Hierarchy::V1 { controllers, .. } if !controllers.is_empty());
+        let v1 = |m: &CgroupMount| {
+            matches!(&m.hierarchy, Hierarchy::V1 { controllers,
+            .. } if !controllers.is_empty())
+        };
         self.v2().is_some() && self.mounts.iter().any(v1)
     }
 
@@ -170,10 +176,13 @@ mod tests {
     const HYBRID: &[u8] = b"23 1 8:1 / / rw - ext4 /dev/root rw\n\
         31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
         35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
-        36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 master:1 - cgroup cgroup rw,cpu,cpuacct,clone_children\n\
-        39 31 0:36 / /sys/fs/cgroup/pids ro,relatime - cgroup cgroup rw,pids,release_agent=/sbin/x\n\
+        36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 master:1 - cgroup cgroup \
+        rw,cpu,cpuacct,clone_children\n\
+        39 31 0:36 / /sys/fs/cgroup/pids ro,relatime - cgroup cgroup \
+        rw,pids,release_agent=/sbin/x\n\
         40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd\n\
-        41 31 0:38 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw,nsdelegate,favordynmods\n";
+        41 31 0:38 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 \
+        rw,nsdelegate,favordynmods\n";
     const OWN: &[u8] =
         b"9:name=systemd:/\n8:pids:/\n4:memory:/api/809:be6\n2:cpu,cpuacct:/a\n0::/user.slice/x\n";
 
@@ -251,9 +260,9 @@ mod tests {
 
     #[test]
     fn a_writable_mount_at_the_usual_place_is_preferred() {
-        let mounts =
-            b"1 1 0:1 / /tmp/mine rw - cgroup2 none rw\n2 1 0:1 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n\
-            3 1 0:1 / /sys/fs/cgroup ro - cgroup2 none rw\n";
+        let mounts = b"1 1 0:1 / /tmp/mine rw - cgroup2 none rw\n\
+                2 1 0:1 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n\
+                3 1 0:1 / /sys/fs/cgroup ro - cgroup2 none rw\n";
         assert_eq!(
             layout(mounts, b"").v2().unwrap().point,
             Path::new("/sys/fs/cgroup/unified")
@@ -289,8 +298,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn own_directory_is_always_below_the_mount(own in "(/[a-z.]{1,3}){0,4}", root in "(/[a-z.]{1,3}){0,2}") {
-            let (own, root) = (format!("/{}", own.trim_start_matches('/')), format!("/{}", root.trim_start_matches('/')));
+        fn own_directory_is_always_below_the_mount(own in "(/[a-z.]{1,3}){0,4}",
+            root in "(/[a-z.]{1,3}){0,2}") {
+            let (own, root) = (format!("/{}", own.trim_start_matches('/')), format!("/{}",
+                root.trim_start_matches('/')));
             let mounts = format!("1 1 0:1 {root} /m rw - cgroup2 none rw\n");
             if let Ok(dir) = layout(mounts.as_bytes(), format!("0::{own}\n").as_bytes()).own_v2() {
                 prop_assert!(dir.starts_with("/m"));

@@ -17,8 +17,8 @@ use crate::sys::spawn::{Plan, spawn};
 use crate::sys::wait::{Whose, waitid};
 
 /// What to do where there is no cgroup to use.
-const NO_BASE: &str = "a cgroup v2 directory in which this process may make others: run as root, or in a delegated \
-                       cgroup (`systemd-run --user --scope -p Delegate=yes`)";
+const NO_BASE: &str = "a cgroup v2 directory in which this process may make others: run as root, \
+    or in a delegated cgroup (`systemd-run --user --scope -p Delegate=yes`)";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

@@ -29,7 +29,8 @@ const PATIENCE: Axis = Axis {
     unit: Unit::Nanoseconds,
     default: 20_000_000,
     kill_default: None,
-    doc: "how long a cgroup may stay as populated as it was, after a write to cgroup.kill, before its members are swept one by one",
+    doc: "how long a cgroup may stay as populated as it was, after a write to cgroup.kill, before \
+        its members are swept one by one",
 };
 
 /// The strategy.
@@ -38,7 +39,8 @@ pub struct CgroupKillSweep;
 
 static SPEC: KillSpec = KillSpec {
     id: "cgroup-kill-sweep",
-    summary: "write 1 to cgroup.kill; when members no longer become fewer, freeze, SIGKILL everyone through verified pidfds, thaw; until `populated 0`",
+    summary: "write 1 to cgroup.kill; when members no longer become fewer, freeze, SIGKILL \
+        everyone through verified pidfds, thaw; until `populated 0`",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Held,
@@ -48,7 +50,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "it returns when all are dead, not when the kill is issued; a set in which nobody dies for a while is signalled twice",
+    faults: "it returns when all are dead, not when the kill is issued; a set in which nobody dies \
+        for a while is signalled twice",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill, cgroup.freeze",
         "kernel/cgroup/cgroup.c: __cgroup_kill(); kernel/signal.c: complete_signal()",

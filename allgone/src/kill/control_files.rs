@@ -13,7 +13,8 @@ pub const OPEN_LATE: Axis = Axis {
     unit: Unit::Count,
     default: 0,
     kill_default: None,
-    doc: "0: the files that the kill writes to are opened before the workload starts; 1: when it kills",
+    doc: "0: the files that the kill writes to are opened before the workload starts; 1: when it \
+        kills",
 };
 
 /// `cgroup.kill`, `cgroup.freeze` and `cgroup.events` of one cgroup.

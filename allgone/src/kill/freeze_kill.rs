@@ -22,7 +22,8 @@ pub struct FreezeKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-kill",
-    summary: "freeze, wait until `frozen 1`, SIGKILL everyone in the cgroup and below through verified pidfds, thaw",
+    summary: "freeze, wait until `frozen 1`, SIGKILL everyone in the cgroup and below through \
+        verified pidfds, thaw",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Held,
@@ -32,8 +33,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 3),
     privilege: "",
-    faults: "a member in uninterruptible sleep keeps `frozen 1` away, then it goes on without (and says so); the news of emptiness is 10 to \
-             20 ms late where the kernel limits notifications",
+    faults: "a member in uninterruptible sleep keeps `frozen 1` away, then it goes on without (and \
+        says so); the news of emptiness is 10 to 20 ms late where the kernel limits notifications",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
         "kernel/cgroup/freezer.c: cgroup_update_frozen()",

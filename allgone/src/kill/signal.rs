@@ -77,7 +77,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_but_another_process_may_be_signalled(pid in any::<i32>(), own in 1i32..=4_194_304) {
+        fn nothing_but_another_process_may_be_signalled(pid in any::<i32>(),
+            own in 1i32..=4_194_304) {
             prop_assert_eq!(may_be_signalled(pid, own), pid >= 2 && pid != own);
         }
     }

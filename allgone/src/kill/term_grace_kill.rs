@@ -35,7 +35,8 @@ pub struct TermGraceKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "term-grace-kill",
-    summary: "SIGTERM to everyone in the cgroup and below through verified pidfds, wait for `populated 0` for a grace period, then cgroup.kill",
+    summary: "SIGTERM to everyone in the cgroup and below through verified pidfds, wait for \
+        `populated 0` for a grace period, then cgroup.kill",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Atomic,
@@ -45,7 +46,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "as cgroup-kill, later by the grace period for whoever ignores SIGTERM or goes on forking",
+    faults: "as cgroup-kill, later by the grace period for whoever ignores SIGTERM or goes on \
+        forking",
     sources: &[
         "systemd.kill(5)",
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill",

@@ -1,8 +1,9 @@
 //! Starting the process that is watched: born in its cgroup, known by a descriptor before it runs.
 //!
-//! [`Program`] is what to execute, with everything opened and complete. [`SpawnOptions`] is what the mechanisms that watch and kill need
-//! its birth to be like: a detector's `arm` and a strategy's `prepare` change it. [`Command`]
-//! prepares a program in the manner of the standard library.
+//! [`Program`] is what to execute, with everything opened and complete. [`SpawnOptions`] is what
+//! the mechanisms that watch and kill need its birth to be like: a detector's `arm` and a
+//! strategy's `prepare` change it. [`Command`] prepares a program in the manner of the standard
+//! library.
 
 mod child;
 mod command;

@@ -201,7 +201,8 @@ fn a_child_at_its_gate_holds_no_end_of_anything_else() {
 fn privileges_can_be_renounced_without_a_change_of_user() {
     for asked in [false, true] {
         let shell = sh(
-            "while read name value; do [ $name = NoNewPrivs: ] && echo $value; done < /proc/$$/status >&7",
+            "while read name value; do [ $name = NoNewPrivs: ] && echo $value; done < \
+                /proc/$$/status >&7",
         );
         let (read, write) = pipe();
         let inherit = [(write.as_fd(), 7)];

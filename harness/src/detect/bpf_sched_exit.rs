@@ -30,19 +30,24 @@ pub(super) struct BpfSchedExit;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "bpf-sched-exit",
-    summary: "A BPF program on sched_process_exit reports each exit in the cgroup's subtree; the reader reads populated.",
+    summary: "A BPF program on sched_process_exit reports each exit in the cgroup's subtree; the \
+        reader reads populated.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(5, 8),
-    privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup namespace",
+    privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup \
+        namespace",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "the event comes before the process leaves the cgroup, so up to one of the bounded re-reads that follow (20 us, doubling); \
-           after about 10 ms without a flip the next exit or event of cgroup.events is waited for",
-    idle_cost: "nothing here; every exit of a thread on the machine runs a program of 16 instructions",
-    overflow: "a report that finds the ring full is dropped, but then the reader has unread ones and reads the state anyway",
+    late: "the event comes before the process leaves the cgroup, so up to one of the bounded \
+        re-reads that follow (20 us, doubling); after about 10 ms without a flip the next exit or \
+        event of cgroup.events is waited for",
+    idle_cost: "nothing here; every exit of a thread on the machine runs a program of 16 \
+        instructions",
+    overflow: "a report that finds the ring full is dropped, but then the reader has unread ones \
+        and reads the state anyway",
     loses_on_removal: false,
     sources: &[
         "include/trace/events/sched.h: sched_process_exit",

@@ -28,7 +28,8 @@ pub(super) struct CgroupEventsInotify;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-events-inotify",
-    summary: "Watches cgroup.events with inotify (IN_MODIFY, IN_DELETE_SELF) and reads populated after every event.",
+    summary: "Watches cgroup.events with inotify (IN_MODIFY, IN_DELETE_SELF) and reads populated \
+        after every event.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
@@ -37,8 +38,9 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "as cgroup-events-poll (10 to 20 ms for a job that lives less than that), and besides one work item for the whole machine that \
-           waits for every mkdir and rmdir in a kernfs file system",
+    late: "as cgroup-events-poll (10 to 20 ms for a job that lives less than that), and besides \
+        one work item for the whole machine that waits for every mkdir and rmdir in a kernfs file \
+        system",
     idle_cost: "nothing",
     overflow: "IN_Q_OVERFLOW is counted, and the state is read again; identical events merge",
     loses_on_removal: true,

@@ -25,7 +25,8 @@ pub(super) struct CgroupEventsIoUring;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-events-io-uring",
-    summary: "Polls cgroup.events through io_uring (POLL_ADD, POLLPRI) and reads populated after every completion.",
+    summary: "Polls cgroup.events through io_uring (POLL_ADD, POLLPRI) and reads populated after \
+        every completion.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,

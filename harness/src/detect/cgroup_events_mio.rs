@@ -25,7 +25,8 @@ pub(super) struct CgroupEventsMio;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-events-mio",
-    summary: "Registers cgroup.events with mio (PRIORITY, edge-triggered) and reads populated at registration and after every wake-up.",
+    summary: "Registers cgroup.events with mio (PRIORITY, edge-triggered) and reads populated at \
+        registration and after every wake-up.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,

@@ -24,7 +24,8 @@ const SHARE: u32 = 8;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-events-sleep",
-    summary: "Reads populated at intervals of an eighth of the time waited so far, from 50 us to 50 ms.",
+    summary: "Reads populated at intervals of an eighth of the time waited so far, from 50 us to \
+        50 ms.",
     scope: Scope::Cgroup,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,

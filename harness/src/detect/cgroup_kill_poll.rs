@@ -26,7 +26,8 @@ pub(super) struct CgroupKillPoll;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-kill-poll",
-    summary: "Polls cgroup.kill for POLLIN, which a draft kernel series reports exactly while the tree has no live process.",
+    summary: "Polls cgroup.kill for POLLIN, which a draft kernel series reports exactly while the \
+        tree has no live process.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
@@ -35,7 +36,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "a kernel with the draft series kernel-patch/series/b-job-handle",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "by 10 to 20 ms if the cgroup became empty once before, less than 10 ms ago; else one wake-up",
+    late: "by 10 to 20 ms if the cgroup became empty once before, less than 10 ms ago; else one \
+        wake-up",
     idle_cost: "nothing",
     overflow: "cannot: it is a state, and poll reports it for as long as it holds",
     loses_on_removal: false,
@@ -47,8 +49,9 @@ static SPEC: DetectorSpec = DetectorSpec {
 };
 
 /// How to get it.
-const REMEDY: &str = "a kernel with the draft series: `lab build --series kernel-patch/series/a-prompt-depopulation --series \
-                      kernel-patch/series/b-job-handle`, then `lab run`";
+const REMEDY: &str = "a kernel with the draft series: `lab build --series \
+    kernel-patch/series/a-prompt-depopulation --series kernel-patch/series/b-job-handle`, then \
+    `lab run`";
 
 impl BlockingDetector for CgroupKillPoll {
     fn spec(&self) -> &'static DetectorSpec {
@@ -76,7 +79,8 @@ impl BlockingDetector for CgroupKillPoll {
                 Some(PollFlags::POLLIN) => Ok(Support::Available),
                 other => Ok(Support::missing(
                     format_args!(
-                        "poll on the cgroup.kill of an empty cgroup says {other:?} where POLLIN alone is the state"
+                        "poll on the cgroup.kill of an empty cgroup says {other:?} where POLLIN \
+                            alone is the state"
                     ),
                     REMEDY,
                 )),

@@ -28,7 +28,8 @@ pub(super) struct CgroupRmdirProbe;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-rmdir-probe",
-    summary: "Tries rmdir(2) on the cgroup at intervals until it is no longer EBUSY; detection and removal in one.",
+    summary: "Tries rmdir(2) on the cgroup at intervals until it is no longer EBUSY; detection and \
+        removal in one.",
     scope: Scope::Cgroup,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
@@ -37,9 +38,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "by up to one interval; on 6.19 a little more (a dying task still counts). On 7.0 rmdir itself may sleep uninterruptibly until \
-           dying tasks are gone",
-    idle_cost: "one refused rmdir per interval, which takes cgroup_mutex: it makes every mkdir, rmdir and migration on the machine wait",
+    late: "by up to one interval; on 6.19 a little more (a dying task still counts). On 7.0 rmdir \
+        itself may sleep uninterruptibly until dying tasks are gone",
+    idle_cost: "one refused rmdir per interval, which takes cgroup_mutex: it makes every mkdir, \
+        rmdir and migration on the machine wait",
     overflow: "cannot: it asks for the state",
     loses_on_removal: false,
     sources: &[

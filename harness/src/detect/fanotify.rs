@@ -27,7 +27,8 @@ pub(super) struct Fanotify;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "fanotify",
-    summary: "Marks cgroup.events for FAN_MODIFY (FAN_REPORT_FID) and reads populated after every event.",
+    summary: "Marks cgroup.events for FAN_MODIFY (FAN_REPORT_FID) and reads populated after every \
+        event.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,

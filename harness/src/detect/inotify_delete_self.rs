@@ -35,7 +35,8 @@ pub(super) struct InotifyDeleteSelf;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "inotify-delete-self",
-    summary: "Watches cgroup.events for IN_DELETE_SELF: told of the removal of the cgroup, not of its emptiness.",
+    summary: "Watches cgroup.events for IN_DELETE_SELF: told of the removal of the cgroup, not of \
+        its emptiness.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Removal,
@@ -44,7 +45,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "for as long as nobody removes the cgroup, and for ever if somebody holds the file open meanwhile",
+    late: "for as long as nobody removes the cgroup, and for ever if somebody holds the file open \
+        meanwhile",
     idle_cost: "nothing",
     overflow: "IN_Q_OVERFLOW is counted, and the existence of the file is looked at",
     loses_on_removal: true,

@@ -101,7 +101,8 @@ pub fn expectation(spec: &DetectorSpec, of_scope: Expectation, owner_removes: bo
     match (spec.signal, owner_removes) {
         (Signal::Emptiness, _) if of_scope == Expectation::Sound && spec.passes_over_proc() => {
             Expectation::MayBeEarly(
-                "a pass over /proc is no snapshot: a chain of forks can run against its order, or past the end of the pid space",
+                "a pass over /proc is no snapshot: a chain of forks can run against its order, or \
+                    past the end of the pid space",
             )
         }
         (Signal::Emptiness, _) => of_scope,

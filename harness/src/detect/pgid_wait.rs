@@ -32,7 +32,8 @@ pub(super) struct PgidWait;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "pgid-wait",
-    summary: "As a subreaper, reaps the members of the main process's group until waitid(P_PGID) says ECHILD.",
+    summary: "As a subreaper, reaps the members of the main process's group until waitid(P_PGID) \
+        says ECHILD.",
     scope: Scope::ProcessGroup,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
@@ -45,10 +46,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     },
     since: KernelVersion(3, 4),
     privilege: "",
-    escapes: "whoever calls setsid(2) or setpgid(2); and a grandchild whose parent lives is not waited for, only the parent is",
-    early: "when the members that it can wait for have ended and somebody of the tree is in another group, or is a member whose parent, in \
-            another group, lives",
-    late: "one wake-up, as waitpid; up to 10 ms if the last member has left the group instead of ending, which wakes no waiter",
+    escapes: "whoever calls setsid(2) or setpgid(2); and a grandchild whose parent lives is not \
+        waited for, only the parent is",
+    early: "when the members that it can wait for have ended and somebody of the tree is in \
+        another group, or is a member whose parent, in another group, lives",
+    late: "one wake-up, as waitpid; up to 10 ms if the last member has left the group instead of \
+        ending, which wakes no waiter",
     idle_cost: "a hundred interrupted waits a second",
     overflow: "cannot: zombies keep the state until they are read",
     loses_on_removal: false,

@@ -38,17 +38,21 @@ const RESCAN: Axis = Axis {
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "pidfd-tree",
-    summary: "Finds descendants by parent links in /proc, polls a pidfd of each, and looks again when one ends and at intervals.",
+    summary: "Finds descendants by parent links in /proc, polls a pidfd of each, and looks again \
+        when one ends and at intervals.",
     scope: Scope::LinkedDescendants,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "",
-    escapes: "a child whose parent ends before the next look: its parent link then leads elsewhere (double fork, setsid daemons)",
+    escapes: "a child whose parent ends before the next look: its parent link then leads elsewhere \
+        (double fork, setsid daemons)",
     early: "when the last process that it knows has ended and an orphan that it never saw lives on",
-    late: "one wake-up and one pass over /proc, which grows with the number of processes on the machine",
-    idle_cost: "one pass over /proc per interval: about three system calls per process on the machine",
+    late: "one wake-up and one pass over /proc, which grows with the number of processes on the \
+        machine",
+    idle_cost: "one pass over /proc per interval: about three system calls per process on the \
+        machine",
     overflow: "no descriptor left (RLIMIT_NOFILE): says unknown",
     loses_on_removal: false,
     sources: &["pidfd_open(2)", "proc_pid_stat(5)"],

@@ -25,17 +25,19 @@ pub(super) struct PidnsInit;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "pidns-init",
-    summary: "Starts the workload below a tiny init in a new PID namespace and polls the init's pidfd.",
+    summary: "Starts the workload below a tiny init in a new PID namespace and polls the init's \
+        pidfd.",
     scope: Scope::PidNamespace,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "CAP_SYS_ADMIN, or a new user namespace besides",
-    escapes: "nothing that descends from the init: a PID namespace cannot be left. A process that enters it from outside (setns) is inside \
-              it too, as far as its children go",
+    escapes: "nothing that descends from the init: a PID namespace cannot be left. A process that \
+        enters it from outside (setns) is inside it too, as far as its children go",
     early: "",
-    late: "the init has to reap the last process and then to end itself: two wake-ups and a namespace teardown",
+    late: "the init has to reap the last process and then to end itself: two wake-ups and a \
+        namespace teardown",
     idle_cost: "a sleeping init (its memory)",
     overflow: "cannot: the descriptor stays readable",
     loses_on_removal: false,

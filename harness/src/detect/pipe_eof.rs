@@ -32,10 +32,11 @@ static SPEC: DetectorSpec = DetectorSpec {
     effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "",
-    escapes: "every process that closes the descriptor: daemons close all, careful programs close what they do not know, exec closes it \
-              if somebody set close-on-exec",
+    escapes: "every process that closes the descriptor: daemons close all, careful programs close \
+        what they do not know, exec closes it if somebody set close-on-exec",
     early: "when the last holder closes it and lives on",
-    late: "one wake-up from exit_files(), earlier than waitpid. For ever, if the descriptor was passed to a process outside",
+    late: "one wake-up from exit_files(), earlier than waitpid. For ever, if the descriptor was \
+        passed to a process outside",
     idle_cost: "nothing",
     overflow: "cannot: end of file stays",
     loses_on_removal: false,

@@ -33,19 +33,24 @@ pub(super) struct ProcConnector;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "proc-connector",
-    summary: "Keeps the books of the tree from the fork and exit events of the whole machine (netlink).",
+    summary: "Keeps the books of the tree from the fork and exit events of the whole machine \
+        (netlink).",
     scope: Scope::SystemWide,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "CAP_NET_ADMIN, in the initial network, PID and user namespace",
-    escapes: "a child made with CLONE_PARENT (its parent is outside the books), and a process that joined the cgroup from outside",
+    escapes: "a child made with CLONE_PARENT (its parent is outside the books), and a process that \
+        joined the cgroup from outside",
     early: "when somebody has escaped",
-    late: "one wake-up, after the exit has been reported to the parent; more while the machine forks a lot, as every event on it is read",
-    idle_cost: "nothing on an idle machine; else a wake-up for every fork, exec and exit of any thread on it. Not filtered in the kernel: \
-                whose fork it is only the reader's books know, and their numbers would have gaps",
-    overflow: "noticed by ENOBUFS and by per-CPU numbers: /proc is scanned to go on, and the verdict is then unknown",
+    late: "one wake-up, after the exit has been reported to the parent; more while the machine \
+        forks a lot, as every event on it is read",
+    idle_cost: "nothing on an idle machine; else a wake-up for every fork, exec and exit of any \
+        thread on it. Not filtered in the kernel: whose fork it is only the reader's books know, \
+        and their numbers would have gaps",
+    overflow: "noticed by ENOBUFS and by per-CPU numbers: /proc is scanned to go on, and the \
+        verdict is then unknown",
     loses_on_removal: false,
     sources: &[
         "include/uapi/linux/cn_proc.h",
@@ -328,7 +333,8 @@ impl BlockingWatch for Listening {
             if self.books.threads.is_empty() {
                 return Ok(if self.books.lost {
                     Verdict::unknown(
-                        "events were lost; a scan of /proc finds nobody, but an orphan may have been missed",
+                        "events were lost; a scan of /proc finds nobody, but an orphan may have \
+                            been missed",
                     )
                 } else {
                     Verdict::empty(woke)

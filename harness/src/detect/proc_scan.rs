@@ -35,8 +35,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "everybody, where /proc is mounted with hidepid or shows another PID namespace",
-    early: "a pass is no snapshot: a chain of forks that runs against the order of the directory, or past the end of the pid space, can be \
-            missed (two passes have to agree)",
+    early: "a pass is no snapshot: a chain of forks that runs against the order of the directory, \
+        or past the end of the pid space, can be missed (two passes have to agree)",
     late: "by up to two intervals",
     idle_cost: "one pass over /proc per interval: six system calls per process on the machine",
     overflow: "cannot: it reads the state",

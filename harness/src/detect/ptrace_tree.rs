@@ -24,7 +24,8 @@ pub(super) struct PtraceTree;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "ptrace-tree",
-    summary: "Seizes the main process with ptrace, follows every fork, and reaps until waitid(2) says ECHILD.",
+    summary: "Seizes the main process with ptrace, follows every fork, and reaps until waitid(2) \
+        says ECHILD.",
     scope: Scope::ReapedDescendants,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
@@ -36,11 +37,14 @@ static SPEC: DetectorSpec = DetectorSpec {
         ..Effects::NONE
     },
     since: KernelVersion(3, 4),
-    privilege: "the right to trace the tree's processes: the same user, or CAP_SYS_PTRACE; Yama may forbid it",
+    privilege: "the right to trace the tree's processes: the same user, or CAP_SYS_PTRACE; Yama \
+        may forbid it",
     escapes: "a child made with CLONE_UNTRACED; whatever is not forked by the tree",
     early: "when somebody has escaped",
-    late: "one wake-up, as waitpid; but the workload stops at every fork, exec and signal until the tracer has run",
-    idle_cost: "nothing; two to four context switches for each fork, exec or signal of the tree, and nobody else can debug it",
+    late: "one wake-up, as waitpid; but the workload stops at every fork, exec and signal until \
+        the tracer has run",
+    idle_cost: "nothing; two to four context switches for each fork, exec or signal of the tree, \
+        and nobody else can debug it",
     overflow: "cannot: a tracee stays stopped until it has been read",
     loses_on_removal: false,
     sources: &[

@@ -29,9 +29,11 @@ static SPEC: DetectorSpec = DetectorSpec {
     effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "",
-    escapes: "whoever calls setsid(2); everybody, where /proc is mounted with hidepid or shows another PID namespace",
-    early: "when the members of the session have ended and somebody of the tree is in another one; a pass is no snapshot, so a chain of \
-            forks that runs against the order of the directory can be missed (two passes have to agree)",
+    escapes: "whoever calls setsid(2); everybody, where /proc is mounted with hidepid or shows \
+        another PID namespace",
+    early: "when the members of the session have ended and somebody of the tree is in another one; \
+        a pass is no snapshot, so a chain of forks that runs against the order of the directory \
+        can be missed (two passes have to agree)",
     late: "by up to two intervals",
     idle_cost: "one pass over /proc per interval: three system calls per process on the machine",
     overflow: "cannot: it reads the state",

@@ -25,7 +25,8 @@ pub(super) struct Subreaper;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "subreaper",
-    summary: "Adopts the tree's orphans (PR_SET_CHILD_SUBREAPER) and reaps until waitid(2) says ECHILD.",
+    summary: "Adopts the tree's orphans (PR_SET_CHILD_SUBREAPER) and reaps until waitid(2) says \
+        ECHILD.",
     scope: Scope::ReapedDescendants,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
@@ -38,8 +39,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     },
     since: KernelVersion(3, 4),
     privilege: "",
-    escapes: "what is no descendant: a process moved into the cgroup, or an orphan of a process that entered a PID namespace whose \
-              init is outside the tree (setns, privileged)",
+    escapes: "what is no descendant: a process moved into the cgroup, or an orphan of a process \
+        that entered a PID namespace whose init is outside the tree (setns, privileged)",
     early: "",
     late: "wakes once per process that ends; the last wake-up is as fast as waitpid",
     idle_cost: "nothing",

@@ -39,7 +39,8 @@ pub(super) struct SubreaperCgroupEvents;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "subreaper+cgroup-events",
-    summary: "A subreaper woken by SIGCHLD reads populated after each child; cgroup.events catches what is not a descendant.",
+    summary: "A subreaper woken by SIGCHLD reads populated after each child; cgroup.events catches \
+        what is not a descendant.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
@@ -53,8 +54,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "as fast as waitpid if the last process is a descendant (on 6.19 and later plus the time until it leaves the cgroup, at most \
-           a few re-reads); as cgroup-events-poll if it is not",
+    late: "as fast as waitpid if the last process is a descendant (on 6.19 and later plus the time \
+        until it leaves the cgroup, at most a few re-reads); as cgroup-events-poll if it is not",
     idle_cost: "nothing",
     overflow: "cannot: signals and events merge, zombies and populated keep the state",
     loses_on_removal: false,

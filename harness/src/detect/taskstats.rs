@@ -24,7 +24,8 @@ pub(super) struct Taskstats;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "taskstats",
-    summary: "Registers for the taskstats of every exiting thread on the machine and reads populated after each message.",
+    summary: "Registers for the taskstats of every exiting thread on the machine and reads \
+        populated after each message.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
@@ -33,10 +34,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "CAP_NET_ADMIN in the initial network and PID namespace",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "the message comes before the process has even given up its memory, so up to one of the bounded re-reads that follow (20 us, \
-           doubling); after about 10 ms without a flip the next exit or event of cgroup.events is waited for",
-    idle_cost: "nothing on an idle machine; else a wake-up and about ten reads for every thread that exits anywhere: a message cannot be \
-                filtered in the kernel, because it names a process but no cgroup",
+    late: "the message comes before the process has even given up its memory, so up to one of the \
+        bounded re-reads that follow (20 us, doubling); after about 10 ms without a flip the next \
+        exit or event of cgroup.events is waited for",
+    idle_cost: "nothing on an idle machine; else a wake-up and about ten reads for every thread \
+        that exits anywhere: a message cannot be filtered in the kernel, because it names a \
+        process but no cgroup",
     overflow: "ENOBUFS is counted, and the state is read again",
     loses_on_removal: false,
     sources: &[

@@ -31,18 +31,20 @@ pub(super) struct TracepointNotifyPopulated;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "tracepoint-notify-populated",
-    summary: "A perf event on the tracepoint cgroup_notify_populated, filtered to the cgroup, wakes the reader, who reads populated.",
+    summary: "A perf event on the tracepoint cgroup_notify_populated, filtered to the cgroup, \
+        wakes the reader, who reads populated.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(5, 2),
-    privilege: "CAP_PERFMON (CAP_SYS_ADMIN before 5.8) for the event, CAP_SYS_ADMIN to read the number from tracefs",
+    privilege: "CAP_PERFMON (CAP_SYS_ADMIN before 5.8) for the event, CAP_SYS_ADMIN to read the \
+        number from tracefs",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
     late: "one wake-up through irq_work; not rate limited",
-    idle_cost: "nothing here; every flip of any cgroup on the machine is filtered and has its path built. A descriptor and two pages \
-                per CPU",
+    idle_cost: "nothing here; every flip of any cgroup on the machine is filtered and has its path \
+        built. A descriptor and two pages per CPU",
     overflow: "PERF_RECORD_LOST is counted, and the state is read again",
     loses_on_removal: false,
     sources: &[

@@ -30,7 +30,8 @@ pub(super) struct V1EventControl;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "v1-event-control",
-    summary: "Registers an eventfd in cgroup.event_control of a v1 memory cgroup: told of the removal of that cgroup, not of its emptiness.",
+    summary: "Registers an eventfd in cgroup.event_control of a v1 memory cgroup: told of the \
+        removal of that cgroup, not of its emptiness.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::ForeignRemoval,
@@ -39,19 +40,22 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "root, or a delegated cgroup, in the v1 memory hierarchy",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "for as long as nobody removes the memory cgroup, which the end of the workload does not do",
+    late: "for as long as nobody removes the memory cgroup, which the end of the workload does not \
+        do",
     idle_cost: "nothing",
     overflow: "cannot: the eventfd stays readable",
     loses_on_removal: false,
     sources: &[
         "Documentation/admin-guide/cgroup-v1/cgroups.rst 2.4: Notification API",
-        "mm/memcontrol-v1.c: memcg_write_event_control(), memcg1_css_offline(), memcg_event_remove()",
+        "mm/memcontrol-v1.c: memcg_write_event_control(), memcg1_css_offline(), \
+            memcg_event_remove()",
     ],
     axes: &[],
 };
 
 /// How to get a v1 memory hierarchy.
-pub(super) const REMEDY: &str = "root on a machine whose memory controller is mounted as cgroup v1 (CONFIG_MEMCG_V1), without PREEMPT_RT";
+pub(super) const REMEDY: &str = "root on a machine whose memory controller is mounted as cgroup v1 \
+    (CONFIG_MEMCG_V1), without PREEMPT_RT";
 
 impl BlockingDetector for V1EventControl {
     fn spec(&self) -> &'static DetectorSpec {

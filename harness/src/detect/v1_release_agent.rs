@@ -25,18 +25,23 @@ pub(super) struct V1ReleaseAgent;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "v1-release-agent",
-    summary: "Lets the workload enter a cgroup of a named v1 hierarchy whose release agent, started by the kernel, reports through a socket.",
+    summary: "Lets the workload enter a cgroup of a named v1 hierarchy whose release agent, \
+        started by the kernel, reports through a socket.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(5, 2),
-    privilege: "root in the initial user, cgroup and mount namespaces, where the kernel looks for the agent",
+    privilege: "root in the initial user, cgroup and mount namespaces, where the kernel looks for \
+        the agent",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "by the start of a program: a work item, a fork and an exec by the kernel, then a message (milliseconds); no rate limit",
-    idle_cost: "nothing; but every process of the machine has one more hierarchy, which took tens of milliseconds to make and to remove",
-    overflow: "the kernel does not say that an agent could not be started (no memory, not found): then nobody is woken before the deadline",
+    late: "by the start of a program: a work item, a fork and an exec by the kernel, then a \
+        message (milliseconds); no rate limit",
+    idle_cost: "nothing; but every process of the machine has one more hierarchy, which took tens \
+        of milliseconds to make and to remove",
+    overflow: "the kernel does not say that an agent could not be started (no memory, not found): \
+        then nobody is woken before the deadline",
     loses_on_removal: false,
     sources: &[
         "Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4: What does notify_on_release do?",
@@ -58,7 +63,8 @@ impl BlockingDetector for V1ReleaseAgent {
                 Slept::Woken(_) => Ok(Support::Available),
                 Slept::Deadline => Ok(Support::missing(
                     "the cgroup became empty, and no agent has reported",
-                    "an executable that the kernel can start, in the initial network namespace, and no CONFIG_STATIC_USERMODEHELPER",
+                    "an executable that the kernel can start, in the initial network namespace, \
+                        and no CONFIG_STATIC_USERMODEHELPER",
                 )),
             }
         })

@@ -30,18 +30,23 @@ pub(super) struct V1ReleaseEventControl;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "v1-release-event-control",
-    summary: "Sleeps on an eventfd of a v1 memory cgroup, which fires because the release agent of a twin of that cgroup removes it.",
+    summary: "Sleeps on an eventfd of a v1 memory cgroup, which fires because the release agent of \
+        a twin of that cgroup removes it.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(5, 2),
-    privilege: "root in the initial user, cgroup and mount namespaces, and in the v1 memory hierarchy",
+    privilege: "root in the initial user, cgroup and mount namespaces, and in the v1 memory \
+        hierarchy",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "by what v1-release-agent is late, and a removal: the eventfd fires from a work item after an RCU grace period",
-    idle_cost: "nothing; but every process of the machine has one more hierarchy, which took tens of milliseconds to make and to remove",
-    overflow: "an agent that cannot remove the cgroup says so, which is unknown; the kernel does not say that it could not start one",
+    late: "by what v1-release-agent is late, and a removal: the eventfd fires from a work item \
+        after an RCU grace period",
+    idle_cost: "nothing; but every process of the machine has one more hierarchy, which took tens \
+        of milliseconds to make and to remove",
+    overflow: "an agent that cannot remove the cgroup says so, which is unknown; the kernel does \
+        not say that it could not start one",
     loses_on_removal: false,
     sources: &[
         "Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4 and 2.4",
@@ -78,7 +83,8 @@ impl BlockingDetector for V1ReleaseEventControl {
                     (Slept::Woken(_), None) => Ok(Support::Available),
                     (Slept::Deadline, None) => Ok(Support::missing(
                         "the cgroup became empty, and its twin was not removed",
-                        "an executable that the kernel can start, and no CONFIG_STATIC_USERMODEHELPER",
+                        "an executable that the kernel can start, and no \
+                            CONFIG_STATIC_USERMODEHELPER",
                     )),
                 }
             },

@@ -28,9 +28,11 @@ pub(super) struct BpfNotifyPopulated;
 
 static SPEC: MechanismSpec = MechanismSpec {
     id: "bpf-notify-populated",
-    summary: "One BPF program on cgroup_notify_populated finds the site by its path in a map and reports it; the reader reads that site.",
+    summary: "One BPF program on cgroup_notify_populated finds the site by its path in a map and \
+        reports it; the reader reads that site.",
     descriptors_per_site: 0,
-    cost: "does not depend on the number of sites: one look-up in a hash map; a full ring costs a look at each of them",
+    cost: "does not depend on the number of sites: one look-up in a hash map; a full ring costs a \
+        look at each of them",
     limit: "memory of the map: about 250 bytes for each site",
     sources: &[
         "include/trace/events/cgroup.h: cgroup_notify_populated",

@@ -23,9 +23,11 @@ pub(super) struct CgroupEventsInotify;
 
 static SPEC: MechanismSpec = MechanismSpec {
     id: "cgroup-events-inotify",
-    summary: "One inotify instance with a watch (IN_MODIFY) for each site; opens and reads the cgroup.events that was named.",
+    summary: "One inotify instance with a watch (IN_MODIFY) for each site; opens and reads the \
+        cgroup.events that was named.",
     descriptors_per_site: 0,
-    cost: "does not depend on the number of sites; an overflow of the queue costs a look at each of them",
+    cost: "does not depend on the number of sites; an overflow of the queue costs a look at each \
+        of them",
     limit: "fs.inotify.max_user_watches (and max_user_instances, of which one is used)",
     sources: &["inotify(7)", "fs/kernfs/file.c: kernfs_notify_workfn()"],
 };

@@ -26,12 +26,14 @@ pub(super) struct CgroupsRsScan;
 
 static SPEC: MechanismSpec = MechanismSpec {
     id: "cgroups-rs-scan",
-    summary: "Cgroup::procs of the crate cgroups-rs for every site, then a rest of 1 ms; populated is read where the list is empty.",
+    summary: "Cgroup::procs of the crate cgroups-rs for every site, then a rest of 1 ms; populated \
+        is read where the list is empty.",
     descriptors_per_site: 0,
     cost: "one list of members for each site, each time",
     limit: "none but patience",
     sources: &[
-        "cgroups-rs 0.5: src/fs/cgroup.rs, Cgroup::procs(); it has no notification but for memory events of v1",
+        "cgroups-rs 0.5: src/fs/cgroup.rs, Cgroup::procs(); it has no notification but for memory \
+            events of v1",
     ],
 };
 

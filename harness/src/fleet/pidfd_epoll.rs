@@ -22,7 +22,8 @@ pub(super) struct PidfdEpoll;
 
 static SPEC: MechanismSpec = MechanismSpec {
     id: "pidfd-epoll",
-    summary: "One epoll over the pidfds of the jobs' main processes; what they leave behind is not seen.",
+    summary: "One epoll over the pidfds of the jobs' main processes; what they leave behind is not \
+        seen.",
     descriptors_per_site: 1,
     cost: "does not depend on the number of jobs",
     limit: "RLIMIT_NOFILE",

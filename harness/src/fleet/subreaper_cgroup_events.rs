@@ -35,9 +35,11 @@ pub(super) struct SubreaperCgroupEvents;
 
 static SPEC: MechanismSpec = MechanismSpec {
     id: "subreaper+cgroup-events",
-    summary: "A subreaper woken by SIGCHLD reads the site that the child was in; one inotify instance catches what is no child.",
+    summary: "A subreaper woken by SIGCHLD reads the site that the child was in; one inotify \
+        instance catches what is no child.",
     descriptors_per_site: 0,
-    cost: "does not depend on the number of sites; an overflow of the queue costs a look at each of them",
+    cost: "does not depend on the number of sites; an overflow of the queue costs a look at each \
+        of them",
     limit: "fs.inotify.max_user_watches (and max_user_instances, of which one is used)",
     sources: &[
         "PR_SET_CHILD_SUBREAPER(2const)",

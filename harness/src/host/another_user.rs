@@ -47,8 +47,8 @@ pub(crate) fn probe() -> Result<Support, ProbeError> {
                 "root here cannot become another user ({errno}): {}",
                 why_not(user)
             ),
-            "run as root of the initial user namespace, or of one with a range of user ids and CAP_SETUID and CAP_SETGID (podman: \
-             subuid(5); docker: --cap-add)",
+            "run as root of the initial user namespace, or of one with a range of user ids and \
+                CAP_SETUID and CAP_SETGID (podman: subuid(5); docker: --cap-add)",
         ),
         // It is no program, so it gets as far as that.
         _ => Support::Available,

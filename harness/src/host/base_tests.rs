@@ -93,7 +93,8 @@ impl Machine {
 }
 
 const UNIFIED: &str = "1 1 0:1 / @/cg rw,nsdelegate - cgroup2 cgroup2 rw\n";
-const HYBRID: &str = "1 1 0:1 / @/cg/pids rw - cgroup cgroup rw,pids\n2 1 0:2 / @/cg/unified rw - cgroup2 cgroup2 rw\n";
+const HYBRID: &str = "1 1 0:1 / @/cg/pids rw - cgroup cgroup rw,pids\n\
+    2 1 0:2 / @/cg/unified rw - cgroup2 cgroup2 rw\n";
 
 #[test]
 fn own_cgroup_comes_first_then_the_hybrid_mount() {

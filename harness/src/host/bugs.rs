@@ -50,7 +50,8 @@ pub enum Presence {
 /// a killed cgroup must not be used again.
 pub const KILLED_AT_BIRTH: KernelBug = KernelBug {
     id: "killed-at-birth",
-    summary: "clone3 into a cgroup that was killed earlier gives a child that is killed at once: never use a killed cgroup again",
+    summary: "clone3 into a cgroup that was killed earlier gives a child that is killed at once: \
+        never use a killed cgroup again",
     source: "introduced by b69bb476dee9 (v6.14), fixed by 8e3599202166",
 };
 
@@ -90,8 +91,10 @@ pub fn killed_at_birth(base: &Cgroup) -> Result<Presence, Refusal> {
 /// `pidfd_send_signal(2)`) does end it.
 pub const SPARES_DEAD_LEADERS: KernelBug = KernelBug {
     id: "spares-dead-leaders",
-    summary: "cgroup.kill leaves a process alive whose first thread has exited: look at populated, and signal who is left one by one",
-    source: "kernel/cgroup/cgroup.c: __cgroup_kill(); fixed by \"cgroup: fix cgroup.kill for exited thread group leader\" (in 6.12.117)",
+    summary: "cgroup.kill leaves a process alive whose first thread has exited: look at populated, \
+        and signal who is left one by one",
+    source: "kernel/cgroup/cgroup.c: __cgroup_kill(); fixed by \"cgroup: fix cgroup.kill for \
+        exited thread group leader\" (in 6.12.117)",
 };
 
 /// Tries for [`SPARES_DEAD_LEADERS`] in a new child of `base`, which is removed again. Takes a

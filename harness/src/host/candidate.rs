@@ -57,7 +57,8 @@ pub enum Refusal {
     /// A process was killed before it ran. The kernel bug that [`super::bugs`] describes does this
     /// to every child of a process whose own cgroup was once killed.
     #[error(
-        "a process that was born in {0} was killed at once: own cgroup was killed earlier, and this kernel has the bug fixed by 8e3599202166"
+        "a process that was born in {0} was killed at once: own cgroup was killed earlier, and \
+            this kernel has the bug fixed by 8e3599202166"
     )]
     KilledAtBirth(PathBuf),
     /// `systemd-run` is not there, or did not work.

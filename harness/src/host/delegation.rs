@@ -26,7 +26,8 @@ pub enum EnableError {
     Cgroup(#[from] CgroupError),
     /// Others live there.
     #[error(
-        "{path} has {others} member(s) besides this process, so it cannot enable controllers for its children"
+        "{path} has {others} member(s) besides this process, so it cannot enable controllers for \
+            its children"
     )]
     Members {
         /// The cgroup.

@@ -26,7 +26,8 @@ impl Feature {
 macro_rules! features {
     ($($name:literal $probe:path, $summary:literal;)*) => {
         /// All features, sorted by name.
-        pub static FEATURES: &[Feature] = &[$(Feature { name: $name, summary: $summary, probe: $probe }),*];
+        pub static FEATURES: &[Feature] = &[$(Feature { name: $name, summary: $summary,
+            probe: $probe }),*];
     };
 }
 
@@ -35,7 +36,8 @@ features! {
     "cgroup-kill" cgroup::kill, "a write to cgroup.kill ends a process";
     "cgroup2-write" cgroup::write, "a child of the base cgroup can be made and removed";
     "clone-into-cgroup" cgroup::clone_into, "clone3 lets a process be born in a cgroup";
-    "freezer" cgroup::freezer, "a write to cgroup.freeze stops a process, and cgroup.events says when";
+    "freezer" cgroup::freezer, "a write to cgroup.freeze stops a process, and cgroup.events says \
+        when";
     "inotify" process::inotify, "one more inotify instance can be had";
     "io-uring" tracing::io_uring, "an io_uring can be made";
     "memory-limit" cgroup::memory_limit, "a memory limit can be had for children of the base";
@@ -43,15 +45,19 @@ features! {
     "pidfd" process::pidfd, "pidfd_open names a process";
     "pidfd-info" process::pidfd_info, "PIDFD_GET_INFO says who is behind a pidfd";
     "pids-limit" cgroup::pids_limit, "a limit on tasks can be had for children of the base";
-    "proc-connector" tracing::proc_connector, "the kernel reports forks and exits through the netlink connector";
+    "proc-connector" tracing::proc_connector, "the kernel reports forks and exits through the \
+        netlink connector";
     "root" process::root, "effective user 0 that may change user and group";
     "subreaper" process::subreaper, "orphans can be handed to this process";
     "taskstats" tracing::taskstats, "the kernel reports exits through taskstats";
     "tracefs" tracing::tracefs, "an own tracing instance can be made";
-    "tracepoints" tracing::tracepoints, "the kernel's scheduler can be listened to, and names processes as they are named here";
+    "tracepoints" tracing::tracepoints, "the kernel's scheduler can be listened to, and names \
+        processes as they are named here";
     "userns" process::user_namespace, "a user namespace can be made";
-    "v1-freezer" cgroup::v1_freezer, "an own cgroup of the v1 freezer hierarchy can be made and frozen";
-    "v1-memory" cgroup::v1_memory, "an own cgroup of the v1 memory hierarchy can be made and limited";
+    "v1-freezer" cgroup::v1_freezer, "an own cgroup of the v1 freezer hierarchy can be made and \
+        frozen";
+    "v1-memory" cgroup::v1_memory, "an own cgroup of the v1 memory hierarchy can be made and \
+        limited";
     "v1-pids" cgroup::v1_pids, "an own cgroup of the v1 pids hierarchy can be made and limited";
 }
 

@@ -70,8 +70,13 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    const TEXT: &str = "# CONFIG_HZ_100 is not set\nCONFIG_HZ=250\nCONFIG_PREEMPT_BUILD=y\nCONFIG_PREEMPT_NONE=y\n\
-        CONFIG_PREEMPT_DYNAMIC=y\n# CONFIG_PREEMPT is not set\nCONFIG_LOCALVERSION=\"-x\"\n";
+    const TEXT: &str = "# CONFIG_HZ_100 is not set\n\
+        CONFIG_HZ=250\n\
+        CONFIG_PREEMPT_BUILD=y\n\
+        CONFIG_PREEMPT_NONE=y\n\
+        CONFIG_PREEMPT_DYNAMIC=y\n\
+        # CONFIG_PREEMPT is not set\n\
+        CONFIG_LOCALVERSION=\"-x\"\n";
 
     #[test]
     fn both_places_are_read() {

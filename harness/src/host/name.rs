@@ -51,7 +51,8 @@ impl RunName {
     /// process.
     pub fn of(pid: nix::unistd::Pid) -> Result<Self, SysError> {
         if foreign_proc()?.is_some() {
-            let op = "find this process under its own number (another PID namespace is mounted there) in";
+            let op = "find this process under its own number (another PID namespace is mounted \
+                there) in";
             return Err(SysError::path(op, "/proc", nix::errno::Errno::ESRCH));
         }
         let number = pid.as_raw().unsigned_abs();
@@ -265,7 +266,8 @@ mod tests {
 
         #[test]
         fn a_hostile_command_name_does_not_move_the_fields(comm in "[ -~\n]{0,15}") {
-            let text = format!("7 ({comm}) S 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 10000 1 18446744073709551615\n");
+            let text = format!("7 ({comm}) S 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 \
+                10000 1 18446744073709551615\n");
             prop_assert_eq!(parse_stat(text.as_bytes()), Some(('S', 4242)));
         }
     }

@@ -117,11 +117,13 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
             "this is a container"
         };
         advice.push(format!(
-            "{mount} ({mark}): start it with --cgroupns=private and -v /sys/fs/cgroup:/sys/fs/cgroup:rw, or with --privileged"
+            "{mount} ({mark}): start it with --cgroupns=private and -v \
+                /sys/fs/cgroup:/sys/fs/cgroup:rw, or with --privileged"
         ));
     } else if read_only {
         advice.push(
-            "remount the hierarchy writable (mount -o remount,rw), or name another cgroup with --cgroup PATH"
+            "remount the hierarchy writable (mount -o remount,rw), or name another cgroup with \
+                --cgroup PATH"
                 .to_owned(),
         );
     }
@@ -131,16 +133,20 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
         } else if facts.systemd {
             "boot with systemd.unified_cgroup_hierarchy=1 on the kernel command line".to_owned()
         } else {
-            "mount cgroup v2 as root, for example: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified".to_owned()
+            "mount cgroup v2 as root, for example: mkdir -p /sys/fs/cgroup/unified && mount -t \
+                cgroup2 none /sys/fs/cgroup/unified"
+                .to_owned()
         });
     }
     if facts.v2 && refused(|r| matches!(r, Refusal::NoPids(_))) {
         advice.push(if facts.v1_pids {
-            "the pids controller is in a v1 hierarchy in which this process may make no cgroup: run as root, or have one delegated there"
+            "the pids controller is in a v1 hierarchy in which this process may make no cgroup: \
+                run as root, or have one delegated there"
                 .to_owned()
         } else {
-            "the pids controller is missing: CONFIG_CGROUP_PIDS in the kernel, and no cgroup_disable=pids on its command line; \
-             where it exists, an ancestor must pass it on (echo +pids > <parent>/cgroup.subtree_control, as root)"
+            "the pids controller is missing: CONFIG_CGROUP_PIDS in the kernel, and no \
+                cgroup_disable=pids on its command line; where it exists, an ancestor must pass it \
+                on (echo +pids > <parent>/cgroup.subtree_control, as root)"
                 .to_owned()
         });
     }
@@ -154,12 +160,17 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
         )
     }) {
         advice.push(
-            "a process may only be moved below a common ancestor that its user may write to: start inside that cgroup"
+            "a process may only be moved below a common ancestor that its user may write to: start \
+                inside that cgroup"
                 .to_owned(),
         );
     }
     if refused(|r| matches!(r.errno(), Some(Errno::EAGAIN | Errno::ENOSPC))) {
-        advice.push("a limit above is met: look at pids.max, cgroup.max.descendants and cgroup.max.depth of the ancestors, and at ulimit -u".to_owned());
+        advice.push(
+            "a limit above is met: look at pids.max, cgroup.max.descendants and \
+            cgroup.max.depth of the ancestors, and at ulimit -u"
+                .to_owned(),
+        );
     }
     if !facts.root {
         advice.push(if facts.systemd {
@@ -178,7 +189,9 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
         advice.push("name a cgroup v2 directory that you may use: --cgroup PATH".to_owned());
     }
     advice.push(
-        "or run the same command in a throw-away machine, which needs no cgroup of this one: add --vm".to_owned(),
+        "or run the same command in a throw-away machine, which needs no cgroup of this one: add \
+            --vm"
+            .to_owned(),
     );
     advice
 }

@@ -98,7 +98,8 @@ pub(super) fn through_systemd(
     let command = scope(&program.systemd_run, user, &program.exe, &program.args);
     Ok(Rerun {
         why: format!(
-            "no cgroup at hand qualifies, so this program runs itself again as: {}{} --scope -p Delegate=yes -- {}",
+            "no cgroup at hand qualifies, so this program runs itself again as: {}{} --scope -p \
+                Delegate=yes -- {}",
             program.systemd_run.display(),
             if user { " --user" } else { "" },
             program.exe.display()

@@ -32,7 +32,8 @@ pub(super) struct CgroupKillRelease;
 
 static SPEC: KillSpec = KillSpec {
     id: "cgroup-kill-release",
-    summary: "close the last copy of an open cgroup.kill to which `release` was written before the workload was started",
+    summary: "close the last copy of an open cgroup.kill to which `release` was written before the \
+        workload was started",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Atomic,
@@ -42,9 +43,10 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion::UNRELEASED,
     privilege: "a kernel with the draft series kernel-patch/series/b-job-handle",
-    faults: "a copy of the descriptor that is held anywhere, in the workload too, keeps the workload alive; a worker thread kills, after the close \
-             has returned; a cgroup that was made threaded after the arming is not killed (froze and signalled one by one instead); cannot be \
-             disarmed",
+    faults: "a copy of the descriptor that is held anywhere, in the workload too, keeps the \
+        workload alive; a worker thread kills, after the close has returned; a cgroup that was \
+        made threaded after the arming is not killed (froze and signalled one by one instead); \
+        cannot be disarmed",
     sources: &[
         "kernel-patch/series/b-job-handle/0003-cgroup-Kill-a-cgroup-when-an-armed-cgroup.kill-is-re.patch",
         "kernel/cgroup/cgroup.c: __cgroup_kill()",
@@ -70,8 +72,9 @@ impl BlockingStrategy for CgroupKillRelease {
             {
                 Ok(Support::missing(
                     e,
-                    "a kernel with the draft series: `lab build --series kernel-patch/series/a-prompt-depopulation --series \
-                     kernel-patch/series/b-job-handle`, then `lab run`",
+                    "a kernel with the draft series: `lab build --series \
+                        kernel-patch/series/a-prompt-depopulation --series \
+                        kernel-patch/series/b-job-handle`, then `lab run`",
                 ))
             }
             Err(e) => Err(e.into()),

@@ -31,7 +31,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "as cgroup-kill, without a fallback; only below /sys/fs/cgroup; the cgroup is found again by its path, and its file opened, when it kills",
+    faults: "as cgroup-kill, without a fallback; only below /sys/fs/cgroup; the cgroup is found \
+        again by its path, and its file opened, when it kills",
     sources: &["cgroups-rs 0.5: src/fs/cgroup.rs, Cgroup::kill()"],
     axes: &[],
 };

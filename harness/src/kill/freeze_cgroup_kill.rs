@@ -33,7 +33,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "as cgroup-kill, which needs no freezing; the freezing makes the news of emptiness 10 to 20 ms late",
+    faults: "as cgroup-kill, which needs no freezing; the freezing makes the news of emptiness 10 \
+        to 20 ms late",
     sources: &["Documentation/admin-guide/cgroup-v2.rst: cgroup.kill, cgroup.freeze"],
     axes: &[FREEZE_WAIT],
 };

@@ -18,7 +18,8 @@ pub(super) struct FreezeNowaitKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-nowait-kill",
-    summary: "freeze, SIGKILL everyone in the cgroup and below without waiting for `frozen 1`, thaw",
+    summary: "freeze, SIGKILL everyone in the cgroup and below without waiting for `frozen 1`, \
+        thaw",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::UntilNone,
@@ -28,10 +29,12 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 3),
     privilege: "",
-    faults: "a fork that was past its last look at pending signals becomes a member after the walk, and is thawed",
+    faults: "a fork that was past its last look at pending signals becomes a member after the \
+        walk, and is thawed",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
-        "kernel/fork.c: copy_process(), from the last look at pending signals to cgroup_post_fork()",
+        "kernel/fork.c: copy_process(), from the last look at pending signals to \
+            cgroup_post_fork()",
     ],
     axes: &[FREEZE_WAIT],
 };

@@ -16,7 +16,8 @@ pub(super) struct FreezeNowaitThawKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-nowait-thaw-kill",
-    summary: "freeze, list everyone without waiting for `frozen 1`, thaw, then SIGKILL by number whoever was listed",
+    summary: "freeze, list everyone without waiting for `frozen 1`, thaw, then SIGKILL by number \
+        whoever was listed",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Once,
@@ -29,7 +30,8 @@ static SPEC: KillSpec = KillSpec {
     faults: "members fork while the list is made, and again before it is used",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
-        "kernel/fork.c: copy_process(), from the last look at pending signals to cgroup_post_fork()",
+        "kernel/fork.c: copy_process(), from the last look at pending signals to \
+            cgroup_post_fork()",
     ],
     axes: &[FREEZE_WAIT],
 };

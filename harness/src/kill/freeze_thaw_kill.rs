@@ -17,7 +17,8 @@ pub(super) struct FreezeThawKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-thaw-kill",
-    summary: "freeze, wait until `frozen 1`, list everyone, thaw, then SIGKILL by number whoever was listed",
+    summary: "freeze, wait until `frozen 1`, list everyone, thaw, then SIGKILL by number whoever \
+        was listed",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Once,
@@ -30,7 +31,8 @@ static SPEC: KillSpec = KillSpec {
     faults: "between the thaw and the last signal members fork, exit and have their numbers reused",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
-        "kernel/fork.c: copy_process(), from the last look at pending signals to cgroup_post_fork()",
+        "kernel/fork.c: copy_process(), from the last look at pending signals to \
+            cgroup_post_fork()",
     ],
     axes: &[FREEZE_WAIT],
 };

@@ -36,7 +36,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(5, 15),
     privilege: "",
-    faults: "as cgroup-kill; who was born after the list keeps its memory until it dies by itself; at most 512 members are helped",
+    faults: "as cgroup-kill; who was born after the list keeps its memory until it dies by itself; \
+        at most 512 members are helped",
     sources: &["mm/oom_kill.c: process_mrelease(), 884a7e5964e0 (5.15)"],
     axes: &[],
 };

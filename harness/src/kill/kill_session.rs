@@ -23,7 +23,8 @@ pub(super) struct KillSession;
 
 static SPEC: KillSpec = KillSpec {
     id: "kill-session",
-    summary: "SIGKILL by number to everyone in the session of the main process but the caller, by scanning /proc until nobody is left in it",
+    summary: "SIGKILL by number to everyone in the session of the main process but the caller, by \
+        scanning /proc until nobody is left in it",
     reach: Reach {
         scope: Scope::Session,
         sweep: Sweep::UntilNone,
@@ -33,7 +34,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(1, 0),
     privilege: "",
-    faults: "setsid(2) escapes; everyone else in the session dies too, the shell that started it included; a scan is not atomic",
+    faults: "setsid(2) escapes; everyone else in the session dies too, the shell that started it \
+        included; a scan is not atomic",
     sources: &["setsid(2)", "proc_pid_stat(5)"],
     axes: &[],
 };

@@ -49,7 +49,8 @@ static SPEC: KillSpec = KillSpec {
     },
     since: KernelVersion(1, 0),
     privilege: "root, and a user id for this workload alone",
-    faults: "everyone else with that user id dies too; set-user-ID programs escape (not under no_new_privs)",
+    faults: "everyone else with that user id dies too; set-user-ID programs escape (not under \
+        no_new_privs)",
     sources: &[
         "kill(2): pid -1",
         "kernel/signal.c: kill_something_info()",

@@ -31,8 +31,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(1, 0),
     privilege: "",
-    faults: "setsid(2) and setpgid(2) escape; outsiders who joined the group die too; once the group is empty and its leader reaped, \
-             the number may belong to another group",
+    faults: "setsid(2) and setpgid(2) escape; outsiders who joined the group die too; once the \
+        group is empty and its leader reaped, the number may belong to another group",
     sources: &[
         "kill(2)",
         "kernel/signal.c: __kill_pgrp_info()",

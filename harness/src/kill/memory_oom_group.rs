@@ -25,7 +25,8 @@ pub(super) struct MemoryOomGroup;
 
 static SPEC: KillSpec = KillSpec {
     id: "memory-oom-group",
-    summary: "set memory.oom.group, then memory.max to 0: the OOM killer ends everyone in the cgroup and below",
+    summary: "set memory.oom.group, then memory.max to 0: the OOM killer ends everyone in the \
+        cgroup and below",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::UntilNone,
@@ -35,8 +36,9 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(4, 19),
     privilege: "the memory controller of cgroup v2",
-    faults: "a fork in progress escapes the walk; processes with oom_score_adj -1000 are spared; the write sleeps in reclaim; where the site has no \
-             memory limit of its own its parent's is used, and that hits whoever else is in there",
+    faults: "a fork in progress escapes the walk; processes with oom_score_adj -1000 are spared; \
+        the write sleeps in reclaim; where the site has no memory limit of its own its parent's is \
+        used, and that hits whoever else is in there",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: memory.oom.group, memory.max",
         "mm/oom_kill.c: oom_kill_process()",

@@ -37,8 +37,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(2, 1),
     privilege: "",
-    faults: "children do not inherit it; the process can clear it; set-user-ID programs clear it; it fires at the death of the parent's thread, not \
-             of the parent",
+    faults: "children do not inherit it; the process can clear it; set-user-ID programs clear it; \
+        it fires at the death of the parent's thread, not of the parent",
     sources: &[
         "PR_SET_PDEATHSIG(2const)",
         "kernel/exit.c: reparent_leader()",

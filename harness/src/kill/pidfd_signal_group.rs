@@ -23,7 +23,8 @@ pub(super) struct PidfdSignalGroup;
 
 static SPEC: KillSpec = KillSpec {
     id: "pidfd-signal-group",
-    summary: "pidfd_send_signal with PIDFD_SIGNAL_PROCESS_GROUP: SIGKILL to the group of the main process",
+    summary: "pidfd_send_signal with PIDFD_SIGNAL_PROCESS_GROUP: SIGKILL to the group of the main \
+        process",
     reach: Reach {
         scope: Scope::ProcessGroup,
         sweep: Sweep::Atomic,

@@ -28,7 +28,8 @@ pub(super) struct PidfdTreeKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "pidfd-tree-kill",
-    summary: "open a pidfd for the main process and all its descendants by parent links, until a scan finds nobody new; SIGKILL each; again",
+    summary: "open a pidfd for the main process and all its descendants by parent links, until a \
+        scan finds nobody new; SIGKILL each; again",
     reach: Reach {
         scope: Scope::LinkedDescendants,
         sweep: Sweep::UntilNone,

@@ -20,7 +20,8 @@ pub(super) struct PidnsAutokill;
 
 static SPEC: KillSpec = KillSpec {
     id: "pidns-autokill",
-    summary: "close the last CLONE_PIDFD_AUTOKILL descriptor of the init of the workload's own PID namespace",
+    summary: "close the last CLONE_PIDFD_AUTOKILL descriptor of the init of the workload's own PID \
+        namespace",
     reach: Reach {
         scope: Scope::PidNamespace,
         sweep: Sweep::Atomic,
@@ -30,7 +31,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(7, 1),
     privilege: "CAP_SYS_ADMIN",
-    faults: "a copy of the descriptor that is held anywhere keeps the workload alive; the init reaps itself, so nobody can wait for it",
+    faults: "a copy of the descriptor that is held anywhere keeps the workload alive; the init \
+        reaps itself, so nobody can wait for it",
     sources: &[
         "clone(2): CLONE_PIDFD_AUTOKILL",
         "fs/pidfs.c: pidfs_file_release(), c8134b5f13ae (7.1)",

@@ -32,7 +32,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "CAP_SYS_ADMIN, or a user namespace",
-    faults: "decided before the start: no help for a workload that runs already; the init is dead only after everybody else is",
+    faults: "decided before the start: no help for a workload that runs already; the init is dead \
+        only after everybody else is",
     sources: &[
         "pid_namespaces(7)",
         "kernel/pid_namespace.c: zap_pid_ns_processes()",

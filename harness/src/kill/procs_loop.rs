@@ -23,7 +23,8 @@ pub(super) struct ProcsLoop;
 
 static SPEC: KillSpec = KillSpec {
     id: "procs-loop",
-    summary: "SIGKILL by number to everyone listed in cgroup.procs, recursively, over and over until nobody is listed",
+    summary: "SIGKILL by number to everyone listed in cgroup.procs, recursively, over and over \
+        until nobody is listed",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::UntilNone,
@@ -33,8 +34,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
-    faults: "members fork and move while the list is read; a number may have a new owner by the time it is signalled; a walk that finds \
-             nobody is no proof while members move",
+    faults: "members fork and move while the list is read; a number may have a new owner by the \
+        time it is signalled; a walk that finds nobody is no proof while members move",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.procs",
         "kill(2)",

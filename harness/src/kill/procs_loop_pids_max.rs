@@ -27,7 +27,8 @@ pub(super) struct ProcsLoopPidsMax;
 
 static SPEC: KillSpec = KillSpec {
     id: "procs-loop-pids-max",
-    summary: "write 0 to pids.max, then SIGKILL everyone listed in cgroup.procs through verified pidfds until `populated 0`",
+    summary: "write 0 to pids.max, then SIGKILL everyone listed in cgroup.procs through verified \
+        pidfds until `populated 0`",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Held,
@@ -37,7 +38,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "the pids controller",
-    faults: "forks that had passed the limit are completed, which the loop catches; members that move while the list is read are met again",
+    faults: "forks that had passed the limit are completed, which the loop catches; members that \
+        move while the list is read are met again",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: pids.max",
         "kernel/cgroup/pids.c: pids_can_fork()",

@@ -50,8 +50,9 @@ static SPEC: KillSpec = KillSpec {
     },
     since: KernelVersion(3, 8),
     privilege: "CAP_SYS_PTRACE for another user's processes",
-    faults: "clone(CLONE_UNTRACED) escapes; every fork, exec and signal stops for the tracer, so the workload runs at a fraction of its speed; nobody \
-             else can trace it; stop signals have no effect on it",
+    faults: "clone(CLONE_UNTRACED) escapes; every fork, exec and signal stops for the tracer, so \
+        the workload runs at a fraction of its speed; nobody else can trace it; stop signals have \
+        no effect on it",
     sources: &[
         "ptrace(2): PTRACE_O_EXITKILL",
         "kernel/ptrace.c: exit_ptrace()",

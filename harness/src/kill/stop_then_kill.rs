@@ -22,7 +22,8 @@ pub(super) struct StopThenKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "stop-then-kill",
-    summary: "SIGSTOP by number to everyone in the cgroup and below until a pass meets nobody new, then SIGKILL in the same way",
+    summary: "SIGSTOP by number to everyone in the cgroup and below until a pass meets nobody new, \
+        then SIGKILL in the same way",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::UntilNone,
@@ -32,9 +33,10 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
-    faults: "a signal is not acted on at once: who is not stopped yet forks after the pass that met nobody new; members can continue each other; \
-             a reused number is taken for one that was stopped; a process group that is orphaned while a member is stopped is sent SIGHUP \
-             by the kernel, which ends outsiders in it",
+    faults: "a signal is not acted on at once: who is not stopped yet forks after the pass that \
+        met nobody new; members can continue each other; a reused number is taken for one that was \
+        stopped; a process group that is orphaned while a member is stopped is sent SIGHUP by the \
+        kernel, which ends outsiders in it",
     sources: &[
         "signal(7): SIGSTOP",
         "setpgid(2): orphaned process groups",

@@ -30,7 +30,8 @@ pub(super) struct SubreaperWalk;
 
 static SPEC: KillSpec = KillSpec {
     id: "subreaper-walk",
-    summary: "as subreaper: SIGKILL by number to all descendants, reap, and again until waitid says ECHILD",
+    summary: "as subreaper: SIGKILL by number to all descendants, reap, and again until waitid \
+        says ECHILD",
     reach: Reach {
         scope: Scope::ReapedDescendants,
         sweep: Sweep::UntilNone,
@@ -44,8 +45,8 @@ static SPEC: KillSpec = KillSpec {
     },
     since: KernelVersion(3, 4),
     privilege: "",
-    faults: "each pass is a race against births; a grandchild that its own parent has reaped leaves a number to be reused; a PID namespace with \
-             an init of its own keeps its orphans",
+    faults: "each pass is a race against births; a grandchild that its own parent has reaped \
+        leaves a number to be reused; a PID namespace with an init of its own keeps its orphans",
     sources: &[
         "PR_SET_CHILD_SUBREAPER(2const)",
         "kernel/exit.c: find_new_reaper()",
@@ -184,9 +185,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_set_of_links_makes_it_run_for_ever(links in prop::collection::vec((1i32..30, 0i32..30), 0..60)) {
+        fn no_set_of_links_makes_it_run_for_ever(links in prop::collection::vec((1i32..30,
+            0i32..30), 0..60)) {
             // A scan is no snapshot: links may form circles.
-            let everybody: Vec<Stat> = links.into_iter().map(|(pid, ppid)| stat(pid, ppid, 'S')).collect();
+            let everybody: Vec<Stat> = links.into_iter().map(|(pid, ppid)| stat(pid, ppid,
+                'S')).collect();
             let found = descendants(&everybody, 3, |stat| !stat.is_zombie());
             prop_assert!(!found.contains(&3));
         }

@@ -29,7 +29,8 @@ pub(super) struct UnthrottleThenKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "unthrottle-then-kill",
-    summary: "lift cpu.max (v1: cpu.cfs_quota_us) of the set's own cgroups, then write 1 to cgroup.kill",
+    summary: "lift cpu.max (v1: cpu.cfs_quota_us) of the set's own cgroups, then write 1 to \
+        cgroup.kill",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Atomic,

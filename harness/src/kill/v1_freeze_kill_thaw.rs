@@ -31,7 +31,8 @@ pub(super) struct V1FreezeKillThaw;
 
 static SPEC: KillSpec = KillSpec {
     id: "v1-freeze-kill-thaw",
-    summary: "freeze the workload's cgroup of the v1 freezer hierarchy, wait until FROZEN, SIGKILL everyone in it, thaw",
+    summary: "freeze the workload's cgroup of the v1 freezer hierarchy, wait until FROZEN, SIGKILL \
+        everyone in it, thaw",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Held,
@@ -44,8 +45,9 @@ static SPEC: KillSpec = KillSpec {
     },
     since: KernelVersion(2, 6),
     privilege: "root in the v1 freezer hierarchy",
-    faults: "FREEZING may never become FROZEN (a member in vfork or in uninterruptible sleep), then it goes on without and says so; if the caller dies in \
-             between, everybody stays frozen and cannot be killed",
+    faults: "FREEZING may never become FROZEN (a member in vfork or in uninterruptible sleep), \
+        then it goes on without and says so; if the caller dies in between, everybody stays frozen \
+        and cannot be killed",
     sources: &[
         "Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst",
         "kernel/cgroup/legacy_freezer.c",
@@ -166,7 +168,8 @@ impl Drop for Freezer {
                 || patience.has_passed()
                 || rest().is_err()
             {
-                tracing::warn!(path = %self.path.display(), error = %e, ?thawed, "could not remove a freezer cgroup");
+                tracing::warn!(path = %self.path.display(), error = %e, ?thawed, "could not remove \
+                    a freezer cgroup");
                 return;
             }
         }

@@ -26,8 +26,9 @@ pub enum TrialError {
     Probe(#[source] ProbeError),
     /// The workload's program cannot be executed by whom actors become.
     #[error(
-        "{program} cannot be executed by the user that the workload would have ({user}): {step}: {errno}; let everybody execute it (chmod \
-         a+rx), or copy it to a place that is not mounted noexec"
+        "{program} cannot be executed by the user that the workload would have ({user}): {step}: \
+            {errno}; let everybody execute it (chmod a+rx), or copy it to a place that is not \
+            mounted noexec"
     )]
     NotExecutable {
         /// The program.
@@ -46,7 +47,8 @@ pub enum TrialError {
     Threads(usize),
     /// A guard was killed, from outside or for want of memory.
     #[error(
-        "a guard of this run (process {0}) was killed, so the run was ended: nothing would have ended it if the harness had died next"
+        "a guard of this run (process {0}) was killed, so the run was ended: nothing would have \
+            ended it if the harness had died next"
     )]
     Guard(i32),
     /// Guards find what is to be removed by its name.
@@ -54,16 +56,19 @@ pub enum TrialError {
     Unprotected(String),
     /// Somebody has every user that actors could become.
     #[error(
-        "processes have all user ids from {0} to {1}, and actors need one that nobody has: end other runs first"
+        "processes have all user ids from {0} to {1}, and actors need one that nobody has: end \
+            other runs first"
     )]
     Users(u32, u32),
     /// A hostile scenario and no limit.
     #[error(
-        "scenario {0} can exhaust the machine and there is no pids limit to hold it: see `scenario doctor`, or override with --no-limits"
+        "scenario {0} can exhaust the machine and there is no pids limit to hold it: see `scenario \
+            doctor`, or override with --no-limits"
     )]
     NoBelt(String),
     /// Something of a trial could not be removed.
-    #[error("could not empty and remove {path} (tried for {seconds} s): {why}; `scenario clean` tries again", path = path.display())]
+    #[error("could not empty and remove {path} (tried for {seconds} s): {why}; `scenario clean` \
+        tries again", path = path.display())]
     Stuck {
         /// The cgroup.
         path: PathBuf,

@@ -40,7 +40,8 @@ impl OomKills {
             (0, 0) => "by something outside the trial".to_owned(),
             (0, n) => {
                 format!(
-                    "by something outside the trial, perhaps the OOM killer ({n} killed on this machine meanwhile)"
+                    "by something outside the trial, perhaps the OOM killer ({n} killed on this \
+                        machine meanwhile)"
                 )
             }
             (n, _) => format!("by the kernel's OOM killer ({n} killed in this trial)"),

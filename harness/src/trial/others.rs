@@ -107,7 +107,8 @@ fn tree_damaged(
     };
     if oom.in_trial > 0 && !by_oom {
         let what = format!(
-            "the kernel's OOM killer ended {} processes of the trial, whose limit on memory is {} KiB",
+            "the kernel's OOM killer ended {} processes of the trial, whose limit on memory is {} \
+                KiB",
             oom.in_trial,
             spec.limits.memory_bytes >> 10
         );
@@ -211,7 +212,8 @@ fn refused(spec: &TrialSpec<'_>, site: &Site) -> Option<Broken> {
     let refused = site.ledger.sums().refused;
     (refused > 0 && !spec.stage.hostile).then(|| {
         let what = format!(
-            "the workload could not play its script: {refused} forks were refused (RLIMIT_NPROC of the actors' user, or the limit on tasks)"
+            "the workload could not play its script: {refused} forks were refused (RLIMIT_NPROC of \
+                the actors' user, or the limit on tasks)"
         );
         Broken::new(Cause::ForksRefused, what)
     })

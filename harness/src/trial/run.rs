@@ -90,7 +90,8 @@ impl<'b> Run<'b> {
                     &mut || {},
                 );
                 if let Err((path, e)) = undone {
-                    tracing::warn!(path = %path.display(), error = %e, "could not remove what was made of the run");
+                    tracing::warn!(path = %path.display(), error = %e, "could not remove what was \
+                        made of the run");
                 }
                 Err(error)
             }

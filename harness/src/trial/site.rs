@@ -22,7 +22,7 @@ use crate::sys::spawn::Credentials;
 /// scenario-<run>/          the run
 ///   control/               observers and canaries
 ///   <trial>/               limits (pids.max, memory.max); one canary lives here
-///     site/                the workload is born here: this is what detectors watch and strategies kill
+///     site/                the workload is born here; detectors watch it, strategies kill it
 /// ```
 #[derive(Debug)]
 pub struct Site {

@@ -76,7 +76,8 @@ impl Cache {
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         if free < bytes {
             bail!(
-                "the disk is too full: {what} takes about {} MiB and {} has {} MiB free; free some, or choose another place with --cache DIR",
+                "the disk is too full: {what} takes about {} MiB and {} has {} MiB free; free \
+                    some, or choose another place with --cache DIR",
                 bytes >> 20,
                 self.root.display(),
                 free >> 20

@@ -31,7 +31,8 @@ pub struct Line {
 /// A fragment that cannot be read.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "{fragment}.config, line {number}: not `CONFIG_NAME=value` or `# CONFIG_NAME is not set`: {text:?}"
+    "{fragment}.config, line {number}: not `CONFIG_NAME=value` or `# CONFIG_NAME is not set`: \
+        {text:?}"
 )]
 pub struct BadLine {
     fragment: String,
@@ -41,7 +42,8 @@ pub struct BadLine {
 
 /// Symbols that Kconfig did not leave as a fragment wants them.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("the tree does not take {}; its configuration has {}. A symbol that only some trees have is marked `# optional: why` in the fragment", wanted.join(", "), found.join(", "))]
+#[error("the tree does not take {}; its configuration has {}. A symbol that only some trees have \
+    is marked `# optional: why` in the fragment", wanted.join(", "), found.join(", "))]
 pub struct NotTaken {
     /// As the fragments want them.
     pub wanted: Vec<String>,
@@ -282,7 +284,11 @@ mod tests {
     #[test]
     fn lines_are_read_with_their_exceptions() {
         let read = fragment(
-            "# why\nCONFIG_A=y\n\nCONFIG_B=n # optional: before 6.1\n# CONFIG_C is not set\nCONFIG_D=\"x\"\n",
+            "# why\n\
+                CONFIG_A=y\n\n\
+                CONFIG_B=n # optional: before 6.1\n\
+                # CONFIG_C is not set\n\
+                CONFIG_D=\"x\"\n",
         );
         let short: Vec<(&str, &str, bool)> = read
             .lines

@@ -162,10 +162,10 @@ impl Market {
 
     fn fetch_one_source(&self, cache: &Cache, offer: &Offer) -> Result<Tree> {
         let package = &offer.package;
-        if let Some(tree) = Tree::fetched(cache)?
-            .into_iter()
-            .find(|tree| matches!(&tree.origin, TreeOrigin::Package { sha256, .. } if *sha256 == package.sha256))
-        {
+        if let Some(tree) = Tree::fetched(cache)?.into_iter().find(|tree| {
+            matches!(&tree.origin, TreeOrigin::Package { sha256,
+                .. } if *sha256 == package.sha256)
+        }) {
             return Ok(tree);
         }
         cache.need_bytes(package.size_bytes, &package.name)?;

@@ -177,7 +177,8 @@ impl Kernel {
                 )
             });
         stock.or(all.last()).cloned().context(
-            "the lab has no kernel yet: `lab fetch --stock 6.12` gets a stock one in a minute, `lab build` builds one",
+            "the lab has no kernel yet: `lab fetch --stock 6.12` gets a stock one in a minute, \
+                `lab build` builds one",
         )
     }
 
@@ -220,7 +221,8 @@ impl Kernel {
         match hits.as_slice() {
             [only] => Ok((*only).clone()),
             [] => bail!(
-                "no kernel is called {text:?}; there are: {}. `lab fetch` gets stock kernels, `lab build` builds one, and a path to an image works too",
+                "no kernel is called {text:?}; there are: {}. `lab fetch` gets stock kernels, `lab \
+                    build` builds one, and a path to an image works too",
                 if names.is_empty() {
                     "none yet".to_owned()
                 } else {

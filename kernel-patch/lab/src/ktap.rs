@@ -136,7 +136,13 @@ mod tests {
 
     #[test]
     fn plain_results_with_directives() {
-        let text = "TAP version 13\n1..4\nok 1 test_cgcore_populated\nnot ok 2 - test_x\nok 3 test_y # SKIP no swap\nnot ok 4 test_z # XFAIL known\n# Totals: pass:1\n";
+        let text = "TAP version 13\n\
+            1..4\n\
+            ok 1 test_cgcore_populated\n\
+            not ok 2 - test_x\n\
+            ok 3 test_y # SKIP no swap\n\
+            not ok 4 test_z # XFAIL known\n\
+            # Totals: pass:1\n";
         let report = parse(text);
         let short: Vec<(&str, Outcome)> = report
             .cases
@@ -172,7 +178,9 @@ mod tests {
 
     #[test]
     fn subtests_count_and_their_parent_does_not_count_again() {
-        let text = "KTAP version 1\n1..1\n  KTAP version 1\n  1..2\n  ok 1 a\n  not ok 2 b\nnot ok 1 parent\n";
+        let text = "KTAP version 1\n\
+            1..1\n  KTAP version 1\n  1..2\n  ok 1 a\n  not ok 2 b\n\
+            not ok 1 parent\n";
         let report = parse(text);
         assert_eq!(report.cases.len(), 2);
         assert_eq!(
@@ -193,12 +201,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_output_makes_the_reader_fall(lines in proptest::collection::vec("(ok|not ok|1\\.\\.|# |  )? ?[0-9]{0,3} ?\\PC{0,12}", 0..10)) {
+        fn no_output_makes_the_reader_fall(lines in proptest::collection::vec("(ok|not \
+            ok|1\\.\\.|# |  )? ?[0-9]{0,3} ?\\PC{0,12}", 0..10)) {
             drop(parse(&lines.join("\n")));
         }
 
         #[test]
-        fn every_planned_test_is_counted(outcomes in proptest::collection::vec(any::<bool>(), 0..20)) {
+        fn every_planned_test_is_counted(outcomes in proptest::collection::vec(any::<bool>(),
+            0..20)) {
             let mut text = format!("TAP version 13\n1..{}\n", outcomes.len());
             for (i, passed) in outcomes.iter().enumerate() {
                 text += &format!("{} {} t{i}\n", if *passed { "ok" } else { "not ok" }, i + 1);

@@ -14,7 +14,8 @@ use thiserror::Error;
 pub enum ProcessError {
     /// It is not installed, or could not be started.
     #[error(
-        "cannot start `{program}`: {cause}; `lab doctor` lists what is needed and the command that installs it"
+        "cannot start `{program}`: {cause}; `lab doctor` lists what is needed and the command that \
+            installs it"
     )]
     Start {
         /// The program.
@@ -24,7 +25,8 @@ pub enum ProcessError {
     },
     /// The disk filled up while it ran.
     #[error(
-        "the disk is full: `{line}` in {place} stopped with \"No space left on device\"; free some, or choose another place with --cache DIR"
+        "the disk is full: `{line}` in {place} stopped with \"No space left on device\"; free \
+            some, or choose another place with --cache DIR"
     )]
     DiskFull {
         /// The command line.

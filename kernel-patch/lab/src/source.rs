@@ -121,8 +121,13 @@ impl Tree {
         let have: Vec<&str> = trees.iter().map(Self::version).collect();
         trees.iter().rfind(fits).cloned().with_context(|| {
             format!(
-                "no fetched source is {wanted}: there is {}. Run `lab fetch --source {wanted}`, or give your own with --tree PATH",
-                if have.is_empty() { "none yet".to_owned() } else { have.join(", ") }
+                "no fetched source is {wanted}: there is {}. Run `lab fetch --source {wanted}`, or \
+                    give your own with --tree PATH",
+                if have.is_empty() {
+                    "none yet".to_owned()
+                } else {
+                    have.join(", ")
+                }
             )
         })
     }
@@ -177,7 +182,8 @@ impl Tree {
         let said = String::from_utf8_lossy(&unpacked.stderr).into_owned();
         if said.contains("No space left on device") {
             bail!(
-                "the disk is full: unpacking {package} into {}; free some, or choose another place with --cache DIR",
+                "the disk is full: unpacking {package} into {}; free some, or choose another place \
+                    with --cache DIR",
                 path.display()
             );
         }

@@ -29,7 +29,8 @@ impl Take {
             && parts.all(|part| matches!(part, Component::Normal(_)));
         ensure!(
             plain && !target.is_empty(),
-            "--take {text:?}: a path from the machine's root on is needed, and after a colon, if it is to be elsewhere here, a path here"
+            "--take {text:?}: a path from the machine's root on is needed, and after a colon, if \
+                it is to be elsewhere here, a path here"
         );
         Ok(Self {
             source: source.trim_end_matches('/').to_owned(),

@@ -113,8 +113,8 @@ fn clock_is_fine() -> Result<()> {
     let name = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
     anyhow::ensure!(
         !name.contains("jiffies"),
-        "the clock of this kernel is {}, which only moves with the tick: nothing can be measured. On a busy host the \
-         calibration of the TSC fails; a kernel with ACPI has the HPET",
+        "the clock of this kernel is {}, which only moves with the tick: nothing can be measured. \
+            On a busy host the calibration of the TSC fails; a kernel with ACPI has the HPET",
         name.trim()
     );
     Ok(())

@@ -10,8 +10,9 @@ use crate::stats::Sample;
 use crate::summary::Scale;
 
 /// What only a run with tracing has.
-pub const STAGES_LEGEND: &str = "Medians of the stages, in a run of its own: tracing changes what it measures. The mechanism's own delay is that from its state's \
-    flip to the waking of the waiter.\n";
+pub const STAGES_LEGEND: &str = "Medians of the stages, in a run of its own: tracing changes what \
+    it measures. The mechanism's own delay is that from its state's flip to the waking of the \
+    waiter.\n";
 
 /// What it costs to watch while nothing happens; nothing if no watch was long enough to tell.
 pub fn idle(campaign: &Campaign<'_>) -> Option<String> {

@@ -12,10 +12,12 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
         out.push_str(&format!("# {line}\n"));
     }
     out.push_str(
-        "dataset,plane,label,detector,strategy,twin,n,broken,held,right,early,missed,emptied,survived,other,p50_ns,p50_low_ns,p50_high_ns,p90_ns,\
-         p90_low_ns,p90_high_ns,p99_ns,p99_low_ns,p99_high_ns,p999_ns,max_ns,outliers,reference,ratio,ratio_low,ratio_high,difference_ns,\
-         difference_low_ns,difference_high_ns,p_holm,word,launch_ns,prepare_ns,cpu_ns,wakeups,idle_cpu_ns_per_s,idle_wakeups,survivors_max,signals,\
-         holding_ns,dying_ns,held_ns,births\n",
+        "dataset,plane,label,detector,strategy,twin,n,broken,held,right,early,missed,emptied,\
+            survived,other,p50_ns,p50_low_ns,p50_high_ns,p90_ns,p90_low_ns,p90_high_ns,p99_ns,\
+            p99_low_ns,p99_high_ns,p999_ns,max_ns,outliers,reference,ratio,ratio_low,ratio_high,\
+            difference_ns,difference_low_ns,difference_high_ns,p_holm,word,launch_ns,prepare_ns,\
+            cpu_ns,wakeups,idle_cpu_ns_per_s,idle_wakeups,survivors_max,signals,holding_ns,\
+            dying_ns,held_ns,births\n",
     );
     for cell in &campaign.cells {
         let row = &cell.row;

@@ -13,8 +13,8 @@ pub fn in_words(diff: &Diff) -> String {
         .filter(|r| r.p_holm.is_some_and(|p| p < 0.05))
         .count();
     format!(
-        "{changed} of {rows} rows changed between {} and {} (Holm-corrected p below 0.05 and the whole interval of the ratio beyond {}; {told_apart} {} \
-         told apart by the test alone).",
+        "{changed} of {rows} rows changed between {} and {} (Holm-corrected p below 0.05 and the \
+            whole interval of the ratio beyond {}; {told_apart} {} told apart by the test alone).",
         diff.before,
         diff.after,
         text::percent(THRESHOLD),

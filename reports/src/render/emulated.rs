@@ -6,9 +6,11 @@ use super::{COMMAND, text};
 use crate::emulated::{Boot, Difference, Emulated, Kernel, compare};
 
 /// What has to stand above every such table.
-pub const WARNING: &str = "**Emulated.** What is stated are counts, and by how much later than another mechanism of the same boot a mechanism hears of the end: \
-    the kernel's limit on news is a timer, and shows there whatever the speed of the emulator. Nothing else of a time under emulation means \
-    anything, and none of this is compared with, or added to, what was measured natively.\n";
+pub const WARNING: &str = "**Emulated.** What is stated are counts, and by how much later than \
+    another mechanism of the same boot a mechanism hears of the end: the kernel's limit on news is \
+    a timer, and shows there whatever the speed of the emulator. Nothing else of a time under \
+    emulation means anything, and none of this is compared with, or added to, what was measured \
+    natively.\n";
 
 /// The mechanism that others are compared with.
 const REFERENCES: [&str; 2] = ["waitid", "pidfd-main"];
@@ -18,8 +20,19 @@ pub fn document(emulated: &Emulated) -> String {
     let kernels: Vec<&str> = emulated.kernels.iter().map(|k| k.kernel.as_str()).collect();
     let boots: Vec<&str> = emulated.series.iter().map(|b| b.name.as_str()).collect();
     format!(
-        "<!--\nMade by: {COMMAND}\nFrom runs: kernels {}; boots {}\nRecorded by: lab matrix; kernel-patch/results/series/measure.c\n-->\n\n\
-         # Other kernels, and the patch series\n\n{WARNING}\n## The same questions to a row of kernels\n\n{}\n## Counts\n\n{}\n## The draft series\n\n{}",
+        "<!--\n\
+            Made by: {COMMAND}\n\
+            From runs: kernels {}; boots {}\n\
+            Recorded by: lab matrix; kernel-patch/results/series/measure.c\n\
+            -->\n\n\
+            # Other kernels, and the patch series\n\n\
+            {WARNING}\n\
+            ## The same questions to a row of kernels\n\n\
+            {}\n\
+            ## Counts\n\n\
+            {}\n\
+            ## The draft series\n\n\
+            {}",
         kernels.join(", "),
         boots.join(", "),
         latencies(emulated),
@@ -131,7 +144,10 @@ pub fn series(emulated: &Emulated) -> String {
     }
     let against = format!("median less that of `{}`", REFERENCES[1]);
     format!(
-        "{}\nThe owner removes the cgroup as soon as `populated` is 0, while another process waits for that:\n\n{}",
+        "{}\n\
+            The owner removes the cgroup as soon as `populated` is 0, while another process waits \
+            for that:\n\n\
+            {}",
         table(&["boot", "job", "detector", "n", &against], &differences),
         table(&["boot", "jobs", "detector", "never woken"], &lost)
     )

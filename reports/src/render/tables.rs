@@ -11,17 +11,22 @@ use crate::analysis::{Analysis, Campaign, Cell, Comparison};
 use crate::stats::CENSORED;
 
 /// How to read the columns, once for each document.
-const LEGEND: &str = "Intervals are of 95 % and distribution-free (order statistics); `?` is an end that so few trials cannot give, `never` lies beyond the \
-    deadline, `-` is not stated: fewer than 100 trials for a p99, fewer than ten trials beyond a p99.9. \"against\" compares medians block by block \
-    (block bootstrap, in stretches as long as the run's memory). Faster or slower is only said where a permutation test tells them apart after \
-    Holm's correction over the table, the interval excludes 1, and the medians differ by more than 10 %; \"too few blocks\" where no result could have \
-    passed that test. Twins are compared as one. Outliers are counted, never removed. A trial that broke counts for nothing. `0 of N` stands with \
-    the largest rate that would still look like that, 3/N.\n";
+const LEGEND: &str = "Intervals are of 95 % and distribution-free (order statistics); `?` is an \
+    end that so few trials cannot give, `never` lies beyond the deadline, `-` is not stated: fewer \
+    than 100 trials for a p99, fewer than ten trials beyond a p99.9. \"against\" compares medians \
+    block by block (block bootstrap, in stretches as long as the run's memory). Faster or slower \
+    is only said where a permutation test tells them apart after Holm's correction over the table, \
+    the interval excludes 1, and the medians differ by more than 10 %; \"too few blocks\" where no \
+    result could have passed that test. Twins are compared as one. Outliers are counted, never \
+    removed. A trial that broke counts for nothing. `0 of N` stands with the largest rate that \
+    would still look like that, 3/N.\n";
 
 /// What only kills have.
-const KILL_LEGEND: &str = "Durations run from the decision to kill to the oracle's first `populated 0`. \"Holding\" is the part of it before the first \
-    signal, \"dying\" the rest. \"Known late\" is the share of trials in which each detector that watched, in turns, knew of the end more than 1 ms \
-    after it: the times have two modes, and the oracle, which says when the end was, looks every 200 us.\n";
+const KILL_LEGEND: &str = "Durations run from the decision to kill to the oracle's first \
+    `populated 0`. \"Holding\" is the part of it before the first signal, \"dying\" the rest. \
+    \"Known late\" is the share of trials in which each detector that watched, in turns, knew of \
+    the end more than 1 ms after it: the times have two modes, and the oracle, which says when the \
+    end was, looks every 200 us.\n";
 
 /// The document of one campaign.
 pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
@@ -43,7 +48,11 @@ pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
     }
     if !campaign.twins.is_empty() {
         out.push_str(&format!(
-            "\n## Rows that are alike (A/A)\n\nTwins differ in nothing, so what differs between them is chance, or a mistake in the measurement. {}\n\n{}",
+            "\n\
+                ## Rows that are alike (A/A)\n\n\
+                Twins differ in nothing, so what differs between them is chance, or a mistake in \
+                the measurement. {}\n\n\
+                {}",
             twins_in_words(campaign),
             twins(&campaign.twins)
         ));
@@ -143,12 +152,14 @@ pub fn noise(campaign: &Campaign<'_>) -> String {
     let longest = text::maybe_ns(dataset.noise.iter().map(|n| n.longest_ns).max());
     let loaded = match dataset.is_loaded() {
         true => {
-            " **The machine was loaded**: times are larger than on an idle one, and tails much larger."
+            " **The machine was loaded**: times are larger than on an idle one, and tails much \
+                larger."
         }
         false => "",
     };
     format!(
-        "Noise: a control that only spins lost {} of its time to others, the longest gap was {longest}.{loaded}",
+        "Noise: a control that only spins lost {} of its time to others, the longest gap was \
+            {longest}.{loaded}",
         text::percent(f64::from(permille) / 1_000.0)
     )
 }
@@ -400,7 +411,8 @@ pub fn twins_in_words(campaign: &Campaign<'_>) -> String {
             text::p(smallest)
         ),
         Some(smallest) => format!(
-            "{told_apart} of {pairs} pairs are told apart (smallest p after Holm's correction: {}): this campaign's differences of that size mean nothing.",
+            "{told_apart} of {pairs} pairs are told apart (smallest p after Holm's correction: \
+                {}): this campaign's differences of that size mean nothing.",
             text::p(smallest)
         ),
     }
@@ -418,9 +430,12 @@ pub fn plot(plot: &Plot) -> String {
 pub fn index(analysis: &Analysis<'_>) -> String {
     let mut out = Origin::of_all(&analysis.campaigns).comment();
     out.push_str(
-        "\n# What was measured\n\nEverything here is made by `report render` from the recorded trials in `reports/data`, and `report check` makes it \
-         again and compares. [index.html](index.html) is all of it on one page; [summary.json](summary.json) is for programs; \
-         [emulated.md](emulated.md) has what was measured under emulation, which is never mixed with the rest.\n\n",
+        "\n\
+            # What was measured\n\n\
+            Everything here is made by `report render` from the recorded trials in `reports/data`, \
+            and `report check` makes it again and compares. [index.html](index.html) is all of it \
+            on one page; [summary.json](summary.json) is for programs; [emulated.md](emulated.md) \
+            has what was measured under emulation, which is never mixed with the rest.\n\n",
     );
     let lines: Vec<Vec<String>> = analysis
         .campaigns

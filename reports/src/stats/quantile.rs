@@ -228,7 +228,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_interval_holds_the_quantile(n in 1usize..400, permille in prop::sample::select(vec![500usize, 900, 990])) {
+        fn the_interval_holds_the_quantile(n in 1usize..400,
+            permille in prop::sample::select(vec![500usize, 900, 990])) {
             let sample = upto(n as u64);
             if let Some(q) = sample.quantile(permille) {
                 let at = q.at.value().unwrap();

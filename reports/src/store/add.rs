@@ -145,11 +145,13 @@ mod tests {
 
     #[test]
     fn places_and_names_are_left_out() {
-        let mut value = json!({"arguments": ["measure", "--out", "/home/x", "--resume=/y"], "boot_id": "abc", "kernel": {"hostname": "h"}});
+        let mut value = json!({"arguments": ["measure", "--out", "/home/x", "--resume=/y"],
+            "boot_id": "abc", "kernel": {"hostname": "h"}});
         clean(&mut value);
         assert_eq!(
             value,
-            json!({"arguments": ["measure", "--out", "DIR", "--resume=DIR"], "boot_id": null, "kernel": {"hostname": null}})
+            json!({"arguments": ["measure", "--out", "DIR", "--resume=DIR"], "boot_id": null,
+                "kernel": {"hostname": null}})
         );
     }
 }

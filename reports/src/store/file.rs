@@ -34,7 +34,8 @@ pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
 pub(super) fn need(dir: &Path, name: &str) -> Result<Vec<u8>> {
     read(dir, name)?.with_context(|| {
         format!(
-            "{} holds neither {name} nor {name}.zst: it is not the directory of a campaign (scenario measure --out DIR makes one)",
+            "{} holds neither {name} nor {name}.zst: it is not the directory of a campaign \
+                (scenario measure --out DIR makes one)",
             dir.display()
         )
     })

@@ -76,7 +76,8 @@ pub fn find_root() -> Result<PathBuf> {
     {
         Some(root) => Ok(root.to_path_buf()),
         None => bail!(
-            "neither {} nor a directory above it has reports/data: go into the workspace, or say --root DIR",
+            "neither {} nor a directory above it has reports/data: go into the workspace, or say \
+                --root DIR",
             here.display()
         ),
     }

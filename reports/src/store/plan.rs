@@ -136,7 +136,8 @@ impl Plan {
                 )
             }
             (_, Some(tick)) if self.gap_ns > 0 && self.gap_ns.is_multiple_of(tick) => format!(
-                "of {}, always the same: {} ticks of the timer, so every trial starts at one phase of it",
+                "of {}, always the same: {} ticks of the timer, so every trial starts at one phase \
+                    of it",
                 text::ns(self.gap_ns),
                 self.gap_ns / tick
             ),
@@ -187,7 +188,8 @@ mod tests {
         };
         assert_eq!(
             fixed.gap(Some(250)),
-            "of 20.0 ms, always the same: 5 ticks of the timer, so every trial starts at one phase of it"
+            "of 20.0 ms, always the same: 5 ticks of the timer, so every trial starts at one phase \
+                of it"
         );
         assert_eq!(fixed.gap(None), "of 20.0 ms, always the same");
         let drawn = Plan {

@@ -61,7 +61,8 @@ pub(super) fn trials(plan: &Plan, trials: &[TrialRecord]) -> Result<()> {
         .filter(|last| last.outcome == Outcome::Interrupted)
     {
         bail!(
-            "the last line of trials.jsonl is a trial that was interrupted (number {}): go on with `scenario measure --resume DIR`",
+            "the last line of trials.jsonl is a trial that was interrupted (number {}): go on with \
+                `scenario measure --resume DIR`",
             last.seq
         );
     }

@@ -96,8 +96,10 @@ fn quiet(given: &Given) -> Outcome {
         let shown = on_screen(given, file)?;
         shown.click("#table th button")?;
         is(
-            shown
-                .number("performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length")?,
+            shown.number(
+                "performance.getEntriesByType('resource').filter((e) => \
+                    !e.name.startsWith('data:')).length",
+            )?,
             0,
             "resources",
         )?;
@@ -115,7 +117,8 @@ fn quiet(given: &Given) -> Outcome {
     }
 }
 
-const VISIBLE: &str = "[...document.querySelectorAll('#table tbody tr[data-row]')].filter((r) => !r.hidden && r.offsetHeight > 0)";
+const VISIBLE: &str = "[...document.querySelectorAll('#table tbody tr[data-row]')].filter((r) => \
+    !r.hidden && r.offsetHeight > 0)";
 
 fn filter(given: &Given) -> Outcome {
     let shown = on_screen(given, &given.made)?;
@@ -249,8 +252,10 @@ fn fits(given: &Given, (width, height): (u32, u32), mobile: bool, name: &str) ->
             i64::from(width),
             "width of the window",
         )?;
-        let letters =
-            shown.number("Math.round(parseFloat(getComputedStyle(document.querySelector('#findings p')).fontSize))")?;
+        let letters = shown.number(
+            "Math.round(parseFloat(getComputedStyle(document.querySelector('#findings \
+                p')).fontSize))",
+        )?;
         let cells = shown.number(
             "Math.round(parseFloat(getComputedStyle(document.querySelector('#table')).fontSize))",
         )?;
@@ -288,7 +293,8 @@ fn paper(given: &Given) -> Outcome {
     )?;
     is(
         shown.number(
-            "[...document.querySelectorAll('.wide')].filter((e) => getComputedStyle(e).overflowX !== 'visible').length",
+            "[...document.querySelectorAll('.wide')].filter((e) => getComputedStyle(e).overflowX \
+                !== 'visible').length",
         )?,
         0,
         "tables that are cut off",

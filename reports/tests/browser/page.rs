@@ -162,7 +162,8 @@ impl Shown {
     /// Writes into a field of the form, as a reader would.
     pub(crate) fn fill(&self, id: &str, value: &str) -> Outcome {
         self.run(&format!(
-            "const field = document.getElementById('{id}'); field.value = '{value}'; field.dispatchEvent(new Event('input'))"
+            "const field = document.getElementById('{id}'); field.value = '{value}'; \
+                field.dispatchEvent(new Event('input'))"
         ))
     }
 

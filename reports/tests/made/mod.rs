@@ -240,7 +240,8 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
             Plane::Kill => vec!["watcher".to_owned(), "other-watcher".to_owned()],
         };
         let row = json!({
-            "plane": trial.plane, "scenario": trial.scenario, "detector": detectors[0], "detectors": detectors, "strategy": trial.strategy,
+            "plane": trial.plane, "scenario": trial.scenario, "detector": detectors[0],
+            "detectors": detectors, "strategy": trial.strategy,
             "params": trial.params, "twin": trial.twin, "label": label, "expected": "as it is",
         });
         let at = rows
@@ -257,14 +258,17 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
     }
     let loops = [1, 10, 100].map(|sites| json!({"mechanism": "poll", "sites": sites}));
     let plan = json!({
-        "schema": 2, "run": run, "arguments": ["measure", "made-up", "--out", "/tmp/secret-place"], "seed": 1, "trials_per_row": BLOCKS,
+        "schema": 2, "run": run, "arguments": ["measure", "made-up", "--out", "/tmp/secret-place"],
+        "seed": 1, "trials_per_row": BLOCKS,
         "deadline_ns": 1_000_000_000u64, "gap_ns": 20_000_000u64, "tasks": 64, "rows": rows,
-        "blocks": blocks.iter().map(|rows| json!({"rows": rows, "script_seed": 1})).collect::<Vec<_>>(),
+        "blocks": blocks.iter().map(|rows| json!({"rows": rows,
+        "script_seed": 1})).collect::<Vec<_>>(),
         "jobs": 2, "loops": loops,
         "skipped": [{"mechanism": "not-here", "why": "ENOSYS"}],
     });
     let environment = json!({
-        "schema": 1, "kernel": {"release": "6.18.0", "hz": 250}, "cpu": {"model": "made up", "allowed": 2}, "cgroups": {"layout": "v2"},
+        "schema": 1, "kernel": {"release": "6.18.0", "hz": 250}, "cpu": {"model": "made up",
+        "allowed": 2}, "cgroups": {"layout": "v2"},
         "hostname": "somebody's", "build": {"debug_assertions": false},
     });
     let noise = NoiseRecord {
@@ -294,21 +298,28 @@ pub(crate) fn workspace(root: &Path) {
         let dir = raw.join(name);
         campaign(&dir, run, trials);
         if name == "kill-size" {
-            let lines = [(1, "right"), (10, "right"), (100, "right"), (100, "early")].map(|(sites, outcome)| {
-                json!({
-                    "schema": 1, "run": "run-c", "mechanism": "poll", "sites": sites, "populated": 1, "outcome": outcome,
-                    "asked_ns": 5_000, "exit_ns": 7_000, "decided_ns": 7_000 + 1_000 * sites, "cpu_ns": 10 * sites,
-                })
-                .to_string()
-            });
+            let lines = [(1, "right"), (10, "right"), (100, "right"), (100, "early")].map(
+                |(sites, outcome)| {
+                    json!({
+                        "schema": 1, "run": "run-c", "mechanism": "poll", "sites": sites,
+                        "populated": 1, "outcome": outcome,
+                        "asked_ns": 5_000, "exit_ns": 7_000, "decided_ns": 7_000 + 1_000 * sites,
+                        "cpu_ns": 10 * sites,
+                    })
+                    .to_string()
+                },
+            );
             fs::write(dir.join("scale.jsonl"), lines.join("\n") + "\n").unwrap();
         }
         take(root, name, &dir);
     }
     fs::write(
         root.join("reports/findings.md"),
-        "# Findings\n\nIt takes <!-- figure: latency/made-up:lifetime=0/never-heard-of/p50-ci -->?<!-- /figure -->, and \
-         <!-- figure: kill-64/forkbomb/x/p50 -->?<!-- /figure --> of the bomb.\n\n<!-- figure: latency/twins -->?<!-- /figure -->\n",
+        "# Findings\n\n\
+            It takes <!-- figure: latency/made-up:lifetime=0/never-heard-of/p50-ci -->?<!-- \
+            /figure -->, and <!-- figure: kill-64/forkbomb/x/p50 -->?<!-- /figure --> of the \
+            bomb.\n\n\
+            <!-- figure: latency/twins -->?<!-- /figure -->\n",
     )
     .unwrap();
     let store = reports::store::Store::read(root).unwrap();

@@ -23,7 +23,8 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     },
     axes: &[SHORT_LIFE],
     sources: &[
-        "kernel/cgroup/cgroup.c, cgroup_file_notify(): CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, v4.18)",
+        "kernel/cgroup/cgroup.c, cgroup_file_notify(): CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, \
+            v4.18)",
     ],
 };
 

@@ -36,7 +36,8 @@ fn sees(scope: Scope) -> Sees {
     match scope {
         Scope::Main => Sees::Part("the main process has ended, its child lives"),
         Scope::LinkedDescendants => Sees::Race(
-            "the child is an orphan: whoever has not seen it before its parent ended finds no link to it",
+            "the child is an orphan: whoever has not seen it before its parent ended finds no link \
+                to it",
         ),
         Scope::ProcessGroup
         | Scope::Session

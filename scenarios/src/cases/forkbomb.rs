@@ -14,7 +14,8 @@ use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "forkbomb",
-    summary: "A process that forks itself for ever, and so does every copy; all in one process group.",
+    summary: "A process that forks itself for ever, and so does every copy; all in one process \
+        group.",
     planes: &[Plane::Kill],
     stage: Stage {
         hostile: true,
@@ -24,8 +25,10 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     },
     axes: &[],
     sources: &[
-        "kernel/fork.c, copy_process(): a child is linked into its group under tasklist_lock, and the fork is given up if a signal is pending",
-        "kernel/signal.c, __kill_pgrp_info() and kill_something_info(): group and broadcast signals hold tasklist_lock",
+        "kernel/fork.c, copy_process(): a child is linked into its group under tasklist_lock, and \
+            the fork is given up if a signal is pending",
+        "kernel/signal.c, __kill_pgrp_info() and kill_something_info(): group and broadcast \
+            signals hold tasklist_lock",
     ],
 };
 

@@ -14,7 +14,8 @@ use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "forkbomb-deaf",
-    summary: "A fork bomb that ignores every signal but SIGKILL and SIGSTOP; every copy begins a session of its own.",
+    summary: "A fork bomb that ignores every signal but SIGKILL and SIGSTOP; every copy begins a \
+        session of its own.",
     planes: &[Plane::Kill],
     stage: Stage {
         hostile: true,

@@ -91,7 +91,8 @@ impl Scenario for Leaderless {
     fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
         match (reach.scope, reach.sweep) {
             (Scope::Cgroup, Sweep::Atomic) => KillExpectation::MaySurvive(
-                "cgroup.kill signals first threads, and without the fix an exited one takes the signal to its grave",
+                "cgroup.kill signals first threads, and without the fix an exited one takes the \
+                    signal to its grave",
             ),
             _ => sees(reach.scope).expect_kill(FOREVER),
         }

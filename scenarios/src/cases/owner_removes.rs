@@ -14,7 +14,8 @@ use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "owner-removes",
-    summary: "One process, which exits after `lifetime`, and a second party who then removes its cgroup at once.",
+    summary: "One process, which exits after `lifetime`, and a second party who then removes its \
+        cgroup at once.",
     planes: &[Plane::Detect],
     stage: Stage {
         hostile: false,

@@ -24,7 +24,8 @@ const HOPPERS: Axis = Axis {
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "pid-hopper",
-    summary: "Processes that fork once and end, for ever: the population is constant, its numbers never are.",
+    summary: "Processes that fork once and end, for ever: the population is constant, its numbers \
+        never are.",
     planes: &[Plane::Kill],
     stage: Stage {
         hostile: true,

@@ -14,7 +14,8 @@ use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "setsid",
-    summary: "A daemon: two forks, a session of its own, every descriptor closed; it lives on for `lifetime`.",
+    summary: "A daemon: two forks, a session of its own, every descriptor closed; it lives on for \
+        `lifetime`.",
     planes: &[Plane::Detect, Plane::Kill],
     stage: Stage {
         hostile: false,
@@ -37,7 +38,8 @@ fn sees(scope: Scope) -> Sees {
         Scope::Session => Sees::Part("the daemon is in a session of its own"),
         Scope::FdHolders => Sees::Part("the daemon has closed every descriptor"),
         Scope::LinkedDescendants => Sees::Race(
-            "the daemon is an orphan: whoever has not seen it before its parents ended finds no link to it",
+            "the daemon is an orphan: whoever has not seen it before its parents ended finds no \
+                link to it",
         ),
         Scope::ReapedDescendants
         | Scope::User

@@ -15,7 +15,8 @@ const SLEEPERS: Axis = Axis {
     unit: Unit::Count,
     default: 10,
     kill_default: None,
-    doc: "how many processes sleep beside the main process; more than 64 need a wider limit (--tasks)",
+    doc: "how many processes sleep beside the main process; more than 64 need a wider limit \
+        (--tasks)",
 };
 
 static SPEC: ScenarioSpec = ScenarioSpec {

@@ -267,14 +267,16 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 proptest! {
     #[test]
     fn every_page_fits(
-        all in prop::collection::vec((any::<bool>(), 0usize..12, "[a-z-]{1,60}", outcome(), any::<u64>(), any::<bool>()), 0..80),
+        all in prop::collection::vec((any::<bool>(), 0usize..12, "[a-z-]{1,60}", outcome(),
+            any::<u64>(), any::<bool>()), 0..80),
         leaks in prop::collection::vec("[a-z/ ]{1,200}", 0..20),
     ) {
         let mut rows: Vec<Row> = all
             .into_iter()
             .map(|(kill, scenario, id, outcome, ns, bad)| {
                 let plane = if kill { Plane::Kill } else { Plane::Detect };
-                let row = row(plane, &format!("scenario-{scenario} lifetime=5ms"), &id, outcome, ns);
+                let row = row(plane, &format!("scenario-{scenario} lifetime=5ms"), &id, outcome,
+                    ns);
                 if bad { fails(row) } else { row }
             })
             .collect();

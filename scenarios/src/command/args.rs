@@ -17,12 +17,15 @@ use super::values::{log_filter, size, some_time};
 use crate::SCENARIOS;
 
 /// What is to be known of `--reference` beyond its default.
-const REFERENCE_MORE: &str = "\n\nThe oracle says when all are dead; these say when it can be known. A detector that reaps \
-    (subreaper+cgroup-events) keeps zombies of the tree while the strategy acts, and so helps it against a bomb.";
+const REFERENCE_MORE: &str = "\n\n\
+    The oracle says when all are dead; these say when it can be known. A detector that reaps \
+    (subreaper+cgroup-events) keeps zombies of the tree while the strategy acts, and so helps it \
+    against a bomb.";
 
 fn reference_help() -> String {
     format!(
-        "Detectors that watch while a strategy kills; several take turns, block by block [default: {}]",
+        "Detectors that watch while a strategy kills; several take turns, block by block [default: \
+            {}]",
         REFERENCES.join(", ")
     )
 }
@@ -37,7 +40,7 @@ Examples:
   scenario sleepers --set sleepers=10,100,1000 --tasks 1100 --memory 2G --kill sound --detector none
   scenario all --dry-run                   what would be run, in which order
   scenario scale --sites 1,1000            one loop over many sites, mechanism by mechanism
-  scenario measure --help                  a run as a campaign: resumable, with A/A rows, open loop, pinning, noise
+  scenario measure --help                  a run as a campaign: resumable, A/A rows, open loop
   scenario doctor                          what this machine offers, what is missing, how to get it
   scenario recommend server                what to use here, and why
 ";
@@ -85,7 +88,8 @@ fn misspelt_word(first: &str) -> Option<Unknown> {
     subcommand_negates_reqs = true,
     arg_required_else_help = true
 )]
-#[command(after_help = "`scenario forkbomb` is the main job. `--help` says more, has examples, and explains the words.", after_long_help = after_long_help())]
+#[command(after_help = "`scenario forkbomb` is the main job. `--help` says more, has examples, and \
+    explains the words.", after_long_help = after_long_help())]
 pub(super) struct Cli {
     /// What is to be run.
     #[command(flatten)]
@@ -208,8 +212,10 @@ pub(super) struct RunArgs {
     pub set: Vec<String>,
 
     /// Trials of each row
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "What is run",
-          help = format!("Trials of each row [default: {FEW_TRIALS}, or {SOME_TRIALS} for a single scenario that ends by itself]"))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        help_heading = "What is run",
+          help = format!("Trials of each row [default: {FEW_TRIALS}, or {SOME_TRIALS} for a single \
+              scenario that ends by itself]"))]
     pub trials: Option<u32>,
 
     /// Seed of the order of trials and of the scripts [default: drawn, and recorded in plan.json]
@@ -217,12 +223,14 @@ pub(super) struct RunArgs {
     pub seed: Option<u64>,
 
     /// How long a detector may wait, and death may take after a kill
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time, help_heading = "What is run")]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time,
+        help_heading = "What is run")]
     pub deadline: Duration,
 
     /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or
     /// one time [default: 0..20ms, in a campaign 10ms..30ms]
-    #[arg(long, value_name = "TIME[..TIME]", value_parser = Gap::parse, help_heading = "What is run")]
+    #[arg(long, value_name = "TIME[..TIME]", value_parser = Gap::parse,
+        help_heading = "What is run")]
     pub gap: Option<Gap>,
 
     /// Print the plan and run nothing
@@ -235,11 +243,13 @@ pub(super) struct RunArgs {
     pub cgroup: Option<PathBuf>,
 
     /// Most tasks that a workload may have at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(4..=100_000), help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(4..=100_000), help_heading = "Limits")]
     pub tasks: u64,
 
     /// Most memory that a workload may use, where there is a memory controller
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size,
+        help_heading = "Limits")]
     pub memory: u64,
 
     /// Accept a machine on which no limit on tasks can be had. A bomb can then take the whole
@@ -255,7 +265,8 @@ pub(super) struct RunArgs {
     /// and counts mean what they mean elsewhere, times do not. Records come back to --out, or to
     /// the default place. The exit code is that of the command inside, 124 at the end of an hour,
     /// 125 if the machine failed.
-    #[arg(long, value_name = "KERNEL", num_args = 0..=1, require_equals = true, default_missing_value = "newest",
+    #[arg(long, value_name = "KERNEL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "newest",
           conflicts_with = "cgroup", help_heading = "Limits")]
     pub vm: Option<String>,
 
@@ -347,7 +358,8 @@ mod tests {
         assert!(matches!(cli.verb, Some(Verb::Doctor(_))));
         let cli = Cli::try_parse_from(["scenario", "run", "forkbomb", "--trials", "2"]).unwrap();
         assert!(
-            matches!(cli.verb, Some(Verb::Run(args)) if args.scenarios == ["forkbomb"] && args.trials == Some(2))
+            matches!(cli.verb, Some(Verb::Run(args)) if args.scenarios == ["forkbomb"]
+                && args.trials == Some(2))
         );
         let help = Cli::try_parse_from(["scenario", "help"]).unwrap_err();
         assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);

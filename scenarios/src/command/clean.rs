@@ -77,7 +77,8 @@ fn kept(leftover: &Leftover) -> String {
         Owner::Alive => "its run is going on",
         Owner::Gone => "its run was still going on a moment ago",
         Owner::Unknown => {
-            "whether its run is going on cannot be known from here (another PID namespace, or no name of a run)"
+            "whether its run is going on cannot be known from here (another PID namespace, or no \
+                name of a run)"
         }
     };
     format!("left alone {}: {why}", leftover.path.display())

@@ -10,7 +10,9 @@ use super::summary::Row;
 use super::table::{align_right, count, duration, group, narrow, plain_number};
 
 /// The title of [`table`].
-pub(super) const TITLE: &str = "Costs: a launch (from asking for it to the workload's first stamp), and a second\nof waiting for a tree that sleeps";
+pub(super) const TITLE: &str = "Costs: a launch (from asking for it to the workload's first \
+    stamp), and a second\n\
+    of waiting for a tree that sleeps";
 
 /// Whose row stands beside the others for comparison: it asks nothing of a launch.
 const PLAIN_LAUNCH: &str = "waitpid-main";

@@ -23,7 +23,8 @@ pub(super) fn check(
     if plane == Plane::Detect && longest >= deadline_ns {
         let seconds = longest / 1_000_000_000 + 2;
         return Err(Failure::usage(format!(
-            "{label}: the tree lives for {} ms and the deadline is {} ms, so its end would be missed; --deadline {seconds}s leaves time",
+            "{label}: the tree lives for {} ms and the deadline is {} ms, so its end would be \
+                missed; --deadline {seconds}s leaves time",
             longest / 1_000_000,
             deadline_ns / 1_000_000,
         )));
@@ -31,7 +32,8 @@ pub(super) fn check(
     let (tasks, limit) = (script.tasks(), request.limits.tasks);
     if tasks > limit {
         return Err(Failure::usage(format!(
-            "{label}: the tree has {tasks} tasks and the limit is {limit}, so it could not be started; --tasks {tasks} allows it"
+            "{label}: the tree has {tasks} tasks and the limit is {limit}, so it could not be \
+                started; --tasks {tasks} allows it"
         )));
     }
     Ok(())

@@ -66,7 +66,8 @@ impl Output {
         {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 bail!(
-                    "{} exists: recorded trials are not overwritten; name another directory with --out",
+                    "{} exists: recorded trials are not overwritten; name another directory with \
+                        --out",
                     path.display()
                 )
             }
@@ -326,7 +327,8 @@ pub(super) fn default_parent() -> Result<PathBuf> {
     match state {
         Some(state) => Ok(state.join("scenario")),
         None => bail!(
-            "neither XDG_STATE_HOME nor HOME is set, so there is no place for the recorded trials; name one with --out"
+            "neither XDG_STATE_HOME nor HOME is set, so there is no place for the recorded trials; \
+                name one with --out"
         ),
     }
 }

@@ -65,11 +65,13 @@ pub(super) fn text(report: &Report<'_>, colour: bool) -> String {
     for (plane, title) in [
         (
             Plane::Detect,
-            "Detectors: which of them knows when the last process is gone?\n(p50: from its end to the verdict)",
+            "Detectors: which of them knows when the last process is gone?\n\
+                (p50: from its end to the verdict)",
         ),
         (
             Plane::Kill,
-            "Strategies: which of them leaves nothing alive, and hits nobody else?\n(p50: from the decision to kill to \"empty\")",
+            "Strategies: which of them leaves nothing alive, and hits nobody else?\n\
+                (p50: from the decision to kill to \"empty\")",
         ),
     ] {
         if let Some(table) = table::of_plane(report.rows, plane) {

@@ -117,7 +117,8 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
     };
     if watched.is_empty() && killed.is_empty() {
         return Err(Failure::usage(
-            "nothing is left to run: no detector for a scenario that ends, and no strategy for one that can be killed",
+            "nothing is left to run: no detector for a scenario that ends, and no strategy for one \
+                that can be killed",
         ));
     }
     let single = watched.len() == 1 && killed.is_empty();
@@ -172,7 +173,8 @@ fn references(words: &[String]) -> Result<Selection, Failure> {
             .filter(|spec| !can(spec))
     }) {
         return Err(Failure::usage(format!(
-            "--reference {}: who watches a kill has to be told when the whole cgroup is empty, and this one is not (it sees: {})",
+            "--reference {}: who watches a kill has to be told when the whole cgroup is empty, and \
+                this one is not (it sees: {})",
             spec.id,
             kebab(&spec.scope)
         )));
@@ -213,7 +215,8 @@ fn named_scenarios(names: &[String]) -> Result<Vec<&'static dyn Scenario>, Failu
         let wrong = wrong.map_or("", |w| w);
         if reserved.iter().any(|word| word == wrong) {
             return Failure::usage(format!(
-                "{wrong} is a command and no scenario: write `scenario {wrong}`, with nothing before it"
+                "{wrong} is a command and no scenario: write `scenario {wrong}`, with nothing \
+                    before it"
             ));
         }
         let known: Vec<&str> = known

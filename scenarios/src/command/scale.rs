@@ -13,8 +13,10 @@ use super::summary::Row;
 use super::table::{align_right, narrow};
 
 /// Title of the table.
-pub(super) const TITLE: &str = "Scale: from the decision to kill to \"empty\", by the number of tasks (p50, and how\n\
-    many times that of the fastest sound strategy; per task: Theil-Sen slope through\nthe medians)";
+pub(super) const TITLE: &str = "Scale: from the decision to kill to \"empty\", by the number of \
+    tasks (p50, and how\n\
+    many times that of the fastest sound strategy; per task: Theil-Sen slope through\n\
+    the medians)";
 
 /// How one strategy grows on one scenario.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -150,11 +152,14 @@ pub(super) fn in_words(growth: &[Growth]) -> Vec<String> {
     let recommended = growth.iter().filter(|g| g.strategy == RECOMMENDED);
     recommended
         .filter_map(|g| {
-            let worst = g.sizes.iter().filter_map(|(size, s)| Some((s.times_the_fastest?, size)));
+            let worst = g
+                .sizes
+                .iter()
+                .filter_map(|(size, s)| Some((s.times_the_fastest?, size)));
             let (times, size) = worst.max()?;
             Some(format!(
-                "Scale: the recommended {RECOMMENDED} takes at most {} of the fastest sound strategy's time on {} (at {size} tasks), and {} for each \
-                 further task.",
+                "Scale: the recommended {RECOMMENDED} takes at most {} of the fastest sound \
+                    strategy's time on {} (at {size} tasks), and {} for each further task.",
                 hundredths(times),
                 g.scenario,
                 stats::ns(g.slope_ns.unsigned_abs()),

@@ -1,25 +1,31 @@
-//! `SOUNDNESS.md`: who can be believed, made from the specs. A test compares the file with this, so
-//! neither can drift.
+//! `SOUNDNESS.md`: what each mechanism sees, how it errs and what it costs, made from the specs. A
+//! test compares the file with this, so neither can drift.
 
 use harness::detect::{DETECTORS, DetectorSpec, Wake};
 use harness::kill::{KillSpec, STRATEGIES};
 
 use super::list::kebab;
 
+const COLUMNS: usize = 100;
+
 const HEAD: &str = "\
-# Who can be believed
+# What each mechanism can and cannot do
 
-<!-- Made by `scenario list --format markdown` from the specs in harness/src/detect and harness/src/kill. Do not edit. -->
+<!-- Made by `scenario list --format markdown` from the specs of the mechanisms. Do not edit. -->
 
-What each mechanism can see or reach, how it errs, and what it costs. Whether it is so on a given kernel is what the trials show; each
-statement about scope is an expectation that every trial checks.
+What each mechanism can see or reach, how it errs, and what it costs. Trials show whether this holds
+on a given kernel: each statement about scope is an expectation that every trial checks.
 
 ";
 
 /// The page.
 pub fn page() -> String {
     let mut page = String::from(HEAD);
-    page.push_str("## Detectors\n\n| detector | sees | early | reaps | loses its wake-up on removal | since Linux |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "## Detectors\n\n\
+        | detector | sees | early | reaps | loses its wake-up on removal | since Linux |\n\
+        |---|---|---|---|---|---|\n",
+    );
     for spec in DETECTORS.iter().map(|d| d.spec()) {
         line(
             &mut page,
@@ -35,7 +41,12 @@ pub fn page() -> String {
             ),
         );
     }
-    page.push_str("\n## Kill strategies\n\n| strategy | reaches | sweep | claims to leave nothing | may hit | since Linux |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "\n\
+        ## Kill strategies\n\n\
+        | strategy | reaches | sweep | claims to leave nothing | may hit | since Linux |\n\
+        |---|---|---|---|---|---|\n",
+    );
     for spec in STRATEGIES.iter().map(|s| s.spec()) {
         let hits: Vec<String> = spec.may_hit.iter().map(ToString::to_string).collect();
         line(
@@ -71,12 +82,9 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
         Wake::Interval => "looks at intervals",
         Wake::Spin => "never sleeps",
     };
-    line(
-        page,
-        format_args!("\n### {}\n\n{}\n", spec.id, spec.summary),
-    );
+    head(page, spec.id, spec.summary);
     fact(page, "How it learns", wake);
-    fact(page, "Who escapes it", spec.escapes);
+    fact(page, "What escapes it", spec.escapes);
     fact(
         page,
         "When it is early",
@@ -94,10 +102,7 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
 }
 
 fn strategy(page: &mut String, spec: &KillSpec) {
-    line(
-        page,
-        format_args!("\n### {}\n\n{}\n", spec.id, spec.summary),
-    );
+    head(page, spec.id, spec.summary);
     fact(page, "How it can fail", spec.faults);
     fact(
         page,
@@ -114,12 +119,41 @@ fn anchor(id: &str) -> String {
 
 fn fact(page: &mut String, name: &str, value: &str) {
     if !value.is_empty() {
-        line(page, format_args!("- {name}: {value}"));
+        line(
+            page,
+            format_args!("{}", wrapped(&format!("- {name}: {value}"), "  ")),
+        );
     }
 }
 
 fn sources(page: &mut String, sources: &[&str]) {
-    line(page, format_args!("- Sources: {}", sources.join("; ")));
+    fact(page, "Sources", &sources.join("; "));
+}
+
+fn head(page: &mut String, id: &str, summary: &str) {
+    line(
+        page,
+        format_args!("\n### {id}\n\n{}\n", wrapped(summary, "")),
+    );
+}
+
+/// Broken into lines of at most [`COLUMNS`] between words; all but the first begin with `indent`.
+fn wrapped(text: &str, indent: &str) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let wide = word.chars().count();
+        if column > 0 && column + 1 + wide > COLUMNS {
+            lines.push_str(&format!("\n{indent}"));
+            column = indent.len();
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += wide;
+    }
+    lines
 }
 
 fn or(text: &'static str, otherwise: &'static str) -> &'static str {

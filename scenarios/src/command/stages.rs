@@ -10,7 +10,8 @@ use super::summary::{RESOLUTION_NS, Row, STAGES};
 use super::table::{align_right, duration, group, narrow};
 
 /// Title of [`knowing`].
-pub(super) const KNOWING: &str = "From the decision to kill to \"empty\", and from there to the verdict (p50)\n\
+pub(super) const KNOWING: &str = "From the decision to kill to \"empty\", and from there to the \
+    verdict (p50)\n\
     to empty = holding (to the first signal) + dying (to the oracle's `populated 0`);\n\
     + a detector: how much later it knew; the oracle looks every 200 us; \"n/m\": so\n\
     many knew it later than 1 ms";
@@ -20,7 +21,8 @@ pub(super) const KNOWING: &str = "From the decision to kill to \"empty\", and fr
 pub(super) const LATE_NS: u64 = 1_000_000;
 
 /// Title of [`stages`].
-pub(super) const STAGES_TITLE: &str = "Stages of kills that left nothing alive (p50, counted from the decision;\n\
+pub(super) const STAGES_TITLE: &str = "Stages of kills that left nothing alive (p50, counted from \
+    the decision;\n\
     issued: the strategy had nothing more to do)";
 
 /// Holding, dying, and knowing by each detector that watched. `None` if nobody watched a kill to

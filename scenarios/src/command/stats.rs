@@ -140,7 +140,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn percentiles_agree_with_counting(mut values in prop::collection::vec(any::<u64>(), 1..50), percent in 1usize..=100) {
+        fn percentiles_agree_with_counting(mut values in prop::collection::vec(any::<u64>(),
+            1..50), percent in 1usize..=100) {
             let Quantile::Value(found) = Sample::new(values.clone(), 0).percentile(percent) else {
                 return Err(TestCaseError::fail("not censored"));
             };

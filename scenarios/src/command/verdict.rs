@@ -113,7 +113,8 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
             strategies.len()
         ),
         _ => format!(
-            "{} of {} strategies left nothing alive and hit nobody else (survivors in 0 of {n} trials each; a true rate of up to {} % would look the same)",
+            "{} of {} strategies left nothing alive and hit nobody else (survivors in 0 of {n} \
+                trials each; a true rate of up to {} % would look the same)",
             clean.len(),
             strategies.len(),
             percent(upper_bound_of_none(n)),
@@ -346,7 +347,8 @@ mod tests {
         ];
         let line = kill(&rows).unwrap();
         for part in [
-            "1 of 3 strategies left nothing alive and hit nobody else (survivors in 0 of 300 trials each; a true rate of up to 1.0 %",
+            "1 of 3 strategies left nothing alive and hit nobody else (survivors in 0 of 300 \
+                trials each; a true rate of up to 1.0 %",
             "kill-main left somebody alive, up to 7",
             "killpg hit bystanders",
         ] {

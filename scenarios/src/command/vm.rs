@@ -89,8 +89,9 @@ fn no_lab(program: &Path) -> anyhow::Error {
         " --release"
     };
     anyhow!(
-        "--vm needs the kernel lab, a program called `lab` beside {} or on PATH, and there is none. `cargo build{release} --package lab` builds \
-         it in the workspace; `lab setup` then installs an emulator, and `lab fetch --stock 6.12` gets a kernel",
+        "--vm needs the kernel lab, a program called `lab` beside {} or on PATH, and there is \
+            none. `cargo build{release} --package lab` builds it in the workspace; `lab setup` \
+            then installs an emulator, and `lab fetch --stock 6.12` gets a kernel",
         program.display()
     )
 }

@@ -28,7 +28,8 @@ pub enum ScriptError {
     },
     /// Blocks fork each other in a circle. What forks for ever is [`Op::Bomb`] or [`Op::Hop`].
     #[error(
-        "block {block} forks itself, directly or through others; for a tree without end use bomb or hop"
+        "block {block} forks itself, directly or through others; for a tree without end use bomb \
+            or hop"
     )]
     Cycle {
         /// One block of the circle.

@@ -151,7 +151,8 @@ pub(crate) fn campaign(
         }
     }
     let mut table = format!(
-        "a run makes {} system calls from main on, {} of which can fail\ncall                 failures  wrong\n",
+        "a run makes {} system calls from main on, {} of which can fail\n\
+            call                 failures  wrong\n",
         watched.all,
         watched.calls.len()
     );

@@ -299,7 +299,8 @@ fn several_values() -> Result<(), String> {
 /// In a mount namespace of its own, on a file system that holds the plan and a few trials.
 fn disk_full() -> Result<(), String> {
     let state = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let script = r#"mount -t tmpfs -o size=96k none "$1" && "$2" exit-now --detector waitpid-main --trials 500 --gap 0 --out "$1/out"
+    let script = r#"mount -t tmpfs -o size=96k none "$1" &&
+"$2" exit-now --detector waitpid-main --trials 500 --gap 0 --out "$1/out"
 code=$?; echo "code $code"; cat "$1/out/trials.jsonl""#;
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])

@@ -419,7 +419,8 @@ fn nothing_is_cleaned() -> Result<(), String> {
     let base = base().cgroup.path().display().to_string();
     let name = format!("{base}/scenario-3999999-1-");
     let script = format!(
-        "d={name}$(stat -Lc %i /proc/self/ns/pid); mkdir $d; {} clean --cgroup {base}; ls -d $d; rmdir $d",
+        "d={name}$(stat -Lc %i /proc/self/ns/pid); mkdir $d; {} clean --cgroup {base}; ls -d $d; \
+            rmdir $d",
         binary()
     );
     let output = Command::new("unshare")

@@ -65,7 +65,8 @@ impl Place {
         match file.exists() {
             true => Ok(file),
             false => Err(format!(
-                "there is no {}: the cpu controller belongs to version 1, or is not enabled here (cgroup.subtree_control)",
+                "there is no {}: the cpu controller belongs to version 1, or is not enabled here \
+                    (cgroup.subtree_control)",
                 file.display()
             )),
         }
@@ -231,7 +232,8 @@ pub(crate) struct FrozenFiles {
 
 /// Each step waits for a line; the end of the input lets it go on to the end.
 const STEPS: &str = r#"
-truncate -s 16M "$1/image" && mkfs.ext4 -q -F -b 1024 -O has_journal "$1/image" && mkdir "$1/files" || exit 1
+truncate -s 16M "$1/image" && mkdir "$1/files" || exit 1
+mkfs.ext4 -q -F -b 1024 -O has_journal "$1/image" || exit 1
 mount -o loop "$1/image" "$1/files" || exit 1
 fsfreeze -f "$1/files" && echo frozen || exit 1
 read -r go
@@ -280,7 +282,8 @@ impl FrozenFiles {
             Ok(())
         } else {
             Err(format!(
-                "a loop mount could not be made or frozen (mkfs.ext4, mount -o loop, fsfreeze): {line:?}"
+                "a loop mount could not be made or frozen (mkfs.ext4, mount -o loop, fsfreeze): \
+                    {line:?}"
             ))
         }
     }

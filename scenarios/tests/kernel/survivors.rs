@@ -475,7 +475,8 @@ fn zombie() -> Result<(), String> {
     let waiting = unreaped(&place.site).map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).map_err(|e| e.to_string())?;
     ensure(
-        matches!(&waiting[..], [z] if z.pid == victim.pid.as_raw() && z.parent == own && !z.parent_comm.is_empty()),
+        matches!(&waiting[..],
+            [z] if z.pid == victim.pid.as_raw() && z.parent == own && !z.parent_comm.is_empty()),
         || format!("{waiting:?}"),
     )
 }

@@ -143,7 +143,8 @@ pub(in crate::detect) fn usable() -> Result<Support, ProbeError> {
     if !PLAYED.load(Ordering::Relaxed) {
         return Ok(Support::missing(
             "this program does not know the part of a release agent",
-            "a program that calls harness::detect::act_as_release_agent first of all, as `scenario` does",
+            "a program that calls harness::detect::act_as_release_agent first of all, as \
+                `scenario` does",
         ));
     }
     // The second process is the parent of all kernel threads; its namespaces are the initial ones,
@@ -154,7 +155,8 @@ pub(in crate::detect) fn usable() -> Result<Support, ProbeError> {
     match (namespace("self"), namespace("2")) {
         (Ok(own), Ok(initial)) if kthreadd && own == initial => Ok(Support::Available),
         _ => Ok(Support::missing(
-            "this process is not known to be in the initial mount namespace, in which the kernel looks for a release agent",
+            "this process is not known to be in the initial mount namespace, in which the kernel \
+                looks for a release agent",
             "run as root outside of containers",
         )),
     }

@@ -118,7 +118,8 @@ impl Released {
 }
 
 /// What is missing if the kernel does not let a hierarchy be made.
-const HIERARCHY: &str = "root in the initial user namespace, Linux 5.2, and a kernel that was not told cgroup_no_v1=named";
+const HIERARCHY: &str = "root in the initial user namespace, Linux 5.2, and a kernel that was not \
+    told cgroup_no_v1=named";
 
 /// Lets a process pass through the cgroup of a rehearsal, and through those whose `tasks` are
 /// given.

@@ -115,7 +115,8 @@ impl Drop for MemoryCgroup {
             Err(e)
                 if e.kind() != std::io::ErrorKind::NotFound && RunName::parse(&name).is_some() =>
             {
-                tracing::warn!(path = %self.dir.display(), error = %e, "left behind: `scenario clean` removes it");
+                tracing::warn!(path = %self.dir.display(), error = %e, "left behind: `scenario \
+                    clean` removes it");
             }
             Ok(()) | Err(_) => {}
         }

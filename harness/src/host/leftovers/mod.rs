@@ -315,7 +315,10 @@ fn owner(name: &str) -> Owner {
 }
 
 fn v1_mounts(layout: &Layout) -> impl Iterator<Item = PathBuf> + '_ {
-    let holds = |hierarchy: &Hierarchy| matches!(hierarchy, Hierarchy::V1 { controllers, .. } if !controllers.is_empty());
+    let holds = |hierarchy: &Hierarchy| {
+        matches!(hierarchy, Hierarchy::V1 { controllers,
+        .. } if !controllers.is_empty())
+    };
     let mounts = layout
         .mounts
         .iter()
@@ -379,8 +382,9 @@ mod tests {
     fn machine(dir: &Path) -> Layout {
         let at = dir.display();
         let mounts = format!(
-            "1 1 0:1 / {at}/pids rw - cgroup cgroup rw,pids\n2 1 0:2 / {at}/unified rw - cgroup2 none rw\n\
-             3 1 0:3 / {at}/named rw - cgroup cgroup rw,name=systemd\n"
+            "1 1 0:1 / {at}/pids rw - cgroup cgroup rw,pids\n\
+                2 1 0:2 / {at}/unified rw - cgroup2 none rw\n\
+                3 1 0:3 / {at}/named rw - cgroup cgroup rw,name=systemd\n"
         );
         Layout {
             mounts: parse_mountinfo(mounts.as_bytes()).unwrap(),

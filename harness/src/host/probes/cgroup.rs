@@ -154,7 +154,8 @@ fn becomes_frozen(cgroup: &Cgroup, within: Duration) -> Result<bool, CgroupError
     }
 }
 
-const V1: &str = "only machines with v1 hierarchies have it, and only root (or a delegatee) may make cgroups there";
+const V1: &str = "only machines with v1 hierarchies have it, and only root (or a delegatee) may \
+    make cgroups there";
 
 fn v1(
     host: &Host,

@@ -13,7 +13,8 @@ use super::{ProbeError, Support};
 use crate::error::SysError;
 
 /// What hides a system call that the kernel has.
-const SECCOMP: &str = "allow the call in the seccomp policy of the container or service (docker: --security-opt seccomp=unconfined)";
+const SECCOMP: &str = "allow the call in the seccomp policy of the container or service (docker: \
+    --security-opt seccomp=unconfined)";
 
 /// Missing, as this refusal says.
 fn missing(refusal: &Refusal, remedy: &str) -> Support {

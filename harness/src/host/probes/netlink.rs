@@ -134,8 +134,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic_or_loop(bytes in prop::collection::vec(any::<u8>(), 0..64), kind in 0u16..4) {
-            prop_assert!(find_attribute(&bytes, kind).is_none_or(|value| value.len() < bytes.len()));
+        fn no_bytes_panic_or_loop(bytes in prop::collection::vec(any::<u8>(), 0..64),
+            kind in 0u16..4) {
+            prop_assert!(find_attribute(&bytes,
+                kind).is_none_or(|value| value.len() < bytes.len()));
             prop_assert!(parse(&bytes).is_none_or(|m| m.payload.len() + 16 <= bytes.len()));
         }
     }

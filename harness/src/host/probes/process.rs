@@ -89,8 +89,8 @@ const CLONE_NEWUSER: u64 = 0x1000_0000;
 pub(in crate::host) fn user_namespace(_: &Host) -> Result<Support, ProbeError> {
     namespace(
         CLONE_NEWUSER,
-        "allow user namespaces: sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
-         kernel.apparmor_restrict_unprivileged_userns; CONFIG_USER_NS",
+        "allow user namespaces: sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone \
+            and kernel.apparmor_restrict_unprivileged_userns; CONFIG_USER_NS",
     )
 }
 

@@ -27,7 +27,8 @@ pub(in crate::host) fn io_uring(_: &Host) -> Result<Support, ProbeError> {
         ),
         (
             Errno::EPERM,
-            "set the sysctl kernel.io_uring_disabled to 0, and allow io_uring_setup in the seccomp policy",
+            "set the sysctl kernel.io_uring_disabled to 0, and allow io_uring_setup in the seccomp \
+                policy",
         ),
         (Errno::ENOMEM, "raise RLIMIT_MEMLOCK (ulimit -l)"),
         (Errno::EMFILE, "raise RLIMIT_NOFILE (ulimit -n)"),
@@ -42,7 +43,8 @@ pub(in crate::host) fn bpf(_: &Host) -> Result<Support, ProbeError> {
     let known = [
         (
             Errno::EPERM,
-            "CAP_BPF and CAP_PERFMON (or root), in the initial user namespace, and a seccomp policy that allows bpf",
+            "CAP_BPF and CAP_PERFMON (or root), in the initial user namespace, and a seccomp \
+                policy that allows bpf",
         ),
         (Errno::ENOSYS, "Linux 4.17 with CONFIG_BPF_SYSCALL"),
         (Errno::EINVAL, "a kernel with CONFIG_BPF_EVENTS"),
@@ -115,7 +117,8 @@ pub(in crate::host) fn tracepoints(_: &Host) -> Result<Support, ProbeError> {
             )),
             Errno::ENODEV | Errno::ENOENT | Errno::ENOSYS => Ok(Support::missing(
                 e,
-                "Linux 5.2 or later with CONFIG_EVENT_TRACING and CONFIG_PERF_EVENTS, and a seccomp policy that allows perf_event_open",
+                "Linux 5.2 or later with CONFIG_EVENT_TRACING and CONFIG_PERF_EVENTS, and a \
+                    seccomp policy that allows perf_event_open",
             )),
             _ => Err(e.into()),
         },

@@ -163,7 +163,9 @@ mod tests {
 
     #[test]
     fn a_stack_is_told_by_its_functions() {
-        let stack = "[<0>] percpu_rwsem_wait+0x113/0x150\n[<0>] __percpu_down_read+0x5e/0x80\n[<0>] do_fault+0x1/0x2\n";
+        let stack = "[<0>] percpu_rwsem_wait+0x113/0x150\n\
+            [<0>] __percpu_down_read+0x5e/0x80\n\
+            [<0>] do_fault+0x1/0x2\n";
         assert_eq!(
             frames(stack),
             "percpu_rwsem_wait < __percpu_down_read < do_fault"

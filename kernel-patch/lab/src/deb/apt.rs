@@ -216,8 +216,9 @@ impl Apt {
         });
         let Some((uri, entry)) = found else {
             bail!(
-                "none of this machine's apt sources is Debian's main archive (origin and label \"Debian\"), so no kernel can be \
-                 fetched; build your own tree with --tree PATH, or boot an image with --kernel PATH"
+                "none of this machine's apt sources is Debian's main archive (origin and label \
+                    \"Debian\"), so no kernel can be fetched; build your own tree with --tree \
+                    PATH, or boot an image with --kernel PATH"
             );
         };
         let source = entry

@@ -77,7 +77,12 @@ mod tests {
 
     fn stanza(name: &str, version: &str) -> String {
         format!(
-            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nDescription: x\n Size: 7\n .\n SHA256: no\nSize: 42\nSHA256: {HASH}\n"
+            "Package: {name}\n\
+                Version: {version}\n\
+                Architecture: amd64\n\
+                Description: x\n Size: 7\n .\n SHA256: no\n\
+                Size: 42\n\
+                SHA256: {HASH}\n"
         )
     }
 
@@ -120,7 +125,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_reader_fall(text in "\\PC{0,200}", lines in proptest::collection::vec("(Package|Size|SHA256): ?\\PC{0,9}", 0..8)) {
+        fn no_text_makes_the_reader_fall(
+            text in "\\PC{0,200}",
+            lines in proptest::collection::vec("(Package|Size|SHA256): ?\\PC{0,9}", 0..8),
+        ) {
             drop(parse_index(&text, |_| true));
             drop(parse_index(&lines.join("\n"), |_| true));
         }

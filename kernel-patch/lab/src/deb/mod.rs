@@ -14,7 +14,8 @@ use thiserror::Error;
 /// A file that is not what the signed index says.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "wrong checksum: {file} has SHA-256 {got}, the signed index says {expected}; the file was removed"
+    "wrong checksum: {file} has SHA-256 {got}, the signed index says {expected}; the file was \
+        removed"
 )]
 pub struct WrongChecksum {
     /// The file.

@@ -98,7 +98,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_is_one(a in "[0-9a-z.+~]{0,8}(-[0-9a-z.+~]{1,4})?", b in "[0-9a-z.+~]{0,8}(-[0-9a-z.+~]{1,4})?", c in "[0-9a-z.+~]{0,8}") {
+        fn the_order_is_one(a in "[0-9a-z.+~]{0,8}(-[0-9a-z.+~]{1,4})?",
+            b in "[0-9a-z.+~]{0,8}(-[0-9a-z.+~]{1,4})?", c in "[0-9a-z.+~]{0,8}") {
             prop_assert_eq!(compare(&a, &a), Ordering::Equal);
             prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
             if compare(&a, &b) != Ordering::Greater && compare(&b, &c) != Ordering::Greater {

@@ -37,7 +37,10 @@ pub fn workspace_root() -> Result<PathBuf> {
         .chain(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors())
         .find(|dir| dir.join("kernel-patch/config").is_dir() && dir.join("Cargo.toml").is_file())
         .map(Path::to_path_buf)
-        .context("cannot find the workspace (a directory with Cargo.toml and kernel-patch/config): run `lab` inside it")
+        .context(
+            "cannot find the workspace (a directory with Cargo.toml and kernel-patch/config): \
+            run `lab` inside it",
+        )
 }
 
 impl Programs {
@@ -85,7 +88,8 @@ impl Programs {
             let path = dir.join(name);
             anyhow::ensure!(
                 path.is_file(),
-                "LAB_PROGRAMS names {}, which has no `{name}`: static builds of the project's programs are needed there",
+                "LAB_PROGRAMS names {}, which has no `{name}`: static builds of the project's \
+                    programs are needed there",
                 dir.display()
             );
             Ok(path)
@@ -209,7 +213,8 @@ mod tests {
 
     #[test]
     fn ldd_is_read() {
-        let text = "\tlinux-vdso.so.1 (0x7)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7)\n\t/lib64/ld-linux-x86-64.so.2 (0x7)\n";
+        let text = "\tlinux-vdso.so.1 (0x7)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 \
+            (0x7)\n\t/lib64/ld-linux-x86-64.so.2 (0x7)\n";
         let found = parse_ldd(text).unwrap();
         assert_eq!(
             found,

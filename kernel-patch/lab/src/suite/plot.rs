@@ -42,10 +42,13 @@ pub fn latencies(records: &[Record], lifetime: &str) -> String {
         .any(|record| record.accelerator.is_emulated());
     let bottom = TOP + row_at(rows.len());
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" font-size=\"11\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"10\" y=\"20\" font-size=\"14\">From the last exit to the waiter, job of {lifetime}</text>\n\
-         <text x=\"10\" y=\"36\">Each dot a trial, the bar their median, logarithmic axis.{}</text>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" \
+            font-family=\"sans-serif\" font-size=\"11\">\n\
+            <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
+            <text x=\"10\" y=\"20\" font-size=\"14\">From the last exit to the waiter, job of \
+            {lifetime}</text>\n\
+            <text x=\"10\" y=\"36\">Each dot a trial, the bar their median, logarithmic \
+            axis.{}</text>\n",
         LEFT + WIDTH + 20.0,
         bottom + 30.0,
         if emulated {
@@ -86,7 +89,8 @@ fn row_at(index: usize) -> f64 {
 fn line(svg: &mut String, (x1, x2): (f64, f64), (y1, y2): (f64, f64), colour: &str, width: f64) {
     writeln!(
         svg,
-        "<line x1=\"{x1:.1}\" x2=\"{x2:.1}\" y1=\"{y1:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>"
+        "<line x1=\"{x1:.1}\" x2=\"{x2:.1}\" y1=\"{y1:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" \
+            stroke-width=\"{width}\"/>"
     )
     .expect("a String takes every write");
 }

@@ -108,12 +108,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quantile_is_one_of_the_samples(samples in proptest::collection::vec(any::<u64>(), 1..50), q in 0.0..1.0f64) {
+        fn a_quantile_is_one_of_the_samples(samples in proptest::collection::vec(any::<u64>(),
+            1..50), q in 0.0..1.0f64) {
             prop_assert!(samples.contains(&quantile(&samples, q).unwrap()));
         }
 
         #[test]
-        fn quantiles_rise(samples in proptest::collection::vec(any::<u64>(), 1..50), a in 0.0..1.0f64, b in 0.0..1.0f64) {
+        fn quantiles_rise(samples in proptest::collection::vec(any::<u64>(), 1..50),
+            a in 0.0..1.0f64, b in 0.0..1.0f64) {
             prop_assert!(quantile(&samples, a.min(b)) <= quantile(&samples, a.max(b)));
         }
     }

@@ -17,8 +17,10 @@ pub fn matrix(records: &[Record], not_covered: &[(String, String)]) -> String {
 #[must_use]
 pub fn compare(records: &[Record], boots: usize) -> String {
     let title = format!(
-        "# The same questions before and after\n\n<!-- Written by `lab compare` -->\n\nBoots of the base and of the patched kernel by turns, {boots} \
-         of each; their trials are pooled.\n\n"
+        "# The same questions before and after\n\n\
+            <!-- Written by `lab compare` -->\n\n\
+            Boots of the base and of the patched kernel by turns, {boots} of each; their trials \
+            are pooled.\n\n"
     );
     questions(&title, records, &[])
 }
@@ -158,7 +160,11 @@ fn storm(answer: &Answer) -> String {
 }
 
 fn behaviours(text: &mut String, records: &[Record]) {
-    text.push_str("\n## Behaviours\n\nCounts, which emulation does not change but for how often a race is met.\n\n");
+    text.push_str(
+        "\n\
+        ## Behaviours\n\n\
+        Counts, which emulation does not change but for how often a race is met.\n\n",
+    );
     head(
         text,
         &[
@@ -229,8 +235,10 @@ fn latencies(text: &mut String, records: &[Record]) {
     };
     write!(
         text,
-        "\n## From the last exit to the waiter\n\n{note}Median / 90th percentile in milliseconds; ratios are of medians, in \
-         brackets the bounds of 95 % of 2 000 bootstrap draws. n is per cell.\n"
+        "\n\
+            ## From the last exit to the waiter\n\n\
+            {note}Median / 90th percentile in milliseconds; ratios are of medians, in brackets the \
+            bounds of 95 % of 2 000 bootstrap draws. n is per cell.\n"
     )
     .expect("a String takes every write");
     for lifetime in ["0us", "1000us"] {

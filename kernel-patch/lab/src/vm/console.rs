@@ -334,7 +334,13 @@ mod tests {
 
     #[test]
     fn a_panic_gives_the_name_and_the_first_fault_the_excerpt() {
-        let console = "a\nb\nc\nd\n[ 1.0] BUG: kernel NULL pointer dereference\nRIP: x\n[ 1.1] Kernel panic - not syncing: Fatal\n";
+        let console = "a\n\
+            b\n\
+            c\n\
+            d\n\
+            [ 1.0] BUG: kernel NULL pointer dereference\n\
+            RIP: x\n\
+            [ 1.1] Kernel panic - not syncing: Fatal\n";
         let fault = first_fault(console).unwrap();
         assert_eq!(fault.kind, "panic");
         assert!(

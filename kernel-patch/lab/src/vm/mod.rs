@@ -128,7 +128,9 @@ pub enum BootError {
     },
     /// A signal has stopped the machine's process: nothing more would be heard of it.
     #[error(
-        "{image}: the machine's process was stopped by a signal from outside, so it was ended; its console ended with:\n{excerpt}"
+        "{image}: the machine's process was stopped by a signal from outside, so it was ended; its \
+            console ended with:\n\
+            {excerpt}"
     )]
     Stopped {
         /// The kernel image.
@@ -154,7 +156,8 @@ impl Machine<'_> {
     /// when QEMU is gone. An error of `hear` ends the machine: nobody listens any more.
     ///
     /// # Errors
-    /// [`BootError`] when the boot is not to be believed; that of `hear`; anything else when the lab's own plumbing failed.
+    /// [`BootError`] when the boot is not to be believed; that of `hear`; anything else when the
+    /// lab's own plumbing failed.
     pub fn boot(&self, mut hear: impl FnMut(&Message) -> io::Result<()>) -> Result<Boot> {
         let place = Place::make()?;
         let dir = &place.dir;

@@ -49,7 +49,8 @@ const HELLO: &str = "echo 'hello 6.12|#1 SMP|v2 pids memory' >&3";
 #[test]
 fn a_good_machine_is_believed() {
     let script = format!(
-        "echo '[    0.1] Linux'; {HELLO}; echo 'step 0 exit 0 left 2' >&3; echo 'verdict failed 0' >&3"
+        "echo '[    0.1] Linux'; {HELLO}; echo 'step 0 exit 0 left 2' >&3; echo 'verdict failed 0' \
+            >&3"
     );
     let boot = boot(&script, 1, PATIENCE).unwrap();
     assert_eq!(
@@ -77,7 +78,8 @@ fn a_kernel_that_panics_at_boot_is_named_with_its_console() {
 #[test]
 fn a_report_of_the_kernel_fails_a_run_that_went_well_otherwise() {
     let script = format!(
-        "{HELLO}; echo '[    1.0] BUG: KASAN: slab-use-after-free in cgroup_kill'; echo 'verdict failed 0' >&3"
+        "{HELLO}; echo '[    1.0] BUG: KASAN: slab-use-after-free in cgroup_kill'; echo 'verdict \
+            failed 0' >&3"
     );
     let error = error(&script, 0);
     assert!(
@@ -94,7 +96,8 @@ fn a_report_of_the_kernel_fails_a_run_that_went_well_otherwise() {
 
 #[test]
 fn a_kernel_without_cgroup_v2_is_told_by_init() {
-    let script = "echo 'verdict init this kernel has no cgroup v2 (CONFIG_CGROUPS); nothing of the suite can run in it' >&3";
+    let script = "echo 'verdict init this kernel has no cgroup v2 (CONFIG_CGROUPS); nothing of the \
+        suite can run in it' >&3";
     let text = error(script, 1).to_string();
     assert!(text.contains("this kernel has no cgroup v2"), "{text}");
 }

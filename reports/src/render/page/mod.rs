@@ -29,8 +29,14 @@ pub fn page(
 ) -> Result<String> {
     let mut out = Origin::of_all(&analysis.campaigns).comment();
     out.push_str(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>Is it over? Is it dead? What was measured</title>\n<style>\n",
+        "<!doctype html>\n\
+            <html lang=\"en\">\n\
+            <head>\n\
+            <meta charset=\"utf-8\">\n\
+            <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+            <link rel=\"icon\" href=\"data:,\">\n\
+            <title>Is it over? Is it dead? What was measured</title>\n\
+            <style>\n",
     );
     out.push_str(STYLE);
     out.push_str("</style>\n</head>\n<body>\n<nav aria-label=\"Sections\">");
@@ -62,7 +68,14 @@ pub fn page(
     ));
     out.push_str(&section("checks", &markdown(&checks(analysis))));
     let lab = format!(
-        "## Other kernels, and the patch series\n\n{}\n### From the end to the verdict\n\n{}\n### Counts\n\n{}\n### The draft series\n\n{}",
+        "## Other kernels, and the patch series\n\n\
+            {}\n\
+            ### From the end to the verdict\n\n\
+            {}\n\
+            ### Counts\n\n\
+            {}\n\
+            ### The draft series\n\n\
+            {}",
         emulated::WARNING,
         emulated::latencies(emulated),
         emulated::counts(emulated),
@@ -93,7 +106,10 @@ fn drawings(plots: &[Plot]) -> String {
     for plot in plots {
         let dataset = plot.file.split('.').next().unwrap_or_default();
         out.push_str(&format!(
-            "<figure id=\"plot-{dataset}\">\n<div class=\"wide\">{}</div>\n<figcaption><strong>{}.</strong> {} <small>{}</small></figcaption>\n</figure>\n",
+            "<figure id=\"plot-{dataset}\">\n\
+                <div class=\"wide\">{}</div>\n\
+                <figcaption><strong>{}.</strong> {} <small>{}</small></figcaption>\n\
+                </figure>\n",
             drawing(plot),
             escaped(&plot.title),
             escaped(&plot.caption),

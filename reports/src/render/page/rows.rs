@@ -25,9 +25,13 @@ const COLUMNS: [(&str, bool); 11] = [
 /// Controls and table.
 pub(super) fn table(analysis: &Analysis<'_>) -> String {
     let mut out = String::from(
-        "<p>Right: said \"empty\", and it was; or, for a kill, left nothing alive. Wrong: said it too early, or left something alive. Latency runs from the \
-         last exit to the verdict, a kill's from the decision to nothing left; intervals are of 95 %. Open a row for its trials.</p>\n\
-         <form class=\"controls\" onsubmit=\"return false\">\n<label>Filter <input type=\"search\" id=\"filter\" placeholder=\"words, all of which must occur\"></label>\n",
+        "<p>Right: said \"empty\", and it was; or, for a kill, left nothing alive. Wrong: said it \
+            too early, or left something alive. Latency runs from the last exit to the verdict, a \
+            kill's from the decision to nothing left; intervals are of 95 %. Open a row for its \
+            trials.</p>\n\
+            <form class=\"controls\" onsubmit=\"return false\">\n\
+            <label>Filter <input type=\"search\" id=\"filter\" placeholder=\"words, all of which \
+            must occur\"></label>\n",
     );
     let datasets: Vec<String> = analysis
         .campaigns
@@ -41,12 +45,16 @@ pub(super) fn table(analysis: &Analysis<'_>) -> String {
         &["detect".to_owned(), "kill".to_owned()],
     ));
     out.push_str(
-        "<label><input type=\"checkbox\" id=\"unexpected\"> only rows with surprises</label>\n<output id=\"shown\"></output>\n</form>\n\
-         <div class=\"wide\"><table id=\"table\">\n<thead><tr>",
+        "<label><input type=\"checkbox\" id=\"unexpected\"> only rows with surprises</label>\n\
+            <output id=\"shown\"></output>\n\
+            </form>\n\
+            <div class=\"wide\"><table id=\"table\">\n\
+            <thead><tr>",
     );
     for (column, (name, number)) in COLUMNS.iter().enumerate() {
         out.push_str(&format!(
-            "<th scope=\"col\"><button type=\"button\" data-column=\"{column}\" data-number=\"{number}\">{name}</button></th>"
+            "<th scope=\"col\"><button type=\"button\" data-column=\"{column}\" \
+                data-number=\"{number}\">{name}</button></th>"
         ));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
@@ -63,7 +71,8 @@ fn choice(id: &str, title: &str, values: &[String]) -> String {
         .map(|v| format!("<option>{}</option>", escaped(v)))
         .collect();
     format!(
-        "<label>{title} <select id=\"{id}\"><option value=\"\">all</option>{options}</select></label>\n"
+        "<label>{title} <select id=\"{id}\"><option \
+            value=\"\">all</option>{options}</select></label>\n"
     )
 }
 
@@ -74,7 +83,8 @@ fn row(index: usize, cell: &Cell<'_>) -> String {
         Plane::Kill => ("kill", row.survived),
     };
     let mut out = format!(
-        "<tr data-row=\"{index}\" data-plane=\"{plane}\" data-dataset=\"{}\" data-unexpected=\"{}\">",
+        "<tr data-row=\"{index}\" data-plane=\"{plane}\" data-dataset=\"{}\" \
+            data-unexpected=\"{}\">",
         escaped(&row.dataset),
         row.held < row.n
     );
@@ -115,7 +125,8 @@ fn row(index: usize, cell: &Cell<'_>) -> String {
         against,
     );
     out.push_str(&format!(
-        "<td data-sort=\"{}\"><button type=\"button\" class=\"open\" aria-expanded=\"false\">{} trials</button></td></tr>\n",
+        "<td data-sort=\"{}\"><button type=\"button\" class=\"open\" aria-expanded=\"false\">{} \
+            trials</button></td></tr>\n",
         row.n, row.n
     ));
     out

@@ -37,11 +37,16 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
             slug: format!("ecdf {}", group[0].row.label),
             title: format!("{what}, {}", group[0].row.label),
             caption: format!(
-                "Share of up to {n} trials, {from}, on a logarithmic axis. Where a line ends below 100 %, the rest was missed or wrong. Lines are \
-                 sorted by their median, from {} on.",
+                "Share of up to {n} trials, {from}, on a logarithmic axis. Where a line ends below \
+                    100 %, the rest was missed or wrong. Lines are sorted by their median, from {} \
+                    on.",
                 text::bound(cells[0].median())
             ),
-            body: lines((from, Scale::LogNs), ("share of trials", Scale::Share), &drawn),
+            body: lines(
+                (from, Scale::LogNs),
+                ("share of trials", Scale::Share),
+                &drawn,
+            ),
         });
     }
     drawings

@@ -54,8 +54,9 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, slug: &str, title: &str) -> Optio
         slug: slug.to_owned(),
         title: title.to_owned(),
         caption: format!(
-            "Right trials of all trials, over all parameters. Blue: every trial; red: {wrong} at least once;{missed} grey: no answer in some trials \
-             (it did not know); empty: not run. Trials that broke are left out."
+            "Right trials of all trials, over all parameters. Blue: every trial; red: {wrong} at \
+                least once;{missed} grey: no answer in some trials (it did not know); empty: not \
+                run. Trials that broke are left out."
         ),
         body: map(&rows, &columns, |row, column| {
             let verdict = grid.get(&(rows[row], columns[column]))?;

@@ -10,12 +10,13 @@ use super::super::values::{duration, some_time};
 
 const EXAMPLES: &str = "\
 Examples:
-  scenario scale                                                   every mechanism, 1 to 10000 sites
-  scenario scale 'cgroup-events-*' --sites 1,100 --jobs 100        some of them
-  scenario scale --sites 10000 --populated 100                     fewer processes: the other sites are watched and empty
+  scenario scale                                               every mechanism, 1 to 10000 sites
+  scenario scale 'cgroup-events-*' --sites 1,100 --jobs 100    some of them
+  scenario scale --sites 10000 --populated 100                 fewer processes: 9900 sites are empty
 
-Each populated site holds a process that sleeps; 10000 of them want about 3 GB of memory and as many processes. DIR then holds plan.json,
-environment.json and scale.jsonl, one line for each job. METHODOLOGY.md, \"Many sites\", says what each figure means.";
+Each populated site holds a sleeping process; 10000 of them need about 3 GB of memory. DIR then
+holds plan.json, environment.json and scale.jsonl, one line for each job. METHODOLOGY.md,
+\"Many sites\", says what each figure means.";
 
 /// Scale: one loop that watches many sites.
 ///
@@ -37,7 +38,8 @@ pub(in super::super) struct ScaleArgs {
     pub sites: Vec<u32>,
 
     /// Jobs that end in each loop
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub jobs: u32,
 
     /// Sites in which a process sleeps; the others are watched and empty [default: all]

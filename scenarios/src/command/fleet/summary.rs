@@ -177,7 +177,9 @@ pub(super) fn text(cells: &[Cell], growth: &[Growth]) -> String {
     }
     align_right(&mut table, 1..9);
     let mut text = format!(
-        "One loop over many sites: when does it know which job is over, and for how much CPU time?\n{}\n\n",
+        "One loop over many sites: when does it know which job is over, and for how much CPU \
+            time?\n\
+            {}\n\n",
         table.trim_fmt()
     );
     if !growth.is_empty() {

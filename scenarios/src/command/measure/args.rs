@@ -12,18 +12,22 @@ use super::schedule::Arrivals;
 
 const EXAMPLES: &str = "\
 Examples:
-  scenario measure exit-now --set lifetime=0,1ms --detector waitpid-main,cgroup-events-poll --trials 1000 --out DIR
-  scenario measure exit-now --trials 1000 --twins waitpid-main --for 4m --out DIR    the first four minutes of it ...
-  scenario measure --resume DIR --for 4m                                             ... and the next
+  scenario measure exit-now --set lifetime=0,1ms --detector 'cgroup-*' --trials 1000 --out DIR
+  scenario measure exit-now --trials 1000 --twins waitpid-main --for 4m --out DIR
+                                                        A/A rows; only the first four minutes ...
+  scenario measure --resume DIR --for 4m                ... and the next four
   scenario measure forkbomb --detector none --kill all --trials 200 --out DIR
-  scenario measure exit-now --every poisson:50ms --trials 500 --out DIR              open loop
-  scenario measure fork-exit --detector 'cgroup-events-*' --trace --out DIR          where the time goes, stage by stage
+  scenario measure exit-now --every poisson:50ms --trials 500 --out DIR
+                                                        open loop
+  scenario measure fork-exit --detector 'cgroup-events-*' --trace --out DIR
+                                                        where the time goes, stage by stage
 
-DIR then holds plan.json (what was decided, before the first trial), environment.json, sittings.json (who measured when), trials.jsonl and
-noise.jsonl. Warm-up trials are in none of them. METHODOLOGY.md, \"Campaigns\", says what each figure means.
+DIR then holds plan.json (what was decided before the first trial), environment.json, sittings.json
+(run and time of each sitting), trials.jsonl and noise.jsonl. None of them contains warm-up trials.
+METHODOLOGY.md, \"Campaigns\", says what each figure means.
 
-Exit code 6 says that --for has stopped the campaign in good order: `until scenario measure --resume DIR --for 4m; do [ $? = 6 ] || break; done`
-measures it to its end.";
+Exit code 6: --for has stopped the campaign in good order. This measures it to its end:
+  until scenario measure --resume DIR --for 4m; do [ $? = 6 ] || break; done";
 
 /// Measure: a run as a campaign.
 ///
@@ -44,8 +48,9 @@ pub(in super::super) struct MeasureArgs {
     /// Its plan.json decides what is run. Refused where the figures would not belong together:
     /// another version or build of this program, another kernel, another boot.
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
-        "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials", "seed", "deadline", "gap", "dry_run", "cgroup", "tasks",
-        "memory", "no_limits", "out", "vm", "twins", "warm_up", "noise", "patience", "every", "pin", "trace",
+        "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials",
+        "seed", "deadline", "gap", "dry_run", "cgroup", "tasks", "memory", "no_limits", "out", "vm",
+        "twins", "warm_up", "noise", "patience", "every", "pin", "trace",
     ])]
     pub resume: Option<PathBuf>,
 
@@ -80,7 +85,8 @@ pub(in super::super) struct MeasureArgs {
 
     /// How long a control spins before each block, to measure what disturbs the machine; 0 for not
     /// at all
-    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration, help_heading = "Campaign")]
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration,
+        help_heading = "Campaign")]
     pub noise: Duration,
 
     /// How long the blocks of a sitting may together wait for a quiet machine; 0 for not at all
@@ -88,7 +94,8 @@ pub(in super::super) struct MeasureArgs {
     /// The machine is quiet when the control before a block lost at most 5 % of its time to others.
     /// What is recorded as noise is what the first look before each block saw, so waiting cannot
     /// make a busy machine look quiet.
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span, help_heading = "Campaign")]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span,
+        help_heading = "Campaign")]
     pub patience: Duration,
 
     /// Open loop: a start is intended after each such time, or at random with that mean
@@ -97,7 +104,8 @@ pub(in super::super) struct MeasureArgs {
     /// Trials still run one after another. One that begins late is recorded with its intended start
     /// (`stamps.intended_ns`), so that waiting can be counted. The noise is measured before the
     /// first block of a sitting alone.
-    #[arg(long, value_name = "[poisson:]TIME", value_parser = Arrivals::parse, conflicts_with = "gap", help_heading = "Campaign")]
+    #[arg(long, value_name = "[poisson:]TIME", value_parser = Arrivals::parse,
+        conflicts_with = "gap", help_heading = "Campaign")]
     pub every: Option<Arrivals>,
 
     /// Processors: a number for all, or roles: harness=0,observer=0,workload=1. Who is not named

@@ -85,7 +85,8 @@ impl Begun {
         match plan["campaign"].is_object() {
             true => Ok(Self { plan }),
             false => Err(anyhow!(
-                "{} was recorded by a plain run, which cannot be gone on with; `scenario measure` makes campaigns that can",
+                "{} was recorded by a plain run, which cannot be gone on with; `scenario measure` \
+                    makes campaigns that can",
                 dir.display()
             )),
         }
@@ -311,7 +312,8 @@ fn lateness(output: &Output) -> anyhow::Result<Option<String>> {
     let at = |percent| late.percentile(percent).value().map(stats::ns);
     let words = |(p50, p90, max)| {
         format!(
-            "Open loop: trials started later than intended by {p50} (p50), {p90} (p90), {max} (max)."
+            "Open loop: trials started later than intended by {p50} (p50), {p90} (p90), {max} \
+                (max)."
         )
     };
     Ok(at(50)

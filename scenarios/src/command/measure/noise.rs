@@ -94,8 +94,8 @@ pub(super) fn in_words(seen: &[NoiseRecord]) -> Option<String> {
         false => "",
     };
     Some(format!(
-        "Noise: a control that only spins lost {}.{} % of {} to others, in {} gaps above {}, the longest {}; {} was spent waiting for \
-         quiet.{label}",
+        "Noise: a control that only spins lost {}.{} % of {} to others, in {} gaps above {}, the \
+            longest {}; {} was spent waiting for quiet.{label}",
         per_mille / 10,
         per_mille % 10,
         stats::ns(spun),

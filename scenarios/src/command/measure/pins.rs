@@ -28,7 +28,8 @@ impl Pins {
         for part in text.split(',') {
             let wanted = || {
                 format!(
-                    "{part:?}: a processor is needed, or harness=, observer= or workload= and a processor"
+                    "{part:?}: a processor is needed, or harness=, observer= or workload= and a \
+                        processor"
                 )
             };
             let (role, cpu) = part.split_once('=').ok_or_else(wanted)?;

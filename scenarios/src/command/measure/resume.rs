@@ -111,7 +111,8 @@ pub(super) fn same_plan(recorded: &Value, here: &Value) -> Result<()> {
                 None => "nothing".to_owned(),
             };
             bail!(
-                "the plan was made by another version of this program or for another machine: `{key}` is {} there and {} here; begin a new campaign",
+                "the plan was made by another version of this program or for another machine: \
+                    `{key}` is {} there and {} here; begin a new campaign",
                 short(then),
                 short(now)
             );

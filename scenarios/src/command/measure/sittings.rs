@@ -70,8 +70,9 @@ impl Sittings {
             same(&last.environment, &next.environment)?;
             if last.boot_id != next.boot_id && !across_boots {
                 bail!(
-                    "the machine was booted since the last sitting ({}): stamps of two boots do not compare, though differences of stamps \
-                     do; --across-boots goes on all the same",
+                    "the machine was booted since the last sitting ({}): stamps of two boots do \
+                        not compare, though differences of stamps do; --across-boots goes on all \
+                        the same",
                     last.run
                 );
             }
@@ -88,7 +89,8 @@ fn same(then: &Environment, now: &Environment) -> Result<()> {
             return Ok(());
         }
         bail!(
-            "{what} was {then} and is {now}: figures of both do not belong into one campaign; begin a new one"
+            "{what} was {then} and is {now}: figures of both do not belong into one campaign; \
+                begin a new one"
         )
     };
     let kernel = |e: &Environment| {

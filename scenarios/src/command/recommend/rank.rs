@@ -118,7 +118,11 @@ impl Here {
         ];
         let mut but = vec![format!("late: {}", spec.late)];
         if spec.loses_on_removal {
-            but.push("it may sleep on if somebody else removes the cgroup: only for who removes it himself".to_owned());
+            but.push(
+                "it may sleep on if somebody else removes the cgroup: only for who removes it \
+                himself"
+                    .to_owned(),
+            );
         } else {
             because.push("its wake-up is not lost if somebody removes the cgroup".to_owned());
         }
@@ -141,8 +145,13 @@ impl Here {
         if let Some(axis) = warm_up {
             let time = axis.format(axis.default_in(Plane::Detect));
             but.push(match extra_ns {
-                0 => format!("its cgroups have to be ready {time} before they are used: keep a pool"),
-                _ => format!("the cgroup has to be ready {time} before the start, which counts against it here"),
+                0 => {
+                    format!("its cgroups have to be ready {time} before they are used: keep a pool")
+                }
+                _ => format!(
+                    "the cgroup has to be ready {time} before the start, which counts \
+                    against it here"
+                ),
             });
         }
         let refuted = measured.as_ref().is_some_and(|m| !m.against.is_empty());

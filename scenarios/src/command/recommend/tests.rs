@@ -30,9 +30,12 @@ fn everything() -> Offers {
 /// A row of 100 trials that all went well.
 fn row(id: &str, p50_ns: u64) -> Value {
     let kill = kill::by_id(id).is_some();
-    json!({"dataset": "d", "plane": if kill { "kill" } else { "detect" }, "label": "x", "n": 100, "right": if kill { 0 } else { 100 },
-           "emptied": if kill { 100 } else { 0 }, "detector": if kill { "cgroup-events-poll" } else { id },
-           "strategy": kill.then_some(id), "p50_ns": p50_ns, "p99_ns": null, "launch_ns": 100, "idle_cpu_ns": 0})
+    json!({"dataset": "d", "plane": if kill { "kill" } else { "detect" }, "label": "x", "n": 100,
+        "right": if kill { 0 } else { 100 },
+           "emptied": if kill { 100 } else { 0 },
+           "detector": if kill { "cgroup-events-poll" } else { id },
+           "strategy": kill.then_some(id), "p50_ns": p50_ns, "p99_ns": null, "launch_ns": 100,
+           "idle_cpu_ns": 0})
 }
 
 fn measured(rows: &[Value]) -> Evidence {

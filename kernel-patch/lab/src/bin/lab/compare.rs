@@ -233,7 +233,9 @@ fn selftest_section(difference: &Difference, base: &[Results], patched: &[Result
         format!("{} of {}", always.count(), cases.len())
     };
     let mut text = format!(
-        "\n## Selftests of the patched tree on both kernels\n\n{} on each. Cases that passed in all: {} on the base, {} on the patched kernel.\n\n",
+        "\n\
+            ## Selftests of the patched tree on both kernels\n\n\
+            {} on each. Cases that passed in all: {} on the base, {} on the patched kernel.\n\n",
         match patched.len() {
             1 => "One run".to_owned(),
             runs => format!("{runs} runs"),
@@ -255,7 +257,8 @@ fn selftest_section(difference: &Difference, base: &[Results], patched: &[Result
         text += &format!("- new, and does not always pass on the patched kernel: {name}\n");
     }
     if difference.is_clean() {
-        text += "Old cases end alike; new ones fail or skip on the base and pass on the patched kernel, but for guards, which pass on both.\n";
+        text += "Old cases end alike; new ones fail or skip on the base and pass on the patched \
+            kernel, but for guards, which pass on both.\n";
     }
     let none = BTreeSet::new();
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
@@ -271,7 +274,10 @@ fn selftest_section(difference: &Difference, base: &[Results], patched: &[Result
         .filter(|(_, before, now)| before != now || before.iter().ne([&Outcome::Pass]))
         .collect();
     if !rows.is_empty() {
-        text += "\nAll that did not pass in all runs on both:\n\n| case | base | patched |\n| --- | --- | --- |\n";
+        text += "\n\
+            All that did not pass in all runs on both:\n\n\
+            | case | base | patched |\n\
+            | --- | --- | --- |\n";
         for (name, before, now) in rows {
             text += &format!("| {name} | {} | {} |\n", in_words(before), in_words(now));
         }

@@ -36,7 +36,8 @@ pub(crate) fn setup() -> Result<ExitCode> {
     }
     if packages.contains(&"apt") {
         bail!(
-            "this machine has no apt: install the counterparts of these packages by its own means: {}",
+            "this machine has no apt: install the counterparts of these packages by its own means: \
+                {}",
             packages.join(" ")
         );
     }

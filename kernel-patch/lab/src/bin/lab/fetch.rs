@@ -53,7 +53,8 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
                 continue;
             }
             anyhow::bail!(
-                "no suite of the mirror has a stock image of {series} ({flavour:?}); `lab fetch --list` says what it has"
+                "no suite of the mirror has a stock image of {series} ({flavour:?}); `lab fetch \
+                    --list` says what it has"
             );
         };
         let (kernel, kept) = market

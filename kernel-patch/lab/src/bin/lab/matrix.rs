@@ -233,7 +233,8 @@ fn broken_expectations(records: &[Record]) -> Vec<String> {
         let poll = median(record.answers.samples("latency", "cgroup-events-poll 0us"));
         if record.kernel.starts_with("stock-") && poll.is_none_or(|ns| ns < GAP_NS) {
             broken.push(format!(
-                "{}: cgroup.events poll at lifetime 0 is above 5 ms on every stock kernel, got {poll:?} ns",
+                "{}: cgroup.events poll at lifetime 0 is above 5 ms on every stock kernel, got \
+                    {poll:?} ns",
                 record.kernel
             ));
         }

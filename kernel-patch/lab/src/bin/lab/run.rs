@@ -90,7 +90,8 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
         }
         Ended::TimedOut => {
             tell!(
-                "lab: the command was still running after {} s and was killed; --limit gives it longer",
+                "lab: the command was still running after {} s and was killed; --limit gives it \
+                    longer",
                 args.options.limit
             );
             ExitCode::from(STATUS_LIMIT)

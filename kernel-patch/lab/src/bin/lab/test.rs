@@ -195,7 +195,8 @@ fn read_known(path: &Path) -> Result<Vec<String>> {
 fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) -> Result<bool> {
     let Some(path) = Programs::build_ring()? else {
         bail!(
-            "the workspace has no integration tests (package scenarios, test kernel): --no-integration leaves it out"
+            "the workspace has no integration tests (package scenarios, test kernel): \
+                --no-integration leaves it out"
         );
     };
     programs.tools.insert("kernel-ring".to_owned(), path);
@@ -215,7 +216,8 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
     {
         let path = tool.found().with_context(|| {
             format!(
-                "{} is missing, which tests of the ring start: install {}, or leave the ring out with --no-integration",
+                "{} is missing, which tests of the ring start: install {}, or leave the ring out \
+                    with --no-integration",
                 tool.name(),
                 tool.package
             )

@@ -113,6 +113,24 @@ impl Drop for Handled {
     }
 }
 
+/// Puts those of [`SIGNALS`] back to their defaults that are ignored: a shell without job control
+/// starts what is behind `&` with SIGINT ignored, and all that is started next inherits that. For
+/// programs whose children are to be interrupted whoever has started them.
+///
+/// Errors: as sigaction(2), which has none for these signals.
+pub fn heed() -> Result<(), Errno> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in SIGNALS {
+        // SAFETY: the default action runs no code of this process.
+        let before = unsafe { sigaction(signal, &default) }?;
+        if !matches!(before.handler(), SigHandler::SigIgn) {
+            // SAFETY: puts back what was there a moment ago.
+            unsafe { sigaction(signal, &before) }?;
+        }
+    }
+    Ok(())
+}
+
 extern "C" fn handler(signal: libc::c_int) {
     // SAFETY: getpid takes nothing.
     if unsafe { libc::getpid() } != OWNER.load(Ordering::Acquire) {

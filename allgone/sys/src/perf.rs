@@ -37,6 +37,8 @@ struct Attr {
 
 /// `PERF_SAMPLE_TID | PERF_SAMPLE_TIME`.
 const SAMPLE_TID_TIME: u64 = 1 << 1 | 1 << 2;
+/// `watermark` of the flags: `wakeup_events` is a number of bytes.
+const WATERMARK: u64 = 1 << 14;
 /// `use_clockid` of the flags.
 const USE_CLOCKID: u64 = 1 << 25;
 
@@ -45,6 +47,9 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 /// `_IOW('$', 6, char *)`.
 const PERF_EVENT_IOC_SET_FILTER: libc::c_ulong = 0x4008_2406;
 const PERF_RECORD_LOST: u32 = 2;
+
+/// Bytes of the largest event that is asked for: header, process and thread, time.
+const LARGEST: u64 = 24;
 
 /// A tracepoint on one CPU.
 #[derive(Debug)]
@@ -68,11 +73,14 @@ impl Tracepoint {
     }
 
     /// Listens to tracepoint `id` on `cpu`, and keeps who was running and when (`CLOCK_MONOTONIC`)
-    /// in `pages` pages (a power of two). Wakes nobody. Errors: as [`Tracepoint::open`].
+    /// in `pages` pages (a power of two). Wakes a poller when these are half full, so that they can
+    /// be read before the kernel has to drop something. Errors: as [`Tracepoint::open`].
     pub fn stamped(id: u64, cpu: i32, filter: Option<&CStr>, pages: usize) -> Result<Self, Errno> {
+        let half = pages * page_size()? / 2;
         let attr = Attr {
             sample_type: SAMPLE_TID_TIME,
-            flags: USE_CLOCKID,
+            wakeup_events: u32::try_from(half).map_err(|_| Errno::EINVAL)?,
+            flags: WATERMARK | USE_CLOCKID,
             clockid: libc::CLOCK_MONOTONIC,
             ..Attr::default()
         };
@@ -147,11 +155,14 @@ impl Tracepoint {
         })
     }
 
-    /// Calls `each` with the position of each event; returns how many were dropped.
+    /// Calls `each` with the position of each event; returns how many were dropped, at least. The
+    /// kernel says so in the next record for which there is room, so a buffer that is full says
+    /// nothing yet: it counts as one that was dropped.
     fn take(&mut self, mut each: impl FnMut(&Self, u64)) -> u64 {
-        let mut lost = 0;
         let head = self.position(HEAD).load(Ordering::Acquire);
         let mut at = self.position(TAIL).load(Ordering::Relaxed);
+        let room = u64::try_from(self.data).unwrap_or(u64::MAX) - (head - at);
+        let mut lost = u64::from(room < LARGEST);
         while at < head {
             let header = self.word(at);
             let [kind, size] = [header & 0xffff_ffff, header >> 48];

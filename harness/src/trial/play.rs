@@ -169,7 +169,7 @@ fn perform(
     })
     .map_err(|e| SysError::plain("fork the observer", e))?;
     drop((tell, start));
-    let tracer = match go {
+    let mut tracer = match go {
         Some(go) => {
             let tracer = Tracer::attach(observer.pid, site, spec)?;
             nix::unistd::write(&go, b"g")
@@ -194,7 +194,12 @@ fn perform(
             (false, true) => idle::INTERVAL,
             (false, false) => Duration::from_secs(1),
         };
-        run.rest(&[hear.as_fd(), observer.pidfd.as_fd()], tick)?;
+        let mut sources = vec![hear.as_fd(), observer.pidfd.as_fd()];
+        sources.extend(tracer.iter().flat_map(Tracer::fds));
+        run.rest(&sources, tick)?;
+        if let Some(tracer) = &mut tracer {
+            tracer.read();
+        }
         let ended = pidfd::has_exited(observer.pidfd.as_fd())
             .map_err(|e| SysError::plain("poll pidfd", e))?;
         for message in lines.drain(&hear)? {
@@ -236,6 +241,10 @@ fn perform(
             Duration::ZERO
         },
     )?;
+    // Its last words may have come together with its end.
+    for message in lines.drain(&hear)? {
+        take(message, run, site, record, seen);
+    }
     if !seen.done
         && seen.broken.is_none()
         && seen.damaged.is_none()

@@ -1,12 +1,15 @@
 //! The way from exit to verdict, as the kernel's tracepoints tell it. Only in trials that ask for
 //! it: tracing changes what it measures.
 //!
-//! perf events on every processor, filtered in the kernel, read after the verdict by the harness.
-//! The observer does nothing for it, and when the descriptors are closed nothing is left. Sources:
-//! perf_event_open(2), include/trace/events/{sched,signal,cgroup}.h.
+//! perf events on every processor, filtered in the kernel, read by the harness: after the verdict,
+//! and before that only where a buffer is half full. The exits of the whole machine are among them,
+//! because nobody knows before which numbers the actors will have. The observer does nothing for
+//! it, and when the descriptors are closed nothing is left. Sources: perf_event_open(2),
+//! include/trace/events/{sched,signal,cgroup}.h.
 
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -18,16 +21,34 @@ use crate::record::Stages;
 use crate::sys::perf::Tracepoint;
 use crate::tracepoint::{Tracefs, online_cpus};
 
-/// Pages of events kept for each processor. The exits of the whole machine are among them.
+/// Pages of events kept for each processor. A machine on which thousands of processes end in a
+/// second fills half of them in about a tenth of one.
 const PAGES: usize = 8;
 
 /// Listens to one trial.
 #[derive(Debug)]
 pub(super) struct Tracer {
-    exits: Vec<Tracepoint>,
-    flips: Vec<Tracepoint>,
-    wakings: Vec<Tracepoint>,
-    switches: Vec<Tracepoint>,
+    exits: Heard,
+    flips: Heard,
+    wakings: Heard,
+    switches: Heard,
+}
+
+/// Events of one kind on all processors, and what has been read of them.
+#[derive(Debug)]
+struct Heard {
+    points: Vec<Tracepoint>,
+    /// Process and time.
+    events: Vec<(i32, u64)>,
+    lost: u64,
+}
+
+impl Heard {
+    fn read(&mut self) {
+        for point in &mut self.points {
+            self.lost += point.drain_stamped(|pid, ns| self.events.push((pid, ns)));
+        }
+    }
 }
 
 impl Tracer {
@@ -40,7 +61,7 @@ impl Tracer {
     ) -> Result<Self, SysError> {
         let tracefs = Tracefs::mount()?;
         let cpus = online_cpus()?;
-        let listen = |name: &str, filter: Option<String>| -> Result<Vec<Tracepoint>, SysError> {
+        let listen = |name: &str, filter: Option<String>| -> Result<Heard, SysError> {
             let number = tracefs.number(name)?;
             let filter = filter.map(CString::new).transpose();
             let filter = filter.map_err(|_| SysError::plain("write a filter", Errno::EINVAL))?;
@@ -55,13 +76,21 @@ impl Tracer {
                     }
                 }
             }
-            Ok(all)
+            Ok(Heard {
+                points: all,
+                events: Vec::new(),
+                lost: 0,
+            })
         };
         let populated = |id: u64| format!("id == {id} && val == 0");
         Ok(Self {
             exits: listen("sched/sched_process_exit", None)?,
             flips: match flip_of(spec) {
-                None => Vec::new(),
+                None => Heard {
+                    points: Vec::new(),
+                    events: Vec::new(),
+                    lost: 0,
+                },
                 Some(Flip::Populated) => {
                     let id = site.cgroup.id().map_err(|e| {
                         SysError::path("fstat", site.cgroup.path(), e.errno().unwrap_or(Errno::EIO))
@@ -84,35 +113,49 @@ impl Tracer {
         })
     }
 
+    /// Readable where a buffer is half full: then [`Tracer::read`] has to come soon.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let all = [&self.exits, &self.flips, &self.wakings, &self.switches];
+        all.into_iter()
+            .flat_map(|heard| heard.points.iter().map(AsFd::as_fd))
+    }
+
+    /// Reads what has come so far.
+    pub(super) fn read(&mut self) {
+        self.all().for_each(Heard::read);
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Heard> {
+        [
+            &mut self.exits,
+            &mut self.flips,
+            &mut self.wakings,
+            &mut self.switches,
+        ]
+        .into_iter()
+    }
+
     /// What was heard until `decided_ns`. Errors: `ENOBUFS` the kernel had to drop events, so
     /// nothing is said.
     pub(super) fn stages(mut self, site: &Site, decided_ns: u64) -> Result<Stages, SysError> {
-        let actors: HashSet<i32> = site.ledger.entries().map(|entry| entry.pid).collect();
-        let mut lost = 0;
-        let mut times = |points: &mut Vec<Tracepoint>, of: Option<&HashSet<i32>>| {
-            let mut all = Vec::new();
-            for point in points {
-                lost += point.drain_stamped(|pid, ns| {
-                    if of.is_none_or(|pids| pids.contains(&pid)) {
-                        all.push(ns);
-                    }
-                });
-            }
-            all
-        };
-        let seen = Seen {
-            exits: times(&mut self.exits, Some(&actors)),
-            flips: times(&mut self.flips, None),
-            wakings: times(&mut self.wakings, None),
-            switches: times(&mut self.switches, None),
-        };
-        match lost {
-            0 => Ok(seen.until(decided_ns)),
-            _ => Err(SysError::plain(
+        self.read();
+        if self.all().any(|heard| heard.lost > 0) {
+            return Err(SysError::plain(
                 "keep all events of the tracepoints",
                 Errno::ENOBUFS,
-            )),
+            ));
         }
+        let actors: HashSet<i32> = site.ledger.entries().map(|entry| entry.pid).collect();
+        let times = |heard: Heard| heard.events.into_iter().map(|(_, ns)| ns).collect();
+        let mut exits = self.exits;
+        exits.events.retain(|(pid, _)| actors.contains(pid));
+        let seen = Seen {
+            exits: times(exits),
+            flips: times(self.flips),
+            wakings: times(self.wakings),
+            switches: times(self.switches),
+        };
+        Ok(seen.until(decided_ns))
     }
 }
 

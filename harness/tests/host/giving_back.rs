@@ -204,7 +204,8 @@ pub(crate) fn clean() -> Outcome {
     ensure(cleaned.removed.len() == hierarchies + hierarchy, || {
         format!("{:?}", cleaned.removed)
     })?;
-    ensure(cleaned.removed.iter().all(|path| !path.exists()), || {
-        "still there".to_owned()
-    })
+    ensure(
+        cleaned.removed.iter().all(|(path, _)| !path.exists()),
+        || "still there".to_owned(),
+    )
 }

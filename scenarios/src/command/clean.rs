@@ -1,5 +1,6 @@
 //! `scenario clean`: ends and removes what crashed runs left, and nothing else.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,13 +28,8 @@ pub(super) fn clean(args: &CleanArgs) -> Result<Exit, Failure> {
     let mut lines: Vec<String> = cleaned
         .removed
         .iter()
-        .map(|path| format!("removed {}", path.display()))
+        .map(|(path, killed)| removed(path, *killed))
         .collect();
-    match cleaned.processes {
-        0 => {}
-        1 => lines.push("1 process was killed".to_owned()),
-        n => lines.push(format!("{n} processes were killed")),
-    }
     lines.extend(cleaned.kept.iter().map(kept));
     lines.extend(
         cleaned
@@ -51,6 +47,15 @@ pub(super) fn clean(args: &CleanArgs) -> Result<Exit, Failure> {
     } else {
         Exit::Internal
     })
+}
+
+fn removed(path: &Path, killed: usize) -> String {
+    let path = path.display();
+    match killed {
+        0 => format!("removed {path}"),
+        1 => format!("removed {path}; 1 process in it was killed"),
+        n => format!("removed {path}; {n} processes in it were killed"),
+    }
 }
 
 fn plan(found: &[Leftover]) -> String {

@@ -37,6 +37,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 fn main() -> ExitCode {
+    harness::sys::interrupt::heed().expect("a default is a valid action");
     let args: Vec<String> = std::env::args().collect();
     match args
         .iter()

@@ -74,6 +74,8 @@ struct Seen {
     ended: String,
     wrong: Vec<String>,
     said: String,
+    /// Outcome and note of each record.
+    noted: Vec<String>,
 }
 
 /// Which calls fail.
@@ -197,8 +199,10 @@ fn complaint(case: &Case, seen: &Result<Seen, String>) -> Option<String> {
     };
     let at = seen.k.map_or_else(|| "never".to_owned(), |k| k.to_string());
     let (ended, what, said) = (&seen.ended, seen.wrong.join("\n  "), &seen.said);
+    let noted = seen.noted.join("; ");
     Some(format!(
-        "{name} (failed: {at}; it ended: {ended}):\n  {what}\n  it said: {said}\n"
+        "{name} (failed: {at}; it ended: {ended}):\n  {what}\n  it said: {said}\n  \
+         it recorded: {noted}\n"
     ))
 }
 
@@ -352,6 +356,12 @@ pub(crate) fn refuse(case: &str, dir: &Path) -> Result<String, String> {
     seen.wrong.extend(panicked(&said));
     let lines: Vec<&str> = said.trim_end().lines().collect();
     seen.said = lines[lines.len().saturating_sub(8)..].join(" | ");
+    seen.noted = place
+        .records()
+        .iter()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .map(|record| format!("{}: {}", record["outcome"], record["note"]))
+        .collect();
     if !seen.wrong.is_empty() {
         place.tidy(pid);
     }

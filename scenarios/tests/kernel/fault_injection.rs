@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use harness::record::{Outcome, TrialRecord, read_lines};
 use harness::sys::fork::worker;
-use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 
 use super::common::{Test, binary, ensure, scenario, told};
-use super::needs::{CGROUP2_WRITE, PIDS_LIMIT, ROOT};
+use super::needs::{CGROUP2_WRITE, OWN_LIMITS, PIDS_LIMIT, ROOT};
 
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
@@ -30,7 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         Test::new(
             "fault_injection::exhausted_inotify_is_missing_with_a_remedy",
-            &[CGROUP2_WRITE, "cgroup-events-inotify"],
+            &[CGROUP2_WRITE, OWN_LIMITS, "cgroup-events-inotify"],
             inotify,
         ),
     ]
@@ -102,7 +102,7 @@ fn clone3_refused() -> Result<(), String> {
 fn nproc() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let out = dir.path().join("out");
-    let mut command = std::process::Command::new("prlimit");
+    let mut command = Command::new("prlimit");
     command.args([
         "--nproc=1:1",
         &binary(),
@@ -115,7 +115,7 @@ fn nproc() -> Result<(), String> {
     let output = command
         .arg("--out")
         .arg(&out)
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .output()
         .map_err(|e| e.to_string())?;
     let (code, text, err) = told(&output);
@@ -132,22 +132,23 @@ fn nproc() -> Result<(), String> {
     )
 }
 
-/// All inotify instances of this user are taken, by this test.
+/// No inotify instance can be had: in a user namespace of its own, whose limit is none, so that it
+/// neither takes nor needs any of the machine's.
 fn inotify() -> Result<(), String> {
-    let mut taken = Vec::new();
-    while let Ok(instance) = Inotify::init(InitFlags::IN_CLOEXEC) {
-        taken.push(instance);
-    }
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let run = |detector: &str| {
-        let args = ["exit-now", "--detector", detector, "--trials", "1", "--all"];
-        scenario(dir.path(), &args)
+        let limited = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "sh", "-c", limited, &binary()])
+            .args(["exit-now", "--detector", detector, "--trials", "1", "--all"])
+            .env("XDG_STATE_HOME", dir.path())
+            .env_remove("HARNESS_LOG")
+            .stdin(Stdio::null())
             .output()
             .map(|output| told(&output))
             .map_err(|e| e.to_string())
     };
     let (by_name, by_pattern) = (run("cgroup-events-inotify")?, run("cgroup-events-*")?);
-    drop(taken);
     ensure(
         by_name.0 == Some(3) && by_name.2.contains("max_user_instances"),
         || format!("{by_name:?}"),

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     scenarios::actor::main_if_actor();
     harness::detect::act_as_release_agent();
     actor::main_if_allocating();
+    harness::sys::interrupt::heed().expect("a default is a valid action");
     let mut args = Arguments::from_args();
     // The harness forks without exec, so it must have one thread.
     args.test_threads = Some(1);

@@ -149,16 +149,40 @@ pub(in crate::detect) fn usable() -> Result<Support, ProbeError> {
     }
     // The second process is the parent of all kernel threads; its namespaces are the initial ones,
     // in which agents run.
-    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
-    let kthreadd =
-        std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim_end() == "kthreadd");
-    match (namespace("self"), namespace("2")) {
-        (Ok(own), Ok(initial)) if kthreadd && own == initial => Ok(Support::Available),
-        _ => Ok(Support::missing(
-            "this process is not known to be in the initial mount namespace, in which the kernel \
-                looks for a release agent",
-            "run as root outside of containers",
-        )),
+    let own = namespace("/proc/self/ns/mnt")?;
+    let initial = namespace("/proc/2/ns/mnt")?;
+    let kthreadd = match std::fs::read_to_string("/proc/2/comm") {
+        Ok(name) => name.trim_end() == "kthreadd",
+        Err(e) => not_there(SysError::io(
+            "read",
+            Target::Path("/proc/2/comm".into()),
+            &e,
+        ))
+        .map(|()| false)?,
+    };
+    if kthreadd && own.is_some() && own == initial {
+        return Ok(Support::Available);
+    }
+    Ok(Support::missing(
+        "this process is not known to be in the initial mount namespace, in which the kernel looks \
+         for a release agent",
+        "run as root outside of containers",
+    ))
+}
+
+/// What the link of a namespace says. Nothing where it is not shown.
+fn namespace(path: &str) -> Result<Option<PathBuf>, SysError> {
+    match std::fs::read_link(path) {
+        Ok(link) => Ok(Some(link)),
+        Err(e) => not_there(SysError::io("readlink", Target::Path(path.into()), &e)).map(|()| None),
+    }
+}
+
+/// An error, unless it says that this process is not shown what it has asked for.
+fn not_there(error: SysError) -> Result<(), SysError> {
+    match error.errno {
+        Errno::ENOENT | Errno::EACCES | Errno::EPERM => Ok(()),
+        _ => Err(error),
     }
 }
 

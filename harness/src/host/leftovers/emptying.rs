@@ -3,7 +3,7 @@
 //!
 //! Somebody else may be removing the same things at the same time: what is gone is done.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,14 +21,14 @@ use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
 use crate::sys::pidfd;
 
-/// One clean-up: until when it may go on, what is done meanwhile, and whom it met.
+/// One clean-up: until when it may go on, what is done meanwhile, and what it met.
 pub(super) struct Emptying<'a> {
     /// When to give up.
     pub deadline: MonoNs,
     /// Called at least every few milliseconds: a parent reaps there.
     pub meanwhile: &'a mut dyn FnMut(),
-    /// Processes that lived there, and were killed.
-    pub met: BTreeSet<i32>,
+    /// Processes that were killed, and in which of the things each was met first.
+    pub met: BTreeMap<i32, PathBuf>,
 }
 
 /// After so many rounds the members of v1 cgroups are killed one by one even while the v2 cgroups
@@ -50,7 +50,7 @@ impl Emptying<'_> {
                 let looked = match kind {
                     Kind::V2 => self.v2(&path, round > 0),
                     Kind::V1 => self
-                        .v1(&path, !v2 || round > STUBBORN)
+                        .v1(&path, &path, !v2 || round > STUBBORN)
                         .map_err(CgroupError::from),
                     Kind::Hierarchy => self.hierarchy(&path),
                     Kind::Tracing => rmdir(&path).map(|()| true).map_err(CgroupError::from),
@@ -85,7 +85,9 @@ impl Emptying<'_> {
             if !cgroup.events()?.populated {
                 return cgroup.remove_tree().map(|()| true).map_err(|(_, e)| e);
             }
-            self.met.extend(Census::deep(&cgroup)?.pids);
+            for pid in Census::deep(&cgroup)?.pids {
+                self.met.entry(pid).or_insert_with(|| path.to_path_buf());
+            }
             // Before 5.14 there is no cgroup.kill, and a threaded cgroup refuses it. Many kernels
             // spare a process whose first thread has exited; see `bugs::SPARES_DEAD_LEADERS`.
             if cgroup.kill().is_err() || one_by_one {
@@ -101,8 +103,8 @@ impl Emptying<'_> {
         }
     }
 
-    /// As [`Self::v2`], in a hierarchy of version 1.
-    fn v1(&mut self, path: &Path, kill: bool) -> Result<bool, SysError> {
+    /// As [`Self::v2`], in a hierarchy of version 1. `thing`: what it is a part of.
+    fn v1(&mut self, path: &Path, thing: &Path, kill: bool) -> Result<bool, SysError> {
         let looked = (|| {
             let dirs = tree(path)?;
             let mut lived = false;
@@ -110,7 +112,7 @@ impl Emptying<'_> {
                 for pid in v1_members(dir)? {
                     lived = true;
                     if kill {
-                        self.met.insert(pid);
+                        self.met.entry(pid).or_insert_with(|| thing.to_path_buf());
                         kill_member(pid, || Ok(v1_members(dir)?.contains(&pid)))?;
                     }
                 }
@@ -137,8 +139,8 @@ impl Emptying<'_> {
 
     /// As [`Self::v2`], for a hierarchy. Its root is spared: that holds everybody else on the
     /// machine.
-    fn hierarchy(&mut self, label: &Path) -> Result<bool, CgroupError> {
-        let label = label.to_string_lossy();
+    fn hierarchy(&mut self, thing: &Path) -> Result<bool, CgroupError> {
+        let label = thing.to_string_lossy();
         let name = label.strip_prefix("name=").unwrap_or(&label);
         // Mounting what somebody has just taken down would make it anew. When its cgroups are gone
         // it may keep its line for a while.
@@ -146,7 +148,7 @@ impl Emptying<'_> {
             let hierarchy = Named::mount(name)?;
             for child in hierarchy.root().children()? {
                 hierarchy.root().write("release_agent", "\n")?;
-                self.v1(child?.path(), true)?;
+                self.v1(child?.path(), thing, true)?;
             }
             return Ok(false);
         }

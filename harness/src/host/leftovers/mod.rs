@@ -7,7 +7,7 @@
 
 mod emptying;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -64,10 +64,9 @@ impl fmt::Display for Leftover {
 /// What a clean-up did.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Cleaned {
-    /// Directories that are gone now (each the top of what was removed).
-    pub removed: Vec<PathBuf>,
-    /// How many processes lived there, and were killed.
-    pub processes: usize,
+    /// Directories that are gone now (each the top of what was removed), and how many processes
+    /// were killed in each. A process that was in several counts in the first.
+    pub removed: Vec<(PathBuf, usize)>,
     /// What was left alone, because its owner lives or cannot be known.
     pub kept: Vec<Leftover>,
     /// What could not be removed, and why.
@@ -134,7 +133,7 @@ pub fn remove_run(
     let mut emptying = Emptying {
         deadline,
         meanwhile,
-        met: BTreeSet::new(),
+        met: BTreeMap::new(),
     };
     loop {
         // What was in the middle of making something is dead after the first round, so the second
@@ -182,7 +181,7 @@ pub(crate) fn remove_part(
     let mut emptying = Emptying {
         deadline,
         meanwhile,
-        met: BTreeSet::new(),
+        met: BTreeMap::new(),
     };
     let mut things = vec![(v2, Kind::V2)];
     things.extend(v1.into_iter().map(|path| (path, Kind::V1)));
@@ -204,7 +203,7 @@ pub(super) fn remove_probe(path: &Path, deadline: MonoNs) -> Result<(), CgroupEr
     let mut emptying = Emptying {
         deadline,
         meanwhile: &mut || {},
-        met: BTreeSet::new(),
+        met: BTreeMap::new(),
     };
     match emptying.remove(vec![(path.to_path_buf(), Kind::V2)]).pop() {
         Some((_, e)) => Err(e),
@@ -354,20 +353,22 @@ pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
     let mut emptying = Emptying {
         deadline: crate::sys::time::now() + patience,
         meanwhile: &mut || {},
-        met: BTreeSet::new(),
+        met: BTreeMap::new(),
     };
     let things = gone
         .iter()
         .map(|leftover| (leftover.path.clone(), leftover.kind));
     let failed = emptying.remove(things.collect());
     let stayed = |path: &PathBuf| failed.iter().any(|(failed, _)| failed == path);
+    let killed = |path: &PathBuf| emptying.met.values().filter(|met| *met == path).count();
     Cleaned {
         removed: gone
             .into_iter()
             .map(|l| l.path)
             .filter(|path| !stayed(path))
+            .map(|path| (killed(&path), path))
+            .map(|(killed, path)| (path, killed))
             .collect(),
-        processes: emptying.met.len(),
         kept,
         failed,
     }

@@ -25,13 +25,17 @@
 //! signal mask, no subreaper flag, no working directory, no `waitpid(-1)`. What a mechanism of
 //! another crate changes is stated in its [`Effects`].
 
+pub mod base;
 pub mod cgroup;
 pub mod detect;
 pub mod effects;
 pub mod error;
 pub mod host;
 pub mod kill;
+pub mod layout;
+pub mod limits;
 pub mod param;
+pub mod probe;
 pub mod proc;
 pub mod scope;
 pub mod set;
@@ -39,6 +43,7 @@ pub mod spawn;
 
 pub use allgone_sys as sys;
 pub use allgone_sys::MonoNs;
+pub use base::Base;
 pub use effects::Effects;
 pub use error::{SysError, Target};
 pub use set::ProcessSet;

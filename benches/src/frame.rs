@@ -61,13 +61,7 @@ pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Re
         return Ok(());
     };
     let ended = in_run(group, &protection, &host, base, body);
-    match host
-        .base
-        .as_mut()
-        .map(Base::undo)
-        .unwrap_or_default()
-        .first()
-    {
+    match host.give_back().first() {
         Some(error) => Err(format!("could not take back a change: {error}")),
         None => ended,
     }

@@ -9,6 +9,7 @@
 mod census;
 mod parse;
 mod patient;
+mod remove;
 mod tree;
 
 use std::ffi::OsStr;
@@ -29,6 +30,7 @@ use crate::error::SysError;
 pub use census::Census;
 pub use parse::{Events, Members, parse_events, parse_members};
 pub use patient::remove_when_empty;
+pub use remove::{GRACE, remove_child_when_empty, remove_v1_when_empty};
 pub use tree::Descendants;
 
 /// A failed operation on a cgroup.

@@ -95,7 +95,8 @@ impl Cgroup {
         Ok(Self { dir, path })
     }
 
-    pub(super) fn child_names(&self) -> Result<Vec<CString>, CgroupError> {
+    /// The names of the children.
+    pub(crate) fn child_names(&self) -> Result<Vec<CString>, CgroupError> {
         directories(self.dir.as_fd()).map_err(|e| SysError::path("readdir", &self.path, e).into())
     }
 }

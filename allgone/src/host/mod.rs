@@ -2,24 +2,19 @@
 
 mod capability;
 mod kernel;
-pub mod mountinfo;
-pub mod mounts;
-mod paths;
 pub mod probe;
 
 use std::fmt;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::base::Base;
+use crate::cgroup::CgroupError;
 use crate::error::{SysError, Target};
+use crate::layout::{Layout, LayoutError, Paths};
 
 pub use capability::Capabilities;
 pub use kernel::KernelVersion;
-pub use mountinfo::{CgroupMount, Hierarchy, LayoutError, OwnCgroup};
-pub use mounts::Layout;
-pub use paths::Paths;
 
 /// Whether a mechanism can be used here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,47 +55,6 @@ pub enum ProbeError {
     /// A cgroup file.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-}
-
-/// A directory of this process in a v1 hierarchy, below which it may make its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct V1Dir {
-    /// Controller, such as `pids`.
-    pub controller: &'static str,
-    /// Mount point joined with the process's own cgroup of that hierarchy.
-    pub path: PathBuf,
-    /// The part below the mount point, without a leading slash (what `cgroups-rs` wants).
-    pub relative: PathBuf,
-}
-
-/// Where the limits of a set come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LimitSource {
-    /// Controllers of the v2 hierarchy, enabled for the children of the base.
-    V2 {
-        /// Whether `memory` is among them.
-        memory: bool,
-    },
-    /// v1 hierarchies of a hybrid machine.
-    V1 {
-        /// The pids hierarchy.
-        pids: V1Dir,
-        /// The memory hierarchy, if there is one.
-        memory: Option<V1Dir>,
-    },
-    /// Nowhere.
-    None,
-}
-
-/// The cgroup below which sets make theirs.
-#[derive(Debug)]
-pub struct Base {
-    /// The v2 directory.
-    pub cgroup: Cgroup,
-    /// Where limits come from.
-    pub limits: LimitSource,
-    /// How the names begin that probes give their cgroups.
-    pub prefix: String,
 }
 
 /// This machine and this process, as far as mechanisms care.
@@ -172,16 +126,5 @@ impl Host {
     pub fn with_base(mut self, base: Base) -> Self {
         self.base = Some(base);
         self
-    }
-}
-
-impl Base {
-    /// The cgroup `cgroup`, without limits.
-    pub fn at(cgroup: Cgroup) -> Self {
-        Self {
-            cgroup,
-            limits: LimitSource::None,
-            prefix: format!("allgone-{}", std::process::id()),
-        }
     }
 }

@@ -2,7 +2,6 @@
 //! version.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -10,8 +9,9 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 
 use super::{Host, ProbeError, Support};
-use crate::cgroup::{Cgroup, remove_when_empty};
+use crate::cgroup::Cgroup;
 use crate::error::{SysError, retry_eintr};
+use crate::probe::in_child;
 use crate::sys::pidfd;
 use crate::sys::spawn::{Plan, spawn};
 use crate::sys::wait::{Whose, waitid};
@@ -19,8 +19,6 @@ use crate::sys::wait::{Whose, waitid};
 /// What to do where there is no cgroup to use.
 const NO_BASE: &str = "a cgroup v2 directory in which this process may make others: run as root, \
     or in a delegated cgroup (`systemd-run --user --scope -p Delegate=yes`)";
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Runs `attempt` on a fresh cgroup below the base, and removes it with whatever lives in it. An
 /// error of the attempt comes before an error of the removal.
@@ -34,25 +32,16 @@ pub fn in_cgroup(
             NO_BASE,
         ));
     };
-    // One probe may run inside another, and probes of different processes at the same time.
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{}.probe{number}", base.prefix);
-    let cgroup = match base.cgroup.create(&name) {
-        Ok(cgroup) => cgroup,
-        Err(e) if refused(e.errno()) => return Ok(Support::missing(e, NO_BASE)),
-        Err(e) => return Err(e.into()),
-    };
-    let answer = attempt(&cgroup);
-    if cgroup.events().is_ok_and(|events| events.populated) {
-        // Refused (Linux before 5.14): what cannot be removed then is the error.
-        match cgroup.kill() {
-            Ok(()) | Err(_) => {}
-        }
+    let tried = in_child(base.cgroup(), &base.child_name()?, |cgroup| {
+        attempt(cgroup)
+            .map(Ok)
+            .or_else(|e| Ok::<_, ProbeError>(Err(e)))
+    });
+    match tried {
+        Ok(answer) => answer,
+        Err(ProbeError::Cgroup(e)) if refused(e.errno()) => Ok(Support::missing(e, NO_BASE)),
+        Err(e) => Err(e),
     }
-    let removed = remove_when_empty(cgroup);
-    let answer = answer?;
-    removed?;
-    Ok(answer)
 }
 
 fn refused(errno: Option<Errno>) -> bool {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::SysError;
-use crate::host::{CgroupMount, Hierarchy, Layout, Paths};
+use crate::layout::{CgroupMount, Hierarchy, Layout, Paths};
 
 /// Where cgroup hierarchies are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]

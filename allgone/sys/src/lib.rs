@@ -49,6 +49,7 @@ pub mod ptrace;
 pub mod spawn;
 pub mod time;
 pub mod wait;
+pub mod xattr;
 
 pub use time::MonoNs;
 

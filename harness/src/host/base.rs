@@ -2,22 +2,21 @@
 //! and entered.
 //!
 //! In this order: what the user named; own cgroup; the v2 mount of a hybrid machine; a scope from
-//! systemd. Each place is tried for real (`candidate.rs`), and each refusal is kept with its
+//! systemd. Each place is tried for real ([`Place::qualify`]), and each refusal is kept with its
 //! reason. What is never done: changing a cgroup, a controller or a limit beyond what delegation
-//! requires, and what is done is listed in [`Base::changes`].
+//! requires, and what is done is listed in [`super::Host::changes`].
 
-use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Base;
-use super::Paths;
-use super::candidate::{Candidate, Refusal, qualify};
+use allgone::base::{self, Attempt, Base, NoBase, Place, Refusal};
+use allgone::layout::{Layout, Paths};
+
+use super::delegation::{Delegation, EnableError};
 use super::journal::Journal;
-use super::mounts::Layout;
-use super::remedy::{self, Facts};
+use super::name::PREFIX;
 use super::rerun::{self, Program, Rerun};
+use crate::cgroup::Cgroup;
 
 /// What the user and the surroundings say about where to look.
 #[derive(Clone, Debug, Default)]
@@ -44,54 +43,38 @@ impl Options {
     }
 }
 
+/// A base, and what was changed to get it.
+#[derive(Debug)]
+pub struct Held {
+    /// The base.
+    pub base: Base,
+    /// Controllers that were enabled, this process moved to a leaf.
+    pub delegation: Delegation,
+}
+
 /// What was found.
 #[derive(Debug)]
 pub enum Found {
     /// A cgroup.
-    Here(Box<Base>),
+    Here(Box<Held>),
     /// A way to get one: say why on standard error, then execute the command.
     Rerun(Box<Rerun>),
 }
 
-/// One place that was tried, and why it does not do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// Which place.
-    pub what: String,
-    /// Why not.
-    pub why: Refusal,
-}
-
-/// No cgroup qualifies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoBase {
-    /// What was tried, in order.
-    pub attempts: Vec<Attempt>,
-    /// What would help on this machine.
-    pub remedies: Vec<String>,
-}
-
-impl fmt::Display for NoBase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "found no cgroup in which children can be made and given a pids limit"
-        )?;
-        for attempt in &self.attempts {
-            write!(f, "\n  tried {}: {}", attempt.what, attempt.why)?;
-        }
-        for remedy in &self.remedies {
-            write!(f, "\n  help: {remedy}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for NoBase {}
-
 /// Looks for a base.
 pub fn find(options: &Options, layout: &Layout, euid: u32) -> Result<Found, NoBase> {
     search(options, layout, euid, &mut qualify)
+}
+
+/// A cgroup to try, and whether this process is a member.
+#[derive(Debug)]
+struct Candidate<'a> {
+    path: PathBuf,
+    own: bool,
+    how: String,
+    authority: Result<&'static str, &'static str>,
+    options: &'a Options,
+    layout: &'a Layout,
 }
 
 /// The order of attempts; `qualify` tries one.
@@ -99,24 +82,23 @@ fn search(
     options: &Options,
     layout: &Layout,
     euid: u32,
-    qualify: &mut dyn FnMut(&Candidate<'_>) -> Result<Base, Refusal>,
+    qualify: &mut dyn FnMut(&Candidate<'_>) -> Result<Held, Refusal>,
 ) -> Result<Found, NoBase> {
     let mut attempts = Vec::new();
-    for (what, place) in places(options, layout) {
+    for base::Candidate { what, place } in places(options, layout) {
         let tried = place.and_then(|(path, own)| {
-            read_only(layout, &path)?;
+            base::writable(layout, &path)?;
             qualify(&Candidate {
                 authority: authority(options, &path, euid),
                 how: what.clone(),
                 path,
                 own,
-                allow_no_limits: options.allow_no_limits,
-                journal: options.journal.clone(),
+                options,
                 layout,
             })
         });
         match tried {
-            Ok(base) => return Ok(Found::Here(Box::new(base))),
+            Ok(held) => return Ok(Found::Here(Box::new(held))),
             Err(why) => attempts.push(Attempt { what, why }),
         }
     }
@@ -129,66 +111,87 @@ fn search(
             }),
         }
     }
-    let remedies = remedy::for_no_base(&Facts::gather(options, layout, euid), &attempts);
-    Err(NoBase { attempts, remedies })
+    let mut none = NoBase::after(attempts, &options.paths, layout, euid);
+    none.remedies.push(match &options.cgroup {
+        Some(_) => "leave --cgroup away to let it look for one".to_owned(),
+        None => "name a cgroup v2 directory that you may use: --cgroup PATH".to_owned(),
+    });
+    none.remedies.push(
+        "or run the same command in a throw-away machine, which needs no cgroup of this one: add \
+         --vm"
+            .to_owned(),
+    );
+    Err(none)
 }
 
-/// A place to try, with whether this process is a member, or why there is no such place.
-type Place = Result<(PathBuf, bool), Refusal>;
-
-fn places(options: &Options, layout: &Layout) -> Vec<(String, Place)> {
-    let own = layout.own_v2();
-    if let Some(path) = &options.cgroup {
-        let member = own.as_ref().is_ok_and(|own| own == path);
-        return vec![(
-            format!("--cgroup {}", path.display()),
-            Ok((path.clone(), member)),
-        )];
-    }
-    let mut places = Vec::new();
-    let what = match &own {
-        Ok(path) => format!("own cgroup {}", path.display()),
-        Err(_) => "own cgroup".to_owned(),
+fn places(options: &Options, layout: &Layout) -> Vec<base::Candidate> {
+    let Some(path) = &options.cgroup else {
+        return base::candidates(layout);
     };
-    let hybrid = layout
-        .v2()
-        .filter(|mount| layout.hybrid() && own.as_ref() != Ok(&mount.point));
-    places.push((what, own.map(|path| (path, true)).map_err(Refusal::from)));
-    if let Some(mount) = hybrid {
-        let what = format!(
-            "the v2 mount {} of this hybrid machine",
-            mount.point.display()
-        );
-        places.push((what, Ok((mount.point.clone(), false))));
-    }
-    places
-}
-
-fn read_only(layout: &Layout, path: &Path) -> Result<(), Refusal> {
-    let over = layout.mounts.iter().filter(|m| path.starts_with(&m.point));
-    // The deepest mount is the one that counts; a later line covers an earlier one.
-    match over.max_by_key(|m| m.point.components().count()) {
-        Some(mount) if mount.read_only() => Err(Refusal::ReadOnly(mount.point.clone())),
-        _ => Ok(()),
-    }
+    let member = layout.own_v2().is_ok_and(|own| own == *path);
+    vec![base::Candidate {
+        what: format!("--cgroup {}", path.display()),
+        place: Ok((path.clone(), member)),
+    }]
 }
 
 /// Why controllers may be enabled for the children of `path`, or why not.
 fn authority(options: &Options, path: &Path, euid: u32) -> Result<&'static str, &'static str> {
-    let marked =
-        |name: &str| xattr::get(path, name).is_ok_and(|value| value.as_deref() == Some(b"1"));
     if options.cgroup.is_some() {
         Ok("the user named it")
     } else if options.program.as_ref().is_some_and(|p| p.in_scope) {
         Ok("it is the scope that was made for this run")
-    } else if marked("user.delegate") || marked("trusted.delegate") {
-        Ok("systemd has marked it as delegated")
-    } else if euid != 0 && std::fs::metadata(path).is_ok_and(|meta| meta.uid() == euid) {
-        Ok("it belongs to this user")
-    } else if euid == 0 && !options.paths.systemd() {
-        Ok("no service manager owns it")
     } else {
-        Err("it is not delegated to this process, so its controllers are not touched")
+        base::authority(&options.paths, path, euid)
+    }
+}
+
+/// Enables the pids controller if that is needed, and tries the place. On failure everything has
+/// been taken back.
+fn qualify(candidate: &Candidate<'_>) -> Result<Held, Refusal> {
+    let cgroup = base::open_v2(&candidate.path)?;
+    let mut delegation = delegate(&cgroup, candidate)?;
+    let place = Place {
+        path: candidate.path.clone(),
+        how: candidate.how.clone(),
+        authority: Err("it has been done as far as it may be"),
+        tasks_limit: !candidate.options.allow_no_limits,
+        prefix: PREFIX,
+        layout: candidate.layout,
+    };
+    match place.qualify() {
+        Ok(base) => Ok(Held { base, delegation }),
+        Err(refusal) => {
+            for failed in delegation.undo() {
+                tracing::warn!(error = %failed, "could not take back a step of delegation");
+            }
+            Err(refusal)
+        }
+    }
+}
+
+fn delegate(cgroup: &Cgroup, candidate: &Candidate<'_>) -> Result<Delegation, Refusal> {
+    let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|c| c == name);
+    let available = cgroup.read("cgroup.controllers")?;
+    let enabled = cgroup.read("cgroup.subtree_control")?;
+    if has(&enabled, "pids") || !has(&available, "pids") {
+        return Ok(Delegation::default());
+    }
+    candidate
+        .authority
+        .map_err(|why| Refusal::NotDelegated(why.to_owned()))?;
+    let wanted: &[&str] = if has(&available, "memory") {
+        &["pids", "memory"]
+    } else {
+        &["pids"]
+    };
+    let journal = candidate.options.journal.clone();
+    match Delegation::enable(cgroup, candidate.own, wanted, journal) {
+        Ok(delegation) => Ok(delegation),
+        Err(EnableError::Cgroup(e)) => Err(Refusal::Cgroup(e)),
+        Err(members @ EnableError::Members { .. }) => {
+            Err(Refusal::NotDelegated(members.to_string()))
+        }
     }
 }
 

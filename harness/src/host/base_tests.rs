@@ -10,6 +10,7 @@ use super::*;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::host::LimitSource;
+use std::os::unix::fs::MetadataExt;
 
 /// A machine: a directory with `proc`, `run` and `cg`.
 struct Machine(tempfile::TempDir);
@@ -83,7 +84,14 @@ impl Machine {
                 .unwrap_or(&candidate.path);
             tried.push(path.display().to_string());
             if path == Path::new(good) {
-                Ok(Base::given(Cgroup::open(self.0.path())?, LimitSource::None))
+                Ok(Held {
+                    base: Base::given(
+                        Cgroup::open(self.0.path())?,
+                        LimitSource::None,
+                        "scenario-test".to_owned(),
+                    ),
+                    delegation: Delegation::default(),
+                })
             } else {
                 Err(SysError::path("mkdir", &candidate.path, Errno::EACCES).into())
             }

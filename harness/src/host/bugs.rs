@@ -8,8 +8,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 
-use super::candidate::{Refusal, in_child};
-use super::subject::Subject;
+use allgone::probe::{Refusal, Subject};
+
+use super::in_child;
 use crate::cgroup::Cgroup;
 use crate::error::{SysError, retry_eintr};
 use crate::proc;

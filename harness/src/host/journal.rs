@@ -14,8 +14,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{LEAF, remove};
-use crate::cgroup::{Cgroup, CgroupError};
+use super::LEAF;
+use crate::cgroup::{Cgroup, CgroupError, GRACE, remove_child_when_empty};
 use crate::error::{SysError, Target};
 
 /// What was changed, or is about to be.
@@ -47,8 +47,8 @@ impl Change {
             failed.extend(move_all(cgroup, members).err());
         }
         if self.made_leaf {
-            let deadline = crate::sys::time::now() + remove::GRACE;
-            match remove::when_empty(cgroup, LEAF, deadline) {
+            let deadline = crate::sys::time::now() + GRACE;
+            match remove_child_when_empty(cgroup, LEAF, deadline) {
                 Err(e) if e.errno() != Some(Errno::ENOENT) => failed.push(e),
                 Ok(()) | Err(_) => {}
             }

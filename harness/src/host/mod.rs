@@ -3,96 +3,46 @@
 pub(crate) mod another_user;
 pub mod base;
 pub mod bugs;
-mod candidate;
 pub mod delegation;
 pub mod environment;
 pub mod features;
 mod journal;
 mod kconfig;
 pub mod leftovers;
-pub mod limits;
 pub mod name;
 pub mod named;
 mod probes;
-mod remedy;
-mod remove;
 pub mod rerun;
-mod subject;
 
 use std::ops::Deref;
 
-use allgone::host::{Host as Machine, mountinfo};
+use allgone::host::Host as Machine;
 
 use self::delegation::Delegation;
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::CgroupError;
 
-pub use allgone::host::{
-    Capabilities, CgroupMount, Hierarchy, HostError, KernelVersion, Layout, LayoutError,
-    LimitSource, OwnCgroup, Paths, ProbeError, Support, V1Dir, mounts,
+pub use allgone::base::{Base, NoBase, Refusal};
+pub use allgone::host::{Capabilities, HostError, KernelVersion, ProbeError, Support};
+pub use allgone::layout::{
+    CgroupMount, Hierarchy, Layout, LayoutError, OwnCgroup, Paths, V1Dir, mountinfo,
 };
-pub use base::{Found, NoBase, Options};
-pub use candidate::Refusal;
+pub use allgone::limits::LimitSource;
+pub use base::{Found, Held, Options};
 pub use delegation::LEAF;
 pub use journal::Journal;
 pub(crate) use name::{foreign_proc, probe_name};
 pub use name::{is_alive, run_name};
 pub use rerun::Rerun;
 
-/// The cgroup below which runs make theirs.
-#[derive(Debug)]
-pub struct Base {
-    /// The v2 directory.
-    pub cgroup: Cgroup,
-    /// Where limits come from.
-    pub limits: LimitSource,
-    /// How it was found, in words.
-    pub how: String,
-    /// What was changed to get it (controllers enabled, the process moved to a leaf): everything
-    /// beyond own new directories.
-    pub changes: Vec<String>,
-    /// What was not had and is not needed, with the reason: a memory limit, for example.
-    pub notes: Vec<String>,
-    delegation: Delegation,
-}
-
-impl Base {
-    /// A base as it stands, for tests that bring their own cgroup.
-    pub fn given(cgroup: Cgroup, limits: LimitSource) -> Self {
-        Self {
-            cgroup,
-            limits,
-            how: "given".to_owned(),
-            changes: Vec::new(),
-            notes: Vec::new(),
-            delegation: Delegation::default(),
-        }
-    }
-
-    /// The same cgroup as mechanisms are probed in.
-    fn for_probes(&self) -> Result<allgone::host::Base, HostError> {
-        Ok(allgone::host::Base {
-            cgroup: self.cgroup.try_clone()?,
-            limits: self.limits.clone(),
-            prefix: run_name()?,
-        })
-    }
-
-    /// Takes back what [`Base::changes`] lists, once all runs below are removed. Returns what could
-    /// not be taken back.
-    pub fn undo(&mut self) -> Vec<CgroupError> {
-        self.delegation.undo()
-    }
-}
-
 /// This machine and this process, and the base that was found.
 #[derive(Debug)]
 pub struct Host {
-    /// What mechanisms are probed on.
+    /// What mechanisms are probed on, with the base if one was found.
     pub machine: Machine,
-    /// The base, if one was found.
-    pub base: Option<Base>,
     /// Why none was found.
     pub no_base: Option<NoBase>,
+    /// What was changed to get a base that only a program may do that is alone in its cgroup.
+    pub delegation: Delegation,
 }
 
 impl Deref for Host {
@@ -112,6 +62,14 @@ pub enum Detected {
     Rerun(Box<Rerun>),
 }
 
+/// Runs `trial` on a new child of `cgroup`, and removes it with whatever lives in it.
+pub(crate) fn in_child<T, E: From<CgroupError> + From<crate::SysError>>(
+    cgroup: &crate::cgroup::Cgroup,
+    trial: impl FnOnce(&crate::cgroup::Cgroup) -> Result<T, E>,
+) -> Result<T, E> {
+    allgone::probe::in_child(cgroup, &probe_name()?, trial)
+}
+
 /// An error if `/proc` shows another PID namespace than this process's: nothing that is looked up
 /// there by number means what it says.
 pub fn check_proc() -> Result<(), HostError> {
@@ -124,9 +82,9 @@ impl Host {
     pub fn detect(options: &Options) -> Result<Detected, HostError> {
         let mut host = Self::without_base(&options.paths)?;
         match base::find(options, &host.layout, host.euid) {
-            Ok(Found::Here(base)) => {
-                host.machine.base = Some(base.for_probes()?);
-                host.base = Some(*base);
+            Ok(Found::Here(held)) => {
+                host.machine.base = Some(held.base);
+                host.delegation = held.delegation;
             }
             Ok(Found::Rerun(rerun)) => return Ok(Detected::Rerun(rerun)),
             Err(no_base) => host.no_base = Some(no_base),
@@ -139,8 +97,25 @@ impl Host {
         check_proc()?;
         Ok(Self {
             machine: Machine::look(paths)?,
-            base: None,
             no_base: None,
+            delegation: Delegation::default(),
         })
+    }
+
+    /// What was changed to get the base, beyond own new directories: the process moved to a leaf,
+    /// controllers enabled.
+    pub fn changes(&self) -> Vec<String> {
+        let mut changes = self.delegation.lines();
+        changes.extend(self.base.iter().flat_map(|base| base.changes().to_vec()));
+        changes
+    }
+
+    /// Takes back what [`Host::changes`] lists, once all runs below are removed. Returns what could
+    /// not be taken back.
+    pub fn give_back(&mut self) -> Vec<CgroupError> {
+        let base = self.machine.base.take();
+        let mut failed = base.map_or_else(Vec::new, Base::close);
+        failed.extend(self.delegation.undo());
+        failed
     }
 }

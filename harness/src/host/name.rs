@@ -1,100 +1,44 @@
 //! The name of a run, which says whose it is: `scenario-<pid>-<start>-<pidns>`.
-//!
-//! `start` is the owner's start time (field 22 of `/proc/<pid>/stat`, clock ticks since boot), so
-//! that a reused pid is not taken for the owner; `pidns` is the inode of its PID namespace, because
-//! a pid of another namespace says nothing here.
 
 use std::fmt;
-use std::path::Path;
 
-use crate::error::{SysError, Target};
+use crate::error::SysError;
+
+pub use allgone::base::name::{Owner, OwnerId, foreign_proc, own_pidns};
 
 /// What the name of every cgroup of a run begins with.
 pub const PREFIX: &str = "scenario-";
 
-/// Whose run it is, as its name says.
+/// Whose run it is, as its name says: the harness that is behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RunName {
-    /// The harness.
-    pub pid: i32,
-    /// When it was started, in clock ticks since boot.
-    pub start: u64,
-    /// Inode of its PID namespace.
-    pub pidns: u64,
-}
-
-/// What has become of the owner of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// It lives.
-    Alive,
-    /// It has ended: it is a zombie, there is no such process, or another one has its pid.
-    Gone,
-    /// It cannot be known from here: another PID namespace, or a name that does not say whose it
-    /// is.
-    Unknown,
-}
+pub struct RunName(pub OwnerId);
 
 impl fmt::Display for RunName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}-{}-{}", self.pid, self.start, self.pidns)
+        write!(f, "{PREFIX}{}", self.0)
     }
 }
 
 impl RunName {
     /// This process's. Errors: `/proc` is not mounted or not readable.
     pub fn own() -> Result<Self, SysError> {
-        Self::of(nix::unistd::Pid::this())
+        OwnerId::own().map(Self)
     }
 
     /// That of another process of this PID namespace. Errors: as [`RunName::own`]; there is no such
     /// process.
     pub fn of(pid: nix::unistd::Pid) -> Result<Self, SysError> {
-        if foreign_proc()?.is_some() {
-            let op = "find this process under its own number (another PID namespace is mounted \
-                there) in";
-            return Err(SysError::path(op, "/proc", nix::errno::Errno::ESRCH));
-        }
-        let number = pid.as_raw().unsigned_abs();
-        let file = || Target::Path(format!("/proc/{number}/stat").into());
-        let (_, start) = stat(number).map_err(|e| SysError::io("read", file(), &e))?;
-        Ok(Self {
-            pid: pid.as_raw(),
-            start,
-            pidns: own_pidns()?,
-        })
+        OwnerId::of(pid).map(Self)
     }
 
     /// Reads a name. What follows a dot is a suffix of the same run (`scenario-1-2-3.probe`).
     pub fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(PREFIX)?.split('.').next()?.split('-');
-        let run = Self {
-            pid: parts.next()?.parse().ok().filter(|pid| *pid > 0)?,
-            start: parts.next()?.parse().ok()?,
-            pidns: parts.next()?.parse().ok()?,
-        };
-        parts.next().is_none().then_some(run)
+        OwnerId::parse(name, PREFIX).map(Self)
     }
 
     /// Whether the owner lives.
     pub fn owner(&self) -> Owner {
-        match own_pidns() {
-            // Names are looked up in /proc, which must show the namespace that this process and the
-            // name are of.
-            Ok(pidns) if pidns == self.pidns && foreign_proc() == Ok(None) => {}
-            _ => return Owner::Unknown,
-        }
-        match stat(self.pid.unsigned_abs()) {
-            Ok((state, start)) if start == self.start && !matches!(state, 'Z' | 'X') => {
-                Owner::Alive
-            }
-            Ok(_) => Owner::Gone,
-            // Opening gives ENOENT, reading a process that ends meanwhile ESRCH.
-            Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {
-                Owner::Gone
-            }
-            Err(_) => Owner::Unknown,
-        }
+        self.0.owner()
     }
 }
 
@@ -118,157 +62,20 @@ pub fn is_alive(name: &str) -> bool {
     RunName::parse(name).is_none_or(|run| run.owner() != Owner::Gone)
 }
 
-/// Whether `/proc` shows another PID namespace than this process's, and what shows it: after
-/// unshare(1) with `--pid` and without `--mount-proc`, numbers in `/proc` are those of the parent
-/// namespace. Errors: `/proc` is not mounted or not readable.
-pub(crate) fn foreign_proc() -> Result<Option<String>, SysError> {
-    let path = Path::new("/proc/self/status");
-    let here = std::process::id();
-    match std::fs::read_to_string(path) {
-        Ok(status) => Ok(foreign(&status, here)),
-        // The link names no process: of this namespace's processes it shows none.
-        Err(e)
-            if e.kind() == std::io::ErrorKind::NotFound && Path::new("/proc/1/status").exists() =>
-        {
-            Ok(Some(format!("process {here} is not in it")))
-        }
-        Err(e) => Err(SysError::io("read", Target::Path(path.into()), &e)),
-    }
-}
-
-/// The line `NSpid` has the number of a process in the namespace of the mount first, and in its own
-/// namespace last.
-fn foreign(status: &str, here: u32) -> Option<String> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("NSpid:"))?;
-    let numbers: Vec<&str> = line.split_ascii_whitespace().collect();
-    match numbers[..] {
-        [only] if only == here.to_string() => None,
-        _ => Some(format!(
-            "this is process {here}, and NSpid there is {}",
-            numbers.join(" ")
-        )),
-    }
-}
-
-/// Inode number of this process's PID namespace.
-pub(super) fn own_pidns() -> Result<u64, SysError> {
-    use std::os::unix::fs::MetadataExt;
-    let path = "/proc/self/ns/pid";
-    let meta =
-        std::fs::metadata(path).map_err(|e| SysError::io("stat", Target::Path(path.into()), &e))?;
-    Ok(meta.ino())
-}
-
-fn stat(pid: u32) -> std::io::Result<(char, u64)> {
-    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
-}
-
-/// State and start time. The command name may hold spaces, parentheses and newlines, so fields are
-/// counted after the last `)`.
-fn parse_stat(text: &[u8]) -> Option<(char, u64)> {
-    let after = text.iter().rposition(|b| *b == b')')? + 1;
-    let mut fields = std::str::from_utf8(text.get(after..)?)
-        .ok()?
-        .split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    // State is field 3, the start time field 22.
-    Some((state, fields.nth(18)?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
-    fn own_name_is_alive_and_a_reused_pid_is_gone() {
-        let own = RunName::own().unwrap();
-        assert_eq!(own.owner(), Owner::Alive);
+    fn a_run_is_gone_when_its_owner_is_known_to_be() {
         assert!(is_alive(&run_name().unwrap()));
-        let earlier = RunName {
-            start: own.start - 1,
-            ..own
-        };
-        assert_eq!(earlier.owner(), Owner::Gone);
-        let never = RunName {
+        let never = OwnerId {
             pid: i32::MAX,
-            ..own
+            ..OwnerId::own().unwrap()
         };
-        assert_eq!(never.owner(), Owner::Gone);
-        assert!(!is_alive(&format!("{never}.probe")));
-    }
-
-    #[test]
-    fn what_cannot_be_known_is_not_called_gone() {
-        let own = RunName::own().unwrap();
-        let elsewhere = RunName {
-            pidns: own.pidns + 1,
-            pid: i32::MAX,
-            ..own
-        };
-        assert_eq!(elsewhere.owner(), Owner::Unknown);
-        for name in [
-            "scenario-",
-            "scenario-x-1-2",
-            "scenario-1-2",
-            "scenario-1-2-3-4",
-            "scenario-0-1-2",
-            "other",
-        ] {
-            assert_eq!(RunName::parse(name), None, "{name}");
+        assert!(!is_alive(&format!("{}.probe", RunName(never))));
+        for name in ["scenario-", "scenario-1-2", "other"] {
             assert!(is_alive(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_proc_of_another_namespace_is_told_by_nspid() {
-        assert_eq!(foreign_proc(), Ok(None));
-        assert_eq!(foreign("Name:\tx\nNSpid:\t7\n", 7), None);
-        let why = foreign("NSpid:\t4242\t1\n", 1).unwrap();
-        assert!(why.contains("4242 1"), "{why}");
-        assert!(
-            foreign("NSpid:\t7\t7\n", 7).is_some(),
-            "the numbers are alike by chance"
-        );
-        assert_eq!(
-            foreign("Name:\told kernel\n", 7),
-            None,
-            "before Linux 4.1 there is no such line"
-        );
-    }
-
-    #[test]
-    fn a_zombie_is_gone() {
-        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let flags = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
-        nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid), flags).unwrap();
-        let (state, start) = stat(child.id()).unwrap();
-        assert_eq!(state, 'Z');
-        let run = RunName {
-            pid: pid.as_raw(),
-            start,
-            ..RunName::own().unwrap()
-        };
-        assert_eq!(run.owner(), Owner::Gone);
-        child.wait().unwrap();
-    }
-
-    proptest! {
-        #[test]
-        fn names_survive_a_round_trip(pid in 1..i32::MAX, start: u64, pidns: u64) {
-            let run = RunName { pid, start, pidns };
-            prop_assert_eq!(RunName::parse(&run.to_string()), Some(run));
-        }
-
-        #[test]
-        fn a_hostile_command_name_does_not_move_the_fields(comm in "[ -~\n]{0,15}") {
-            let text = format!("7 ({comm}) S 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 \
-                10000 1 18446744073709551615\n");
-            prop_assert_eq!(parse_stat(text.as_bytes()), Some(('S', 4242)));
         }
     }
 }

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
-use super::candidate::Refusal;
+use super::Refusal;
 use crate::error::{SysError, retry_eintr};
 
 /// Set in the environment of the program inside the scope.
@@ -81,7 +81,7 @@ pub(super) fn through_systemd(
     systemd: bool,
     euid: u32,
 ) -> Result<Rerun, Refusal> {
-    let refuse = |why: &str| Err(Refusal::Scope(why.to_owned()));
+    let refuse = |why: &str| Err(Refusal::Other(why.to_owned()));
     if !systemd {
         return refuse("systemd is not the service manager here (no /run/systemd/system)");
     }
@@ -111,7 +111,7 @@ pub(super) fn through_systemd(
 /// Runs `command` and waits for it, ten seconds at most.
 fn try_scope(mut command: Command) -> Result<(), Refusal> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let failed = |why: String| Refusal::Scope(format!("{name} does not work: {why}"));
+    let failed = |why: String| Refusal::Other(format!("{name} does not work: {why}"));
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -18,7 +18,8 @@ use crate::cgroup::{Cgroup, CgroupError, ControlFile};
 use crate::expect::{Reach, Scope, Sweep};
 use allgone::Effects;
 use allgone::ProcessSet;
-use allgone::host::{Host, KernelVersion, LimitSource, ProbeError, Support};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
+use allgone::limits::LimitSource;
 use allgone::spawn::{Child, SpawnOptions};
 
 /// The strategy.
@@ -53,7 +54,7 @@ impl BlockingStrategy for ProcsLoopPidsMax {
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        match host.base.as_ref().map(|base| &base.limits) {
+        match host.base.as_ref().map(|base| base.limits()) {
             Some(LimitSource::None) => Ok(Support::missing(
                 "no pids controller",
                 "delegate the pids controller, or mount the v1 pids hierarchy",

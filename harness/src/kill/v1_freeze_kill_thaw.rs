@@ -20,9 +20,10 @@ use crate::host::probe_name;
 use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
-use allgone::host::{Host, KernelVersion, Layout, Paths, ProbeError, Support};
+use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::kill::freeze::FREEZE_WAIT;
 use allgone::kill::signal::by_number;
+use allgone::layout::{Layout, Paths};
 use allgone::spawn::{Child, Gate, SpawnOptions};
 
 /// The strategy.

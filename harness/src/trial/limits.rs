@@ -15,7 +15,7 @@ use super::{Limits, TrialError};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::host::LimitSource;
-use crate::host::limits::{self, Interface, Limit};
+use allgone::limits::{self, Interface, Limit};
 
 /// Tasks that the harness itself may have inside a limit: the observer, a canary, a tiny init, a
 /// placeholder.
@@ -33,7 +33,7 @@ pub struct V1Limits {
 impl V1Limits {
     /// Where the directories of `name` are: below the process's own in each hierarchy.
     pub(super) fn of(limits: &LimitSource, name: &Path) -> Option<Self> {
-        let LimitSource::V1 { pids, memory } = limits else {
+        let LimitSource::V1 { pids, memory, .. } = limits else {
             return None;
         };
         Some(Self {
@@ -89,7 +89,10 @@ pub(super) fn apply(
 ) -> Result<(), SysError> {
     let tasks = Limit::Tasks(wanted.tasks + HELPERS);
     let memory = Limit::MemoryBytes(wanted.memory_bytes);
-    if let LimitSource::V2 { memory: has_memory } = limits {
+    if let LimitSource::V2 {
+        memory: has_memory, ..
+    } = limits
+    {
         limits::set(cgroup.path(), Interface::V2, tasks)?;
         if *has_memory {
             limits::set(cgroup.path(), Interface::V2, memory)?;

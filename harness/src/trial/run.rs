@@ -85,7 +85,7 @@ impl<'b> Run<'b> {
                 let deadline = time::now() + CLEANING;
                 let undone = leftovers::remove_run(
                     &options.name,
-                    Some(base.cgroup.path()),
+                    Some(base.cgroup().path()),
                     deadline,
                     &mut || {},
                 );
@@ -137,7 +137,7 @@ impl<'b> Run<'b> {
         report
             .left
             .extend(strays.into_iter().map(|pid| format!("process {pid}")));
-        let made = leftovers::of_run(&self.options.name, Some(self.base.cgroup.path()))?;
+        let made = leftovers::of_run(&self.options.name, Some(self.base.cgroup().path()))?;
         report.left.extend(made.iter().map(ToString::to_string));
         self.protection.set_finished(report.is_clean());
         Ok(report)
@@ -225,12 +225,12 @@ impl<'b> Run<'b> {
         let answer = match part {
             None => leftovers::remove_run(
                 name,
-                Some(self.base.cgroup.path()),
+                Some(self.base.cgroup().path()),
                 deadline,
                 &mut meanwhile,
             ),
             Some(part) => {
-                let own = V1Limits::of(&self.base.limits, Path::new(name).join(part).as_path());
+                let own = V1Limits::of(self.base.limits(), Path::new(name).join(part).as_path());
                 let own = own.iter().flat_map(V1Limits::dirs).cloned().collect();
                 leftovers::remove_part(
                     self.cgroup.path().join(part),
@@ -289,7 +289,7 @@ impl<'b> Run<'b> {
     }
 
     pub(super) fn limits(&self) -> &LimitSource {
-        &self.base.limits
+        self.base.limits()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -312,14 +312,14 @@ impl<'b> Run<'b> {
 
 /// The run's cgroup with its limits, and the one of its helpers.
 fn make(base: &Base, name: &str) -> Result<(Cgroup, Cgroup), TrialError> {
-    let cgroup = base.cgroup.create(name)?;
-    if let LimitSource::V2 { memory } = base.limits {
+    let cgroup = base.cgroup().create(name)?;
+    if let LimitSource::V2 { memory, .. } = *base.limits() {
         cgroup.write(
             "cgroup.subtree_control",
             if memory { "+pids +memory" } else { "+pids" },
         )?;
     }
-    V1Limits::make(&base.limits, name.as_ref())?;
+    V1Limits::make(base.limits(), name.as_ref())?;
     let control = cgroup.create("control")?;
     Ok((cgroup, control))
 }

@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
+use allgone::limits::{Limit, create_v1_limit};
 use harness::host::delegation::{Delegation, EnableError};
-use harness::host::limits::{Limit, create_v1_limit};
-use harness::host::name::{Owner, RunName};
+use harness::host::name::{Owner, OwnerId, RunName};
 use harness::host::named::Named;
 use harness::host::{Layout, LimitSource, Paths, leftovers};
 use harness::sys::fork;
@@ -20,7 +20,7 @@ pub(crate) fn leaf() -> Outcome {
     worker(|| {
         let base = search(&options()).map_err(text)?;
         let name = format!("{}.leaf", RunName::own().map_err(text)?);
-        let cgroup = base.cgroup.create(&name).map_err(text)?;
+        let cgroup = base.cgroup().create(&name).map_err(text)?;
         let outcome = worker(|| {
             cgroup.write("cgroup.procs", "0").map_err(text)?;
             let mut moved = Delegation::enable(&cgroup, true, &[], None).map_err(text)?;
@@ -57,7 +57,7 @@ pub(crate) fn leaf() -> Outcome {
                 )
             })
         });
-        base.cgroup.remove_child(&name).map_err(text)?;
+        base.cgroup().remove_child(&name).map_err(text)?;
         outcome
     })
 }
@@ -72,7 +72,7 @@ pub(crate) fn guards_take_back() -> Outcome {
     };
     let base = search(&options()).map_err(text)?;
     let name = format!("{}.delegated", RunName::own().map_err(text)?);
-    let cgroup = base.cgroup.create(&name).map_err(text)?;
+    let cgroup = base.cgroup().create(&name).map_err(text)?;
     let outcome = (|| {
         let dying = fork::worker(0, None, || {
             let dies = || -> Outcome {
@@ -120,19 +120,19 @@ pub(crate) fn clean() -> Outcome {
     let mut ended = std::process::Command::new("/bin/true")
         .spawn()
         .map_err(text)?;
-    let gone = RunName {
+    let gone = RunName(OwnerId {
         pid: i32::try_from(ended.id()).map_err(text)?,
         start: 1,
-        ..RunName::own().map_err(text)?
-    };
+        ..OwnerId::own().map_err(text)?
+    });
     ended.wait().map_err(text)?;
-    let dead = base.cgroup.create(&gone.to_string()).map_err(text)?;
+    let dead = base.cgroup().create(&gone.to_string()).map_err(text)?;
     let site = dead
         .create("0")
         .and_then(|trial| trial.create("site"))
         .map_err(text)?;
     let alive = base
-        .cgroup
+        .cgroup()
         .create(&format!("{}.alive", RunName::own().map_err(text)?))
         .map_err(text)?;
     let sleeper = fork::worker(0, Some(site.as_fd()), || {
@@ -140,7 +140,7 @@ pub(crate) fn clean() -> Outcome {
         harness::sys::time::sleep_until(forever).map_or(1, |()| 0)
     });
     let sleeper = sleeper.map_err(|e| format!("fork: {e}"))?;
-    if let LimitSource::V1 { pids, .. } = &base.limits {
+    if let LimitSource::V1 { pids, .. } = base.limits() {
         create_v1_limit(
             pids,
             &Path::new(&gone.to_string()).join("0"),
@@ -169,7 +169,7 @@ pub(crate) fn clean() -> Outcome {
         .collect();
     let cleaned = leftovers::clean(&found, Duration::from_secs(10));
     let status = end_of(sleeper.pidfd.as_fd())?;
-    base.cgroup
+    base.cgroup()
         .remove_child(
             alive
                 .path()
@@ -190,7 +190,7 @@ pub(crate) fn clean() -> Outcome {
         cleaned.kept.iter().all(|l| l.owner == Owner::Alive) && cleaned.kept.len() == 1,
         || format!("{:?}", cleaned.kept),
     )?;
-    let hierarchies = if matches!(base.limits, LimitSource::V1 { .. }) {
+    let hierarchies = if matches!(base.limits(), LimitSource::V1 { .. }) {
         2
     } else {
         1

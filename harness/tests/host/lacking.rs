@@ -30,7 +30,7 @@ pub(crate) fn v2_mount() -> Result<std::path::PathBuf, String> {
 pub(crate) fn no_base(options: &Options) -> Result<NoBase, String> {
     match search(options) {
         Err(error) => Ok(error),
-        Ok(base) => Err(format!("found {}", base.cgroup.path().display())),
+        Ok(base) => Err(format!("found {}", base.cgroup().path().display())),
     }
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn no_pids() -> Outcome {
         };
         let base = search(&allowed).map_err(text)?;
         ensure(
-            base.limits == LimitSource::None && !base.notes.is_empty(),
+            *base.limits() == LimitSource::None && !base.notes().is_empty(),
             || format!("{base:?}"),
         )
     })
@@ -105,7 +105,7 @@ pub(crate) fn no_pids() -> Outcome {
 pub(crate) fn as_nobody(body: impl FnOnce(&Cgroup) -> Outcome) -> Outcome {
     let base = search(&options()).map_err(text)?;
     let name = format!("{}.nobody", RunName::own().map_err(text)?);
-    let cgroup = base.cgroup.create(&name).map_err(text)?;
+    let cgroup = base.cgroup().create(&name).map_err(text)?;
     cgroup.delegate(NOBODY, NOBODY).map_err(text)?;
     let outcome = worker(|| {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
@@ -113,7 +113,7 @@ pub(crate) fn as_nobody(body: impl FnOnce(&Cgroup) -> Outcome) -> Outcome {
         setresuid(uid, uid, uid).map_err(text)?;
         body(&cgroup)
     });
-    base.cgroup.remove_child(&name).map_err(text)?;
+    base.cgroup().remove_child(&name).map_err(text)?;
     outcome
 }
 

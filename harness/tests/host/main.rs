@@ -13,8 +13,8 @@ mod support;
 
 use std::process::ExitCode;
 
+use harness::host::Host;
 use harness::host::features::{self, Feature, Gate};
-use harness::host::{Base, Host};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use support::Outcome;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         .iter()
         .map(|test| test.trial(&required, &host))
         .collect();
-    for failed in host.base.iter_mut().flat_map(Base::undo) {
+    for failed in host.give_back() {
         eprintln!("not taken back: {failed}");
     }
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use allgone::limits::{Limit, create_v1_limit};
 use harness::host::bugs::{Presence, killed_at_birth};
 use harness::host::features::{self, FEATURES};
-use harness::host::limits::{Limit, create_v1_limit};
 use harness::host::name::RunName;
 use harness::host::{LimitSource, Support};
 use nix::errno::Errno;
@@ -15,7 +15,7 @@ use crate::support::{Outcome, ensure, host, options, own_leftovers, search, text
 pub(crate) fn base_is_found() -> Outcome {
     worker(|| {
         let mut base = search(&options()).map_err(text)?;
-        if let LimitSource::V1 { pids, .. } = &base.limits {
+        if let LimitSource::V1 { pids, .. } = base.limits() {
             let name = format!("{}.limit", RunName::own().map_err(text)?);
             let limit = create_v1_limit(pids, &Path::new(&name).join("7"), Limit::Tasks(64))
                 .map_err(text)?;
@@ -25,8 +25,8 @@ pub(crate) fn base_is_found() -> Outcome {
                 .map_err(text)?;
             ensure(max == "64\n", || format!("pids.max is {max:?}"))?;
         }
-        let changes = base.changes.clone();
-        let failed = base.0.undo();
+        let changes = base.0.delegation.lines();
+        let failed = base.0.delegation.undo();
         ensure(failed.is_empty(), || {
             format!("{changes:?} not taken back: {failed:?}")
         })?;
@@ -51,10 +51,8 @@ pub(crate) fn every_probe_answers() -> Outcome {
                 }
             }
         }
-        if let Some(base) = &mut host.base {
-            let failed = base.undo();
-            ensure(failed.is_empty(), || format!("{failed:?}"))?;
-        }
+        let failed = host.give_back();
+        ensure(failed.is_empty(), || format!("{failed:?}"))?;
         let left = own_leftovers()?;
         ensure(left.is_empty(), || format!("left behind: {left:?}"))
     })
@@ -63,8 +61,8 @@ pub(crate) fn every_probe_answers() -> Outcome {
 pub(crate) fn bug_is_decided() -> Outcome {
     worker(|| {
         let base = search(&options()).map_err(text)?;
-        let first = killed_at_birth(&base.cgroup).map_err(text)?;
-        let second = killed_at_birth(&base.cgroup).map_err(text)?;
+        let first = killed_at_birth(base.cgroup()).map_err(text)?;
+        let second = killed_at_birth(base.cgroup()).map_err(text)?;
         let decided = matches!(first, Presence::Present | Presence::Absent);
         ensure(decided && first == second, || {
             format!("{first:?}, then {second:?}")
@@ -95,9 +93,9 @@ pub(crate) fn clone3_hidden() -> Outcome {
         ensure(why.contains("ENOSYS") && remedy.contains("seccomp"), || {
             format!("{why}; {remedy}")
         })?;
-        let base = host.base.as_mut().ok_or("no base")?;
-        let bug = killed_at_birth(&base.cgroup).map_err(text)?;
-        let failed = base.undo();
+        let base = host.base.as_ref().ok_or("no base")?;
+        let bug = killed_at_birth(base.cgroup()).map_err(text)?;
+        let failed = host.give_back();
         ensure(failed.is_empty(), || format!("{failed:?}"))?;
         ensure(matches!(bug, Presence::NotApplicable(_)), || {
             format!("{bug:?}")

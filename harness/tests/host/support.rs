@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use harness::host::base::{Options, find};
 use harness::host::name::RunName;
-use harness::host::{Base, Detected, Found, Host, Layout, NoBase, Paths, leftovers};
+use harness::host::{Base, Detected, Found, Held, Host, Layout, NoBase, Paths, leftovers};
 use harness::sys::{fork, pidfd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -28,19 +28,19 @@ pub(crate) fn host() -> Host {
 /// A base that takes back what was changed for it. Only the process that searched drops one;
 /// workers borrow.
 #[derive(Debug)]
-pub(crate) struct Mine(pub(crate) Base);
+pub(crate) struct Mine(pub(crate) Held);
 
 impl std::ops::Deref for Mine {
     type Target = Base;
 
     fn deref(&self) -> &Base {
-        &self.0
+        &self.0.base
     }
 }
 
 impl Drop for Mine {
     fn drop(&mut self) {
-        for failed in self.0.undo() {
+        for failed in self.0.delegation.undo() {
             eprintln!("not taken back: {failed}");
         }
     }
@@ -49,7 +49,7 @@ impl Drop for Mine {
 pub(crate) fn search(options: &Options) -> Result<Mine, NoBase> {
     let layout = Layout::read(&options.paths).expect("/proc is readable");
     match find(options, &layout, nix::unistd::geteuid().as_raw())? {
-        Found::Here(base) => Ok(Mine(*base)),
+        Found::Here(held) => Ok(Mine(*held)),
         Found::Rerun(_) => unreachable!("no program was given"),
     }
 }

@@ -104,8 +104,11 @@ fn kernel_bugs(base: &harness::host::Base) -> [Bug; 2] {
         source: bug.source,
     };
     [
-        bug(KILLED_AT_BIRTH, bugs::killed_at_birth(&base.cgroup)),
-        bug(SPARES_DEAD_LEADERS, bugs::spares_dead_leaders(&base.cgroup)),
+        bug(KILLED_AT_BIRTH, bugs::killed_at_birth(base.cgroup())),
+        bug(
+            SPARES_DEAD_LEADERS,
+            bugs::spares_dead_leaders(base.cgroup()),
+        ),
     ]
 }
 

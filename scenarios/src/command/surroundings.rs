@@ -83,7 +83,7 @@ impl Surroundings {
     /// Gives back what was changed to get the base, and ends the protection. Returns what could not
     /// be given back. An error if a guard has died: then what was found out is not to be relied on.
     pub(super) fn leave(mut self) -> Result<Vec<String>, Failure> {
-        let errors = self.host.base.as_mut().map(Base::undo).unwrap_or_default();
+        let errors = self.host.give_back();
         // A run that is over has given its share back.
         Rc::into_inner(self.protection)
             .map_or(Ok(()), Protection::end)

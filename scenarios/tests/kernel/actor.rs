@@ -376,7 +376,7 @@ fn the_guard_against_allocation_bites() {
 
 fn burrow() {
     let name = harness::host::run_name().unwrap() + ".burrow";
-    let cgroup = base().cgroup.create(&name).unwrap();
+    let cgroup = base().cgroup().create(&name).unwrap();
     let blocks = vec![
         vec![fork(1), Op::Live { ns: FOREVER }],
         vec![Op::Burrow, Op::Burrow, Op::Ready, Op::Live { ns: FOREVER }],

@@ -405,21 +405,21 @@ fn doctor() -> Result<(), String> {
 }
 
 fn clean() -> Result<(), String> {
-    use harness::host::name::RunName;
+    use harness::host::name::{OwnerId, RunName};
     let own = RunName::own().map_err(|e| e.to_string())?;
     let base = super::common::base();
-    let dead = RunName {
+    let dead = RunName(OwnerId {
         pid: i32::MAX,
-        ..own
-    }
+        ..own.0
+    })
     .to_string();
     let foreign = format!("not-a-run-{}", std::process::id());
     let alive = format!("{own}.alive");
     for name in [&dead, &foreign, &alive] {
-        base.cgroup.create(name).map_err(|e| e.to_string())?;
+        base.cgroup().create(name).map_err(|e| e.to_string())?;
     }
     let outcome = (|| {
-        let there = |name: &String| base.cgroup.path().join(name).exists();
+        let there = |name: &String| base.cgroup().path().join(name).exists();
         expect(&["clean", "--dry-run"], 0, &[&dead])?;
         ensure(there(&dead), || {
             "a dry run has removed something".to_owned()
@@ -431,8 +431,10 @@ fn clean() -> Result<(), String> {
         })
     })();
     for name in [&dead, &foreign, &alive] {
-        if base.cgroup.path().join(name).exists() {
-            base.cgroup.remove_child(name).map_err(|e| e.to_string())?;
+        if base.cgroup().path().join(name).exists() {
+            base.cgroup()
+                .remove_child(name)
+                .map_err(|e| e.to_string())?;
         }
     }
     outcome
@@ -440,15 +442,15 @@ fn clean() -> Result<(), String> {
 
 /// One write to `cgroup.kill` ends both.
 fn clean_counts() -> Result<(), String> {
-    use harness::host::name::RunName;
+    use harness::host::name::{OwnerId, RunName};
     let own = RunName::own().map_err(|e| e.to_string())?;
-    let dead = RunName {
+    let dead = RunName(OwnerId {
         pid: i32::MAX - 1,
-        ..own
-    }
+        ..own.0
+    })
     .to_string();
     let base = super::common::base();
-    let cgroup = base.cgroup.create(&dead).map_err(|e| e.to_string())?;
+    let cgroup = base.cgroup().create(&dead).map_err(|e| e.to_string())?;
     let mut sleepers = Vec::new();
     for _ in 0..2 {
         let sleeper = Command::new("sleep")

@@ -199,7 +199,7 @@ pub(crate) fn told(output: &Output) -> (Option<i32>, String, String) {
 /// Cgroups of runs of the process `pid` below the base.
 pub(crate) fn cgroups_of(pid: u32) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(base().cgroup.path()).expect("the base can be listed") {
+    for entry in std::fs::read_dir(base().cgroup().path()).expect("the base can be listed") {
         let path = entry.expect("the base can be listed").path();
         let name = path
             .file_name()

@@ -140,7 +140,7 @@ fn descriptors() -> Result<(), String> {
 fn inotify_limit(sysctl: &'static str, limit: &'static str) -> Result<(), String> {
     let run = harness::host::run_name().map_err(|e| e.to_string())?;
     let top = base()
-        .cgroup
+        .cgroup()
         .create(&format!("{run}.limit"))
         .map_err(|e| e.to_string())?;
     let parent = top.try_clone().map_err(|e| e.to_string())?;

@@ -137,7 +137,7 @@ pub(crate) fn sleeping(place: &Place) -> Result<Root, String> {
 }
 
 fn never_used_again() -> Result<(), String> {
-    let presence = bugs::killed_at_birth(&base().cgroup).map_err(text)?;
+    let presence = bugs::killed_at_birth(base().cgroup()).map_err(text)?;
     ensure(
         matches!(presence, Presence::Present | Presence::Absent),
         || format!("{presence:?}"),
@@ -247,7 +247,7 @@ fn esrch_is_counted() -> Result<(), String> {
 
 /// Known unsoundness, asserted both ways; and who claims to do better does.
 fn dead_leader() -> Result<(), String> {
-    let spared = match bugs::spares_dead_leaders(&base().cgroup).map_err(text)? {
+    let spared = match bugs::spares_dead_leaders(base().cgroup()).map_err(text)? {
         Presence::Present => true,
         Presence::Absent => false,
         Presence::NotApplicable(why) => return Err(why.to_owned()),

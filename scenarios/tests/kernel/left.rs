@@ -76,14 +76,14 @@ fn text(e: impl std::fmt::Display) -> String {
 
 /// What bears the name `run` and is there.
 fn made(run: &str) -> Result<Vec<String>, String> {
-    let found = leftovers::of_run(run, Some(base().cgroup.path())).map_err(text)?;
+    let found = leftovers::of_run(run, Some(base().cgroup().path())).map_err(text)?;
     Ok(found.iter().map(ToString::to_string).collect())
 }
 
 /// The directory of the only run below the base that has the suffix `part`.
 fn own_run(suffix: &str) -> Result<String, String> {
     let name = RunName::own().map_err(text)?;
-    let found = leftovers::of_run(&name.to_string(), Some(base().cgroup.path())).map_err(text)?;
+    let found = leftovers::of_run(&name.to_string(), Some(base().cgroup().path())).map_err(text)?;
     let names = found
         .iter()
         .filter_map(|l| l.path.file_name()?.to_str().map(str::to_owned));
@@ -137,7 +137,7 @@ fn freezers() -> Result<Vec<String>, String> {
 /// first.
 fn frozen_in_v1() -> Result<(), String> {
     let run = format!("{}.frozen", RunName::own().map_err(text)?);
-    let v2 = base().cgroup.create(&run).map_err(text)?;
+    let v2 = base().cgroup().create(&run).map_err(text)?;
     let layout = Layout::read(&Paths::default()).map_err(text)?;
     let freezer = layout.own_v1("freezer").map_err(text)?.path.join(&run);
     std::fs::create_dir(&freezer).map_err(text)?;
@@ -145,7 +145,8 @@ fn frozen_in_v1() -> Result<(), String> {
     std::fs::write(freezer.join("cgroup.procs"), sleeper.pid.to_string()).map_err(text)?;
     std::fs::write(freezer.join("freezer.state"), "FROZEN").map_err(text)?;
     let deadline = time::now() + std::time::Duration::from_secs(10);
-    let removed = leftovers::remove_run(&run, Some(base().cgroup.path()), deadline, &mut reap_all);
+    let removed =
+        leftovers::remove_run(&run, Some(base().cgroup().path()), deadline, &mut reap_all);
     removed.map_err(|(path, e)| format!("{}: {e}", path.display()))?;
     ensure(made(&run)?.is_empty() && !freezer.exists(), || {
         format!("{:?}", made(&run))
@@ -266,9 +267,9 @@ fn process() -> Result<(), String> {
 /// Something is in the way in the last of the hierarchies.
 fn no_start() -> Result<(), String> {
     let obstacle = |run: &str| -> Result<std::path::PathBuf, String> {
-        let dir = match &base().limits {
-            LimitSource::V1 { pids, memory } => memory.as_ref().unwrap_or(pids).path.join(run),
-            LimitSource::V2 { .. } | LimitSource::None => base().cgroup.path().join(run),
+        let dir = match base().limits() {
+            LimitSource::V1 { pids, memory, .. } => memory.as_ref().unwrap_or(pids).path.join(run),
+            LimitSource::V2 { .. } | LimitSource::None => base().cgroup().path().join(run),
         };
         std::fs::create_dir(&dir).map_err(text)?;
         Ok(dir)
@@ -291,8 +292,8 @@ fn no_trial() -> Result<(), String> {
         reference(),
         None,
     );
-    let top = Cgroup::open(base().cgroup.path().join(&name)).map_err(text)?;
-    let trial = match &base().limits {
+    let top = Cgroup::open(base().cgroup().path().join(&name)).map_err(text)?;
+    let trial = match base().limits() {
         LimitSource::V1 { pids, .. } => {
             let limit = pids.path.join(&name).join("trial-0");
             std::fs::create_dir(&limit).map_err(text)?;
@@ -365,7 +366,7 @@ fn refused_calls() -> Result<(), String> {
 fn dropped() -> Result<(), String> {
     let run = start();
     let name = own_run(".test")?;
-    let control = Cgroup::open(base().cgroup.path().join(&name).join("control")).map_err(text)?;
+    let control = Cgroup::open(base().cgroup().path().join(&name).join("control")).map_err(text)?;
     let sleeper =
         worker(0, Some(std::os::fd::AsFd::as_fd(&control)), sleep_for_ever).map_err(text)?;
     drop(run);

@@ -416,7 +416,7 @@ fn foreign_proc() -> Result<(), String> {
 
 /// A run of this namespace whose owner cannot be looked up is not called dead.
 fn nothing_is_cleaned() -> Result<(), String> {
-    let base = base().cgroup.path().display().to_string();
+    let base = base().cgroup().path().display().to_string();
     let name = format!("{base}/scenario-3999999-1-");
     let script = format!(
         "d={name}$(stat -Lc %i /proc/self/ns/pid); mkdir $d; {} clean --cgroup {base}; ls -d $d; \

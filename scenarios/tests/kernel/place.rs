@@ -38,7 +38,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn make() -> Result<Self, String> {
         let made = || -> Result<Self, harness::cgroup::CgroupError> {
-            let top = base().cgroup.create(&unique("place"))?;
+            let top = base().cgroup().create(&unique("place"))?;
             let control = top.create("control")?;
             let parent = top.create("trial")?;
             let cgroup = parent.create("site")?;

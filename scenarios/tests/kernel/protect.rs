@@ -100,7 +100,7 @@ impl Victim {
             "1s",
         ];
         let victim = Self::start(&args)?;
-        let run = base().cgroup.path().join(victim.name.to_string());
+        let run = base().cgroup().path().join(victim.name.to_string());
         wait_until("the bomb has gone off", || {
             let members = |site: std::path::PathBuf| {
                 std::fs::read_to_string(site.join("cgroup.procs"))
@@ -114,7 +114,7 @@ impl Victim {
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_raw(self.name.pid)
+        Pid::from_raw(self.name.0.pid)
     }
 
     /// Waits until it has ended. Its exit code, and what it said.
@@ -125,8 +125,8 @@ impl Victim {
 
     /// What it has made, wherever that is.
     fn made(&self) -> Result<Vec<String>, String> {
-        let found =
-            leftovers::of_run(&self.name.to_string(), Some(base().cgroup.path())).map_err(text)?;
+        let found = leftovers::of_run(&self.name.to_string(), Some(base().cgroup().path()))
+            .map_err(text)?;
         Ok(found.iter().map(ToString::to_string).collect())
     }
 
@@ -210,7 +210,7 @@ impl Drop for Victim {
         let deadline = harness::sys::time::now() + std::time::Duration::from_secs(10);
         let name = self.name.to_string();
         // The test has failed already if there is something, and says why.
-        match leftovers::remove_run(&name, Some(base().cgroup.path()), deadline, &mut || {}) {
+        match leftovers::remove_run(&name, Some(base().cgroup().path()), deadline, &mut || {}) {
             Ok(()) | Err(_) => {}
         }
     }
@@ -322,7 +322,7 @@ fn ignored_hangup() -> Result<(), String> {
     let child = command.spawn().map_err(text)?;
     let name = RunName::of(pid_of(&child)).map_err(text)?.to_string();
     wait_until("it probes", || {
-        leftovers::of_run(&name, Some(base().cgroup.path())).is_ok_and(|made| !made.is_empty())
+        leftovers::of_run(&name, Some(base().cgroup().path())).is_ok_and(|made| !made.is_empty())
     })?;
     kill(pid_of(&child), Signal::SIGHUP).map_err(text)?;
     let (code, out, err) = told(&child.wait_with_output().map_err(text)?);

@@ -253,7 +253,7 @@ fn interrupt() -> Result<(), String> {
             format!(
                 "{:?} below {}",
                 cgroups_of(pid),
-                base().cgroup.path().display()
+                base().cgroup().path().display()
             )
         })?;
     }

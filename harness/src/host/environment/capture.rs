@@ -179,24 +179,24 @@ fn cgroups(host: &Host) -> Cgroups {
         v2_controllers: controllers
             .map(|list| list.split_ascii_whitespace().map(str::to_owned).collect()),
         base: host.base.as_ref().map(|base| BaseFacts {
-            path: base.cgroup.path().display().to_string(),
-            how: base.how.clone(),
-            limits: match base.limits {
+            path: base.cgroup().path().display().to_string(),
+            how: base.how().to_owned(),
+            limits: match base.limits() {
                 LimitSource::V2 { .. } => "v2",
                 LimitSource::V1 { .. } => "v1",
                 LimitSource::None => "none",
             }
             .to_owned(),
             memory_limit: matches!(
-                base.limits,
-                LimitSource::V2 { memory: true }
+                base.limits(),
+                LimitSource::V2 { memory: true, .. }
                     | LimitSource::V1 {
                         memory: Some(_),
                         ..
                     }
             ),
-            changes: base.changes.clone(),
-            notes: base.notes.clone(),
+            changes: host.changes(),
+            notes: base.notes().to_vec(),
         }),
     }
 }

@@ -18,9 +18,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::mountinfo::Hierarchy;
-use super::mounts::Layout;
 use super::name::{Owner, PREFIX, RunName};
-use super::{HostError, LEAF, Paths, named};
+use super::{HostError, LEAF, Layout, Paths, named};
 use crate::MonoNs;
 use crate::cgroup::CgroupError;
 use crate::error::{SysError, Target};
@@ -198,19 +197,6 @@ pub(crate) fn remove_part(
     remove_run(name, None, deadline, emptying.meanwhile)
 }
 
-/// Ends and removes whatever is in a cgroup (v2) that was made for a probe, and the cgroup.
-pub(super) fn remove_probe(path: &Path, deadline: MonoNs) -> Result<(), CgroupError> {
-    let mut emptying = Emptying {
-        deadline,
-        meanwhile: &mut || {},
-        met: BTreeMap::new(),
-    };
-    match emptying.remove(vec![(path.to_path_buf(), Kind::V2)]).pop() {
-        Some((_, e)) => Err(e),
-        None => Ok(()),
-    }
-}
-
 /// Directories that were looked through, and what was found.
 struct Search<'a> {
     wanted: &'a dyn Fn(&str) -> bool,
@@ -376,6 +362,7 @@ pub fn clean(leftovers: &[Leftover], patience: Duration) -> Cleaned {
 
 #[cfg(test)]
 mod tests {
+    use super::super::name::OwnerId;
     use super::*;
     use crate::host::mountinfo::{parse_mountinfo, parse_own};
 
@@ -399,7 +386,7 @@ mod tests {
     #[test]
     fn what_could_not_be_looked_for_keeps_the_answer_of_the_kernel() {
         let refused = SysError::path("read", "/proc/self/cgroup", Errno::ENOMEM);
-        let layout = HostError::Layout(allgone::host::LayoutError::Sys(refused.clone()));
+        let layout = HostError::Layout(crate::host::LayoutError::Sys(refused.clone()));
         assert_eq!(unknown("scenario-1-2-3", layout).1, refused.into());
     }
 
@@ -407,10 +394,10 @@ mod tests {
     fn runs_are_found_in_every_place_once_and_v2_first() {
         let dir = tempfile::tempdir().unwrap();
         let own = RunName::own().unwrap();
-        let gone = RunName {
+        let gone = RunName(OwnerId {
             pid: i32::MAX,
-            ..own
-        };
+            ..own.0
+        });
         for name in [
             format!("pids/mine/{gone}/7"),
             format!("pids/of/a/shell/that/ended/{gone}"),

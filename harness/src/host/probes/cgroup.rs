@@ -3,17 +3,17 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use allgone::base::{PROBE_MEMORY, PROBE_TASKS, try_v1};
+use allgone::limits::Limit;
+use allgone::probe::Subject;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{SECCOMP, missing};
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::{Cgroup, CgroupError, GRACE, remove_v1_when_empty};
 use crate::error::{SysError, Target, retry_eintr};
-use crate::host::candidate::{PROBE_MEMORY, PROBE_TASKS, Refusal, in_child, try_v1};
-use crate::host::limits::Limit;
 use crate::host::name::probe_name;
-use crate::host::subject::Subject;
-use crate::host::{Host, LimitSource, ProbeError, Support, V1Dir, remove};
+use crate::host::{Host, LimitSource, ProbeError, Refusal, Support, V1Dir, in_child};
 use crate::sys::spawn::Entry;
 
 const NO_BASE: &str = "there is no base cgroup; the search for one says why and what would help";
@@ -25,7 +25,7 @@ fn with_base(
     match &host.base {
         None => Ok(Support::missing("no base cgroup", NO_BASE)),
         Some(base) => {
-            in_child(&base.cgroup, trial).or_else(|refusal| Ok(missing(&refusal, NO_BASE)))
+            in_child(base.cgroup(), trial).or_else(|refusal| Ok(missing(&refusal, NO_BASE)))
         }
     }
 }
@@ -37,7 +37,7 @@ pub(in crate::host) fn write(host: &Host) -> Result<Support, ProbeError> {
 
 /// Feature `pids-limit`: a base is only taken if it was tried, so what the search found holds.
 pub(in crate::host) fn pids_limit(host: &Host) -> Result<Support, ProbeError> {
-    Ok(match host.base.as_ref().map(|b| &b.limits) {
+    Ok(match host.base.as_ref().map(|b| b.limits()) {
         Some(LimitSource::V2 { .. } | LimitSource::V1 { .. }) => Support::Available,
         Some(LimitSource::None) => Support::missing(
             "the base has no pids controller, which was allowed",
@@ -52,19 +52,19 @@ pub(in crate::host) fn memory_limit(host: &Host) -> Result<Support, ProbeError> 
     let Some(base) = &host.base else {
         return Ok(Support::missing("no base cgroup", NO_BASE));
     };
-    Ok(match &base.limits {
-        LimitSource::V2 { memory: true }
+    Ok(match base.limits() {
+        LimitSource::V2 { memory: true, .. }
         | LimitSource::V1 {
             memory: Some(_), ..
         } => Support::Available,
         _ => {
-            let why = if base.notes.is_empty() {
+            let why = if base.notes().is_empty() {
                 format!(
                     "memory is not enabled for the children of {}",
-                    base.cgroup.path().display()
+                    base.cgroup().path().display()
                 )
             } else {
-                base.notes.join("; ")
+                base.notes().join("; ")
             };
             Support::missing(
                 why,
@@ -174,13 +174,13 @@ fn v1(
 
 /// Feature `v1-pids`.
 pub(in crate::host) fn v1_pids(host: &Host) -> Result<Support, ProbeError> {
-    v1(host, "pids", |dir| try_v1(dir, PROBE_TASKS))
+    v1(host, "pids", |dir| try_v1(dir, &probe_name()?, PROBE_TASKS))
 }
 
 /// Feature `v1-memory`.
 pub(in crate::host) fn v1_memory(host: &Host) -> Result<Support, ProbeError> {
     let limit: Limit = PROBE_MEMORY;
-    v1(host, "memory", |dir| try_v1(dir, limit))
+    v1(host, "memory", |dir| try_v1(dir, &probe_name()?, limit))
 }
 
 /// Feature `v1-freezer`: an empty cgroup is frozen at once.
@@ -198,7 +198,7 @@ pub(in crate::host) fn v1_freezer(host: &Host) -> Result<Support, ProbeError> {
             std::fs::write(&state, "THAWED")?;
             Ok(said)
         });
-        remove::v1_when_empty(&path, crate::sys::time::now() + remove::GRACE)?;
+        remove_v1_when_empty(&path, crate::sys::time::now() + GRACE)?;
         match tried.map_err(fail("freeze"))?.trim_end() {
             "FROZEN" => Ok(()),
             _ => Err(SysError::path("freeze", &path, Errno::EAGAIN)),

@@ -8,8 +8,7 @@ pub(super) mod tracing;
 
 use nix::errno::Errno;
 
-use super::candidate::Refusal;
-use super::{ProbeError, Support};
+use super::{ProbeError, Refusal, Support};
 use crate::error::SysError;
 
 /// What hides a system call that the kernel has.

@@ -8,8 +8,8 @@ use nix::sys::prctl;
 use nix::unistd::Pid;
 
 use super::{SECCOMP, answer, missing};
-use crate::host::subject::Subject;
 use crate::host::{Host, ProbeError, Support, another_user};
+use allgone::probe::Subject;
 
 const DESCRIPTORS: &str = "too many open files: raise RLIMIT_NOFILE (ulimit -n)";
 

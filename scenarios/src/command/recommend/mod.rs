@@ -112,7 +112,7 @@ fn answer(host: &Host, evidence: &Evidence, only: Option<Situation>) -> Answer {
     let tried = host
         .base
         .as_ref()
-        .map(|base| bugs::spares_dead_leaders(&base.cgroup));
+        .map(|base| bugs::spares_dead_leaders(base.cgroup()));
     let kills_leaderless = matches!(tried, Some(Ok(Presence::Absent)));
     let all: Vec<Situation> = match only {
         Some(one) => vec![one],
@@ -124,7 +124,7 @@ fn answer(host: &Host, evidence: &Evidence, only: Option<Situation>) -> Answer {
         base: host
             .base
             .as_ref()
-            .map(|base| format!("{} ({})", base.cgroup.path().display(), base.how)),
+            .map(|base| format!("{} ({})", base.cgroup().path().display(), base.how())),
         no_base: host.no_base.as_ref().map(ToString::to_string),
         kernel_bug: tried.map(|tried| Spared {
             id: SPARES_DEAD_LEADERS.id,

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use super::base::{Attempt, Options};
-use super::candidate::Refusal;
-use super::mounts::{Layout, NotVisible};
+use super::{Attempt, Refusal};
+use crate::layout::{Layout, NotVisible, Paths};
 
 /// What the advice depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -23,8 +22,6 @@ pub(super) struct Facts {
     pub v1_pids: bool,
     /// The kernel has cgroup v2, mounted or not.
     pub kernel_v2: bool,
-    /// The user named a cgroup.
-    pub named: bool,
     /// The user.
     pub uid: u32,
     /// The process that started this one: most likely the shell in which the command was given.
@@ -37,18 +34,17 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Looks.
-    pub(super) fn gather(options: &Options, layout: &Layout, euid: u32) -> Self {
-        let filesystems = options.paths.read("/proc/filesystems").unwrap_or_default();
+    pub(super) fn gather(paths: &Paths, layout: &Layout, euid: u32) -> Self {
+        let filesystems = paths.read("/proc/filesystems").unwrap_or_default();
         Self {
             root: euid == 0,
-            container: options.paths.container(),
-            systemd: options.paths.systemd(),
+            container: paths.container(),
+            systemd: paths.systemd(),
             v2: layout.v2().is_some(),
             v1_pids: layout.v1("pids").is_some(),
             kernel_v2: filesystems
                 .split_ascii_whitespace()
                 .any(|name| name == "cgroup2"),
-            named: options.cgroup.is_some(),
             uid: euid,
             shell: std::os::unix::process::parent_id(),
             v2_mount: layout.v2().map(|mount| mount.point.clone()),
@@ -122,8 +118,7 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
         ));
     } else if read_only {
         advice.push(
-            "remount the hierarchy writable (mount -o remount,rw), or name another cgroup with \
-                --cgroup PATH"
+            "remount the hierarchy writable (mount -o remount,rw), or name another cgroup"
                 .to_owned(),
         );
     }
@@ -183,16 +178,9 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
     } else if facts.systemd && facts.container.is_none() {
         advice.push("run it as: systemd-run --scope -p Delegate=yes -- PROGRAM".to_owned());
     }
-    if facts.named {
-        advice.push("leave --cgroup away to let it look for one".to_owned());
-    } else {
-        advice.push("name a cgroup v2 directory that you may use: --cgroup PATH".to_owned());
+    if advice.is_empty() {
+        advice.push("name a cgroup v2 directory in which this process may make others".to_owned());
     }
-    advice.push(
-        "or run the same command in a throw-away machine, which needs no cgroup of this one: add \
-            --vm"
-            .to_owned(),
-    );
     advice
 }
 
@@ -229,15 +217,6 @@ mod tests {
         assert!(
             advice.contains("--privileged") && !advice.contains("ulimit -n"),
             "{advice}"
-        );
-    }
-
-    #[test]
-    fn without_any_cgroup_there_is_still_a_machine() {
-        let advice = for_no_base(&Facts::default(), &[]);
-        assert!(
-            advice.last().is_some_and(|last| last.contains("--vm")),
-            "{advice:?}"
         );
     }
 

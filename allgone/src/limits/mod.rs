@@ -1,32 +1,62 @@
-//! Setting limits: the one file that uses the crate `cgroups-rs`.
-//!
-//! What that crate is good at is knowing which file of which interface a limit goes to. Its
-//! controllers are pointed at a directory that was made here; its hierarchies, which look for
-//! `/sys/fs/cgroup` only and enable controllers all the way up, are not used, except to tell what
-//! kind of machine this is. Nothing is read back through it: "unreadable" and "empty" are the same
-//! to it.
+//! Limits on what is in a cgroup: tasks, memory, processor time, in v2 and on a hybrid machine in
+//! v1.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cgroups_rs::fs::MaxValue;
-use cgroups_rs::fs::error::Error as CratesError;
-use cgroups_rs::fs::memory::MemController;
-use cgroups_rs::fs::pid::PidController;
-use nix::errno::Errno;
-
-use super::V1Dir;
 use crate::error::{SysError, Target};
+use crate::layout::V1Dir;
+
+/// Where limits come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitSource {
+    /// Controllers of the v2 hierarchy that are enabled for the children of a base; `pids` is.
+    V2 {
+        /// Whether `memory` is among them.
+        memory: bool,
+        /// Whether `cpu` is among them.
+        cpu: bool,
+    },
+    /// v1 hierarchies of a hybrid machine.
+    V1 {
+        /// The pids hierarchy.
+        pids: V1Dir,
+        /// The memory hierarchy, if there is one.
+        memory: Option<V1Dir>,
+        /// The cpu hierarchy, if there is one.
+        cpu: Option<V1Dir>,
+    },
+    /// Nowhere.
+    None,
+}
 
 /// A limit for the members of a cgroup and of all its descendants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Tasks: `pids.max`, in v1 and v2.
+    /// Tasks, zombies included: `pids.max`, in v1 and v2.
     Tasks(u64),
     /// Memory: `memory.max` in v2, `memory.limit_in_bytes` in v1.
     MemoryBytes(u64),
+    /// Processor time: `cpu.max` in v2, `cpu.cfs_quota_us` and `cpu.cfs_period_us` in v1.
+    CpuQuota(CpuQuota),
 }
+
+/// So much processor time in each period; with more than one processor the quota may be longer than
+/// the period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuQuota {
+    /// Microseconds of processor time.
+    pub quota_us: u64,
+    /// Microseconds; the kernel takes 1 000 to 1 000 000.
+    pub period_us: u64,
+}
+
+/// One processor, whole.
+pub const WHOLE_CPU: CpuQuota = CpuQuota {
+    quota_us: 100_000,
+    period_us: 100_000,
+};
 
 /// Which interface a directory has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,48 +68,43 @@ pub enum Interface {
 }
 
 impl Limit {
-    /// The file that takes it.
-    pub fn file(self, interface: Interface) -> &'static str {
+    /// What is written to which files, in this order.
+    fn writes(self, interface: Interface) -> Vec<(&'static str, String)> {
         match (self, interface) {
-            (Self::Tasks(_), _) => "pids.max",
-            (Self::MemoryBytes(_), Interface::V1) => "memory.limit_in_bytes",
-            (Self::MemoryBytes(_), Interface::V2) => "memory.max",
+            (Self::Tasks(tasks), _) => vec![("pids.max", tasks.to_string())],
+            (Self::MemoryBytes(bytes), Interface::V1) => {
+                vec![("memory.limit_in_bytes", bytes.to_string())]
+            }
+            (Self::MemoryBytes(bytes), Interface::V2) => vec![("memory.max", bytes.to_string())],
+            (Self::CpuQuota(cpu), Interface::V1) => vec![
+                ("cpu.cfs_period_us", cpu.period_us.to_string()),
+                ("cpu.cfs_quota_us", cpu.quota_us.to_string()),
+            ],
+            (Self::CpuQuota(cpu), Interface::V2) => {
+                vec![("cpu.max", format!("{} {}", cpu.quota_us, cpu.period_us))]
+            }
         }
     }
 }
 
-/// Whether `/sys/fs/cgroup` itself is a v2 mount, as against a hybrid or v1 machine.
-pub fn is_unified() -> bool {
-    cgroups_rs::fs::hierarchies::is_cgroup2_unified_mode()
-}
-
-/// Sets `limit` on the cgroup at `dir`, which must be one that was made for a run.
+/// Sets `limit` on the cgroup at `dir`, which must be one that the caller made.
 ///
 /// Errors: `ENOENT` the controller is not enabled there, `EACCES`, `EROFS`; `EBUSY` in v1 where
 /// usage cannot be brought below a memory limit. A task limit below the present number of tasks is
 /// no error: it only stops further forks.
 pub fn set(dir: &Path, interface: Interface, limit: Limit) -> Result<(), SysError> {
-    let path = dir.join(limit.file(interface));
-    let fail = |errno| SysError::path("set a limit in", &path, errno);
-    // The crate opens with O_CREAT, which cgroupfs answers with a misleading EACCES if the file is
-    // not there.
-    match path.try_exists() {
-        Ok(true) => {}
-        Ok(false) => return Err(fail(Errno::ENOENT)),
-        Err(e) => return Err(SysError::io("set a limit in", Target::Path(path), &e)),
+    for (file, value) in limit.writes(interface) {
+        let path = dir.join(file);
+        let fail =
+            |path: PathBuf, e: &io::Error| SysError::io("set a limit in", Target::Path(path), e);
+        // Without O_CREAT: cgroupfs answers that with a misleading EACCES if there is no such file.
+        let mut file = match fs::File::options().write(true).open(&path) {
+            Ok(file) => file,
+            Err(e) => return Err(fail(path, &e)),
+        };
+        io::Write::write_all(&mut file, value.as_bytes()).map_err(|e| fail(path, &e))?;
     }
-    let v2 = interface == Interface::V2;
-    let done = match limit {
-        Limit::Tasks(tasks) => {
-            let tasks = MaxValue::Value(i64::try_from(tasks).map_err(|_| fail(Errno::EINVAL))?);
-            PidController::new(dir.to_path_buf(), PathBuf::new(), v2).set_pid_max(tasks)
-        }
-        Limit::MemoryBytes(bytes) => {
-            let bytes = i64::try_from(bytes).map_err(|_| fail(Errno::EINVAL))?;
-            MemController::new(dir.to_path_buf(), PathBuf::new(), v2).set_limit(bytes)
-        }
-    };
-    done.map_err(|e| fail(errno_of(&e)))
+    Ok(())
 }
 
 /// Makes the cgroup `relative` below `dir` (parents included, each of which may already be there)
@@ -100,24 +125,10 @@ pub fn create_v1_limit(dir: &V1Dir, relative: &Path, limit: Limit) -> Result<Pat
     Ok(path)
 }
 
-/// The kernel's answer inside an error of the crate, `EIO` if there is none.
-fn errno_of(error: &CratesError) -> Errno {
-    let mut source = std::error::Error::source(error);
-    while let Some(e) = source {
-        if let Some(errno) = e
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error)
-        {
-            return Errno::from_raw(errno);
-        }
-        source = e.source();
-    }
-    Errno::EIO
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
 
     #[test]
     fn each_interface_has_its_file() {
@@ -151,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_answer_is_found_inside_the_crates_error() {
+    fn a_directory_in_the_place_of_a_file_is_refused() {
         // A directory where the file should be: EISDIR, as any user.
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("pids.max")).unwrap();

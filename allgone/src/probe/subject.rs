@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 
-use super::candidate::Refusal;
+use super::Refusal;
 use crate::cgroup::Cgroup;
 use crate::error::{SysError, Target, retry_eintr};
 use crate::sys::pidfd;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running subject.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub struct Subject {
     spawned: Spawned,
     /// The write end of its gate: it is held while this is open and unwritten.
     gate: Option<OwnedFd>,
@@ -35,7 +35,7 @@ pub(super) struct Subject {
 
 /// What became of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fate {
+pub struct Fate {
     /// Born in the cgroup, or moved.
     pub entry: Entry,
     /// It was ended by SIGKILL.
@@ -44,11 +44,7 @@ pub(super) struct Fate {
 
 impl Subject {
     /// Starts one in `cgroup`; `held` keeps it at the gate until it is killed.
-    pub(super) fn start(
-        cgroup: Option<&Cgroup>,
-        clone_flags: u64,
-        held: bool,
-    ) -> Result<Self, Refusal> {
+    pub fn start(cgroup: Option<&Cgroup>, clone_flags: u64, held: bool) -> Result<Self, Refusal> {
         let null = File::open("/dev/null")
             .map_err(|e| SysError::io("open /dev/null", Target::Nothing, &e))?;
         let gate = if held {
@@ -78,13 +74,13 @@ impl Subject {
     }
 
     /// Its process id.
-    pub(super) fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         self.spawned.pid.as_raw()
     }
 
     /// Waits until it has ended, by itself or by a kill that was issued before. A failure before
     /// exec is an error.
-    pub(super) fn end(mut self) -> Result<Fate, Refusal> {
+    pub fn end(mut self) -> Result<Fate, Refusal> {
         let pid = self.pid();
         let fail = |errno| SysError::pid("wait for the end", pid, errno);
         let mut fds = [PollFd::new(self.spawned.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -116,7 +112,7 @@ impl Subject {
     }
 
     /// Ends it by a signal to it alone.
-    pub(super) fn kill(self) -> Result<Fate, Refusal> {
+    pub fn kill(self) -> Result<Fate, Refusal> {
         match pidfd::send_signal(self.spawned.pidfd.as_fd(), Some(Signal::SIGKILL)) {
             // ESRCH: it is over already; the wait says how.
             Ok(()) | Err(Errno::ESRCH) => self.end(),
@@ -128,10 +124,12 @@ impl Subject {
 impl Drop for Subject {
     fn drop(&mut self) {
         if !self.reaped {
-            let ended = pidfd::send_signal(self.spawned.pidfd.as_fd(), Some(Signal::SIGKILL))
-                .and_then(|()| self.reap());
-            if let Err(errno) = ended {
-                tracing::warn!(pid = self.pid(), %errno, "could not end a probe process");
+            // Its parent's death ends it too, and the removal of its cgroup says if it is still
+            // there.
+            match pidfd::send_signal(self.spawned.pidfd.as_fd(), Some(Signal::SIGKILL))
+                .and_then(|()| self.reap())
+            {
+                Ok(_) | Err(_) => {}
             }
         }
     }

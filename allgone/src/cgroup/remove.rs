@@ -8,17 +8,21 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::{Cgroup, CgroupError};
 use crate::MonoNs;
-use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::{SysError, Target, retry_eintr};
 
 /// How long a cgroup without live members may take to become removable.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// Removes the child `name`, trying again while it is `EBUSY`: after an exit that was waited for,
 /// Linux 6.19 and 7.0 may still count the process as a member. Sleeps on `cgroup.events`, a
 /// millisecond at most, because that event may be late or lost.
-pub(super) fn when_empty(parent: &Cgroup, name: &str, deadline: MonoNs) -> Result<(), CgroupError> {
+pub fn remove_child_when_empty(
+    parent: &Cgroup,
+    name: &str,
+    deadline: MonoNs,
+) -> Result<(), CgroupError> {
     loop {
         match parent.remove_child(name) {
             Err(e) if e.errno() == Some(Errno::EBUSY) && !deadline.has_passed() => {}
@@ -33,8 +37,9 @@ pub(super) fn when_empty(parent: &Cgroup, name: &str, deadline: MonoNs) -> Resul
     }
 }
 
-/// As [`when_empty`], for a directory of a v1 hierarchy, which has no event to wait for.
-pub(super) fn v1_when_empty(path: &Path, deadline: MonoNs) -> Result<(), SysError> {
+/// As [`remove_child_when_empty`], for a directory of a v1 hierarchy, which has no event to wait
+/// for.
+pub fn remove_v1_when_empty(path: &Path, deadline: MonoNs) -> Result<(), SysError> {
     let tasks = path.join("cgroup.procs");
     loop {
         match std::fs::remove_dir(path) {
@@ -53,7 +58,7 @@ pub(super) fn v1_when_empty(path: &Path, deadline: MonoNs) -> Result<(), SysErro
 }
 
 /// Waits for an exceptional event on `fd`, a millisecond at most.
-pub(super) fn pause(fd: BorrowedFd<'_>) -> Result<(), SysError> {
+fn pause(fd: BorrowedFd<'_>) -> Result<(), SysError> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLPRI)];
     retry_eintr(|| poll(&mut fds, PollTimeout::from(1u8)))
         .map(|_| ())

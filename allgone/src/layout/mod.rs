@@ -2,16 +2,19 @@
 //!
 //! Source: cgroup_namespaces(7).
 
+pub mod mountinfo;
+mod paths;
+
 use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use super::V1Dir;
-use super::mountinfo::{
-    CgroupMount, Hierarchy, LayoutError, OwnCgroup, parse_mountinfo, parse_own,
-};
-use super::paths::Paths;
 use crate::error::{SysError, Target};
+
+use self::mountinfo::{parse_mountinfo, parse_own};
+
+pub use self::mountinfo::{CgroupMount, Hierarchy, LayoutError, OwnCgroup};
+pub use self::paths::Paths;
 
 /// Why a directory of this process's own cgroup cannot be named.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -36,6 +39,17 @@ pub enum NotVisible {
     /// The cgroup was removed while the process is still counted in it.
     #[error("own cgroup {0} has been removed")]
     Removed(String),
+}
+
+/// A directory of this process in a v1 hierarchy, below which it may make its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V1Dir {
+    /// Controller, such as `pids`.
+    pub controller: &'static str,
+    /// Mount point joined with the process's own cgroup of that hierarchy.
+    pub path: PathBuf,
+    /// The part below the mount point, without a leading slash (what `cgroups-rs` wants).
+    pub relative: PathBuf,
 }
 
 /// All cgroup mounts, and own places in them.

@@ -20,7 +20,7 @@ pub struct Effects {
     pub reaps: Reaps,
     /// Works only in a process with one thread: it forks without exec.
     pub single_thread: bool,
-    /// Puts a gate before the exec of the program: it runs only once it has been attached.
+    /// Puts a gate before the exec of the program: the program runs only after `attach`.
     pub gates_spawn: bool,
     /// What it holds between `arm` and `finish`.
     pub holds: Holds,
@@ -88,7 +88,7 @@ impl Effects {
     }
 
     /// Whether a program with threads, children, signal handlers and timers of its own can use it
-    /// without knowing of it.
+    /// without taking care.
     pub const fn are_harmless(&self) -> bool {
         !(self.subreaper
             || self.signal_mask

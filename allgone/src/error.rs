@@ -1,4 +1,4 @@
-//! What a system call answered, kept as data: operation, target and errno one by one.
+//! Errors of system calls as data: operation, target and errno.
 
 use std::fmt;
 use std::io;

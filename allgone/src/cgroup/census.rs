@@ -1,4 +1,4 @@
-//! Who is in a cgroup and in all its descendants, read once.
+//! The members of a cgroup and of all its descendants, read once.
 //!
 //! A walk is not a snapshot: a member that moves or forks while it goes on may be missed. That is
 //! harmless only while members are held.
@@ -92,12 +92,12 @@ impl Census {
         self
     }
 
-    /// Nobody that could be signalled.
+    /// No member that could be signalled.
     pub fn is_empty(&self) -> bool {
         self.pids.is_empty()
     }
 
-    /// Those who are not in `known`.
+    /// The members that are not in `known`.
     pub fn new_to(&self, known: &HashSet<i32>) -> Vec<i32> {
         self.pids
             .iter()

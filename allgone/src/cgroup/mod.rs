@@ -82,7 +82,7 @@ impl Cgroup {
         mkdirat(&self.dir, name, Mode::from_bits_truncate(0o755))
             .map_err(|e| SysError::path("mkdir", &path, e))?;
         self.child(name).inspect_err(|_| {
-            // Nobody else knows of it yet, so it is empty. The first error is the one to report.
+            // It was just created, so it is empty. The first error is the one to report.
             match self.remove_child(name) {
                 Ok(()) | Err(_) => {}
             }
@@ -115,7 +115,7 @@ impl Cgroup {
         &self.path
     }
 
-    /// The inode number: what the kernel calls the cgroup's id.
+    /// The inode number, which is the kernel's id of the cgroup.
     pub fn id(&self) -> Result<u64, CgroupError> {
         Ok(fstat(&self.dir)
             .map_err(|e| SysError::path("fstat", &self.path, e))?
@@ -208,7 +208,7 @@ impl Cgroup {
     /// Opens everything below, one after the other, each before what is below it. A tree of any
     /// depth and width needs a few descriptors. One that disappears meanwhile is left out.
     ///
-    /// After an error it ends: what it has not shown is unknown.
+    /// After an error it ends: everything that it has not returned is unknown.
     pub fn descendants(&self) -> Result<Descendants, CgroupError> {
         Descendants::of(self)
     }
@@ -227,8 +227,8 @@ impl Cgroup {
         self.write("cgroup.freeze", if on { "1" } else { "0" })
     }
 
-    /// Removes a child directory. `EBUSY`: it is populated, or has children. `ENOENT`: somebody was
-    /// first.
+    /// Removes a child directory. Errors: `EBUSY` it is populated, or has children; `ENOENT` it has
+    /// been removed already.
     pub fn remove_child(&self, name: &str) -> Result<(), CgroupError> {
         unlinkat(&self.dir, name, UnlinkatFlags::RemoveDir)
             .map_err(|e| SysError::path("rmdir", self.path.join(name), e).into())
@@ -285,10 +285,10 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY
 
 /// One of a cgroup's files, open for writing.
 ///
-/// Worth opening before there are members. To open a file is to look it up, and a member that makes
-/// directories in a cgroup keeps that directory locked (`path_openat()` waits for what
-/// `filename_create()` holds, and that for `cgroup_mutex`): among 1 000 tasks that do, one `open`
-/// was seen to wait for more than ten seconds. A write through a descriptor looks nothing up.
+/// It is worth opening before the cgroup has members. Opening a file looks it up, and a member that
+/// creates directories in a cgroup keeps that directory locked (`path_openat()` waits for what
+/// `filename_create()` holds, and that for `cgroup_mutex`): with 1 000 such tasks, one `open` was
+/// seen to wait for more than ten seconds. A write through an open descriptor needs no look-up.
 #[derive(Debug)]
 pub struct ControlFile {
     file: File,

@@ -1,4 +1,4 @@
-//! Removing a cgroup that is about to be empty.
+//! Removing a cgroup that is about to become empty.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::sys::time::{now, sleep_until};
 /// How long a process that has been killed or reaped may take to leave its cgroup.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Removes a cgroup and everything below it whose last process has been reaped, or killed. It may
-/// still be on its way out: since Linux 6.19 a process leaves its cgroup after it can be reaped.
+/// Removes a cgroup and everything below it whose last process has been reaped, or killed. That
+/// process may still be a member: since Linux 6.19 a process leaves its cgroup after it can be
+/// reaped.
 ///
-/// Errors: `EBUSY` a process lives in it after five seconds; as rmdir(2).
+/// Errors: `EBUSY` a process is still in it after five seconds; as rmdir(2).
 pub fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), CgroupError> {
     let deadline = now() + LEAVE_LIMIT;
     loop {
@@ -24,7 +25,7 @@ pub fn remove_when_empty(mut cgroup: Cgroup) -> Result<(), CgroupError> {
             }
             Err((_, e)) => return Err(e),
         }
-        // An interruption only makes the next attempt come early.
+        // An interrupted sleep only makes the next attempt come early.
         match sleep_until(now() + Duration::from_micros(100)) {
             Ok(()) | Err(_) => {}
         }

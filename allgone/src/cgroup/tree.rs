@@ -1,5 +1,6 @@
-//! Walking and removing a tree of directories of any depth with a few descriptors: a workload that
-//! may make cgroups makes them as deep as it likes, and gives them names that are no text.
+//! Walking and removing a tree of directories of any depth with a few descriptors. A workload that
+//! may create cgroups can nest them as deep as it likes, and can give them names that are not
+//! UTF-8.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,10 +21,11 @@ use crate::error::SysError;
 pub struct Descendants {
     /// The directory whose children come next.
     here: Cgroup,
-    /// From the top to `here`: the names in each directory that have not had their turn.
+    /// From the top to `here`: the names in each directory that have not been visited yet.
     levels: Vec<Vec<CString>>,
-    /// What was handed out last. It is listed only when the next one is asked for: a member that
-    /// moves from there into a new child meanwhile is found in the one or the other.
+    /// The cgroup that was returned last. Its children are listed only when the next one is asked
+    /// for, so that a member that moves from there into a new child meanwhile is found in one or
+    /// the other.
     last: Option<Cgroup>,
 }
 
@@ -45,7 +47,7 @@ impl Descendants {
                     self.levels.push(names);
                 }
                 Ok(_) => {}
-                // Removed meanwhile, and so without children. The top is not left out in silence.
+                // Removed meanwhile, so it has no children. For the top itself this is an error.
                 Err(e) if !top && e.errno() == Some(Errno::ENOENT) => {}
                 Err(e) => return Err(e),
             }
@@ -77,7 +79,7 @@ impl Iterator for Descendants {
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            // What was not read is unknown, and not to be taken for the rest of the tree.
+            // What was not read is unknown; it must not pass for the end of the tree.
             self.levels.clear();
             self.last = None;
         }
@@ -116,8 +118,8 @@ pub(super) fn remove_named(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errn
     unlinkat(&parent, name, UnlinkatFlags::RemoveDir)
 }
 
-/// Removes every directory below `top`, leaves first. What goes meanwhile is done. Errors: `EBUSY`
-/// somebody lives in one; as rmdir(2).
+/// Removes every directory below `top`, leaves first. One that disappears meanwhile counts as
+/// removed. Errors: `EBUSY` one has members; as rmdir(2).
 pub(super) fn remove_below(top: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut here = openat(top, ".", DIRECTORY, Mode::empty())?;
     // From `top` to `here`: the names in each directory that are still to be removed, the one that
@@ -139,7 +141,7 @@ pub(super) fn remove_below(top: BorrowedFd<'_>) -> Result<(), Errno> {
             Ok(()) => {
                 names.pop();
             }
-            // A cgroup with children is as busy as one with members.
+            // rmdir(2) of a cgroup with children says `EBUSY`, as of one with members.
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => {
                 match openat(&here, name.as_c_str(), DIRECTORY, Mode::empty()) {
                     Ok(child) => match directories(child.as_fd()) {

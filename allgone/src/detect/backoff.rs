@@ -2,8 +2,8 @@
 //!
 //! Since Linux 6.19 a process leaves its cgroup after its parent has been woken, and some events
 //! (sched_process_exit, taskstats) come before that on every kernel. The event that would follow
-//! may be held back for 10 to 20 ms. So each hint buys a few more looks, at growing intervals, and
-//! no more: the number of looks is bounded by the number of hints.
+//! may be held back for 10 to 20 ms. So each hint leads to a few more reads, at growing intervals.
+//! The number of reads is bounded by the number of hints.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Backoff {
         self.next.map(|(at, _)| at)
     }
 
-    /// Says that a look was taken at `at`. After the last one only events count.
+    /// Notes that the state was read at `at`. After the last of these reads only events count.
     pub fn looked(&mut self, at: MonoNs) {
         if let Some((due, step)) = self.next
             && at >= due

@@ -1,4 +1,5 @@
-//! What BPF detectors share: the end of the program that reports, and how a refusal is told.
+//! What BPF detectors share: the part of the program that reports, and the error if the kernel
+//! refuses.
 
 use crate::detect::DetectError;
 use crate::error::SysError;
@@ -10,7 +11,7 @@ use crate::sys::bpf::{
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Room for a few hundred events; each is only a hint, and the reader is awake long before it is
+/// Room for a few hundred events. Each is only a hint, and wakes the reader long before the ring is
 /// full.
 const RING_BYTES: u32 = 1 << 14;
 

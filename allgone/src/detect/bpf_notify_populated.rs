@@ -32,8 +32,8 @@ pub struct BpfNotifyPopulated;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "bpf-notify-populated",
-    summary: "A BPF program on the tracepoint cgroup_notify_populated wakes the reader, who reads \
-        populated.",
+    summary: "A BPF program on the tracepoint cgroup_notify_populated wakes the reader, which \
+        reads populated.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
@@ -137,8 +137,8 @@ fn attach(cgroup: &Cgroup) -> Result<Reporter, DetectError> {
 
 /// The program. Arguments of the tracepoint: `(struct cgroup *cgrp, const char *path, int val)`.
 ///
-/// The path is compared here and not in the reader, so that other cgroups of the machine wake
-/// nobody. It is read with room for one byte more than expected: a longer path with the same
+/// The path is compared here and not in the reader, so that events of other cgroups do not wake the
+/// reader. It is read with room for one byte more than expected: a longer path with the same
 /// beginning then has another length.
 fn program(path: &[u8], ring: BorrowedFd<'_>) -> Result<Vec<Insn>, Errno> {
     let mut name = path.to_vec();

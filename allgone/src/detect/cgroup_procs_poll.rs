@@ -16,15 +16,15 @@ use crate::scope::Scope;
 use crate::set::ProcessSet;
 use crate::spawn::{Child, SpawnOptions};
 
-/// A recursive walk each `interval`. An empty walk is only a hint: a process may have moved behind
-/// the walker's back, so `populated` has the last word.
+/// A recursive walk each `interval`. An empty walk is only a hint, because a process may have moved
+/// to a cgroup that was walked before. `populated` decides.
 #[derive(Debug)]
 pub struct CgroupProcsPoll;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "cgroup-procs-poll",
-    summary: "Walks cgroup.procs of the cgroup and its sub-cgroups at intervals; when nobody is \
-        listed, asks populated.",
+    summary: "Walks cgroup.procs of the cgroup and its sub-cgroups at intervals; when no process \
+        is listed, reads populated.",
     scope: Scope::Cgroup,
     wake: Wake::Interval,
     signal: Signal::Emptiness,
@@ -33,8 +33,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "by up to one interval. Without the question to populated it would be early: the walk is \
-        no snapshot, and since Linux 6.19 exiting processes are not listed",
+    late: "by up to one interval. Without the read of populated it would be early: the walk is no \
+        snapshot, and since Linux 6.19 exiting processes are not listed",
     idle_cost: "one walk per interval: three system calls per cgroup and a line per process",
     overflow: "cannot: it reads the state",
     loses_on_removal: false,

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// An open `cgroup.events`.
 #[derive(Debug)]
 pub struct Level {
-    /// The file, for those who sleep on it.
+    /// The file, to sleep on.
     pub events: EventsFile,
 }
 
@@ -64,8 +64,8 @@ pub fn begun(child: &Child) -> Result<(), DetectError> {
     }
 }
 
-/// As [`entered`], for a workload that waits at a gate before exec, in a cgroup that somebody else
-/// populates too.
+/// As [`entered`], for a workload that waits at a gate before exec, in a cgroup that another
+/// process populates too.
 pub fn entered_behind_gate(child: &Child, cgroup: &Cgroup) -> Result<(), DetectError> {
     if !matches!(child.entry, Entry::Moved(_)) {
         return Ok(());

@@ -9,7 +9,7 @@
 //! never sleeps.
 //!
 //! Invariants: an error while reading is [`Verdict::Unknown`]; an event is only a hint to read the
-//! state again; "empty" is said only after a read that said so.
+//! state again; "empty" is said only after a read that showed it.
 //!
 //! A mechanism that can only block (in `waitid(2)`, as a tracer, by spinning) implements
 //! [`BlockingDetector`] instead.
@@ -69,8 +69,8 @@ pub trait Detector: fmt::Debug + Sync {
     /// The facts.
     fn spec(&self) -> &'static DetectorSpec;
 
-    /// Whether this machine offers it to this process; if not, why, and how to get it. Tries,
-    /// rather than compares versions.
+    /// Whether this machine offers it to this process; if not, why, and how to get it. It tries the
+    /// mechanism and never compares versions.
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
     /// Prepares to watch `set`, and says through `spawn` what the program's birth needs (a flag, a
@@ -87,19 +87,19 @@ pub trait Watch: fmt::Debug + Send + 'static {
     /// Called once, right after the program was started.
     ///
     /// Returns at once, unless the kernel refused to let the program be born in its cgroup: then it
-    /// waits until the program is there, for an empty cgroup says nothing before.
+    /// waits until the program is in the cgroup, because before that an empty cgroup means nothing.
     fn attach(&mut self, child: &Child) -> Result<(), DetectError>;
 
-    /// What to sleep on before the next check. Ask again after a check that says that it has
-    /// changed.
+    /// What to sleep on before the next check. Call it again after a check that says that the
+    /// sources have changed.
     fn sources(&self) -> Sources<'_>;
 
-    /// Looks at the state, `now` being the time of the wake-up. Never sleeps, and leaves no source
-    /// ready that it has dealt with. Not called again after a verdict.
+    /// Reads the state; `now` is the time of the wake-up. Never sleeps, and leaves no source ready
+    /// that it has dealt with. Not called again after a verdict.
     fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError>;
 
-    /// Gives up what it holds, and says what watching took. It may be called at any time: that
-    /// cancels the watch.
+    /// Releases everything and returns the counters. It may be called at any time: that cancels the
+    /// watch.
     fn finish(self: Box<Self>) -> Counters;
 
     /// Sleeps until there is a verdict or `deadline` has passed. To be overridden only where the
@@ -200,7 +200,7 @@ pub enum DetectError {
     /// A cgroup file.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// A limit of the machine was met.
+    /// A limit of the machine was reached.
     #[error("{limit} ({}) is exhausted ({errno}): {remedy}", in_words(*value))]
     Limit {
         /// Which: `fs.inotify.max_user_instances`, `RLIMIT_NOFILE`.
@@ -212,7 +212,7 @@ pub enum DetectError {
         /// What the user can do.
         remedy: &'static str,
     },
-    /// The verifier of the kernel refused a BPF program.
+    /// The kernel's verifier refused a BPF program.
     #[error("could not load a BPF program for {tracepoint}: {errno}: the verifier says: {log}")]
     Verifier {
         /// What it was to be attached to.

@@ -1,10 +1,10 @@
 //! The descriptor of the first process, then the state, then the events of the cgroup.
 //!
-//! Most programs leave nothing behind. Their end is told by the pidfd in one wake-up, without the
-//! rate limit of `cgroup.events`, and a read of `populated` right after it says whether that was
-//! all. On kernels up to 6.18 a process leaves its cgroup before its parent is told, so the first
-//! read is right; from 6.19 on it leaves later, so a few more reads follow at growing intervals.
-//! Whatever is left after that is waited for on `cgroup.events`.
+//! Most programs leave no process behind. The pidfd reports their end in one wake-up, without the
+//! rate limit of `cgroup.events`, and a read of `populated` right after it shows whether anything
+//! is left. On kernels up to 6.18 a process leaves its cgroup before its parent is notified, so the
+//! first read is right; from 6.19 on it leaves later, so a few more reads follow at growing
+//! intervals. What is left after that is waited for with `cgroup.events`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -29,7 +29,8 @@ use crate::spawn::{Child, SpawnOptions};
 pub struct PidfdCgroupEvents;
 
 /// How long it may take to notice that somebody else has removed the cgroup while the event of its
-/// emptiness was held back: the kernel drops that event with the file, and wakes nobody.
+/// emptiness was held back: the kernel drops that event together with the file, and does not wake
+/// the reader.
 const REMOVAL: Duration = Duration::from_secs(1);
 
 static SPEC: DetectorSpec = DetectorSpec {
@@ -99,7 +100,7 @@ impl Watch for Watching {
 
     fn sources(&self) -> Sources<'_> {
         match &self.main {
-            // While the first process lives the cgroup is populated, whatever its events say.
+            // While the first process is alive the cgroup is populated, whatever its events say.
             Some(main) => Sources::none().readable(main),
             None => Sources::none().priority(&self.level.events),
         }
@@ -115,7 +116,8 @@ impl Watch for Watching {
             self.main = None;
             self.backoff.hint(now);
         }
-        // After the pidfd, so that it cannot miss what has left the cgroup before its end was told.
+        // Read after the pidfd, so that it sees every process that left the cgroup before its end
+        // was reported.
         if let Some(verdict) = self.level.look(now, counters) {
             return Ok(Progress::done(verdict));
         }

@@ -1,4 +1,5 @@
-//! Cgroups that are kept populated, ready to take a workload whose end will be told at once.
+//! Cgroups that are kept populated, so that the end of a workload that enters one is reported at
+//! once.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -23,8 +24,8 @@ use crate::sys::wait::{Whose, waitid};
 
 /// A process that does nothing but populate a cgroup.
 ///
-/// It is told to execute `/dev/null`, which the kernel refuses, and is held at a gate before that.
-/// So it needs no program, a process with threads may start one, and it ends when its starter does.
+/// It waits at a gate before it executes `/dev/null`, which the kernel refuses. So it needs no
+/// program, a process with threads may start one, and it ends when its starter does.
 #[derive(Debug)]
 pub struct Placeholder {
     process: Spawned,
@@ -113,7 +114,8 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Drop for Placeholder {
     fn drop(&mut self) {
-        // One that is left keeps its cgroup populated, and its owner meets that error.
+        // A placeholder that is left keeps its cgroup populated, and the owner of the cgroup gets
+        // that error.
         match self.end() {
             Ok(()) | Err(_) => {}
         }
@@ -125,14 +127,14 @@ impl Drop for Placeholder {
 pub struct Warm {
     /// Where the workload is to be born.
     pub cgroup: Cgroup,
-    /// What has to leave once it is.
+    /// The process that has to leave once it is.
     pub placeholder: Placeholder,
 }
 
 /// A number of warm cgroups.
 ///
-/// Nothing happens in the background: [`Pool::refill`] is called by whoever has the time, after a
-/// launch. A cgroup that was taken is not returned; it is used once and then removed by its taker.
+/// Nothing happens in the background: the program calls [`Pool::refill`] when it has the time,
+/// after a launch. A cgroup that was taken is not returned: its user removes it after one use.
 #[derive(Debug)]
 pub struct Pool {
     size: usize,
@@ -153,9 +155,9 @@ impl Pool {
         }
     }
 
-    /// Puts placeholders into what `make` gives, called with 0, 1, 2 ... over the life of the pool,
-    /// until there are `size` members; returns how many were added. What was made before an error
-    /// stays.
+    /// Puts placeholders into the cgroups that `make` returns, until there are `size` of them;
+    /// returns how many were added. Over the life of the pool `make` is called with 0, 1, 2 ...
+    /// Those that were made before an error stay.
     pub fn refill(
         &mut self,
         mut make: impl FnMut(u64) -> Result<Cgroup, CgroupError>,
@@ -186,13 +188,14 @@ impl Pool {
         }
     }
 
-    /// Takes the oldest cgroup if it is warm. `None`: the caller launches without, and says so.
+    /// Takes the oldest cgroup if it is warm. `None`: the caller has to launch without one, and
+    /// should report that.
     pub fn take(&mut self) -> Option<Warm> {
         let warm = self.members.front()?.placeholder.is_warm(self.warm_up);
         if warm { self.members.pop_front() } else { None }
     }
 
-    /// Ends all placeholders; returns their cgroups, to be removed by whoever made them.
+    /// Ends all placeholders; returns their cgroups, which the caller removes.
     pub fn drain(mut self) -> Result<Vec<Cgroup>, DetectError> {
         let mut cgroups = Vec::new();
         while let Some(Warm {

@@ -1,9 +1,9 @@
-//! Spend the notification window beforehand: the cgroup has been populated for a while when the
-//! workload arrives.
+//! Let the notification window pass beforehand: the cgroup has been populated for a while when the
+//! workload enters it.
 //!
-//! The kernel holds back an event of `cgroup.events` that follows another within 10 to 20 ms. A
-//! short job runs into that by its own start. If a placeholder has populated the cgroup earlier,
-//! the start is no transition, and the end is the first event for a long time.
+//! The kernel holds back an event of `cgroup.events` that follows another within 10 to 20 ms. The
+//! start of a short job is such an event. If a placeholder has populated the cgroup earlier, the
+//! start is no transition, and the end is the first event for a long time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,11 +146,11 @@ impl Detector for PrepopulatedCgroup {
 }
 
 /// The placeholder of the site, if the site is what a pool would hand out for this launch. `None`:
-/// the pool had nothing warm.
+/// the pool had no warm cgroup.
 ///
-/// The launches of a burst take what is beside the site: the pool's member number `burst` *is* the
-/// site, so it is the one that this launch gets if each of them got one. Those that are not needed
-/// leave before the workload is born.
+/// The launches of a burst take the cgroups beside the site. The pool's member number `burst` *is*
+/// the site, so this launch gets it if each launch before got one. Those that are not needed leave
+/// before the workload is born.
 fn from_pool(set: &ProcessSet, warm_up: Duration) -> Result<Option<Placeholder>, DetectError> {
     let burst = set.param(&BURST);
     let mut beside = Vec::new();
@@ -187,10 +187,10 @@ fn from_pool(set: &ProcessSet, warm_up: Duration) -> Result<Option<Placeholder>,
     Ok(ours.map(|warm| warm.placeholder))
 }
 
-/// Who populated the cgroup before the workload runs.
+/// What populates the cgroup before the workload runs.
 #[derive(Debug)]
 enum Holder {
-    /// Nobody: there was no warm cgroup.
+    /// Nothing: there was no warm cgroup.
     Nobody,
     /// Another process, which leaves while the workload waits at the gate.
     Other(Placeholder, Gate),

@@ -19,11 +19,13 @@ pub enum Slept {
     Deadline,
 }
 
-/// Sleeps until one of `fds` is ready or `deadline` has passed. Interruptions are slept through.
+/// Sleeps until one of `fds` is ready or `deadline` has passed. After an interruption it goes on
+/// sleeping.
 ///
-/// When its time is up `ppoll` looks at all descriptors once more (`fs/select.c`, `do_poll()`), and
-/// so finds what nobody has woken it for. That is no wake-up: who sleeps without a deadline would
-/// never hear of it. A deadline that has passed before the sleep is a look, and finds it.
+/// When the time is up, `ppoll` checks all descriptors once more (`fs/select.c`, `do_poll()`) and
+/// finds changes for which it was not woken. That does not count as a wake-up: without a deadline
+/// the sleep would never have ended. If the deadline has already passed, the descriptors are
+/// checked once.
 pub fn on(fds: &mut [PollFd<'_>], deadline: MonoNs) -> Result<Slept, SysError> {
     let looks_only = deadline.has_passed();
     loop {
@@ -58,7 +60,7 @@ pub fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, SysError>
     }
 }
 
-/// Sleeps until `at`, but not past `deadline`. For detectors that look at intervals.
+/// Sleeps until `at`, but not past `deadline`. For detectors that read at intervals.
 pub fn until(at: MonoNs, deadline: MonoNs) -> Slept {
     let wake = at.min(deadline);
     while !wake.has_passed() {

@@ -1,4 +1,4 @@
-//! What a watch sleeps on, and the loop that sleeps for all of them.
+//! The descriptors that a watch sleeps on, and the poll loop that all watches share.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -10,17 +10,17 @@ use crate::MonoNs;
 use crate::error::SysError;
 use crate::sys::time::now;
 
-/// What makes a descriptor worth a look.
+/// The event that a descriptor is polled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
     /// It can be read: `POLLIN`.
     Readable,
-    /// It has exceptional news: `POLLPRI`, as `cgroup.events` has. That file can always be read, so
-    /// `POLLIN` would spin.
+    /// It has an exceptional condition: `POLLPRI`, as `cgroup.events` does. That file is always
+    /// readable, so `POLLIN` would spin.
     Priority,
 }
 
-/// Descriptors to sleep on. None: only the next look matters.
+/// Descriptors to sleep on. None: only the time of the next check matters.
 #[derive(Debug, Default)]
 pub struct Sources<'a>(Vec<(BorrowedFd<'a>, Interest)>);
 
@@ -30,14 +30,14 @@ impl<'a> Sources<'a> {
         Self::default()
     }
 
-    /// Adds a descriptor that is to be read when it can be.
+    /// Adds a descriptor that is polled for `POLLIN`.
     #[must_use]
     pub fn readable(mut self, fd: &'a impl AsFd) -> Self {
         self.0.push((fd.as_fd(), Interest::Readable));
         self
     }
 
-    /// Adds a descriptor that has exceptional news.
+    /// Adds a descriptor that is polled for `POLLPRI`.
     #[must_use]
     pub fn priority(mut self, fd: &'a impl AsFd) -> Self {
         self.0.push((fd.as_fd(), Interest::Priority));
@@ -87,7 +87,7 @@ mod tests {
     use crate::spawn::Child;
     use std::time::Duration;
 
-    /// Empty at the third look; looks again after a millisecond.
+    /// Empty at the third check; asks for a check each millisecond.
     #[derive(Debug, Default)]
     struct ThirdLook(u32);
 

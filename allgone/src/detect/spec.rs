@@ -12,7 +12,7 @@ use crate::scope::Scope;
 pub enum Wake {
     /// It sleeps until the kernel wakes it.
     Event,
-    /// It looks at intervals.
+    /// It reads at intervals.
     Interval,
     /// It never sleeps.
     Spin,
@@ -25,14 +25,13 @@ pub enum Wake {
 pub enum Signal {
     /// The set becoming empty.
     Emptiness,
-    /// The set's cgroup being removed, and nothing else: it is silent for as long as nobody does
-    /// that.
+    /// The set's cgroup being removed, and nothing else: without a removal it is never woken.
     Removal,
     /// The removal of a cgroup other than the set's.
     ForeignRemoval,
 }
 
-/// Time between two looks, for detectors that look at intervals.
+/// Time between two reads, for detectors that read at intervals.
 pub const INTERVAL: Axis = Axis {
     name: "interval",
     unit: Unit::Nanoseconds,
@@ -44,7 +43,7 @@ pub const INTERVAL: Axis = Axis {
 /// The facts about a detector.
 #[derive(Clone, Copy, Debug)]
 pub struct DetectorSpec {
-    /// Kebab-case; the file's name with `-` for `_`. Says the mechanism, not a virtue.
+    /// Kebab-case; the file's name with `-` for `_`. It names the mechanism, not a virtue.
     pub id: &'static str,
     /// One sentence: what it does.
     pub summary: &'static str,
@@ -84,7 +83,7 @@ impl DetectorSpec {
         self.effects.reaps != Reaps::Nothing
     }
 
-    /// Whether what it says rests on passes over `/proc` alone.
+    /// Whether its verdict rests on passes over `/proc` alone.
     pub fn passes_over_proc(&self) -> bool {
         self.wake == Wake::Interval && matches!(self.scope, Scope::SystemWide | Scope::Session)
     }

@@ -1,4 +1,4 @@
-//! What a detector says, and what it took.
+//! The verdict of a detector, and its counters.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ pub enum Verdict {
         /// When it had read the state that says so.
         decided_ns: u64,
     },
-    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not
-    /// see it.
+    /// The cgroup is gone: somebody else removed it. It must have been empty, but this detector did
+    /// not see that.
     SiteRemoved {
         /// When that was noticed.
         at_ns: u64,
@@ -90,13 +90,13 @@ pub struct Counters {
     /// When the mechanism itself says that its last event happened; 0 if it does not stamp its
     /// events.
     pub event_ns: u64,
-    /// Times it went without what its name says (a pool that had nothing warm).
+    /// Times it had to do without what its name says (a pool that had no warm cgroup).
     pub fallbacks: u64,
-    /// What it cost before the program could start (a pool's warm-up, a seize), if it measures
-    /// that.
+    /// How long it took before the program could start (a pool's warm-up, a seize), if that is
+    /// measured.
     pub prepare_ns: u64,
-    /// When the program was asked to start, if that is not its spawn: a process that had been made
-    /// beforehand was let go. 0: at its spawn.
+    /// When the program was asked to start, if its process had been made beforehand and only waited
+    /// at a gate. 0: at its spawn.
     pub asked_ns: u64,
 }
 
@@ -109,7 +109,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Beginning with these counters.
+    /// Starts from these counters.
     pub fn from(counters: Counters) -> Self {
         Self {
             counters,
@@ -117,7 +117,7 @@ impl Tally {
         }
     }
 
-    /// Says that the watch is checked. Call it once in each check.
+    /// Counts a check of the watch. Call it once in each check.
     pub fn check(&mut self) -> &mut Counters {
         if self.looked {
             self.counters.wakeups += 1;
@@ -126,8 +126,8 @@ impl Tally {
         &mut self.counters
     }
 
-    /// The counters of a watch that is over, where every wake-up but the last found the set as it
-    /// was.
+    /// The counters of a finished watch in which every wake-up but the last found the set
+    /// unchanged.
     pub fn with_spurious(self) -> Counters {
         Counters {
             spurious: self.counters.wakeups.saturating_sub(1),

@@ -68,13 +68,13 @@ pub struct Host {
     pub euid: u32,
     /// Effective capabilities.
     pub capabilities: Capabilities,
-    /// Where cgroups are mounted and this process is in them.
+    /// Where cgroups are mounted, and in which of them this process is.
     pub layout: Layout,
     /// The base, if there is one.
     pub base: Option<Base>,
 }
 
-/// The machine could not even be looked at.
+/// The facts about the machine could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HostError {
@@ -84,8 +84,8 @@ pub enum HostError {
     /// A system call or a file of `/proc`.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// `/proc` shows another PID namespace than this process is in, so no number in it means what
-    /// it means here.
+    /// `/proc` shows another PID namespace than this process is in, so no process id in it is valid
+    /// here.
     #[error(
         "/proc belongs to another PID namespace ({why}): mount it anew (`unshare --mount-proc`, or \
             `mount -t proc proc /proc` in a mount namespace of your own)"
@@ -103,7 +103,7 @@ pub enum HostError {
 }
 
 impl Host {
-    /// Looks at the machine without touching anything. There is no base until one is given.
+    /// Reads the facts about the machine and changes nothing. There is no base until one is given.
     pub fn look(paths: &Paths) -> Result<Self, HostError> {
         let name = nix::sys::utsname::uname().map_err(|e| SysError::plain("uname", e))?;
         let release = name.release().to_string_lossy().into_owned();

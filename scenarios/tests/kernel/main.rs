@@ -15,6 +15,7 @@ mod campaign;
 mod cli;
 mod common;
 mod detect;
+mod effects;
 mod fault_injection;
 mod first_use;
 mod fleet;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         campaign::tests(),
         cli::tests(),
         detect::tests(),
+        effects::tests(),
         fault_injection::tests(),
         first_use::tests(),
         fleet::tests(),

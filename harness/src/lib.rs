@@ -9,6 +9,7 @@
 //! What this crate does not do: choose workloads (crate `scenarios`), print, or parse a command
 //! line.
 
+mod adopt;
 pub mod detect;
 pub mod error;
 pub mod expect;

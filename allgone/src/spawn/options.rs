@@ -92,6 +92,11 @@ impl SpawnOptions {
         Ok(Gate(write))
     }
 
+    /// Whether there is a gate before the program's exec.
+    pub fn is_gated(&self) -> bool {
+        self.gate.is_some()
+    }
+
     /// Descriptors that the program inherits for the mechanisms, with their numbers.
     pub(super) fn kept(&self) -> impl Iterator<Item = (BorrowedFd<'_>, RawFd)> {
         self.kept.iter().map(AsFd::as_fd).zip(self.first_free..)
@@ -116,7 +121,9 @@ mod tests {
     #[test]
     fn a_program_waits_at_one_gate() {
         let mut options = SpawnOptions::default();
+        assert!(!options.is_gated());
         let gate = options.gate().unwrap();
+        assert!(options.is_gated());
         assert_eq!(options.gate().unwrap_err().errno, Errno::EBUSY);
         drop(gate);
     }

@@ -30,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(2),
     since: KernelVersion(5, 11),
     privilege: "none, unless kernel.io_uring_disabled or seccomp forbids io_uring",
     escapes: "a process that has been moved out of the cgroup",

@@ -30,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(2),
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",

@@ -22,7 +22,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Spin,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",

@@ -31,7 +31,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion::UNRELEASED,
     privilege: "a kernel with the draft series kernel-patch/series/b-job-handle",
     escapes: "a process that has been moved out of the cgroup",

@@ -32,7 +32,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 1),
     privilege: "CAP_SYS_ADMIN before 5.13; none since",
     escapes: "a process that has been moved out of the cgroup",

@@ -40,7 +40,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Removal,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion(7, 1),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",

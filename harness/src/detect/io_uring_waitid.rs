@@ -26,7 +26,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     signal: super::Signal::Emptiness,
     effects: Effects {
         reaps: Reaps::Main,
-        ..Effects::NONE
+        ..Effects::descriptors(1)
     },
     since: KernelVersion(6, 7),
     privilege: "none, unless kernel.io_uring_disabled or seccomp forbids io_uring",

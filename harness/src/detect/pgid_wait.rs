@@ -2,15 +2,14 @@
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::prctl;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::common::probe;
 use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
+use crate::adopt;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::sys::alarm::Alarm;
@@ -69,9 +68,7 @@ impl BlockingDetector for PgidWait {
     }
 
     fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        probe::tried("prctl", prctl::get_child_subreaper(), |errno| {
-            (errno == Errno::EINVAL).then_some("Linux 3.4 or later")
-        })
+        adopt::Subreaper::probe()
     }
 
     fn arm(
@@ -79,9 +76,11 @@ impl BlockingDetector for PgidWait {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        prctl::set_child_subreaper(true)
-            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
-        Ok(Box::new(Reaping::default()))
+        Ok(Box::new(Reaping {
+            _adopts: adopt::Subreaper::become_one()?,
+            group: None,
+            counters: Counters::default(),
+        }))
     }
 }
 
@@ -92,8 +91,9 @@ const GROUP_LIMIT: Duration = Duration::from_secs(10);
 /// interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reaping {
+    _adopts: adopt::Subreaper,
     group: Option<Pid>,
     counters: Counters,
 }

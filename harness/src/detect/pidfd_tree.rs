@@ -17,10 +17,10 @@ use crate::expect::Scope;
 use crate::param::{Axis, Unit};
 use crate::sys::pidfd;
 use crate::sys::time::now;
-use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::limit;
 use allgone::detect::sleep::{self, Slept};
+use allgone::effects::{Effects, Holds};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -43,7 +43,13 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::LinkedDescendants,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects {
+        holds: Holds {
+            descriptors_per_process: 1,
+            ..Effects::NONE.holds
+        },
+        ..Effects::NONE
+    },
     since: KernelVersion(5, 3),
     privilege: "",
     escapes: "a child whose parent ends before the next look: its parent link then leads elsewhere \

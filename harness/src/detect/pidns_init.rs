@@ -30,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::PidNamespace,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion(5, 3),
     privilege: "CAP_SYS_ADMIN, or a new user namespace besides",
     escapes: "nothing that descends from the init: a PID namespace cannot be left. A process that \

@@ -29,7 +29,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::FdHolders,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion(2, 6),
     privilege: "",
     escapes: "every process that closes the descriptor: daemons close all, careful programs close \

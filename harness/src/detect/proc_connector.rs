@@ -38,7 +38,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::SystemWide,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion(2, 6),
     privilege: "CAP_NET_ADMIN, in the initial network, PID and user namespace",
     escapes: "a child made with CLONE_PARENT (its parent is outside the books), and a process that \

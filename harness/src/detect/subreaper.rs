@@ -1,13 +1,11 @@
 //! Become the parent of every orphan of the tree, and reap until no child is left.
 
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::sys::wait::WaitPidFlag;
 
-use super::common::probe;
 use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
-use crate::error::SysError;
+use crate::adopt;
 use crate::expect::Scope;
 use crate::sys::alarm::Alarm;
 use crate::sys::time::now;
@@ -60,9 +58,7 @@ impl BlockingDetector for Subreaper {
     }
 
     fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        probe::tried("prctl", prctl::get_child_subreaper(), |errno| {
-            (errno == Errno::EINVAL).then_some("Linux 3.4 or later")
-        })
+        adopt::Subreaper::probe()
     }
 
     fn arm(
@@ -70,14 +66,16 @@ impl BlockingDetector for Subreaper {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        prctl::set_child_subreaper(true)
-            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
-        Ok(Box::new(Reaping::default()))
+        Ok(Box::new(Reaping {
+            _adopts: adopt::Subreaper::become_one()?,
+            counters: Counters::default(),
+        }))
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reaping {
+    _adopts: adopt::Subreaper,
     counters: Counters,
 }
 

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitPidFlag;
@@ -14,6 +13,7 @@ use super::common::probe;
 use super::common::removal::Removal;
 use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
+use crate::adopt;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::sys::time::now;
@@ -48,7 +48,7 @@ static SPEC: DetectorSpec = DetectorSpec {
         subreaper: true,
         signal_mask: true,
         reaps: Reaps::AnyChild,
-        ..Effects::NONE
+        ..Effects::descriptors(3)
     },
     since: KernelVersion(4, 5),
     privilege: "",
@@ -84,8 +84,7 @@ impl BlockingDetector for SubreaperCgroupEvents {
         set: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        prctl::set_child_subreaper(true)
-            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+        let adopts = adopt::Subreaper::become_one()?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         mask.thread_block()
@@ -94,6 +93,7 @@ impl BlockingDetector for SubreaperCgroupEvents {
         let children = SignalFd::with_flags(&mask, flags)
             .map_err(|e| limit::descriptor(SysError::plain("signalfd", e)))?;
         Ok(Box::new(Supervising {
+            _adopts: adopts,
             children,
             level: Level::open(set.cgroup())?,
             removal: Removal::watch(set.cgroup())?,
@@ -105,6 +105,7 @@ impl BlockingDetector for SubreaperCgroupEvents {
 
 #[derive(Debug)]
 struct Supervising {
+    _adopts: adopt::Subreaper,
     children: SignalFd,
     level: Level,
     removal: Removal,

@@ -15,9 +15,9 @@ use crate::error::SysError;
 use crate::expect::Scope;
 use crate::sys::perf::Tracepoint;
 use crate::tracepoint::{Tracefs, online_cpus};
-use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::limit;
+use allgone::effects::{Effects, Holds};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::SpawnOptions;
 
@@ -36,7 +36,13 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects {
+        holds: Holds {
+            descriptors_per_cpu: 1,
+            ..Effects::descriptors(3).holds
+        },
+        ..Effects::NONE
+    },
     since: KernelVersion(5, 2),
     privilege: "CAP_PERFMON (CAP_SYS_ADMIN before 5.8) for the event, CAP_SYS_ADMIN to read the \
         number from tracefs",

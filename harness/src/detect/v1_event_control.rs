@@ -35,7 +35,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::ForeignRemoval,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion(2, 6),
     privilege: "root, or a delegated cgroup, in the v1 memory hierarchy",
     escapes: "a process that has been moved out of the cgroup",

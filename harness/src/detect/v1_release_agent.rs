@@ -30,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(5),
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, where the kernel looks for \
         the agent",

@@ -35,7 +35,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    effects: Effects::NONE,
+    effects: Effects::descriptors(6),
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, and in the v1 memory \
         hierarchy",

@@ -40,7 +40,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
-    effects: Effects::NONE,
+    effects: Effects::descriptors(4),
     since: KernelVersion::UNRELEASED,
     privilege: "a kernel with the draft series kernel-patch/series/b-job-handle",
     faults: "a copy of the descriptor that is held anywhere, in the workload too, keeps the \

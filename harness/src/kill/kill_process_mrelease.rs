@@ -33,7 +33,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
-    effects: Effects::NONE,
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 15),
     privilege: "",
     faults: "as cgroup-kill; who was born after the list keeps its memory until it dies by itself; \

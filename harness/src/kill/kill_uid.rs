@@ -45,7 +45,7 @@ static SPEC: KillSpec = KillSpec {
     may_hit: &[Bystander::SameUid],
     effects: Effects {
         single_thread: true,
-        ..Effects::NONE
+        ..Effects::descriptors(2).and_processes(1)
     },
     since: KernelVersion(1, 0),
     privilege: "root, and a user id for this workload alone",

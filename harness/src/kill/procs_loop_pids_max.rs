@@ -36,7 +36,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
-    effects: Effects::NONE,
+    effects: Effects::descriptors(1),
     since: KernelVersion(5, 3),
     privilege: "the pids controller",
     faults: "forks that had passed the limit are completed, which the loop catches; members that \

@@ -46,7 +46,7 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects {
         single_thread: true,
         gates_spawn: true,
-        ..Effects::NONE
+        ..Effects::descriptors(1).and_processes(1)
     },
     since: KernelVersion(3, 8),
     privilege: "CAP_SYS_PTRACE for another user's processes",

@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::getpid;
 
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
+use crate::adopt;
 use crate::error::SysError;
 use crate::proc::{self, Stat};
 use crate::sys::wait::{Whose, waitid};
@@ -60,13 +60,7 @@ impl BlockingStrategy for SubreaperWalk {
     }
 
     fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        match prctl::get_child_subreaper() {
-            Ok(_) => Ok(Support::Available),
-            Err(errno) => Ok(Support::missing(
-                format_args!("PR_GET_CHILD_SUBREAPER: {errno:?}"),
-                "Linux 3.4 or later",
-            )),
-        }
+        adopt::Subreaper::probe()
     }
 
     fn prepare(
@@ -74,26 +68,15 @@ impl BlockingStrategy for SubreaperWalk {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        let before = prctl::get_child_subreaper()
-            .map_err(|e| SysError::plain("PR_GET_CHILD_SUBREAPER", e))?;
-        prctl::set_child_subreaper(true)
-            .map_err(|e| SysError::plain("PR_SET_CHILD_SUBREAPER", e))?;
-        Ok(Box::new(Ready { before }))
+        Ok(Box::new(Ready {
+            _adopts: adopt::Subreaper::become_one()?,
+        }))
     }
 }
 
 #[derive(Debug)]
 struct Ready {
-    before: bool,
-}
-
-impl Drop for Ready {
-    fn drop(&mut self) {
-        // It accepts any value once it has accepted one.
-        match prctl::set_child_subreaper(self.before) {
-            Ok(()) | Err(_) => {}
-        }
-    }
+    _adopts: adopt::Subreaper,
 }
 
 impl BlockingKiller for Ready {

@@ -37,7 +37,7 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: true,
     may_hit: &[],
-    effects: Effects::NONE,
+    effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "the cpu controller, where a limit was set",
     faults: "as cgroup-kill; until the last one is dead the set runs without a limit",

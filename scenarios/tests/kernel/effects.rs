@@ -1,6 +1,8 @@
-//! What a mechanism changes in the process that uses it is what it states: each is used in a fresh process, and what is found there before,
-//! while it watches, and afterwards is compared with its [`Effects`].
+//! What a mechanism changes in the process that uses it is what it states: each is used in a fresh
+//! process, and what is found there before, meanwhile and afterwards is compared with its
+//! [`Effects`]. What is found and not stated fails, and so does what is stated and not found.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -8,20 +10,38 @@ use std::time::Duration;
 use allgone::effects::{Effects, Holds, Reaps};
 use allgone::spawn::Child;
 use harness::detect::{AnyDetector, DETECTORS, Signal};
-use harness::sys::fork::worker;
+use harness::expect::Plane;
+use harness::host::LimitSource;
+use harness::kill::{AnyStrategy, STRATEGIES};
+use harness::param::{self, Axis};
+use harness::sys::fork::{Worker, worker};
+use harness::sys::spawn::Credentials;
 use harness::sys::time;
 use harness::sys::wait::{Whose, waitid};
+use harness::trial::{SpawnPlan, V1Limits, Workload};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+use scenarios::Op;
+use scenarios::script::FOREVER;
 
-use super::common::{Test, ensure};
+use super::common::{Test, base, ensure};
+use super::kill::text;
 use super::needs::{CGROUP2_WRITE, CLONE_INTO_CGROUP};
-use super::place::{Place, workload};
-use scenarios::script::Op;
+use super::place::{Place, V1Dir, workload};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a timer that nobody has stated has time to show. One that is stated is waited for.
+const LOOKING: Duration = Duration::from_millis(30);
+
+/// A user for the strategy that kills by user.
+const USER: Credentials = Credentials {
+    uid: 60_906,
+    gid: 60_906,
+};
 
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
@@ -29,9 +49,17 @@ pub(crate) fn tests() -> Vec<Test> {
     for detector in DETECTORS {
         let id = detector.spec().id;
         tests.push(Test::new(
-            format!("effects::are_as_stated::{id}"),
+            format!("effects::of_a_detector_are_as_stated::{id}"),
             &[CGROUP2_WRITE, CLONE_INTO_CGROUP, id],
-            move || stated(*detector),
+            move || of_detector(*detector),
+        ));
+    }
+    for strategy in STRATEGIES {
+        let id = strategy.spec().id;
+        tests.push(Test::new(
+            format!("effects::of_a_strategy_are_as_stated::{id}"),
+            &[CGROUP2_WRITE, CLONE_INTO_CGROUP, id],
+            move || of_strategy(*strategy),
         ));
     }
     tests
@@ -43,16 +71,14 @@ struct State {
     subreaper: bool,
     mask: String,
     caught: String,
-    timers: usize,
     descriptors: usize,
-    children: usize,
+    children: Vec<i32>,
     threads: usize,
 }
 
 impl State {
     fn now() -> Result<Self, String> {
-        let text = |path: &str| std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
-        let status = text("/proc/self/status")?;
+        let status = read("/proc/self/status")?;
         let line = |key: &str| {
             let found = status.lines().find_map(|line| line.strip_prefix(key));
             found
@@ -65,106 +91,309 @@ impl State {
                 .map_err(|e| format!("{dir}: {e}"))
         };
         Ok(Self {
-            subreaper: prctl::get_child_subreaper().map_err(|e| e.to_string())?,
+            subreaper: prctl::get_child_subreaper().map_err(text)?,
             mask: line("SigBlk:")?,
             caught: line("SigCgt:")?,
-            timers: text("/proc/self/timers").map_or(0, |timers| timers.matches("ID:").count()),
             descriptors: count("/proc/self/fd")?,
-            children: text("/proc/thread-self/children")?.split_whitespace().count(),
+            children: read("/proc/thread-self/children")?
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect(),
             threads: count("/proc/self/task")?,
         })
     }
 }
 
-/// Uses a detector in a process of its own, which writes what it found.
-fn stated(detector: AnyDetector) -> Result<(), String> {
-    let mut place = Place::make()?;
-    place.site.params = harness::param::defaults(detector.spec().axes, harness::expect::Plane::Detect);
-    let (hear, tell) = nix::unistd::pipe().map_err(|e| e.to_string())?;
-    let started = worker(0, None, || {
-        let said = watch(&place, detector).unwrap_or_else(|e| format!("could not be used: {e}"));
-        let mut tell = std::fs::File::from(tell.try_clone().expect("a descriptor is left"));
-        i32::from(tell.write_all(said.as_bytes()).is_err())
-    })
-    .map_err(|e| e.to_string())?;
-    drop(tell);
-    let mut said = String::new();
-    std::fs::File::from(hear)
-        .read_to_string(&mut said)
-        .map_err(|e| e.to_string())?;
-    let ended = Whose::Pidfd(started.pidfd.as_fd());
-    waitid(ended, WaitPidFlag::WEXITED).map_err(|e| e.to_string())?;
-    let label = place.site.label();
-    harness::host::named::take_down(&label, time::now() + PATIENCE, &mut || {}).map_err(|e| e.to_string())?;
-    ensure(said.is_empty(), || said)
+fn read(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))
 }
 
-/// What is found and not stated, or stated and not found; empty if that is nothing.
-fn watch(place: &Place, detector: AnyDetector) -> Result<String, String> {
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    let stated = detector.spec().effects;
-    let bystander = worker(0, None, || 0).map_err(|e| text(&e))?;
-    let program = workload(vec![vec![Op::Live { ns: 1_000_000 }]])?;
-    let before = State::now()?;
-
-    let mut plan = harness::trial::SpawnPlan::new(&place.site, &program).map_err(|e| text(&e))?;
-    let mut armed = detector
-        .arm(&place.site.set(), &mut plan.options)
-        .map_err(|e| text(&e))?;
-    let child = plan.spawn().map_err(|e| text(&e))?;
-    let gated = stated.gates_spawn;
-    armed.attach(&child).map_err(|e| text(&e))?;
-    drop(plan);
-    let during = State::now()?;
-    if detector.spec().signal == Signal::Emptiness {
-        armed.wait(time::now() + PATIENCE).map_err(|e| text(&e))?;
-    }
-    let after = State::now()?;
-    let reaps = match (was_reaped(&child)?, gone(&bystander.pidfd)?) {
-        (_, true) => Reaps::AnyChild,
-        (true, false) => stated.reaps,
-        (false, false) => Reaps::Nothing,
-    };
-    armed.finish();
-
-    let found = Effects {
-        subreaper: during.subreaper != before.subreaper,
-        signal_mask: during.mask != before.mask,
-        signal_handler: after.caught != before.caught,
-        // Armed while it waits only; the handler that it needs stays.
-        timer: stated.timer && after.caught != before.caught,
-        reaps,
-        single_thread: stated.single_thread,
-        gates_spawn: gated,
-        holds: Holds {
-            descriptors: u8::try_from(
-                during
-                    .descriptors
-                    .saturating_sub(before.descriptors + DESCRIPTORS_OF_A_CHILD),
-            )
-            .unwrap_or(u8::MAX),
-            processes: u8::try_from(during.children.saturating_sub(before.children + 1)).unwrap_or(u8::MAX),
-            threads: u8::try_from(during.threads - before.threads).unwrap_or(u8::MAX),
-        },
-    };
-    let timers = after.timers != before.timers;
-    Ok(if found == stated && !timers {
-        String::new()
-    } else {
-        format!("stated {stated:?}\nfound  {found:?}\ntimers are left: {timers}")
-    })
+/// What was found in the process that used the mechanism.
+struct Seen {
+    before: State,
+    /// After `attach`.
+    during: State,
+    /// When the set is gone, before the mechanism is given up.
+    after: State,
+    /// When it has been given up.
+    end: State,
+    gated: bool,
+    reaps: Reaps,
+    /// Whether a child that it holds is a copy of this process.
+    copies: bool,
 }
 
 /// Its pidfd, a copy of that, and the pipe that tells of a failure before exec.
 const DESCRIPTORS_OF_A_CHILD: usize = 3;
 
-fn was_reaped(child: &Child) -> Result<bool, String> {
-    gone(&child.pidfd)
+impl Seen {
+    /// What is found and not stated, or stated and not found; empty if that is nothing. A timer is
+    /// seen from outside.
+    fn compared_with(&self, stated: &Effects) -> String {
+        let Self { before, during, .. } = self;
+        let found = Effects {
+            subreaper: during.subreaper != before.subreaper,
+            signal_mask: during.mask != before.mask,
+            signal_handler: self.after.caught != before.caught,
+            timer: stated.timer,
+            reaps: self.reaps,
+            single_thread: self.copies,
+            gates_spawn: self.gated,
+            holds: self.held(stated.holds),
+        };
+        let end = &self.end;
+        let left = [
+            ("the subreaper flag", end.subreaper != before.subreaper),
+            (
+                "descriptors",
+                end.descriptors > before.descriptors + DESCRIPTORS_OF_A_CHILD,
+            ),
+            ("threads", end.threads != before.threads),
+            (
+                "a signal mask",
+                end.mask != before.mask && !stated.signal_mask,
+            ),
+        ];
+        let left: Vec<&str> = left
+            .iter()
+            .filter(|(_, is)| *is)
+            .map(|(what, _)| *what)
+            .collect();
+        if found == *stated && left.is_empty() {
+            return String::new();
+        }
+        format!("stated {stated:?}\nfound  {found:?}\nleft when it was given up: {left:?}")
+    }
+
+    /// What is held, told apart as it is stated.
+    fn held(&self, stated: Holds) -> Holds {
+        let count = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+        let cpus = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN)
+            .ok()
+            .flatten()
+            .and_then(|cpus| usize::try_from(cpus).ok())
+            .unwrap_or(1);
+        let others = usize::from(stated.descriptors_per_cpu) * cpus
+            + usize::from(stated.descriptors_per_process);
+        let Self { before, during, .. } = self;
+        let more = during
+            .descriptors
+            .wrapping_sub(before.descriptors + DESCRIPTORS_OF_A_CHILD);
+        Holds {
+            descriptors: count(more.wrapping_sub(others)),
+            processes: count(self.held_processes().count()),
+            threads: count(during.threads - before.threads),
+            ..stated
+        }
+    }
+
+    fn held_processes(&self) -> impl Iterator<Item = &i32> {
+        // The program is one of the new ones; it is the last one unless the mechanism forked after
+        // it, which makes no difference to how many there are.
+        let new = |pid: &&i32| !self.before.children.contains(pid);
+        self.during.children.iter().filter(new).skip(1)
+    }
 }
 
-fn gone(pidfd: &impl AsFd) -> Result<bool, String> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
-    match waitid(Whose::Pidfd(pidfd.as_fd()), flags) {
+/// Uses `body` in a process of its own, and answers its side of the talk. What it returns is what
+/// is wrong.
+fn in_fresh_process(
+    place: &Place,
+    timer: Option<bool>,
+    body: impl FnOnce(&mut File) -> Result<String, String>,
+) -> Result<(), String> {
+    let (hear, tell) = nix::unistd::pipe().map_err(text)?;
+    let started = worker(0, None, || {
+        let mut tell = File::from(tell.try_clone().expect("a descriptor is left"));
+        let said = body(&mut tell).unwrap_or_else(|e| format!("could not be used: {e}"));
+        i32::from(tell.write_all(said.as_bytes()).is_err())
+    })
+    .map_err(text)?;
+    drop(tell);
+    let mut hear = File::from(hear);
+    let mut wrong = None;
+    if let Some(stated) = timer
+        && hear.read_exact(&mut [0]).is_ok()
+    {
+        wrong = timer_is_seen(started.pid, stated)?;
+        // From here on it has something to find.
+        place.site.cgroup.kill().map_err(text)?;
+    }
+    let mut said = String::new();
+    hear.read_to_string(&mut said).map_err(text)?;
+    waitid(Whose::Pidfd(started.pidfd.as_fd()), WaitPidFlag::WEXITED).map_err(text)?;
+    let label = place.site.label();
+    harness::host::named::take_down(&label, time::now() + PATIENCE, &mut || {}).map_err(text)?;
+    said.extend(wrong);
+    ensure(said.is_empty(), || said)
+}
+
+/// What is wrong with the timers of a process that waits. A kernel without
+/// `CONFIG_CHECKPOINT_RESTORE` does not show them.
+fn timer_is_seen(pid: Pid, stated: bool) -> Result<Option<String>, String> {
+    let file = format!("/proc/{pid}/timers");
+    let patience = time::now() + if stated { PATIENCE } else { LOOKING };
+    while std::path::Path::new(&file).exists() {
+        let seen = read(&file)?.contains("ID:");
+        if seen || patience.has_passed() {
+            return Ok((seen != stated).then(|| format!("timer: stated {stated}, found {seen}")));
+        }
+    }
+    Ok(None)
+}
+
+fn of_detector(detector: AnyDetector) -> Result<(), String> {
+    let mut place = Place::make()?;
+    let spec = detector.spec();
+    place.site.params = param::defaults(spec.axes, Plane::Detect);
+    let waits = spec.signal == Signal::Emptiness;
+    in_fresh_process(&place, waits.then_some(spec.effects.timer), |tell| {
+        let (bystander, program) = company()?;
+        let before = State::now()?;
+        let mut plan = SpawnPlan::new(&place.site, &program).map_err(text)?;
+        let mut armed = detector
+            .arm(&place.site.set(), &mut plan.options)
+            .map_err(text)?;
+        let gated = plan.options.is_gated();
+        let child = plan.spawn().map_err(text)?;
+        armed.attach(&child).map_err(text)?;
+        drop(plan);
+        let during = State::now()?;
+        let copies = copies(&before, &during, &child)?;
+        if waits {
+            tell.write_all(b"w").map_err(text)?;
+            armed.wait(time::now() + PATIENCE).map_err(text)?;
+        }
+        let after = State::now()?;
+        let reaps = reaped(&child, &bystander, &after)?;
+        armed.finish();
+        let seen = Seen {
+            before,
+            during,
+            after,
+            end: State::now()?,
+            gated,
+            reaps,
+            copies,
+        };
+        Ok(seen.compared_with(&spec.effects))
+    })
+}
+
+fn of_strategy(strategy: AnyStrategy) -> Result<(), String> {
+    let mut place = Place::make()?;
+    let spec = strategy.spec();
+    let axes: Vec<Axis> = spec.axes.to_vec();
+    place.site.params = param::defaults(&axes, Plane::Kill);
+    let _limit = limit_tasks(&mut place)?;
+    if nix::unistd::geteuid().is_root() {
+        place.site.credentials = Some(USER);
+    }
+    in_fresh_process(&place, None, |_| {
+        // The strategy that kills a session is refused in one that is not the caller's.
+        nix::unistd::setsid().map_err(text)?;
+        let (bystander, program) = company()?;
+        let before = State::now()?;
+        let mut plan = SpawnPlan::new(&place.site, &program).map_err(text)?;
+        let mut ready = strategy
+            .prepare(&place.site.set(), &mut plan.options)
+            .map_err(text)?;
+        let gated = plan.options.is_gated();
+        let child = plan.spawn().map_err(text)?;
+        ready.attach(&child).map_err(text)?;
+        drop(plan);
+        let during = State::now()?;
+        let copies = copies(&before, &during, &child)?;
+        ready.kill(&child, time::now() + PATIENCE).map_err(text)?;
+        let after = State::now()?;
+        let reaps = reaped(&child, &bystander, &after)?;
+        drop(ready);
+        let seen = Seen {
+            before,
+            during,
+            after,
+            end: State::now()?,
+            gated,
+            reaps,
+            copies,
+        };
+        Ok(seen.compared_with(&spec.effects))
+    })
+}
+
+/// A limit on tasks as a trial has it, for the strategy that sets it to 0.
+fn limit_tasks(place: &mut Place) -> Result<Option<V1Dir>, String> {
+    match &base().limits {
+        LimitSource::V1 { .. } => {
+            let dir = V1Dir::make("pids")?;
+            place.site.v1 = Some(V1Limits {
+                pids: dir.path().to_owned(),
+                memory: None,
+            });
+            Ok(Some(dir))
+        }
+        LimitSource::V2 { .. } => {
+            let top = place.site.parent.path().parent().ok_or("no parent")?;
+            std::fs::write(top.join("cgroup.subtree_control"), "+pids").map_err(text)?;
+            Ok(None)
+        }
+        LimitSource::None => Ok(None),
+    }
+}
+
+/// A child of the caller that has ended and nobody has reaped, and a program that leaves an orphan
+/// in its own process group when both are killed.
+fn company() -> Result<(Worker, Workload), String> {
+    let bystander = worker(0, None, || 0).map_err(text)?;
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    waitid(Whose::Pidfd(bystander.pidfd.as_fd()), flags).map_err(text)?;
+    let forever = Op::Live { ns: FOREVER };
+    let fork = Op::Fork { block: 1, count: 1 };
+    Ok((
+        bystander,
+        workload(vec![vec![fork, forever], vec![forever]])?,
+    ))
+}
+
+/// Whether a child that is held is a copy of the caller: forked, and never executed
+/// (`PF_FORKNOEXEC`).
+fn copies(before: &State, during: &State, child: &Child) -> Result<bool, String> {
+    const FORKED_WITHOUT_EXEC: u64 = 0x40;
+    let held = during
+        .children
+        .iter()
+        .filter(|pid| !before.children.contains(pid) && **pid != child.pid.as_raw());
+    for pid in held {
+        let stat = read(&format!("/proc/{pid}/stat"))?;
+        let flags = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok())
+            .ok_or_else(|| format!("no flags in {stat}"))?;
+        if flags & FORKED_WITHOUT_EXEC != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Which of the caller's children have been reaped. An orphan comes to a caller that is a
+/// subreaper.
+fn reaped(child: &Child, bystander: &Worker, after: &State) -> Result<Reaps, String> {
+    let orphan_is_left = after
+        .children
+        .iter()
+        .any(|pid| *pid != child.pid.as_raw() && *pid != bystander.pid.as_raw());
+    Ok(match (is_gone(&child.pidfd)?, is_gone(&bystander.pidfd)?) {
+        (_, true) => Reaps::AnyChild,
+        (true, false) if after.subreaper && !orphan_is_left => Reaps::ProcessGroup,
+        (true, false) => Reaps::Main,
+        (false, false) => Reaps::Nothing,
+    })
+}
+
+fn is_gone(pidfd: &impl AsFd) -> Result<bool, String> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    match waitid(Whose::Pidfd(pidfd.as_fd()), flags | WaitPidFlag::__WALL) {
         Ok(_) => Ok(false),
         Err(Errno::ECHILD) => Ok(true),
         Err(e) => Err(e.to_string()),

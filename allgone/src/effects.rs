@@ -10,8 +10,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Effects {
-    /// Sets `PR_SET_CHILD_SUBREAPER` until it is given up: orphans of the set, and of everything else
-    /// that the process has started, become its children.
+    /// Sets `PR_SET_CHILD_SUBREAPER` until it is given up: orphans of the set, and of everything
+    /// else that the process has started, become its children.
     pub subreaper: bool,
     /// Changes the signal mask of the calling thread, and leaves it changed.
     pub signal_mask: bool,
@@ -94,6 +94,11 @@ impl Effects {
             },
             ..self
         }
+    }
+
+    /// The same, with this held.
+    pub const fn holding(self, holds: Holds) -> Self {
+        Self { holds, ..self }
     }
 
     /// The same, with this many child processes held.

@@ -1,5 +1,6 @@
 //! `scenario list`: what there is to choose from, made from the same facts that the trials use.
 
+use allgone::Effects;
 use harness::detect::DETECTORS;
 use harness::expect::Plane;
 use harness::kill::STRATEGIES;
@@ -27,6 +28,8 @@ struct Entry {
     kind: String,
     since: Option<String>,
     privilege: Option<&'static str>,
+    /// What a mechanism changes in the process that uses it, and holds there.
+    effects: Option<Effects>,
     axes: Vec<AxisEntry>,
 }
 
@@ -65,6 +68,7 @@ fn catalogue() -> Catalogue {
                 kind: planes(s.spec().planes).to_owned(),
                 since: None,
                 privilege: None,
+                effects: None,
                 axes: axes(s.spec().axes),
             })
             .collect(),
@@ -76,6 +80,7 @@ fn catalogue() -> Catalogue {
                 kind: kebab(&d.spec().scope),
                 since: Some(d.spec().since.to_string()),
                 privilege: Some(d.spec().privilege),
+                effects: Some(d.spec().effects),
                 axes: axes(d.spec().axes),
             })
             .collect(),
@@ -91,6 +96,7 @@ fn catalogue() -> Catalogue {
                 ),
                 since: Some(s.spec().since.to_string()),
                 privilege: Some(s.spec().privilege),
+                effects: Some(s.spec().effects),
                 axes: axes(s.spec().axes),
             })
             .collect(),
@@ -145,10 +151,17 @@ fn text(catalogue: &Catalogue) -> String {
         ("detector", "sees", &catalogue.detectors),
         ("strategy", "reaches", &catalogue.strategies),
     ] {
-        let mut table = table::plain(&[title, second, "axes", "what it does"]);
+        let mut table = table::plain(&[title, second, "changes", "axes", "what it does"]);
         for entry in entries {
             let axes: Vec<String> = entry.axes.iter().map(AxisEntry::text).collect();
-            table.add_row([entry.id, &entry.kind, &axes.join(", "), entry.summary]);
+            let changes = entry.effects.as_ref().map(ToString::to_string);
+            table.add_row([
+                entry.id,
+                &entry.kind,
+                changes.as_deref().unwrap_or_default(),
+                &axes.join(", "),
+                entry.summary,
+            ]);
         }
         text.push_str(&table.trim_fmt());
         text.push_str("\n\n");
@@ -182,11 +195,11 @@ mod tests {
         let ids = ids
             .chain(DETECTORS.iter().map(|d| d.spec().id))
             .chain(STRATEGIES.iter().map(|s| s.spec().id));
+        let line_of = |id| text.lines().find(|line| line.trim_start().starts_with(id));
         for id in ids {
-            assert!(
-                text.lines().any(|line| line.trim_start().starts_with(id)),
-                "{id}"
-            );
+            assert!(line_of(id).is_some(), "{id}");
         }
+        let reaps = line_of("subreaper").unwrap_or_default();
+        assert!(reaps.contains("reaps every child"), "{reaps}");
     }
 }

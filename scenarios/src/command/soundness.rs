@@ -1,6 +1,7 @@
 //! `SOUNDNESS.md`: what each mechanism sees, how it errs and what it costs, made from the specs. A
 //! test compares the file with this, so neither can drift.
 
+use allgone::Effects;
 use harness::detect::{DETECTORS, DetectorSpec, Wake};
 use harness::kill::{KillSpec, STRATEGIES};
 
@@ -14,7 +15,9 @@ const HEAD: &str = "\
 <!-- Made by `scenario list --format markdown` from the specs of the mechanisms. Do not edit. -->
 
 What each mechanism can see or reach, how it errs, and what it costs. Trials show whether this holds
-on a given kernel: each statement about scope is an expectation that every trial checks.
+on a given kernel: each statement about scope is an expectation that every trial checks. A
+test compares what a mechanism changes in the process that uses it, and what it holds there, with
+what it finds in a fresh process.
 
 ";
 
@@ -23,7 +26,7 @@ pub fn page() -> String {
     let mut page = String::from(HEAD);
     page.push_str(
         "## Detectors\n\n\
-        | detector | sees | early | reaps | loses its wake-up on removal | since Linux |\n\
+        | detector | sees | early | changes | loses its wake-up on removal | since Linux |\n\
         |---|---|---|---|---|---|\n",
     );
     for spec in DETECTORS.iter().map(|d| d.spec()) {
@@ -35,7 +38,7 @@ pub fn page() -> String {
                 anchor(spec.id),
                 kebab(&spec.scope),
                 if spec.early.is_empty() { "no" } else { "yes" },
-                yes(spec.reaps()),
+                spec.effects,
                 yes(spec.loses_on_removal),
                 spec.since,
             ),
@@ -44,15 +47,15 @@ pub fn page() -> String {
     page.push_str(
         "\n\
         ## Kill strategies\n\n\
-        | strategy | reaches | sweep | claims to leave nothing | may hit | since Linux |\n\
-        |---|---|---|---|---|---|\n",
+        | strategy | reaches | sweep | claims to leave nothing | may hit | changes | since |\n\
+        |---|---|---|---|---|---|---|\n",
     );
     for spec in STRATEGIES.iter().map(|s| s.spec()) {
         let hits: Vec<String> = spec.may_hit.iter().map(ToString::to_string).collect();
         line(
             &mut page,
             format_args!(
-                "| [{}](#{}) | {} | {} | {} | {} | {} |",
+                "| [{}](#{}) | {} | {} | {} | {} | {} | {} |",
                 spec.id,
                 anchor(spec.id),
                 kebab(&spec.reach.scope),
@@ -63,6 +66,7 @@ pub fn page() -> String {
                 } else {
                     hits.join(", ")
                 },
+                spec.effects,
                 spec.since,
             ),
         );
@@ -93,6 +97,7 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
     fact(page, "When it is late", spec.late);
     fact(page, "Cost while nothing happens", spec.idle_cost);
     fact(page, "When events overflow or are lost", spec.overflow);
+    effects(page, &spec.effects);
     fact(
         page,
         "Privilege",
@@ -104,12 +109,22 @@ fn detector(page: &mut String, spec: &DetectorSpec) {
 fn strategy(page: &mut String, spec: &KillSpec) {
     head(page, spec.id, spec.summary);
     fact(page, "How it can fail", spec.faults);
+    effects(page, &spec.effects);
     fact(
         page,
         "Privilege",
         or(spec.privilege, "none beyond a cgroup of its own"),
     );
     sources(page, spec.sources);
+}
+
+fn effects(page: &mut String, effects: &Effects) {
+    fact(
+        page,
+        "What it changes in the process that uses it",
+        &effects.to_string(),
+    );
+    fact(page, "What it holds there", &effects.holds.to_string());
 }
 
 /// What renderers of Markdown make of a heading: only letters, digits and hyphens stay.

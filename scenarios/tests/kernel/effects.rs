@@ -323,7 +323,7 @@ fn of_strategy(strategy: AnyStrategy) -> Result<(), String> {
 
 /// A limit on tasks as a trial has it, for the strategy that sets it to 0.
 fn limit_tasks(place: &mut Place) -> Result<Option<V1Dir>, String> {
-    match &base().limits {
+    match base().limits() {
         LimitSource::V1 { .. } => {
             let dir = V1Dir::make("pids")?;
             place.site.v1 = Some(V1Limits {

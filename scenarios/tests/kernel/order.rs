@@ -65,20 +65,11 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// How often an order is forced: a thousand times, or fewer where it takes tens of milliseconds to
-/// arm or to clean up.
-fn rounds(id: &str) -> u32 {
-    match id {
-        // A hierarchy is made and taken down.
-        "v1-release-agent" | "v1-release-event-control" => 20,
-        // A placeholder has to be warm, an instance of tracefs is made, a BPF program is attached.
-        "prepopulated-cgroup"
-        | "tracepoint-notify-populated"
-        | "bpf-notify-populated"
-        | "bpf-sched-exit" => 50,
-        _ => 1000,
-    }
-}
+/// How often an order is forced: this often at least, and as often as time allows at most.
+const ROUNDS: std::ops::Range<u32> = 20..1000;
+
+/// How long to go on after the first rounds. Some take tens of milliseconds to arm or to clean up.
+const ENOUGH: Duration = Duration::from_secs(5);
 
 /// Runs `body` in a forked copy of this process.
 fn apart(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
@@ -197,8 +188,12 @@ fn empty_before_armed(detector: AnyDetector) -> Result<(), String> {
 fn over_before_waiting(detector: AnyDetector) -> Result<(), String> {
     let scene = Scene::set(detector)?;
     // There the workload waits at a gate until it has been attached.
-    let gated = detector.spec().id == "prepopulated-cgroup";
-    for round in 0..rounds(detector.spec().id) {
+    let gated = detector.spec().effects.gates_spawn;
+    let enough = time::now() + ENOUGH;
+    for round in 0..ROUNDS.end {
+        if round >= ROUNDS.start && enough.has_passed() {
+            break;
+        }
         let mut plan = scene.plan()?;
         let mut armed = detector
             .arm(&scene.place.site.set(), &mut plan.options)

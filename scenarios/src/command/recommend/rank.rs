@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use allgone::Effects;
 use harness::detect::{DetectorSpec, Signal, Wake};
 use harness::expect::{Expectation, KillExpectation, Plane, Scope};
 use harness::host::{KernelVersion, Support};
@@ -133,9 +134,7 @@ impl Here {
         };
         because.push(how.to_owned());
         privilege(spec.privilege, &mut because, &mut but);
-        if spec.reaps() {
-            but.push("it reaps: nobody else may wait for these processes".to_owned());
-        }
+        effects(&spec.effects, &mut because, &mut but);
         // A pool is filled while nobody waits; who has but one job to start waits for it.
         let warm_up = spec.axes.iter().find(|axis| axis.name == "warm-up");
         let extra_ns = match (warm_up, self.situation) {
@@ -222,6 +221,7 @@ impl Here {
             ),
         }
         privilege(spec.privilege, &mut because, &mut but);
+        effects(&spec.effects, &mut because, &mut but);
         but.push(format!("faults: {}", spec.faults));
         let candidate = Candidate {
             id: spec.id,
@@ -267,6 +267,14 @@ fn defaults(
     plane: Plane,
 ) -> ParamPoint {
     param::defaults(of_scenario.iter().chain(of_mechanism), plane)
+}
+
+/// What using it changes in the program that uses it.
+fn effects(stated: &Effects, because: &mut Vec<String>, but: &mut Vec<String>) {
+    match *stated == Effects::NONE.holding(stated.holds) {
+        true => because.push("it changes nothing in the process that uses it".to_owned()),
+        false => but.push(format!("it changes the process that uses it: {stated}")),
+    }
 }
 
 /// Whether a statement of privilege states one.

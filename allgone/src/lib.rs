@@ -40,6 +40,8 @@ pub mod proc;
 pub mod scope;
 pub mod set;
 pub mod spawn;
+pub mod survivors;
+pub mod teardown;
 
 pub use allgone_sys as sys;
 pub use allgone_sys::MonoNs;

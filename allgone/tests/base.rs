@@ -6,6 +6,8 @@
     reason = "the whole file is a test"
 )]
 
+mod support;
+
 use std::collections::BTreeSet;
 
 use allgone::Base;
@@ -13,31 +15,23 @@ use allgone::base::PREFIX;
 use allgone::base::name::{Owner, OwnerId};
 use allgone::cgroup::remove_when_empty;
 
-/// The base of this machine, if it has one.
-fn base() -> Option<Base> {
-    match Base::find() {
-        Ok(base) => Some(base),
-        Err(none) => {
-            assert!(
-                !none.attempts.is_empty() && !none.remedies.is_empty(),
-                "{none}"
-            );
-            assert!(std::env::var_os("HARNESS_REQUIRE").is_none(), "{none}");
-            None
-        }
-    }
-}
+use support::base;
 
 /// What a search must leave as it was.
-fn own_state() -> (String, Vec<String>) {
+fn own_state() -> (Vec<String>, Vec<String>) {
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    // Others on this machine may make and destroy named hierarchies meanwhile.
+    let cgroups = cgroups.lines().filter(|line| !line.contains("name="));
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let signals = status.lines().filter(|line| {
         ["SigBlk", "SigIgn", "SigCgt"]
             .iter()
             .any(|s| line.starts_with(s))
     });
-    (cgroups, signals.map(str::to_owned).collect())
+    (
+        cgroups.map(str::to_owned).collect(),
+        signals.map(str::to_owned).collect(),
+    )
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use allgone::survivors::{self, Survivor};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -9,7 +10,7 @@ use nix::unistd::Pid;
 use super::canary::LiveCanary;
 use super::oracle::{self, State};
 use super::play::Seen;
-use super::{Run, Site, TrialError, TrialSpec, leaks, survivors};
+use super::{Run, Site, TrialError, TrialSpec, leaks};
 use crate::error::{Recorded, SysError};
 use crate::expect::Plane;
 use crate::record::TrialRecord;
@@ -58,12 +59,24 @@ pub(super) fn settle(
     record.stamps.running_ns = site.ledger.entries().map(|entry| entry.born.0).min();
     record.idle = seen.samples.of(record);
     if record.plane == Plane::Kill && record.stamps.unpopulated_ns.is_none() {
-        match survivors::diagnose(site) {
-            Ok(survivors) => record.survivors = survivors,
+        match survivors::diagnose(&site.cgroup) {
+            Ok(survivors) => record.survivors = survivors.into_iter().map(recorded).collect(),
             Err(e) => seen.errors.push(e.recorded()),
         }
     }
     Ok(())
+}
+
+/// A survivor as it stands in a record.
+fn recorded(survivor: Survivor) -> crate::record::Survivor {
+    crate::record::Survivor {
+        pid: survivor.pid,
+        comm: survivor.comm,
+        state: survivor.state.to_string(),
+        cgroup: survivor.cgroup,
+        reason: survivor.reason.to_string(),
+        evidence: survivor.evidence,
+    }
 }
 
 /// The last stages of a kill that left nothing alive: every child and orphan is reaped, and the

@@ -27,7 +27,6 @@ mod run;
 mod site;
 mod spec;
 mod startable;
-pub mod survivors;
 mod trace;
 pub(crate) mod users;
 

@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use allgone::survivors::Reason;
 use harness::cgroup::CgroupError;
 use harness::host::bugs::{self, Presence};
 use harness::kill::{self, AnyStrategy, KillReport};
@@ -12,7 +13,6 @@ use harness::sys::fork::{Worker, worker, worker_as};
 use harness::sys::privilege::become_user;
 use harness::sys::spawn::{CLONE_NEWPID, Credentials};
 use harness::sys::{pidfd, time};
-use harness::trial::survivors::Reason;
 use harness::trial::{Root, SpawnPlan};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

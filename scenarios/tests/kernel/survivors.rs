@@ -3,10 +3,9 @@
 
 use std::os::fd::AsFd;
 
-use harness::record::Survivor;
+use allgone::survivors::{Reason, Survivor, diagnose, unreaped};
 use harness::sys::pidfd;
 use harness::sys::spawn::CLONE_NEWPID;
-use harness::trial::survivors::{Reason, diagnose, unreaped};
 use nix::fcntl::{OFlag, open};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
@@ -78,7 +77,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// The only survivor.
 fn one(place: &Place) -> Result<Survivor, String> {
-    let mut found = diagnose(&place.site).map_err(|e| e.to_string())?;
+    let mut found = diagnose(&place.site.cgroup).map_err(|e| e.to_string())?;
     match (found.pop(), found.is_empty()) {
         (Some(survivor), true) => Ok(survivor),
         (last, _) => Err(format!("not exactly one survivor: {found:?} {last:?}")),
@@ -87,7 +86,7 @@ fn one(place: &Place) -> Result<Survivor, String> {
 
 fn expect(survivor: &Survivor, pid: Pid, reason: Reason, evidence: &[&str]) -> Result<(), String> {
     let told = survivor.pid == pid.as_raw()
-        && survivor.reason == reason.to_string()
+        && survivor.reason == reason
         && evidence.iter().all(|part| survivor.evidence.contains(part));
     ensure(told, || {
         format!("wanted {pid} {reason} {evidence:?}, got {survivor:?}")
@@ -107,7 +106,7 @@ fn wait_for_state(pid: Pid, state: char) -> Result<(), String> {
 
 fn nobody() -> Result<(), String> {
     let place = Place::make()?;
-    let found = diagnose(&place.site).map_err(|e| e.to_string())?;
+    let found = diagnose(&place.site.cgroup).map_err(|e| e.to_string())?;
     ensure(found.is_empty(), || format!("{found:?}"))
 }
 
@@ -117,7 +116,7 @@ fn not_killed() -> Result<(), String> {
     wait_for_state(victim.pid, 'S')?;
     let survivor = one(&place)?;
     ensure(
-        survivor.cgroup.ends_with("/trial/site") && survivor.state == "S",
+        survivor.cgroup.ends_with("/trial/site") && survivor.state == 'S',
         || format!("{survivor:?}"),
     )?;
     expect(
@@ -213,7 +212,7 @@ fn uninterruptible() -> Result<(), String> {
         wait_for_state(victim.pid, 'D')?;
         send(victim.pid, Signal::SIGKILL)?;
         let survivor = one(&place)?;
-        ensure(survivor.state == "D", || format!("{survivor:?}"))?;
+        ensure(survivor.state == 'D', || format!("{survivor:?}"))?;
         expect(
             &survivor,
             victim.pid,
@@ -324,12 +323,12 @@ fn in_vfork() -> Result<(), String> {
         harness::sys::fork::worker(CLONE_VFORK, None, sleep_for_ever).map_or(1, |_| 0)
     })?;
     wait_for_state(victim.pid, 'D')?;
-    let found = diagnose(&place.site).map_err(|e| e.to_string())?;
+    let found = diagnose(&place.site.cgroup).map_err(|e| e.to_string())?;
     let parent = found
         .iter()
         .find(|s| s.pid == victim.pid.as_raw())
         .ok_or("it is not there")?;
-    ensure(found.len() == 2 && parent.state == "D", || {
+    ensure(found.len() == 2 && parent.state == 'D', || {
         format!("{found:?}")
     })?;
     expect(
@@ -392,14 +391,14 @@ fn dead_leader() -> Result<(), String> {
     let root = place.actor(&workload, |_| {})?;
     wait_for_state(root.pid, 'Z')?;
     let survivor = one(&place)?;
-    ensure(survivor.state == "Z", || format!("{survivor:?}"))?;
+    ensure(survivor.state == 'Z', || format!("{survivor:?}"))?;
     expect(
         &survivor,
         root.pid,
         Reason::DeadLeader,
         &["1 live threads", "no SIGKILL is pending"],
     )?;
-    let none = unreaped(&place.site).map_err(|e| e.to_string())?;
+    let none = unreaped(&place.site.cgroup).map_err(|e| e.to_string())?;
     ensure(none.is_empty(), || format!("it is not dead: {none:?}"))
 }
 
@@ -441,11 +440,8 @@ fn exiting() -> Result<(), String> {
         wait_for_state(victim.pid, 'S')?;
         send(victim.pid, Signal::SIGKILL)?;
         while pidfd::has_exited(victim.pidfd.as_fd()) == Ok(false) {
-            let found = diagnose(&place.site).map_err(|e| e.to_string())?;
-            if let Some(survivor) = found
-                .iter()
-                .find(|s| s.reason == Reason::Exiting.to_string())
-            {
+            let found = diagnose(&place.site.cgroup).map_err(|e| e.to_string())?;
+            if let Some(survivor) = found.iter().find(|s| s.reason == Reason::Exiting) {
                 return ensure(
                     survivor
                         .evidence
@@ -470,9 +466,9 @@ fn zombie() -> Result<(), String> {
             .events()
             .is_ok_and(|events| !events.populated)
     })?;
-    let found = diagnose(&place.site).map_err(|e| e.to_string())?;
+    let found = diagnose(&place.site.cgroup).map_err(|e| e.to_string())?;
     ensure(found.is_empty(), || format!("{found:?}"))?;
-    let waiting = unreaped(&place.site).map_err(|e| e.to_string())?;
+    let waiting = unreaped(&place.site.cgroup).map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).map_err(|e| e.to_string())?;
     ensure(
         matches!(&waiting[..],
@@ -484,12 +480,13 @@ fn zombie() -> Result<(), String> {
 fn unnameable() -> Result<(), String> {
     let place = Place::make()?;
     place.sleeper()?;
-    let wanted = Reason::Unnameable.to_string();
-    let stranger = harness::sys::fork::worker(CLONE_NEWPID, None, || match diagnose(&place.site) {
-        Ok(found) if found.len() == 1 && found[0].reason == wanted && found[0].pid == 0 => 0,
-        _ => 1,
-    })
-    .map_err(|e| e.to_string())?;
+    let wanted = Reason::Unnameable;
+    let stranger =
+        harness::sys::fork::worker(CLONE_NEWPID, None, || match diagnose(&place.site.cgroup) {
+            Ok(found) if found.len() == 1 && found[0].reason == wanted && found[0].pid == 0 => 0,
+            _ => 1,
+        })
+        .map_err(|e| e.to_string())?;
     let status = waitpid(stranger.pid, Some(WaitPidFlag::__WALL)).map_err(|e| e.to_string())?;
     ensure(
         status == nix::sys::wait::WaitStatus::Exited(stranger.pid, 0),

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use allgone::teardown::{self, Progress};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -16,7 +17,7 @@ use nix::unistd::Pid;
 
 use super::Kind;
 use crate::MonoNs;
-use crate::cgroup::{Census, Cgroup, CgroupError, EventsFile, parse_members};
+use crate::cgroup::{Cgroup, CgroupError, EventsFile, parse_members};
 use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
 use crate::sys::pidfd;
@@ -80,26 +81,19 @@ impl Emptying<'_> {
 
     /// One look and what follows from it. True: it is gone.
     fn v2(&mut self, path: &Path, one_by_one: bool) -> Result<bool, CgroupError> {
-        let looked = (|| {
-            let cgroup = Cgroup::open(path)?;
-            if !cgroup.events()?.populated {
-                return cgroup.remove_tree().map(|()| true).map_err(|(_, e)| e);
+        let cgroup = match Cgroup::open(path) {
+            Err(e) if e.errno() == Some(Errno::ENOENT) => return Ok(true),
+            other => other?,
+        };
+        match teardown::step(&cgroup, one_by_one)? {
+            // Another may have its name by now.
+            Progress::Gone => Ok(!path.exists()),
+            Progress::Killed(census) => {
+                for pid in census.pids {
+                    self.met.entry(pid).or_insert_with(|| path.to_path_buf());
+                }
+                Ok(false)
             }
-            for pid in Census::deep(&cgroup)?.pids {
-                self.met.entry(pid).or_insert_with(|| path.to_path_buf());
-            }
-            // Before 5.14 there is no cgroup.kill, and a threaded cgroup refuses it. Many kernels
-            // spare a process whose first thread has exited; see `bugs::SPARES_DEAD_LEADERS`.
-            if cgroup.kill().is_err() || one_by_one {
-                crate::kill::kill_members_once(&cgroup)?;
-            }
-            Ok(false)
-        })();
-        match looked {
-            Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
-                Ok(!path.exists())
-            }
-            other => other,
         }
     }
 

@@ -1,6 +1,7 @@
-//! Who outlived a kill, and why.
+//! What outlived a kill, and why.
 //!
-//! A survivor is a live process that is still in the site or below when the deadline has passed.
+//! A survivor is a live process that is still in a cgroup or below when the caller's patience is
+//! over.
 //! Each gets the most likely reason from an ordered list of checks, with what it is concluded from.
 //! A zombie is never a survivor: it is dead, and waits for its parent; see [`unreaped`].
 //!
@@ -12,13 +13,13 @@ mod reason;
 mod state;
 mod throttled;
 
+use std::fmt;
+
 use nix::errno::Errno;
 
-use crate::cgroup::{Census, CgroupError};
+use crate::cgroup::{Census, Cgroup, CgroupError};
 use crate::error::SysError;
 use crate::proc::{self, Mounts};
-use crate::record::Survivor;
-use crate::trial::Site;
 
 pub use reason::Reason;
 
@@ -38,14 +39,54 @@ const CHECKS: [fn(&Case<'_>) -> Option<Finding>; 10] = [
     state::threaded,
 ];
 
-/// Names everyone who still lives in the site and below, with the most likely reason.
+/// A process that lives although it ought not to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    /// Process id; 0 if it has none in this PID namespace, or cannot be seen any more.
+    pub pid: i32,
+    /// Its command name, without control characters.
+    pub comm: String,
+    /// State letter of `/proc/<pid>/stat`; `?` if it is not known.
+    pub state: char,
+    /// Its cgroup v2 path, as `/proc/<pid>/cgroup` says.
+    pub cgroup: String,
+    /// The most likely reason why it lives.
+    pub reason: Reason,
+    /// What that is concluded from.
+    pub evidence: String,
+}
+
+impl fmt::Display for Survivor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pid,
+            comm,
+            reason,
+            evidence,
+            ..
+        } = self;
+        write!(f, "{pid} ({comm}): {reason}; {evidence}")
+    }
+}
+
+/// Names everyone who still lives in `cgroup` and below, with the most likely reason.
+///
+/// ```no_run
+/// use allgone::{cgroup::Cgroup, survivors};
+///
+/// let job = Cgroup::open("/sys/fs/cgroup/my.service/job-1")?;
+/// for survivor in survivors::diagnose(&job)? {
+///     println!("{survivor}");
+/// }
+/// # Ok::<(), allgone::cgroup::CgroupError>(())
+/// ```
 ///
 /// An empty answer means that nobody lives there. A cgroup that is populated by processes that
 /// cannot be named (hidden because they are exiting, or in a foreign PID namespace) yields one
 /// entry with pid 0: unknown is never empty. Takes up to a quarter of a second if somebody's CPU
 /// time is limited: throttling is seen by looking twice.
-pub fn diagnose(site: &Site) -> Result<Vec<Survivor>, CgroupError> {
-    let census = match Census::deep(&site.cgroup) {
+pub fn diagnose(cgroup: &Cgroup) -> Result<Vec<Survivor>, CgroupError> {
+    let census = match Census::deep(cgroup) {
         Ok(census) => census,
         // Removed, so nobody lives in it.
         Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => return Ok(Vec::new()),
@@ -63,14 +104,14 @@ pub fn diagnose(site: &Site) -> Result<Vec<Survivor>, CgroupError> {
     }
     if census.foreign > 0 {
         survivors.push(unnamed(
-            site,
+            cgroup,
             Reason::Unnameable,
             format!("cgroup.procs lists {} members as 0", census.foreign),
         ));
     }
-    if survivors.is_empty() && site.cgroup.events()?.populated {
+    if survivors.is_empty() && cgroup.events()?.populated {
         survivors.push(unnamed(
-            site,
+            cgroup,
             Reason::Exiting,
             "populated 1, and nobody alive is listed in cgroup.procs".to_owned(),
         ));
@@ -92,17 +133,13 @@ pub struct Unreaped {
     pub parent_comm: String,
 }
 
-/// Dead members of the site and below that wait for somebody to reap them. A scan of all of
+/// Dead members of the cgroup and below that wait for somebody to reap them. A scan of all of
 /// `/proc`.
-pub fn unreaped(site: &Site) -> Result<Vec<Unreaped>, CgroupError> {
+pub fn unreaped(cgroup: &Cgroup) -> Result<Vec<Unreaped>, CgroupError> {
     let mounts = Mounts::read()?;
-    let top = mounts.v2_path_of(site.cgroup.path()).ok_or_else(|| {
-        SysError::path(
-            "find the cgroup2 mount of",
-            site.cgroup.path(),
-            Errno::ENOENT,
-        )
-    })?;
+    let top = mounts
+        .v2_path_of(cgroup.path())
+        .ok_or_else(|| SysError::path("find the cgroup2 mount of", cgroup.path(), Errno::ENOENT))?;
     let mut found = Vec::new();
     for stat in proc::everybody()?.into_iter().filter(proc::Stat::is_zombie) {
         let inside = proc::membership(stat.pid)
@@ -130,9 +167,9 @@ fn name(case: &Case<'_>) -> Survivor {
     Survivor {
         pid: case.stat.pid,
         comm: printable(&case.stat.comm),
-        state: case.stat.state.to_string(),
+        state: case.stat.state,
         cgroup: case.membership.v2().unwrap_or_default().to_owned(),
-        reason: finding.reason.to_string(),
+        reason: finding.reason,
         evidence: finding.evidence,
     }
 }
@@ -151,13 +188,13 @@ fn printable(name: &str) -> String {
         .collect()
 }
 
-fn unnamed(site: &Site, reason: Reason, evidence: String) -> Survivor {
+fn unnamed(cgroup: &Cgroup, reason: Reason, evidence: String) -> Survivor {
     Survivor {
         pid: 0,
         comm: String::new(),
-        state: "?".to_owned(),
-        cgroup: site.cgroup.path().display().to_string(),
-        reason: reason.to_string(),
+        state: '?',
+        cgroup: cgroup.path().display().to_string(),
+        reason,
         evidence,
     }
 }

@@ -36,6 +36,44 @@ pub enum Reason {
     Unnameable,
 }
 
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::UninterruptibleSleep,
+        Self::FrozenV1,
+        Self::FrozenV2,
+        Self::Throttled,
+        Self::Traced,
+        Self::Stopped,
+        Self::DeadLeader,
+        Self::KernelThread,
+        Self::Exiting,
+        Self::ThreadedCgroup,
+        Self::Dying,
+        Self::NotSignalled,
+        Self::Unnameable,
+    ];
+
+    /// A name for programs, which stays: kebab-case.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::UninterruptibleSleep => "uninterruptible-sleep",
+            Self::FrozenV1 => "frozen-v1",
+            Self::FrozenV2 => "frozen-v2",
+            Self::Throttled => "throttled",
+            Self::Traced => "traced",
+            Self::Stopped => "stopped",
+            Self::DeadLeader => "dead-leader",
+            Self::KernelThread => "kernel-thread",
+            Self::Exiting => "exiting",
+            Self::ThreadedCgroup => "threaded-cgroup",
+            Self::Dying => "dying",
+            Self::NotSignalled => "not-signalled",
+            Self::Unnameable => "unnameable",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -53,5 +91,21 @@ impl fmt::Display for Reason {
             Self::NotSignalled => "not killed",
             Self::Unnameable => "in another PID namespace",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_reason_has_a_name_and_words_of_its_own() {
+        let ids: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.id()).collect();
+        let words: BTreeSet<_> = Reason::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (ids.len(), words.len()),
+            (Reason::ALL.len(), Reason::ALL.len())
+        );
     }
 }

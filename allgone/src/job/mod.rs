@@ -14,18 +14,16 @@
 //! ```
 //!
 //! A [`Command`] has the shape of [`std::process::Command`]. [`Command::spawn`] makes a cgroup
-//! below a [`Base`], lets the program be born in it, and returns a [`Job`]: the program and all
-//! that it starts, however it forks, leaves its session or its parent. The job is over when the last of
-//! them has ended. [`Completion`] says how the first process ended, what was used, by which
-//! mechanisms that is known, and a [`Proof`].
+//! below a [`Base`](crate::Base), lets the program be born in it, and returns a [`Job`]: the
+//! program and all that it starts, however it forks, leaves its session or its parent. The job is
+//! over when the last of them has ended. [`Completion`] says how the first process ended, what was
+//! used, by which mechanisms that is known, and a [`Proof`].
 //!
 //! A job is one descriptor ([`AsFd`](std::os::fd::AsFd)) that is readable when
 //! [`Job::try_wait`] is to be called: it goes into any event loop, and thousands of jobs into one.
 //! With the feature `tokio` there is [`AsyncJob`].
 //!
 //! Nothing here touches the state of the process that uses it: see [`Job::effects`].
-//!
-//! [`Base`]: crate::Base
 
 #[cfg(feature = "tokio")]
 mod asynchronous;

@@ -17,8 +17,10 @@ pub mod fleet;
 pub mod host;
 pub mod kill;
 pub mod param;
+pub mod requirements;
 pub(crate) mod tracepoint;
 pub mod trial;
+pub(crate) mod users;
 
 pub(crate) use allgone::proc;
 pub use allgone::{MonoNs, cgroup, sys};

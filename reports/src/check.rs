@@ -7,8 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::render::{self, FINDINGS, GENERATED};
-use crate::splice;
+use crate::artefacts;
+use crate::render::GENERATED;
+use crate::splice::{self, FINDINGS};
 use crate::store::Store;
 
 /// A place where what is committed is not what the records say.
@@ -28,11 +29,11 @@ pub struct Difference {
 /// the workspace).
 pub fn check(root: &Path) -> Result<Vec<Difference>> {
     let store = Store::read(root)?;
-    let render::Rendered {
+    let artefacts::Rendered {
         artefacts,
         findings,
         ..
-    } = render::all(&store)?;
+    } = artefacts::all(&store)?;
     let mut differences = Vec::new();
     for (name, computed) in &artefacts {
         let file = format!("{GENERATED}/{name}");

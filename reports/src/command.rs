@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::analysis::{Campaign, Diff};
+use crate::artefacts;
 use crate::check::{self, check, list};
 use crate::figures::Figure;
-use crate::render::{self, FINDINGS, GENERATED, diff};
-use crate::splice;
+use crate::render::{GENERATED, diff};
+use crate::splice::{self, FINDINGS};
 use crate::store::{self, Dataset, Store, Taking};
 
 const EXIT_CODES: &str = "\
@@ -132,7 +133,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             say("Every committed figure is what the recorded trials give.")?;
         }
         Verb::Splice => {
-            let figures = render::figures(&Store::read(&root)?)?;
+            let figures = artefacts::figures(&Store::read(&root)?)?;
             let text = splice::read(&root)?.with_context(|| format!("there is no {FINDINGS}"))?;
             write(&root.join(FINDINGS), &splice::splice(&text, &figures)?)?;
             for (line, name) in splice::missing(&text, &figures)? {
@@ -141,7 +142,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Verb::Figures { filter } => {
             let store = Store::read(&root)?;
-            for (name, figure) in render::figures(&store)?.iter() {
+            for (name, figure) in artefacts::figures(&store)?.iter() {
                 if filter
                     .as_ref()
                     .is_none_or(|part| name.contains(part.as_str()))
@@ -182,11 +183,11 @@ fn dataset(root: &Path, name: &str) -> Result<Dataset> {
 /// Writes what is rendered, and removes what is no longer. Returns the figures that the findings
 /// ask for in vain.
 pub fn write_all(store: &Store) -> Result<Vec<(usize, String)>> {
-    let render::Rendered {
+    let artefacts::Rendered {
         artefacts,
         findings,
         missing,
-    } = render::all(store)?;
+    } = artefacts::all(store)?;
     let dir = store.root.join(GENERATED);
     fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
     for name in check::list(&dir)?

@@ -6,6 +6,7 @@
 //! pure, so a committed report can be computed again and compared byte by byte ([`check`]).
 
 pub mod analysis;
+pub mod artefacts;
 pub mod check;
 pub mod command;
 pub mod emulated;
@@ -15,3 +16,4 @@ pub mod splice;
 pub mod stats;
 pub mod store;
 pub mod summary;
+pub mod text;

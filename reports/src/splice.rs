@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::figures::{Figure, Figures, NOT_RECORDED};
-use crate::render::FINDINGS;
+
+/// Prose with figures spliced in, below the top of the workspace.
+pub const FINDINGS: &str = "reports/findings.md";
 
 const BEGIN: &str = "<!-- figure: ";
 const BEGUN: &str = " -->";

@@ -11,8 +11,8 @@ mod made;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use reports::artefacts;
 use reports::check::check;
-use reports::render;
 use reports::store::Store;
 use reports::summary::Summary;
 
@@ -122,7 +122,7 @@ fn a_file_that_nobody_made_and_a_file_that_is_missing_are_found() {
 #[test]
 fn every_artefact_begins_with_its_command_and_its_runs() {
     let root = made();
-    let rendered = render::all(&Store::read(root.path()).unwrap()).unwrap();
+    let rendered = artefacts::all(&Store::read(root.path()).unwrap()).unwrap();
     assert!(
         rendered.artefacts.len() > 10,
         "{:?}",

@@ -15,9 +15,9 @@ use harness_record::{Outcome, TrialRecord};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reports::analysis::Campaign;
-use reports::render;
 use reports::store::{Dataset, Store};
 use reports::summary::Word;
+use reports::{artefacts, render};
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -308,7 +308,7 @@ fn noise_stands_below_tables_and_a_loaded_campaign_is_called_loaded() {
 #[test]
 fn knowing_is_a_share_and_emulated_kernels_are_differences() {
     let store = Store::read(workspace()).unwrap();
-    let rendered = render::all(&store).unwrap();
+    let rendered = artefacts::all(&store).unwrap();
     for name in ["kill-64.md", "kill-1000.md", "patched-kill.md"] {
         let text = &rendered.artefacts[name];
         assert!(
@@ -402,7 +402,7 @@ fn the_page_has_no_glued_text_and_no_literal_back_ticks() {
             .all(|f| f == "v2 s")
     );
     let store = Store::read(workspace()).unwrap();
-    let rendered = render::all(&store).unwrap();
+    let rendered = artefacts::all(&store).unwrap();
     assert_eq!(
         faults(&rendered.artefacts["index.html"]),
         Vec::<String>::new()
@@ -416,7 +416,7 @@ fn the_page_has_no_glued_text_and_no_literal_back_ticks() {
 #[test]
 fn the_findings_answer_first() {
     let store = Store::read(workspace()).unwrap();
-    let rendered = render::all(&store).unwrap();
+    let rendered = artefacts::all(&store).unwrap();
     assert_eq!(
         rendered.missing,
         [],

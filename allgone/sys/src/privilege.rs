@@ -3,7 +3,16 @@
 use nix::errno::Errno;
 
 use crate::check;
-use crate::spawn::Credentials;
+
+/// User and group that the child becomes, with no supplementary groups, no capabilities and
+/// `no_new_privs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real, effective and saved user id.
+    pub uid: u32,
+    /// Real, effective and saved group id.
+    pub gid: u32,
+}
 
 /// Drops every capability from the bounding, ambient, inheritable, permitted and effective sets.
 /// Allocates nothing.

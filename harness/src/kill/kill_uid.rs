@@ -23,7 +23,7 @@ use crate::host::another_user;
 use crate::sys::fork::{Worker, worker};
 use crate::sys::spawn::Credentials;
 use crate::sys::wait::{Whose, waitid};
-use crate::trial::users::{KILLER_UIDS, unused};
+use crate::users::{KILLER_UIDS, unused};
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};

@@ -1,7 +1,7 @@
 //! A run: trials one after another, and that nothing of them is left.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use super::leaks::{self, LeakReport, Snapshot};
 use super::limits::V1Limits;
 use super::protection::Protection;
 use super::reaper::{Ending, Reaper};
-use super::users::{self, Reserved};
+use super::users;
 use super::{Limits, Site, TrialError, TrialSpec, limits, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
-use crate::host::named::{self, Named};
 use crate::host::{Base, LimitSource, leftovers};
 use crate::record::TrialRecord;
 use crate::sys::spawn::Credentials;
 use crate::sys::time;
+use crate::users::Reserved;
 
 /// How long emptying and removing may take before it is called stuck.
 const CLEANING: Duration = Duration::from_secs(60);
@@ -50,8 +50,6 @@ pub struct Run<'b> {
     actors: Option<Reserved>,
     before: Snapshot,
     pub(super) reaper: Reaper,
-    /// The hierarchy that trials share, once one has made it.
-    shared: Option<Named>,
     // Last, to be dropped when signals are handled as before.
     protection: Rc<Protection>,
 }
@@ -80,7 +78,6 @@ impl<'b> Run<'b> {
                 actors,
                 before,
                 reaper,
-                shared: None,
                 protection,
             }),
             Err(error) => {
@@ -156,7 +153,7 @@ impl<'b> Run<'b> {
             self.reaper.look()?;
             let mut strays = leaks::stray_children(&self.expected_children())?;
             if let Some(Credentials { uid, .. }) = self.credentials() {
-                strays.extend(super::users::processes_of(uid)?);
+                strays.extend(crate::users::processes_of(uid)?);
             }
             strays.sort_unstable();
             strays.dedup();
@@ -217,14 +214,6 @@ impl<'b> Run<'b> {
     /// bears the name is found wherever it is.
     pub(crate) fn clean(&mut self, part: Option<&str>) -> Result<(), TrialError> {
         let started = time::now();
-        let shared = match part {
-            Some(_) => self.shared_of_trials()?,
-            // As long as it is mounted it stays.
-            None => {
-                self.shared = None;
-                Vec::new()
-            }
-        };
         let name = &self.options.name;
         let reaper = &mut self.reaper;
         let mut failed = None;
@@ -243,8 +232,7 @@ impl<'b> Run<'b> {
             ),
             Some(part) => {
                 let own = V1Limits::of(self.base.limits(), Path::new(name).join(part).as_path());
-                let own = own.iter().flat_map(V1Limits::dirs).cloned();
-                let own = own.chain(shared).collect();
+                let own = own.iter().flat_map(V1Limits::dirs).cloned().collect();
                 leftovers::remove_part(
                     self.cgroup.path().join(part),
                     own,
@@ -263,19 +251,6 @@ impl<'b> Run<'b> {
             seconds: time::now().since(started).as_secs(),
             why: e.to_string(),
         })
-    }
-
-    /// What trials have made in the hierarchy that they share. It is mounted when the first one has
-    /// made it, and stays so: to mount it costs more than to look.
-    fn shared_of_trials(&mut self) -> Result<Vec<PathBuf>, TrialError> {
-        let name = named::shared_of(&self.options.name);
-        if self.shared.is_none() && named::present()?.contains(&name) {
-            self.shared = Some(Named::mount(&name)?);
-        }
-        match &self.shared {
-            Some(shared) => Ok(shared.of_trials()?),
-            None => Ok(Vec::new()),
-        }
     }
 
     /// Makes a cgroup of the run with limits around it, and the limits of a hybrid machine, for

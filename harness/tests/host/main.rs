@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use harness::host::Host;
 use harness::host::features::{self, Feature, Gate};
+use harness::requirements::parse_requirements;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use support::Outcome;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     // Workers are forked: a second thread would be torn in them.
     arguments.test_threads = Some(1);
     let required = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
-    let required = match features::parse_requirements(&required) {
+    let required = match parse_requirements(&required) {
         Ok(required) => required,
         Err(e) => {
             eprintln!("HARNESS_REQUIRE: {e}");

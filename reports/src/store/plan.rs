@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use harness_record::Plane;
 use serde::Deserialize;
 
-use crate::render::text;
+use crate::text;
 
 /// The format of `plan.json` that this program reads.
 const SCHEMA: u32 = 2;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::detect::DETECTORS;
-use harness::host::features::{FEATURES, OF_OTHER_TESTS};
+use harness::host::features::FEATURES;
 use harness::host::{Detected, Host, Options, Support};
 use harness::kill::STRATEGIES;
+use harness::requirements::OF_OTHER_TESTS;
 
 /// Something that a test needs: a feature of `harness::host::features` (the names that the tests
 /// use stand below), the id of a detector or of a strategy, or [`MOUNT`].

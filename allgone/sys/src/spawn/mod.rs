@@ -13,13 +13,12 @@ mod child;
 mod clone;
 mod descriptors;
 mod report;
-mod shared;
 pub(crate) mod signals;
 mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -30,16 +29,16 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
+pub use crate::privilege::Credentials;
 pub use clone::{CLONE_AUTOREAP, CLONE_NEWPID, CLONE_NNP, CLONE_PARENT, CLONE_PIDFD_AUTOKILL};
 pub(crate) use clone::{clone_with_pidfd, clone3};
 #[cfg(feature = "instrument")]
 pub(crate) use clone::{clone3_as, raw_fork};
 pub use report::ChildFailure;
-pub use shared::{Executed, NotExecuted, execute};
-pub use steps::{Rlimit, Step};
+pub use steps::Step;
 
 use report::Report;
-use steps::{Handlers, Sequence};
+use steps::Sequence;
 
 /// Which session and process group the child belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -51,16 +50,6 @@ pub enum Session {
     Group,
     /// Whatever the caller has.
     Inherit,
-}
-
-/// User and group that the child becomes, with no supplementary groups, no capabilities and
-/// `no_new_privs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    /// Real, effective and saved user id.
-    pub uid: u32,
-    /// Real, effective and saved group id.
-    pub gid: u32,
 }
 
 /// How the child came into its cgroup.
@@ -76,29 +65,13 @@ pub enum Entry {
     None,
 }
 
-/// What is executed.
-#[derive(Clone, Copy, Debug)]
-pub enum Exe<'a> {
-    /// A file that has been opened (`execveat` with `AT_EMPTY_PATH`), so that it need not be
-    /// reachable for the child's user. Closed at exec; so it may not be a script (`ENOENT`: its
-    /// interpreter could not open it).
-    Open(BorrowedFd<'a>),
-    /// The first of these paths that there is, as execvp(3) takes it: looked up by the child, in
-    /// its directory and with its user's rights.
-    Paths(&'a [CString]),
-}
-
-impl<'a> From<BorrowedFd<'a>> for Exe<'a> {
-    fn from(exe: BorrowedFd<'a>) -> Self {
-        Self::Open(exe)
-    }
-}
-
 /// Everything the child will do. All of it is prepared by the parent.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// The program.
-    pub exe: Exe<'a>,
+    /// The program, opened before (`execveat` with `AT_EMPTY_PATH`), so that it need not be
+    /// reachable for the child's user. Closed at exec; so it may not be a script (`ENOENT`: its
+    /// interpreter could not open it).
+    pub exe: BorrowedFd<'a>,
     /// Arguments, the zeroth included.
     pub argv: &'a [CString],
     /// Environment, complete.
@@ -130,20 +103,14 @@ pub struct Plan<'a> {
     /// Open `tasks` files of v1 cgroups that it enters. It is one thread, and moves itself, so it
     /// waits for no RCU grace period.
     pub tasks: &'a [BorrowedFd<'a>],
-    /// Limits of the process, set one by one, before it becomes another user.
-    pub rlimits: &'a [Rlimit],
-    /// File mode creation mask; otherwise the caller's.
-    pub umask: Option<u32>,
-    /// Directory to change to, as the user that it has become; otherwise the caller's.
-    pub dir: Option<&'a CStr>,
 }
 
 impl<'a> Plan<'a> {
     /// The plain plan: a session of its own, in the caller's cgroup and with its authority, no
     /// environment, no descriptors.
-    pub fn new(exe: impl Into<Exe<'a>>, argv: &'a [CString]) -> Self {
+    pub fn new(exe: BorrowedFd<'a>, argv: &'a [CString]) -> Self {
         Self {
-            exe: exe.into(),
+            exe,
             argv,
             envp: &[],
             cgroup: None,
@@ -157,9 +124,6 @@ impl<'a> Plan<'a> {
             parent_death_signal: None,
             affinity: None,
             tasks: &[],
-            rlimits: &[],
-            umask: None,
-            dir: None,
         }
     }
 }
@@ -202,8 +166,7 @@ impl Spawned {
 /// one number.
 pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     let (report, child_end) = Report::pipe()?;
-    let told = Some(child_end.as_fd());
-    let (sequence, slot) = Sequence::of(plan, Handlers::Inherited, told, None)?;
+    let sequence = Sequence::of(plan, child_end.as_fd(), None)?;
     let blocked = signals::Blocked::all()?;
     // SAFETY: in the child only `Sequence::run` executes, which makes system calls and never
     // returns.
@@ -213,18 +176,17 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
             if plan.clone_flags >> 32 == 0 =>
         {
             let procs = plan.cgroup.map(procs_of).transpose()?;
-            let join = procs.as_ref().map(AsFd::as_fd);
-            let (sequence, slot) = Sequence::of(plan, Handlers::Inherited, told, join)?;
+            let sequence = Sequence::of(plan, child_end.as_fd(), procs.as_ref().map(AsFd::as_fd))?;
             // SAFETY: as above.
             match unsafe { clone_with_pidfd(plan.clone_flags) }? {
-                None => sequence.run(slot),
+                None => sequence.run(),
                 parent => (parent, Entry::Moved(errno)),
             }
         }
         other => (other?, Entry::Born),
     };
     let Some((pid, pidfd)) = forked else {
-        sequence.run(slot)
+        sequence.run()
     };
     drop(blocked);
     Ok(Spawned {

@@ -5,6 +5,9 @@
     reason = "the whole file is a test"
 )]
 
+mod imports;
+mod layers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

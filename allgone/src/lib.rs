@@ -1,19 +1,22 @@
 //! Know when everything you started is gone, and make it go.
 //!
-//! A [`ProcessSet`] is a cgroup of its own. A [`Command`](spawn::Command) starts a program in it, a
-//! [`Detector`](detect::Detector) says when every process of it has ended, a
-//! [`KillStrategy`](kill::KillStrategy) ends them.
+//! [`Command`] has the shape of [`std::process::Command`], and starts a [`Job`]: a program with
+//! everything that it starts, in a cgroup of its own. [`Completion`] says how it ended, with a
+//! [`Proof`] that nothing of it is left. See [`job`].
+//!
+//! Below that: a [`ProcessSet`] is a cgroup of its own, a [`Detector`](detect::Detector) says when
+//! every process of it has ended, a [`KillStrategy`](kill::KillStrategy) ends them.
 //!
 //! ```no_run
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use allgone::{ProcessSet, cgroup::Cgroup, detect, spawn::{Command, SpawnOptions}, sys::time};
+//! use allgone::{Command, ProcessSet, cgroup::Cgroup, detect, spawn::SpawnOptions, sys::time};
 //!
 //! let base = Cgroup::open("/sys/fs/cgroup/my.service")?;
 //! let set = ProcessSet::new(Arc::new(base.create("job-1")?));
 //! let mut options = SpawnOptions::default();
 //! let mut watch = detect::RECOMMENDED.arm(&set, &mut options)?;
-//! let child = Command::new("make").arg("-j8").spawn(&set, &options)?;
+//! let child = Command::new("make").arg("-j8").spawn_in(&set, &options)?;
 //! watch.attach(&child)?;
 //! let verdict = watch.wait(time::now() + Duration::from_secs(3600))?;
 //! println!("{verdict:?}, {:?}", child.try_reap()?);
@@ -31,6 +34,7 @@ pub mod detect;
 pub mod effects;
 pub mod error;
 pub mod host;
+pub mod job;
 pub mod kill;
 pub mod layout;
 pub mod limits;
@@ -48,4 +52,5 @@ pub use allgone_sys::MonoNs;
 pub use base::Base;
 pub use effects::Effects;
 pub use error::{SysError, Target};
+pub use job::{Command, Completion, Job, Proof};
 pub use set::ProcessSet;

@@ -41,6 +41,7 @@ pub use cgroup_kill_sweep::CgroupKillSweep;
 pub use control_files::{ControlFiles, OPEN_LATE};
 pub use freeze_kill::FreezeKill;
 pub use report::KillReport;
+pub(crate) use term_grace_kill::GRACE;
 pub use term_grace_kill::TermGraceKill;
 
 /// The facts about a strategy.

@@ -21,7 +21,7 @@ use crate::set::ProcessSet;
 use crate::spawn::SpawnOptions;
 
 /// How long the members have.
-const GRACE: Axis = Axis {
+pub(crate) const GRACE: Axis = Axis {
     name: "grace",
     unit: Unit::Nanoseconds,
     default: 100_000_000,

@@ -6,10 +6,9 @@
 //! library.
 
 mod child;
-mod command;
 mod options;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
@@ -18,18 +17,17 @@ use nix::sched::CpuSet;
 use thiserror::Error;
 
 use crate::set::ProcessSet;
-use crate::sys::spawn::{self, Credentials, Session};
+use crate::sys::spawn::{self, Credentials, Exe, Rlimit, Session};
 use crate::sys::time;
 
 pub use child::Child;
-pub use command::Command;
 pub use options::{Gate, SpawnOptions};
 
 /// A program that is ready to be started.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'a> {
-    /// The program, opened before.
-    pub exe: BorrowedFd<'a>,
+    /// The program.
+    pub exe: Exe<'a>,
     /// Arguments, the zeroth included.
     pub argv: &'a [CString],
     /// Environment, complete.
@@ -44,6 +42,32 @@ pub struct Program<'a> {
     pub no_new_privs: bool,
     /// Processors that it, and what it starts, may run on; otherwise the caller's.
     pub affinity: Option<CpuSet>,
+    /// Limits of the process.
+    pub rlimits: &'a [Rlimit],
+    /// File mode creation mask; otherwise the caller's.
+    pub umask: Option<u32>,
+    /// Directory to change to; otherwise the caller's.
+    pub dir: Option<&'a CStr>,
+}
+
+impl<'a> Program<'a> {
+    /// The plain program: a session of its own, the caller's authority, no environment, no
+    /// descriptors.
+    pub fn new(exe: impl Into<Exe<'a>>, argv: &'a [CString]) -> Self {
+        Self {
+            exe: exe.into(),
+            argv,
+            envp: &[],
+            inherit: &[],
+            session: Session::New,
+            credentials: None,
+            no_new_privs: false,
+            affinity: None,
+            rlimits: &[],
+            umask: None,
+            dir: None,
+        }
+    }
 }
 
 /// A program could not be started.
@@ -82,8 +106,6 @@ impl Program<'_> {
         inherit.extend(options.kept());
         let tasks: Vec<BorrowedFd<'_>> = options.tasks.iter().map(AsFd::as_fd).collect();
         let plan = spawn::Plan {
-            exe: self.exe,
-            argv: self.argv,
             envp: self.envp,
             cgroup: Some(options.birthplace.as_ref().map_or(cgroup, AsFd::as_fd)),
             clone_flags: options.clone_flags,
@@ -96,6 +118,10 @@ impl Program<'_> {
             parent_death_signal: options.parent_death_signal,
             affinity: self.affinity,
             tasks: &tasks,
+            rlimits: self.rlimits,
+            umask: self.umask,
+            dir: self.dir,
+            ..spawn::Plan::new(self.exe, self.argv)
         };
         let before = time::now();
         let spawned = spawn::spawn(&plan).map_err(SpawnError::Clone)?;

@@ -2,6 +2,7 @@
 //! signal, after it has been reaped.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::wait::WaitPidFlag;
@@ -20,6 +21,18 @@ pub enum Whose<'a> {
     Group(Pid),
     /// One child by its descriptor (`P_PIDFD`, Linux 5.4).
     Pidfd(BorrowedFd<'a>),
+}
+
+impl Whose<'_> {
+    fn id(self) -> Result<(libc::idtype_t, libc::id_t), Errno> {
+        let (kind, id) = match self {
+            Self::Any => (libc::P_ALL, 0),
+            Self::Pid(pid) => (libc::P_PID, pid.as_raw()),
+            Self::Group(pid) => (libc::P_PGID, pid.as_raw()),
+            Self::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
+        };
+        Ok((kind, libc::id_t::try_from(id).map_err(|_| Errno::EINVAL)?))
+    }
 }
 
 /// What `waitid` said of a child.
@@ -47,6 +60,15 @@ impl Change {
         (self.code == libc::CLD_EXITED).then_some(self.status)
     }
 
+    /// The status as wait(2) encodes it.
+    pub fn raw(&self) -> i32 {
+        match self.code {
+            libc::CLD_EXITED => self.status << 8,
+            libc::CLD_DUMPED => self.status | 0x80,
+            _ => self.status,
+        }
+    }
+
     /// The number of the signal that ended it, if one did; real-time signals (which nix has no name
     /// for) included.
     pub fn signal(&self) -> Option<i32> {
@@ -54,32 +76,80 @@ impl Change {
     }
 }
 
+/// What a process and the children that it has reaped have used; getrusage(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Processor time in user mode.
+    pub user: Duration,
+    /// Processor time in the kernel.
+    pub system: Duration,
+    /// The most memory that one of them had resident at a time.
+    pub max_rss_bytes: u64,
+}
+
+/// As [`waitid`], with what the child has used.
+pub fn waitid_usage(
+    whose: Whose<'_>,
+    flags: WaitPidFlag,
+) -> Result<Option<(Change, Usage)>, Errno> {
+    let (kind, id) = whose.id()?;
+    // SAFETY: all-zero bytes are a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: all-zero bytes are a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both structures are writable for the call; the C library's wrapper has no fifth
+    // argument.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            kind,
+            id,
+            std::ptr::from_mut(&mut info),
+            flags.bits(),
+            std::ptr::from_mut(&mut usage),
+        )
+    };
+    check(ret)?;
+    Ok(change(&info).map(|change| {
+        let usage = Usage {
+            user: duration(usage.ru_utime),
+            system: duration(usage.ru_stime),
+            max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        };
+        (change, usage)
+    }))
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+        + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}
+
+/// What the kernel has filled in; nothing if it left zeros.
+fn change(info: &libc::siginfo_t) -> Option<Change> {
+    // SAFETY: waitid fills in the SIGCHLD part of the union, or leaves zeros.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    (pid != 0).then_some(Change {
+        pid: Pid::from_raw(pid),
+        code: info.si_code,
+        status,
+    })
+}
+
 /// `waitid(2)`. `None` only with `WNOHANG`: there are children, and none has changed.
 ///
 /// Errors: `ECHILD` no such child is left, `EINTR`, `EINVAL` for [`Whose::Pidfd`] before 5.4.
 pub fn waitid(whose: Whose<'_>, flags: WaitPidFlag) -> Result<Option<Change>, Errno> {
-    let (kind, id) = match whose {
-        Whose::Any => (libc::P_ALL, 0),
-        Whose::Pid(pid) => (libc::P_PID, pid.as_raw()),
-        Whose::Group(pid) => (libc::P_PGID, pid.as_raw()),
-        Whose::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
-    };
-    let id = libc::id_t::try_from(id).map_err(|_| Errno::EINVAL)?;
+    let (kind, id) = whose.id()?;
     // SAFETY: all-zero bytes are a valid siginfo_t; with WNOHANG the kernel leaves si_pid 0 when
     // nothing has changed.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is writable for the call; the rest are integers.
     let ret = unsafe { libc::waitid(kind, id, &mut info, flags.bits()) };
     check(libc::c_long::from(ret))?;
-    // SAFETY: waitid fills in the SIGCHLD part of the union, or leaves zeros.
-    let pid = unsafe { info.si_pid() };
-    // SAFETY: as above.
-    let status = unsafe { info.si_status() };
-    Ok((pid != 0).then_some(Change {
-        pid: Pid::from_raw(pid),
-        code: info.si_code,
-        status,
-    }))
+    Ok(change(&info))
 }
 
 #[cfg(test)]

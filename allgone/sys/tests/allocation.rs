@@ -72,7 +72,7 @@ fn every_step_does_without_memory() {
         );
 
         let no_program = spawn(&Plan {
-            exe: null.as_fd(),
+            exe: null.as_fd().into(),
             ..plan
         })
         .unwrap();

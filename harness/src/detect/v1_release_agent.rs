@@ -10,6 +10,7 @@ use super::{
 };
 use crate::MonoNs;
 use crate::expect::Scope;
+use crate::host::named;
 use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
@@ -76,7 +77,7 @@ impl BlockingDetector for V1ReleaseAgent {
         spawn: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let name = set.label();
-        let released = Released::make(name, &path_of(name))?;
+        let released = Released::make(&named::shared(name), &path_of(name))?;
         spawn.enter(released.tasks()?);
         Ok(Box::new(Waiting {
             released,

@@ -14,6 +14,7 @@ use super::{
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
+use crate::host::named;
 use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
@@ -97,7 +98,7 @@ impl BlockingDetector for V1ReleaseEventControl {
         spawn: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingWatch>, DetectError> {
         let dir = place(set)?;
-        let released = Released::make(set.label(), &MemoryCgroup::path_of(&dir)?)?;
+        let released = Released::make(&named::shared(set.label()), &MemoryCgroup::path_of(&dir)?)?;
         let memory = MemoryCgroup::make(dir)?;
         spawn.enter(memory.tasks()?);
         spawn.enter(released.tasks()?);

@@ -2,15 +2,17 @@
 //! under a name.
 //!
 //! A run's hierarchies bear its name ([`super::name`]), and are mounted without a place in the
-//! tree, so that nobody else sees them. The kernel keeps a hierarchy for as long as it is mounted
-//! *or has a cgroup besides the root*: what a crash leaves is found in `/proc/self/cgroup`, where
-//! every hierarchy has a line.
+//! tree, so that nobody else sees them. Making one and taking it down costs more than 100 ms, so
+//! all trials of a run share one ([`shared`]), which the first of them makes. The kernel keeps a
+//! hierarchy for as long as it is mounted *or has a cgroup besides the root*: what a crash leaves
+//! is found in `/proc/self/cgroup`, where every hierarchy has a line.
 //!
 //! Sources: cgroups(7), kernel/cgroup/cgroup-v1.c: `cgroup1_root_to_use()`, kernel/cgroup/cgroup.c:
 //! `cgroup_kill_sb()`.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 
@@ -55,6 +57,48 @@ impl Named {
     }
 }
 
+/// The name of the hierarchy that the trials of a run share; `label` is run and trial in one word.
+pub fn shared(label: &str) -> String {
+    let run = label.rsplit_once('.').map_or(label, |(run, _)| run);
+    shared_of(run)
+}
+
+/// The same, of the run of this name.
+pub(crate) fn shared_of(run: &str) -> String {
+    format!("{run}.shared")
+}
+
+/// The cgroup in it that belongs to no trial: with it the hierarchy stays when nobody has it
+/// mounted.
+const KEEPER: &str = "keeper";
+
+impl Named {
+    /// Mounts a hierarchy that is to stay until it is taken down. Errors: as [`Named::mount`].
+    pub(crate) fn mount_to_stay(name: &str) -> Result<Self, CgroupError> {
+        let hierarchy = Self::mount(name)?;
+        match hierarchy.root.create(KEEPER) {
+            Err(e) if e.errno() != Some(Errno::EEXIST) => Err(e),
+            Ok(_) | Err(_) => Ok(hierarchy),
+        }
+    }
+
+    /// Top cgroups of it that a trial has made, after it has told the kernel to start no agent for
+    /// what ends in them: whoever arms says anew which one.
+    pub(crate) fn of_trials(&self) -> Result<Vec<PathBuf>, CgroupError> {
+        let mut paths = Vec::new();
+        for child in self.root.children()? {
+            let path = child?.path().to_path_buf();
+            if !path.ends_with(KEEPER) {
+                paths.push(path);
+            }
+        }
+        if !paths.is_empty() {
+            self.root.write("release_agent", "\n")?;
+        }
+        Ok(paths)
+    }
+}
+
 /// How `/proc/<pid>/cgroup` calls the hierarchy `name`.
 fn label(name: &str) -> String {
     format!("name={name}")
@@ -67,7 +111,7 @@ pub(super) fn names(own: &[OwnCgroup]) -> impl Iterator<Item = &str> {
 }
 
 /// Names of all named hierarchies of this machine, mounted or not.
-pub(super) fn present() -> Result<Vec<String>, SysError> {
+pub(crate) fn present() -> Result<Vec<String>, SysError> {
     let path = "/proc/self/cgroup";
     let text = match std::fs::read(path) {
         Ok(text) => text,
@@ -131,6 +175,20 @@ mod tests {
             names(&own).collect::<Vec<_>>(),
             ["scenario-1-2-3.a", "systemd"]
         );
+    }
+
+    #[test]
+    fn trials_of_a_run_share_a_hierarchy_and_runs_do_not() {
+        assert_eq!(shared("scenario-1-2-3.trial-7"), "scenario-1-2-3.shared");
+        assert_eq!(
+            shared("scenario-1-2-3.test1.trial-7"),
+            shared_of("scenario-1-2-3.test1")
+        );
+        // The guards and the end of the run find it by the run's name.
+        assert!(super::super::leftovers::belongs(
+            &shared("scenario-1-2-3.trial-7"),
+            "scenario-1-2-3"
+        ));
     }
 
     #[test]

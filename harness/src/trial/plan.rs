@@ -100,8 +100,6 @@ impl<'t> SpawnPlan<'t> {
             (self.ledger, Workload::LEDGER_FD),
         ];
         Program {
-            exe: self.workload.exe.as_fd(),
-            argv: &self.workload.argv,
             envp: &self.workload.envp,
             inherit: &inherit,
             session: self.session,
@@ -111,6 +109,7 @@ impl<'t> SpawnPlan<'t> {
                 Some(cpu) => Some(only(cpu).map_err(|e| SpawnError::Clone(e.into()))?),
                 None => None,
             },
+            ..Program::new(self.workload.exe.as_fd(), &self.workload.argv)
         }
         .spawn_in(self.cgroup, &self.options)
     }

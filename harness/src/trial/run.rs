@@ -1,7 +1,7 @@
 //! A run: trials one after another, and that nothing of them is left.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::users;
 use super::{Limits, Site, TrialError, TrialSpec, limits, play};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
+use crate::host::named::{self, Named};
 use crate::host::{Base, LimitSource, leftovers};
 use crate::record::TrialRecord;
 use crate::sys::spawn::Credentials;
@@ -50,6 +51,8 @@ pub struct Run<'b> {
     actors: Option<Reserved>,
     before: Snapshot,
     pub(super) reaper: Reaper,
+    /// The hierarchy that trials share, once one has made it.
+    shared: Option<Named>,
     // Last, to be dropped when signals are handled as before.
     protection: Rc<Protection>,
 }
@@ -78,6 +81,7 @@ impl<'b> Run<'b> {
                 actors,
                 before,
                 reaper,
+                shared: None,
                 protection,
             }),
             Err(error) => {
@@ -214,6 +218,14 @@ impl<'b> Run<'b> {
     /// bears the name is found wherever it is.
     pub(crate) fn clean(&mut self, part: Option<&str>) -> Result<(), TrialError> {
         let started = time::now();
+        let shared = match part {
+            Some(_) => self.shared_of_trials()?,
+            // As long as it is mounted it stays.
+            None => {
+                self.shared = None;
+                Vec::new()
+            }
+        };
         let name = &self.options.name;
         let reaper = &mut self.reaper;
         let mut failed = None;
@@ -232,7 +244,8 @@ impl<'b> Run<'b> {
             ),
             Some(part) => {
                 let own = V1Limits::of(self.base.limits(), Path::new(name).join(part).as_path());
-                let own = own.iter().flat_map(V1Limits::dirs).cloned().collect();
+                let own = own.iter().flat_map(V1Limits::dirs).cloned();
+                let own = own.chain(shared).collect();
                 leftovers::remove_part(
                     self.cgroup.path().join(part),
                     own,
@@ -251,6 +264,19 @@ impl<'b> Run<'b> {
             seconds: time::now().since(started).as_secs(),
             why: e.to_string(),
         })
+    }
+
+    /// What trials have made in the hierarchy that they share. It is mounted when the first one has
+    /// made it, and stays so: to mount it costs more than to look.
+    fn shared_of_trials(&mut self) -> Result<Vec<PathBuf>, TrialError> {
+        let name = named::shared_of(&self.options.name);
+        if self.shared.is_none() && named::present()?.contains(&name) {
+            self.shared = Some(Named::mount(&name)?);
+        }
+        match &self.shared {
+            Some(shared) => Ok(shared.of_trials()?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Makes a cgroup of the run with limits around it, and the limits of a hybrid machine, for

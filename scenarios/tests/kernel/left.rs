@@ -9,6 +9,7 @@ use std::process::Command;
 use harness::cgroup::Cgroup;
 use harness::host::leftovers;
 use harness::host::name::RunName;
+use harness::host::named::{self, Named};
 use harness::host::{Layout, LimitSource, Paths};
 use harness::sys::fork::worker;
 use harness::sys::time;
@@ -63,11 +64,68 @@ pub(crate) fn tests() -> Vec<Test> {
             refused_calls,
         ),
         Test::new(
+            "left::trials_share_one_named_hierarchy_that_ends_with_the_run",
+            &[
+                CGROUP2_WRITE,
+                "v1-release-agent",
+                "v1-release-event-control",
+            ],
+            shared_hierarchy,
+        ),
+        Test::new(
             "left::a_run_that_is_dropped_is_removed",
             &[CGROUP2_WRITE],
             dropped,
         ),
     ]
+}
+
+/// The first trial that needs one makes it, each takes its own cgroups out of it, and the run takes
+/// it down.
+fn shared_hierarchy() -> Result<(), String> {
+    let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
+    let mut run = start();
+    let name = named::shared(
+        &run.site(&spec(scenario, reference(), None))
+            .map_err(text)?
+            .label(),
+    );
+    let of_run = || -> Result<Vec<String>, String> {
+        let own = std::fs::read_to_string("/proc/self/cgroup").map_err(text)?;
+        let prefix = format!("name={}", name.trim_end_matches("shared"));
+        let lines = own.lines().filter_map(|line| line.split(':').nth(1));
+        Ok(lines
+            .filter(|line| line.starts_with(&prefix))
+            .map(str::to_owned)
+            .collect())
+    };
+    let mut played = || -> Result<(), String> {
+        let ids = ["v1-release-agent", "v1-release-event-control"];
+        for (seq, id) in (1..).zip(ids.into_iter().cycle().take(6)) {
+            let detector = harness::detect::by_id(id).ok_or("not registered")?;
+            let mut spec = spec(scenario, detector, None);
+            spec.seq = seq;
+            let record = run.trial(&spec).map_err(text)?;
+            ensure(record.held, || format!("{record:?}"))?;
+            let there = of_run()?;
+            ensure(there == [format!("name={name}")], || format!("{there:?}"))?;
+            let shared = Named::mount(&name).map_err(text)?;
+            let mut inside = Vec::new();
+            for child in shared.root().children().map_err(text)? {
+                inside.push(child.map_err(text)?.path().to_path_buf());
+            }
+            ensure(inside.len() == 1 && inside[0].ends_with("keeper"), || {
+                format!("trial {seq} has left {inside:?}")
+            })?;
+        }
+        Ok(())
+    };
+    let played = played();
+    let leaks = run.finish().map_err(text)?;
+    played?;
+    ensure(leaks.is_clean() && of_run()?.is_empty(), || {
+        format!("{leaks}; {:?}", of_run())
+    })
 }
 
 fn text(e: impl std::fmt::Display) -> String {

@@ -152,8 +152,8 @@ impl Scene {
 
     fn clear(&self) -> Result<(), String> {
         reap_all();
-        named::take_down(&self.place.site.label(), time::now() + PATIENCE, &mut || {})
-            .map_err(|e| e.to_string())
+        let shared = named::shared(&self.place.site.label());
+        named::take_down(&shared, time::now() + PATIENCE, &mut || {}).map_err(|e| e.to_string())
     }
 }
 
@@ -228,7 +228,8 @@ fn removed_before_waiting(detector: AnyDetector) -> Result<(), String> {
     let gone = |e: harness::cgroup::CgroupError| e.to_string();
     match detector.spec().id {
         "v1-release-agent" | "v1-release-event-control" => {
-            let hierarchy = Named::mount(&site.label()).map_err(|e| e.to_string())?;
+            let hierarchy =
+                Named::mount(&named::shared(&site.label())).map_err(|e| e.to_string())?;
             for child in hierarchy.root().children().map_err(gone)? {
                 child
                     .map_err(gone)?

@@ -7,37 +7,46 @@ use nix::sched::sched_setaffinity;
 use nix::unistd::Pid;
 
 use super::clone::raw_fork;
-use super::descriptors::close_all_but;
+use super::descriptors::{Slot, close_all_but};
 use super::report::ChildFailure;
-use super::steps::{Action, Sequence};
+use super::steps::{Action, Handlers, Rlimit, Sequence};
 use super::{exit_now, signals};
 use crate::{check, privilege};
 
 impl Sequence<'_> {
-    /// Makes one step after the other. The last is exec; if one fails, the parent is told, and the
-    /// child ends with 127.
+    /// Makes one step after the other; if one fails, tells the parent, and ends with 127.
     ///
-    /// Only in a child, in which it never returns and drops nothing.
-    pub(super) fn run(mut self) -> ! {
-        let mut index = 0;
-        while let Some(action) = self.actions.get(index).copied() {
-            if let Err(errno) = self.make(action) {
-                let failure = ChildFailure {
-                    step: action.step(),
-                    index: u32::try_from(index).unwrap_or(u32::MAX),
-                    errno,
-                };
-                failure.send(self.table.number(self.report));
-                break;
-            }
-            index += 1;
+    /// Only in a child with memory of its own, in which it never returns and drops nothing.
+    pub(super) fn run(mut self, report: Option<Slot>) -> ! {
+        let failure = self.until_failure();
+        if let (Some(failure), Some(report)) = (failure, report) {
+            failure.send(self.table.number(report));
         }
         exit_now(127)
     }
 
+    /// Makes one step after the other. The last is exec, so it returns only if one has failed.
+    ///
+    /// Only in a child.
+    pub(super) fn until_failure(&mut self) -> Option<ChildFailure> {
+        let mut index = 0;
+        while let Some(action) = self.actions.get(index).copied() {
+            if let Err(errno) = self.make(action) {
+                return Some(ChildFailure {
+                    step: action.step(),
+                    index: u32::try_from(index).unwrap_or(u32::MAX),
+                    errno,
+                });
+            }
+            index += 1;
+        }
+        None
+    }
+
     fn make(&mut self, action: Action) -> Result<(), Errno> {
         match action {
-            Action::Signals => signals::reset(),
+            Action::Signals(Handlers::Inherited) => signals::reset(),
+            Action::Signals(Handlers::Cleared) => signals::reset_cleared(),
             Action::Affinity(cpus) => sched_setaffinity(Pid::from_raw(0), &cpus),
             Action::JoinCgroup(file) | Action::Tasks(file) => write_self(self.table.number(file)),
             // SAFETY: setsid takes no arguments.
@@ -46,6 +55,16 @@ impl Sequence<'_> {
             Action::Group => check(libc::c_long::from(unsafe { libc::setpgid(0, 0) })).map(|_| ()),
             Action::Descriptors => self.table.place(),
             Action::CloseOthers => self.table.close_others(),
+            Action::Rlimit(limit) => set_limit(limit),
+            Action::Umask(mask) => {
+                // SAFETY: umask takes an integer and cannot fail.
+                unsafe { libc::umask(mask) };
+                Ok(())
+            }
+            Action::Dir(path) => {
+                // SAFETY: a string of the plan, which outlives the child's steps.
+                check(libc::c_long::from(unsafe { libc::chdir(path) })).map(|_| ())
+            }
             Action::Credentials(credentials) => privilege::become_user(credentials),
             Action::NoNewPrivs => privilege::no_new_privs(),
             Action::InitFork => stay_behind_as_init(),
@@ -58,7 +77,24 @@ impl Sequence<'_> {
             }
             Action::Gate(gate) => pass_gate(self.table.number(gate)),
             Action::Exec(exe) => Err(self.exec(self.table.number(exe))),
+            Action::ExecPaths => Err(self.exec_paths()),
         }
+    }
+
+    /// execve(2) of the first path that there is, as execvp(3); returns only if none was executed.
+    /// The answer is `EACCES` if there was one that may not be executed, else the last path's.
+    fn exec_paths(&self) -> Errno {
+        let mut answer = Errno::ENOENT;
+        for path in self.paths.iter().take_while(|path| !path.is_null()) {
+            // SAFETY: both arrays end in null, and all strings live in the parent's plan.
+            unsafe { libc::execve(*path, self.argv.as_ptr(), self.envp.as_ptr()) };
+            match Errno::last() {
+                Errno::EACCES => answer = Errno::EACCES,
+                Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV => {}
+                errno => return errno,
+            }
+        }
+        answer
     }
 
     /// execveat(2) of a descriptor; returns only if that failed.
@@ -77,6 +113,11 @@ impl Sequence<'_> {
         };
         Errno::last()
     }
+}
+
+/// setrlimit(2).
+fn set_limit(limit: Rlimit) -> Result<(), Errno> {
+    nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)
 }
 
 /// Writes `0`, which stands for the writer, to a file of a cgroup that lists its members.

@@ -13,22 +13,24 @@ use crate::check;
 /// `struct clone_args` up to `cgroup` (`CLONE_ARGS_SIZE_VER2`, Linux 5.7).
 #[repr(C)]
 #[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub(super) struct CloneArgs {
+    pub(super) flags: u64,
+    pub(super) pidfd: u64,
+    pub(super) child_tid: u64,
+    pub(super) parent_tid: u64,
+    pub(super) exit_signal: u64,
+    pub(super) stack: u64,
+    pub(super) stack_size: u64,
+    pub(super) tls: u64,
+    pub(super) set_tid: u64,
+    pub(super) set_tid_size: u64,
+    pub(super) cgroup: u64,
 }
 
-const CLONE_PIDFD: u64 = 0x1000;
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+pub(super) const CLONE_PIDFD: u64 = 0x1000;
+/// Linux 5.5.
+pub(super) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+pub(super) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// `CLONE_PARENT`: the new process becomes a child of the caller's parent.
 pub const CLONE_PARENT: u64 = 0x8000;
@@ -59,7 +61,7 @@ const HARMLESS: u64 = CLONE_PARENT
         | libc::CLONE_NEWUSER
         | libc::CLONE_NEWNET) as u64;
 
-fn harmless(flags: u64) -> Result<u64, Errno> {
+pub(super) fn harmless(flags: u64) -> Result<u64, Errno> {
     if flags & !HARMLESS == 0 {
         Ok(flags)
     } else {
@@ -178,7 +180,7 @@ pub(crate) unsafe fn raw_fork() -> Result<Option<Pid>, Errno> {
 
 /// What a clone returned: nothing in the child, and in the parent its number and the descriptor
 /// that the kernel stored.
-fn forked(pid: libc::c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+pub(super) fn forked(pid: libc::c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     if pid == 0 {
         return Ok(None);
     }

@@ -83,12 +83,17 @@ impl<'a> Table<'a> {
                 close_at_exec(*fd)?;
             }
         }
-        for (source, _) in given.iter_mut() {
-            if targets.binary_search(source).is_ok() {
+        for (source, target) in given.iter_mut() {
+            // One that stays where it is is in nobody's way.
+            if source != target && targets.binary_search(source).is_ok() {
                 *source = copy_beside(*source, targets)?;
             }
         }
         for (source, target) in given.iter() {
+            if source == target {
+                keep_at_exec(*source)?;
+                continue;
+            }
             // SAFETY: integers; whatever had this number belongs to this process alone and is not
             // used any more.
             check(libc::c_long::from(unsafe { libc::dup2(*source, *target) }))?;
@@ -141,9 +146,17 @@ fn duplicate(fd: RawFd, at_least: RawFd) -> Result<RawFd, Errno> {
 }
 
 fn close_at_exec(fd: RawFd) -> Result<(), Errno> {
+    set_flags(fd, libc::FD_CLOEXEC)
+}
+
+fn keep_at_exec(fd: RawFd) -> Result<(), Errno> {
+    set_flags(fd, 0)
+}
+
+fn set_flags(fd: RawFd, flags: libc::c_int) -> Result<(), Errno> {
     // SAFETY: fcntl with integers.
     check(libc::c_long::from(unsafe {
-        libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC)
+        libc::fcntl(fd, libc::F_SETFD, flags)
     }))
     .map(|_| ())
 }

@@ -13,12 +13,13 @@ mod child;
 mod clone;
 mod descriptors;
 mod report;
+mod shared;
 pub(crate) mod signals;
 mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -35,10 +36,11 @@ pub(crate) use clone::{clone_with_pidfd, clone3};
 #[cfg(feature = "instrument")]
 pub(crate) use clone::{clone3_as, raw_fork};
 pub use report::ChildFailure;
-pub use steps::Step;
+pub use shared::{Executed, NotExecuted, execute};
+pub use steps::{Rlimit, Step};
 
 use report::Report;
-use steps::Sequence;
+use steps::{Handlers, Sequence};
 
 /// Which session and process group the child belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -65,13 +67,29 @@ pub enum Entry {
     None,
 }
 
+/// What is executed.
+#[derive(Clone, Copy, Debug)]
+pub enum Exe<'a> {
+    /// A file that has been opened (`execveat` with `AT_EMPTY_PATH`), so that it need not be
+    /// reachable for the child's user. Closed at exec; so it may not be a script (`ENOENT`: its
+    /// interpreter could not open it).
+    Open(BorrowedFd<'a>),
+    /// The first of these paths that there is, as execvp(3) takes it: looked up by the child, in
+    /// its directory and with its user's rights.
+    Paths(&'a [CString]),
+}
+
+impl<'a> From<BorrowedFd<'a>> for Exe<'a> {
+    fn from(exe: BorrowedFd<'a>) -> Self {
+        Self::Open(exe)
+    }
+}
+
 /// Everything the child will do. All of it is prepared by the parent.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// The program, opened before (`execveat` with `AT_EMPTY_PATH`), so that it need not be
-    /// reachable for the child's user. Closed at exec; so it may not be a script (`ENOENT`: its
-    /// interpreter could not open it).
-    pub exe: BorrowedFd<'a>,
+    /// The program.
+    pub exe: Exe<'a>,
     /// Arguments, the zeroth included.
     pub argv: &'a [CString],
     /// Environment, complete.
@@ -103,14 +121,20 @@ pub struct Plan<'a> {
     /// Open `tasks` files of v1 cgroups that it enters. It is one thread, and moves itself, so it
     /// waits for no RCU grace period.
     pub tasks: &'a [BorrowedFd<'a>],
+    /// Limits of the process, set one by one, before it becomes another user.
+    pub rlimits: &'a [Rlimit],
+    /// File mode creation mask; otherwise the caller's.
+    pub umask: Option<u32>,
+    /// Directory to change to, as the user that it has become; otherwise the caller's.
+    pub dir: Option<&'a CStr>,
 }
 
 impl<'a> Plan<'a> {
     /// The plain plan: a session of its own, in the caller's cgroup and with its authority, no
     /// environment, no descriptors.
-    pub fn new(exe: BorrowedFd<'a>, argv: &'a [CString]) -> Self {
+    pub fn new(exe: impl Into<Exe<'a>>, argv: &'a [CString]) -> Self {
         Self {
-            exe,
+            exe: exe.into(),
             argv,
             envp: &[],
             cgroup: None,
@@ -124,6 +148,9 @@ impl<'a> Plan<'a> {
             parent_death_signal: None,
             affinity: None,
             tasks: &[],
+            rlimits: &[],
+            umask: None,
+            dir: None,
         }
     }
 }
@@ -166,7 +193,8 @@ impl Spawned {
 /// one number.
 pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     let (report, child_end) = Report::pipe()?;
-    let sequence = Sequence::of(plan, child_end.as_fd(), None)?;
+    let told = Some(child_end.as_fd());
+    let (sequence, slot) = Sequence::of(plan, Handlers::Inherited, told, None)?;
     let blocked = signals::Blocked::all()?;
     // SAFETY: in the child only `Sequence::run` executes, which makes system calls and never
     // returns.
@@ -176,17 +204,18 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
             if plan.clone_flags >> 32 == 0 =>
         {
             let procs = plan.cgroup.map(procs_of).transpose()?;
-            let sequence = Sequence::of(plan, child_end.as_fd(), procs.as_ref().map(AsFd::as_fd))?;
+            let join = procs.as_ref().map(AsFd::as_fd);
+            let (sequence, slot) = Sequence::of(plan, Handlers::Inherited, told, join)?;
             // SAFETY: as above.
             match unsafe { clone_with_pidfd(plan.clone_flags) }? {
-                None => sequence.run(),
+                None => sequence.run(slot),
                 parent => (parent, Entry::Moved(errno)),
             }
         }
         other => (other?, Entry::Born),
     };
     let Some((pid, pidfd)) = forked else {
-        sequence.run()
+        sequence.run(slot)
     };
     drop(blocked);
     Ok(Spawned {

@@ -1,20 +1,21 @@
 //! What a child does between clone and exec: a sequence of steps, put together by the parent, read
 //! in one place.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::sched::CpuSet;
+use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
 use super::descriptors::{Slot, Table};
-use super::{Credentials, Plan, Session};
+use super::{Credentials, Exe, Plan, Session};
 
 /// One step, with what it needs. Plain data: what it does is in `child.rs`.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
-    Signals,
+    Signals(Handlers),
     Affinity(CpuSet),
     JoinCgroup(Slot),
     Tasks(Slot),
@@ -22,12 +23,36 @@ pub(super) enum Action {
     Group,
     Descriptors,
     CloseOthers,
+    Rlimit(Rlimit),
+    Umask(u32),
     Credentials(Credentials),
+    Dir(*const libc::c_char),
     NoNewPrivs,
     InitFork,
     DeathSignal(Signal),
     Gate(Slot),
     Exec(Slot),
+    ExecPaths,
+}
+
+/// What the clone has left to do about the caller's signal handlers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handlers {
+    /// They are still there.
+    Inherited,
+    /// The kernel has given them up (`CLONE_CLEAR_SIGHAND`).
+    Cleared,
+}
+
+/// A limit of a process, in the unit of its resource; setrlimit(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Which.
+    pub resource: Resource,
+    /// What counts.
+    pub soft: u64,
+    /// What the process may raise it to. More than the caller's needs `CAP_SYS_RESOURCE`.
+    pub hard: u64,
 }
 
 /// The kinds of steps, in the order in which they are made; named in failures.
@@ -50,8 +75,14 @@ pub enum Step {
     Descriptors,
     /// `close_range` of all others.
     CloseOthers,
+    /// `setrlimit`.
+    Rlimit,
+    /// `umask`.
+    Umask,
     /// `setgroups`, `setresgid`, `setresuid`, `capset`.
     Credentials,
+    /// `chdir`.
+    Dir,
     /// `PR_SET_NO_NEW_PRIVS`.
     NoNewPrivs,
     /// fork of the tiny init.
@@ -60,12 +91,12 @@ pub enum Step {
     DeathSignal,
     /// read of the gate.
     Gate,
-    /// `execveat`.
+    /// `execve` or `execveat`.
     Exec,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Signals,
         Self::Affinity,
         Self::JoinCgroup,
@@ -74,7 +105,10 @@ impl Step {
         Self::Group,
         Self::Descriptors,
         Self::CloseOthers,
+        Self::Rlimit,
+        Self::Umask,
         Self::Credentials,
+        Self::Dir,
         Self::NoNewPrivs,
         Self::InitFork,
         Self::DeathSignal,
@@ -93,12 +127,15 @@ impl Step {
             Self::Group => "setpgid",
             Self::Descriptors => "dup2",
             Self::CloseOthers => "close_range",
+            Self::Rlimit => "setrlimit",
+            Self::Umask => "umask",
             Self::Credentials => "setresuid",
+            Self::Dir => "chdir",
             Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
             Self::InitFork => "fork",
             Self::DeathSignal => "prctl(PR_SET_PDEATHSIG)",
             Self::Gate => "read gate",
-            Self::Exec => "execveat",
+            Self::Exec => "execve",
         }
     }
 }
@@ -107,7 +144,7 @@ impl Action {
     /// Its kind.
     pub(super) fn step(self) -> Step {
         match self {
-            Self::Signals => Step::Signals,
+            Self::Signals(_) => Step::Signals,
             Self::Affinity(_) => Step::Affinity,
             Self::JoinCgroup(_) => Step::JoinCgroup,
             Self::Tasks(_) => Step::Tasks,
@@ -115,12 +152,15 @@ impl Action {
             Self::Group => Step::Group,
             Self::Descriptors => Step::Descriptors,
             Self::CloseOthers => Step::CloseOthers,
+            Self::Rlimit(_) => Step::Rlimit,
+            Self::Umask(_) => Step::Umask,
             Self::Credentials(_) => Step::Credentials,
+            Self::Dir(_) => Step::Dir,
             Self::NoNewPrivs => Step::NoNewPrivs,
             Self::InitFork => Step::InitFork,
             Self::DeathSignal(_) => Step::DeathSignal,
             Self::Gate(_) => Step::Gate,
-            Self::Exec(_) => Step::Exec,
+            Self::Exec(_) | Self::ExecPaths => Step::Exec,
         }
     }
 }
@@ -130,26 +170,27 @@ impl Action {
 pub(super) struct Sequence<'a> {
     pub(super) actions: Vec<Action>,
     pub(super) table: Table<'a>,
-    /// Where a failure is told.
-    pub(super) report: Slot,
+    /// Paths to execute, the first that there is.
+    pub(super) paths: Vec<*const libc::c_char>,
     pub(super) argv: Vec<*const libc::c_char>,
     pub(super) envp: Vec<*const libc::c_char>,
 }
 
 impl<'a> Sequence<'a> {
     /// What the child of `plan` does. `join`: `cgroup.procs` of the cgroup that it has to move into
-    /// by itself.
+    /// by itself. `report`: a pipe that it keeps open until exec.
     ///
     /// Errors: `EINVAL` two inherited descriptors are to get the same number.
     pub(super) fn of(
         plan: &Plan<'a>,
-        report: BorrowedFd<'a>,
+        handlers: Handlers,
+        report: Option<BorrowedFd<'a>>,
         join: Option<BorrowedFd<'a>>,
-    ) -> Result<Self, Errno> {
+    ) -> Result<(Self, Option<Slot>), Errno> {
         let mut table = Table::giving(plan.inherit)?;
-        let report = table.hold(report);
+        let report = report.map(|report| table.hold(report));
         // Before the handlers are gone no signal may be let in, and nothing else needs to wait.
-        let mut actions = vec![Action::Signals];
+        let mut actions = vec![Action::Signals(handlers)];
         actions.extend(plan.affinity.map(Action::Affinity));
         actions.extend(join.map(|procs| Action::JoinCgroup(table.hold(procs))));
         actions.extend(
@@ -162,24 +203,34 @@ impl<'a> Sequence<'a> {
             Session::Group => Some(Action::Group),
             Session::Inherit => None,
         });
-        let exe = table.hold(plan.exe);
+        let (exec, paths) = match plan.exe {
+            Exe::Open(exe) => (Action::Exec(table.hold(exe)), Vec::new()),
+            Exe::Paths(paths) => (Action::ExecPaths, pointers(paths)),
+        };
         let gate = plan.gate.map(|gate| table.hold(gate));
         actions.extend([Action::Descriptors, Action::CloseOthers]);
+        // After the descriptors, whose numbers may be beyond a new limit; a raised one needs the
+        // caller's privileges.
+        actions.extend(plan.rlimits.iter().copied().map(Action::Rlimit));
+        actions.extend(plan.umask.map(Action::Umask));
         // After all that needs the caller's privileges.
         actions.extend(plan.credentials.map(Action::Credentials));
+        // With the privileges that the program will have.
+        actions.extend(plan.dir.map(CStr::as_ptr).map(Action::Dir));
         actions.extend(plan.no_new_privs.then_some(Action::NoNewPrivs));
         actions.extend(plan.init.then_some(Action::InitFork));
         // A change of credentials clears it, and a fork does not inherit it.
         actions.extend(plan.parent_death_signal.map(Action::DeathSignal));
         actions.extend(gate.map(Action::Gate));
-        actions.push(Action::Exec(exe));
-        Ok(Self {
+        actions.push(exec);
+        let sequence = Self {
             actions,
             table,
-            report,
+            paths,
             argv: pointers(plan.argv),
             envp: pointers(plan.envp),
-        })
+        };
+        Ok((sequence, report))
     }
 }
 

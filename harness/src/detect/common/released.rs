@@ -2,8 +2,8 @@
 //! is this executable.
 //!
 //! v1 has no `populated`: the level is whether `cgroup.procs` is empty. The hierarchy bears the
-//! trial's name; whoever made the trial takes it down afterwards ([`crate::host::named`]), because
-//! that takes 50 ms which nobody who waits for a verdict should wait for.
+//! run's name and serves all its trials; the first one makes it, before its detector is armed, and
+//! the end of the run takes it down ([`crate::host::named`]). The cgroup is the trial's own.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -36,12 +36,12 @@ pub(in crate::detect) struct Released {
 }
 
 impl Released {
-    /// Makes the hierarchy `name`, in it the cgroup `path` (absolute, from its root; the ending
-    /// says what the agent does), and arms the agent.
+    /// Makes the hierarchy `name` unless it is there, in it the cgroup `path` (absolute, from its
+    /// root; the ending says what the agent does), and arms the agent.
     ///
-    /// After an error the hierarchy may be there; it is to be taken down in any case.
+    /// The hierarchy stays, after an error too: it is to be taken down in any case.
     pub(in crate::detect) fn make(name: &str, path: &Path) -> Result<Self, DetectError> {
-        let hierarchy = Named::mount(name)?;
+        let hierarchy = Named::mount_to_stay(name)?;
         let program = agent::program()?;
         let program = program
             .to_str()
@@ -49,9 +49,16 @@ impl Released {
         hierarchy.root().write("release_agent", program)?;
         let reports = agent::listen(path)?;
         let mut cgroup = hierarchy.root().try_clone()?;
-        for part in path.components() {
+        let mut parts = path.components().peekable();
+        while let Some(part) = parts.next() {
             if let Component::Normal(part) = part {
-                cgroup = cgroup.create(&part.to_string_lossy())?;
+                cgroup = match cgroup.create(&part.to_string_lossy()) {
+                    // Where the path leads through, another trial may have led one.
+                    Err(e) if e.errno() == Some(Errno::EEXIST) && parts.peek().is_some() => {
+                        Cgroup::open(cgroup.path().join(part))?
+                    }
+                    made => made?,
+                };
             }
         }
         cgroup.write("notify_on_release", "1")?;

@@ -1,0 +1,93 @@
+//! A job in a tokio runtime.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::completion::Completion;
+use super::error::JobError;
+use super::running::Job;
+use crate::error::{SysError, Target};
+
+/// A [`Job`] whose end is awaited in a tokio runtime (feature `tokio`).
+///
+/// It is registered by its one descriptor; no thread, no signal handler and no timer of the runtime
+/// are used. A wait can be dropped and begun anew at any time, as `tokio::time::timeout` and
+/// `tokio::select!` do.
+///
+/// Dropping it drops the job, which may block the thread for up to
+/// [`DROP_LIMIT`](super::DROP_LIMIT) if it is not over.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use allgone::{Base, Command, job::AsyncJob};
+///
+/// let mut job = AsyncJob::new(Command::new("make").spawn(&Base::find()?)?)?;
+/// let done = match tokio::time::timeout(Duration::from_secs(60), job.wait()).await {
+///     Ok(done) => done?,
+///     Err(_) => job.kill().await?,
+/// };
+/// println!("{:?}: {:?}", done.status, done.proof);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct AsyncJob(AsyncFd<Job>);
+
+impl AsyncJob {
+    /// Registers a job with the runtime of the calling task.
+    ///
+    /// Errors: epoll_ctl(2); the job is then dropped. Panics outside of a runtime, as tokio does.
+    pub fn new(job: Job) -> Result<Self, JobError> {
+        let registered = AsyncFd::with_interest(job, Interest::READABLE);
+        Ok(Self(registered.map_err(|e| failed(&e))?))
+    }
+
+    /// The job.
+    pub fn get_ref(&self) -> &Job {
+        self.0.get_ref()
+    }
+
+    /// The job.
+    pub fn get_mut(&mut self) -> &mut Job {
+        self.0.get_mut()
+    }
+
+    /// Takes it out of the runtime again.
+    pub fn into_inner(self) -> Job {
+        self.0.into_inner()
+    }
+
+    /// Waits until it is over. Can be cancelled.
+    ///
+    /// Errors: as [`Job::try_wait`].
+    pub async fn wait(&mut self) -> Result<Completion, JobError> {
+        loop {
+            if let Some(done) = self.0.get_mut().try_wait()? {
+                return Ok(done);
+            }
+            let mut ready = self.0.readable().await.map_err(|e| failed(&e))?;
+            // Before the next look: what comes after it makes it ready again.
+            ready.clear_ready();
+        }
+    }
+
+    /// As [`Job::kill`]. If it is cancelled, the kill goes on at the next wait.
+    pub async fn kill(&mut self) -> Result<Completion, JobError> {
+        self.0.get_mut().start_kill()?;
+        self.wait().await
+    }
+
+    /// As [`Job::terminate`]. If it is cancelled, it goes on at the next wait.
+    pub async fn terminate(&mut self, grace: Duration) -> Result<Completion, JobError> {
+        self.0.get_mut().start_terminate(grace)?;
+        self.wait().await
+    }
+}
+
+fn failed(error: &io::Error) -> JobError {
+    SysError::io("register a job with the runtime", Target::Nothing, error).into()
+}

@@ -1,0 +1,128 @@
+//! How a job ended, and how that is known.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::survivors::Survivor;
+use crate::MonoNs;
+use crate::error::SysError;
+use crate::kill::KillReport;
+use crate::sys::spawn::Entry;
+
+/// A job is over, or nothing more can be learnt of it.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// How the first process ended. An error: that will never be known, because somebody else has
+    /// reaped it (the host ignores `SIGCHLD`), or what had started it is gone.
+    pub status: Result<ExitStatus, SysError>,
+    /// When the first process was started.
+    pub started: MonoNs,
+    /// When the end of the first process was known; `None` if it never was.
+    pub main_ended: Option<MonoNs>,
+    /// When the proof was had.
+    pub known: MonoNs,
+    /// What was used.
+    pub usage: Usage,
+    /// By what it was started, watched and ended.
+    pub mechanisms: Mechanisms,
+    /// Whether everything is gone.
+    pub proof: Proof,
+}
+
+/// Whether everything of a job is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It is: `populated 0` was read, and then the cgroup was removed.
+    Removed,
+    /// These live, although they were killed; their cgroup is still there.
+    Survivors(Vec<Survivor>),
+    /// It is not known, for this reason. That somebody else has removed the cgroup is one
+    /// (`ENODEV`): it was empty then, as far as the kernel tells, but nothing here has seen it.
+    Unknown(SysError),
+}
+
+impl Proof {
+    /// Whether everything is known to be gone.
+    pub fn is_removed(&self) -> bool {
+        *self == Self::Removed
+    }
+}
+
+impl Completion {
+    /// Whether the first process ended with status 0, and everything is known to be gone.
+    pub fn success(&self) -> bool {
+        self.proof.is_removed() && self.status.as_ref().is_ok_and(ExitStatus::success)
+    }
+}
+
+/// What a job has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Processor time, if it is known.
+    pub cpu: Option<Cpu>,
+    /// The most memory that was used at a time, if it is known.
+    pub peak_memory: Option<PeakMemory>,
+}
+
+/// Processor time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    /// In user mode.
+    pub user: Duration,
+    /// In the kernel.
+    pub system: Duration,
+    /// Of what.
+    pub of: UsageOf,
+}
+
+/// A peak of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeakMemory {
+    /// Bytes.
+    pub bytes: u64,
+    /// Of what.
+    pub of: UsageOf,
+}
+
+/// What a figure is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageOf {
+    /// The whole job: `cpu.stat`, `memory.peak` (Linux 5.19) of its cgroup.
+    Job,
+    /// The first process and the children that it has reaped (`getrusage(2)`): processor time is
+    /// their sum, memory the largest of them alone.
+    Main,
+}
+
+/// By what a job was started, watched and ended: what was really used.
+#[derive(Clone, Debug)]
+pub struct Mechanisms {
+    /// How the first process came into the cgroup.
+    pub entry: Entry,
+    /// Whether the cgroup had been populated long enough before (a [`Pool`](super::Pool)).
+    pub prepopulated: bool,
+    /// What told that the job was over.
+    pub told_by: ToldBy,
+    /// How it was ended, if it was.
+    pub ended_by: Option<Ended>,
+}
+
+/// What told that a job was over. The proof is a read of `populated` in every case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToldBy {
+    /// The end of the first process, which was the last one.
+    Main,
+    /// What had started it, when another process ended that was the last one.
+    Starter,
+    /// `cgroup.events`, or a look at it at intervals: others lived longer than the first process.
+    Events,
+}
+
+/// How a job was ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The strategy, such as `cgroup-kill-sweep`.
+    pub strategy: &'static str,
+    /// What it did, fallbacks included.
+    pub report: KillReport,
+}

@@ -1,0 +1,120 @@
+//! Jobs whose first process is a child of the host.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+
+use super::effects::JobEffects;
+use super::error::StartError;
+use super::start::{Heard, Main, MainEnd, Request, Started, Starter};
+use crate::cgroup::Cgroup;
+use crate::error::{SysError, retry_eintr};
+use crate::sys::spawn::{Exe, NotExecuted, Plan, execute};
+use crate::sys::time::now;
+use crate::sys::wait::{Whose, waitid_usage};
+
+/// The host starts them itself.
+#[derive(Debug)]
+pub(super) struct Own;
+
+impl Starter for Own {
+    fn effects(&self) -> JobEffects {
+        JobEffects::OF_OWN_CHILDREN
+    }
+
+    fn start(&self, cgroup: &Cgroup, request: &Request<'_>) -> Result<Started, StartError> {
+        let plan = Plan {
+            envp: request.envp,
+            cgroup: Some(cgroup.as_fd()),
+            session: request.session,
+            credentials: request.credentials,
+            no_new_privs: request.no_new_privs,
+            inherit: request.fds,
+            tasks: request.tasks,
+            rlimits: request.rlimits,
+            umask: request.umask,
+            dir: request.dir,
+            ..Plan::new(Exe::Paths(request.paths), request.argv)
+        };
+        match execute(&plan) {
+            Ok(executed) => Ok(Started {
+                main: Box::new(OwnChild {
+                    pid: executed.pid,
+                    told: false,
+                }),
+                pid: executed.pid,
+                pidfd: executed.pidfd,
+                entry: executed.entry,
+            }),
+            Err(NotExecuted::Parent(e)) => Err(StartError::clone3(cgroup.path(), &e)),
+            Err(NotExecuted::Child(failure)) => Err(StartError::Child {
+                step: failure.step.name(),
+                program: program(request),
+                errno: failure.errno,
+                remedy: super::error::of_step(failure.step, failure.errno),
+            }),
+        }
+    }
+}
+
+/// The name that the program was asked for by.
+fn program(request: &Request<'_>) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    let name = match request.paths {
+        [path] => Some(path),
+        _ => request.argv.first(),
+    };
+    let bytes = name.map_or(&b""[..], |name| name.as_bytes());
+    Path::new(std::ffi::OsStr::from_bytes(bytes)).to_path_buf()
+}
+
+#[derive(Debug)]
+struct OwnChild {
+    pid: Pid,
+    told: bool,
+}
+
+impl Main for OwnChild {
+    fn source<'a>(&'a self, pidfd: BorrowedFd<'a>) -> BorrowedFd<'a> {
+        pidfd
+    }
+
+    fn hear(&mut self, pidfd: BorrowedFd<'_>) -> Heard {
+        if self.told {
+            return Heard::Nothing;
+        }
+        // By its descriptor: touches no other child.
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
+        match retry_eintr(|| waitid_usage(Whose::Pidfd(pidfd), flags)) {
+            Ok(None) => Heard::Nothing,
+            Ok(Some((change, usage))) => {
+                self.told = true;
+                Heard::Ended(MainEnd {
+                    change,
+                    usage: Some(usage),
+                    at: now(),
+                })
+            }
+            Err(errno) => {
+                self.told = true;
+                Heard::Lost(SysError::pid(lost(errno), self.pid.as_raw(), errno))
+            }
+        }
+    }
+
+    fn hints(&self) -> bool {
+        false
+    }
+}
+
+fn lost(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ECHILD => {
+            "learn the exit status (the host ignores SIGCHLD, or has reaped the process elsewhere)"
+        }
+        _ => "learn the exit status (waitid)",
+    }
+}

@@ -1,0 +1,115 @@
+//! Cgroups that are kept populated, so that the end of a job is told at once by whatever process is
+//! its last.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::error::{JobError, StartError};
+use super::place::{Ground, Place, Sealed};
+use super::site::Site;
+use super::start::Starter;
+use crate::base::Base;
+use crate::cgroup::remove_when_empty;
+use crate::detect::Pool as Warm;
+
+/// Longer than the kernel holds back an event of `cgroup.events`, at every tick rate.
+const WARM_UP: Duration = Duration::from_millis(25);
+
+/// A number of cgroups, each populated by a sleeping process that leaves when a job has come.
+///
+/// The kernel holds back an event of `cgroup.events` for 10 to 20 ms after another one, and the
+/// start of a job is one. That matters to jobs that live less than that and whose *last* process is
+/// not their first: in a cgroup that has been populated before, their start is no event, and their
+/// end is told at once.
+///
+/// Nothing happens in the background: call [`Pool::refill`] when there is time. A spawn that finds
+/// no warm cgroup makes one, and [`Mechanisms`](super::Mechanisms) says so.
+///
+/// Each cgroup costs a process, that is a child of the host, and four descriptors. Dropping the
+/// pool ends and removes them.
+///
+/// ```no_run
+/// use allgone::{Base, Command, job::Pool};
+///
+/// let pool = Pool::new(&Base::find()?, 8)?;
+/// let job = Command::new("sh").args(["-c", "sleep 0.001 & exit"]).spawn(&pool)?;
+/// pool.refill()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    base: Base,
+    starter: Arc<dyn Starter>,
+    warm: Mutex<Option<Warm>>,
+}
+
+impl Pool {
+    /// `size` cgroups at `place`, populated from now on; each is warm after 25 ms.
+    ///
+    /// Errors: as [`Command::spawn`](super::Command::spawn).
+    pub fn new(place: &impl Place, size: usize) -> Result<Self, JobError> {
+        let (base, starter) = place.starter();
+        let pool = Self {
+            base,
+            starter,
+            warm: Mutex::new(Some(Warm::new(size, WARM_UP))),
+        };
+        pool.refill()?;
+        Ok(pool)
+    }
+
+    /// Makes up for cgroups that were taken; returns how many were added.
+    ///
+    /// Errors: as [`Command::spawn`](super::Command::spawn); what was made before stays.
+    pub fn refill(&self) -> Result<usize, JobError> {
+        let added = self.with(|warm| warm.refill(|_| self.base.create()));
+        added.map_err(JobError::from)
+    }
+
+    /// Sleeps until every cgroup is warm: 25 ms at most.
+    pub fn wait_warm(&self) {
+        self.with(|warm| warm.wait_warm());
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Warm) -> T) -> T {
+        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        use_it(warm.get_or_insert_with(|| Warm::new(0, WARM_UP)))
+    }
+}
+
+impl Place for Pool {}
+
+impl Sealed for Pool {
+    fn ground(&self) -> Result<Ground, StartError> {
+        let (site, placeholder) = match self.with(Warm::take) {
+            Some(taken) => (
+                Site::taken(&self.base, taken.cgroup),
+                Some(taken.placeholder),
+            ),
+            None => (Site::make(&self.base)?, None),
+        };
+        Ok(Ground {
+            site,
+            starter: self.starter.clone(),
+            placeholder,
+        })
+    }
+
+    fn starter(&self) -> (Base, Arc<dyn Starter>) {
+        (self.base.clone(), self.starter.clone())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let warm = self.warm.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // What cannot be removed is left: a drop has nobody to tell.
+        if let Some(Ok(cgroups)) = warm.take().map(Warm::drain) {
+            for cgroup in cgroups {
+                match remove_when_empty(cgroup) {
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+    }
+}

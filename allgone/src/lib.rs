@@ -33,6 +33,7 @@ pub mod cgroup;
 pub mod detect;
 pub mod effects;
 pub mod error;
+pub mod guard;
 pub mod host;
 pub mod job;
 pub mod kill;

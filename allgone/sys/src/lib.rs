@@ -27,6 +27,7 @@ pub mod bpf_map;
 pub mod fork;
 #[cfg(feature = "instrument")]
 pub mod futex;
+pub mod guard;
 #[cfg(feature = "instrument")]
 pub mod interrupt;
 #[cfg(feature = "instrument")]

@@ -119,7 +119,7 @@ impl<'a> Table<'a> {
 
 /// Closes all numbers but those in `kept`, which is sorted. Only in a child: it owns all its
 /// descriptors.
-pub(super) fn close_all_but(kept: &[RawFd]) -> Result<(), Errno> {
+pub(crate) fn close_all_but(kept: &[RawFd]) -> Result<(), Errno> {
     // Refused by a kernel before 5.9, or by a seccomp policy that has not heard of the call.
     close_between(kept).or_else(|refused| close_listed(kept).map_err(|_| refused))
 }

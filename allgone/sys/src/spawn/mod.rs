@@ -15,6 +15,7 @@ mod descriptors;
 mod report;
 mod shared;
 pub(crate) mod signals;
+pub(crate) mod step;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -35,9 +36,11 @@ pub use clone::{CLONE_AUTOREAP, CLONE_NEWPID, CLONE_NNP, CLONE_PARENT, CLONE_PID
 pub(crate) use clone::{clone_with_pidfd, clone3};
 #[cfg(feature = "instrument")]
 pub(crate) use clone::{clone3_as, raw_fork};
-pub use report::ChildFailure;
+pub(crate) use descriptors::close_all_but;
+pub use report::{ChildFailure, Report as ReportPipe};
 pub use shared::{Executed, NotExecuted, execute};
-pub use steps::{Rlimit, Step};
+pub use step::Step;
+pub use steps::Rlimit;
 
 use report::Report;
 use steps::{Handlers, Sequence};
@@ -192,7 +195,7 @@ impl Spawned {
 /// `EINVAL` a flag that is unknown here or shares something with the caller, or two descriptors for
 /// one number.
 pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
-    let (report, child_end) = Report::pipe()?;
+    let (report, child_end) = Report::new()?;
     let told = Some(child_end.as_fd());
     let (sequence, slot) = Sequence::of(plan, Handlers::Inherited, told, None)?;
     let blocked = signals::Blocked::all()?;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::steps::Step;
+use super::step::Step;
 
 /// What failed between clone and exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +42,20 @@ impl ChildFailure {
     }
 }
 
-/// The parent's end.
+/// The parent's end of the pipe through which a child says what has failed before exec.
 #[derive(Debug)]
-pub(super) struct Report(OwnedFd);
+pub struct Report(OwnedFd);
 
 impl Report {
     /// Both ends; the second is the child's.
-    pub(super) fn pipe() -> Result<(Self, OwnedFd), Errno> {
+    pub fn new() -> Result<(Self, OwnedFd), Errno> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         Ok((Self(read), write))
     }
 
-    /// See [`super::Spawned::failure`].
-    pub(super) fn take(&self) -> Result<Option<ChildFailure>, Errno> {
+    /// What the child has said. `None`: nothing, so far, or because it was executed or has died
+    /// without a word. Never sleeps.
+    pub fn take(&self) -> Result<Option<ChildFailure>, Errno> {
         let mut message = [0u8; MESSAGE_BYTES];
         match nix::unistd::read(&self.0, &mut message) {
             Ok(0) | Err(Errno::EAGAIN) => Ok(None),
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_taken() {
-        let (report, child) = Report::pipe().unwrap();
+        let (report, child) = Report::new().unwrap();
         assert_eq!(report.take(), Ok(None));
         for (index, step) in (300..).zip(Step::ALL) {
             let failure = ChildFailure {

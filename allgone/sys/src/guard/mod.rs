@@ -1,0 +1,206 @@
+//! The guard: a small process that is the parent of a host's jobs, and outlives the host.
+//!
+//! Its program is in `program/`: no standard library, no C library, no allocation, one thread.
+//! `build.rs` compiles it with the compiler that compiles this crate, and it is embedded here
+//! ([`PROGRAM`]). [`start`] runs it; `wire` is what is said to it.
+//!
+//! # The conversation
+//!
+//! Host and guard share a pair of `SOCK_SEQPACKET` sockets. The host sends requests
+//! ([`wire::Spawn`], or a [`wire::Header`] that says [`wire::FINISH`]), each in one message with
+//! all its descriptors (`SCM_RIGHTS`). The guard says nothing on this socket. With each request to
+//! spawn comes one end of another such pair, the job's *channel*, and the write end of a pipe, the
+//! *report*.
+//!
+//! ```text
+//! host                                    guard                      first process of the job
+//! SPAWN, channel, report, cgroup, … ───►  clone3 into the cgroup ──► steps, exec
+//!                    channel ◄─────────── STARTED, pidfd
+//!                    report  ◄────────────────────────────────────── its end: executed
+//!                                                                    (or 9 bytes: step and errno)
+//!                    channel ◄─────────── ENDED, status, usage  ◄─── exit
+//!                    channel ◄─────────── EMPTY             ◄─────── the last orphan
+//! ```
+//!
+//! `EMPTY` is said after `populated 0` has been read, and only so; a death is no more than a reason
+//! to read. After it the guard knows nothing of the job any more, and closes the channel. It
+//! removes no cgroup while the host lives: that is for the host, which proves it.
+//!
+//! # Deaths
+//!
+//! - *The host's*: the pidfd, the socket's hang-up (exec closes it), or the end of a lock that the
+//!   host's process has (an exec, while a fork of it holds a copy of the socket). The guard kills
+//!   and removes every child of the base whose name begins with its prefix, goes to a cgroup that
+//!   stays, and removes its own.
+//! - *The guard's*: its second (`program/second.rs`), a copy of it that does nothing else, does the
+//!   same at once. Channels and pidfd tell the host.
+//! - *The second's*: the guard forks another.
+//! - Both at once: the host is told by the channels, and has the descriptors to do it.
+//!
+//! # What a job gets from the guard
+//!
+//! Directory, limits, descriptors, and, if asked for, user and umask come with the request. All
+//! else is the host's as it was when the guard was started: umask, namespaces, root directory,
+//! ignored signals but `SIGCHLD` and `SIGPIPE` (default), user, capabilities, seccomp filter,
+//! priority, affinity, keyring. No signal is blocked.
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod program;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod start;
+pub mod wire;
+
+use std::ffi::CStr;
+use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub use start::start;
+
+/// The guard's program, an ELF file. `None`: the architecture is neither x86-64 nor aarch64, or no
+/// compiler could be run when this crate was built.
+pub const PROGRAM: Option<&[u8]> = embedded();
+
+#[cfg(guard_program)]
+const fn embedded() -> Option<&'static [u8]> {
+    Some(include_bytes!(concat!(env!("OUT_DIR"), "/allgone-guard")))
+}
+
+#[cfg(not(guard_program))]
+const fn embedded() -> Option<&'static [u8]> {
+    None
+}
+
+/// What a guard is born with; see [`wire::born`].
+#[derive(Clone, Copy, Debug)]
+pub struct Birth<'a> {
+    /// The guard's end of the socket.
+    pub socket: BorrowedFd<'a>,
+    /// The base's directory.
+    pub base: BorrowedFd<'a>,
+    /// The host's pidfd.
+    pub host: BorrowedFd<'a>,
+    /// `cgroup.procs` of a cgroup that stays, open for writing.
+    pub home: BorrowedFd<'a>,
+    /// What [`locked`] returned.
+    pub lock: BorrowedFd<'a>,
+    /// How the names of its cgroups begin.
+    pub prefix: &'a CStr,
+    /// The name of its own cgroup, a child of the base that does not exist yet.
+    pub own: &'a CStr,
+}
+
+/// How the program comes to run.
+#[derive(Clone, Copy, Debug)]
+pub enum How<'a> {
+    /// Exec of this file.
+    Exec(BorrowedFd<'a>),
+    /// No exec: a fork of the host, which copies its page tables.
+    Fork,
+}
+
+/// A step of the start that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartFailure {
+    /// The system call.
+    pub step: &'static str,
+    /// What the kernel answered.
+    pub errno: Errno,
+}
+
+/// An executable file of its own with the program, in memory: memfd_create(2).
+///
+/// Errors: `ENOENT` nothing is embedded; `EACCES` `vm.memfd_noexec` is 2; what a seccomp policy
+/// says.
+pub fn program_in_memory() -> Result<OwnedFd, Errno> {
+    /// `MFD_EXEC` (Linux 6.3).
+    const EXEC: u32 = 0x10;
+    let program = PROGRAM.ok_or(Errno::ENOENT)?;
+    let file = memory_file(c"allgone-guard", EXEC)?;
+    write_all(file, program)
+}
+
+/// A file in memory with these bytes, which nobody can shorten: memfd_create(2), fcntl(2)
+/// `F_ADD_SEALS`.
+pub fn sealed(bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let file = write_all(memory_file(c"allgone-text", NOEXEC_SEAL)?, bytes)?;
+    let seals = nix::fcntl::SealFlag::F_SEAL_SHRINK | nix::fcntl::SealFlag::F_SEAL_WRITE;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file)
+}
+
+/// A file whose byte 0 this process has locked for writing (fcntl(2) `F_SETLK`), until it closes a
+/// descriptor of it, ends, or becomes another program. Forks do not have the lock.
+pub fn locked() -> Result<OwnedFd, Errno> {
+    /// `F_WRLCK`.
+    const WRITE_LOCK: libc::c_short = 1;
+    let file = memory_file(c"allgone-host", NOEXEC_SEAL)?;
+    let lock = libc::flock {
+        l_type: WRITE_LOCK,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_SETLK(&lock))?;
+    Ok(file)
+}
+
+/// One message from a socket, and the first descriptor that came with it. Never sleeps. 0 bytes:
+/// the other end is closed.
+///
+/// Source: recvmsg(2), `SCM_RIGHTS` in unix(7). Errors: `EAGAIN` there is none; `EMFILE` there was
+/// no room for the descriptor.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Errno> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+    let mut room = nix::cmsg_space!([RawFd; 1]);
+    let mut vectors = [io::IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut vectors, Some(&mut room), flags)?;
+    let mut controls = message.cmsgs().map_err(|_| Errno::EMFILE)?;
+    let fd = match controls.next() {
+        Some(ControlMessageOwned::ScmRights(fds)) => fds.first().map(|number| {
+            // SAFETY: the kernel has just made it for this process, and nobody else owns it. There
+            // is room for one.
+            unsafe { OwnedFd::from_raw_fd(*number) }
+        }),
+        _ => None,
+    };
+    Ok((message.bytes, fd))
+}
+
+/// `MFD_NOEXEC_SEAL` (Linux 6.3).
+const NOEXEC_SEAL: u32 = 0x8;
+
+/// A new file; `flag` only where the kernel knows it.
+fn memory_file(name: &CStr, flag: u32) -> Result<OwnedFd, Errno> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    match memfd_create(name, flags | MFdFlags::from_bits_retain(flag)) {
+        Err(Errno::EINVAL) => memfd_create(name, flags),
+        made => made,
+    }
+}
+
+fn write_all(file: OwnedFd, bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut file = std::fs::File::from(file);
+    let written = file.write_all(bytes);
+    written.map_err(|e: io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(file.into())
+}
+
+/// As on the architectures that have it; here it fails with `ENOSYS`.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub fn start(_: &Birth<'_>, _: How<'_>) -> Result<OwnedFd, StartFailure> {
+    Err(StartFailure {
+        step: "start the guard on this architecture",
+        errno: Errno::ENOSYS,
+    })
+}

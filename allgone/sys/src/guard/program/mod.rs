@@ -1,0 +1,17 @@
+//! The guard's program, as the library sees it: all of it but `main.rs`, which is the program's
+//! entry. Compiled here so that it is checked, tested, and can be run by a fork where no program
+//! can be executed.
+
+use super::wire;
+use crate::spawn::step;
+
+pub(super) mod call;
+mod channel;
+mod child;
+pub(super) mod ground;
+mod jobs;
+mod poll;
+pub(super) mod process;
+pub(super) mod raw;
+mod second;
+pub(super) mod serve;

@@ -1,0 +1,296 @@
+//! The guard's life: it starts what it is asked to, reaps, tells, and clears the ground when the
+//! host is gone.
+
+use super::call::{self, Fd};
+use super::channel::{self, CONTROL_WORDS, Came, tell};
+use super::child::{CGROUP, CHANNEL, Request};
+use super::ground::Ground;
+use super::jobs::Jobs;
+use super::poll::{self, Event, Poll};
+use super::process::{self, Disposition};
+use super::raw::Errno;
+use super::second::{self, Second};
+use super::wire::{self, Header, Notice, born};
+
+/// All that the guard remembers: made once, all zeros, in memory that takes no room until it is
+/// used.
+pub(crate) struct Memory {
+    pub(crate) jobs: Jobs,
+    pub(crate) bytes: [u8; wire::REQUEST_BYTES],
+    pub(crate) control: [u64; CONTROL_WORDS],
+    pub(crate) fds: [Fd; wire::DESCRIPTORS],
+}
+
+const SIGCHLD: i32 = 17;
+const SIGPIPE: i32 = 13;
+
+const SOCKET: u64 = 1;
+const HOST: u64 = 2;
+const SIGNALS: u64 = 3;
+
+/// How long after the last death `populated` is read again, in milliseconds: from Linux 6.19 it
+/// changes only after the process has been reaped.
+const AGAIN_MS: [i32; 6] = [0, 1, 2, 4, 8, 16];
+
+/// How long a dead host's processes are killed and its cgroups removed before the guard gives up.
+const CLEARING_NS: u64 = 60_000_000_000;
+
+pub(crate) struct Guard<'a> {
+    memory: &'a mut Memory,
+    ground: Ground,
+    poll: Poll,
+    signals: Fd,
+    second: Second,
+    /// No descriptor of a job has a number from here on. So there is always room for the first that
+    /// comes with a request, through which a refusal is told.
+    files: Fd,
+}
+
+/// How many numbers stay free.
+const SPARE: i32 = 8;
+
+/// Why the guard ends.
+enum End {
+    /// The host is done.
+    Finished,
+    /// The host is dead, or has become another program.
+    HostGone,
+}
+
+impl<'a> Guard<'a> {
+    /// What has to stand before the first request.
+    pub(crate) fn begin(memory: &'a mut Memory, ground: Ground) -> Result<Self, Errno> {
+        const PR_SET_CHILD_SUBREAPER: usize = 36;
+        // Only SIGKILL and SIGSTOP come through.
+        process::signal_mask(u64::MAX)?;
+        // What was ignored stays so through exec; these two may not: children would vanish, and
+        // programs expect the other one.
+        process::on_signal(SIGCHLD, &Disposition::Default)?;
+        process::on_signal(SIGPIPE, &Disposition::Default)?;
+        process::prctl(PR_SET_CHILD_SUBREAPER, 1)?;
+        process::set_name(c"allgone-guard");
+        // Two descriptors a job. What a job may have is said with each request.
+        let [_, hard] = process::limit(process::NOFILE, None)?;
+        process::limit(process::NOFILE, Some([hard, hard]))?;
+        let files = Fd::try_from(hard).unwrap_or(Fd::MAX) - SPARE;
+        let signals = call::signals(1 << (SIGCHLD - 1))?;
+        let poll = Poll::new()?;
+        poll.add(born::SOCKET, poll::IN, SOCKET)?;
+        poll.add(born::HOST, poll::IN, HOST)?;
+        poll.add(signals, poll::IN, SIGNALS)?;
+        Ok(Self {
+            memory,
+            ground,
+            poll,
+            signals,
+            second: Second::start(ground)?,
+            files,
+        })
+    }
+
+    /// Serves until it ends.
+    pub(crate) fn serve(mut self) -> ! {
+        let mut events = [Event::NONE; 64];
+        let mut again = AGAIN_MS.len();
+        let end = loop {
+            let timeout = if self.memory.jobs.any_left() {
+                AGAIN_MS.get(again).copied().unwrap_or(-1)
+            } else {
+                -1
+            };
+            let count = self.poll.wait(&mut events, timeout).unwrap_or(0);
+            let happened = |token| events.iter().take(count).any(|e| e.token() == token);
+            if happened(HOST) {
+                break End::HostGone;
+            }
+            if happened(SIGNALS) {
+                again = 0;
+                if self.reap() {
+                    break End::HostGone;
+                }
+            }
+            if count == 0 {
+                again += 1;
+                self.memory.jobs.look_at_all(self.poll);
+            }
+            for event in events.iter().take(count) {
+                self.memory.jobs.look_at(event.token(), self.poll);
+            }
+            if happened(SOCKET)
+                && let Some(end) = self.requests()
+            {
+                break end;
+            }
+        };
+        match end {
+            // The host removes this cgroup, if there is nothing else to be done.
+            End::Finished if self.ground.is_clear() => {
+                self.second.dismiss();
+                process::exit(0)
+            }
+            End::Finished | End::HostGone => self.clear(),
+        }
+    }
+
+    /// Reaps all that have ended. True: the second says that the host is gone.
+    fn reap(&mut self) -> bool {
+        let mut room = [0u8; 128];
+        match call::read(self.signals, &mut room) {
+            Ok(_) | Err(_) => {}
+        }
+        while let Ok(Some(ended)) = process::reap() {
+            match self.second.heard(&ended) {
+                second::Heard::NotIt => self.memory.jobs.ended(&ended, self.poll),
+                second::Heard::HostGone => return true,
+                // Without one the guard goes on; the next death tries again.
+                second::Heard::Died => self.second = Second::start(self.ground).unwrap_or_default(),
+            }
+        }
+        if self.memory.jobs.any_left() {
+            self.memory.jobs.look_at_all(self.poll);
+        }
+        false
+    }
+
+    /// Serves what has been asked for. Some at a time, so that the dead do not wait.
+    fn requests(&mut self) -> Option<End> {
+        for _ in 0..8 {
+            let Memory {
+                bytes,
+                control,
+                fds,
+                ..
+            } = &mut *self.memory;
+            match channel::receive(born::SOCKET, bytes, control, fds) {
+                Came::Nothing => break,
+                Came::End => return Some(End::HostGone),
+                Came::Cut(errno, count) => self.refuse(errno, count),
+                Came::Request(length, count) => {
+                    let bytes = bytes.get(..length).unwrap_or(&[]);
+                    match wire::take::<Header>(bytes) {
+                        Some((header, _))
+                            if header.version != wire::VERSION
+                                || header.bytes as usize != length =>
+                        {
+                            self.refuse(Errno::BADMSG, count);
+                        }
+                        Some((header, _)) if header.kind == wire::FINISH => {
+                            return Some(End::Finished);
+                        }
+                        Some((header, _)) if header.kind == wire::SPAWN => {
+                            self.spawn(length, count);
+                        }
+                        _ => self.refuse(Errno::BADMSG, count),
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Says that there is no process, and closes what came.
+    fn refuse(&mut self, errno: Errno, count: usize) {
+        let notice = Notice {
+            kind: wire::REFUSED,
+            code: errno.0,
+            ..Notice::default()
+        };
+        let fds = self.memory.fds.iter().take(count);
+        if let Some(channel) = fds.clone().next() {
+            tell(*channel, &notice, None);
+        }
+        fds.for_each(|fd| call::close(*fd));
+    }
+
+    fn spawn(&mut self, length: usize, count: usize) {
+        let Memory {
+            jobs, bytes, fds, ..
+        } = &mut *self.memory;
+        let came = fds.get_mut(..count).unwrap_or_default();
+        let bytes = bytes.get(..length).unwrap_or(&[]);
+        let Some(request) = Request::parse(bytes, came) else {
+            return self.refuse(Errno::BADMSG, count);
+        };
+        if !jobs.has_room() {
+            return self.refuse(Errno::AGAIN, count);
+        }
+        if request.highest() >= self.files {
+            return self.refuse(Errno::MFILE, count);
+        }
+        let (channel, cgroup) = (request.fd(CHANNEL), request.fd(CGROUP));
+        // Before there is a process, so that there is none that cannot be watched.
+        let events = match call::open(cgroup, c"cgroup.events", call::READ_ONLY) {
+            Ok(events) => events,
+            Err(errno) => return self.refuse(errno, count),
+        };
+        let mut refused = Errno(0);
+        let forked = match process::fork_into(cgroup) {
+            // An old kernel, or a seccomp policy.
+            Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::TOO_BIG)) => {
+                refused = errno;
+                process::fork()
+            }
+            forked => forked,
+        };
+        match forked {
+            Ok((0, _)) => request.run(refused != Errno(0)),
+            Ok((pid, pidfd)) => {
+                let notice = Notice {
+                    kind: wire::STARTED,
+                    pid,
+                    code: refused.0,
+                    at_ns: call::now_ns(),
+                    ..Notice::default()
+                };
+                tell(channel, &notice, Some(pidfd));
+                jobs.add(pid, channel, events);
+                call::close(pidfd);
+                // The report too: its end is to be the child's alone.
+                fds.iter()
+                    .take(count)
+                    .filter(|fd| **fd != channel)
+                    .for_each(|fd| call::close(*fd));
+            }
+            Err(errno) => {
+                call::close(events);
+                self.refuse(errno, count);
+            }
+        }
+    }
+
+    /// Kills and removes everything, and ends.
+    fn clear(mut self) -> ! {
+        // It would see the guard's end as a reason to do the same, in the same cgroup.
+        self.second.dismiss();
+        let signals = self.signals;
+        clear(self.ground, self.poll, || {
+            let mut room = [0u8; 128];
+            match call::read(signals, &mut room) {
+                Ok(_) | Err(_) => {}
+            }
+            while let Ok(Some(_)) = process::reap() {}
+        })
+    }
+}
+
+/// Kills, removes, leaves its own cgroup, and ends the process. `reap` is called before each look.
+pub(crate) fn clear(ground: Ground, poll: Poll, mut reap: impl FnMut()) -> ! {
+    let begun = call::now_ns();
+    // The socket and the host are readable for good, which is known by now.
+    poll.remove(born::SOCKET);
+    poll.remove(born::HOST);
+    let mut pause_ms = 1;
+    loop {
+        reap();
+        let left = ground.clear_once();
+        if left == Ok(0) || call::now_ns().wrapping_sub(begun) > CLEARING_NS {
+            let gone = left == Ok(0) && ground.leave();
+            process::exit(i32::from(!gone));
+        }
+        // A death wakes it, and those that are no children of this process are looked for again.
+        match poll.wait(&mut [Event::NONE; 4], pause_ms) {
+            Ok(_) | Err(_) => {}
+        }
+        pause_ms = (pause_ms * 2).min(16);
+    }
+}

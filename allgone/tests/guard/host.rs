@@ -1,0 +1,224 @@
+//! A host in a process of its own.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use allgone::cgroup::Cgroup;
+use allgone::guard::{Guard, GuardOptions, RefusedError, Request, Said};
+use allgone::sys::spawn::exit_now;
+use allgone::sys::time::{now, sleep_until};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+
+use crate::base::{PATIENCE, PREFIX, Shell, next, pid_of, strings, until};
+
+/// Jobs that do not want to end.
+const HOSTILE: [&str; 5] = [
+    "sleep 1000 & setsid sleep 1000 & wait",
+    "trap '' TERM INT HUP; while :; do sleep 0.01; done",
+    "setsid sh -c 'sleep 1000 & exit' & exit 0",
+    "mkdir -p $CGROUP/a/b; sh -c 'echo $$ > $CGROUP/a/b/cgroup.procs; exec sleep 1000'",
+    "hop() { (sleep 0.005; hop) & }; hop; exit 0",
+];
+
+pub(crate) fn main(args: &[String]) -> ExitCode {
+    let [base, mode, rest @ ..] = args else {
+        return ExitCode::from(64);
+    };
+    let base = Cgroup::open(base).unwrap();
+    match mode.as_str() {
+        "quiet" => quiet(&base),
+        "lose" => lose(&base),
+        "few-descriptors" => few_descriptors(&base),
+        "ladder" => ladder(&base),
+        end => die(&base, end, rest[0].parse().unwrap()),
+    }
+    ExitCode::SUCCESS
+}
+
+fn guard(base: &Cgroup) -> Guard {
+    Guard::start(base, PREFIX, &GuardOptions::default()).unwrap()
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}").unwrap();
+    out.flush().unwrap();
+}
+
+/// Starts jobs until its end comes, which is in the middle of that or after it.
+fn die(base: &Cgroup, end: &str, after_us: u64) {
+    let guard = guard(base);
+    let end = match end.strip_prefix("fork-") {
+        // A copy of this process, with copies of all its descriptors, lives on.
+        Some(end) => {
+            allgone::sys::fork::worker(0, None, || wait_for_the_test().map_or(1, |()| 0)).unwrap();
+            end
+        }
+        None => end,
+    };
+    let end = end.to_owned();
+    std::thread::spawn(move || {
+        sleep_until(now() + Duration::from_micros(after_us)).unwrap();
+        match end.as_str() {
+            "abort" => std::process::abort(),
+            "exit" => exit_now(0),
+            "exec" => {
+                let error = Command::new("/bin/cat").exec();
+                panic!("{error}")
+            }
+            _ => {}
+        }
+    });
+    let mut jobs = Vec::new();
+    for number in 0..12 {
+        let script = HOSTILE[number % HOSTILE.len()];
+        jobs.push(Shell::start(&guard, base, number, script));
+        if number % 4 == 3 {
+            jobs[number].cgroup.freeze(true).unwrap();
+        }
+    }
+    wait_for_the_test().unwrap();
+    // Not reached, or the test is over.
+    std::mem::drop(jobs);
+}
+
+fn wait_for_the_test() -> std::io::Result<()> {
+    std::io::stdin().read_to_end(&mut Vec::new()).map(|_| ())
+}
+
+/// Loses its guard, and learns it from every job.
+fn lose(base: &Cgroup) {
+    let guard = guard(base);
+    say(&pid_of(&guard).to_string());
+    let mut jobs = Vec::new();
+    for number in 0..12 {
+        let cgroup = base.create(&format!("{PREFIX}{number}"));
+        // The second removes what there is, and then its host may make no more: it is told.
+        let Ok(cgroup) = cgroup else { break };
+        let (paths, argv) = (
+            strings(&["/bin/sh"]),
+            strings(&["sh", "-c", HOSTILE[number % 5]]),
+        );
+        match guard.spawn(cgroup.as_fd(), &Request::new(&paths, &argv)) {
+            Ok(spawned) => jobs.push(spawned),
+            // On its way to exec it was killed by the second, which is not told apart from exec.
+            Err(_) => {
+                drop(base.remove_child(&format!("{PREFIX}{number}")));
+                break;
+            }
+        }
+    }
+    for job in &mut jobs {
+        while !matches!(next(&mut job.channel), Said::Died) {}
+    }
+    until(PATIENCE, || guard.has_died().unwrap().then_some(())).unwrap();
+    let none = strings(&["/bin/true"]);
+    let refused = guard.spawn(base.as_fd(), &Request::new(&none, &none));
+    assert!(matches!(refused, Err(RefusedError::Died)), "{refused:?}");
+    say("lost");
+    drop(guard);
+}
+
+/// Runs jobs in eight threads, while its own children and signals stay as they were.
+fn quiet(base: &Cgroup) {
+    SigSet::from_iter([Signal::SIGCHLD]).thread_block().unwrap();
+    let guard = guard(base);
+    let none = || {
+        let waited = waitpid(None, Some(WaitPidFlag::WNOHANG));
+        assert_eq!(waited, Err(Errno::ECHILD));
+    };
+    none();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|thread| {
+                let guard = &guard;
+                scope.spawn(move || {
+                    for number in 0..25 {
+                        let script =
+                            ["exit 0", "setsid sleep 0.01 & exit 0", "kill -9 $$"][number % 3];
+                        let number = 1000 * thread + number;
+                        let mut shell = Shell::start(guard, base, number, script);
+                        while !matches!(shell.next(), Said::Empty(_)) {}
+                        base.remove_child(&format!("{PREFIX}{number}")).unwrap();
+                    }
+                })
+            })
+            .collect();
+        while !threads
+            .iter()
+            .all(std::thread::ScopedJoinHandle::is_finished)
+        {
+            none();
+            std::thread::yield_now();
+        }
+    });
+    drop(guard);
+    none();
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let pending = status.lines().filter(|line| line.contains("Pnd:"));
+    assert!(
+        pending
+            .clone()
+            .all(|line| line.ends_with("0000000000000000")),
+        "{status}"
+    );
+    assert_eq!(pending.count(), 2);
+    say("quiet");
+}
+
+/// Has a guard that may open few descriptors.
+fn few_descriptors(base: &Cgroup) {
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    let guard = guard(base);
+    // Its own descriptors are as few, so each job's are given up, and kept by the guard.
+    let mut kept = Vec::new();
+    let refused = loop {
+        let number = kept.len();
+        let name = format!("{PREFIX}{number}");
+        let cgroup = base.create(&name).unwrap();
+        let (paths, argv) = (strings(&["/bin/sleep"]), strings(&["sleep", "1000"]));
+        match guard.spawn(cgroup.as_fd(), &Request::new(&paths, &argv)) {
+            Ok(spawned) => {
+                drop(spawned.pidfd);
+                kept.push(spawned.channel);
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, RefusedError::Descriptors), "{refused}");
+    assert!(kept.len() > 10, "{}", kept.len());
+    assert!(!guard.has_died().unwrap());
+    base.child(&format!("{PREFIX}0")).unwrap().kill().unwrap();
+    assert!(matches!(next(&mut kept[0]), Said::Ended(_)));
+    assert!(matches!(next(&mut kept[0]), Said::Empty(_)));
+    kept.remove(0);
+    // There is room again.
+    let cgroup = base.create(&format!("{PREFIX}again")).unwrap();
+    let (paths, argv) = (strings(&["/bin/true"]), strings(&["true"]));
+    guard
+        .spawn(cgroup.as_fd(), &Request::new(&paths, &argv))
+        .unwrap();
+    say("refused");
+}
+
+/// Where no file in memory may be executed.
+fn ladder(base: &Cgroup) {
+    let none = GuardOptions::default().installed([]);
+    let error = Guard::start(base, PREFIX, &none).unwrap_err().to_string();
+    say(&error);
+    let installed = std::env::var_os("ALLGONE_GUARD")
+        .map(PathBuf::from)
+        .unwrap();
+    let options = none.installed([installed]);
+    let guard = Guard::start(base, PREFIX, &options).unwrap();
+    say(&format!("{} after {}", guard.way(), guard.attempts()[0]));
+    let mut shell = Shell::start(&guard, base, 1, "exit 0");
+    assert!(matches!(shell.next(), Said::Ended(_)));
+}

@@ -1,5 +1,5 @@
-//! Tells the library which revision and compiler it was built from. What is not known is left out,
-//! never made up.
+//! Tells the library from which revision and with which compiler it was built. Unknown facts are
+//! left out.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Named axes with units: what may be varied in a mechanism.
+//! Named axes with units: the parameters of a mechanism.
 
 use std::collections::BTreeMap;
 

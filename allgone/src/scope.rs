@@ -1,4 +1,4 @@
-//! Which processes a mechanism can see or reach, and how it goes about it.
+//! Which processes a mechanism can see or reach, and how.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub enum Scope {
     Cgroup,
     /// Members of the cgroup itself; those that moved to a descendant are lost.
     CgroupAlone,
-    /// Everything on the machine, from which the set is worked out.
+    /// Every process of the machine; the mechanism works out the set from that.
     SystemWide,
 }
 
@@ -49,7 +49,7 @@ impl Scope {
     ];
 }
 
-/// How a strategy goes about the processes that it can reach.
+/// How a strategy kills the processes that it can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -58,7 +58,7 @@ pub enum Sweep {
     Atomic,
     /// Members are stopped from forking first, then killed one by one.
     Held,
-    /// Members are killed one by one, over and over, until none is seen.
+    /// Members are killed one by one, in repeated passes, until none is seen.
     UntilNone,
     /// One pass over the members.
     Once,
@@ -74,7 +74,7 @@ pub struct Reach {
     pub sweep: Sweep,
 }
 
-/// A process outside the set that a kill may hit all the same.
+/// A kind of process outside the set that a kill may hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bystander {
     /// Has the same user as the members.

@@ -1,4 +1,4 @@
-//! What is watched and killed.
+//! The set of processes that is watched and killed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct ProcessSet {
     params: ParamPoint,
 }
 
-/// The directories of a set in v1 hierarchies, on a machine whose controllers are there.
+/// The directories of a set in v1 hierarchies, on a machine that has its controllers there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V1Dirs {
     /// In the pids hierarchy.
@@ -91,7 +91,7 @@ impl ProcessSet {
         self
     }
 
-    /// Gives the set a name in one word, under which a mechanism makes what it makes elsewhere.
+    /// Gives the set a name of one word, which a mechanism uses for what it creates elsewhere.
     #[must_use]
     pub fn with_label(mut self, label: String) -> Self {
         self.label = label;

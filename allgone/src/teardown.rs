@@ -1,12 +1,12 @@
-//! Ending everything that lives in a cgroup, and removing the cgroup: in steps, or in one wait with
-//! a deadline.
+//! Killing all members of a cgroup, and removing the cgroup: in steps, or in one wait with a
+//! deadline.
 //!
 //! The tree may be of any depth and width, and its members may make more of it meanwhile: it is
-//! walked by descriptors and without recursion. Somebody else may be removing it at the same time;
-//! what is gone is done.
+//! walked by descriptors and without recursion. Another process may be removing it at the same
+//! time; what is gone counts as removed.
 //!
-//! What this does not do: thaw what somebody froze with the v1 freezer, or resume what a tracer
-//! stopped. Such a process is named, with the reason.
+//! Processes that are frozen by the v1 freezer are not thawed, and processes that a tracer has
+//! stopped are not resumed. Such a process is named, with the reason.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -20,21 +20,21 @@ use crate::error::SysError;
 use crate::kill::kill_members_once;
 use crate::survivors::{self, Survivor};
 
-/// What one step has shown.
+/// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The cgroup and everything below it is removed.
     Gone,
-    /// These lived there, and were sent SIGKILL.
+    /// These were members, and were sent SIGKILL.
     Killed(Census),
 }
 
-/// One look at `cgroup` and what follows from it: what is empty is removed, what is not is killed.
-/// Does not wait. `one_by_one` sends SIGKILL to each member besides the write to `cgroup.kill`,
-/// which on many kernels spares a process whose first thread has exited.
+/// One pass over `cgroup`: what is empty is removed, what is not is killed. Does not wait.
+/// `one_by_one` sends SIGKILL to each member besides the write to `cgroup.kill`, which on many
+/// kernels spares a process without its first thread.
 ///
-/// Errors: `EBUSY` it was filled again while it was removed, or the kernel is not done with the
-/// dead: look again. `EACCES`, `EPERM`, `EROFS`: it is not this process's to remove.
+/// Errors: `EBUSY` it was filled again while it was removed, or the kernel has not released the
+/// dead processes yet: try again. `EACCES`, `EPERM`, `EROFS`: this process may not remove it.
 pub fn step(cgroup: &Cgroup, one_by_one: bool) -> Result<Progress, CgroupError> {
     let looked = || {
         if !cgroup.events()?.populated {
@@ -65,9 +65,9 @@ fn is_gone(e: &CgroupError) -> bool {
 pub struct Left {
     /// The cgroup.
     pub cgroup: Cgroup,
-    /// What the last attempt met.
+    /// The error of the last attempt.
     pub error: CgroupError,
-    /// What lives in it, and why; an error if that is not known.
+    /// Its live members, with the reasons; an error if they are not known.
     pub survivors: Result<Vec<Survivor>, CgroupError>,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Left {
 
 impl std::error::Error for Left {}
 
-/// Ends everything in `cgroup` and removes it, waiting until `deadline` at most. Blocks; children
+/// Kills all members of `cgroup` and removes it, waiting until `deadline` at most. Blocks; children
 /// of the caller among the members stay zombies until the caller reaps them, which does not keep
 /// the cgroup.
 ///
@@ -99,7 +99,7 @@ impl std::error::Error for Left {}
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Errors: it is still there, with what lives in it.
+/// Errors: it still exists, with its live members.
 pub fn tear_down(cgroup: Cgroup, deadline: MonoNs) -> Result<(), Box<Left>> {
     let mut one_by_one = false;
     loop {

@@ -189,7 +189,7 @@ fn who_heeds_a_request_to_end_has_the_time_for_it() {
     let done = job.terminate(Duration::from_secs(60)).unwrap();
     assert_eq!(done.status.unwrap().code(), Some(42));
     assert_eq!(done.proof, Proof::Removed);
-    // And who does not is killed.
+    // A process that does not is killed.
     let mut job = sh("trap '' TERM; echo ready; while :; do sleep 1000; done");
     let mut job = job.stdout(Stdio::piped()).spawn(&base()).unwrap();
     job.stdout
@@ -233,7 +233,7 @@ fn output_ends_with_the_job_and_not_with_the_pipe() {
         (done.status.unwrap().code(), done.proof),
         (Some(5), Proof::Removed)
     );
-    // Somebody outside who holds it.
+    // A process outside that holds it.
     let mut command = sh("read x; echo out");
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut job = command.spawn(&base()).unwrap();

@@ -1,5 +1,5 @@
 //! The cost of arming and disarming each detector, before there is a workload: what a supervisor
-//! pays for each job, whatever becomes of it.
+//! pays for each job.
 //!
 //! `prepopulated-cgroup` keeps its cgroup populated for 25 ms meanwhile. A pool does that in
 //! advance.

@@ -1,8 +1,8 @@
-//! Kill by strategy and size: sleepers that do nothing against it, from the moment when the
-//! strategy begins to act to `populated 0`.
+//! Kill by strategy and size: sleepers that do not resist, from the moment when the strategy begins
+//! to act to `populated 0`.
 //!
-//! The end is looked for every 200 us, which is the resolution of these figures. Who leaves
-//! something alive here has no figure.
+//! The end is looked for every 200 us, which is the resolution of these figures. A strategy that
+//! leaves something alive here has no figure.
 
 use std::process::ExitCode;
 

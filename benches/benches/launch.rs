@@ -20,7 +20,7 @@ use nix::sys::wait::WaitPidFlag;
 
 /// The detector that keeps cgroups warm.
 const WARM: &str = "prepopulated-cgroup";
-/// Its axis that says who keeps them so.
+/// Its axis that says which process keeps them so.
 const PLACEHOLDER_EXECS: &str = "placeholder-execs";
 
 fn main() -> ExitCode {

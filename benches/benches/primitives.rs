@@ -45,7 +45,7 @@ fn epoll_round_trip(criterion: &mut Criterion) {
     let (answer, tell) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
     let ask = Cell::new(Some(ask));
     let echo = fork::worker(0, None, || {
-        // Its copy of the end that is written to must go, or it would never see the pipe's end.
+        // Its copy of the write end has to be closed, or it would never see the end of file.
         drop(ask.take());
         let wait = awaiting(hear.as_fd());
         let mut byte = [0];
@@ -111,7 +111,7 @@ fn read_events(criterion: &mut Criterion, cgroup: &Cgroup) {
     });
 }
 
-/// mkdir(2) and rmdir(2) of a cgroup: what a place for each job costs.
+/// mkdir(2) and rmdir(2) of a cgroup: what a cgroup for each job costs.
 fn make_and_remove(criterion: &mut Criterion, cgroup: &Cgroup) {
     criterion.bench_function("primitives/mkdir and rmdir of a cgroup", |bencher| {
         bencher.iter(|| {
@@ -197,7 +197,7 @@ fn clone_and_move(program: &Workload, cgroup: &Cgroup) -> Result<(), harness::cg
     moved
 }
 
-/// Who is in a cgroup, and what each of them does: what strategies pay that kill one by one.
+/// The members of a cgroup and their state: what strategies pay that kill one by one.
 fn scan(criterion: &mut Criterion, cgroup: &Cgroup) {
     let mut group = criterion.benchmark_group("primitives");
     for members in MEMBERS {

@@ -1,8 +1,8 @@
 //! Whole undisturbed runs for each detector: a workload that exits at once, from just before its
 //! spawn to the verdict.
 //!
-//! A mean of a latency, and so no substitute for `scenario measure`: it shows who is a class
-//! slower, and not how long the tail is.
+//! It is a mean of a latency, and no substitute for `scenario measure`: it shows which detector is
+//! much slower, but not how long the tail is.
 
 use std::process::ExitCode;
 

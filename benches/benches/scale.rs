@@ -1,9 +1,9 @@
-//! What the end of one job costs in a loop that watches 1 to 10 000 sites: from the word to end to
-//! the loop's verdict, by mechanism.
+//! What the end of one job costs in a loop that watches 1 to 10 000 sites: from telling the job to
+//! end to the loop's verdict, by mechanism.
 //!
 //! One site has a process, the others are watched and empty. Each process lives longer than the
-//! kernel holds back an event, so that what is timed is the loop and not the window. With sleepers
-//! everywhere, CPU time and single completions: `scenario scale`.
+//! kernel delays an event, so that the loop is timed and not the window. `scenario scale` measures
+//! with sleepers in all sites, CPU time and single completions.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use harness::sys::time::now;
 
 /// Sites in one loop.
 const SITES: [usize; 3] = [1, 100, 10_000];
-/// How long a process lives. Its birth follows the end of the one before, so news of it comes late,
-/// by up to 20 ms; and 10 ms after that news the window is open again.
+/// How long a process lives. Its birth follows the end of the previous one, so its event comes
+/// late, by up to 20 ms; and 10 ms after that event the next one is not delayed.
 const REST: Duration = Duration::from_millis(40);
 /// How long the loop may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a sample may take. A turn is mostly rest, so a sample that wants more turns than this
-/// allows gets the mean of those played.
+/// How long a sample may take. A turn is mostly waiting, so a sample that wants more turns than
+/// this allows gets the mean of those played.
 const SAMPLE: Duration = Duration::from_millis(120);
 
 fn main() -> ExitCode {
@@ -61,7 +61,7 @@ fn in_cgroup(criterion: &mut Criterion, frame: &mut Frame<'_>) {
             turns
                 .stand
                 .take_down()
-                .expect("the sites are empty and nobody else's");
+                .expect("the sites are empty and unused");
         }
     }
     group.finish();
@@ -130,7 +130,7 @@ impl Turns {
             .stand
             .start(0)
             .expect("one more process can be started");
-        self.fleet.started(0, &next).expect("the loop hears of it");
+        self.fleet.started(0, &next).expect("the loop reports it");
         known.since(told)
     }
 

@@ -1,4 +1,4 @@
-//! Where benchmarks run: below a cgroup of their own, under a protection, and gone afterwards.
+//! Where benchmarks run: below a cgroup of their own, which is protected and removed afterwards.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -26,15 +26,15 @@ pub struct Frame<'h> {
 /// A signal has asked the program to end.
 struct Interrupted;
 
-/// What is said when it does so outside of a run.
+/// The message when it does so outside of a run.
 static INTERRUPTED: Words = Words {
     removed: "interrupted; nothing was left behind\n",
     left: "interrupted, and not everything could be removed: `scenario clean` tries again\n",
     guard: "a guard was killed; nothing was left behind\n",
 };
 
-/// Calls `body` with a frame, and takes the frame down whatever comes of it. Where no cgroup can be
-/// had, the group is left out.
+/// Calls `body` with a frame, and removes the frame in any case. If no cgroup can be had, the group
+/// is left out.
 ///
 /// An error says what went wrong or what was left behind.
 pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Result<(), String> {
@@ -62,7 +62,7 @@ pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Re
     };
     let ended = in_run(group, &protection, &host, base, body);
     match host.give_back().first() {
-        Some(error) => Err(format!("could not take back a change: {error}")),
+        Some(error) => Err(format!("could not undo a change: {error}")),
         None => ended,
     }
 }
@@ -84,8 +84,8 @@ fn in_run<'h>(
         group,
         trials: 0,
     };
-    // Criterion calls closures that cannot fail, so what ends them early is an unwinding, and it
-    // ends here.
+    // Criterion calls closures that cannot fail, so only a panic ends them early; it is caught
+    // here.
     let ended = catch_unwind(AssertUnwindSafe(|| body(&mut frame)));
     let left = frame.run.finish().map_err(|e| e.to_string())?;
     match ended {
@@ -96,7 +96,7 @@ fn in_run<'h>(
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn said(why: &(dyn Any + Send)) -> &str {
     why.downcast_ref::<String>()
         .map(String::as_str)
@@ -130,7 +130,7 @@ impl Frame<'_> {
         }
     }
 
-    /// Whether `detector` is offered here and speaks where nothing is killed and nobody removes the
+    /// Whether `detector` is offered here and gives a verdict without a kill or a removal of the
     /// site. If not, says why.
     pub fn offers(&self, detector: AnyDetector) -> bool {
         let id = detector.spec().id;

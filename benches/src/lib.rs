@@ -1,12 +1,12 @@
 //! What the groups of `cargo bench` share: a place on this machine, a workload, and a trial as a
 //! figure.
 //!
-//! What these figures are: means of many repetitions, caches warm. What they are not: latencies
-//! with tails. Those come from recorded trials (`scenario measure`), and never from here.
+//! These figures are means of many repetitions with warm caches. They are not latencies with tails:
+//! those come from recorded trials (`scenario measure`).
 //!
 //! Each group is a program of its own in `benches/`. It runs below a cgroup that the harness's
 //! [`Run`](harness::trial::Run) makes and removes, under its protection, so that nothing stays
-//! behind whatever ends it. What this machine does not offer is left out, and said so.
+//! behind, whatever ends it. What this machine does not offer is left out, with a message.
 #![expect(
     clippy::print_stderr,
     reason = "a part of programs, not a library for others: what was left out must be said"
@@ -29,7 +29,7 @@ pub use frame::Frame;
 pub struct Group {
     /// Its name, with which the names of its benchmarks begin.
     pub name: &'static str,
-    /// What needs nothing but a Linux.
+    /// What needs only Linux.
     pub anywhere: fn(&mut Criterion),
     /// What needs a cgroup.
     pub in_cgroup: fn(&mut Criterion, &mut Frame<'_>),

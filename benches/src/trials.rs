@@ -1,4 +1,4 @@
-//! Trials as figures: what one costs, and how often it did not come to one.
+//! Trials as figures: the cost of each, and how many have none.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use harness::trial::{Conditions, Expected, Limits, Stage, TrialSpec, Workload};
 
 use crate::{Frame, left_out};
 
-/// Who watches where a strategy kills, as in recorded trials.
+/// The detector that watches kills, as in recorded trials.
 const REFERENCE_DETECTOR: &str = "cgroup-events-poll";
 
 /// After which time a trial has no figure of its own: it then counts with this one.
@@ -58,7 +58,7 @@ pub fn spec<'a>(
             tasks: 128,
             ..Limits::default()
         },
-        // As in recorded trials: without a rest, one trial pays for the grace periods of another.
+        // As in recorded trials: without a gap, one trial pays for the grace periods of another.
         gap: Duration::from_millis(20),
         conditions: Conditions::default(),
     }
@@ -101,7 +101,7 @@ pub fn in_words(record: &TrialRecord) -> String {
 }
 
 /// Repeats trials of `play` and sums up their figures. A trial without one counts as [`DEADLINE`],
-/// and that is said.
+/// with a message.
 pub fn repeat(
     bencher: &mut Bencher<'_>,
     frame: &mut Frame<'_>,

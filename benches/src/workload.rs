@@ -1,7 +1,7 @@
 //! The smallest workloads: this same program, run again, that exits at once or sleeps with a number
 //! of children.
 //!
-//! They are no scenarios: they stamp nothing and are hostile to nobody.
+//! They are not scenarios: they stamp nothing and are not hostile.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -75,7 +75,7 @@ fn of(mut arguments: Vec<CString>) -> io::Result<Workload> {
         exe: File::open("/proc/self/exe")?.into(),
         argv: arguments,
         envp: Vec::new(),
-        // There is nothing to read, but something has to be there.
+        // Nothing reads it, but the file has to exist.
         input: memfd_create(c"nothing", MFdFlags::MFD_CLOEXEC)?,
     })
 }

@@ -1,4 +1,4 @@
-//! Errors, and how they stand in a record.
+//! Errors, and their form in a record.
 
 pub use allgone::error::{SysError, Target, retry_eintr};
 
@@ -30,7 +30,7 @@ impl Recorded for CgroupError {
                 target: path.display().to_string(),
                 errno: "EPROTO".to_owned(),
             },
-            // Neither a kernel's answer nor a content: in words.
+            // Neither an errno nor a malformed file: in words.
             other => ErrorRecord {
                 op: other.to_string(),
                 target: String::new(),

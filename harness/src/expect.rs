@@ -1,5 +1,4 @@
-//! What ought to happen: the words in which scenarios state expectations without knowing who
-//! watches or kills.
+//! The expectations of scenarios, stated without knowing which mechanism watches or kills.
 //!
 //! A scenario answers for a *scope* (what a mechanism can see or reach), never for a mechanism by
 //! name. A new detector gets its row of expectations by declaring its scope.
@@ -11,19 +10,18 @@ pub use crate::record::{Canary, Plane};
 /// What a detector of some scope is expected to say about a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// Says "empty", and not before it is true.
+    /// Says "empty", and only when it is true.
     Sound,
-    /// Says "empty" while something lives, in every trial. The reason names what it cannot see.
+    /// Says "empty" while a process is alive, in every trial. The reason names what it cannot see.
     Early(&'static str),
-    /// May say "empty" while something lives: it is a race.
+    /// May say "empty" while a process is alive: it is a race.
     MayBeEarly(&'static str),
     /// Does not say "empty" before the deadline.
     NeverFires(&'static str),
-    /// Says that the site was removed, or that it does not know; both are honest, "empty" and
-    /// silence are not.
+    /// Says that the site was removed, or that it does not know. "Empty" or no verdict would be
+    /// wrong.
     Removed(&'static str),
-    /// Sleeps on although all is over (a lost wake-up), or not: either is recorded, neither is
-    /// claimed.
+    /// May sleep on although all is over (a lost wake-up). Either outcome is accepted and recorded.
     MayBeLost(&'static str),
     /// The pair makes no sense and is not run.
     NotApplicable(&'static str),

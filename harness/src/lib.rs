@@ -1,10 +1,10 @@
-//! The mechanisms under comparison, and the machinery of one honest trial.
+//! The mechanisms under comparison, and the trial that measures them.
 //!
-//! Two questions are asked of Linux: when is a tree of processes over, and how is it made to be
-//! over? [`detect`] holds one file per answer to the first, [`kill`] one per answer to the second.
-//! [`trial`] sets a workload off inside limits, lets one detector and at most one strategy at it,
-//! and holds what they say against the truth. [`cgroup`] and [`host`] are what they stand on, and
-//! [`mod@record`] is what remains.
+//! There are two questions: when is a tree of processes over, and how is it ended? [`detect`] holds
+//! one file per answer to the first, [`kill`] one per answer to the second. [`trial`] starts a
+//! workload inside limits, applies one detector and at most one strategy to it, and compares what
+//! they say with the truth. They rest on [`cgroup`] and [`host`]. [`mod@record`] is the result of a
+//! trial.
 //!
 //! What this crate does not do: choose workloads (crate `scenarios`), print, or parse a command
 //! line.

@@ -1,4 +1,4 @@
-//! Named axes with units: what may be varied in a scenario, a detector or a strategy (`--set
+//! Named axes with units: the parameters of a scenario, a detector or a strategy (`--set
 //! axis=value`).
 
 pub use allgone::param::{Axis, FOREVER, ParamPoint, Unit, ValueError};

@@ -2,15 +2,15 @@
 
 use crate::host::features::{Feature, UnknownFeature, by_name};
 
-/// Names that `HARNESS_REQUIRE` may hold and that are no matter of this library: `browser` (the
-/// tests of `reports` show their page in one).
+/// Names that `HARNESS_REQUIRE` may hold and that do not concern this library: `browser` (the tests
+/// of `reports` show their page in one).
 pub const OF_OTHER_TESTS: [&str; 1] = ["browser"];
 
 /// Reads a list such as `cgroup2-write,pidfd` (the value of `HARNESS_REQUIRE`). Blanks and empty
 /// items are skipped, repetitions kept once.
 ///
-/// Ids of detectors and strategies, and [`OF_OTHER_TESTS`], may be required too. They are no
-/// features and are left out here: the tests that need them look after them.
+/// Ids of detectors and strategies, and [`OF_OTHER_TESTS`], may be required too. They are not
+/// features and are left out here: the tests that need them check them.
 pub fn parse_requirements(list: &str) -> Result<Vec<&'static Feature>, UnknownFeature> {
     let mut wanted: Vec<&'static Feature> = Vec::new();
     let elsewhere = |name: &str| {

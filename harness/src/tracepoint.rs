@@ -1,8 +1,6 @@
-//! Tracepoints by name: their numbers from tracefs, and the processors on which they are listened
-//! to.
+//! Tracepoints by name: their numbers from tracefs, and the online processors.
 //!
-//! tracefs is mounted for the moment of reading a number, on no directory. Privilege:
-//! `CAP_SYS_ADMIN`.
+//! tracefs is mounted only while a number is read, on no directory. Privilege: `CAP_SYS_ADMIN`.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

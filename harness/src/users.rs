@@ -1,8 +1,8 @@
-//! User ids that nobody has, for those who must be nobody else.
+//! User ids that no process has, for processes that must share theirs with no other.
 //!
 //! Each run has a user of its own: `kill-uid` ends *every* process of the workload's user, and what
-//! that user leaves is a leak. Two runs with one user would kill each other's processes and find
-//! each other's files.
+//! that user leaves is a leak. Two runs with the same user would kill each other's processes and
+//! report each other's files.
 
 use std::io;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::proc;
 /// The users that actors become when the harness is root, one a run.
 pub const ACTOR_UIDS: Range<u32> = UNUSED_UID..UNUSED_UID + 100;
 
-/// The users that a killer becomes so that its victims may not signal it.
+/// The users for a killer that its victims must not be able to signal.
 pub(crate) const KILLER_UIDS: Range<u32> = ACTOR_UIDS.end..ACTOR_UIDS.end + 100;
 
 /// A user id of `range` that no process has now. Processes that look at the same time begin their

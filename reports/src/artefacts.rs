@@ -36,7 +36,7 @@ pub struct Rendered {
     pub artefacts: Artefacts,
     /// The findings with their figures spliced in, if there are findings.
     pub findings: Option<String>,
-    /// Lines of the findings that ask for a figure that is not recorded, and its name.
+    /// Lines of the findings that name a figure that is not recorded, and its name.
     pub missing: Vec<(usize, String)>,
 }
 

@@ -19,9 +19,9 @@ pub struct Difference {
     pub file: String,
     /// The first line that differs, from 1.
     pub line: usize,
-    /// What stands there; nothing if the file, or the line, is missing.
+    /// What is there; nothing if the file, or the line, is missing.
     pub committed: Option<String>,
-    /// What should; nothing if there should be no such file, or line.
+    /// What should be there; nothing if there should be no such file, or line.
     pub computed: Option<String>,
 }
 

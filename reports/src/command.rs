@@ -49,7 +49,7 @@ enum Verb {
         name: String,
         /// The directory
         dir: PathBuf,
-        /// Take it in the place of what is there
+        /// Replace the dataset that is there
         #[arg(long)]
         replace: bool,
     },
@@ -125,8 +125,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }
             if !differences.is_empty() {
                 say_aloud(
-                    "what is committed is not what the records say: report render, and look at git \
-                        diff",
+                    "the committed files are not what the records give: run report render, and \
+                        check git diff",
                 );
                 return Ok(ExitCode::from(DIFFERS));
             }
@@ -181,7 +181,7 @@ fn dataset(root: &Path, name: &str) -> Result<Dataset> {
 }
 
 /// Writes what is rendered, and removes what is no longer. Returns the figures that the findings
-/// ask for in vain.
+/// name and that do not exist.
 pub fn write_all(store: &Store) -> Result<Vec<(usize, String)>> {
     let artefacts::Rendered {
         artefacts,

@@ -1,6 +1,6 @@
-//! What the lab recorded under emulation (`kernel-patch/results`). What a mechanism waits for by
-//! itself (the kernel's limit on news is a timer) shows in the difference of two medians of one
-//! boot; a ratio would mostly say how slow the emulator runs the shorter one. These have tables of
+//! What the lab recorded under emulation (`kernel-patch/results`). The wait of a mechanism itself
+//! (the kernel's rate limit is a timer) shows in the difference of two medians of one boot; a ratio
+//! would mostly say how slowly the emulator runs the faster mechanism. These records have tables of
 //! their own, and are in no summary.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::stats::{Resampling, Sample, difference, interval, ranks, seed, stretc
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Emulated {
-    /// The same questions to a row of kernels.
+    /// The same questions for a series of kernels.
     pub kernels: Vec<Kernel>,
     /// The draft series, base and patched.
     pub series: Vec<Boot>,
@@ -32,7 +32,7 @@ pub struct Kernel {
     pub release: String,
     /// How the machine ran.
     pub accelerator: String,
-    /// What it said.
+    /// Its answers.
     pub answers: Vec<Answer>,
 }
 
@@ -129,7 +129,7 @@ fn kernels(path: &Path) -> Result<Vec<Kernel>> {
         .map(|(at, line)| {
             serde_json::from_str(line).with_context(|| {
                 format!(
-                    "line {} of {} is no record of the lab",
+                    "line {} of {} is not a record of the lab",
                     at + 1,
                     path.display()
                 )

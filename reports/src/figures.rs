@@ -1,8 +1,8 @@
 //! Figures by name, for prose: `report figures` lists them, and a marker in the findings names one.
 //!
 //! `<dataset>/<scenario:axis=value>/<mechanism>/<quantity>` is a number, with its interval where it
-//! has one; names without a quantity are tables. What is not recorded has no figure, and prose then
-//! says so in its place.
+//! has one; names without a quantity are tables. What is not recorded has no figure; prose then
+//! says "not recorded" in its place.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::render::{costs, diff, emulated, tables, text, verdicts};
 /// A piece of a text that is computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Figure {
-    /// Stands within a line.
+    /// It is within a line.
     Inline(String),
-    /// Stands on lines of its own.
+    /// It is on lines of its own.
     Block(String),
 }
 
@@ -351,7 +351,7 @@ impl Figures {
                         [&kernel.kernel, &answer.probe, &answer.case, what].map(|word| point(word));
                     let tries = usize::try_from(answer.tries).unwrap_or(usize::MAX);
                     let count = usize::try_from(*count).unwrap_or(usize::MAX);
-                    // Some questions have answers that count something else than tries.
+                    // The answers to some questions count something other than tries.
                     let words = match answer.counts.values().sum::<u64>() == answer.tries {
                         true => text::count(count, tries),
                         false => count.to_string(),

@@ -1,9 +1,8 @@
-//! From recorded trials to what may be said of them: tables, plots, one page, and the figures in
-//! the findings.
+//! From recorded trials to tables, plots, one page, and the figures in the findings.
 //!
-//! Reads records only ([`harness_record`] is all that it shares with the program that makes them),
-//! and knows no scenario: what is recorded shows up. Everything between reading and writing is
-//! pure, so a committed report can be computed again and compared byte by byte ([`check`]).
+//! It reads records only (it shares just [`harness_record`] with the program that makes them), and
+//! knows no scenario: everything that is recorded shows up. Everything between reading and writing
+//! is pure, so a committed report can be computed again and compared byte by byte ([`check`]).
 
 pub mod analysis;
 pub mod artefacts;

@@ -102,8 +102,8 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
             .all(|c| c.is_ascii_whitespace() || "-*>".contains(c));
         rest = &inside[end + END.len()..];
         let alone = starts && (rest.is_empty() || rest.starts_with('\n'));
-        // Markdown takes a line that begins with a comment for HTML, and leaves the rest of the
-        // paragraph as it is.
+        // Markdown treats a line that begins with a comment as HTML, and does not format the rest
+        // of the paragraph.
         if starts && !alone {
             bail!(
                 "{FINDINGS}:{line}: the figure {name} stands within a line, so it cannot begin one"

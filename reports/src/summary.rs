@@ -43,7 +43,7 @@ pub struct Summary {
 pub struct Source {
     /// Its name, which is that of its directory below `reports/data`.
     pub name: String,
-    /// The runs whose trials it holds.
+    /// The runs of its trials.
     pub runs: Vec<String>,
     /// The command that recorded them.
     pub command: String,
@@ -77,25 +77,25 @@ pub struct Row {
     pub label: String,
     /// Values of all axes; times in nanoseconds.
     pub params: BTreeMap<String, u64>,
-    /// Detector id; in the kill plane that which watched first (detectors take turns there, see
+    /// Detector id; in the kill plane that of the first detector (they take turns there, see
     /// `knowing_ns`).
     pub detector: String,
     /// Strategy id; `null` in the detect plane.
     pub strategy: Option<String>,
-    /// Which of several rows that are the same in everything (A/A), from 0.
+    /// Which of several identical rows (A/A), from 0.
     pub twin: u32,
     /// Recorded trials, without those that broke.
     pub n: usize,
-    /// Trials that broke or were interrupted: they say nothing of the mechanism and are in no other
-    /// figure.
+    /// Trials that broke or were interrupted: they say nothing about the mechanism and are in no
+    /// other figure.
     pub broken: usize,
     /// Trials that ended as expected.
     pub held: usize,
     /// Said "empty" (or that the site was removed, where that is the question), and it was.
     pub right: usize,
-    /// Said "empty" while something lived.
+    /// Said "empty" while a process was alive.
     pub early: usize,
-    /// Said nothing until the deadline although all was over.
+    /// Gave no verdict by the deadline although all was over.
     pub missed: usize,
     /// Kill plane: nothing was left alive.
     pub emptied: usize,
@@ -141,8 +141,8 @@ pub struct Row {
     /// p-value of the permutation test against the reference, after Holm's correction over all rows
     /// of its dataset and plane.
     pub p_holm: Option<f64>,
-    /// What may be said of the two. Twins are compared as one and have the same word, ratio,
-    /// difference and p-value.
+    /// The word for the two. Twins are compared as one and have the same word, ratio, difference
+    /// and p-value.
     pub word: Option<Word>,
     /// Median time that a launch took: from asking for the workload to its own first stamp, after
     /// its exec.
@@ -178,7 +178,7 @@ pub struct Row {
     pub dying_ns: Option<u64>,
 }
 
-/// What may be said of a row and its reference.
+/// The word for a row and its reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Word {
@@ -188,13 +188,13 @@ pub enum Word {
     Slower,
     /// None of both.
     NotToldApart,
-    /// Nothing that was measured could have been told apart with so few blocks.
+    /// With so few blocks no difference could have been shown.
     TooFewBlocks,
 }
 
 /// How soon the end of a kill was known to a detector: from the end (or the strategy's return, if
-/// that is later) to its verdict. The times have two modes, at once and after the kernel's limit on
-/// news, so a median says little.
+/// that is later) to its verdict. The times have two modes, at once and after the kernel's rate
+/// limit, so a median says little.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knowing {
     /// Trials that it watched.
@@ -214,7 +214,7 @@ pub struct Scale {
     pub mechanism: String,
     /// Sites watched at once.
     pub sites: u64,
-    /// Sites in which a process lived, if recorded.
+    /// Populated sites, if recorded.
     pub populated: Option<u64>,
     /// Recorded measurements.
     pub n: usize,

@@ -42,8 +42,8 @@ pub fn bound(bound: Bound) -> String {
     }
 }
 
-/// `14.0 ms [13.9 ms, 14.1 ms]`; a `?` is an end that so few trials cannot give, `never` lies
-/// beyond the deadline.
+/// `14.0 ms [13.9 ms, 14.1 ms]`; a `?` is a bound that cannot be had from so few trials, `never`
+/// lies beyond the deadline.
 pub fn quantile(quantile: Option<Quantile>) -> String {
     match quantile {
         None => "-".to_owned(),
@@ -104,7 +104,7 @@ pub fn p(value: f64) -> String {
     }
 }
 
-/// What may be said of a row and its reference.
+/// The word for a row and its reference.
 pub fn word(word: Option<Word>) -> &'static str {
     match word {
         Some(Word::Faster) => "faster",
@@ -172,7 +172,7 @@ fn share(seen: usize, n: usize) -> f64 {
     seen as f64 / n as f64
 }
 
-/// What a table of Markdown takes as a cell.
+/// A text as a cell of a Markdown table.
 pub fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }

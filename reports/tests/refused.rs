@@ -222,7 +222,7 @@ fn long_work_says_what_it_does() {
     );
 }
 
-/// What is committed was taken in before `add` asked all this.
+/// The committed datasets are older than some of the checks of `add`.
 #[test]
 fn the_committed_datasets_would_be_taken_in() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -1,5 +1,5 @@
-//! From made records to files, and back to the digit that was edited. The last test checks what is
-//! committed.
+//! From made-up records to files, and the detection of an edited digit. The last test checks the
+//! committed files.
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,

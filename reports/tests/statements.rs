@@ -1,4 +1,4 @@
-//! What may be said of figures, and what the pages say.
+//! The words for figures, and the text of the pages.
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Makes a picture (SVG) of a command's output, as a terminal of 80 columns shows it. What failed
-//! is red, as in the terminal.
+//! Makes a picture (SVG) of a command's output, as a terminal of 80 columns shows it. Failures are
+//! red, as in the terminal.
 //!
 //! The picture of the README: `scenarios/doc/picture`, which runs the main job and gives its output
 //! to this program.

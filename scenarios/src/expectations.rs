@@ -1,5 +1,5 @@
-//! Where a scenario and a mechanism meet: what is expected of the pair. Neither knows the other;
-//! both are known here, and only here.
+//! The expectation for a scenario and a mechanism. Neither knows the other; only this module knows
+//! both.
 
 use harness::detect::AnyDetector;
 use harness::kill::AnyStrategy;

@@ -1,9 +1,9 @@
-//! Hostile workloads, and what is to be expected of whoever watches or ends them.
+//! Hostile workloads, and the expectations for the mechanisms that watch or end them.
 //!
 //! A [`cases::Scenario`] writes a [`script::Script`]: a small program for a tree of processes. The
 //! [`actor`] plays it, as a process that is this same executable, re-run. What each kind of
 //! mechanism ought to say about it is stated per scope, never per mechanism: a scenario does not
-//! know who watches it.
+//! know what watches it.
 //!
 //! Invariant: `cases` and `script` import nothing of `harness::detect` or `harness::kill`.
 

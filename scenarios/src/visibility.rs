@@ -1,4 +1,4 @@
-//! From what a scope holds of a tree to what its mechanisms ought to say and do.
+//! From what a scope sees of a tree to the expectations for its mechanisms.
 //!
 //! Each scenario states, per scope, what that scope [`Sees`]; the rest follows here, once for all
 //! scenarios.
@@ -7,22 +7,23 @@ use harness::expect::{Expectation, KillExpectation, Sweep};
 use harness::param::FOREVER;
 
 /// A tree that lives on for at least this long after a mechanism has lost sight of it is missed in
-/// every trial; one that is over sooner may be over before the mechanism has looked.
+/// every trial; one that ends sooner may have ended before the mechanism reads.
 pub const CERTAIN_NS: u64 = 20_000_000;
 
-/// What a scope holds of a tree.
+/// What a scope sees of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sees {
     /// Every process, from birth to death.
     All,
-    /// Not all: it is empty while something lives on. The reason names what it cannot see.
+    /// Not all: it is empty while a process lives on. The reason names what it cannot see.
     Part(&'static str),
-    /// All or not, depending on who is first.
+    /// All or not, depending on the order of events.
     Race(&'static str),
 }
 
 impl Sees {
-    /// What a detector ought to say. `alone_ns`: how long the tree lives on after its main process.
+    /// The expectation for a detector. `alone_ns`: how long the tree lives on after its main
+    /// process.
     pub fn expect(self, alone_ns: u64) -> Expectation {
         match (self, alone_ns) {
             (Self::All, FOREVER) => Expectation::NeverFires("a process of the tree lives for ever"),
@@ -35,7 +36,7 @@ impl Sees {
         }
     }
 
-    /// What a strategy ought to leave of a tree that no longer changes. `alone_ns`: how long the
+    /// The expectation for a strategy, for a tree that no longer changes. `alone_ns`: how long the
     /// tree lives on by itself.
     pub fn expect_kill(self, alone_ns: u64) -> KillExpectation {
         match self {
@@ -45,7 +46,7 @@ impl Sees {
         }
     }
 
-    /// What a strategy ought to leave of a tree that forks without end.
+    /// The expectation for a strategy, for a tree that forks without end.
     pub fn expect_kill_of_bomb(self, sweep: Sweep) -> KillExpectation {
         match (self, sweep) {
             (Self::All, Sweep::Atomic | Sweep::Held) => KillExpectation::Empties,
@@ -53,7 +54,7 @@ impl Sees {
                 "each pass races against new births; nothing says that it wins before the deadline",
             ),
             (Self::All, Sweep::Once) => {
-                KillExpectation::MaySurvive("who is born during the pass is not in it")
+                KillExpectation::MaySurvive("a process that is born during the pass is not in it")
             }
             (Self::Part(why), _) => KillExpectation::Survives(why),
             (Self::Race(why), _) => KillExpectation::MaySurvive(why),

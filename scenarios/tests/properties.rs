@@ -66,7 +66,7 @@ proptest! {
         prop_assert!(times.is_sorted());
         for event in &history.events {
             if let Change::Born { parent: Some(parent) } = event.change {
-                prop_assert!(parent < event.who);
+                prop_assert!(parent < event.pid);
             }
         }
     }
@@ -89,7 +89,7 @@ proptest! {
 
 #[test]
 fn a_failure_is_shrunk_to_what_it_needs() {
-    // What fails here is meant to, and is not kept.
+    // Failures here are intended, and are not kept.
     let forgetful = Config {
         failure_persistence: None,
         ..config(256, "")

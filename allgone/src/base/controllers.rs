@@ -1,10 +1,10 @@
-//! Enabling controllers for the children of a base, by any number of processes at once, and taking
-//! that back when the last of them is gone.
+//! Enabling controllers for the children of a base, by any number of processes at once, and undoing
+//! that when the last of them is gone.
 //!
-//! Whoever enables controllers makes an empty cgroup in the base whose name lists them
-//! (`allgone.enabled+pids+memory`) *before* it does, so that the change can be told from one that
-//! an administrator made. Each user of the base holds a shared lock (flock(2)) on that cgroup's
-//! directory, which the kernel drops when the process ends, by whatever way. A user that goes and
+//! A process that enables controllers *first* makes an empty cgroup in the base with a name that
+//! lists them (`allgone.enabled+pids+memory`), so that the change can be told from one that an
+//! administrator made. Each user of the base holds a shared lock (flock(2)) on that cgroup's
+//! directory, which the kernel drops when the process ends, in whatever way. A user that leaves and
 //! gets the exclusive lock was the last one: it disables what the name lists and removes the mark.
 //! If the last user is killed, the mark stays, and the next user of the base takes the change over
 //! and back. Changes are made under an exclusive lock on the base's own directory.
@@ -22,7 +22,7 @@ use crate::cgroup::{Cgroup, CgroupError, GRACE, remove_child_when_empty};
 use crate::error::SysError;
 use crate::sys::time::{now, sleep_until};
 
-/// How the name of the cgroup begins that says which controllers were enabled.
+/// The prefix of the name of the cgroup that says which controllers were enabled.
 pub const MARK: &str = "allgone.enabled";
 
 /// How long another process may take over its changes to the base.
@@ -31,7 +31,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(2);
 /// Controllers that limits need, the one that must be there first.
 pub(super) const WANTED: [&str; 3] = ["pids", "memory", "cpu"];
 
-/// The share of one user of a base in what was changed there.
+/// The share of one user in the changes of a base.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     marks: Vec<(String, Flock<File>)>,
@@ -44,13 +44,13 @@ pub(super) struct Enabled {
     pub controllers: Vec<String>,
     /// Those among them that were enabled just now.
     pub new: Vec<&'static str>,
-    /// What was not had, and why.
+    /// What is missing, and why.
     pub notes: Vec<String>,
 }
 
 impl Shared {
-    /// Joins the users of `base`, and enables what is available and not enabled if `authority` says
-    /// why it may. After an error nothing is changed.
+    /// Joins the users of `base`, and enables what is available and not enabled, if `authority`
+    /// says why it may. After an error nothing is changed.
     pub(super) fn join(
         base: &Cgroup,
         authority: Result<&'static str, &'static str>,
@@ -60,7 +60,7 @@ impl Shared {
         for child in base.child_names()? {
             match child.into_string() {
                 Ok(name) if name.starts_with(MARK) => shared.marks.push(hold(base, name)?),
-                // A name that is no text is none of ours.
+                // A name that is not UTF-8 is none of ours.
                 Ok(_) | Err(_) => {}
             }
         }
@@ -105,7 +105,7 @@ impl Shared {
         let name = format!("{MARK}+{}", lacking.join("+"));
         match base.create(&name) {
             Ok(_) => self.marks.push(hold(base, name)?),
-            // Its controllers were disabled by somebody else; it is held already.
+            // Its controllers were disabled by another process; it is held already.
             Err(e) if e.errno() == Some(Errno::EEXIST) => {}
             Err(e) => return Err(e.into()),
         }
@@ -122,8 +122,8 @@ impl Shared {
         Ok(enabled)
     }
 
-    /// Leaves the users of `base`; the last one takes back what was enabled. Returns what could not
-    /// be taken back.
+    /// Leaves the users of `base`; the last one disables what was enabled. Returns what could not
+    /// be undone.
     pub(super) fn undo(self, base: &Cgroup) -> Vec<CgroupError> {
         if self.marks.is_empty() {
             return Vec::new();
@@ -188,7 +188,7 @@ fn refused(base: &Cgroup, error: CgroupError) -> Refusal {
 fn hold(base: &Cgroup, name: String) -> Result<(String, Flock<File>), SysError> {
     let fail = |errno| SysError::path("lock", base.path().join(&name), errno);
     let file = directory(base, &name)?;
-    // Nobody holds it exclusively without the lock on the base, which is held here.
+    // No process holds it exclusively without the lock on the base, which is held here.
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
         Ok(lock) => Ok((name, lock)),
         Err((_, errno)) => Err(fail(errno)),
@@ -208,7 +208,7 @@ fn lock(base: &Cgroup) -> Result<Flock<File>, SysError> {
             }
             Err((_, errno)) => return Err(SysError::path("lock", base.path(), errno)),
         }
-        // flock(2) has no time-out. An interruption only makes the next attempt come early.
+        // flock(2) has no time-out. An interrupted sleep only makes the next attempt come early.
         match sleep_until(now() + Duration::from_millis(1)) {
             Ok(()) | Err(_) => {}
         }
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A directory that is like a cgroup as far as this module looks. What is written to
+    /// A directory that is like a cgroup for this module. What is written to
     /// `cgroup.subtree_control` replaces the beginning of what is there.
     struct Fake(tempfile::TempDir);
 

@@ -1,8 +1,8 @@
 //! A cgroup below which this process may make others, and which limits they can be given.
 //!
-//! It is searched for by trying, and nothing else is changed to get one: the calling process is
-//! never moved to another cgroup, and never executed again. Where nothing is delegated to it,
-//! [`NoBase`] says what was tried and what the user can do.
+//! The search tries each place, and changes nothing else to get one: the calling process is never
+//! moved to another cgroup, and never executed again. If nothing is delegated to it, [`NoBase`]
+//! says what was tried and what the user can do.
 
 mod controllers;
 pub mod name;
@@ -27,12 +27,12 @@ pub use self::qualify::{PROBE_MEMORY, PROBE_TASKS, Place, open_v2, try_v1};
 pub use self::search::{Attempt, Candidate, NoBase, authority, candidates, writable};
 pub use crate::probe::Refusal;
 
-/// How the names of cgroups begin that this library makes.
+/// The prefix of the names of cgroups that this library makes.
 pub const PREFIX: &str = "allgone-";
 
-/// The cgroup below which jobs have theirs. Cheap to clone.
+/// The cgroup below which the cgroups of jobs are made. Cheap to clone.
 ///
-/// Controllers that were not enabled for its children are enabled for as long as anybody uses it:
+/// Controllers that were not enabled for its children are enabled for as long as a process uses it:
 /// when the last base at this place is dropped, in whatever process, they are disabled again. If
 /// the last process is killed instead, the next user of the place does it.
 ///
@@ -54,20 +54,20 @@ struct Inner {
     how: String,
     changes: Vec<String>,
     notes: Vec<String>,
-    /// How the names of all begin that is made here.
+    /// The prefix of the names of everything that is made here.
     name: String,
     shared: Option<Shared>,
-    /// The process that it belongs to: a child that was forked from it takes nothing back.
+    /// The process that it belongs to: a forked child of it undoes nothing.
     pid: u32,
 }
 
-/// What is made in this process, by whatever base, has a number of its own.
+/// Everything that is made in this process, by any base, has a number of its own.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Base {
-    /// Searches for a cgroup that may be used: a parent of own cgroup that systemd has delegated,
-    /// own cgroup, the v2 mount of a hybrid machine. The first one with a limit on tasks is taken,
-    /// else the first one that does at all; [`Base::notes`] says what it lacks.
+    /// Searches for a cgroup that may be used: a parent of the own cgroup that systemd has
+    /// delegated, the own cgroup, the v2 mount of a hybrid machine. The first one with a limit on
+    /// tasks is taken, else the first usable one; [`Base::notes`] says what it lacks.
     ///
     /// Starts a process in each, in a cgroup that is made and removed again.
     ///
@@ -84,8 +84,8 @@ impl Base {
         search::at(path.as_ref(), &Paths::default(), PREFIX)
     }
 
-    /// A cgroup as it stands: nothing is tried, nothing is changed. `name` is how the names begin
-    /// of what is made there.
+    /// A cgroup without checks: nothing is tried, nothing is changed. `name` is the prefix of the
+    /// names that are made there.
     pub fn given(cgroup: Cgroup, limits: LimitSource, name: String) -> Self {
         let mut inner = Inner::new(cgroup, name, "given".to_owned());
         inner.limits = limits;
@@ -112,18 +112,17 @@ impl Base {
         &self.0.changes
     }
 
-    /// What was not had, with the reason: a memory limit, for example.
+    /// What is missing, with the reason: a memory limit, for example.
     pub fn notes(&self) -> &[String] {
         &self.0.notes
     }
 
-    /// How the names begin of what this process makes here: [`OwnerId`] after a prefix.
+    /// The prefix of the names of what this process makes here: [`OwnerId`] after a prefix.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// A name that nothing else has, and that says whose it is:
-    /// `allgone-<pid>-<start>-<pidns>.<n>`.
+    /// A unique name that identifies its owner: `allgone-<pid>-<start>-<pidns>.<n>`.
     ///
     /// Errors: in a child that was forked without exec, if `/proc` cannot be read.
     pub fn child_name(&self) -> Result<String, SysError> {
@@ -135,8 +134,8 @@ impl Base {
         self.0.cgroup.create(&self.child_name()?)
     }
 
-    /// Gives it back: if this is the last base at this place, what was changed is taken back, and
-    /// what could not be is returned. Dropping it does the same in silence.
+    /// Releases it: if this is the last base at this place, changes are undone, and those that
+    /// could not be undone are returned. Dropping it does the same silently.
     pub fn close(self) -> Vec<CgroupError> {
         Arc::into_inner(self.0).map_or_else(Vec::new, |mut inner| inner.undo())
     }
@@ -184,7 +183,7 @@ impl Drop for Inner {
     }
 }
 
-/// How names begin that this process gives.
+/// The prefix of the names that this process gives.
 fn own_name(prefix: &str) -> Result<String, SysError> {
     Ok(format!("{prefix}{}", OwnerId::own()?))
 }

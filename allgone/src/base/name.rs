@@ -1,8 +1,8 @@
-//! Whose a cgroup is, in its name: `<prefix><pid>-<start>-<pidns>`.
+//! The owner of a cgroup, in its name: `<prefix><pid>-<start>-<pidns>`.
 //!
 //! `start` is the owner's start time (field 22 of `/proc/<pid>/stat`, clock ticks since boot), so
 //! that a reused pid is not taken for the owner; `pidns` is the inode of its PID namespace, because
-//! a pid of another namespace says nothing here.
+//! a pid of another namespace means nothing here.
 
 use std::fmt;
 use std::path::Path;
@@ -20,15 +20,15 @@ pub struct OwnerId {
     pub pidns: u64,
 }
 
-/// What has become of an owner.
+/// What happened to an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// It lives.
+    /// It is alive.
     Alive,
     /// It has ended: it is a zombie, there is no such process, or another one has its pid.
     Gone,
-    /// It cannot be known from here: another PID namespace, or a name that does not say whose it
-    /// is.
+    /// It cannot be known from here: another PID namespace, or a name that does not identify an
+    /// owner.
     Unknown,
 }
 
@@ -74,7 +74,7 @@ impl OwnerId {
         parts.next().is_none().then_some(run)
     }
 
-    /// Whether the owner lives.
+    /// Whether the owner is alive.
     pub fn owner(&self) -> Owner {
         match own_pidns() {
             // Names are looked up in /proc, which must show the namespace that this process and the
@@ -104,7 +104,7 @@ pub fn foreign_proc() -> Result<Option<String>, SysError> {
     let here = std::process::id();
     match std::fs::read_to_string(path) {
         Ok(status) => Ok(foreign(&status, here)),
-        // The link names no process: of this namespace's processes it shows none.
+        // The link names no process: it shows none of this namespace's processes.
         Err(e)
             if e.kind() == std::io::ErrorKind::NotFound && Path::new("/proc/1/status").exists() =>
         {

@@ -25,11 +25,11 @@ pub struct Place<'a> {
     pub path: PathBuf,
     /// Where it comes from, in words.
     pub how: String,
-    /// Why controllers may be enabled for its children, or why not.
+    /// Why controllers may be enabled for its children, or why they may not.
     pub authority: Result<&'static str, &'static str>,
     /// Refuse it if no limit on tasks can be had.
     pub tasks_limit: bool,
-    /// How names begin that are given to what is made there.
+    /// The prefix of the names of what is made there.
     pub prefix: &'a str,
     /// For the limits of a hybrid machine.
     pub layout: &'a Layout,
@@ -41,12 +41,12 @@ pub const PROBE_TASKS: Limit = Limit::Tasks(16);
 pub const PROBE_MEMORY: Limit = Limit::MemoryBytes(64 << 20);
 
 impl Place<'_> {
-    /// Tries it for real. On failure everything has been taken back.
+    /// Tries it for real. On failure everything has been undone.
     pub fn qualify(&self) -> Result<Base, Refusal> {
         let cgroup = open_v2(&self.path)?;
         let name = own_name(self.prefix)?;
         let mut inner = Inner::new(cgroup, name, self.how.clone());
-        // From here on dropping it takes back what was changed.
+        // From here on dropping it undoes what was changed.
         inner.limits = match self.v2_limits(&mut inner) {
             Ok(limits) => limits,
             Err(refusal) if self.tasks_limit => return Err(refusal),

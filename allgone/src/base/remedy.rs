@@ -28,7 +28,7 @@ pub(super) struct Facts {
     pub shell: u32,
     /// Where cgroup v2 is mounted.
     pub v2_mount: Option<PathBuf>,
-    /// Where the v1 hierarchies are mounted whose limits a run needs.
+    /// Where the v1 hierarchies with the limits of a run are mounted.
     pub v1_mounts: Vec<PathBuf>,
 }
 
@@ -57,8 +57,8 @@ impl Facts {
 }
 
 impl Facts {
-    /// What root types to give a cgroup to this user, and this shell into it. `None` without a
-    /// hierarchy to make one in.
+    /// The commands for root that give this user a cgroup and move this shell into it. `None`
+    /// without a hierarchy to make one in.
     fn by_hand(&self) -> Option<String> {
         let Self { uid, shell, .. } = self;
         let mount = self.v2_mount.as_ref()?;
@@ -86,7 +86,7 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
         refused(|r| matches!(r, Refusal::ReadOnly(_)) || r.errno() == Some(Errno::EROFS));
     let hidden = refused(|r| matches!(r, Refusal::NotVisible(NotVisible::Outside { .. })));
     let mounted_badly = read_only || hidden || !facts.v2;
-    // What ran out has nothing to do with where this runs.
+    // An exhausted resource has nothing to do with where this runs.
     let ran_out = refused(|r| {
         matches!(
             r.errno(),
@@ -162,8 +162,8 @@ pub(super) fn for_no_base(facts: &Facts, attempts: &[Attempt]) -> Vec<String> {
     }
     if refused(|r| matches!(r.errno(), Some(Errno::EAGAIN | Errno::ENOSPC))) {
         advice.push(
-            "a limit above is met: look at pids.max, cgroup.max.descendants and \
-            cgroup.max.depth of the ancestors, and at ulimit -u"
+            "a limit of an ancestor is reached: check pids.max, cgroup.max.descendants and \
+                cgroup.max.depth of the ancestors, and at ulimit -u"
                 .to_owned(),
         );
     }

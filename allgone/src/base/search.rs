@@ -1,4 +1,4 @@
-//! Where to look for a base, and what to say where there is none.
+//! Where to search for a base, and the error if there is none.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use crate::layout::{Layout, Paths};
 use crate::limits::LimitSource;
 use crate::sys::xattr;
 
-/// One place that was tried, and why it does not do.
+/// One place that was tried, and why it is not usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// Which place.
@@ -29,7 +29,7 @@ pub struct NoBase {
 }
 
 impl NoBase {
-    /// After these attempts, with what would help.
+    /// The error after these attempts, with what would help.
     pub fn after(attempts: Vec<Attempt>, paths: &Paths, layout: &Layout, euid: u32) -> Self {
         let remedies = remedy::for_no_base(&Facts::gather(paths, layout, euid), &attempts);
         Self { attempts, remedies }
@@ -97,7 +97,7 @@ pub fn writable(layout: &Layout, path: &Path) -> Result<(), Refusal> {
     }
 }
 
-/// Why controllers may be enabled for the children of `path`, or why not.
+/// Why controllers may be enabled for the children of `path`, or why they may not.
 pub fn authority(paths: &Paths, path: &Path, euid: u32) -> Result<&'static str, &'static str> {
     if delegated(path) {
         Ok("systemd has marked it as delegated")
@@ -116,7 +116,7 @@ fn delegated(path: &Path) -> bool {
     marked(c"user.delegate") || marked(c"trusted.delegate")
 }
 
-/// Searches; the first place with a limit on tasks, else the first that does at all.
+/// Searches; returns the first place with a limit on tasks, else the first usable one.
 pub(super) fn find(paths: &Paths, prefix: &str) -> Result<Base, NoBase> {
     let euid = nix::unistd::geteuid().as_raw();
     let layout = match Layout::read(paths) {
@@ -169,7 +169,7 @@ pub(super) fn find(paths: &Paths, prefix: &str) -> Result<Base, NoBase> {
     unlimited.ok_or_else(|| NoBase::after(attempts, paths, &layout, euid))
 }
 
-/// Tries the one that was named.
+/// Tries the cgroup that was named.
 pub(super) fn at(path: &Path, paths: &Paths, prefix: &str) -> Result<Base, NoBase> {
     let euid = nix::unistd::geteuid().as_raw();
     let what = path.display().to_string();

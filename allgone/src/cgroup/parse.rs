@@ -20,7 +20,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// Whether nobody is listed. Since Linux 6.19 this is not the same as unpopulated: exiting
+    /// Whether no process is listed. Since Linux 6.19 this is not the same as unpopulated: exiting
     /// processes are hidden.
     pub fn is_empty(&self) -> bool {
         self.pids.is_empty() && self.foreign == 0

@@ -1,4 +1,4 @@
-//! Removing a cgroup whose last process has just ended.
+//! Removing a cgroup after its last process has just ended.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -48,8 +48,7 @@ pub fn remove_v1_when_empty(path: &Path, deadline: MonoNs) -> Result<(), SysErro
             Ok(()) => return Ok(()),
         }
         match std::fs::File::open(&tasks) {
-            // Exceptional conditions never come: this is a time-out on a descriptor that says
-            // nothing.
+            // Exceptional conditions never come: this is only a time-out.
             Ok(file) => pause(file.as_fd())?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(SysError::io("open", Target::Path(tasks), &e)),

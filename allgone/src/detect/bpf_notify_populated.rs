@@ -96,7 +96,7 @@ struct Listening {
     tally: Tally,
 }
 
-/// How long it may take to notice that somebody else has removed the cgroup before its emptiness
+/// How long it may take to notice that another process has removed the cgroup before its emptiness
 /// was read.
 const REMOVAL: Duration = Duration::from_secs(1);
 

@@ -33,8 +33,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "by up to one interval. Without the read of populated it would be early: the walk is no \
-        snapshot, and since Linux 6.19 exiting processes are not listed",
+    late: "by up to one interval. Without the read of populated it would be early: the walk is \
+        not a snapshot, and since Linux 6.19 exiting processes are not listed",
     idle_cost: "one walk per interval: three system calls per cgroup and a line per process",
     overflow: "cannot: it reads the state",
     loses_on_removal: false,

@@ -28,9 +28,9 @@ use crate::spawn::{Child, SpawnOptions};
 #[derive(Debug)]
 pub struct PidfdCgroupEvents;
 
-/// How long it may take to notice that somebody else has removed the cgroup while the event of its
-/// emptiness was held back: the kernel drops that event together with the file, and does not wake
-/// the reader.
+/// How long it may take to notice that another process has removed the cgroup while the event of
+/// its emptiness was held back: the kernel drops that event together with the file, and does not
+/// wake the reader.
 const REMOVAL: Duration = Duration::from_secs(1);
 
 static SPEC: DetectorSpec = DetectorSpec {
@@ -45,8 +45,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "one wake-up where the first process is the last one; else as cgroup-events-poll. By up \
-        to a second if somebody else removes the cgroup within the kernel's notification window",
+    late: "one wake-up if the first process is the last one; else as cgroup-events-poll. By up to \
+        a second if another process removes the cgroup within the kernel's notification window",
     idle_cost: "a read a second once the first process has ended",
     overflow: "cannot: the pidfd stays readable, events merge, and the state is read again",
     loses_on_removal: false,

@@ -75,8 +75,8 @@ const REFILL: Axis = Axis {
         first; 0: it is not",
 };
 
-/// How long it may take to notice that somebody else has removed the cgroup while an event was held
-/// back.
+/// How long it may take to notice that another process has removed the cgroup while an event was
+/// held back.
 const REMOVAL: Duration = Duration::from_secs(1);
 
 static SPEC: DetectorSpec = DetectorSpec {

@@ -37,7 +37,7 @@ pub const INTERVAL: Axis = Axis {
     unit: Unit::Nanoseconds,
     default: 1_000_000,
     kill_default: None,
-    doc: "time between two looks of a detector that looks at intervals",
+    doc: "time between two reads of a detector that reads at intervals",
 };
 
 /// The facts about a detector.

@@ -18,8 +18,8 @@ pub enum Verdict {
         /// When it had read the state that says so.
         decided_ns: u64,
     },
-    /// The cgroup is gone: somebody else removed it. It must have been empty, but this detector did
-    /// not see that.
+    /// The cgroup is gone: another process removed it. It must have been empty, but this detector
+    /// did not see that.
     SiteRemoved {
         /// When that was noticed.
         at_ns: u64,

@@ -20,15 +20,15 @@ use crate::sys::wait::{Whose, waitid};
 const NO_BASE: &str = "a cgroup v2 directory in which this process may make others: run as root, \
     or in a delegated cgroup (`systemd-run --user --scope -p Delegate=yes`)";
 
-/// Runs `attempt` on a fresh cgroup below the base, and removes it with whatever lives in it. An
-/// error of the attempt comes before an error of the removal.
+/// Runs `attempt` on a new cgroup below the base, then kills what is in the cgroup and removes it.
+/// An error of the attempt comes before an error of the removal.
 pub fn in_cgroup(
     host: &Host,
     attempt: impl FnOnce(&Cgroup) -> Result<Support, ProbeError>,
 ) -> Result<Support, ProbeError> {
     let Some(base) = &host.base else {
         return Ok(Support::missing(
-            "there is no cgroup v2 directory that may be used",
+            "there is no usable cgroup v2 directory",
             NO_BASE,
         ));
     };
@@ -77,7 +77,7 @@ pub fn lists(host: &Host) -> Result<Support, ProbeError> {
     })
 }
 
-/// Support from the result of trying, where the ways in which a kernel says "not here" are known.
+/// Support from the result of a trial, if the errors that mean "not available" are known.
 pub fn tried<T>(
     op: &str,
     result: Result<T, Errno>,
@@ -105,13 +105,13 @@ pub fn pidfd() -> Result<Support, ProbeError> {
     )
 }
 
-/// Lets one process be born in `cgroup` (with further clone flags) and end at once: it is told to
-/// exec what is no program. Returns when it has been reaped.
+/// Creates one process in `cgroup` (with further clone flags) that ends at once, because it has to
+/// exec a file that is not a program. Returns when it has been reaped.
 pub fn passer_by(cgroup: &Cgroup, clone_flags: u64) -> Result<(), Errno> {
     pass_through(cgroup, clone_flags, &[])
 }
 
-/// As [`passer_by`], through v1 cgroups too, whose `tasks` are given.
+/// As [`passer_by`]; the process also enters v1 cgroups, given by their open `tasks` files.
 pub fn pass_through(
     cgroup: &Cgroup,
     clone_flags: u64,

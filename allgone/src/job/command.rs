@@ -258,7 +258,7 @@ impl Command {
     }
 
     /// Starts it in the cgroup of `set`, the way mechanisms that watch and kill need it: for
-    /// mechanisms of one's own. The result is no [`Job`]: nobody removes or proves anything.
+    /// mechanisms of one's own. The result is not a [`Job`]: nothing is removed or proved.
     ///
     /// Streams are the host's; [`Stdio::piped`] is not for this. Errors: clone3(2). What fails
     /// between clone and exec is told by [`Child::failure`].

@@ -12,8 +12,8 @@ use crate::sys::spawn::Entry;
 /// A job is over, or nothing more can be learnt of it.
 #[derive(Clone, Debug)]
 pub struct Completion {
-    /// How the first process ended. An error: that will never be known, because somebody else has
-    /// reaped it (the host ignores `SIGCHLD`), or what had started it is gone.
+    /// How the first process ended. An error: that will never be known, because another part of the
+    /// program has reaped it (the host ignores `SIGCHLD`), or what had started it is gone.
     pub status: Result<ExitStatus, SysError>,
     /// When the first process was started.
     pub started: MonoNs,
@@ -36,7 +36,7 @@ pub enum Proof {
     Removed,
     /// These live, although they were killed; their cgroup is still there.
     Survivors(Vec<Survivor>),
-    /// It is not known, for this reason. That somebody else has removed the cgroup is one
+    /// It is not known, for this reason. One is that another process has removed the cgroup
     /// (`ENODEV`): it was empty then, as far as the kernel tells, but nothing here has seen it.
     Unknown(SysError),
 }

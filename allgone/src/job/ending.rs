@@ -15,7 +15,7 @@ use crate::sys::time::now;
 /// How far it is.
 #[derive(Debug, Default)]
 pub(super) enum Ending {
-    /// Nobody has asked.
+    /// It was not asked for.
     #[default]
     None,
     /// A strategy is at work.
@@ -80,7 +80,7 @@ impl Ending {
         Ok(())
     }
 
-    /// Does what can be done now; says when to go on. Somebody is known to live.
+    /// Does what can be done now; says when to go on. There are live members.
     pub(super) fn step(&mut self, now: MonoNs) -> Result<Option<MonoNs>, JobError> {
         let Self::UnderWay(work) = self else {
             return Ok(None);
@@ -103,7 +103,7 @@ impl Ending {
                 }
             }
         }
-        // A polite strategy has come to its end, and somebody is left.
+        // A polite strategy has ended, and members are left.
         if work.strategy.spec().id != kill::RECOMMENDED.spec().id {
             let set = work.set.clone();
             let within = work.until.since(now);
@@ -207,7 +207,7 @@ impl Job {
         }
     }
 
-    /// For a drop, which has nobody to tell.
+    /// For a drop, which cannot report an error.
     pub(super) fn end_in_silence(&mut self) {
         match self
             .start_kill()

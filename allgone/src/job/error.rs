@@ -120,11 +120,11 @@ fn of_cgroup(errno: Errno) -> &'static str {
 fn of_clone(errno: Errno) -> &'static str {
     match errno {
         Errno::EAGAIN => {
-            "a limit on tasks is met: RLIMIT_NPROC (`ulimit -u`), pids.max of a cgroup above, \
-             or kernel.pid_max"
+            "a limit on tasks is reached: RLIMIT_NPROC (`ulimit -u`), pids.max of a cgroup above, \
+                or kernel.pid_max"
         }
         Errno::EMFILE | Errno::ENFILE => DESCRIPTORS,
-        Errno::ENODEV | Errno::ENOENT => "the cgroup was removed by somebody else",
+        Errno::ENODEV | Errno::ENOENT => "the cgroup was removed by another process",
         Errno::EBUSY => "a cgroup with controllers enabled for its children can have no members",
         Errno::EOPNOTSUPP => "the base is threaded: use one that is not",
         Errno::ETIMEDOUT => {
@@ -144,7 +144,10 @@ pub(crate) fn of_step(step: Step, errno: Errno) -> &'static str {
         (Step::Exec, Errno::EACCES) => {
             "is it a file with execute permission, on a file system mounted without noexec?"
         }
-        (Step::Exec, Errno::ENOEXEC) => "it is no program of this machine, and has no `#!` line",
+        (Step::Exec, Errno::ENOEXEC) => {
+            "it is not a program for this machine, and has no `#!` \
+            line"
+        }
         (Step::Exec, Errno::E2BIG) => "arguments and environment are too long",
         (Step::Dir, Errno::ENOENT | Errno::ENOTDIR) => "does its working directory exist?",
         (Step::Dir, Errno::EACCES) => "may its user enter its working directory?",

@@ -43,7 +43,7 @@ impl V1Limits {
                 Ok(())
             }
             Err(e) => {
-                // Nobody has entered it yet. The first error is the one to report.
+                // It has no members yet. The first error is the one to report.
                 match std::fs::remove_dir(&path) {
                     Ok(()) | Err(_) => {}
                 }
@@ -52,7 +52,7 @@ impl V1Limits {
         }
     }
 
-    /// Removes them. Errors: `EBUSY` somebody is in one.
+    /// Removes them. Errors: `EBUSY` one has members.
     pub(super) fn remove(&self) -> Result<(), SysError> {
         for (path, _) in &self.dirs {
             match nix::unistd::unlinkat(

@@ -103,7 +103,7 @@ impl Sealed for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let warm = self.warm.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // What cannot be removed is left: a drop has nobody to tell.
+        // What cannot be removed is left: a drop cannot report an error.
         if let Some(Ok(cgroups)) = warm.take().map(Warm::drain) {
             for cgroup in cgroups {
                 match remove_when_empty(cgroup) {

@@ -288,7 +288,7 @@ impl Job {
         }
     }
 
-    /// Somebody lives: sees to a kill, and to the next look.
+    /// There are live members: continues a kill, and plans the next check.
     fn others_live(&mut self, now: MonoNs) -> Result<(), JobError> {
         if self.status.is_some() && self.leftovers == Leftovers::Kill && !self.ending.is_under_way()
         {
@@ -369,7 +369,7 @@ impl Job {
             // They have ended meanwhile, as it seems; the state decides.
             Ok(left) if left.is_empty() => {
                 let path = self.site.cgroup().path();
-                Proof::Unknown(SysError::path("name who lives in", path, Errno::ESRCH))
+                Proof::Unknown(SysError::path("name the members of", path, Errno::ESRCH))
             }
             Ok(left) => Proof::Survivors(left),
             Err(e) => Proof::Unknown(sys(e)),
@@ -384,7 +384,7 @@ impl Job {
             Some(Ok(end)) => Ok(ExitStatus::from_raw(end.change.raw())),
             Some(Err(e)) => Err(e.clone()),
             None => Err(SysError::pid(
-                "learn the exit status (it lives)",
+                "read the exit status (it is alive)",
                 self.pid.as_raw(),
                 Errno::EBUSY,
             )),

@@ -82,7 +82,7 @@ impl Site {
 
     fn remove_v2(&self) -> Result<(), CgroupError> {
         match self.unlink() {
-            // A cgroup with children is as busy as one with members.
+            // rmdir(2) of a cgroup with children says `EBUSY`, as of one with members.
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => {
                 self.cgroup.remove_descendants()?;
                 self.unlink()
@@ -95,7 +95,7 @@ impl Site {
     fn unlink(&self) -> Result<(), Errno> {
         let dir = self.base.cgroup();
         match unlinkat(dir, self.name.as_str(), UnlinkatFlags::RemoveDir) {
-            // Somebody was first.
+            // Another process was first.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno),
         }

@@ -89,7 +89,7 @@ pub enum Heard {
     Look,
     /// The first process has ended and was reaped. Said once.
     Ended(MainEnd),
-    /// Its parent is gone, or somebody else has reaped it: how it ended will not be known. Said
+    /// Its parent is gone, or something else has reaped it: how it ended will not be known. Said
     /// once, and nothing after it.
     Lost(SysError),
 }

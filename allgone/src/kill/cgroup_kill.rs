@@ -33,9 +33,9 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "leaves a process whose first thread has exited alive (until the fix in 6.12.117 and \
-        later mainline); refused by a threaded cgroup (EOPNOTSUPP); waits for cgroup_mutex; until \
-        Linux 7.3 a process cloned into the cgroup afterwards is killed at birth",
+    faults: "leaves a process alive if its first thread has exited (until the fix in 6.12.117 and \
+        later mainline); refused by a threaded cgroup (EOPNOTSUPP); waits for cgroup_mutex; \
+        until Linux 7.3 a process cloned into the cgroup afterwards is killed at birth",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill",
         "kernel/cgroup/cgroup.c: __cgroup_kill(), 661ee6280931 (5.14), b69bb476dee9 (6.14)",

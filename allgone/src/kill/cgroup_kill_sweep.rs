@@ -1,10 +1,10 @@
 //! `cgroup-kill-sweep`: write `1` to `cgroup.kill`; when its members no longer become fewer, the
 //! rest is frozen and signalled one by one.
 //!
-//! `cgroup.kill` sends its signal to the first thread of each process. Where that one has exited
+//! `cgroup.kill` sends its signal to the first thread of each process. If that thread has exited
 //! and others live on, kernels before the fix ("cgroup: fix cgroup.kill for exited thread group
-//! leader") kill nobody. A signal sent to the *process* does. So the write is only the beginning,
-//! and the end is `populated 0`.
+//! leader") do not kill the process. A signal sent to the *process* does. So the write is only the
+//! first step, and the kill is complete at `populated 0`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::scope::{Reach, Scope, Sweep};
 use crate::set::ProcessSet;
 use crate::spawn::SpawnOptions;
 
-/// How often it looks whether fewer live.
+/// How often the members are counted.
 const PATIENCE: Axis = Axis {
     name: "patience",
     unit: Unit::Nanoseconds,
@@ -50,8 +50,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "it returns when all are dead, not when the kill is issued; a set in which nobody dies \
-        for a while is signalled twice",
+    faults: "it returns when all are dead, not when the kill is issued; a set in which no process \
+        dies for a while is signalled twice",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.kill, cgroup.freeze",
         "kernel/cgroup/cgroup.c: __cgroup_kill(); kernel/signal.c: complete_signal()",
@@ -115,8 +115,8 @@ impl Ready {
         }
     }
 
-    /// Waits for `populated 0` for as long as members become fewer. The news of emptiness may be
-    /// held back by the kernel, so the state is read again at least every millisecond.
+    /// Waits for `populated 0` for as long as members become fewer. The kernel may delay the event
+    /// for emptiness, so the state is read again at least every millisecond.
     fn die_out(&mut self, now: MonoNs, least: usize, until: MonoNs) -> Result<Step, KillError> {
         if !self.files.events().read()?.populated {
             return Ok(Step::Issued);

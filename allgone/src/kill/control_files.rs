@@ -1,5 +1,5 @@
-//! The files with which a cgroup is killed as a whole, opened while nobody is in it: see
-//! [`ControlFile`] for why that matters.
+//! The files with which a cgroup is killed as a whole, opened while the cgroup is empty.
+//! [`ControlFile`] says why that matters.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ struct Open {
 }
 
 impl ControlFiles {
-    /// Opens those of a set, unless it is to be done late.
+    /// Opens those of a set, unless they are to be opened late.
     pub fn of(set: &ProcessSet) -> Result<Self, CgroupError> {
         Self::open(set.cgroup().clone(), set.param(&OPEN_LATE) == 1)
     }
@@ -110,7 +110,7 @@ mod tests {
         assert!(files_.events().read().unwrap().populated);
         assert_eq!(std::io::read_to_string(&seen[0]).unwrap(), "1");
         assert_eq!(std::io::read_to_string(&seen[1]).unwrap(), "10");
-        // The other way is there to be measured, and does look them up.
+        // The late way exists only to be measured, and looks the files up.
         fs::write(dir.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
         let late = ControlFiles::open(cgroup, true).unwrap();
         assert_eq!(late.kill().unwrap_err().errno(), Some(Errno::ENOENT));

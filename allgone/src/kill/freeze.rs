@@ -55,8 +55,8 @@ impl Variant {
     };
 }
 
-/// Freezes, signals every member, thaws. Where freezing is refused (`ENOENT` before Linux 5.2,
-/// `EACCES`) it kills in a loop, and says so.
+/// Freezes, signals every member, thaws. If freezing is refused (`ENOENT` before Linux 5.2,
+/// `EACCES`) it kills in a loop, and reports that.
 #[derive(Debug)]
 pub struct FreezeSweep {
     cgroup: Arc<Cgroup>,
@@ -97,7 +97,7 @@ impl FreezeSweep {
         }
     }
 
-    /// Makes it ready for another round.
+    /// Resets it for another round.
     pub(super) fn again(&mut self) {
         self.phase = Phase::Begin;
         self.done.clear();
@@ -127,7 +127,7 @@ impl FreezeSweep {
         Ok(())
     }
 
-    /// One pass; thaws and is over when it has met nobody new.
+    /// One pass; thaws and ends when it has found no new member.
     fn sweep(&mut self, report: &mut KillReport) -> Result<Step, CgroupError> {
         if sweep::pass(&self.cgroup, Signal::SIGKILL, &mut self.done, report)? > 0 {
             return Ok(Step::Again(MonoNs(0)));
@@ -141,7 +141,7 @@ impl FreezeSweep {
         Ok(Step::Issued)
     }
 
-    /// One walk, the thaw, and signals by number, as is done by those who do it in this order.
+    /// One walk, the thaw, and signals by number: programs that thaw first do it in this order.
     fn walk_thaw_kill(&mut self, report: &mut KillReport) -> Result<Step, CgroupError> {
         let census = Census::deep(&self.cgroup)?;
         report.passes += 1;
@@ -200,9 +200,9 @@ impl Killer for FreezeSweep {
 }
 
 impl Drop for FreezeSweep {
-    /// A killer that leaves its victims frozen is worse than one that does not kill.
+    /// Processes that are left frozen are worse than processes that are left alive.
     fn drop(&mut self) {
-        // On the way out of an error, which is the one to report.
+        // After an error, which is the one to report.
         match self.thaw() {
             Ok(()) | Err(_) => {}
         }

@@ -1,11 +1,10 @@
 //! `freeze-kill`: freeze the cgroup, wait until it is frozen, SIGKILL everyone in it and below,
 //! thaw. The proposal under study.
 //!
-//! While `frozen 1` holds nobody forks, moves or exits by itself, so a walk is a snapshot and one
-//! pass reaches everybody; a second pass that finds nobody new ends it. The killed die while the
-//! cgroup is frozen, the thaw is not needed for that. What it costs: leaving the frozen state is a
-//! notification of `cgroup.events`, and the emptiness right after it is held back by the kernel's
-//! rate limit.
+//! While `frozen 1` holds, no process forks, moves or exits by itself. So a walk is a snapshot, and
+//! one pass reaches every member; a second pass that finds no new member ends it. Killed processes
+//! die while the cgroup is frozen; they need no thaw. The cost: leaving the frozen state is an
+//! event of `cgroup.events`, and the kernel's rate limit then delays the event for emptiness.
 
 use super::control_files::OPEN_LATE;
 use super::freeze::{FREEZE_WAIT, FreezeSweep, Variant};
@@ -33,8 +32,9 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 3),
     privilege: "",
-    faults: "a member in uninterruptible sleep keeps `frozen 1` away, then it goes on without (and \
-        says so); the news of emptiness is 10 to 20 ms late where the kernel limits notifications",
+    faults: "a member in uninterruptible sleep keeps `frozen 1` away, then it goes on without \
+        (and says so); the event for emptiness is 10 to 20 ms late if the kernel limits \
+        notifications",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze",
         "kernel/cgroup/freezer.c: cgroup_update_frozen()",

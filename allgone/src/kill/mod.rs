@@ -1,7 +1,7 @@
 //! Kill strategies: ways to end a set of processes. One file each.
 //!
-//! A strategy says "issued", never "dead": that is for a detector to say. It counts what it met
-//! (`ESRCH` means that a process died first) and never signals pid 0 or itself.
+//! A strategy says "issued", never "dead": only a detector decides that. It counts the answers of
+//! the kernel (`ESRCH` means that a process died first) and never signals pid 0 or itself.
 //!
 //! A [`Killer`] acts in steps, so that a loop of one's own can do other things in between: sleep on
 //! its sources until the time that the last [`Step`] names, then call `step` again. No step sleeps,
@@ -79,8 +79,8 @@ pub trait KillStrategy: fmt::Debug + Sync {
     /// Whether this machine offers it to this process; if not, why, and how to get it.
     fn probe(&self, host: &Host) -> Result<Support, ProbeError>;
 
-    /// Prepares to kill what will live in `set`, and says through `spawn` what the program's birth
-    /// needs. What the kill will write to is opened here:
+    /// Prepares to kill the members that `set` will have, and says through `spawn` what the
+    /// program's birth needs. The files that the kill writes to are opened here:
     /// [`ControlFile`](crate::cgroup::ControlFile) says what it may cost later.
     fn prepare(
         &self,
@@ -210,7 +210,7 @@ pub enum KillError {
 }
 
 /// Sends SIGKILL once to every process listed in `cgroup` and below, to each as a process and not
-/// to its first thread: for what a write to `cgroup.kill` has left alive. Strangers with reused
+/// to its first thread: for what a write to `cgroup.kill` has left alive. Outsiders with reused
 /// numbers are spared.
 pub fn kill_members_once(cgroup: &Cgroup) -> Result<(), CgroupError> {
     let (mut done, mut report) = (std::collections::HashSet::new(), KillReport::begin());

@@ -10,7 +10,7 @@ use super::KillReport;
 use crate::sys::pidfd;
 
 /// Whether `pid` may be signalled as a member of a set: it names a process (0 would mean the
-/// caller's own process group, a negative number another group or everybody), and it is neither
+/// caller's own process group, a negative number another group or every process), and it is neither
 /// init nor the caller.
 pub fn may_be_signalled(pid: i32, own: i32) -> bool {
     pid > 1 && pid != own
@@ -29,7 +29,7 @@ pub fn by_number(report: &mut KillReport, pid: i32, signal: Signal) {
     report.sent(kill(Pid::from_raw(pid), signal), pid);
 }
 
-/// Sends `signal` through a descriptor: to that process or to nobody.
+/// Sends `signal` through a descriptor: to that process or to none.
 ///
 /// Source: pidfd_send_signal(2). Linux 5.1.
 pub fn by_pidfd(
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_line_that_is_pid_0_is_never_signalled() {
         let mut report = KillReport::begin();
-        // SIGWINCH is ignored by default, so even a broken guard would hurt nobody; the counters
+        // SIGWINCH is ignored by default, so even a broken check would kill nothing; the counters
         // would show it.
         by_number(&mut report, 0, Signal::SIGWINCH);
         by_number(&mut report, -1, Signal::SIGWINCH);

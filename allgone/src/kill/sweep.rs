@@ -1,10 +1,10 @@
-//! Passes over the members of a cgroup in which a reused pid cannot cost a stranger its life.
+//! Passes over the members of a cgroup that never kill an outsider through a reused pid.
 //!
-//! The number read from `cgroup.procs` may have been freed and given to somebody else. So a
-//! descriptor is opened first, and only then is it asked whether the process behind it is a member:
-//! by its cgroup's id (`PIDFD_GET_INFO`, Linux 6.13), or by reading the list again. In the second
-//! case: if the number is still listed, and the process behind the descriptor lives, then it has
-//! had the number all along.
+//! The number read from `cgroup.procs` may have been freed and given to another process. So a pidfd
+//! is opened first, and only then is the process behind it checked for membership: by its cgroup's
+//! id (`PIDFD_GET_INFO`, Linux 6.13), or by reading the list again. In the second case: if the
+//! number is still listed, and the process behind the pidfd is alive, then it has had the number
+//! all along.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -62,7 +62,7 @@ pub fn until_unpopulated(
             report.gave_up = true;
             break;
         }
-        // Everybody again: a number that was signalled before may belong to a new member by now.
+        // All members again: a number that was signalled before may belong to a new member by now.
         pass(cgroup, signal, &mut HashSet::new(), report)?;
     }
     Ok(())
@@ -121,8 +121,8 @@ fn signal_chunk(
                 continue;
             }
         };
-        // Whoever is no member has moved to a cgroup that is younger than the walk, or is a
-        // stranger: the next walk tells.
+        // A process that is not a member has moved to a cgroup that is newer than the walk, or is
+        // an outsider. The next walk will tell.
         if member
             && matches!(
                 by_pidfd(report, &fd, pid, signal),

@@ -46,7 +46,7 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "as cgroup-kill, later by the grace period for whoever ignores SIGTERM or goes on \
+    faults: "as cgroup-kill, later by the grace period if a member ignores SIGTERM or goes on \
         forking",
     sources: &[
         "systemd.kill(5)",
@@ -96,8 +96,8 @@ enum Phase {
     Write,
 }
 
-/// How often the state is read while members may end by themselves: the news of emptiness may be
-/// held back.
+/// How often the state is read while members may end by themselves: the event for emptiness may be
+/// delayed.
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Killer for Ready {

@@ -52,7 +52,7 @@ pub struct V1Dir {
     pub relative: PathBuf,
 }
 
-/// All cgroup mounts, and own places in them.
+/// All cgroup mounts, and this process's own cgroups in them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Layout {
     /// Mounts, in the order of `/proc/self/mountinfo`.
@@ -175,7 +175,7 @@ fn below(mount: &CgroupMount, own: &Path) -> Result<PathBuf, NotVisible> {
         root: mount.root.display().to_string(),
     };
     let relative = own.strip_prefix(&mount.root).map_err(|_| outside())?;
-    // "/.." stands for a cgroup above the namespace's root: there is no name for what lies between.
+    // "/.." stands for a cgroup above the namespace's root: the names between are not visible.
     if relative.components().any(|c| c == Component::ParentDir) {
         return Err(outside());
     }

@@ -86,7 +86,7 @@ impl From<LayoutError> for SysError {
 }
 
 /// Parses `/proc/<pid>/mountinfo` and keeps the cgroup mounts. Any other mount is skipped, whatever
-/// it looks like.
+/// its line looks like.
 pub fn parse_mountinfo(text: &[u8]) -> Result<Vec<CgroupMount>, LayoutError> {
     let lines = text
         .split(|b| *b == b'\n')

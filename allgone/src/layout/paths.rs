@@ -1,5 +1,5 @@
-//! Where the files of this machine are: below `/`, or below a directory that plays the machine in a
-//! test.
+//! Where the files of this machine are: below `/`, or below a directory that stands for the machine
+//! in a test.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ impl Paths {
         self.file("/run/systemd/system").is_dir()
     }
 
-    /// What says that this is the inside of a container: a file that a runtime leaves there.
+    /// The evidence that this is a container: a file that a container runtime leaves there.
     pub fn container(&self) -> Option<&'static str> {
         [
             "/.dockerenv",

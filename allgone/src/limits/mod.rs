@@ -1,5 +1,5 @@
-//! Limits on what is in a cgroup: tasks, memory, processor time, in v2 and on a hybrid machine in
-//! v1.
+//! Limits on the members of a cgroup: tasks, memory, processor time, in v2 and on a hybrid machine
+//! in v1.
 
 use std::fs;
 use std::io;
@@ -42,8 +42,8 @@ pub enum Limit {
     CpuQuota(CpuQuota),
 }
 
-/// So much processor time in each period; with more than one processor the quota may be longer than
-/// the period.
+/// Processor time in each period; with more than one processor the quota may be longer than the
+/// period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuQuota {
     /// Microseconds of processor time.
@@ -91,7 +91,7 @@ impl Limit {
 ///
 /// Errors: `ENOENT` the controller is not enabled there, `EACCES`, `EROFS`; `EBUSY` in v1 where
 /// usage cannot be brought below a memory limit. A task limit below the present number of tasks is
-/// no error: it only stops further forks.
+/// not an error: it only stops further forks.
 pub fn set(dir: &Path, interface: Interface, limit: Limit) -> Result<(), SysError> {
     for (file, value) in limit.writes(interface) {
         let path = dir.join(file);

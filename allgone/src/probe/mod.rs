@@ -1,5 +1,5 @@
-//! Trying things on a cgroup and a process that are made for the purpose. Nothing is concluded from
-//! a version, a mode or an owner, and nothing is left behind.
+//! Probes on a cgroup and a process that are made for the purpose. Nothing is concluded from a
+//! version, a mode or an owner, and nothing is left behind.
 
 mod refusal;
 mod subject;
@@ -10,8 +10,8 @@ use crate::error::SysError;
 pub use refusal::Refusal;
 pub use subject::{Fate, Subject};
 
-/// Makes the child `name` of `cgroup`, runs `trial` on it, and removes it with whatever lives in
-/// it. An error of the trial comes before an error of the removal.
+/// Makes the child `name` of `cgroup`, runs `trial` on it, and removes it with its members. An
+/// error of the trial comes before an error of the removal.
 pub fn in_child<T, E: From<CgroupError> + From<SysError>>(
     cgroup: &Cgroup,
     name: &str,

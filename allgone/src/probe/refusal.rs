@@ -1,4 +1,4 @@
-//! Why a place or a mechanism does not do.
+//! Why a place or a mechanism is not usable.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::cgroup::CgroupError;
 use crate::error::SysError;
 use crate::layout::NotVisible;
 
-/// Why a cgroup does not qualify as a base, or a process could not be started to try something.
+/// Why a cgroup does not qualify as a base, or why a process could not be started for a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -43,7 +43,7 @@ pub enum Refusal {
         errno: Errno,
     },
     /// A process was killed before it ran: on kernels from 6.14 on that lack 8e3599202166, this
-    /// happens to every child of a process whose own cgroup was once killed.
+    /// happens to every child of a process in a cgroup that was killed before.
     #[error(
         "a process that was born in {0} was killed at once: own cgroup was killed earlier, \
          and this kernel has the bug fixed by 8e3599202166"

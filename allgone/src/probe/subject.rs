@@ -1,7 +1,7 @@
-//! A process to try things on: born in a cgroup, without a program of its own, never left behind.
+//! A process for probes: born in a cgroup, without a program of its own, never left behind.
 //!
-//! It is told to execute `/dev/null`, which the kernel refuses; until then it can be held at a
-//! gate. So nothing has to be found on disk, and a process with threads may start one.
+//! It executes `/dev/null`, which the kernel refuses; until then it can wait at a gate. So no
+//! program is needed on disk, and a process with threads may start one.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -33,7 +33,7 @@ pub struct Subject {
     reaped: bool,
 }
 
-/// What became of a subject.
+/// What happened to a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fate {
     /// Born in the cgroup, or moved.
@@ -58,7 +58,7 @@ impl Subject {
             clone_flags,
             session: Session::Inherit,
             gate: gate.as_ref().map(|(read, _)| read.as_fd()),
-            // Not all are born in a cgroup whose members the guards end.
+            // Not all are born in a cgroup that the guards empty.
             parent_death_signal: Some(Signal::SIGKILL),
             ..Plan::new(null.as_fd(), &none)
         };
@@ -114,7 +114,7 @@ impl Subject {
     /// Ends it by a signal to it alone.
     pub fn kill(self) -> Result<Fate, Refusal> {
         match pidfd::send_signal(self.spawned.pidfd.as_fd(), Some(Signal::SIGKILL)) {
-            // ESRCH: it is over already; the wait says how.
+            // ESRCH: it has ended already; the wait says how.
             Ok(()) | Err(Errno::ESRCH) => self.end(),
             Err(errno) => Err(SysError::pid("pidfd_send_signal", self.pid(), errno).into()),
         }

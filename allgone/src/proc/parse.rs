@@ -26,7 +26,7 @@ const PF_SIGNALED: u32 = 0x400;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 impl Stat {
-    /// Dead, and waiting to be reaped (`Z`) or being released (`X`). A zombie leader may have live
+    /// Dead: waiting to be reaped (`Z`) or being released (`X`). A zombie leader may have live
     /// threads.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
@@ -38,7 +38,7 @@ impl Stat {
         self.flags & (PF_EXITING | PF_SIGNALED) != 0
     }
 
-    /// A thread of the kernel: nobody can signal it.
+    /// A kernel thread: it cannot be signalled.
     pub fn is_kernel_thread(&self) -> bool {
         self.flags & PF_KTHREAD != 0
     }
@@ -73,7 +73,7 @@ pub struct Status {
     pub tgid: i32,
     /// Real, effective, saved and file-system user id.
     pub uids: [u32; 4],
-    /// Who traces it; 0: nobody.
+    /// The process that traces it; 0: none.
     pub tracer: i32,
     /// Signals pending for the thread, bit n-1 for signal n.
     pub pending: u64,
@@ -177,7 +177,7 @@ pub(super) fn membership(content: &[u8]) -> Option<Membership> {
 }
 
 /// Whether `path` is `top` or below it, by whole components: `/a/bc` is not within `/a/b`. A
-/// removed cgroup's ` (deleted)` is no part of its name here: nobody lives in it.
+/// removed cgroup's ` (deleted)` is not treated specially: such a cgroup has no members.
 pub fn within(path: &str, top: &Path) -> bool {
     let path = Path::new(path);
     path.starts_with(top) && !path.components().any(|c| c == Component::ParentDir)

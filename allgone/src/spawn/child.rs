@@ -21,7 +21,7 @@ pub struct Child {
     pub pidfd: OwnedFd,
     /// How it came into its cgroup.
     pub entry: Entry,
-    /// When the spawn was begun and when it had returned.
+    /// When the spawn began and when it had returned.
     pub spawn_ns: (u64, u64),
     birth: Spawned,
 }
@@ -57,8 +57,8 @@ impl Child {
             .map_err(|e| SysError::pid("waitid", self.pid.as_raw(), e))
     }
 
-    /// Replaces every descriptor that the birth has left by a plain one of the same process, and so
-    /// closes them, which kills a process that was started with
+    /// Replaces every descriptor that is left from the birth by a plain pidfd of the same process.
+    /// That closes them, which kills a process that was started with
     /// [`CLONE_PIDFD_AUTOKILL`](crate::sys::spawn::CLONE_PIDFD_AUTOKILL). Errors: `ESRCH` it has
     /// ended, and been reaped, already.
     pub fn close_birth_descriptors(&self) -> Result<(), SysError> {

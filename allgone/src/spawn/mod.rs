@@ -1,9 +1,8 @@
-//! Starting the process that is watched: born in its cgroup, known by a descriptor before it runs.
+//! Starting the process that is watched: born in its cgroup, with a pidfd before it runs.
 //!
-//! [`Program`] is what to execute, with everything opened and complete. [`SpawnOptions`] is what
-//! the mechanisms that watch and kill need its birth to be like: a detector's `arm` and a
-//! strategy's `prepare` change it. [`Command`] prepares a program in the manner of the standard
-//! library.
+//! [`Program`] is what to execute, with everything opened beforehand. [`SpawnOptions`] holds what
+//! detectors and strategies require of its birth: a detector's `arm` and a strategy's `prepare`
+//! change it. [`Command`] prepares a program in the manner of the standard library.
 
 mod child;
 mod options;
@@ -90,13 +89,13 @@ pub enum SpawnError {
 impl Program<'_> {
     /// Starts it in the cgroup of `set`, the way `options` says.
     ///
-    /// Errors: as clone3(2); see [`spawn::spawn`]. What fails between clone and exec is told by
-    /// [`Child::failure`].
+    /// Errors: as clone3(2); see [`spawn::spawn`]. [`Child::failure`] says what failed between
+    /// clone and exec.
     pub fn spawn(&self, set: &ProcessSet, options: &SpawnOptions) -> Result<Child, SpawnError> {
         self.spawn_in(set.cgroup().as_fd(), options)
     }
 
-    /// As [`Program::spawn`], in the cgroup whose directory this is.
+    /// As [`Program::spawn`], in the cgroup with this directory.
     pub fn spawn_in(
         &self,
         cgroup: BorrowedFd<'_>,

@@ -1,4 +1,4 @@
-//! What the mechanisms need a birth to be like.
+//! What the mechanisms require of the birth of the program.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -38,15 +38,15 @@ impl Gate {
 }
 
 impl Default for SpawnOptions {
-    /// A plain birth. Descriptors that mechanisms hand over are numbered from 3.
+    /// No special requirements. Descriptors that mechanisms hand over are numbered from 3.
     fn default() -> Self {
         Self::numbered_from(3)
     }
 }
 
 impl SpawnOptions {
-    /// A plain birth. Descriptors that mechanisms hand over are numbered from `first_free`; smaller
-    /// numbers belong to the program.
+    /// No special requirements. Descriptors that mechanisms hand over are numbered from
+    /// `first_free`; smaller numbers belong to the program.
     pub fn numbered_from(first_free: RawFd) -> Self {
         Self {
             first_free,
@@ -71,9 +71,9 @@ impl SpawnOptions {
         self.first_free + RawFd::try_from(self.kept.len()).unwrap_or(RawFd::MAX) - 1
     }
 
-    /// Lets the program move itself into a v1 cgroup, whose `tasks` is open for writing, before it
-    /// gives its privileges up. It is not in there from its birth, but from before its exec
-    /// ([`Child::exec_signal`](super::Child::exec_signal)); the caller never is.
+    /// Lets the program move itself into a v1 cgroup, given by its open `tasks` file, before it
+    /// gives up its privileges. It enters after its birth and before its exec
+    /// ([`Child::exec_signal`](super::Child::exec_signal)); the caller never enters.
     pub fn enter(&mut self, tasks: OwnedFd) {
         self.tasks.push(tasks);
     }

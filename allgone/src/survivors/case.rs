@@ -1,4 +1,4 @@
-//! One survivor as the checks see it: what was read about it, once.
+//! The facts about one survivor, read once for all checks.
 
 use nix::sys::signal::Signal;
 
@@ -35,7 +35,7 @@ pub(super) struct Case<'m> {
 }
 
 impl<'m> Case<'m> {
-    /// Reads about `pid`. `None`: it is dead, every thread of it.
+    /// Reads the facts about `pid`. `None`: it is dead, with all its threads.
     pub(super) fn of(pid: i32, mounts: &'m Mounts) -> Result<Option<Self>, SysError> {
         let stat = proc::stat(pid)?;
         let alive: Vec<Stat> = proc::threads(pid)?
@@ -45,7 +45,8 @@ impl<'m> Case<'m> {
         if alive.is_empty() {
             return Ok(None);
         }
-        // A dead leader's status says nothing about the others; the process lives through them.
+        // A dead leader's status says nothing about the other threads, which keep the process
+        // alive.
         let speaker = if stat.is_zombie() { alive[0].pid } else { pid };
         Ok(Some(Self {
             status: proc::status(speaker)?,

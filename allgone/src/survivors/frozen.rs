@@ -1,4 +1,4 @@
-//! Frozen, and by whom.
+//! The frozen states, and which freezer causes them.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ pub(super) fn by_v1(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// The v2 freezer. SIGKILL, and every other signal whose action is to end the process, ends a
-/// frozen one; so whoever lives on has not been sent one. Signals with a handler wait for the thaw.
+/// frozen one; so a survivor has not been sent one. Signals with a handler wait for the thaw.
 ///
 /// Source: Documentation/admin-guide/cgroup-v2.rst: `cgroup.freeze`; kernel/signal.c,
 /// `complete_signal()`, `JOBCTL_TRAP_FREEZE`.
@@ -54,8 +54,8 @@ pub(super) fn by_v2(case: &Case<'_>) -> Option<Finding> {
     ))
 }
 
-/// The nearest directory from `own` upwards for which `asked` says yes; a directory without the
-/// file ends the climb.
+/// The nearest directory from `own` upwards for which `asked` is true; a directory without the file
+/// ends the search.
 fn above(own: &Path, asked: impl Fn(&Path) -> Option<bool>) -> Option<PathBuf> {
     own.ancestors()
         .map_while(|dir| asked(dir).map(|yes| (dir, yes)))
@@ -67,7 +67,7 @@ fn told(culprit: Option<PathBuf>, file: &str, own: &Path) -> String {
     match culprit {
         Some(dir) if dir == own => format!("by its own cgroup: {file} is 1"),
         Some(dir) => format!("by its ancestor {}: {file} is 1", dir.display()),
-        None => "by whom cannot be read".to_owned(),
+        None => "the cause cannot be read".to_owned(),
     }
 }
 

@@ -1,11 +1,10 @@
 //! What outlived a kill, and why.
 //!
 //! A survivor is a live process that is still in a cgroup or below when the caller's patience is
-//! over.
-//! Each gets the most likely reason from an ordered list of checks, with what it is concluded from.
-//! A zombie is never a survivor: it is dead, and waits for its parent; see [`unreaped`].
+//! over. Each gets the most likely reason from an ordered list of checks, with the evidence. A
+//! zombie is never a survivor: it is dead, and waits for its parent; see [`unreaped`].
 //!
-//! What this does not do: kill, thaw, or resume anybody.
+//! Nothing here kills, thaws or resumes a process.
 
 mod case;
 mod frozen;
@@ -39,7 +38,7 @@ const CHECKS: [fn(&Case<'_>) -> Option<Finding>; 10] = [
     state::threaded,
 ];
 
-/// A process that lives although it ought not to.
+/// A process that is alive although it should not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survivor {
     /// Process id; 0 if it has none in this PID namespace, or cannot be seen any more.
@@ -69,7 +68,7 @@ impl fmt::Display for Survivor {
     }
 }
 
-/// Names everyone who still lives in `cgroup` and below, with the most likely reason.
+/// Names every process that is still alive in `cgroup` and below, with the most likely reason.
 ///
 /// ```no_run
 /// use allgone::{cgroup::Cgroup, survivors};
@@ -81,14 +80,14 @@ impl fmt::Display for Survivor {
 /// # Ok::<(), allgone::cgroup::CgroupError>(())
 /// ```
 ///
-/// An empty answer means that nobody lives there. A cgroup that is populated by processes that
-/// cannot be named (hidden because they are exiting, or in a foreign PID namespace) yields one
-/// entry with pid 0: unknown is never empty. Takes up to a quarter of a second if somebody's CPU
-/// time is limited: throttling is seen by looking twice.
+/// An empty answer means that there is none. A cgroup that is populated by processes that cannot be
+/// named (hidden because they are exiting, or in a foreign PID namespace) yields one entry with pid
+/// 0: unknown is never empty. Takes up to a quarter of a second if the CPU time of a process is
+/// limited: throttling is seen by reading twice.
 pub fn diagnose(cgroup: &Cgroup) -> Result<Vec<Survivor>, CgroupError> {
     let census = match Census::deep(cgroup) {
         Ok(census) => census,
-        // Removed, so nobody lives in it.
+        // Removed, so it has no members.
         Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
@@ -113,14 +112,14 @@ pub fn diagnose(cgroup: &Cgroup) -> Result<Vec<Survivor>, CgroupError> {
         survivors.push(unnamed(
             cgroup,
             Reason::Exiting,
-            "populated 1, and nobody alive is listed in cgroup.procs".to_owned(),
+            "populated 1, and no live process is listed in cgroup.procs".to_owned(),
         ));
     }
     Ok(survivors)
 }
 
-/// A dead process that nobody has reaped. It holds a pid, and a task of the pids limit; nothing
-/// else.
+/// A dead process that has not been reaped. It holds a pid, and counts as a task of the pids limit;
+/// nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreaped {
     /// Its process id.
@@ -129,12 +128,11 @@ pub struct Unreaped {
     pub comm: String,
     /// Who has to reap it.
     pub parent: i32,
-    /// That one's command name; empty if it cannot be read.
+    /// The parent's command name; empty if it cannot be read.
     pub parent_comm: String,
 }
 
-/// Dead members of the cgroup and below that wait for somebody to reap them. A scan of all of
-/// `/proc`.
+/// Dead members of the cgroup and below that have not been reaped. Scans all of `/proc`.
 pub fn unreaped(cgroup: &Cgroup) -> Result<Vec<Unreaped>, CgroupError> {
     let mounts = Mounts::read()?;
     let top = mounts
@@ -144,7 +142,7 @@ pub fn unreaped(cgroup: &Cgroup) -> Result<Vec<Unreaped>, CgroupError> {
     for stat in proc::everybody()?.into_iter().filter(proc::Stat::is_zombie) {
         let inside = proc::membership(stat.pid)
             .is_ok_and(|m| m.v2().is_some_and(|path| proc::within(path, &top)));
-        // A leader whose threads live on is no dead process.
+        // A leader with live threads is not a dead process.
         if inside && !stat.is_alive() {
             found.push(Unreaped {
                 pid: stat.pid,

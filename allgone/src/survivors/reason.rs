@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a process most likely lives.
+/// Why a process is most likely alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// It has a SIGKILL pending and sleeps in the kernel where no signal wakes it.
@@ -19,16 +19,16 @@ pub enum Reason {
     /// It is stopped by job control, and no SIGKILL has reached it: other signals wait until it
     /// continues.
     Stopped,
-    /// Its first thread has ended; others live on. Whoever takes the leader's end for the process's
-    /// end misses it.
+    /// Its first thread has ended; others live on. A strategy that takes the end of the leader for
+    /// the end of the process misses it.
     DeadLeader,
     /// It is a thread of the kernel, which no signal ends.
     KernelThread,
-    /// It is in `do_exit()`: giving up memory, files and namespaces takes its time.
+    /// It is in `do_exit()`: releasing memory, files and namespaces takes time.
     Exiting,
     /// It is in a threaded cgroup, which refuses `cgroup.kill`, and no SIGKILL has reached it.
     ThreadedCgroup,
-    /// It has a SIGKILL pending and nothing stands in the way: it waits for a CPU.
+    /// It has a SIGKILL pending and nothing delays it: it waits for a CPU.
     Dying,
     /// No SIGKILL has reached it.
     NotSignalled,
@@ -54,7 +54,7 @@ impl Reason {
         Self::Unnameable,
     ];
 
-    /// A name for programs, which stays: kebab-case.
+    /// A stable name for programs: kebab-case.
     pub fn id(self) -> &'static str {
         match self {
             Self::UninterruptibleSleep => "uninterruptible-sleep",

@@ -14,10 +14,10 @@ pub(super) fn kernel_thread(case: &Case<'_>) -> Option<Finding> {
         .then(|| Finding::new(Reason::KernelThread, "PF_KTHREAD in /proc/<pid>/stat"))
 }
 
-/// State `D` with a SIGKILL pending: signals are not looked at until whatever it waits for has
-/// come. `wchan` and, for root, `stack` say where. Without a pending SIGKILL the state proves
-/// nothing: some of these sleeps (a parent in vfork) end at once when killed. Source:
-/// proc_pid_wchan(5), proc_pid_stack(5).
+/// State `D` with a SIGKILL pending: signals are ignored until the sleep ends. `wchan` and, for
+/// root, `stack` say where. Without a pending SIGKILL the state proves nothing: some of these
+/// sleeps (a parent in vfork) end at once when killed. Source: proc_pid_wchan(5),
+/// proc_pid_stack(5).
 pub(super) fn uninterruptible(case: &Case<'_>) -> Option<Finding> {
     let thread = case.thread_in('D').filter(|_| case.is_killed())?;
     let place = |name| proc::text(case.stat.pid, &format!("task/{}/{name}", thread.pid));
@@ -57,7 +57,7 @@ pub(super) fn exiting(case: &Case<'_>) -> Option<Finding> {
     case.alive.iter().all(proc::Stat::is_exiting).then(|| {
         let memory = match case.status.rss_kib {
             Some(kib) => format!("{kib} KiB are still mapped"),
-            None => "its memory map is being given up, or is gone".to_owned(),
+            None => "its memory map is being released, or is gone".to_owned(),
         };
         Finding::new(
             Reason::Exiting,
@@ -138,7 +138,7 @@ pub(super) fn threaded(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// The last answer: it was killed and has not got round to dying, or it was never killed.
+/// The last check: it was killed and has not died yet, or it was never killed.
 pub(super) fn signalled_or_not(case: &Case<'_>) -> Finding {
     if case.is_killed() {
         return Finding::new(

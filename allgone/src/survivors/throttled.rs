@@ -1,4 +1,4 @@
-//! Out of CPU time: a limit above it is used up, so it cannot even run to die.
+//! Out of CPU time: a quota above it is used up, so it cannot even run to exit.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,16 +7,16 @@ use super::Reason;
 use super::case::{Case, Finding};
 use crate::sys::time::{now, sleep_until};
 
-/// How far apart the two looks at `nr_throttled` are: more than two of the default periods of 100
+/// The time between the two reads of `nr_throttled`: more than two of the default periods of 100
 /// ms.
 const WINDOW: Duration = Duration::from_millis(240);
 
-/// A quota on its cgroup or above, and periods that ended throttled between two looks.
+/// A quota on its cgroup or above, and periods that ended throttled between two reads.
 ///
 /// Sources: Documentation/admin-guide/cgroup-v2.rst: `cpu.max`, `cpu.stat`;
 /// Documentation/scheduler/sched-bwc.rst: `cpu.cfs_quota_us`.
 pub(super) fn by_quota(case: &Case<'_>) -> Option<Finding> {
-    // Only whoever wants to run can be kept from it.
+    // Only a runnable process can be throttled.
     case.thread_in('R')?;
     let limit = limit_of(case)?;
     let first = counter(&limit.directory)?;

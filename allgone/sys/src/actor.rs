@@ -8,8 +8,8 @@ use nix::errno::Errno;
 
 use crate::check;
 
-/// A descriptor of its own for what was inherited under `number`. That one stays open: an actor
-/// closes nothing unless told.
+/// A new descriptor for the file inherited as `number`, which stays open: an actor closes nothing
+/// unless its script says so.
 ///
 /// Source: fcntl(2), `F_DUPFD_CLOEXEC`. Errors: `EBADF` nothing was inherited there.
 pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {

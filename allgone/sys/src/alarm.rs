@@ -16,14 +16,14 @@ use nix::unistd::gettid;
 
 use crate::MonoNs;
 
-/// How often the signal is repeated after the deadline: a first one that arrives just before the
-/// call sleeps must not be the last.
+/// How often the signal is repeated after the deadline: the first one may arrive just before the
+/// call sleeps.
 const REPEAT: Duration = Duration::from_millis(10);
 
 /// While it lives, blocking calls of the thread that made it end with `EINTR` soon after the
 /// deadline.
 ///
-/// Uses `SIGALRM`, whose handler it sets to one that does nothing and leaves so. Sources:
+/// Uses `SIGALRM`: installs a handler that does nothing, and leaves it installed. Sources:
 /// timer_create(2), signal(7).
 #[derive(Debug)]
 pub struct Alarm {

@@ -1,4 +1,4 @@
-//! An allocator that ends the process when memory is asked for where none may be.
+//! An allocator that ends the process if it allocates where it must not.
 //!
 //! For tests of code that must not allocate (actors, the child's side of a spawn): declare it as
 //! the test program's global allocator.
@@ -10,15 +10,15 @@ use crate::spawn::exit_now;
 /// Exit code of a process that allocated where it must not.
 pub const FORBIDDEN: i32 = 86;
 
-/// The system's allocator, guarded by a question.
+/// The system's allocator, guarded by a check.
 #[derive(Clone, Copy, Debug)]
 pub struct Guarded {
     forbidden: fn() -> bool,
 }
 
 impl Guarded {
-    /// `forbidden` is asked before every allocation; it must not allocate itself. Giving memory
-    /// back is always allowed.
+    /// `forbidden` is called before every allocation; it must not allocate itself. Freeing memory
+    /// is always allowed.
     pub const fn new(forbidden: fn() -> bool) -> Self {
         Self { forbidden }
     }

@@ -1,7 +1,7 @@
 //! A shared page with a row for each of many processes that do nothing but sleep until they are
 //! told to end.
 //!
-//! A row tells one process apart from ten thousand others without a descriptor: it sleeps on a
+//! A row addresses one of ten thousand processes without a descriptor: the process sleeps on a
 //! word, is woken through it, and stamps the moment just before it exits. Made before the fork,
 //! inherited by it.
 //!
@@ -18,8 +18,8 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use crate::futex;
 use crate::time::{MonoNs, now};
 
-/// A sleeper looks at its word so often although nobody woke it. Long, because there may be ten
-/// thousand of them.
+/// How often a sleeper checks its word without being woken. Long, because there may be ten thousand
+/// of them.
 const LOOK: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
@@ -72,14 +72,14 @@ impl Board {
         }
     }
 
-    /// The life of a sleeper: sleeps until [`Board::end`], then stamps. It has to exit at once
-    /// after. Allocates nothing.
+    /// The main function of a sleeper: sleeps until [`Board::end`], then stamps. It has to exit
+    /// right after that. Allocates nothing.
     pub fn sleep(&self, row: usize) {
         let Some(row) = self.rows().get(row) else {
             return;
         };
         while row.go.load(Ordering::SeqCst) == 0 {
-            // EAGAIN, EINTR and a time-out all mean: look again.
+            // EAGAIN, EINTR and a time-out all mean: check again.
             match futex::wait(&row.go, 0, LOOK) {
                 Ok(()) | Err(_) => {}
             }
@@ -91,7 +91,7 @@ impl Board {
     pub fn end(&self, row: usize) {
         if let Some(row) = self.rows().get(row) {
             row.go.store(1, Ordering::SeqCst);
-            // Nobody may be asleep yet; the word has been set before, so nothing is lost.
+            // The process may not be asleep yet; the word has been set before, so nothing is lost.
             match futex::wake_all(&row.go) {
                 Ok(_) | Err(_) => {}
             }

@@ -51,7 +51,7 @@ pub fn worker(
         }
         None if join.is_some_and(|dir| move_into(dir).is_err()) => spawn::exit_now(103),
         None => {
-            // Nothing to report to yet; the body sets what it needs.
+            // There is no place to report an error yet; the body sets what it needs.
             let code = match signals::reset() {
                 Ok(()) => catch_unwind(AssertUnwindSafe(body)).unwrap_or(101),
                 Err(_) => 102,
@@ -61,8 +61,8 @@ pub fn worker(
     }
 }
 
-/// As [`worker`], with a process id of one's choice: the number of a process that is gone, to see
-/// who takes the new one for it.
+/// As [`worker`], with a chosen process id: that of a process that is gone, to see which strategy
+/// confuses the two.
 ///
 /// Needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, and Linux 5.5. Errors: `EEXIST` the number is
 /// in use; as [`worker`].
@@ -95,7 +95,7 @@ fn move_into(dir: BorrowedFd<'_>) -> Result<(), Errno> {
 pub fn thread_count() -> Result<usize, Errno> {
     let failed = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
     let mut count = 0;
-    // An entry that could not be read is an error, and no thread.
+    // An entry that could not be read is an error, not a thread.
     for entry in std::fs::read_dir("/proc/self/task").map_err(failed)? {
         entry.map_err(failed)?;
         count += 1;

@@ -31,7 +31,7 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Result<(), Er
     check(ret).map(|_| ())
 }
 
-/// Wakes everyone who sleeps on `word`; returns how many. Async-signal-safe.
+/// Wakes all sleepers on `word`; returns how many. Async-signal-safe.
 pub fn wake_all(word: &AtomicU32) -> Result<u32, Errno> {
     // SAFETY: `word` is a live aligned u32; FUTEX_WAKE only uses its address.
     let ret = unsafe {

@@ -1,8 +1,8 @@
-//! What an interruption does while nobody reads signals from a descriptor: it has what was made
-//! removed, and ends the process.
+//! The handling of signals while they are not read from a descriptor: everything that was made is
+//! removed, and the process ends.
 //!
 //! The handler runs in the middle of whatever the process was doing, so it only makes system calls:
-//! it tells the guards to remove everything, waits for them, says so, and exits.
+//! it tells the guards to remove everything, waits for them, prints a message, and exits.
 //!
 //! Source: signal-safety(7).
 
@@ -40,7 +40,7 @@ pub struct Words {
     pub removed: &'static str,
     /// Not all has been.
     pub left: &'static str,
-    /// As `removed`, where it was no signal from outside but the end of a guard.
+    /// As `removed`, if the reason was the end of a guard and not a signal.
     pub guard: &'static str,
 }
 
@@ -80,8 +80,8 @@ impl Handled {
             // no lock in user space.
             let old = unsafe { sigaction(signal, &action) }?;
             if matches!(old.handler(), SigHandler::SigIgn) {
-                // Who starts a program with a signal ignored (nohup) wants it to stay so.
-                // SAFETY: puts back what was there a moment ago.
+                // A signal that was ignored at the start (nohup) is meant to stay ignored. SAFETY:
+                // puts back what was there a moment ago.
                 unsafe { sigaction(signal, &old) }?;
             } else {
                 *before = Some(old);
@@ -115,7 +115,7 @@ impl Drop for Handled {
 
 /// Puts those of [`SIGNALS`] back to their defaults that are ignored: a shell without job control
 /// starts what is behind `&` with SIGINT ignored, and all that is started next inherits that. For
-/// programs whose children are to be interrupted whoever has started them.
+/// programs with children that are to be interrupted, whatever started them.
 ///
 /// Errors: as sigaction(2), which has none for these signals.
 pub fn heed() -> Result<(), Errno> {
@@ -143,10 +143,10 @@ extern "C" fn handler(signal: libc::c_int) {
     // installed.
     unsafe { libc::write(END.load(Ordering::Relaxed), one.as_ptr().cast(), one.len()) };
     let deadline = now() + PATIENCE;
-    // Each of them removes everything, so one that says that it has is enough.
+    // Each of them removes everything, so one report is enough.
     let guards = [&GUARDS[0], &GUARDS[1]].map(|guard| ended(guard, deadline));
     if guards == [Some(KILLED); 2] {
-        // Nobody else is left to remove anything: the process goes on, and does it when it sees
+        // No guard is left to remove anything: the process goes on, and removes it when it notices
         // that its guards are gone.
         Errno::set_raw(errno);
         return;
@@ -159,7 +159,7 @@ extern "C" fn handler(signal: libc::c_int) {
             (true, true) => words.guard,
             (false, _) => words.left,
         };
-        // SAFETY: a live string. If standard error is closed, nobody reads it.
+        // SAFETY: a live string. If standard error is closed, the message is lost.
         unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
     }
     exit_now(CODE.load(Ordering::Relaxed))
@@ -196,16 +196,16 @@ fn kill_children() {
                 .saturating_mul(10)
                 .saturating_add(i32::from(byte - b'0'));
         } else if pid > 0 {
-            // SAFETY: a child that nobody else reaps, so the number is its own. It may have ended.
+            // SAFETY: a child that nothing else reaps, so the pid is its own. It may have ended.
             unsafe { libc::kill(pid, libc::SIGKILL) };
             pid = 0;
         }
     }
-    // SAFETY: no descriptors. There is no one descriptor that tells of the end of all children.
+    // SAFETY: no descriptors. There is no single descriptor that reports the end of all children.
     unsafe { libc::poll(std::ptr::null_mut(), 0, 1) };
 }
 
-/// What stands for the exit code of a guard that was killed.
+/// The value for the exit code of a guard that was killed.
 const KILLED: i32 = -1;
 
 /// Waits for the end of a guard. Its exit code, or [`KILLED`]. `None`: not until `deadline`.
@@ -230,7 +230,7 @@ fn ended(guard: &AtomicI32, deadline: MonoNs) -> Option<i32> {
     // SAFETY: an all-zero siginfo_t is a valid one.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let id = libc::id_t::try_from(fd).unwrap_or_default();
-    // SAFETY: one live siginfo_t to fill. It stays a zombie: whoever asks again hears the same.
+    // SAFETY: one live siginfo_t to fill. It stays a zombie, so the next call gets the same answer.
     let waited = unsafe {
         libc::waitid(
             libc::P_PIDFD,

@@ -1,10 +1,10 @@
-//! The page that actors, observer and oracle share: who was born, who said that it is about to die,
-//! and when.
+//! The page that actors, observer and oracle share: which processes were born, which said that they
+//! are about to exit, and when.
 //!
 //! An actor maps it once, before its first fork, and every descendant inherits the mapping; no
 //! descriptor is needed afterwards, so a daemon may close all of them. A process that is killed
-//! leaves no stamp: then the ledger says less than there was, never more. What it is not: a list of
-//! who is alive. Liveness is asked of the kernel.
+//! leaves no stamp: then the ledger shows fewer deaths than there were, never more. It is not a
+//! list of live processes: only the kernel knows which are alive.
 //!
 //! Sources: memfd_create(2) (Linux 3.17), mmap(2).
 
@@ -90,7 +90,7 @@ pub struct Sums {
 }
 
 impl Ledger {
-    /// Makes an empty ledger. It cannot shrink or grow, so that no actor can pull it from under the
+    /// Makes an empty ledger. It cannot shrink or grow, so that no actor can take it away from the
     /// others.
     pub fn create() -> Result<Self, Errno> {
         let memfd = memfd_create(
@@ -194,10 +194,10 @@ impl Ledger {
         page.last_exit_ns.fetch_max(at, Ordering::SeqCst);
     }
 
-    /// Says that the tree is as it is meant to be when it is killed; wakes whoever waits for that.
+    /// Says that the tree is complete and can be killed; wakes the observer that waits for that.
     pub fn set_ready(&self) {
         if self.page().ready.swap(1, Ordering::SeqCst) == 0 {
-            // Nobody may be waiting; the word has been set before, so nothing is lost.
+            // The observer may not be waiting; the word has been set before, so nothing is lost.
             match futex::wake_all(&self.page().ready) {
                 Ok(_) | Err(_) => {}
             }
@@ -216,7 +216,7 @@ impl Ledger {
             }
         }
         while arrived < count {
-            // EAGAIN, EINTR and a time-out all mean: look again.
+            // EAGAIN, EINTR and a time-out all mean: check again.
             match futex::wait(word, arrived, Duration::from_secs(1)) {
                 Ok(()) | Err(_) => arrived = word.load(Ordering::SeqCst),
             }
@@ -265,7 +265,8 @@ impl Ledger {
             0 => None,
             ns => Some(MonoNs(ns)),
         };
-        // Deaths are read before births: a tree can then look more alive than it is, never less.
+        // Deaths are read before births, so a tree can seem to have more live processes than it
+        // has, never fewer.
         let deaths = page.deaths.load(Ordering::SeqCst);
         Sums {
             deaths,

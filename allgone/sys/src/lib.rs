@@ -1,9 +1,9 @@
 //! The only unsafe code of the workspace.
 //!
 //! Each function is one system call that [`nix`] lacks, behind a safe signature with owned or
-//! borrowed descriptors. Two modules are more than that, because they run where ordinary Rust may
-//! not: [`spawn`], the code between `clone3` and `execveat`, and [`ledger`], the page that
-//! observer, oracle and actors share.
+//! borrowed descriptors. Two modules are more than that, because their code runs where ordinary
+//! Rust code may not: [`spawn`], the code between `clone3` and `execveat`, and [`ledger`], the page
+//! that observer, oracle and actors share.
 //!
 //! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave
 //! it.

@@ -1,8 +1,7 @@
-//! A file system without a place in the tree: mounted for one descriptor, unmounted when that is
-//! closed.
+//! A file system without a mount point: mounted for one descriptor, unmounted when that is closed.
 //!
-//! Nobody else sees it and no directory is covered. Sources: fsopen(2), fsconfig(2), fsmount(2)
-//! (Linux 5.2). Privilege: `CAP_SYS_ADMIN`.
+//! No other process sees it, and no directory is covered. Sources: fsopen(2), fsconfig(2),
+//! fsmount(2) (Linux 5.2). Privilege: `CAP_SYS_ADMIN`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

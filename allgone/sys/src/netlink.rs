@@ -1,4 +1,4 @@
-//! A netlink socket, as bytes: what is in them is the business of whoever uses it.
+//! A netlink socket that sends and receives bytes; the caller interprets them.
 //!
 //! nix lacks `NETLINK_CONNECTOR`. Sources: netlink(7), include/uapi/linux/cn_proc.h,
 //! include/uapi/linux/taskstats.h.
@@ -122,7 +122,7 @@ pub fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
 
 const HEADER: usize = 16;
 
-/// Cuts a datagram into messages; stops at the first that makes no sense.
+/// Cuts a datagram into messages; stops at the first that is malformed.
 pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length =

@@ -72,9 +72,10 @@ impl Tracepoint {
         Self::with(attr, id, cpu, Some(filter), 1)
     }
 
-    /// Listens to tracepoint `id` on `cpu`, and keeps who was running and when (`CLOCK_MONOTONIC`)
-    /// in `pages` pages (a power of two). Wakes a poller when these are half full, so that they can
-    /// be read before the kernel has to drop something. Errors: as [`Tracepoint::open`].
+    /// Listens to tracepoint `id` on `cpu`, and records which process was running and when
+    /// (`CLOCK_MONOTONIC`) in `pages` pages (a power of two). Wakes a poller when these are half
+    /// full, so that they can be read before the kernel has to drop something. Errors: as
+    /// [`Tracepoint::open`].
     pub fn stamped(id: u64, cpu: i32, filter: Option<&CStr>, pages: usize) -> Result<Self, Errno> {
         let half = pages * page_size()? / 2;
         let attr = Attr {

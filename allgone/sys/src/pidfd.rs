@@ -1,4 +1,4 @@
-//! Process descriptors: a name for a process that cannot come to mean another one.
+//! Process descriptors: a reference to a process that can never refer to another one.
 //!
 //! Sources: pidfd_open(2), pidfd_send_signal(2), ioctl PIDFD_GET_INFO in
 //! include/uapi/linux/pidfd.h.
@@ -62,8 +62,7 @@ pub fn send_signal_scoped(
 ///
 /// Source: dup3(2). Errors: `EINVAL` both are the same number.
 pub fn replace(slot: BorrowedFd<'_>, with: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: both descriptors are open for the call; the slot stays open and owned by whoever
-    // owned it.
+    // SAFETY: both descriptors are open for the call; the slot stays open and keeps its owner.
     check(libc::c_long::from(unsafe {
         libc::dup3(with.as_raw_fd(), slot.as_raw_fd(), libc::O_CLOEXEC)
     }))
@@ -104,7 +103,7 @@ const INFO_CGROUPID: u64 = 1 << 2;
 /// `_IOWR(PIDFS_IOCTL_MAGIC = 0xFF, 11, struct pidfd_info)` with the 64-byte structure.
 const PIDFD_GET_INFO: libc::c_ulong = 0xC040_FF0B;
 
-/// What the kernel says about a process behind a pidfd.
+/// The kernel's information about the process behind a pidfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Thread-group id in the caller's PID namespace; 0 if it is not visible there.
@@ -117,9 +116,9 @@ pub struct Info {
     pub cgroup_id: Option<u64>,
 }
 
-/// Asks the kernel who is behind `pidfd` (`PIDFD_GET_INFO`, Linux 6.13; no privilege).
+/// Asks the kernel which process is behind `pidfd` (`PIDFD_GET_INFO`, Linux 6.13; no privilege).
 ///
-/// Errors: `ENOTTY` the kernel is older, `ESRCH` the process has been reaped.
+/// Errors: `ENOTTY` an older kernel, `ESRCH` the process has been reaped.
 #[expect(clippy::cast_possible_wrap, reason = "pids are at most 2^22")]
 pub fn info(pidfd: BorrowedFd<'_>) -> Result<Info, Errno> {
     let mut raw = RawInfo {

@@ -1,4 +1,4 @@
-//! Giving up authority, for adversaries that must not be root.
+//! Giving up privileges, for adversaries that must not be root.
 
 use nix::errno::Errno;
 
@@ -60,8 +60,9 @@ pub fn drop_capabilities() -> Result<(), Errno> {
 }
 
 /// Becomes another user for good: no supplementary groups, no capabilities, `no_new_privs`.
-/// Allocates nothing. Whoever is that user already keeps its supplementary groups, which it might
-/// not be allowed to give up (a user namespace with `setgroups` denied), and loses the rest.
+/// Allocates nothing. A process that is that user already keeps its supplementary groups, because
+/// it might not be allowed to give them up (a user namespace with `setgroups` denied), and loses
+/// the rest.
 ///
 /// Affects the calling thread only (the system calls themselves, not glibc's process-wide
 /// wrappers): for processes with one thread. Sources: setgroups(2), setresgid(2), setresuid(2),

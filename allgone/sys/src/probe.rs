@@ -1,7 +1,7 @@
-//! Smallest possible uses of interfaces that may be closed to this process: each function tries one
-//! and gives everything back.
+//! Minimal uses of interfaces that may not be available to this process: each function tries one
+//! and releases everything.
 //!
-//! What they do not do: say why in words, or how to get it. That is for `harness::host`.
+//! Reasons and remedies in words are left to `harness::host`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

@@ -20,8 +20,8 @@ fn request(request: libc::c_uint, pid: Pid, data: libc::c_long) -> Result<(), Er
     check(ret).map(|_| ())
 }
 
-/// Attaches to `pid` without stopping it, and to whatever it forks, vforks or clones, from its
-/// birth (Linux 3.4).
+/// Attaches to `pid` without stopping it, and to all processes that it forks, vforks or clones,
+/// from their birth (Linux 3.4).
 ///
 /// Errors: `EPERM` (not dumpable, traced already, Yama), `ESRCH`.
 pub fn seize(pid: Pid) -> Result<(), Errno> {

@@ -1,7 +1,7 @@
 //! The one clock of the workspace: `CLOCK_MONOTONIC`, in nanoseconds.
 //!
 //! It is the same clock in every process of a machine, so a stamp written by an actor can be
-//! subtracted from one read by an observer. It does not tell the time of day.
+//! subtracted from one read by an observer. It is not the time of day.
 
 use std::fmt;
 use std::ops::Add;

@@ -1,5 +1,5 @@
-//! `waitid(2)` with nothing left out: nix's version refuses a child that died of a real-time
-//! signal, after it has been reaped.
+//! `waitid(2)` for all statuses: nix's version fails for a child that died of a real-time signal,
+//! after having reaped it.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::check;
 
-/// Whom to wait for. Only children of the caller (and what it traces) can ever be meant.
+/// What to wait for: children of the caller, or its tracees.
 #[derive(Clone, Copy, Debug)]
 pub enum Whose<'a> {
     /// Any child (`P_ALL`).
@@ -35,7 +35,7 @@ impl Whose<'_> {
     }
 }
 
-/// What `waitid` said of a child.
+/// What `waitid` reported about a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Who.

@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 
 use support::{end, pipe, refuse, sh};
 
-/// The process that may allocate. A child whose exec has succeeded is another program.
+/// The process that may allocate. After a successful exec a child is another program.
 static HOST: AtomicU32 = AtomicU32::new(0);
 
 #[global_allocator]

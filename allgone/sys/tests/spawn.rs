@@ -1,4 +1,4 @@
-//! A child that is started by a host of which nothing is known: real processes, without privileges.
+//! A child that is started by an arbitrary host process: real processes, without privileges.
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
@@ -81,8 +81,8 @@ fn descriptors_get_their_numbers_even_when_they_cross() {
     assert_eq!(output(read), "hello\n");
 }
 
-/// Pipes whose numbers are rotated by one, so that every target is the number of another source:
-/// each hears its own name.
+/// Pipes with their numbers rotated by one, so that every target is the number of another source.
+/// Each gets its own name.
 #[test]
 fn any_number_of_descriptors_arrives() {
     const MANY: usize = 40;

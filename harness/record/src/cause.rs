@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a trial broke, by kind; the record's note says who and what. No kind counts for or against a
+/// Why a trial broke, by kind; the record's note has the details. No kind counts for or against a
 /// mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,19 +15,19 @@ pub enum Cause {
     OomKilled,
     /// The observer was ended by a signal.
     ObserverKilled,
-    /// The observer did not come back within its time.
+    /// The observer did not end within its time.
     ObserverHung,
     /// A canary ended, and not by the strategy.
     CanaryKilled,
-    /// A descriptor, an inotify instance or watch, a task or memory could not be had.
+    /// A descriptor, an inotify instance or watch, a task or memory could not be allocated.
     OutOfResources,
     /// A limit refused forks that the script needs.
     ForksRefused,
     /// The workload could not be started, or ended before it began to play.
     NotStarted,
-    /// The tree did not become what it is to be when it is killed.
+    /// The tree did not reach the state in which it is to be killed.
     NotReady,
-    /// The mechanism could not be set up, or failed in a way that is no verdict.
+    /// The mechanism could not be set up, or failed in a way that is not a verdict.
     MechanismFailed,
     /// The harness could not do its own part.
     HarnessFailed,

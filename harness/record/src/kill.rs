@@ -23,7 +23,7 @@ pub struct KillReport {
     pub signals: u64,
     /// Passes over the members.
     pub passes: u64,
-    /// Signals answered with `ESRCH`: somebody died first.
+    /// Signals answered with `ESRCH`: the process had died first.
     pub esrch: u64,
     /// Members that could not be named (pid 0) and were not signalled.
     pub foreign: u64,
@@ -36,9 +36,9 @@ pub struct KillReport {
     /// Whether the processes are ended by the kernel's OOM killer, on the strategy's order.
     #[serde(default)]
     pub by_oom: bool,
-    /// What it did instead of what its name says, and why. Never silent.
+    /// What it did instead of what its name says, and why. It is always reported.
     pub fallback: Option<String>,
-    /// Other errors it met and went on.
+    /// Other errors after which it went on.
     pub errors: Vec<ErrorRecord>,
 }
 

@@ -1,8 +1,8 @@
-//! What remains of a trial: one JSON line. No operating-system calls in here.
+//! The record of a trial: one JSON line. No operating-system calls in here.
 //!
 //! Stamps are integer nanoseconds of `CLOCK_MONOTONIC`. Fields are only ever added; a change of
 //! meaning raises [`SCHEMA`]. No field is flattened and no enum is untagged, so that a reader in
-//! another language needs no tricks.
+//! another language is simple.
 
 mod cause;
 mod error;
@@ -44,7 +44,7 @@ pub struct TrialRecord {
     /// recorded.
     #[serde(default)]
     pub block: Option<u32>,
-    /// Which of several rows that are the same in everything (A/A cells), from 0.
+    /// Which of several identical rows (A/A cells), from 0.
     #[serde(default)]
     pub twin: u32,
     /// Detect or kill.
@@ -67,7 +67,7 @@ pub struct TrialRecord {
     pub entry: String,
     /// When things happened.
     pub stamps: Stamps,
-    /// The way from exit to verdict, in a run with tracing.
+    /// The stages from exit to verdict, in a run with tracing.
     #[serde(default)]
     pub stages: Option<Stages>,
     /// What the detector said. Absent if the trial broke before.
@@ -88,26 +88,26 @@ pub struct TrialRecord {
     pub counters: Counters,
     /// CPU time of the observer between arm and disarm.
     pub cpu_ns: Option<u64>,
-    /// What the observer cost while the tree slept, in a trial in which it slept for long.
+    /// What the observer cost while the tree slept, if it slept long enough.
     #[serde(default)]
     pub idle: Option<IdleRecord>,
-    /// What the actors told.
+    /// What the actors wrote into the ledger.
     pub ledger: LedgerRecord,
     /// What the strategy did.
     pub kill: Option<KillReport>,
-    /// Who lived on after the kill, with why.
+    /// The processes that survived the kill, with the reasons.
     pub survivors: Vec<Survivor>,
     /// Canaries that the strategy hit.
     pub canaries_hit: Vec<Canary>,
-    /// Errors met and survived: operation, target, errno.
+    /// Errors after which the trial went on: operation, target, errno.
     pub errors: Vec<ErrorRecord>,
 }
 
 /// When things happened, in nanoseconds of `CLOCK_MONOTONIC`. What did not happen is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamps {
-    /// When the workload was meant to be started, in an open loop: a late start counts against the
-    /// machine, not for the detector.
+    /// When the workload was meant to be started, in an open loop: a late start is part of the
+    /// latency.
     #[serde(default)]
     pub intended_ns: Option<u64>,
     /// The detector was armed.
@@ -126,14 +126,14 @@ pub struct Stamps {
     /// (`CAP_CHECKPOINT_RESTORE`, Linux 5.5).
     #[serde(default)]
     pub framed_ns: Option<u64>,
-    /// Truth, lower bound: the last process had not ended before.
+    /// Truth, lower bound: the last process had not ended before this.
     pub over_lower_ns: Option<u64>,
     /// Truth, upper bound: everything had ended by then.
     pub over_upper_ns: Option<u64>,
     /// The oracle's first read of `populated 0`.
     pub unpopulated_ns: Option<u64>,
-    /// All children and orphans were reaped. The main process is a child of the observer, so not
-    /// before that one had its verdict.
+    /// All children and orphans were reaped. The main process is a child of the observer, so this
+    /// is not before the observer's verdict.
     pub reaped_ns: Option<u64>,
     /// `rmdir` of the site was accepted. In the kill plane it is tried as soon as `populated 0` was
     /// seen and the observer has its verdict.
@@ -147,9 +147,10 @@ pub struct IdleRecord {
     pub window_ns: u64,
     /// CPU time of the observer in that time.
     pub cpu_ns: u64,
-    /// Times that it went back to sleep by itself in that time. One that never sleeps has none.
+    /// Times that it went back to sleep voluntarily in that time. An observer that never sleeps has
+    /// none.
     pub wakeups: u64,
-    /// Looks at it from outside.
+    /// Number of samples.
     pub samples: u32,
 }
 
@@ -161,9 +162,8 @@ impl IdleRecord {
     }
 }
 
-/// The way from the last exit to the verdict, as tracing saw it: only in trials of a run with
-/// tracing, which changes what it measures. Nanoseconds of `CLOCK_MONOTONIC`; what was not seen is
-/// absent.
+/// The stages from the last exit to the verdict, as seen by tracing. Only in runs with tracing,
+/// which changes what it measures. Nanoseconds of `CLOCK_MONOTONIC`; what was not seen is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stages {
     /// `sched_process_exit` of the process that ended last.
@@ -177,8 +177,7 @@ pub struct Stages {
     pub running_ns: Option<u64>,
 }
 
-/// How much the machine was disturbed, measured by a control that only spins and looks at the
-/// clock.
+/// How much the machine was disturbed, measured by a control that only spins and reads the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NoiseRecord {
     /// [`SCHEMA`] of the writer.
@@ -189,22 +188,22 @@ pub struct NoiseRecord {
     pub began_ns: u64,
     /// How long it spun.
     pub spun_ns: u64,
-    /// Looks at the clock.
+    /// Reads of the clock.
     pub looks: u64,
-    /// Gaps between two looks that were longer than 10 us.
+    /// Gaps between two reads that were longer than 10 us.
     pub gaps: u32,
-    /// Sum of those gaps: time that somebody else had.
+    /// Sum of those gaps: time that something else used.
     pub lost_ns: u64,
     /// The longest gap.
     pub longest_ns: u64,
-    /// How long a quiet machine was then waited for. The figures above are of the first look,
-    /// before any waiting.
+    /// How long the campaign then waited for a quiet machine. The figures above are of the first
+    /// spin, before any waiting.
     #[serde(default)]
     pub waited_ns: u64,
 }
 
 impl NoiseRecord {
-    /// Which share of its time the control lost to others, in thousandths.
+    /// The share of its time that the control lost, in thousandths.
     pub fn lost_permille(&self) -> u64 {
         self.lost_ns.saturating_mul(1_000) / self.spun_ns.max(1)
     }
@@ -216,11 +215,11 @@ impl NoiseRecord {
 pub enum Outcome {
     /// Said "empty", and it was.
     Right,
-    /// Said "empty" while something lived.
+    /// Said "empty" while a process was alive.
     Early,
-    /// All was over, and it had not said so at the deadline.
+    /// All had ended, and it had not said so by the deadline.
     Missed,
-    /// Nothing was over at the deadline, and it said nothing.
+    /// Nothing had ended by the deadline, and it said nothing.
     StillRunning,
     /// Said that the site was removed.
     Removed,
@@ -247,7 +246,7 @@ pub struct LedgerRecord {
     pub refused: u32,
 }
 
-/// A process of the set that outlived the kill.
+/// A process of the set that survived the kill.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Survivor {
     /// Process id.
@@ -258,7 +257,7 @@ pub struct Survivor {
     pub state: String,
     /// Its cgroup v2 path.
     pub cgroup: String,
-    /// The most likely reason why it lives.
+    /// The most likely reason why it is alive.
     pub reason: String,
     /// What that is concluded from.
     pub evidence: String,

@@ -14,7 +14,7 @@ pub enum Plane {
     Kill,
 }
 
-/// A process outside the set that a kill must not hit. One of each kind stands beside every kill.
+/// A process outside the set that a kill must not hit. One of each kind runs beside every kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Canary {

@@ -16,11 +16,11 @@ pub struct ScaleRecord {
     pub mechanism: String,
     /// Sites that were watched.
     pub sites: u32,
-    /// Sites in which a process lived, the one that ended included.
+    /// Populated sites, the one whose process ended included.
     pub populated: u32,
     /// Number of the job in its loop, from 0.
     pub job: u32,
-    /// The site whose job ended.
+    /// The site in which the job ended.
     pub site: u32,
     /// What setting up took for each site: making the watch, in nanoseconds.
     pub watch_ns_per_site: u64,

@@ -1,8 +1,8 @@
 //! How long a kill took, from what one trial recorded.
 //!
 //! The clock starts at the *decision*, when the strategy is asked to kill, and not at its first
-//! signal: a strategy that first freezes the tree, or waits for something else, has not done so for
-//! free, because the tree lives on meanwhile.
+//! signal: the time in which a strategy freezes the tree or waits counts, because the tree lives on
+//! meanwhile.
 //!
 //! ```text
 //! decision ......... first signal ......... populated 0 ......... verdict
@@ -20,11 +20,11 @@ pub struct KillTimes {
     /// Its first part: from the decision to the moment just before the first signal, or the first
     /// write that signals.
     pub holding_ns: Option<u64>,
-    /// Its second part: from there to the oracle's first `populated 0`.
+    /// Its second part: from that moment to the oracle's first `populated 0`.
     pub dying_ns: Option<u64>,
-    /// What comes after it: from `populated 0`, or from the strategy's return if that is later, to
-    /// the verdict of the detector that watched. The oracle looks at intervals, so a detector may
-    /// be ahead of it: that is no time.
+    /// The part after it: from `populated 0`, or from the strategy's return if that is later, to
+    /// the verdict of the detector that watched. The oracle reads at intervals, so a detector may
+    /// be ahead of it: that counts as zero.
     pub knowing: Option<Elapsed>,
 }
 
@@ -33,12 +33,12 @@ pub struct KillTimes {
 pub enum Elapsed {
     /// Nanoseconds.
     Ns(u64),
-    /// It had not come to its end at the deadline.
+    /// It had not ended by the deadline.
     Beyond,
 }
 
 impl Elapsed {
-    /// The duration, if it came to its end.
+    /// The duration, if it ended.
     pub fn ns(self) -> Option<u64> {
         match self {
             Self::Ns(ns) => Some(ns),
@@ -48,9 +48,9 @@ impl Elapsed {
 }
 
 impl KillTimes {
-    /// Of a trial that was allowed `deadline_ns` (`deadline_ns` of its plan; `u64::MAX` where that
-    /// is not known). All strategies are cut off at that time after the decision, also one that
-    /// goes on trying for longer. A broken or interrupted trial has no times, nor has one in which
+    /// For a trial that was allowed `deadline_ns` (`deadline_ns` of its plan; `u64::MAX` if that is
+    /// not known). All strategies are cut off at that time after the decision, even one that goes
+    /// on trying for longer. A broken or interrupted trial has no times, nor has one in which
     /// nothing was killed.
     pub fn of(trial: &TrialRecord, deadline_ns: u64) -> Self {
         let Some(kill) = &trial.kill else {

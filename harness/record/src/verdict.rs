@@ -1,4 +1,4 @@
-//! What a detector said, and what the wait took.
+//! The verdict of a detector, and the counters of the wait.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,8 @@ pub enum Verdict {
         /// When it had read the state that says so.
         decided_ns: u64,
     },
-    /// The cgroup is gone: somebody else removed it. It was empty then, but this detector did not
-    /// see it.
+    /// The cgroup is gone: another process removed it. It must have been empty, but this detector
+    /// did not see that.
     SiteRemoved {
         /// When that was noticed.
         at_ns: u64,
@@ -50,14 +50,14 @@ pub struct Counters {
     /// events.
     #[serde(default)]
     pub event_ns: u64,
-    /// Times it went without what its name says (a pool that had nothing warm).
+    /// Times it had to do without what its name says (a pool that had no warm cgroup).
     #[serde(default)]
     pub fallbacks: u64,
-    /// What it cost before the workload could start (a pool's warm-up, a seize), if it measures
-    /// that.
+    /// How long it took before the workload could start (a pool's warm-up, a seize), if that is
+    /// measured.
     pub prepare_ns: u64,
-    /// When the workload was asked to start, if that is not its spawn: a process that had been made
-    /// beforehand was let go. 0: at its spawn.
+    /// When the workload was asked to start, if its process had been made beforehand and only
+    /// waited at a gate. 0: at its spawn.
     #[serde(default)]
     pub asked_ns: u64,
 }

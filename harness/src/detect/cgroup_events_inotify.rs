@@ -38,9 +38,9 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "as cgroup-events-poll (10 to 20 ms for a job that lives less than that), and besides \
-        one work item for the whole machine that waits for every mkdir and rmdir in a kernfs file \
-        system",
+    late: "as cgroup-events-poll (10 to 20 ms for a job that lives less than that), and in \
+        addition one work item for the whole machine, which waits for every mkdir and rmdir in a \
+        kernfs file system",
     idle_cost: "nothing",
     overflow: "IN_Q_OVERFLOW is counted, and the state is read again; identical events merge",
     loses_on_removal: true,
@@ -101,8 +101,8 @@ impl Watching {
         }
     }
 
-    /// Takes the events off the queue. What they say does not matter, only that the state is to be
-    /// read; losses are counted.
+    /// Takes the events off the queue. Their content does not matter: each only means that the
+    /// state is to be read. Losses are counted.
     fn drain(&mut self) -> Result<(), SysError> {
         let mut buffer = [0u8; 4096];
         match self.inotify.read_events(&mut buffer) {

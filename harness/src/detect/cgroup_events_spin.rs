@@ -1,4 +1,4 @@
-//! Read `cgroup.events` without ever sleeping: the lower bound for everything that trusts
+//! Read `cgroup.events` without ever sleeping: the lower bound for every detector that relies on
 //! `populated`, up to Linux 6.18.
 
 use super::common::probe;

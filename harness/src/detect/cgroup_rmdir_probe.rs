@@ -1,4 +1,4 @@
-//! Try to remove the cgroup until that stops being refused: then it is empty, and gone.
+//! Try to remove the cgroup until that succeeds: then it was empty, and is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `rmdir(2)` each `interval`, sub-cgroups first. Success is a proof by whoever made it: nobody can
-/// enter a removed cgroup.
+/// `rmdir(2)` each `interval`, sub-cgroups first. Success is a proof: no process can enter a
+/// removed cgroup.
 #[derive(Debug)]
 pub(super) struct CgroupRmdirProbe;
 
@@ -115,7 +115,7 @@ impl BlockingWatch for Probing {
                 // The kernel looked for members under its own locks and found none.
                 Ok(()) => return Ok(Verdict::empty(woke)),
                 Err(e) if e.errno() == Some(Errno::EBUSY) => {}
-                // ENOENT is somebody else's removal: a verdict of its own.
+                // ENOENT is a removal by another process: a verdict of its own.
                 Err(e) => return Ok(Verdict::from_cgroup(&e)),
             }
             match sleep::until(woke + self.interval, deadline) {

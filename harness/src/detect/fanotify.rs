@@ -21,7 +21,7 @@ use allgone::spawn::SpawnOptions;
 ///
 /// Without `FAN_REPORT_FID` such a mark is accepted and stays silent: kernfs notifies by inode, and
 /// events without a path reach only groups that do not want descriptors (seen on 6.18.44). A mark
-/// on the directory or on the file system is told of every cgroup.
+/// on the directory or on the file system reports every cgroup.
 #[derive(Debug)]
 pub(super) struct Fanotify;
 
@@ -68,7 +68,7 @@ impl Detector for Fanotify {
                 Errno::EPERM => Ok(Support::missing(e, "CAP_SYS_ADMIN, or Linux 5.13 or later")),
                 Errno::ENODEV | Errno::EOPNOTSUPP | Errno::EXDEV => Ok(Support::missing(
                     e,
-                    "a kernel whose cgroup file system has file handles and a file system id",
+                    "a kernel with file handles and a file system id for cgroups",
                 )),
                 _ => Err(e.into()),
             },

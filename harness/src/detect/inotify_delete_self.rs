@@ -25,17 +25,17 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `IN_DELETE_SELF` on `cgroup.events`. It says that somebody removed the cgroup, and nothing
-/// before that.
+/// `IN_DELETE_SELF` on `cgroup.events`. It reports the removal of the cgroup, and nothing before
+/// that.
 ///
-/// What has always worked instead is `IN_DELETE` on the *parent* directory; the detectors that
-/// survive a removal use that.
+/// `IN_DELETE` on the *parent* directory has always worked; the detectors that cope with a removal
+/// use that.
 #[derive(Debug)]
 pub(super) struct InotifyDeleteSelf;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "inotify-delete-self",
-    summary: "Watches cgroup.events for IN_DELETE_SELF: told of the removal of the cgroup, not of \
+    summary: "Watches cgroup.events for IN_DELETE_SELF: it reports the removal of the cgroup, not \
         its emptiness.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
@@ -45,10 +45,9 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "for as long as nobody removes the cgroup, and for ever if somebody holds the file open \
-        meanwhile",
+    late: "until the cgroup is removed, and for ever if a process holds the file open meanwhile",
     idle_cost: "nothing",
-    overflow: "IN_Q_OVERFLOW is counted, and the existence of the file is looked at",
+    overflow: "IN_Q_OVERFLOW is counted, and the existence of the file is checked",
     loses_on_removal: true,
     sources: &[
         "inotify(7)",
@@ -121,7 +120,7 @@ impl BlockingWatch for Watching {
 
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
         loop {
-            // Looked at, not opened for longer: an open file would keep the event from coming.
+            // Opened only for the read: an open file would hold the event back.
             self.counters.reads += 1;
             match self.cgroup.events() {
                 Ok(_) => {}

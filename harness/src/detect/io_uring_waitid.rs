@@ -103,7 +103,7 @@ impl BlockingWatch for Waiting {
                 self.counters.reaped += 1;
                 Ok(Verdict::empty(woke))
             }
-            // ECHILD: somebody else has reaped it.
+            // ECHILD: something else has reaped it.
             Some(Err(e)) => Ok(Verdict::unknown(format_args!("waitid: {e}"))),
             None => Ok(Verdict::deadline()),
         }

@@ -1,8 +1,8 @@
 //! Completion detectors: one file per way to learn that a tree of processes is gone.
 //!
-//! What a detector is stands in [`allgone::detect`]. The mechanisms that have no effect on their
-//! host are there; here are the contenders that have effects, or need more crates. [`DETECTORS`]
-//! has all of them.
+//! [`allgone::detect`] defines what a detector is, and has the mechanisms without effects on their
+//! host. Here are the contenders that have effects, or need more crates. [`DETECTORS`] lists all of
+//! them.
 
 mod common;
 
@@ -101,17 +101,17 @@ pub fn expectation(spec: &DetectorSpec, of_scope: Expectation, owner_removes: bo
     match (spec.signal, owner_removes) {
         (Signal::Emptiness, _) if of_scope == Expectation::Sound && spec.passes_over_proc() => {
             Expectation::MayBeEarly(
-                "a pass over /proc is no snapshot: a chain of forks can run against its order, or \
-                    past the end of the pid space",
+                "a pass over /proc is not a snapshot: a chain of forks can run against its order, \
+                    or past the end of the pid space",
             )
         }
         (Signal::Emptiness, _) => of_scope,
         (Signal::Removal, true) => Expectation::Removed("removal is what it is woken by"),
         (Signal::Removal, false) => Expectation::NotApplicable(
-            "it is woken by the removal of the site only, and nobody removes it",
+            "it is woken only by the removal of the site, which does not happen",
         ),
         (Signal::ForeignRemoval, _) => Expectation::NotApplicable(
-            "it is woken by the removal of its own cgroup only, and nobody removes that",
+            "it is woken only by the removal of its own cgroup, which does not happen",
         ),
     }
 }
@@ -142,7 +142,7 @@ impl Armed {
         }
     }
 
-    /// Gives up what it holds, and says what the wait took.
+    /// Releases everything and returns the counters of the wait.
     pub fn finish(self) -> Counters {
         match self {
             Self::Polled(watch) => watch.finish(),
@@ -151,7 +151,7 @@ impl Armed {
     }
 }
 
-/// A verdict as it stands in a record.
+/// A verdict in the form of a record.
 pub fn recorded(verdict: Verdict) -> crate::record::Verdict {
     use crate::record::Verdict as Recorded;
     match verdict {
@@ -168,7 +168,7 @@ pub fn recorded(verdict: Verdict) -> crate::record::Verdict {
     }
 }
 
-/// Counters as they stand in a record.
+/// Counters in the form of a record.
 pub fn recorded_counters(counters: Counters) -> crate::record::Counters {
     crate::record::Counters {
         wakeups: counters.wakeups,

@@ -23,9 +23,9 @@ use allgone::spawn::{Child, SpawnOptions};
 
 /// `waitid(P_PGID)` until `ECHILD`, as a subreaper.
 ///
-/// Without being a subreaper it would see own children only, so that it says no more than
-/// `waitpid-main` (measured on 6.18.44: `ECHILD` after 57 ms of the 300 ms that a group lived whose
-/// leader had left). Libraries that call `waitpid(-pgid)` "wait for the group" do just that.
+/// If it were not a subreaper it would see only its own children, and be no better than
+/// `waitpid-main` (measured on 6.18.44: `ECHILD` after 57 ms for a group that lived 300 ms after
+/// its leader had left). Libraries that say `waitpid(-pgid)` "waits for the group" do just that.
 #[derive(Debug)]
 pub(super) struct PgidWait;
 
@@ -45,10 +45,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     },
     since: KernelVersion(3, 4),
     privilege: "",
-    escapes: "whoever calls setsid(2) or setpgid(2); and a grandchild whose parent lives is not \
-        waited for, only the parent is",
-    early: "when the members that it can wait for have ended and somebody of the tree is in \
-        another group, or is a member whose parent, in another group, lives",
+    escapes: "a process that calls setsid(2) or setpgid(2); a grandchild is not waited for while \
+        its parent lives, only the parent is",
+    early: "when the members that it can wait for have ended and a process of the tree is in \
+        another group, or is a member with a live parent in another group",
     late: "one wake-up, as waitpid; up to 10 ms if the last member has left the group instead of \
         ending, which wakes no waiter",
     idle_cost: "a hundred interrupted waits a second",
@@ -100,8 +100,8 @@ struct Reaping {
 
 impl BlockingWatch for Reaping {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
-        // The child makes the group itself; asked before that, the kernel knows no such group and
-        // says ECHILD.
+        // The child creates the group itself; before that the kernel knows no such group and says
+        // ECHILD.
         let mut fds = [
             PollFd::new(child.exec_signal(), PollFlags::POLLIN),
             PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
@@ -122,8 +122,8 @@ impl BlockingWatch for Reaping {
         let Some(group) = self.group else {
             return Ok(Verdict::unknown("nothing was attached"));
         };
-        // A member that leaves the group by setsid(2) or setpgid(2) wakes nobody: only an
-        // interrupted call looks who is left.
+        // A member that leaves the group by setsid(2) or setpgid(2) does not wake the waiter: only
+        // an interrupted call checks which members are left.
         let _alarm = Alarm::at(deadline.min(now() + LOOK_AGAIN))?;
         let mut woke = now();
         loop {

@@ -33,12 +33,12 @@ const RESCAN: Axis = Axis {
     unit: Unit::Nanoseconds,
     default: 10_000_000,
     kill_default: None,
-    doc: "how often pidfd-tree looks for new descendants while no known process ends",
+    doc: "how often pidfd-tree scans for new descendants while no known process ends",
 };
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "pidfd-tree",
-    summary: "Finds descendants by parent links in /proc, polls a pidfd of each, and looks again \
+    summary: "Finds descendants by parent links in /proc, polls a pidfd of each, and scans again \
         when one ends and at intervals.",
     scope: Scope::LinkedDescendants,
     wake: Wake::Interval,
@@ -52,8 +52,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     },
     since: KernelVersion(5, 3),
     privilege: "",
-    escapes: "a child whose parent ends before the next look: its parent link then leads elsewhere \
-        (double fork, setsid daemons)",
+    escapes: "a child that loses its parent before the next pass: its parent link then leads \
+        elsewhere (double fork, setsid daemons)",
     early: "when the last process that it knows has ended and an orphan that it never saw lives on",
     late: "one wake-up and one pass over /proc, which grows with the number of processes on the \
         machine",
@@ -150,8 +150,8 @@ fn descendants(all: &[Stat], known: &BTreeSet<i32>) -> Vec<Stat> {
     }
 }
 
-/// Opens the process that `stat` was read from. `None`: it has ended, and its number may be
-/// somebody else's by now.
+/// Opens the process that `stat` was read from. `None`: it has ended, and its pid may belong to
+/// another process by now.
 fn open_same(stat: &Stat) -> Result<Option<OwnedFd>, DetectError> {
     let fd = match pidfd::open(Pid::from_raw(stat.pid)) {
         Ok(fd) => fd,

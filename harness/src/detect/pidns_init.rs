@@ -1,4 +1,4 @@
-//! Put the tree into a PID namespace of its own, with a tiny init, and wait for that init.
+//! Put the tree into a PID namespace of its own, with a minimal init, and wait for that init.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,9 +17,9 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `CLONE_NEWPID` with an init that reaps until it is alone; its pidfd is polled. When an init ends
-/// the kernel kills whoever is left in the namespace and waits for their end first, so this is the
-/// one detector whose "empty" is enforced, not observed.
+/// `CLONE_NEWPID` with an init that reaps until it is alone; its pidfd is polled. When an init
+/// ends, the kernel first kills all other processes of the namespace and waits for their end. So
+/// this is the one detector for which "empty" is enforced, not observed.
 #[derive(Debug)]
 pub(super) struct PidnsInit;
 

@@ -18,7 +18,7 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// End of file comes when the last copy of the write end is closed, whoever holds it. Nothing is
+/// End of file comes when the last copy of the write end is closed, in whatever process. Nothing is
 /// ever written.
 #[derive(Debug)]
 pub(super) struct PipeEof;
@@ -33,7 +33,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     since: KernelVersion(2, 6),
     privilege: "",
     escapes: "every process that closes the descriptor: daemons close all, careful programs close \
-        what they do not know, exec closes it if somebody set close-on-exec",
+        what they do not know, exec closes it if it is close-on-exec",
     early: "when the last holder closes it and lives on",
     late: "one wake-up from exit_files(), earlier than waitpid. For ever, if the descriptor was \
         passed to a process outside",
@@ -90,7 +90,8 @@ impl BlockingWatch for Reading {
             self.counters.reads += 1;
             match nix::unistd::read(&self.read, &mut [0u8; 512]) {
                 Ok(0) => return Ok(Verdict::empty(woke)),
-                // Somebody writes into it: that says nothing, but a full pipe would block them.
+                // A process writes into it: that means nothing, but a full pipe would block the
+                // process.
                 Ok(_) => {
                     self.counters.spurious += 1;
                     if deadline.has_passed() {

@@ -1,4 +1,5 @@
-//! Listen to the kernel's fork and exit events (proc connector), and keep the books of the tree.
+//! Listen to the kernel's fork and exit events (proc connector), and keep a list of the tree's
+//! threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
@@ -22,33 +23,33 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// Every fork adds a thread to the books if its parent is in them, every exit strikes one out. When
-/// the last is struck out the tree is over.
+/// Every fork adds a thread to the list if its parent is in it, and every exit removes one. When
+/// the list is empty the tree is over.
 ///
-/// The books are only as good as the stream: a loss is noticed (a gap in a CPU's numbers, or
-/// `ENOBUFS`), /proc is scanned to go on, and from then on the end is reported as *unknown*, never
-/// as empty.
+/// The list is only as good as the stream of events: a loss is noticed (a gap in a CPU's numbers,
+/// or `ENOBUFS`), /proc is scanned to go on, and from then on the end is reported as *unknown*,
+/// never as empty.
 #[derive(Debug)]
 pub(super) struct ProcConnector;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "proc-connector",
-    summary: "Keeps the books of the tree from the fork and exit events of the whole machine \
-        (netlink).",
+    summary: "Keeps a list of the tree's threads from the fork and exit events of the whole \
+        machine (netlink).",
     scope: Scope::SystemWide,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
     effects: Effects::descriptors(1),
     since: KernelVersion(2, 6),
     privilege: "CAP_NET_ADMIN, in the initial network, PID and user namespace",
-    escapes: "a child made with CLONE_PARENT (its parent is outside the books), and a process that \
+    escapes: "a child made with CLONE_PARENT (its parent is not in the list), and a process that \
         joined the cgroup from outside",
-    early: "when somebody has escaped",
+    early: "when a process has escaped",
     late: "one wake-up, after the exit has been reported to the parent; more while the machine \
         forks a lot, as every event on it is read",
     idle_cost: "nothing on an idle machine; else a wake-up for every fork, exec and exit of any \
-        thread on it. Not filtered in the kernel: whose fork it is only the reader's books know, \
-        and their numbers would have gaps",
+        thread on it. Not filtered in the kernel: only the reader's list knows to which tree a \
+        fork belongs, and the numbers of a filtered stream would have gaps",
     overflow: "noticed by ENOBUFS and by per-CPU numbers: /proc is scanned to go on, and the \
         verdict is then unknown",
     loses_on_removal: false,
@@ -110,7 +111,7 @@ const CN_IDX_PROC: u32 = 1;
 const CN_VAL_PROC: u32 = 1;
 const PROC_CN_MCAST_LISTEN: u32 = 1;
 const NLMSG_DONE: u16 = 3;
-/// Room for a burst: 4 MiB, if that may be had.
+/// Room for a burst: 4 MiB, if it is allowed.
 const BUFFER_BYTES: i32 = 4 << 20;
 
 /// Asks for events. Returns the number of the request with the socket.
@@ -141,9 +142,10 @@ fn listen() -> Result<(Socket, u32), DetectError> {
     Ok((socket, number))
 }
 
-/// Waits until the kernel has answered request `number`, and has told of a process after that.
-/// Outside of the initial PID and user namespace it does neither; what somebody else asked for is
-/// heard all the same, with the numbers of the initial namespace, for as long as they listen.
+/// Waits until the kernel has answered request `number`, and has reported a process after that.
+/// Outside of the initial PID and user namespace it does neither; but events that another process
+/// asked for arrive there too, with the numbers of the initial namespace, for as long as that
+/// process listens.
 fn hear(socket: &Socket, number: u32) -> Result<(), DetectError> {
     let deadline = now() + HEARING;
     let (mut answered, mut told) = (false, false);
@@ -186,8 +188,7 @@ enum Event {
     Fork { parent: i32, child: i32, group: i32 },
     /// A thread has ended.
     Exit { thread: i32 },
-    /// The kernel's answer to somebody's request, with the number that was to be acknowledged, plus
-    /// one.
+    /// The kernel's answer to any process's request, with the number of the request plus one.
     Answer { ack: u32 },
     /// Anything else; only its number counts.
     Other,
@@ -221,7 +222,7 @@ fn parse(payload: &[u8]) -> Option<(u32, u32, Event)> {
     Some((cpu, seq, event))
 }
 
-/// Who of the tree runs, by the events so far.
+/// The threads of the tree that are alive, by the events so far.
 #[derive(Debug, Default)]
 struct Books {
     /// Threads, with the process that each belongs to.
@@ -261,8 +262,8 @@ impl Books {
         in_order
     }
 
-    /// Goes on after a loss: strikes out who is not there any more, and enters descendants that
-    /// are.
+    /// Goes on after a loss: removes threads that are not there any more, and enters descendants
+    /// that are.
     fn rescan(&mut self) -> Result<(), SysError> {
         self.lost = true;
         let all = proc_stat::scan()?;
@@ -314,8 +315,8 @@ impl Listening {
 
 impl BlockingWatch for Listening {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
-        // Its own fork event has its parent outside the books, so it is entered by hand; what it
-        // forked since then is in the queue.
+        // The parent of its own fork event is not in the list, so it is entered by hand; what it
+        // has forked since then is in the queue.
         self.books
             .threads
             .insert(child.pid.as_raw(), child.pid.as_raw());
@@ -333,8 +334,8 @@ impl BlockingWatch for Listening {
             if self.books.threads.is_empty() {
                 return Ok(if self.books.lost {
                     Verdict::unknown(
-                        "events were lost; a scan of /proc finds nobody, but an orphan may have \
-                            been missed",
+                        "events were lost; a scan of /proc finds no process, but an orphan may \
+                            have been missed",
                     )
                 } else {
                     Verdict::empty(woke)

@@ -1,4 +1,4 @@
-//! Look through /proc for processes whose cgroup is the site or lies below it.
+//! Scan /proc for processes in the site's cgroup or below it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,23 +20,23 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// `/proc/<pid>/cgroup` of every process, each `interval`; two passes in a row that find nobody
+/// `/proc/<pid>/cgroup` of every process, each `interval`; two passes in a row that find no process
 /// decide.
 #[derive(Debug)]
 pub(super) struct ProcScan;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "proc-scan",
-    summary: "Scans /proc at intervals for processes whose cgroup line is the site or below it.",
+    summary: "Scans /proc at intervals for processes in the site's cgroup or below it.",
     scope: Scope::SystemWide,
     wake: Wake::Interval,
     signal: super::Signal::Emptiness,
     effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
-    escapes: "everybody, where /proc is mounted with hidepid or shows another PID namespace",
-    early: "a pass is no snapshot: a chain of forks that runs against the order of the directory, \
-        or past the end of the pid space, can be missed (two passes have to agree)",
+    escapes: "every process, if /proc is mounted with hidepid or shows another PID namespace",
+    early: "a pass is not a snapshot: a chain of forks that runs against the order of the \
+        directory, or past the end of the pid space, can be missed (two passes have to agree)",
     late: "by up to two intervals",
     idle_cost: "one pass over /proc per interval: six system calls per process on the machine",
     overflow: "cannot: it reads the state",

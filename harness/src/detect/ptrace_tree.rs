@@ -39,12 +39,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     since: KernelVersion(3, 4),
     privilege: "the right to trace the tree's processes: the same user, or CAP_SYS_PTRACE; Yama \
         may forbid it",
-    escapes: "a child made with CLONE_UNTRACED; whatever is not forked by the tree",
-    early: "when somebody has escaped",
+    escapes: "a child made with CLONE_UNTRACED; a process that is not forked by the tree",
+    early: "when a process has escaped",
     late: "one wake-up, as waitpid; but the workload stops at every fork, exec and signal until \
         the tracer has run",
     idle_cost: "nothing; two to four context switches for each fork, exec or signal of the tree, \
-        and nobody else can debug it",
+        and no other process can debug it",
     overflow: "cannot: a tracee stays stopped until it has been read",
     loses_on_removal: false,
     sources: &[
@@ -61,8 +61,8 @@ impl BlockingDetector for PtraceTree {
     }
 
     fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        // Nothing can be seized here; the answer for a process that does not exist shows whether
-        // the request is known and allowed.
+        // Nothing can be seized here; the error for a process that does not exist shows whether the
+        // request is known and allowed.
         let nobody = nix::unistd::Pid::from_raw(i32::MAX);
         let answer = match ptrace::seize(nobody) {
             Err(Errno::ESRCH) => Ok(()),
@@ -153,7 +153,7 @@ fn reply(status: i32) -> Reply {
         // A signal on its way to the tracee.
         0 => Reply::Go(signal),
         ptrace::EVENT_STOP if signal != nix::libc::SIGTRAP => Reply::Stay,
-        // A fork, an exec, the first stop of a child: told, and not a signal.
+        // A fork, an exec, the first stop of a child: an event, not a signal.
         _ => Reply::Go(0),
     }
 }

@@ -1,4 +1,4 @@
-//! Look through /proc for members of the main process's session.
+//! Scan /proc for members of the main process's session.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// The session number of every process, each `interval`; two passes in a row that find nobody
+/// The session number of every process, each `interval`; two passes in a row that find no process
 /// decide.
 #[derive(Debug)]
 pub(super) struct SessionScan;
@@ -29,11 +29,11 @@ static SPEC: DetectorSpec = DetectorSpec {
     effects: Effects::NONE,
     since: KernelVersion(2, 6),
     privilege: "",
-    escapes: "whoever calls setsid(2); everybody, where /proc is mounted with hidepid or shows \
-        another PID namespace",
-    early: "when the members of the session have ended and somebody of the tree is in another one; \
-        a pass is no snapshot, so a chain of forks that runs against the order of the directory \
-        can be missed (two passes have to agree)",
+    escapes: "a process that calls setsid(2); every process, if /proc is mounted with hidepid or \
+        shows another PID namespace",
+    early: "when the members of the session have ended and a process of the tree is in another \
+        one; a pass is not a snapshot, so a chain of forks that runs against the order of the \
+        directory can be missed (two passes have to agree)",
     late: "by up to two intervals",
     idle_cost: "one pass over /proc per interval: three system calls per process on the machine",
     overflow: "cannot: it reads the state",
@@ -71,7 +71,7 @@ struct Scanning {
     counters: Counters,
 }
 
-/// Whether somebody of the session lives. The main process counts even before it has made the
+/// Whether a member of the session is alive. The main process counts even before it has created the
 /// session.
 fn someone_lives(all: &[Stat], main: i32) -> bool {
     all.iter()

@@ -37,8 +37,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     },
     since: KernelVersion(3, 4),
     privilege: "",
-    escapes: "what is no descendant: a process moved into the cgroup, or an orphan of a process \
-        that entered a PID namespace whose init is outside the tree (setns, privileged)",
+    escapes: "what is not a descendant: a process moved into the cgroup, or an orphan of a \
+        process that entered a PID namespace with an init outside the tree (setns, privileged)",
     early: "",
     late: "wakes once per process that ends; the last wake-up is as fast as waitpid",
     idle_cost: "nothing",
@@ -93,7 +93,7 @@ impl BlockingWatch for Reaping {
                     woke = now();
                     self.counters.wakeups += 1;
                     self.counters.reaped += 1;
-                    // A tree that forks without end is never without children, and waitid need not
+                    // In a tree that forks without end there is always a child, and waitid may not
                     // sleep for the next one.
                     if woke >= deadline {
                         return Ok(Verdict::deadline());

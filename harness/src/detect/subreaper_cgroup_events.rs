@@ -1,5 +1,5 @@
-//! Two witnesses: children that end wake the supervisor as fast as `waitpid`, and the cgroup says
-//! whether that was all.
+//! Two sources: children that end wake the supervisor as fast as `waitpid`, and the cgroup says
+//! whether any process is left.
 
 use std::os::fd::AsFd;
 
@@ -116,7 +116,7 @@ struct Supervising {
 impl Supervising {
     /// Takes the signal and every zombie. True if there was one.
     fn reap(&mut self) -> Result<bool, SysError> {
-        // One signal may stand for many children; which, only waitid knows.
+        // One signal may stand for many children; only waitid says which.
         while self
             .children
             .read_signal()
@@ -146,8 +146,7 @@ impl BlockingWatch for Supervising {
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
         let mut woke = now();
         loop {
-            // The level first: on the way to a verdict nothing else matters, and zombies do not
-            // count in it.
+            // The level first: only that leads to a verdict, and zombies do not count in it.
             if let Some(verdict) = self.level.look(woke, &mut self.counters) {
                 self.reap()?;
                 return Ok(verdict);

@@ -18,7 +18,7 @@ use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::SpawnOptions;
 
 /// A listener registered for every CPU. A message names a process that has just ended, but no
-/// cgroup, so each one of the whole machine is a hint to read the state.
+/// cgroup, so each exit on the whole machine is a hint to read the state.
 #[derive(Debug)]
 pub(super) struct Taskstats;
 

@@ -24,15 +24,15 @@ use allgone::spawn::SpawnOptions;
 /// perf_event_open(2) on `cgroup:cgroup_notify_populated`, one event per CPU, filtered by cgroup id
 /// and `val == 0`.
 ///
-/// tracefs is needed for the number of the tracepoint only, and is mounted for the moment of
-/// reading it, on no directory.
+/// tracefs is needed for the number of the tracepoint only, and is mounted only while it is read,
+/// on no directory.
 #[derive(Debug)]
 pub(super) struct TracepointNotifyPopulated;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "tracepoint-notify-populated",
     summary: "A perf event on the tracepoint cgroup_notify_populated, filtered to the cgroup, \
-        wakes the reader, who reads populated.",
+        wakes the reader, which reads populated.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
@@ -97,7 +97,7 @@ fn listen(cgroup: &Cgroup) -> Result<Listening, DetectError> {
     for cpu in online_cpus()? {
         let event = match Tracepoint::open(number, cpu, &filter) {
             Ok(event) => event,
-            // It went offline: nothing exits there.
+            // The processor went offline: nothing exits there.
             Err(Errno::ENODEV) => continue,
             Err(e) => return Err(limit::descriptor(SysError::plain("perf_event_open", e))),
         };

@@ -23,15 +23,15 @@ use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
-/// An eventfd that hears of the removal of the workload's cgroup in the v1 memory hierarchy, and of
-/// nothing before. See `V1.md`.
+/// An eventfd that reports the removal of the workload's cgroup in the v1 memory hierarchy, and
+/// nothing before that. See `V1.md`.
 #[derive(Debug)]
 pub(super) struct V1EventControl;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "v1-event-control",
-    summary: "Registers an eventfd in cgroup.event_control of a v1 memory cgroup: told of the \
-        removal of that cgroup, not of its emptiness.",
+    summary: "Registers an eventfd in cgroup.event_control of a v1 memory cgroup: it reports the \
+        removal of that cgroup, not its emptiness.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::ForeignRemoval,
@@ -40,8 +40,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     privilege: "root, or a delegated cgroup, in the v1 memory hierarchy",
     escapes: "a process that has been moved out of the cgroup",
     early: "",
-    late: "for as long as nobody removes the memory cgroup, which the end of the workload does not \
-        do",
+    late: "until the memory cgroup is removed, which the end of the workload does not do",
     idle_cost: "nothing",
     overflow: "cannot: the eventfd stays readable",
     loses_on_removal: false,
@@ -54,8 +53,8 @@ static SPEC: DetectorSpec = DetectorSpec {
 };
 
 /// How to get a v1 memory hierarchy.
-pub(super) const REMEDY: &str = "root on a machine whose memory controller is mounted as cgroup v1 \
-    (CONFIG_MEMCG_V1), without PREEMPT_RT";
+pub(super) const REMEDY: &str = "root on a machine with the memory controller mounted as cgroup \
+    v1 (CONFIG_MEMCG_V1), without PREEMPT_RT";
 
 impl BlockingDetector for V1EventControl {
     fn spec(&self) -> &'static DetectorSpec {
@@ -74,7 +73,7 @@ impl BlockingDetector for V1EventControl {
             let tasks = memory.tasks()?;
             probe::pass_through(site, 0, &[tasks.as_fd()])
                 .map_err(|e| SysError::path("start a process in", site.path(), e))?;
-            // Empty now, and not a word about it.
+            // It is empty now, and no event says so.
             memory.remove()?;
             let mut fds = [PollFd::new(memory.as_fd(), PollFlags::POLLIN)];
             match sleep::on(&mut fds, now() + super::common::released::PATIENCE)? {

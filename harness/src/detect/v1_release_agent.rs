@@ -26,8 +26,8 @@ pub(super) struct V1ReleaseAgent;
 
 static SPEC: DetectorSpec = DetectorSpec {
     id: "v1-release-agent",
-    summary: "Lets the workload enter a cgroup of a named v1 hierarchy whose release agent, \
-        started by the kernel, reports through a socket.",
+    summary: "Lets the workload enter a cgroup of a named v1 hierarchy. When it is empty the \
+        kernel starts the release agent, which reports through a socket.",
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
@@ -42,12 +42,12 @@ static SPEC: DetectorSpec = DetectorSpec {
     idle_cost: "nothing; but every process of the machine has one more hierarchy, which took tens \
         of milliseconds to make and to remove",
     overflow: "the kernel does not say that an agent could not be started (no memory, not found): \
-        then nobody is woken before the deadline",
+        then the detector is not woken before the deadline",
     loses_on_removal: false,
     sources: &[
         "Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4: What does notify_on_release do?",
         "kernel/cgroup/cgroup-v1.c: cgroup1_check_for_release(), cgroup1_release_agent()",
-        "Linux 81a6a5cdd2c5 (2.6.24: notify_on_release); 5.2: a mount without a place in the tree",
+        "Linux 81a6a5cdd2c5 (2.6.24: notify_on_release); 5.2: a mount without a mount point",
     ],
     axes: &[],
 };

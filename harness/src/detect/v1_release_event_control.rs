@@ -1,5 +1,5 @@
 //! Both interfaces of cgroup v1 together: the release agent removes the cgroup, and the eventfd
-//! hears of that.
+//! reports that.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -24,8 +24,8 @@ use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
 /// The workload enters two cgroups of the same path, one in a named hierarchy of its own, one in
-/// the memory hierarchy. When the kernel starts the agent of the first, that removes the second, on
-/// whose eventfd the detector sleeps. See `V1.md`.
+/// the memory hierarchy. When the kernel starts the agent of the first, the agent removes the
+/// second, and the detector sleeps on an eventfd of the second. See `V1.md`.
 #[derive(Debug)]
 pub(super) struct V1ReleaseEventControl;
 
@@ -130,8 +130,9 @@ impl BlockingWatch for Waiting {
         let mut woke = now();
         loop {
             let there = self.memory.exists();
-            // Who removed the memory cgroup cannot be seen; that its twin is empty can. Read
-            // second: the agent removes after that.
+            // The eventfd does not show what removed the memory cgroup, so its twin is checked for
+            // emptiness. It is read second, because the agent removes the memory cgroup after the
+            // twin is empty.
             if let Some(verdict) = self.released.look(woke, &mut self.counters) {
                 return Ok(verdict);
             }

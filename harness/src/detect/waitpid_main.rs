@@ -89,7 +89,7 @@ impl BlockingWatch for Waiting {
                 }
                 Err(nix::errno::Errno::EINTR) if woke >= deadline => return Ok(Verdict::deadline()),
                 Err(nix::errno::Errno::EINTR) => self.counters.spurious += 1,
-                // ECHILD: somebody else has reaped it, and with it the knowledge of when it ended.
+                // ECHILD: something else has reaped it, so the time of its end is unknown.
                 Err(e) => return Ok(Verdict::unknown(format_args!("waitid of pid {main}: {e}"))),
             }
         }

@@ -32,7 +32,7 @@ static SPEC: MechanismSpec = MechanismSpec {
         reports it; the reader reads that site.",
     descriptors_per_site: 0,
     cost: "does not depend on the number of sites: one look-up in a hash map; a full ring costs a \
-        look at each of them",
+        read of each of them",
     limit: "memory of the map: about 250 bytes for each site",
     sources: &[
         "include/trace/events/cgroup.h: cgroup_notify_populated",
@@ -55,7 +55,7 @@ impl Mechanism for BpfNotifyPopulated {
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         match crate::detect::by_id(SPEC.id) {
-            // The same tracepoint, ring and privileges; that it hears of a cgroup of ours is tried
+            // The same tracepoint, ring and privileges; that it reports a cgroup of ours is tried
             // there.
             Some(detector) => detector.probe(host),
             None => Ok(Support::missing(
@@ -142,8 +142,8 @@ impl Fleet for Listening {
     fn watch(&mut self, site: usize, cgroup: &Cgroup) -> Result<(), DetectError> {
         let path = kernel_path::of(cgroup.path())?;
         let name = path.as_os_str().as_encoded_bytes();
-        // One byte stays for the end: a path that is longer is cut there by the program, and then
-        // is nobody's.
+        // One byte stays for the end: a longer path is cut there by the program, and then matches
+        // no site.
         if name.len() + 2 > usize::from(KEY_BYTES.unsigned_abs()) {
             return Err(SysError::path("watch", path, Errno::ENAMETOOLONG).into());
         }
@@ -175,7 +175,7 @@ impl Fleet for Listening {
                     roster.counters.spurious += 1;
                 }
             });
-            // Full: reports may have been dropped, and nobody says whose.
+            // Full: reports may have been dropped, for unknown sites.
             if (taken + 1) * REPORT_BYTES >= u64::from(RING_BYTES) {
                 roster.counters.overflows += 1;
                 roster.look_at_all(woke, over);

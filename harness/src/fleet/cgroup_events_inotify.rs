@@ -24,9 +24,9 @@ pub(super) struct CgroupEventsInotify;
 static SPEC: MechanismSpec = MechanismSpec {
     id: "cgroup-events-inotify",
     summary: "One inotify instance with a watch (IN_MODIFY) for each site; opens and reads the \
-        cgroup.events that was named.",
+        cgroup.events that the event names.",
     descriptors_per_site: 0,
-    cost: "does not depend on the number of sites; an overflow of the queue costs a look at each \
+    cost: "does not depend on the number of sites; an overflow of the queue costs a read of each \
         of them",
     limit: "fs.inotify.max_user_watches (and max_user_instances, of which one is used)",
     sources: &["inotify(7)", "fs/kernfs/file.c: kernfs_notify_workfn()"],
@@ -58,8 +58,8 @@ struct Watching {
 }
 
 impl Watching {
-    /// Takes what is in the queue, and looks at the sites that it names; at all of them if
-    /// something was lost.
+    /// Takes what is in the queue, and reads the sites that it names; all of them if something was
+    /// lost.
     fn take(&mut self, woke: MonoNs, over: &mut Vec<Completion>) -> Result<(), SysError> {
         let mut buffer = [0u8; 16_384];
         let events = match self.inotify.read_events(&mut buffer) {

@@ -22,7 +22,7 @@ pub(super) struct CgroupEventsMio;
 static SPEC: MechanismSpec = MechanismSpec {
     id: "cgroup-events-mio",
     summary: "One epoll (mio, edge-triggered) over an open cgroup.events for each site; reads the \
-        site whose file was named.",
+        site that the event names.",
     descriptors_per_site: 1,
     cost: "does not depend on the number of sites",
     limit: "RLIMIT_NOFILE",

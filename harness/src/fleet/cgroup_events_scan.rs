@@ -1,4 +1,4 @@
-//! A look at `cgroup.events` of every running site, at intervals.
+//! Reads `cgroup.events` of every running site, at intervals.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ static SPEC: MechanismSpec = MechanismSpec {
     sources: &["cgroups(7)"],
 };
 
-/// The rest between two rounds.
+/// The pause between two rounds.
 const REST: Duration = Duration::from_millis(1);
 
 impl Mechanism for CgroupEventsScan {

@@ -1,5 +1,4 @@
-//! What the crate `cgroups-rs` offers for the question: a list of the members, asked for site by
-//! site.
+//! What the crate `cgroups-rs` offers for this: a list of the members, read site by site.
 
 use std::time::Duration;
 
@@ -26,8 +25,8 @@ pub(super) struct CgroupsRsScan;
 
 static SPEC: MechanismSpec = MechanismSpec {
     id: "cgroups-rs-scan",
-    summary: "Cgroup::procs of the crate cgroups-rs for every site, then a rest of 1 ms; populated \
-        is read where the list is empty.",
+    summary: "Cgroup::procs of the crate cgroups-rs for every site, then a pause of 1 ms; \
+        populated is read where the list is empty.",
     descriptors_per_site: 0,
     cost: "one list of members for each site, each time",
     limit: "none but patience",
@@ -37,7 +36,7 @@ static SPEC: MechanismSpec = MechanismSpec {
     ],
 };
 
-/// The rest between two rounds.
+/// The pause between two rounds.
 const REST: Duration = Duration::from_millis(1);
 
 impl Mechanism for CgroupsRsScan {

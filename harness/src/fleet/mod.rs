@@ -6,8 +6,8 @@
 //! a hint to read the state of one site again; "empty" is said only after such a read, once per
 //! start.
 //!
-//! What this is not: a guard against others who remove a watched cgroup. The owner of the loop is
-//! the one who removes sites, after their verdict.
+//! It does not detect that another process removes a watched cgroup: only the owner of the loop
+//! removes sites, after their verdict.
 
 mod bpf_notify_populated;
 mod cgroup_events_inotify;
@@ -42,7 +42,7 @@ pub struct MechanismSpec {
     pub descriptors_per_site: u32,
     /// What one completion costs as the number of watched sites grows.
     pub cost: &'static str,
-    /// Which limit it meets first.
+    /// Which limit it reaches first.
     pub limit: &'static str,
     /// Man page sections and kernel files.
     pub sources: &'static [&'static str],
@@ -71,19 +71,19 @@ pub trait Fleet: fmt::Debug {
     fn started(&mut self, site: usize, job: &Worker) -> Result<(), DetectError>;
 
     /// Sleeps until at least one started site has a verdict or `deadline` has passed; appends what
-    /// was found. A site that got a verdict is silent until it is started again.
+    /// was found. A site that got a verdict gets no other until it is started again.
     fn wait(&mut self, deadline: MonoNs, over: &mut Vec<Completion>) -> Result<(), DetectError>;
 
     /// What the waits took so far.
     fn counters(&self) -> Counters;
 }
 
-/// A site whose job is over.
+/// A site in which the job is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// Its number.
     pub site: usize,
-    /// What was found: empty, or that it cannot be said.
+    /// The result: empty, or unknown.
     pub verdict: Verdict,
 }
 

@@ -1,5 +1,5 @@
-//! The main process of each job by its pidfd, all in one epoll. What it sees is the end of main
-//! processes, not of sites.
+//! The main process of each job by its pidfd, all in one epoll. It sees the end of main processes,
+//! not of sites.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,8 +22,8 @@ pub(super) struct PidfdEpoll;
 
 static SPEC: MechanismSpec = MechanismSpec {
     id: "pidfd-epoll",
-    summary: "One epoll over the pidfds of the jobs' main processes; what they leave behind is not \
-        seen.",
+    summary: "One epoll over the pidfds of the jobs' main processes; processes that they leave \
+        behind are not seen.",
     descriptors_per_site: 1,
     cost: "does not depend on the number of jobs",
     limit: "RLIMIT_NOFILE",

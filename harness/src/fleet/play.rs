@@ -23,20 +23,19 @@ use crate::record::{Outcome, SCHEMA, ScaleRecord};
 use crate::sys::{fork, pidfd, time};
 use crate::trial::{Limits, Run, TrialError, cpu_time};
 
-/// How long the events of setting up may take to be over: longer than the kernel holds back an
-/// event.
+/// How long to wait for the events of setting up: longer than the kernel delays an event.
 const SETTLE: Duration = Duration::from_millis(300);
-/// The machine is quiet when its processors were busy for less than this share of a look. Ten
-/// thousand processes that were just started have yet to fall asleep, and cgroups of the loop
-/// before are still being freed: both would be measured.
+/// The machine is quiet if its processors were busy for less than this share of an interval. Before
+/// that, ten thousand processes that were just started have not fallen asleep yet, and cgroups of
+/// the previous loop are still being freed: both would be measured.
 pub const QUIET_PERMILLE: u32 = 50;
-/// How long one look takes: many ticks, in which the kernel counts.
+/// The length of an interval: many of the ticks in which the kernel counts.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long quiet is waited for, in all and more for each site. After that it is measured as it is,
-/// and the record says how busy.
+/// How long to wait for a quiet machine, in all and more for each site. After that it is measured
+/// anyway, and the record says how busy the machine was.
 const QUIET: Duration = Duration::from_secs(2);
 const QUIET_PER_SITE: Duration = Duration::from_millis(2);
-/// What a sleeper may cost in memory: its stack, its page tables and the kernel's books.
+/// The memory of a sleeper: its stack, its page tables and the kernel's structures.
 const SLEEPER_BYTES: u64 = 512 << 10;
 /// How long setting up may take for each site, and in all.
 const SET_UP_PER_SITE: Duration = Duration::from_millis(20);
@@ -117,7 +116,8 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
             &[hear.as_fd(), looped.pidfd.as_fd()],
             Duration::from_secs(1),
         )?;
-        // Asked before reading: what was said last is read after it was known to be the last.
+        // Checked before reading, so that the last message is read after the process is known to
+        // have ended.
         ended = pidfd::has_exited(looped.pidfd.as_fd())
             .map_err(|e| SysError::plain("poll pidfd", e))?;
         drain(&hear, &mut text)?;
@@ -184,7 +184,7 @@ fn blank(spec: &FleetSpec<'_>, populated: usize, run: &str) -> ScaleRecord {
     }
 }
 
-/// The life of the loop's process.
+/// The main function of the loop's process.
 struct Loop<'a> {
     spec: &'a FleetSpec<'a>,
     populated: usize,
@@ -260,7 +260,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Waits until the machine is quiet; returns how busy it was in the last look, or `None` where
+    /// Waits until the machine is quiet; returns how busy it was in the last interval, or `None` if
     /// the kernel does not say.
     fn settle(&self, fleet: &mut dyn Fleet) -> Result<Option<u32>, String> {
         let sites = u32::try_from(self.spec.sites).unwrap_or(u32::MAX);
@@ -277,7 +277,7 @@ impl Loop<'_> {
         }
     }
 
-    /// Waits while nothing ends. Whoever says that something did is early.
+    /// Waits while nothing ends. A verdict in this time is early.
     fn quiet(&self, fleet: &mut dyn Fleet, until: crate::MonoNs) -> Result<(), String> {
         let mut over = Vec::new();
         if !until.has_passed() {
@@ -289,7 +289,7 @@ impl Loop<'_> {
         }
     }
 
-    /// One job: it ends, and the loop says so.
+    /// One job: it ends, and the loop reports it.
     fn job(
         &self,
         fleet: &mut dyn Fleet,
@@ -330,7 +330,7 @@ impl Loop<'_> {
     }
 }
 
-/// What the loop's answer amounts to, when it was decided, and why it is wrong. Pure.
+/// The outcome of the loop's answer, when it was decided, and why it is wrong. Pure.
 fn judge(
     site: usize,
     exit: Option<u64>,
@@ -409,7 +409,7 @@ impl Load {
     }
 }
 
-/// How many descriptors this process has, the one of the look left out.
+/// How many descriptors this process has, without the one that is used for counting.
 fn descriptors() -> Result<u32, String> {
     let path = "/proc/self/fd";
     let list = std::fs::read_dir(path).map_err(|e| format!("could not read {path}: {e}"))?;

@@ -1,4 +1,4 @@
-//! What a loop knows of its sites: which of them run, and how their state is read.
+//! The sites of a loop: which of them run, and how their state is read.
 
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     entries: Vec<Entry>,
-    /// Started since the last look: an event of theirs may have come before the start was told.
+    /// Started since the last read: their event may have come before the start was reported.
     fresh: Vec<usize>,
     pub(super) counters: Counters,
 }
@@ -85,7 +85,7 @@ impl Roster {
         }
     }
 
-    /// Reads the state of a site if a job runs there; true if it was over, and said so.
+    /// Reads the state of a site if a job runs there; true if it was over, and was reported.
     pub(super) fn look(&mut self, site: usize, woke: MonoNs, over: &mut Vec<Completion>) -> bool {
         let Some(entry) = self.entries.get_mut(site).filter(|entry| entry.running) else {
             return false;
@@ -101,14 +101,14 @@ impl Roster {
         true
     }
 
-    /// Looks at all sites that were started since the last time.
+    /// Reads all sites that were started since the last time.
     pub(super) fn look_at_fresh(&mut self, woke: MonoNs, over: &mut Vec<Completion>) {
         for site in std::mem::take(&mut self.fresh) {
             self.look(site, woke, over);
         }
     }
 
-    /// Looks at all sites.
+    /// Reads all sites.
     pub(super) fn look_at_all(&mut self, woke: MonoNs, over: &mut Vec<Completion>) {
         self.fresh.clear();
         for site in 0..self.entries.len() {

@@ -1,5 +1,5 @@
-//! Many sites below one cgroup, and a process in as many of them as is wanted, each of which sleeps
-//! until it is told to end.
+//! Many sites below one cgroup, with a process in some or all of them that sleeps until it is told
+//! to end.
 //!
 //! It holds no descriptor for a site, so that the descriptors of a process are the mechanism's
 //! alone.

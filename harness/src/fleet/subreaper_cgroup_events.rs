@@ -1,5 +1,5 @@
 //! Children that end wake the supervisor, and only the site of the one that ended is read;
-//! `cgroup.events` catches who is no child.
+//! `cgroup.events` reports processes that are not children.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -36,9 +36,9 @@ pub(super) struct SubreaperCgroupEvents;
 static SPEC: MechanismSpec = MechanismSpec {
     id: "subreaper+cgroup-events",
     summary: "A subreaper woken by SIGCHLD reads the site that the child was in; one inotify \
-        instance catches what is no child.",
+        instance reports what is not a child.",
     descriptors_per_site: 0,
-    cost: "does not depend on the number of sites; an overflow of the queue costs a look at each \
+    cost: "does not depend on the number of sites; an overflow of the queue costs a read of each \
         of them",
     limit: "fs.inotify.max_user_watches (and max_user_instances, of which one is used)",
     sources: &[
@@ -106,7 +106,7 @@ impl Supervising {
             .copied()
     }
 
-    /// Takes the signal and every zombie, and notes whose sites are to be read. True if there was
+    /// Takes the signal and every zombie, and notes which sites are to be read. True if there was
     /// one.
     fn reap(&mut self) -> Result<bool, SysError> {
         while self
@@ -127,7 +127,7 @@ impl Supervising {
             any = true;
             match self.site_of(child) {
                 Some(site) => self.pending.push(site),
-                // Whose it was cannot be said, so it may be anybody's.
+                // Its site is not known, so all sites are read.
                 None => self.pending.extend(0..self.roster.len()),
             }
             waitid(Whose::Pid(child), flags)
@@ -199,7 +199,7 @@ impl Fleet for Supervising {
                 Slept::Deadline if deadline.has_passed() => return Ok(()),
                 Slept::Deadline => woke = now(),
             }
-            // Out of looks: what still lives there is left to cgroup.events.
+            // No re-reads left: for what is still alive there, cgroup.events is waited for.
             if until == deadline {
                 self.pending.clear();
             }

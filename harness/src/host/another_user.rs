@@ -1,8 +1,8 @@
-//! Whether this process can give others a user that nobody has, and whether that user may execute a
+//! Whether this process can give others an unused user id, and whether that user may execute a
 //! program. Both are tried.
 //!
-//! A root of a user namespace (rootless containers, `unshare -Ur`) is root by its number and can
-//! become nobody: the namespace has no other users, or denies `setgroups`. Sources:
+//! The root of a user namespace (rootless containers, `unshare -Ur`) has user id 0 and may not be
+//! able to change it: the namespace has no other users, or denies `setgroups`. Sources:
 //! user_namespaces(7), setresuid(2), setgroups(2).
 
 use std::ffi::CString;
@@ -20,8 +20,8 @@ use crate::sys::pidfd;
 use crate::sys::spawn::{self, ChildFailure, Credentials, Plan, Step};
 use crate::sys::wait::{Whose, waitid};
 
-/// The first of the user ids that are nobody's: below the range of systemd's dynamic users, above
-/// the usual accounts (systemd, `docs/UIDS-GIDS.md`: 60578 to 61183 are unused).
+/// The first of the unused user ids: below the range of systemd's dynamic users, above the usual
+/// accounts (systemd, `docs/UIDS-GIDS.md`: 60578 to 61183 are unused).
 pub(crate) const UNUSED_UID: u32 = 60_931;
 
 /// Whether processes can be started with a user of their own.
@@ -50,12 +50,12 @@ pub(crate) fn probe() -> Result<Support, ProbeError> {
             "run as root of the initial user namespace, or of one with a range of user ids and \
                 CAP_SETUID and CAP_SETGID (podman: subuid(5); docker: --cap-add)",
         ),
-        // It is no program, so it gets as far as that.
+        // It is not a program, so it gets as far as exec.
         _ => Support::Available,
     })
 }
 
-/// What the kernel goes by.
+/// What the kernel checks.
 fn why_not(user: Credentials) -> String {
     let read =
         |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();

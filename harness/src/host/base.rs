@@ -23,7 +23,7 @@ use crate::cgroup::Cgroup;
 pub struct Options {
     /// `--cgroup PATH`: only this one.
     pub cgroup: Option<PathBuf>,
-    /// Be content without a pids limit; bombs are then refused.
+    /// Accept a cgroup without a pids limit; bombs are then refused.
     pub allow_no_limits: bool,
     /// Where changes to cgroups that are not a run's own are noted, for its guards.
     pub journal: Option<Arc<Journal>>,
@@ -34,7 +34,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// This process on this machine, with no wishes.
+    /// This process on this machine, with no preferences.
     pub fn here() -> Self {
         Self {
             program: Program::this(),
@@ -113,12 +113,11 @@ fn search(
     }
     let mut none = NoBase::after(attempts, &options.paths, layout, euid);
     none.remedies.push(match &options.cgroup {
-        Some(_) => "leave --cgroup away to let it look for one".to_owned(),
+        Some(_) => "leave out --cgroup to search for one".to_owned(),
         None => "name a cgroup v2 directory that you may use: --cgroup PATH".to_owned(),
     });
     none.remedies.push(
-        "or run the same command in a throw-away machine, which needs no cgroup of this one: add \
-         --vm"
+        "or run the same command in a virtual machine, which needs no cgroup of this one: add --vm"
             .to_owned(),
     );
     Err(none)
@@ -135,7 +134,7 @@ fn places(options: &Options, layout: &Layout) -> Vec<base::Candidate> {
     }]
 }
 
-/// Why controllers may be enabled for the children of `path`, or why not.
+/// Why controllers may be enabled for the children of `path`, or why they may not.
 fn authority(options: &Options, path: &Path, euid: u32) -> Result<&'static str, &'static str> {
     if options.cgroup.is_some() {
         Ok("the user named it")
@@ -163,7 +162,7 @@ fn qualify(candidate: &Candidate<'_>) -> Result<Held, Refusal> {
         Ok(base) => Ok(Held { base, delegation }),
         Err(refusal) => {
             for failed in delegation.undo() {
-                tracing::warn!(error = %failed, "could not take back a step of delegation");
+                tracing::warn!(error = %failed, "could not undo a step of delegation");
             }
             Err(refusal)
         }

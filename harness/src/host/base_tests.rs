@@ -133,7 +133,7 @@ fn a_named_cgroup_is_the_only_one_tried() {
     assert_eq!(tried, ["/named"]);
     assert_eq!(error.attempts.len(), 1);
     assert_eq!(machine.noted(), "");
-    assert!(error.to_string().contains("leave --cgroup away"), "{error}");
+    assert!(error.to_string().contains("leave out --cgroup"), "{error}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::sys::wait::{Whose, waitid};
 pub struct KernelBug {
     /// Kebab-case.
     pub id: &'static str,
-    /// What goes wrong, and what follows.
+    /// What goes wrong, and the consequence.
     pub summary: &'static str,
     /// Where it is described and fixed.
     pub source: &'static str,
@@ -89,11 +89,11 @@ pub fn killed_at_birth(base: &Cgroup) -> Result<Presence, Refusal> {
 ///
 /// `__cgroup_kill()` walks the first threads and signals each with `send_sig()`, which means that
 /// thread alone; an exited one takes nothing. A signal to the process (`kill(2)`,
-/// `pidfd_send_signal(2)`) does end it.
+/// `pidfd_send_signal(2)`) ends it.
 pub const SPARES_DEAD_LEADERS: KernelBug = KernelBug {
     id: "spares-dead-leaders",
-    summary: "cgroup.kill leaves a process alive whose first thread has exited: look at populated, \
-        and signal who is left one by one",
+    summary: "cgroup.kill leaves a process alive if its first thread has exited: read populated, \
+        and signal the processes that are left one by one",
     source: "kernel/cgroup/cgroup.c: __cgroup_kill(); fixed by \"cgroup: fix cgroup.kill for \
         exited thread group leader\" (in 6.12.117)",
 };

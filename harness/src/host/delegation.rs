@@ -3,7 +3,7 @@
 //!
 //! A cgroup with member processes cannot enable controllers for its children ("no internal
 //! process", cgroups(7)), so this process moves itself, and its children that live there, into a
-//! child named `leaf` first. Both steps are listed, and [`Delegation::undo`] takes them back.
+//! child named `leaf` first. Both steps are listed, and [`Delegation::undo`] undoes them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::cgroup::{Cgroup, CgroupError};
 /// The child that this process moves itself into.
 pub const LEAF: &str = "leaf";
 
-/// Controllers could not be had for the children of a cgroup.
+/// Controllers could not be enabled for the children of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EnableError {
     /// The kernel refused.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// Others live there.
+    /// Other processes are members.
     #[error(
         "{path} has {others} member(s) besides this process, so it cannot enable controllers for \
             its children"
@@ -42,7 +42,7 @@ pub enum EnableError {
 pub struct Delegation {
     at: Option<Cgroup>,
     change: Change,
-    /// Who was moved together with this process.
+    /// The processes that were moved together with this one.
     children: Vec<i32>,
     journal: Option<Arc<Journal>>,
 }
@@ -65,10 +65,10 @@ impl Delegation {
         match result {
             Ok(()) => Ok(done),
             Err(e) => {
-                // The first error is the one to report; what cannot be undone is seen by whoever
-                // lists the cgroup.
+                // The first error is the one to report; what cannot be undone stays visible in the
+                // cgroup.
                 for failed in done.undo() {
-                    tracing::warn!(error = %failed, "could not take back a step of delegation");
+                    tracing::warn!(error = %failed, "could not undo a step of delegation");
                 }
                 Err(e)
             }
@@ -160,8 +160,7 @@ impl Delegation {
         lines
     }
 
-    /// Takes everything back, in reverse. Returns what could not be taken back; a second call does
-    /// nothing.
+    /// Undoes everything, in reverse. Returns what could not be undone; a second call does nothing.
     pub fn undo(&mut self) -> Vec<CgroupError> {
         let Some(at) = self.at.take() else {
             return Vec::new();

@@ -17,7 +17,7 @@ pub struct Feature {
 }
 
 impl Feature {
-    /// Tries, cheaply, and takes everything back.
+    /// Tries, cheaply, and undoes everything.
     pub fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         (self.probe)(host)
     }
@@ -43,7 +43,7 @@ features! {
     "memory-limit" cgroup::memory_limit, "a memory limit can be had for children of the base";
     "pid-namespace" process::pid_namespace, "a process can be the init of a new PID namespace";
     "pidfd" process::pidfd, "pidfd_open names a process";
-    "pidfd-info" process::pidfd_info, "PIDFD_GET_INFO says who is behind a pidfd";
+    "pidfd-info" process::pidfd_info, "PIDFD_GET_INFO identifies the process behind a pidfd";
     "pids-limit" cgroup::pids_limit, "a limit on tasks can be had for children of the base";
     "proc-connector" tracing::proc_connector, "the kernel reports forks and exits through the \
         netlink connector";
@@ -61,7 +61,7 @@ features! {
     "v1-pids" cgroup::v1_pids, "an own cgroup of the v1 pids hierarchy can be made and limited";
 }
 
-/// A name in a list of requirements that is no feature.
+/// A name in a list of requirements that is not a feature.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("there is no feature {name:?}; did you mean {nearest}?")]
 pub struct UnknownFeature {
@@ -112,7 +112,7 @@ pub fn missing(wanted: &[&'static Feature], host: &Host) -> Vec<Missing> {
             Ok(Support::Missing { why, remedy }) => (why, remedy),
             Err(e) => (
                 format!("the probe failed: {e}"),
-                "repair what the probe met".to_owned(),
+                "fix the error of the probe".to_owned(),
             ),
         };
         Some(Missing {

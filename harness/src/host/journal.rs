@@ -1,9 +1,9 @@
 //! What was changed in a cgroup that is not a run's own, written down where the guards of a run can
-//! read it and take it back.
+//! read it and undo it.
 //!
 //! The text is in memory that processes share which were forked after it was made
-//! (memfd_create(2)). A step is written down before it is made, and taking back what was not done
-//! does nothing.
+//! (memfd_create(2)). A step is written down before it is made, and undoing a step that was not
+//! made does nothing.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -32,8 +32,8 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Takes everything back in `cgroup`, in reverse, and moves `members` and this process there.
-    /// Returns what could not be taken back.
+    /// Undoes everything in `cgroup`, in reverse, and moves `members` and this process there.
+    /// Returns what could not be undone.
     pub(super) fn take_back(&self, cgroup: &Cgroup, members: &[i32]) -> Vec<CgroupError> {
         let mut failed = Vec::new();
         for controller in self.enabled.iter().rev() {
@@ -57,7 +57,7 @@ impl Change {
     }
 }
 
-/// Moves `pids`, as far as they live, and this process.
+/// Moves those of `pids` that are alive, and this process.
 pub(super) fn move_all(to: &Cgroup, pids: &[i32]) -> Result<(), CgroupError> {
     for pid in pids {
         match to.write("cgroup.procs", &pid.to_string()) {
@@ -82,21 +82,20 @@ impl Journal {
         Ok(Self { file: file.into() })
     }
 
-    /// Writes down what is there to be taken back; nothing, if there is nothing any more.
+    /// Writes down what can be undone; nothing, if there is nothing any more.
     pub(super) fn note(&self, change: Option<&Change>) -> Result<(), SysError> {
         let fail = |e: &std::io::Error| SysError::io("note a change", Target::Nothing, e);
         let text = match change {
             Some(change) => serde_json::to_vec(change).map_err(|e| fail(&e.into()))?,
             None => Vec::new(),
         };
-        // Whoever reads in between finds no JSON, and so no change: the step that it is about is
-        // not made yet.
+        // A reader in between finds no JSON, and so no change: the step has not been made yet.
         self.file.set_len(0).map_err(|e| fail(&e))?;
         self.file.write_all_at(&text, 0).map_err(|e| fail(&e))
     }
 
-    /// Takes back what was noted, in the place of `harness`, which lives in the leaf too if it
-    /// lives. False: not all of it.
+    /// Undoes what was noted, on behalf of `harness`, which is also in the leaf if it is alive.
+    /// False: not all of it.
     pub(crate) fn take_back(&self, harness: Pid) -> bool {
         let mut text = Vec::new();
         let mut buf = [0u8; 1024];

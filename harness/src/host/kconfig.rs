@@ -1,4 +1,4 @@
-//! The running kernel's build configuration, where the machine tells it.
+//! The running kernel's build configuration, if the machine provides it.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! What this machine offers, why not, and how to get it.
+//! What this machine offers, what is missing and why, and how to get it.
 
 pub(crate) mod another_user;
 pub mod base;
@@ -56,13 +56,13 @@ impl Deref for Host {
 /// This process and its machine, or the way to a better place.
 #[derive(Debug)]
 pub enum Detected {
-    /// What there is, with or without a base.
+    /// This machine, with or without a base.
     Host(Box<Host>),
     /// The program has to be run again: say why on standard error, then execute the command.
     Rerun(Box<Rerun>),
 }
 
-/// Runs `trial` on a new child of `cgroup`, and removes it with whatever lives in it.
+/// Runs `trial` on a new child of `cgroup`, and removes it with its members.
 pub(crate) fn in_child<T, E: From<CgroupError> + From<crate::SysError>>(
     cgroup: &crate::cgroup::Cgroup,
     trial: impl FnOnce(&crate::cgroup::Cgroup) -> Result<T, E>,
@@ -70,15 +70,15 @@ pub(crate) fn in_child<T, E: From<CgroupError> + From<crate::SysError>>(
     allgone::probe::in_child(cgroup, &probe_name()?, trial)
 }
 
-/// An error if `/proc` shows another PID namespace than this process's: nothing that is looked up
-/// there by number means what it says.
+/// An error if `/proc` shows another PID namespace than this process's: pids looked up there would
+/// mean other processes.
 pub fn check_proc() -> Result<(), HostError> {
     name::foreign_proc()?.map_or(Ok(()), |why| Err(HostError::ForeignProc { why }))
 }
 
 impl Host {
-    /// Looks at the machine and searches for a base. Having none is a fact ([`Host::no_base`]) and
-    /// not an error.
+    /// Reads the facts about the machine and searches for a base. Having none is a fact
+    /// ([`Host::no_base`]) and not an error.
     pub fn detect(options: &Options) -> Result<Detected, HostError> {
         let mut host = Self::without_base(&options.paths)?;
         match base::find(options, &host.layout, host.euid) {
@@ -92,7 +92,8 @@ impl Host {
         Ok(Detected::Host(Box::new(host)))
     }
 
-    /// Looks at the machine without searching for a base and without touching anything.
+    /// Reads the facts about the machine, without searching for a base and without changing
+    /// anything.
     pub fn without_base(paths: &Paths) -> Result<Self, HostError> {
         check_proc()?;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! The name of a run, which says whose it is: `scenario-<pid>-<start>-<pidns>`.
+//! The name of a run, which identifies its owner: `scenario-<pid>-<start>-<pidns>`.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::error::SysError;
 
 pub use allgone::base::name::{Owner, OwnerId, foreign_proc, own_pidns};
 
-/// What the name of every cgroup of a run begins with.
+/// The prefix of the name of every cgroup of a run.
 pub const PREFIX: &str = "scenario-";
 
 /// Whose run it is, as its name says: the harness that is behind it.
@@ -36,7 +36,7 @@ impl RunName {
         OwnerId::parse(name, PREFIX).map(Self)
     }
 
-    /// Whether the owner lives.
+    /// Whether the owner is alive.
     pub fn owner(&self) -> Owner {
         self.0.owner()
     }

@@ -1,11 +1,11 @@
-//! Named v1 hierarchies: cgroups without controllers, which exist because somebody mounted them
-//! under a name.
+//! Named v1 hierarchies: cgroups without controllers, which exist because they were mounted under a
+//! name.
 //!
-//! A run's hierarchies bear its name ([`super::name`]), and are mounted without a place in the
-//! tree, so that nobody else sees them. Making one and taking it down costs more than 100 ms, so
-//! all trials of a run share one ([`shared`]), which the first of them makes. The kernel keeps a
-//! hierarchy for as long as it is mounted *or has a cgroup besides the root*: what a crash leaves
-//! is found in `/proc/self/cgroup`, where every hierarchy has a line.
+//! A run's hierarchies bear its name ([`super::name`]), and have no mount point, so that no other
+//! process sees them. Making one and taking it down costs more than 100 ms, so all trials of a run
+//! share one ([`shared`]), which the first of them makes. The kernel keeps a hierarchy for as long
+//! as it is mounted *or has a cgroup besides the root*: what a crash leaves is found in
+//! `/proc/self/cgroup`, where every hierarchy has a line.
 //!
 //! Sources: cgroups(7), kernel/cgroup/cgroup-v1.c: `cgroup1_root_to_use()`, kernel/cgroup/cgroup.c:
 //! `cgroup_kill_sb()`.
@@ -27,7 +27,7 @@ use crate::sys::mount;
 #[derive(Debug)]
 pub struct Named {
     root: Cgroup,
-    // After the root: the root's path leads through it.
+    // Dropped after the root: the root's path leads through it.
     _mount: OwnedFd,
 }
 
@@ -50,8 +50,8 @@ impl Named {
         })
     }
 
-    /// Its root, of which every process of the machine that is nowhere else in it is a member.
-    /// Never end what is in there.
+    /// Its root. All processes of the machine that are in no other cgroup of it are members. Never
+    /// kill those.
     pub fn root(&self) -> &Cgroup {
         &self.root
     }
@@ -99,7 +99,7 @@ impl Named {
     }
 }
 
-/// How `/proc/<pid>/cgroup` calls the hierarchy `name`.
+/// The name of the hierarchy `name` in `/proc/<pid>/cgroup`.
 fn label(name: &str) -> String {
     format!("name={name}")
 }
@@ -127,8 +127,8 @@ pub(crate) fn present() -> Result<Vec<String>, SysError> {
 /// at least every few milliseconds.
 ///
 /// It takes about 50 ms: a removed cgroup counts until RCU has let go of it, and so does the
-/// unmounted root. Whoever is in a cgroup of it has to end, or to be ended by somebody else.
-/// Errors: the last refusal (`EBUSY`: somebody lives in it) when `deadline` has passed.
+/// unmounted root. Members of its cgroups have to end by themselves, or be killed by the caller.
+/// Errors: the last refusal (`EBUSY`: it has members) when `deadline` has passed.
 pub fn take_down(
     name: &str,
     deadline: MonoNs,
@@ -144,7 +144,7 @@ pub fn take_down(
         }
         meanwhile();
         let soon = crate::sys::time::now() + std::time::Duration::from_millis(2);
-        // An interruption only makes the next look come sooner.
+        // An interruption only makes the next attempt come sooner.
         match crate::sys::time::sleep_until(soon) {
             Ok(()) | Err(_) => {}
         }

@@ -2,8 +2,8 @@
 //! the workload was started. A draft series of this project lets the kernel then kill the cgroup
 //! and everything below it.
 //!
-//! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the
-//! closing is done on purpose.
+//! It is meant for supervisors that are killed themselves: the kernel closes their descriptors.
+//! Here the descriptor is closed on purpose.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! `freeze-cgroup-kill`: freeze, wait until frozen, then `cgroup.kill`, then thaw. Belt and braces,
-//! as some runtimes do it.
+//! `freeze-cgroup-kill`: freeze, wait until frozen, then `cgroup.kill`, then thaw. Some runtimes do
+//! both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 14),
     privilege: "",
-    faults: "as cgroup-kill, which needs no freezing; the freezing makes the news of emptiness 10 \
+    faults: "as cgroup-kill, which needs no freezing; freezing makes the event for emptiness 10 \
         to 20 ms late",
     sources: &["Documentation/admin-guide/cgroup-v2.rst: cgroup.kill, cgroup.freeze"],
     axes: &[FREEZE_WAIT],
@@ -134,7 +134,7 @@ impl Killer for Ready {
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        // On the way out of an error, which is the one to report.
+        // After an error, which is the one to report.
         match self.thaw() {
             Ok(()) | Err(_) => {}
         }

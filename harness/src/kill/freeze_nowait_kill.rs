@@ -1,7 +1,7 @@
 //! `freeze-nowait-kill`: freeze, do not wait, SIGKILL everyone, thaw.
 //!
-//! The write to `cgroup.freeze` returns before anybody is frozen. What is skipped is the only proof
-//! that nobody is in the middle of a fork.
+//! The write to `cgroup.freeze` returns before any process is frozen. Waiting, which is skipped
+//! here, is the only proof that no member is in the middle of a fork.
 
 use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};

@@ -1,5 +1,5 @@
-//! `freeze-nowait-thaw-kill`: freeze, do not wait, list, thaw, then SIGKILL whoever was listed.
-//! Both shortcuts at once.
+//! `freeze-nowait-thaw-kill`: freeze, do not wait, list, thaw, then SIGKILL the processes on the
+//! list. Both shortcuts at once.
 
 use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
@@ -17,7 +17,7 @@ pub(super) struct FreezeNowaitThawKill;
 static SPEC: KillSpec = KillSpec {
     id: "freeze-nowait-thaw-kill",
     summary: "freeze, list everyone without waiting for `frozen 1`, thaw, then SIGKILL by number \
-        whoever was listed",
+        every process on the list",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Once,

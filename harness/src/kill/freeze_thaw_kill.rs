@@ -1,6 +1,7 @@
-//! `freeze-thaw-kill`: freeze, wait until frozen, list, thaw, then SIGKILL whoever was listed.
+//! `freeze-thaw-kill`: freeze, wait until frozen, list, thaw, then SIGKILL the processes on the
+//! list.
 //!
-//! The order that looks harmless: the list is complete, but by the time it is used it is old.
+//! The order looks harmless, but the complete list is out of date when it is used.
 
 use super::common::probe;
 use super::{KillError, KillSpec, KillStrategy, Killer};
@@ -17,8 +18,8 @@ pub(super) struct FreezeThawKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "freeze-thaw-kill",
-    summary: "freeze, wait until `frozen 1`, list everyone, thaw, then SIGKILL by number whoever \
-        was listed",
+    summary: "freeze, wait until `frozen 1`, list everyone, thaw, then SIGKILL by number every \
+        process on the list",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::Once,

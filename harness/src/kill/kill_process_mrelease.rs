@@ -1,5 +1,5 @@
-//! `kill-process-mrelease`: `cgroup.kill`, then ask the kernel to take the memory of each victim at
-//! once, before it gets round to dying.
+//! `kill-process-mrelease`: `cgroup.kill`, then ask the kernel to free the memory of each victim at
+//! once, before it exits.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -36,8 +36,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::descriptors(3),
     since: KernelVersion(5, 15),
     privilege: "",
-    faults: "as cgroup-kill; who was born after the list keeps its memory until it dies by itself; \
-        at most 512 members are helped",
+    faults: "as cgroup-kill; a process that was born after the list was read keeps its memory \
+        until it exits; at most 512 members are helped",
     sources: &["mm/oom_kill.c: process_mrelease(), 884a7e5964e0 (5.15)"],
     axes: &[],
 };
@@ -100,7 +100,7 @@ impl BlockingKiller for Ready {
         }
         drive(&mut self.write, deadline, &mut report)?;
         for (pid, fd) in members {
-            // A stranger behind a reused number is not dying, and the kernel refuses (EINVAL).
+            // A process that got a reused pid is not dying, and the kernel refuses (EINVAL).
             // EAGAIN: the memory is locked just now.
             match pidfd::mrelease(fd.as_fd()) {
                 Ok(()) | Err(Errno::EINVAL | Errno::EAGAIN) => {}

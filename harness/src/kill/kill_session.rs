@@ -1,5 +1,5 @@
 //! `kill-session`: SIGKILL to everyone in the session of the main process, found by scanning
-//! `/proc`, until nobody is left in it.
+//! `/proc`, until none is left.
 //!
 //! What `pkill --session` does, repeated. The caller is in that session too, and is spared.
 
@@ -24,7 +24,7 @@ pub(super) struct KillSession;
 static SPEC: KillSpec = KillSpec {
     id: "kill-session",
     summary: "SIGKILL by number to everyone in the session of the main process but the caller, by \
-        scanning /proc until nobody is left in it",
+        scanning /proc until none is left in it",
     reach: Reach {
         scope: Scope::Session,
         sweep: Sweep::UntilNone,
@@ -56,12 +56,15 @@ impl BlockingStrategy for KillSession {
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let session = getsid(None).map_err(|e| SysError::plain("getsid", e))?;
-        // Whoever does not lead the session shares it with a parent: here that would be the
-        // harness, or the user's shell.
+        // A main process that does not lead a session shares one with its parent: here that would
+        // be the harness, or the user's shell.
         if session != getpid() {
             return Err(KillError::Refused {
                 strategy: SPEC.id,
-                why: format!("the caller does not lead session {session}, so others live in it"),
+                why: format!(
+                    "the caller does not lead session {session}, so other processes are \
+                    in it"
+                ),
             });
         }
         Ok(Box::new(Ready { session }))

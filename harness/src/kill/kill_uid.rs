@@ -2,9 +2,9 @@
 //! one user per build do.
 //!
 //! The kernel walks all processes under one lock, so no fork escapes. The killer is a process of
-//! its own that was forked before the workload (a bomb leaves no room for it afterwards). It takes
-//! the victims' user id as its effective id only: real and saved id are one that nobody has, so the
-//! victims may not signal it back.
+//! its own that was forked before the workload (a bomb uses up the limit on tasks). It takes the
+//! victims' user id as its effective id only: real and saved id are an unused one, so the victims
+//! may not signal it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -91,7 +91,7 @@ impl BlockingStrategy for KillUid {
         let give = std::cell::Cell::new(Some(give));
         let order = std::cell::Cell::new(Some(order));
         let worker = worker(0, set.helpers().map(|helpers| helpers.as_fd()), || {
-            // The copy must not hold the other end, or it would never see it close.
+            // The copy must not hold the other end, or it would never get the end of file.
             drop(give.take());
             order.take().map_or(1, |order| {
                 wait_and_kill(File::from(order), credentials, immune)

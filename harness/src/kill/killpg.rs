@@ -31,7 +31,7 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(1, 0),
     privilege: "",
-    faults: "setsid(2) and setpgid(2) escape; outsiders who joined the group die too; once the \
+    faults: "setsid(2) and setpgid(2) escape; outsiders that joined the group die too; once the \
         group is empty and its leader reaped, the number may belong to another group",
     sources: &[
         "kill(2)",

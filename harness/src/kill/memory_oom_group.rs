@@ -1,8 +1,8 @@
 //! `memory-oom-group`: `memory.oom.group` and `memory.max` 0, so that the OOM killer ends the whole
 //! cgroup.
 //!
-//! Never tried by anyone for good reason: it kills by way of the memory controller, and only as
-//! long as there is memory to take.
+//! There is a good reason why it is not used: it kills through the memory controller, and only as
+//! long as there is memory to reclaim.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(4, 19),
     privilege: "the memory controller of cgroup v2",
     faults: "a fork in progress escapes the walk; processes with oom_score_adj -1000 are spared; \
-        the write sleeps in reclaim; where the site has no memory limit of its own its parent's is \
-        used, and that hits whoever else is in there",
+        the write sleeps in reclaim; if the site has no memory limit of its own, its parent's is \
+        used, which also hits the other processes there",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: memory.oom.group, memory.max",
         "mm/oom_kill.c: oom_kill_process()",
@@ -55,7 +55,7 @@ impl BlockingStrategy for MemoryOomGroup {
         probe::file(
             host,
             "memory.oom.group",
-            "a machine whose memory controller belongs to cgroup v2 and is delegated",
+            "a machine with the memory controller in cgroup v2, delegated",
         )
     }
 
@@ -100,7 +100,7 @@ impl BlockingKiller for Ready {
         report.about_to_signal();
         self.target.write("memory.max", "0")?;
         report.sent(Ok(()), 0);
-        // The limit as it was: what comes after the kill needs memory too.
+        // The limit as it was: what follows the kill needs memory too.
         self.target.write("memory.max", before.trim())?;
         Ok(report.issued())
     }

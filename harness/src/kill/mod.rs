@@ -1,7 +1,7 @@
 //! Kill strategies: one file per way to end a tree of processes.
 //!
-//! What a strategy is stands in [`allgone::kill`]. The strategies that have no effect on their host
-//! are there; here are the contenders. [`STRATEGIES`] has all of them.
+//! [`allgone::kill`] defines what a strategy is, and has the strategies without effects on their
+//! host. Here are the other contenders. [`STRATEGIES`] lists all of them.
 
 mod common;
 
@@ -72,7 +72,7 @@ impl AnyStrategy {
         }
     }
 
-    /// Prepares to kill what will live in `set`.
+    /// Prepares to kill the members that `set` will have.
     pub fn prepare(&self, set: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Ready, KillError> {
         Ok(match self {
             Stepped(strategy) => Ready::Stepped(strategy.prepare(set, spawn)?),
@@ -108,7 +108,7 @@ impl Ready {
     }
 }
 
-/// The canary that stands for a bystander.
+/// The canary for a kind of bystander.
 pub fn canary(bystander: Bystander) -> Canary {
     match bystander {
         Bystander::SameUid => Canary::SameUid,
@@ -118,7 +118,7 @@ pub fn canary(bystander: Bystander) -> Canary {
     }
 }
 
-/// A report as it stands in a record.
+/// A report in the form of a record.
 pub fn recorded(report: &KillReport) -> crate::record::KillReport {
     crate::record::KillReport {
         begun_ns: report.begun_ns,
@@ -242,7 +242,7 @@ mod tests {
             );
             assert!(
                 !(spec.claims_sound && spec.may_hit.contains(&Bystander::ReusedPid)),
-                "{}: whoever hits strangers is not sound",
+                "{}: a strategy that hits outsiders is not sound",
                 spec.id
             );
         }

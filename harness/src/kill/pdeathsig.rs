@@ -1,6 +1,6 @@
 //! `pdeathsig`: the main process has asked for SIGKILL at its parent's death; the parent is killed.
 //!
-//! Between caller and main process stands a tiny init for this purpose: it is the one that is
+//! For this purpose there is a minimal init between caller and main process; it is the one that is
 //! killed.
 
 use std::os::fd::AsFd;

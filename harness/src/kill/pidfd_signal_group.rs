@@ -57,7 +57,7 @@ impl BlockingStrategy for PidfdSignalGroup {
                 ));
             }
         };
-        // Signal 0 hurts nobody. ESRCH: the flag is known, and the caller leads no group.
+        // Signal 0 has no effect. ESRCH: the flag is known, and the caller leads no group.
         match pidfd::send_signal_scoped(own.as_fd(), None, SIGNAL_PROCESS_GROUP) {
             Ok(()) | Err(Errno::ESRCH) => Ok(Support::Available),
             Err(errno @ (Errno::EINVAL | Errno::ENOSYS | Errno::EPERM)) => Ok(Support::missing(

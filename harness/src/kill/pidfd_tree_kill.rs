@@ -1,7 +1,7 @@
 //! `pidfd-tree-kill`: find the descendants of the main process by parent links, hold each by a
 //! pidfd, kill them all, look again.
 //!
-//! Safe against pid reuse, blind to orphans: who loses its parent leaves the tree.
+//! Safe against pid reuse, but blind to orphans: a process that loses its parent leaves the tree.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,7 +29,7 @@ pub(super) struct PidfdTreeKill;
 static SPEC: KillSpec = KillSpec {
     id: "pidfd-tree-kill",
     summary: "open a pidfd for the main process and all its descendants by parent links, until a \
-        scan finds nobody new; SIGKILL each; again",
+        scan finds no new one; SIGKILL each; repeat",
     reach: Reach {
         scope: Scope::LinkedDescendants,
         sweep: Sweep::UntilNone,
@@ -39,7 +39,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(5, 3),
     privilege: "",
-    faults: "orphans are lost: a daemon, or the child of whoever is killed before it was seen",
+    faults: "orphans are lost: a daemon, or the child of a process that is killed before the \
+        child was seen",
     sources: &["pidfd_open(2)", "proc_pid_stat(5)"],
     axes: &[],
 };
@@ -86,7 +87,7 @@ impl BlockingKiller for Ready {
             }
             for pid in fresh {
                 if let Some(fd) = held.get(&pid) {
-                    // Whatever the answer, there is nothing more to do about this one; the report
+                    // Whatever the answer, there is nothing more to do for this process; the report
                     // has it.
                     match by_pidfd(&mut report, fd, pid, Signal::SIGKILL) {
                         Ok(()) | Err(_) => killed.insert(pid),
@@ -102,7 +103,8 @@ impl BlockingKiller for Ready {
     }
 }
 
-/// One scan: holds everybody whose parent is held and alive. Returns how many are new.
+/// One scan: opens a pidfd of every process with a live parent that is held. Returns how many are
+/// new.
 fn discover(held: &mut HashMap<i32, OwnedFd>, report: &mut KillReport) -> Result<usize, KillError> {
     report.passes += 1;
     let everybody = proc::everybody()?;
@@ -122,7 +124,8 @@ fn discover(held: &mut HashMap<i32, OwnedFd>, report: &mut KillReport) -> Result
     Ok(new)
 }
 
-/// Everybody below the processes that are held and have not ended, who is not held yet.
+/// All descendants of the processes that are held and have not ended, except those that are held
+/// already.
 fn children_of<'s>(everybody: &'s [Stat], held: &HashMap<i32, OwnedFd>) -> Vec<&'s Stat> {
     let mut inside: HashSet<i32> = held
         .iter()

@@ -1,8 +1,8 @@
 //! `pidns-autokill`: the init of the workload's own PID namespace dies when the last descriptor of
 //! its birth is closed.
 //!
-//! Made for supervisors that are killed themselves: the kernel closes their descriptors. Here the
-//! closing is done on purpose.
+//! It is meant for supervisors that are killed themselves: the kernel closes their descriptors.
+//! Here the descriptor is closed on purpose.
 
 use super::common::probe;
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
@@ -32,7 +32,7 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(7, 1),
     privilege: "CAP_SYS_ADMIN",
     faults: "a copy of the descriptor that is held anywhere keeps the workload alive; the init \
-        reaps itself, so nobody can wait for it",
+        reaps itself, so no process can wait for it",
     sources: &[
         "clone(2): CLONE_PIDFD_AUTOKILL",
         "fs/pidfs.c: pidfs_file_release(), c8134b5f13ae (7.1)",
@@ -67,8 +67,7 @@ impl BlockingStrategy for PidnsAutokill {
 struct Ready;
 
 impl BlockingKiller for Ready {
-    /// The spawn falls back to clone(2) where clone3 is refused, and that one drops the flag
-    /// without a word.
+    /// The spawn falls back to clone(2) where clone3 is refused, which drops the flag silently.
     fn attach(&mut self, child: &Child) -> Result<(), KillError> {
         match child.entry {
             Entry::Moved(errno) => Err(KillError::Refused {

@@ -1,5 +1,5 @@
 //! `pidns-kill`: give the workload a PID namespace of its own, and SIGKILL its init. The kernel
-//! takes everybody else along.
+//! then kills all other processes of the namespace.
 
 use std::os::fd::AsFd;
 
@@ -33,7 +33,7 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(5, 3),
     privilege: "CAP_SYS_ADMIN, or a user namespace",
     faults: "decided before the start: no help for a workload that runs already; the init is dead \
-        only after everybody else is",
+        only after all others are",
     sources: &[
         "pid_namespaces(7)",
         "kernel/pid_namespace.c: zap_pid_ns_processes()",

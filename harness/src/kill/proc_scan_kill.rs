@@ -1,4 +1,4 @@
-//! `proc-scan-kill`: one scan of `/proc`, SIGKILL to whoever carries the mark: here the cgroup,
+//! `proc-scan-kill`: one scan of `/proc`, SIGKILL to every process with the mark: here the cgroup,
 //! elsewhere a security label.
 //!
 //! The old `seunshare -k` killed by its label in this way, until it was dropped as racy.
@@ -25,8 +25,8 @@ pub(super) struct ProcScanKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "proc-scan-kill",
-    summary: "scan /proc once and SIGKILL by number everyone whose /proc/<pid>/cgroup is in the \
-        set",
+    summary: "scan /proc once and SIGKILL by number every process with a /proc/<pid>/cgroup in \
+        the set",
     reach: Reach {
         scope: Scope::SystemWide,
         sweep: Sweep::Once,
@@ -36,8 +36,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
-    faults: "whoever is born during the scan behind its back lives on; a number may have a new \
-        owner by the time it is signalled; it looks at every process of the machine",
+    faults: "a process that is born during the scan, behind its position, lives on; a number may \
+        have a new owner by the time it is signalled; it reads every process of the machine",
     sources: &[
         "cgroups(7): /proc/<pid>/cgroup",
         "SELinux policycoreutils: seunshare.c, killall()",

@@ -1,8 +1,8 @@
-//! `procs-loop`: read `cgroup.procs` of the cgroup and everything below, SIGKILL each, again, until
-//! nobody is listed.
+//! `procs-loop`: read `cgroup.procs` of the cgroup and everything below, SIGKILL each, and repeat
+//! until none is listed.
 //!
-//! What many supervisors did before `cgroup.kill`. Nobody is held meanwhile: it is a race that the
-//! loop happens to win.
+//! Many supervisors did this before `cgroup.kill`. No process is stopped meanwhile: it is a race
+//! that the loop happens to win.
 
 use nix::sys::signal::Signal;
 
@@ -23,8 +23,8 @@ pub(super) struct ProcsLoop;
 
 static SPEC: KillSpec = KillSpec {
     id: "procs-loop",
-    summary: "SIGKILL by number to everyone listed in cgroup.procs, recursively, over and over \
-        until nobody is listed",
+    summary: "SIGKILL by number to everyone listed in cgroup.procs, recursively, repeatedly until \
+        none is listed",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::UntilNone,
@@ -35,7 +35,7 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(4, 5),
     privilege: "",
     faults: "members fork and move while the list is read; a number may have a new owner by the \
-        time it is signalled; a walk that finds nobody is no proof while members move",
+        time it is signalled; a walk that finds no member is not a proof while members move",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.procs",
         "kill(2)",

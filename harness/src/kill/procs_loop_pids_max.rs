@@ -1,8 +1,8 @@
-//! `procs-loop-pids-max`: `pids.max` to 0, so that nobody can be born; then the loop. What
-//! supervisors without `cgroup.kill` can do.
+//! `procs-loop-pids-max`: `pids.max` to 0, so that no process can be created; then the loop.
+//! Supervisors without `cgroup.kill` can do this.
 //!
-//! The limit sits where the limit of the trial is: in the site's cgroup, else in its parent, else
-//! in the v1 pids hierarchy. It is only ever tightened.
+//! The limit is the one of the trial: in the site's cgroup, else in its parent, else in the v1 pids
+//! hierarchy. It is only ever tightened.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(5, 3),
     privilege: "the pids controller",
     faults: "forks that had passed the limit are completed, which the loop catches; members that \
-        move while the list is read are met again",
+        move while the list is read are found in a later pass",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: pids.max",
         "kernel/cgroup/pids.c: pids_can_fork()",

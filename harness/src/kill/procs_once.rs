@@ -29,8 +29,8 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
-    faults: "whoever is born after the read lives on, and so does everyone in a cgroup below; a \
-        number may have a new owner by the time it is signalled",
+    faults: "a process that is born after the read lives on, and so does every member of a cgroup \
+        below; a number may have a new owner by the time it is signalled",
     sources: &[
         "Documentation/admin-guide/cgroup-v2.rst: cgroup.procs",
         "kill(2)",

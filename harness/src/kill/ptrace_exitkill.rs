@@ -1,8 +1,8 @@
 //! `ptrace-exitkill`: trace the workload from its first instruction with `PTRACE_O_EXITKILL`; kill
-//! the tracer, and the kernel kills whom it traced.
+//! the tracer, and the kernel kills its tracees.
 //!
-//! Every fork is traced from birth, wherever its parent goes. The tracer is a process of its own:
-//! its exit is the weapon.
+//! Every fork is traced from birth, wherever its parent goes. The tracer is a process of its own,
+//! because its exit is what kills.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -51,8 +51,8 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(3, 8),
     privilege: "CAP_SYS_PTRACE for another user's processes",
     faults: "clone(CLONE_UNTRACED) escapes; every fork, exec and signal stops for the tracer, so \
-        the workload runs at a fraction of its speed; nobody else can trace it; stop signals have \
-        no effect on it",
+        the workload runs at a fraction of its speed; no other process can trace it; stop \
+        signals have no effect on it",
     sources: &[
         "ptrace(2): PTRACE_O_EXITKILL",
         "kernel/ptrace.c: exit_ptrace()",
@@ -72,7 +72,7 @@ impl BlockingStrategy for PtraceExitkill {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         match std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
             Ok(scope) if scope.trim() == "3" => Ok(Support::missing(
-                "kernel.yama.ptrace_scope is 3: nobody may trace",
+                "kernel.yama.ptrace_scope is 3: no process may trace",
                 "boot with another value of kernel.yama.ptrace_scope",
             )),
             Ok(scope) if scope.trim() == "2" && host.euid != 0 => Ok(Support::missing(
@@ -151,11 +151,11 @@ impl BlockingKiller for Ready {
         report.passes = 1;
         if let Some(tracer) = &self.tracer {
             let pid = tracer.pid.as_raw();
-            // Gone already: everybody it traced has ended, or has been killed by its end.
+            // Gone already: all its tracees have ended, or have been killed by its end.
             match by_pidfd(&mut report, &tracer.pidfd, pid, Signal::SIGKILL) {
                 Ok(()) | Err(_) => {}
             }
-            // It has killed everybody by the time it is a zombie.
+            // It has killed all tracees by the time it is a zombie.
             retry_eintr(|| waitid(Whose::Pidfd(tracer.pidfd.as_fd()), WaitPidFlag::WEXITED))
                 .map_err(|e| SysError::pid("waitid", pid, e))?;
         }
@@ -174,8 +174,8 @@ impl Drop for Ready {
     }
 }
 
-/// The tracer's life: seize, say so, and let everybody run on after every stop, until nobody is
-/// left. Returns its exit code.
+/// The tracer's main function: seize, report that, and let each tracee run on after every stop,
+/// until none is left. Returns its exit code.
 fn trace(main: Pid, mut tell: File) -> i32 {
     let options = Options::PTRACE_O_EXITKILL
         | Options::PTRACE_O_TRACEFORK

@@ -1,5 +1,5 @@
-//! `stop-then-kill`: SIGSTOP to everyone until nobody new is met, then SIGKILL. A freezer made of
-//! signals.
+//! `stop-then-kill`: SIGSTOP to every member until a pass finds no new one, then SIGKILL. A freezer
+//! made of signals.
 
 use std::collections::HashSet;
 
@@ -22,8 +22,8 @@ pub(super) struct StopThenKill;
 
 static SPEC: KillSpec = KillSpec {
     id: "stop-then-kill",
-    summary: "SIGSTOP by number to everyone in the cgroup and below until a pass meets nobody new, \
-        then SIGKILL in the same way",
+    summary: "SIGSTOP by number to everyone in the cgroup and below until a pass finds no new \
+        one, then SIGKILL in the same way",
     reach: Reach {
         scope: Scope::Cgroup,
         sweep: Sweep::UntilNone,
@@ -33,10 +33,10 @@ static SPEC: KillSpec = KillSpec {
     effects: Effects::NONE,
     since: KernelVersion(4, 5),
     privilege: "",
-    faults: "a signal is not acted on at once: who is not stopped yet forks after the pass that \
-        met nobody new; members can continue each other; a reused number is taken for one that was \
-        stopped; a process group that is orphaned while a member is stopped is sent SIGHUP by the \
-        kernel, which ends outsiders in it",
+    faults: "a signal is not acted on at once: a member that is not stopped yet may fork after \
+        the pass that found no new one; members can continue each other; a reused number is \
+        taken for one that was stopped; a process group that is orphaned while a member is \
+        stopped is sent SIGHUP by the kernel, which ends outsiders in it",
     sources: &[
         "signal(7): SIGSTOP",
         "setpgid(2): orphaned process groups",

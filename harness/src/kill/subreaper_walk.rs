@@ -1,7 +1,7 @@
-//! `subreaper-walk`: be the subreaper, SIGKILL all descendants, reap, again, until no child is
-//! left. What an init does.
+//! `subreaper-walk`: be the subreaper, SIGKILL all descendants, reap, and repeat until no child is
+//! left, as an init does.
 //!
-//! Orphans come to the caller, so nobody leaves the tree, and `ECHILD` is a proof that all are
+//! Orphans come to the caller, so no process leaves the tree, and `ECHILD` proves that all are
 //! dead. But each pass is a race.
 
 use std::collections::HashSet;
@@ -99,7 +99,7 @@ impl BlockingKiller for Ready {
     }
 }
 
-/// Reaps whoever has ended; false when no child is left, dead or alive.
+/// Reaps all children that have ended; false when no child is left, dead or alive.
 fn reap_the_dead() -> Result<bool, KillError> {
     loop {
         match waitid(
@@ -170,7 +170,7 @@ mod tests {
         #[test]
         fn no_set_of_links_makes_it_run_for_ever(links in prop::collection::vec((1i32..30,
             0i32..30), 0..60)) {
-            // A scan is no snapshot: links may form circles.
+            // A scan is not a snapshot: links may form cycles.
             let everybody: Vec<Stat> = links.into_iter().map(|(pid, ppid)| stat(pid, ppid,
                 'S')).collect();
             let found = descendants(&everybody, 3, |stat| !stat.is_zombie());

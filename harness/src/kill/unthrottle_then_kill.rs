@@ -1,5 +1,5 @@
-//! `unthrottle-then-kill`: lift the CPU limits of the set, then `cgroup.kill`. Who may not run
-//! cannot die quickly either.
+//! `unthrottle-then-kill`: lift the CPU limits of the set, then `cgroup.kill`. A process that may
+//! not run cannot die quickly either.
 //!
 //! Only limits on the trial's own cgroups are lifted: in v2 on the site, everything below it and
 //! its parent; in v1 on cgroups of members that carry the name of a run.

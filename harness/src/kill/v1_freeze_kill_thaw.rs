@@ -47,8 +47,8 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(2, 6),
     privilege: "root in the v1 freezer hierarchy",
     faults: "FREEZING may never become FROZEN (a member in vfork or in uninterruptible sleep), \
-        then it goes on without and says so; if the caller dies in between, everybody stays frozen \
-        and cannot be killed",
+        then it goes on without and says so; if the caller dies in between, the members stay \
+        frozen and cannot be killed",
     sources: &[
         "Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst",
         "kernel/cgroup/legacy_freezer.c",
@@ -119,7 +119,7 @@ struct Freezer {
 }
 
 impl Freezer {
-    /// Makes one, named after run and trial, so that it is found if nobody comes back to remove it.
+    /// Makes one, named after run and trial, so that it is found if it is not removed.
     fn make(own: &Path, name: &str) -> Result<Self, SysError> {
         let path = own.join(name);
         std::fs::create_dir(&path)
@@ -146,7 +146,7 @@ impl Freezer {
             })
     }
 
-    /// v1 tells nobody, so the state is read every millisecond; reading also moves `FREEZING` to
+    /// v1 sends no event, so the state is read every millisecond; reading also moves `FREEZING` to
     /// `FROZEN`.
     fn wait_frozen(&self, deadline: MonoNs) -> Result<bool, SysError> {
         while self.read("freezer.state")?.trim() != "FROZEN" {
@@ -215,7 +215,7 @@ impl BlockingKiller for Ready {
                 );
             }
             report.passes += 1;
-            // Nobody who is frozen can end, so no number can be reused.
+            // A frozen process cannot end, so no pid can be reused.
             for pid in freezer.members()? {
                 by_number(&mut report, pid, Signal::SIGKILL);
             }

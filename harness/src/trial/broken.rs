@@ -13,7 +13,7 @@ use crate::sys::wait::Change;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Broken {
     pub(super) cause: Cause,
-    /// Who and what, for the record's note.
+    /// The process and the event, for the record's note.
     pub(super) what: String,
 }
 
@@ -25,8 +25,8 @@ impl Broken {
         }
     }
 
-    /// `error` as a cause of its own, or, where something ran out, as that: a limit is the doing of
-    /// neither mechanism nor harness.
+    /// `error` as a cause of its own, or as an exhausted resource if it is one: neither mechanism
+    /// nor harness is to blame for a limit.
     pub(super) fn by(cause: Cause, error: impl fmt::Display) -> Self {
         let what = error.to_string();
         let cause = if ran_out(&what) {
@@ -42,14 +42,14 @@ impl Broken {
         Self::by(Cause::MechanismFailed, error)
     }
 
-    /// What the harness's own side met.
+    /// An error of the harness's own side.
     pub(super) fn harness(error: impl fmt::Display) -> Self {
         Self::by(Cause::HarnessFailed, error)
     }
 }
 
-/// Answers that mean: there is no more of it. `ENOBUFS` is none of them: events that were lost are
-/// a matter of the mechanism.
+/// Errors that mean that a resource is exhausted. `ENOBUFS` is not one of them: lost events are a
+/// property of the mechanism.
 const EXHAUSTION: [Errno; 5] = [
     Errno::EMFILE,
     Errno::ENFILE,

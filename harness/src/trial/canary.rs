@@ -1,4 +1,4 @@
-//! Processes that stand beside a kill and must not be hit.
+//! Processes that run beside a kill and must not be hit.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,10 +21,10 @@ use crate::{MonoNs, proc};
 /// Signals that strategies send, or that the kernel sends when they end the leader of a session.
 const OF_STRATEGIES: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGHUP];
 
-/// What became of a canary.
+/// What happened to a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It lives, and has no signal pending.
+    /// It is alive, and has no signal pending.
     Unharmed,
     /// It was ended while the strategy acted, by a signal that strategies send.
     Hit,
@@ -32,8 +32,8 @@ pub(super) enum Fate {
     Lost(&'static str),
 }
 
-/// Who ended a canary. That somebody else does so with the strategy's signal while the strategy
-/// acts cannot be told from a hit.
+/// What ended a canary. If another process sends it the strategy's signal while the strategy acts,
+/// that cannot be told from a hit.
 pub(super) fn judge(
     status: Option<Change>,
     ended: Option<MonoNs>,
@@ -57,9 +57,9 @@ pub(super) fn judge(
 /// The canary that will join the process group and session of a main process which does not exist
 /// yet.
 ///
-/// It is forked before the workload: a bomb that has gone off leaves no room in the limit, and on a
-/// hybrid machine the observer is inside the limit. Its session is the observer's. It becomes a
-/// child of the harness, so that an observer that waits for all its children does not wait for it.
+/// It is forked before the workload, because a bomb uses the limit up, and on a hybrid machine the
+/// observer is inside that limit. Its session is the observer's. It becomes a child of the harness,
+/// so that an observer that waits for all its children does not wait for it.
 #[derive(Debug)]
 pub(super) struct WaitingCanary {
     worker: Worker,
@@ -97,7 +97,7 @@ impl WaitingCanary {
     /// Lets it join the process group of `root`.
     pub(super) fn join_group(self, root: Pid) -> Result<LiveCanary, SysError> {
         let failed = |e| SysError::plain("start a canary", e);
-        // A write to a pipe that nobody reads would end the observer.
+        // A write to a pipe without a reader would end the observer.
         if pidfd::has_exited(self.worker.pidfd.as_fd()).map_err(failed)? {
             return Err(failed(Errno::ECHILD));
         }
@@ -108,7 +108,7 @@ impl WaitingCanary {
     }
 }
 
-/// A canary that sings: set up completely, and waiting.
+/// A canary that is ready: set up completely, and sleeping.
 #[derive(Debug)]
 pub(super) struct LiveCanary {
     pub(super) kind: Canary,
@@ -116,7 +116,7 @@ pub(super) struct LiveCanary {
     pidfd: OwnedFd,
     /// When the harness saw that it had ended.
     ended: Option<MonoNs>,
-    /// It lived, with no signal pending, when the strategy had issued its last one.
+    /// It was alive, with no signal pending, when the strategy had sent its last one.
     spared: bool,
 }
 
@@ -142,10 +142,10 @@ impl LiveCanary {
         Self::start(Canary::ParentCgroup, &site.parent, || Ok(()))
     }
 
-    /// The canary that is to be taken for somebody else: outside the set, with the number of a
-    /// member that has just been reaped.
+    /// The canary that can be mistaken for a member: outside the set, with the pid of a member that
+    /// has just been reaped.
     ///
-    /// Errors: `EEXIST` somebody was faster; `EPERM` this process may not choose numbers.
+    /// Errors: `EEXIST` another process has got the pid; `EPERM` this process may not choose pids.
     pub(super) fn with_number(site: &Site, number: Pid) -> Result<Self, Errno> {
         let Worker { pid, pidfd } = worker_as(number, Some(site.control.as_fd()), || sing())?;
         Ok(Self::new(Canary::ReusedPid, pid, pidfd))
@@ -154,8 +154,7 @@ impl LiveCanary {
     /// The harness's handle on a canary that the observer started.
     pub(super) fn adopt(kind: Canary, pid: i32) -> Result<Self, SysError> {
         let pid = Pid::from_raw(pid);
-        // Our own child that nobody has reaped yet: the number cannot have come to mean another
-        // process.
+        // Our own child that has not been reaped yet: the pid cannot belong to another process.
         let pidfd = pidfd::open(pid).map_err(|e| SysError::pid("pidfd_open", pid.as_raw(), e))?;
         Ok(Self::new(kind, pid, pidfd))
     }
@@ -174,8 +173,8 @@ impl LiveCanary {
         Ok(Self::new(kind, pid, pidfd))
     }
 
-    /// Looks whether it has ended, and notes when that was seen for the first time. To be called
-    /// often: the note is an upper bound.
+    /// Checks whether it has ended, and notes when that was seen first. Call it often: the time is
+    /// an upper bound.
     pub(super) fn look(&mut self) -> Result<(), SysError> {
         if self.ended.is_none() && self.has_ended()? {
             self.ended = Some(time::now());
@@ -183,9 +182,10 @@ impl LiveCanary {
         Ok(())
     }
 
-    /// Notes that the strategy has sent all it will ever send. Who sleeps unsignalled now was not
-    /// hit by it: a signal is pending from the moment it is sent, and who has taken one does not
-    /// sleep again before it is marked as exiting. The signals are read before the state.
+    /// Notes that the strategy has sent all it will ever send. A canary that sleeps with no signal
+    /// pending now was not hit by it: a signal is pending from the moment it is sent, and a process
+    /// that has taken a fatal one does not sleep again before it is marked as exiting. The signals
+    /// are read before the state.
     pub(super) fn issued(&mut self) -> Result<(), SysError> {
         self.spared = match (self.is_dying()?, proc::stat(self.pid.as_raw())) {
             (dying, Ok(stat)) => !dying && stat.state == 'S' && !stat.is_exiting(),
@@ -200,7 +200,7 @@ impl LiveCanary {
             .map_err(|e| SysError::pid("poll pidfd", self.pid.as_raw(), e))
     }
 
-    /// It has a signal pending and has not got round to dying. Our own child: the number is its own
+    /// It has a signal pending and has not acted on it yet. It is our own child: the pid is its own
     /// until it is reaped, and then it has ended.
     fn is_dying(&self) -> Result<bool, SysError> {
         match proc::status(self.pid.as_raw()) {
@@ -212,8 +212,8 @@ impl LiveCanary {
         }
     }
 
-    /// What became of it. `status`: how it ended, if it has been reaped; `begun`: when the strategy
-    /// began to act.
+    /// What happened to it. `status`: how it ended, if it has been reaped; `begun`: when the
+    /// strategy began to act.
     pub(super) fn fate(
         &self,
         status: Option<Change>,
@@ -239,7 +239,7 @@ fn become_user(credentials: Credentials) -> Result<(), Errno> {
     privilege::become_user(credentials)
 }
 
-/// The canary's side: sets itself up, says how that went, and sings.
+/// The canary's side: sets itself up, reports the result, and sleeps.
 fn sleep_after(answer: &OwnedFd, setup: impl FnOnce() -> Result<(), Errno>) -> i32 {
     let said = setup().map_or_else(|errno| errno as i32, |()| 0);
     match nix::unistd::write(answer, &said.to_ne_bytes()) {

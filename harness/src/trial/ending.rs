@@ -1,4 +1,4 @@
-//! After the verdict: the truth, the burial, the canaries, and taking the stage down.
+//! After the verdict: the truth, reaping and removal, the canaries, and taking down the site.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::sys::time;
 /// How long reaping and removing may take before they count as not seen.
 const BURIAL: Duration = Duration::from_secs(1);
 
-/// Waits for the truth: the end of an undisturbed tree, or the end of the dying after a kill.
+/// Waits for the truth: the end of an undisturbed tree, or the death of the last process after a
+/// kill.
 pub(super) fn settle(
     run: &mut Run<'_>,
     spec: &TrialSpec<'_>,
@@ -80,8 +81,8 @@ fn recorded(survivor: Survivor) -> crate::record::Survivor {
 }
 
 /// The last stages of a kill that left nothing alive: every child and orphan is reaped, and the
-/// directory goes. What does not come to pass in [`BURIAL`] has no stamp; cleaning up is done later
-/// and for all.
+/// directory is removed. What does not come to pass in [`BURIAL`] has no stamp; cleaning up is done
+/// later and for all.
 pub(super) fn reap_and_remove(
     run: &mut Run<'_>,
     site: &Site,
@@ -108,7 +109,7 @@ pub(super) fn reap_and_remove(
                 Err((_, e)) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
                     record.stamps.removed_ns = Some(time::now().0);
                 }
-                // The kernel is not done with the dead.
+                // The kernel has not released the dead processes yet.
                 Err((_, e)) if e.errno() == Some(Errno::EBUSY) => {}
                 Err((_, e)) => return Err(e.into()),
             }
@@ -121,7 +122,7 @@ pub(super) fn reap_and_remove(
     }
 }
 
-/// Takes the stage down: survivors, canaries, cgroups. A trial that leaves something ends the run.
+/// Cleans up: survivors, canaries, cgroups. A trial that leaves something behind ends the run.
 pub(super) fn teardown(
     run: &mut Run<'_>,
     spec: &TrialSpec<'_>,
@@ -140,7 +141,7 @@ pub(super) fn teardown(
             .removed_ns
             .get_or_insert_with(|| time::now().0);
     }
-    // Whoever was killed above is a zombie for a moment; a child that stays is a leak.
+    // A process that was killed above is a zombie for a moment; a child that stays is a leak.
     let patience = time::now() + Duration::from_secs(5);
     let expected = run.expected_children();
     loop {

@@ -1,4 +1,4 @@
-//! What can keep a run from going on. A trial that breaks is a record, not one of these.
+//! Errors that end a run. A trial that breaks is a record, not one of these.
 
 use std::path::PathBuf;
 
@@ -21,14 +21,14 @@ pub enum TrialError {
     /// Own cgroups.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// It could not be tried whether actors can have a user of their own.
-    #[error("could not find out whom actors can become: {0}")]
+    /// The attempt to give actors a user of their own failed.
+    #[error("could not find out which user actors can have: {0}")]
     Probe(#[source] ProbeError),
-    /// The workload's program cannot be executed by whom actors become.
+    /// The workload's program cannot be executed by the actors' user.
     #[error(
         "{program} cannot be executed by the user that the workload would have ({user}): {step}: \
-            {errno}; let everybody execute it (chmod a+rx), or copy it to a place that is not \
-            mounted noexec"
+            {errno}; make it executable for all users (chmod a+rx), or copy it to a place that \
+            is not mounted noexec"
     )]
     NotExecutable {
         /// The program.
@@ -45,19 +45,19 @@ pub enum TrialError {
         "this process has {0} threads; a run forks helpers that do not exec and needs exactly one"
     )]
     Threads(usize),
-    /// A guard was killed, from outside or for want of memory.
+    /// A guard was killed, from outside or by the OOM killer.
     #[error(
         "a guard of this run (process {0}) was killed, so the run was ended: nothing would have \
             ended it if the harness had died next"
     )]
     Guard(i32),
-    /// Guards find what is to be removed by its name.
+    /// Guards find what they remove by its name.
     #[error("the run's name {0:?} does not begin with the name that is protected")]
     Unprotected(String),
-    /// Somebody has every user that actors could become.
+    /// All user ids for actors are in use.
     #[error(
-        "processes have all user ids from {0} to {1}, and actors need one that nobody has: end \
-            other runs first"
+        "processes have all user ids from {0} to {1}, and actors need an unused one: end other \
+            runs first"
     )]
     Users(u32, u32),
     /// A hostile scenario and no limit.
@@ -72,9 +72,9 @@ pub enum TrialError {
     Stuck {
         /// The cgroup.
         path: PathBuf,
-        /// How long was tried.
+        /// How long it was tried.
         seconds: u64,
-        /// What the kernel answered last, or who is left.
+        /// What the kernel answered last, or which processes are left.
         why: String,
     },
 }

@@ -2,7 +2,7 @@
 //!
 //! There are two, each in a session of its own and in none of the run's cgroups. Each sleeps on the
 //! harness and on the other guard, so whichever of the three is killed first, the others remove the
-//! run: none of them is started again. What is the run's is found by name.
+//! run. None of them is started again. What belongs to the run is found by name.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,8 +28,8 @@ pub(super) const REMOVING: Duration = Duration::from_secs(50);
 /// How long a guard may take to be ready.
 const STARTING: Duration = Duration::from_secs(30);
 
-/// Both guards, from the harness's side. Dropping it has them remove whatever there is of the run,
-/// and waits for that.
+/// Both guards, from the harness's side. Dropping it makes them remove everything of the run, and
+/// waits for that.
 #[derive(Debug)]
 pub(super) struct Guards {
     workers: Vec<Worker>,
@@ -37,11 +37,11 @@ pub(super) struct Guards {
     dismissed: bool,
 }
 
-/// What the harness may order: eventfds that are readable for both once they are written to,
-/// because nobody reads them.
+/// The orders of the harness: eventfds that stay readable for both once they are written to,
+/// because nothing reads them.
 #[derive(Debug)]
 struct Orders {
-    /// The harness is done, and has removed everything itself.
+    /// The harness has removed everything itself.
     done: EventFd,
     /// Remove everything, and end.
     remove: EventFd,
@@ -80,16 +80,16 @@ impl Guards {
             harness: harness.as_fd(),
             parent: Pid::this(),
         };
-        // Two guards that are to know each other: the second inherits the first's descriptor, the
-        // first is told the second's number.
+        // Each guard has to know the other: the second inherits the first's descriptor, the first
+        // is sent the second's pid.
         let (number, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(fail)?;
         let tell = Cell::new(Some(tell));
         let first_ready = guard(&guards.orders).fork(&mut guards.workers, || {
-            // With a copy of this end it would not see that the harness has closed its own.
+            // If it kept a copy of this end, it would not notice when the harness closes its own.
             drop(tell.take());
             let mut pid = [0u8; 4];
             match retry_eintr(|| nix::unistd::read(&number, &mut pid))? {
-                // Nobody reaps the second before the first is ready, so the number is its own.
+                // The second is not reaped before the first is ready, so the pid is its own.
                 4 => pidfd::open(Pid::from_raw(i32::from_ne_bytes(pid))),
                 _ => Err(Errno::EPIPE),
             }
@@ -140,8 +140,8 @@ impl Guards {
         Ok(None)
     }
 
-    /// Ends both and reaps them: because all is well, or after they have removed whatever there is
-    /// of the run. A second call does nothing.
+    /// Ends both and reaps them: because all is well, or after they have removed everything of the
+    /// run. A second call does nothing.
     pub(super) fn dismiss(&mut self, all_is_well: bool) -> Result<(), SysError> {
         if std::mem::replace(&mut self.dismissed, true) {
             return Ok(());
@@ -181,7 +181,7 @@ fn reap(guard: &Worker) -> Result<(), SysError> {
             WaitPidFlag::WEXITED | WaitPidFlag::__WALL,
         )
     }) {
-        // A run has reaped it: it reaps whoever ends.
+        // A run has reaped it: it reaps every process that ends.
         Ok(_) | Err(Errno::ECHILD) => Ok(()),
         Err(e) => Err(fail(e)),
     }
@@ -200,7 +200,7 @@ fn hear(ready: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// What is given to a guard.
+/// The arguments of a guard.
 struct Guard<'a> {
     run: &'a str,
     extra: Option<&'a Path>,
@@ -229,7 +229,7 @@ impl Guard<'_> {
         Ok(hear)
     }
 
-    /// A session of its own, so that a terminal's signals are not for it; and no signal but SIGKILL
+    /// A session of its own, so that it gets no signals of the terminal; and no signal but SIGKILL
     /// ends it.
     fn begin(
         &self,
@@ -259,7 +259,7 @@ impl Guard<'_> {
                 Err(errno) => return errno as i32,
             }
             let [done, remove, harness, other] = fds.map(|fd| fd.any().unwrap_or(false));
-            // Looked for first: when all is done both guards end, and so does the harness.
+            // Checked first: when all is done both guards end, and so does the harness.
             if done {
                 return 0;
             }
@@ -268,8 +268,8 @@ impl Guard<'_> {
             }
             if other {
                 alone = true;
-                // The harness sees it too, and ends the run in its own way; when it has ended, this
-                // looks once more.
+                // The harness notices it too, and ends the run in its own way. When it has ended,
+                // this guard checks once more.
                 self.remove();
             }
         }

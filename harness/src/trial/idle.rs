@@ -1,8 +1,8 @@
 //! What an observer costs while the tree that it watches sleeps, sampled from outside.
 //!
 //! The harness reads the observer's CPU clock and its count of voluntary switches at intervals; the
-//! observer does nothing for it and is not woken by it. Which samples count is decided afterwards,
-//! when it is known when the tree was started and when it ended.
+//! observer does nothing for this and is not woken by it. The samples that count are chosen
+//! afterwards, when the start and the end of the tree are known.
 //!
 //! Sources: clock_getcpuclockid(3), proc_pid_status(5) (`voluntary_ctxt_switches`).
 
@@ -37,8 +37,8 @@ struct Sample {
 }
 
 impl Samples {
-    /// Looks at `observer`, a child that has not been reaped. One that has just ended is not there
-    /// to be looked at.
+    /// Samples `observer`, a child that has not been reaped. If it has just ended, there is nothing
+    /// to sample.
     pub(super) fn take(&mut self, observer: Pid) -> Result<(), SysError> {
         match Sample::of(observer) {
             Ok(sample) => self.0.push(sample),

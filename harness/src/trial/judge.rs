@@ -8,7 +8,7 @@ use crate::record::Verdict;
 /// What is known about the end of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Truth {
-    /// The last exit stamp: something lived until then.
+    /// The last exit stamp: something was alive until then.
     pub(super) lower_ns: Option<u64>,
     /// The first independent sign that all had ended. Absent: not seen before the harness gave up.
     pub(super) upper_ns: Option<u64>,
@@ -16,7 +16,7 @@ pub(super) struct Truth {
     pub(super) witness: bool,
 }
 
-/// What a detector's verdict amounts to.
+/// The outcome of a detector's verdict.
 pub(super) fn outcome(verdict: &Verdict, truth: Truth) -> Outcome {
     match verdict {
         Verdict::Empty { decided_ns, .. } => {
@@ -61,7 +61,7 @@ pub(super) fn held(
             matches!(outcome, Removed | Unknown | Right),
             format!("removed: {why}"),
         ),
-        // Who claims to survive a removal has to.
+        // A detector that claims to cope with a removal has to.
         Expectation::MayBeLost(why) => (
             matches!(outcome, Right | Removed | Unknown) || (outcome == Missed && loses_on_removal),
             format!("may be lost: {why}"),
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(
             outcome(&empty_at(100), OVER),
             Outcome::Right,
-            "inside the interval nobody can say that it was early"
+            "inside the interval it cannot be called early"
         );
         assert_eq!(
             outcome(

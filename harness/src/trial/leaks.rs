@@ -1,10 +1,10 @@
-//! The leak check: what is there after a run that the run, and nobody else, can have made.
+//! The leak check: what is left after a run that only the run can have made.
 //!
-//! Cgroups, hierarchies and tracing instances are told by their name ([`crate::host::leftovers`]),
-//! and so are mounts; processes by their parent and their user; System V objects and files by their
-//! creator, whose user id nobody but the run's actors has. Where the actors have the harness's own
-//! user (it is not root), objects of that kind cannot be told from the user's own, and are not
-//! looked at.
+//! Cgroups, hierarchies and tracing instances are recognised by their name
+//! ([`crate::host::leftovers`]), and so are mounts; processes by their parent and their user;
+//! System V objects and files by their creator, because only the run's actors have that user id. If
+//! the actors have the harness's own user (it is not root), such objects and files cannot be told
+//! from the user's own and are not checked.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::error::SysError;
 
-/// What there is that a run could have made, other than cgroups and processes.
+/// Everything that a run could have made, other than cgroups and processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     /// One line for each thing.
@@ -131,7 +131,7 @@ fn ipc_of(uid: u32) -> Result<Vec<String>, SysError> {
     Ok(all)
 }
 
-/// Files of `uid` at the top of the directories where anybody may write.
+/// Files of `uid` directly in the directories where every user may write.
 fn files_of(uid: u32) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;
     ["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"]
@@ -162,7 +162,7 @@ mod tests {
             "{report}"
         );
         assert!(after.new_since(&after).is_clean());
-        // Somebody else's: nobody has this user id.
+        // Created by another process with an unused user id.
         assert_eq!(
             Snapshot::take(RUN, Some(u32::MAX - 1)).unwrap().things,
             BTreeSet::new()

@@ -42,7 +42,7 @@ impl V1Limits {
         })
     }
 
-    /// Makes them. What was made before an error is the caller's to remove.
+    /// Makes them. After an error the caller has to remove those that were made.
     pub(super) fn make(limits: &LimitSource, name: &Path) -> Result<Option<Self>, TrialError> {
         let Some(limits) = Self::of(limits, name) else {
             return Ok(None);

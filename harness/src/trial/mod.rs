@@ -1,9 +1,9 @@
-//! One honest trial: site, arm, spawn, attach, wait, decide, prove, clean, record.
+//! One trial: site, arm, spawn, attach, wait, decide, prove, clean, record.
 //!
 //! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds
 //! detector and strategy; two *guards* stand by in case the harness dies ([`Protection`]). [`Run`]
-//! is the frame, `play` (and, from the verdict on, `ending`) the flow of one trial on the harness's
-//! side, `observer` the flow on the other.
+//! plays trials one after another. `play` (and, from the verdict on, `ending`) is the harness's
+//! side of one trial, `observer` the observer's side.
 
 mod broken;
 mod canary;

@@ -1,7 +1,7 @@
 //! The observer: a process of its own per trial, in which detector and strategy run.
 //!
-//! It is forked from the harness without exec, so nothing has to be handed over but what comes
-//! back: one [`Message`] a line.
+//! It is forked from the harness without exec, so it needs no arguments; it reports one [`Message`]
+//! a line.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -37,7 +37,7 @@ pub(super) enum Message {
         /// namespace of their own.
         renumbered: bool,
     },
-    /// A canary was started that the harness has to look after.
+    /// A canary was started; the harness has to reap and check it.
     Canary { pid: i32 },
     /// The strategy has issued its kill.
     Killed {
@@ -59,9 +59,8 @@ pub(super) enum Message {
     Broken(Broken),
 }
 
-/// The whole life of an observer. It rests and arms when a byte has come through `start`, if there
-/// is one. `oom`: what the OOM killer had done in this trial's cgroups before. Returns its exit
-/// code.
+/// The main function of an observer. If there is `start`, it waits for a byte from it before it
+/// arms. `oom`: the OOM kills in this trial's cgroups so far. Returns its exit code.
 pub(super) fn run(
     site: &Site,
     spec: &TrialSpec<'_>,
@@ -137,7 +136,7 @@ fn observe(
         killer.attach(&root).map_err(Broken::mechanism)?;
     }
     let renumbered = plan.options.clone_flags & CLONE_NEWPID != 0;
-    // Descriptors that the workload was to inherit are its alone now.
+    // Descriptors that the workload was to inherit are closed here.
     drop(plan);
     site.ledger.let_go();
 
@@ -154,7 +153,7 @@ fn observe(
         },
         renumbered,
     };
-    // The strategy keeps what it holds until the verdict: giving it up may take time.
+    // The strategy keeps its resources until the verdict, because releasing them may take time.
     if let (Some(killer), Some(waiting)) = (&mut killer, waiting) {
         say(tell, &started)?;
         wait_for_exec(&root).map_err(|e| Broken::by(Cause::NotStarted, e))?;
@@ -211,9 +210,9 @@ fn observe(
     )
 }
 
-/// Waits until the tree is as it is to be killed, and looks whether something else has been at it:
-/// then nothing is killed, because what comes after would say nothing about the strategy. Returns
-/// the processes that were ended.
+/// Waits until the tree is in the state in which it is to be killed, and checks whether something
+/// else has ended a part of it. In that case nothing is killed, because the result would say
+/// nothing about the strategy. Returns the processes that were ended.
 fn wait_until_ready(
     site: &Site,
     spec: &TrialSpec<'_>,
@@ -221,7 +220,7 @@ fn wait_until_ready(
     oom: u64,
     renumbered: bool,
 ) -> Result<Option<Vec<i32>>, Broken> {
-    /// How often a tree that does not become ready is looked at.
+    /// How often a tree that is not ready yet is checked.
     const LOOK: Duration = Duration::from_millis(500);
     let give_up = time::now() + spec.ready_timeout();
     loop {
@@ -235,7 +234,7 @@ fn wait_until_ready(
             false => oracle::ended(site).map_err(Broken::harness)?,
         };
         match end_of(root)? {
-            // What has not entered itself in the ledger yet, or is an init in between.
+            // A process that has not entered itself in the ledger yet, or an init in between.
             Some(End::Killed) if !ended.contains(&root.pid.as_raw()) => {
                 ended.push(root.pid.as_raw())
             }
@@ -262,7 +261,7 @@ fn wait_until_ready(
     }
 }
 
-/// A main process that came to its end without having entered itself in the ledger.
+/// A main process that ended without having entered itself in the ledger.
 pub(super) const NEVER_PLAYED: &str = "the main process ended before it began to play";
 
 /// How the main process ended.
@@ -287,7 +286,7 @@ fn end_of(root: &Root) -> Result<Option<End>, Broken> {
     }
 }
 
-/// An error if the workload never came to its exec.
+/// An error if the workload did not reach its exec.
 fn child_failure(root: &Root) -> Result<(), Broken> {
     match root.failure() {
         Ok(None) => Ok(()),
@@ -315,11 +314,11 @@ fn wait_for_exec(root: &Root) -> Result<(), SysError> {
     }
 }
 
-/// Starts the second party of the lost wake-up: told of the main process's end by its pidfd, it
+/// Starts the second party of the lost wake-up: it waits for the main process's pidfd and then
 /// removes the site at once.
 ///
-/// It is a child of the harness, so that no detector waits for it. `EBUSY` (something lives, or the
-/// kernel is not done) is tried again.
+/// It is a child of the harness, so that no detector waits for it. After `EBUSY` (a process is
+/// alive, or the kernel has not released it yet) it tries again.
 fn start_owner(site: &Site, root: &Root) -> Result<(), SysError> {
     sys::fork::worker(CLONE_PARENT, Some(site.control.as_fd()), || {
         let mut fds = [PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -338,8 +337,7 @@ fn start_owner(site: &Site, root: &Root) -> Result<(), SysError> {
 }
 
 fn idle_until(until: MonoNs) {
-    // A rest between trials, not a synchronisation: nothing depends on it but the cost of the next
-    // migration-free birth.
+    // A gap between trials, not a synchronisation: it only influences the cost of the next birth.
     while matches!(time::sleep_until(until), Err(Errno::EINTR)) {}
 }
 

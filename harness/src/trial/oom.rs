@@ -1,5 +1,4 @@
-//! The kernel's OOM killer, as it counts itself: in the cgroups of a trial, and on the whole
-//! machine.
+//! The kernel's own counts of OOM kills: in the cgroups of a trial, and on the whole machine.
 //!
 //! Sources: Documentation/admin-guide/cgroup-v2.rst (`memory.events`), cgroup-v1/memory.rst
 //! (`memory.oom_control`), mm/oom_kill.c: the kill is counted in the victim's cgroup and in
@@ -7,8 +6,8 @@
 
 use super::Site;
 
-/// Processes that were OOM-killed up to one moment. What cannot be read counts as none: no machine
-/// without the memory controller counts cgroups.
+/// Processes that were OOM-killed up to one moment. A counter that cannot be read counts as zero:
+/// without the memory controller there are no counters of cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct OomKills {
     /// Inside the trial's limits and among the harness's helpers of it.
@@ -34,7 +33,7 @@ impl OomKills {
         }
     }
 
-    /// By whom a process was ended that got a SIGKILL which nothing in the trial had sent.
+    /// What ended a process that got a SIGKILL which nothing in the trial had sent.
     pub(super) fn suspect(self) -> String {
         match (self.in_trial, self.on_machine) {
             (0, 0) => "by something outside the trial".to_owned(),
@@ -49,7 +48,7 @@ impl OomKills {
     }
 }
 
-/// Kills among those whom the trial's limits hold, and among its helpers.
+/// Kills of processes within the trial's limits, and of its helpers.
 pub(super) fn in_trial(site: &Site) -> u64 {
     let v2 = [&site.parent, &site.control].map(|cgroup| cgroup.read("memory.events").ok());
     let v1 = site.v1.as_ref().and_then(|limits| limits.memory.as_ref());

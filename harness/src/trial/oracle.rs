@@ -1,9 +1,9 @@
-//! The oracle: what was true, found out by other means than the detector's.
+//! The oracle: the truth, established by other means than the detector's.
 //!
 //! Truth is an interval. Lower bound: the last exit stamp of the ledger (or, after a kill, the
 //! stamp before the first signal). Upper bound: the oracle's first level read that says
-//! "unpopulated". While nothing is killed the oracle looks only *after* the verdict, so that it
-//! does not disturb the wake-up that is measured; during a kill it looks every 200 µs.
+//! "unpopulated". While nothing is killed the oracle reads only *after* the verdict, so that it
+//! does not disturb the wake-up that is measured. During a kill it reads every 200 µs.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::error::SysError;
 use crate::proc;
 use crate::sys::{pidfd, time};
 
-/// How often the oracle looks while a kill is going on: the resolution of `unpopulated_ns`.
+/// How often the oracle reads during a kill: the resolution of `unpopulated_ns`.
 pub(super) const KILL_TICK: Duration = Duration::from_micros(200);
-/// How often it looks for the end of an undisturbed tree, after the verdict.
+/// How often it reads after the verdict, until an undisturbed tree has ended.
 pub(super) const SETTLE_TICK: Duration = Duration::from_millis(1);
 
 /// The state of a site at one moment.
@@ -29,7 +29,7 @@ pub(super) enum State {
     Populated,
     /// Nothing lives.
     Unpopulated,
-    /// The cgroup is gone, so nothing lived when it went.
+    /// The cgroup has been removed, so it was empty then.
     Removed,
 }
 
@@ -55,8 +55,8 @@ pub(super) fn witness(site: &Site) -> Result<Option<i32>, SysError> {
             continue;
         };
         let alive = pidfd::has_exited(std::os::fd::AsFd::as_fd(&fd)) == Ok(false);
-        // The exit stamp may have been written between the two looks; only a process that still has
-        // none is a witness.
+        // The exit stamp may have been written in between; only a process that still has none is a
+        // witness.
         let unstamped = site
             .ledger
             .entries()
@@ -97,21 +97,21 @@ fn is_member(site: &Site, pid: i32) -> bool {
     matches!(site.cgroup.procs_recursive(), Ok(Members { pids, .. }) if pids.contains(&pid))
 }
 
-/// The search for proof that somebody will live on although the strategy has said "issued".
+/// The search for proof that a process will survive although the strategy has said "issued".
 ///
-/// That no SIGKILL is pending proves nothing for a process that runs: it may have taken the signal
-/// and be on its way out, which on a busy or emulated machine takes long. Two things are proof. A
-/// process that *sleeps*, is not exiting and has no SIGKILL pending: one that has taken the signal
-/// does not sleep again before it is marked as exiting (`do_exit()`, kernel/exit.c). And a ledger
-/// that still grows: whoever has been killed does not come back to user space to write there.
+/// For a running process, the absence of a pending SIGKILL proves nothing: it may have taken the
+/// signal and be exiting, which takes long on a busy or emulated machine. Two things are proof. The
+/// first is a process that *sleeps*, is not exiting and has no SIGKILL pending: one that has taken
+/// the signal does not sleep again before it is marked as exiting (`do_exit()`, kernel/exit.c). The
+/// second is a ledger that still grows: a process that has been killed does not return to user
+/// space to write there.
 #[derive(Debug, Default)]
 pub(super) struct SurvivalProof {
     written: Option<u32>,
 }
 
 impl SurvivalProof {
-    /// Looks once; false proves nothing. Asked again later, it compares the ledger with the first
-    /// look.
+    /// Checks once; false proves nothing. A later call compares the ledger with the first one.
     pub(super) fn is_proved(&mut self, site: &Site) -> Result<bool, CgroupError> {
         let sums = site.ledger.sums();
         let written = sums.births.wrapping_add(sums.refused);

@@ -1,9 +1,9 @@
-//! What others did to a trial: a process of the tree, the observer or a canary that somebody else
-//! ended, and what ran out. Such a trial is broken, with who and why, and says nothing about a
-//! mechanism.
+//! Interference with a trial: a process of the tree, the observer or a canary was ended from
+//! outside, or a resource was exhausted. Such a trial is broken, with the cause, and says nothing
+//! about a mechanism.
 //!
-//! What remains undecidable: SIGKILL says not who sent it. Whoever kills a member or a canary from
-//! outside *while* the strategy acts is taken for the strategy.
+//! One case cannot be decided, because SIGKILL does not carry its sender: a kill of a member or a
+//! canary from outside *while* the strategy acts is attributed to the strategy.
 
 use nix::unistd::Pid;
 
@@ -22,7 +22,7 @@ use crate::record::{Cause, TrialRecord, Verdict};
 /// So many processes are named one by one.
 const FEW: usize = 3;
 
-/// Looks for whatever was not the mechanism's doing, and notes it in `seen.broken`. Returns the
+/// Looks for everything that the mechanism did not do, and notes it in `seen.broken`. Returns the
 /// canaries that the strategy hit.
 pub(super) fn judge_others(
     run: &Run<'_>,
@@ -57,7 +57,7 @@ pub(super) fn judge_others(
     hit
 }
 
-/// The observer ended without its last word.
+/// The observer ended without its last message.
 fn observer_ended(seen: &Seen, oom: OomKills) -> Option<Broken> {
     let (pid, status) = seen.observer?;
     let end = end_in_words(status);
@@ -90,7 +90,7 @@ fn tree_damaged(
     let sums = site.ledger.sums();
     let (lost, number) = match (&seen.damaged, record.plane) {
         (Some(pids), _) => (pids.clone(), pids.len()),
-        // Whoever else is missing was killed, as it was to be.
+        // All others that are missing were killed by the strategy.
         (None, Plane::Kill) => (Vec::new(), 0),
         (None, Plane::Detect) if record.stamps.unpopulated_ns.is_some() => {
             let unstamped = site.ledger.entries().filter(|entry| entry.exit.is_none());
@@ -124,7 +124,7 @@ fn tree_damaged(
     Ok(never_played.then(|| Broken::new(Cause::NotStarted, NEVER_PLAYED)))
 }
 
-/// Who was ended, how, and by whom as far as can be known.
+/// Which process was ended, how, and by what, as far as can be known.
 fn in_words(run: &Run<'_>, lost: &[i32], number: usize, oom: OomKills) -> String {
     let named = lost.iter().take(FEW).map(|pid| {
         let status = run.reaper.status_of(Pid::from_raw(*pid));
@@ -145,7 +145,7 @@ fn in_words(run: &Run<'_>, lost: &[i32], number: usize, oom: OomKills) -> String
     )
 }
 
-/// Which canaries the strategy hit, and whether one was ended by somebody else.
+/// Which canaries the strategy hit, and whether one was ended by something else.
 fn canaries(
     run: &Run<'_>,
     oom: OomKills,
@@ -188,7 +188,7 @@ fn canaries(
     Ok(None)
 }
 
-/// The mechanism could not do what it does, because something of the machine ran out.
+/// The mechanism failed because a resource of the machine was exhausted.
 fn exhausted(record: &TrialRecord) -> Option<Broken> {
     if let Some(Verdict::Unknown { why, .. }) = &record.verdict
         && ran_out(why)

@@ -6,7 +6,8 @@ use nix::unistd::Pid;
 
 use crate::error::SysError;
 
-/// Lets the calling thread, and whoever it forks from now on, run on processor `cpu` alone.
+/// Lets the calling thread, and every process that it forks from now on, run on processor `cpu`
+/// alone.
 ///
 /// Errors: `EINVAL` there is no such processor, it is offline, or a cpuset does not allow it.
 pub fn pin(cpu: usize) -> Result<(), SysError> {

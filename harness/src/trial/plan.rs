@@ -50,12 +50,12 @@ pub struct SpawnPlan<'t> {
     session: Session,
     /// What the mechanisms need.
     pub options: SpawnOptions,
-    /// The one processor that the workload may run on.
+    /// The only processor that the workload may run on.
     pub cpu: Option<usize>,
 }
 
-/// The user of this process: where actors can have no other, they give up all else (a mapped root
-/// has capabilities, too).
+/// The user of this process. If actors can have no other, they keep it and give up capabilities (a
+/// mapped root has capabilities, too).
 fn own_user() -> Credentials {
     Credentials {
         uid: nix::unistd::geteuid().as_raw(),

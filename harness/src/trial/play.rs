@@ -32,14 +32,13 @@ use crate::sys::{fork, pidfd, time};
 
 /// How much longer than its own deadlines an observer may take before it is called hung.
 const OBSERVER_SLACK: Duration = Duration::from_secs(15);
-/// How long a strategy's victims are left alone before the oracle asks whether somebody will live
-/// on.
+/// How long after the kill the oracle starts to look for survivors.
 const DYING: Duration = Duration::from_millis(50);
-/// The same where the signals follow only when another process has come to its end, which on a busy
-/// machine takes time to run.
+/// The same for strategies whose signals follow only when another process has ended, which takes
+/// time on a busy machine.
 const DYING_INDIRECTLY: Duration = Duration::from_secs(1);
 
-/// What was seen of one trial while it played.
+/// What was seen during one trial.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) started: bool,
@@ -52,16 +51,16 @@ pub(super) struct Seen {
     pub(super) renumbered: bool,
     /// The main process has ended.
     pub(super) main_ended: bool,
-    /// The observer, if it ended without its last word, and how.
+    /// The observer, if it ended without its last message, and how.
     pub(super) observer: Option<(Pid, Option<Change>)>,
     pub(super) killed: bool,
     pub(super) lives_on: bool,
     pub(super) interrupted: bool,
     pub(super) witness: Option<i32>,
     pub(super) canaries: Vec<LiveCanary>,
-    /// The last canary has been heard of.
+    /// The last canary has been reported.
     pub(super) canaries_ready: bool,
-    /// How canaries ended that were dead and reaped before they were heard of.
+    /// How canaries ended that were dead and reaped before they were reported.
     pub(super) dead_canaries: Vec<(Canary, Change)>,
     pub(super) samples: Samples,
     pub(super) errors: Vec<ErrorRecord>,
@@ -78,7 +77,7 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
     let truth = played
         .and_then(|()| settle(run, spec, &site, &mut record, &mut seen))
         .and_then(|()| reap_and_remove(run, &site, &mut record, &mut seen));
-    // What a dying run broke is not the mechanism's.
+    // What breaks while a run is interrupted is not the mechanism's fault.
     seen.interrupted |= run.reaper.ending().is_some();
     let oom = OomKills::so_far(&site).since(oom);
     let hit = judge_others(run, spec, &site, oom, &record, &mut seen);
@@ -138,8 +137,7 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
     }
 }
 
-/// Starts the observer and listens to it until it has said its last word, or nothing more is to be
-/// expected of it.
+/// Starts the observer and reads its messages until the last one, or until no more can come.
 fn perform(
     run: &mut Run<'_>,
     spec: &TrialSpec<'_>,
@@ -262,8 +260,8 @@ fn perform(
     Ok(())
 }
 
-/// Looks at a kill in progress: when is the site unpopulated, and if it is not, will somebody live
-/// on?
+/// Watches a kill in progress: when is the site unpopulated, and if it is not, will a process
+/// survive?
 fn watch_kill(
     site: &Site,
     record: &mut TrialRecord,
@@ -290,8 +288,9 @@ fn watch_kill(
     Ok(())
 }
 
-/// The adversary's trick on who kills by number: a stranger gets the number that a member of the
-/// set has just given up, once the tree is as it is to be killed. True: it is done, or cannot be.
+/// The trap for strategies that kill by number: an outsider gets the pid that a member of the set
+/// has just freed, once the tree is in the state in which it is to be killed. True: it is done, or
+/// cannot be done.
 fn reuse_pid(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mut Seen) -> bool {
     let freed = run.reaper.take_last();
     let (true, Some(freed)) = (site.ledger.wait_ready(crate::MonoNs(0)), freed) else {
@@ -310,7 +309,7 @@ fn reuse_pid(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mu
             seen.canaries.push(canary);
             true
         }
-        // Somebody else has the number already; the next that is freed will do.
+        // Another process has the pid already; the next one that is freed will do.
         Err(Errno::EEXIST) => false,
         // A process may be given a number by root (CAP_CHECKPOINT_RESTORE) and since Linux 5.5; the
         // record has no stamp then.
@@ -342,7 +341,7 @@ fn take(
         }
         Message::Canary { pid } => {
             seen.canaries_ready = true;
-            // A kill may be faster than the news of its bystander.
+            // A kill may be over before its bystander is reported.
             if let Some(status) = run.reaper.status_of(Pid::from_raw(pid)) {
                 seen.dead_canaries.push((Canary::SameGroup, status));
                 return;
@@ -397,7 +396,7 @@ fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit
         record.outcome = Outcome::Broken;
         record.cause = Some(cause);
         record.note = Some(what);
-        // Nothing that was seen of such a trial is anybody's doing.
+        // Nothing that was seen in such a trial counts for or against a mechanism.
         record.survivors.clear();
         return;
     }
@@ -469,7 +468,7 @@ impl Lines {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
             messages.push(serde_json::from_slice(&line).unwrap_or_else(|e| {
                 Message::Broken(Broken::harness(format_args!(
-                    "the observer spoke unclearly: {e}"
+                    "the observer sent a malformed message: {e}"
                 )))
             }));
         }

@@ -1,4 +1,5 @@
-//! What stands before the first probe: two guards, the subreaper, and what an interruption does.
+//! The protection that is set up before the first probe: two guards, the subreaper flag, and signal
+//! handling.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ use crate::sys::interrupt::Handled;
 pub use crate::sys::interrupt::Words;
 use crate::sys::time;
 
-/// From its beginning to its end, nothing that this process makes in a cgroup hierarchy outlives
-/// it.
+/// While it exists, nothing that this process creates in a cgroup hierarchy can outlive the
+/// process.
 ///
 /// Everything that is made must bear the run's name ([`run_name`]). The process must have a single
 /// thread. While it exists:
@@ -82,7 +83,7 @@ impl Protection {
         &self.name
     }
 
-    /// Where the search for a base notes what it changes, so that the guards can take it back.
+    /// Where the search for a base notes what it changes, so that the guards can undo it.
     pub fn journal(&self) -> Arc<Journal> {
         Arc::clone(&self.journal)
     }
@@ -114,7 +115,7 @@ impl Protection {
             let deadline = time::now() + REMOVING;
             leftovers::remove_run(&self.name, self.extra.as_deref(), deadline, &mut || {})
         };
-        // What this process cannot remove the guards may.
+        // The guards may be able to remove what this process cannot.
         let told = self.guards.dismiss(removed.is_ok());
         removed.map_err(|(path, e)| TrialError::Stuck {
             path,

@@ -1,8 +1,8 @@
 //! The harness as a parent: signals by descriptor, and every child and orphan reaped at once.
 //!
-//! The harness is the subreaper of last resort. A bomb's zombies count against its limit until
-//! somebody reaps them; left to PID 1 that took 1.6 s for 256 tasks where a subreaper needs 15 ms
-//! (Linux 6.18, measured).
+//! The harness is the subreaper of last resort. A bomb's zombies count against its limit until they
+//! are reaped. If that is left to PID 1 it took 1.6 s for 256 tasks; a subreaper needs 15 ms (Linux
+//! 6.18, measured).
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,7 +19,7 @@ use crate::sys::wait::{Change, Whose, waitid};
 /// Why a run has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// A signal has asked for it.
+    /// A signal asked for it.
     Signal(Signal),
     /// A guard has died.
     Guard(Pid),
@@ -66,7 +66,7 @@ impl Reaper {
         self.signals.as_fd()
     }
 
-    /// Takes the signals that have come, and reaps whoever has ended.
+    /// Takes the signals that have come, and reaps all children that have ended.
     pub(super) fn look(&mut self) -> Result<(), SysError> {
         loop {
             match self.signals.read_signal() {
@@ -85,8 +85,8 @@ impl Reaper {
             }
         }
         loop {
-            // Not nix's waitpid: it fails for whoever died of a real-time signal, when that is
-            // reaped already.
+            // Not nix's waitpid: for a process that died of a real-time signal it fails after
+            // having reaped it.
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
             match waitid(Whose::Any, flags) {
                 Ok(None) | Err(Errno::ECHILD) => return Ok(()),
@@ -114,13 +114,13 @@ impl Reaper {
         self.ended.get(&pid.as_raw()).copied()
     }
 
-    /// Forgets who was reaped so far (numbers are reused).
+    /// Forgets the processes that were reaped so far (pids are reused).
     pub(super) fn forget(&mut self) {
         self.ended.clear();
     }
 
-    /// The process that was reaped last since this was asked for the last time: its number is free,
-    /// and nobody else's yet.
+    /// The process that was reaped last since the previous call: its pid is free, and most likely
+    /// not reused yet.
     pub(super) fn take_last(&mut self) -> Option<Pid> {
         self.last.take()
     }

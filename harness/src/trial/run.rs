@@ -1,4 +1,4 @@
-//! A run: trials one after another, and that nothing of them is left.
+//! A run: trials one after another, and their complete removal.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::sys::spawn::Credentials;
 use crate::sys::time;
 use crate::users::Reserved;
 
-/// How long emptying and removing may take before it is called stuck.
+/// How long emptying and removing may take before it counts as stuck.
 const CLEANING: Duration = Duration::from_secs(60);
 /// How long killed children may take until they can be reaped.
 const DYING: Duration = Duration::from_secs(5);
@@ -110,15 +110,15 @@ impl<'b> Run<'b> {
         record
     }
 
-    /// A site as a trial would have it, without a trial: for who arms or kills by hand. It is
-    /// removed with the run.
+    /// A site as a trial would have it, without a trial, for callers that arm or kill by
+    /// themselves. It is removed with the run.
     pub fn site(&mut self, spec: &TrialSpec<'_>) -> Result<Site, TrialError> {
         Site::make(self, spec)
     }
 
     /// Whether the run has to end: a signal has asked for it, or a guard has died.
     pub fn interrupted(&mut self) -> bool {
-        // A failed look is met again, and reported, by the next trial.
+        // If this check fails, the next trial meets the same error and reports it.
         match self.reaper.look() {
             Ok(()) | Err(_) => self.reaper.ending().is_some(),
         }
@@ -149,9 +149,9 @@ impl<'b> Run<'b> {
     }
 
     /// Children that are there, and processes of the actors' user. A cgroup can be removed before
-    /// those who were killed in it can be reaped (up to Linux 6.18 a task leaves it before its
-    /// parent is told; from 7.1 who is exiting does not keep it): they are waited for until
-    /// `patience`.
+    /// the processes that were killed in it can be reaped (up to Linux 6.18 a task leaves it before
+    /// its parent is notified; from 7.1 on an exiting process does not keep it). They are waited
+    /// for until `patience`.
     fn strays(&mut self, patience: crate::MonoNs) -> Result<Vec<i32>, TrialError> {
         loop {
             self.reaper.look()?;
@@ -214,8 +214,8 @@ impl<'b> Run<'b> {
         self.reaper.look()
     }
 
-    /// Empties and removes the run, or a part of it, in all hierarchies, and reaps meanwhile. What
-    /// bears the name is found wherever it is.
+    /// Empties and removes the run, or a part of it, in all hierarchies, and reaps meanwhile.
+    /// Everything that bears the name is found, wherever it is.
     pub(crate) fn clean(&mut self, part: Option<&str>) -> Result<(), TrialError> {
         let started = time::now();
         let shared = match part {
@@ -298,7 +298,7 @@ impl<'b> Run<'b> {
         }
     }
 
-    /// Takes back what was made of a part before `error`, which is returned.
+    /// Removes what was made of a part before `error`, which is returned.
     pub(super) fn undo(&mut self, part: &str, error: TrialError) -> TrialError {
         if let Err(e) = self.clean(Some(part)) {
             tracing::warn!(error = %e, part, "could not remove what was made of a part of the run");
@@ -327,8 +327,8 @@ impl<'b> Run<'b> {
         &self.control
     }
 
-    /// Whom actors become: a user that nobody else is. Absent where the harness is not root, and
-    /// actors are the harness's own user.
+    /// The actors' user, which no other process has. Absent if the harness is not root; actors then
+    /// have the harness's own user.
     pub fn credentials(&self) -> Option<Credentials> {
         self.actors.as_ref().map(|actors| Credentials {
             uid: actors.uid,

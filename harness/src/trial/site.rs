@@ -1,4 +1,4 @@
-//! What a trial has to itself: a watched cgroup, the cgroup around it that carries the limits, and
+//! What belongs to one trial: a watched cgroup, the cgroup around it that carries the limits, and
 //! the ledger.
 
 use std::path::Path;
@@ -36,7 +36,7 @@ pub struct Site {
     pub v1: Option<V1Limits>,
     /// What the actors tell.
     pub ledger: Ledger,
-    /// Whom actors become; `None` when the harness is not root, and actors share its user.
+    /// The actors' user; `None` if the harness is not root, and actors share its user.
     pub credentials: Option<Credentials>,
     /// Which plane this trial belongs to.
     pub plane: Plane,
@@ -62,7 +62,7 @@ impl Site {
     }
 
     /// Run and trial in one word: the name of what a mechanism makes elsewhere, by which it is
-    /// found if nobody comes back to remove it.
+    /// found if the run could not remove it.
     pub fn label(&self) -> String {
         let last = |dir: Option<&Path>| {
             dir.and_then(Path::file_name)
@@ -84,7 +84,7 @@ impl Site {
         Self::below(run, parent, v1, spec).map_err(|error| run.undo(&Self::part(spec), error))
     }
 
-    /// How the part of the run that is this trial's is called.
+    /// The name of this trial's part of the run.
     pub(super) fn part(spec: &TrialSpec<'_>) -> String {
         format!("trial-{}", spec.seq)
     }

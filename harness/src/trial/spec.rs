@@ -1,4 +1,4 @@
-//! What one trial is to be: everything that is decided before it starts.
+//! The specification of one trial: everything that is decided before it starts.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub enum Expected {
     Kill(KillExpectation),
 }
 
-/// What a scenario asks of the place it plays in.
+/// What a scenario requires of its surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stage {
     /// It can exhaust the machine: refuse to start it without a pids limit.
@@ -46,7 +46,7 @@ pub struct Stage {
     pub delegated: bool,
     /// A second party removes the site as soon as the main process has ended.
     pub owner_removes: bool,
-    /// The kill waits until an actor says that the tree is as it should be
+    /// The kill waits until an actor says that the tree is complete
     /// ([`crate::sys::ledger::Ledger::set_ready`]).
     pub says_ready: bool,
 }
@@ -66,13 +66,13 @@ pub struct TrialSpec<'a> {
     pub params: ParamPoint,
     /// Seed of the script, for the record.
     pub seed: u64,
-    /// Who watches.
+    /// The detector.
     pub detector: AnyDetector,
-    /// Who kills, in the kill plane.
+    /// The strategy, in the kill plane.
     pub strategy: Option<AnyStrategy>,
     /// What is expected.
     pub expected: Expected,
-    /// How long the detector may wait, and how long death may take after a kill.
+    /// How long the detector may wait, and how long the processes may take to die after a kill.
     pub deadline: Duration,
     /// Limits around the workload.
     pub limits: Limits,
@@ -83,7 +83,7 @@ pub struct TrialSpec<'a> {
     pub conditions: Conditions,
 }
 
-/// How a trial is measured, beside what it is. The default is a trial of a plain run.
+/// How a trial is measured. The default is that of a plain run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Conditions {
     /// Open loop: the workload is to be started at this moment, or at once if it has passed. The
@@ -93,8 +93,8 @@ pub struct Conditions {
     pub observer_cpu: Option<usize>,
     /// The one processor that the workload may run on; otherwise the observer's.
     pub workload_cpu: Option<usize>,
-    /// Let the kernel's tracepoints tell the way from exit to verdict ([`crate::record::Stages`]).
-    /// It changes what it measures.
+    /// Record the stages from exit to verdict with the kernel's tracepoints
+    /// ([`crate::record::Stages`]). This changes what it measures.
     pub trace: bool,
     /// The tree sleeps for a second or more: sample what the observer costs meanwhile (detect
     /// plane). The harness wakes up for each sample.
@@ -102,9 +102,9 @@ pub struct Conditions {
 }
 
 impl TrialSpec<'_> {
-    /// How long the tree may take to become what the scenario wants before it is killed. Tasks that
-    /// each have a session of their own also have a share of the CPU of their own (sched(7),
-    /// autogroup): a thousand of them leave their observer a thousandth.
+    /// How long the tree may take to reach the state in which it is killed. Tasks that each have a
+    /// session of their own also have their own share of the CPU (sched(7), autogroup): with a
+    /// thousand of them the observer gets a thousandth.
     pub(super) fn ready_timeout(&self) -> Duration {
         /// For each task that the limit allows.
         const EACH: Duration = Duration::from_millis(30);

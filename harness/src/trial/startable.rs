@@ -1,4 +1,4 @@
-//! Before the first trial: can the workload be started at all by whom its processes become?
+//! Checks before the first trial that the actors' user can start the workload at all.
 
 use std::os::fd::{AsFd, AsRawFd};
 

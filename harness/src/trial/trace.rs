@@ -1,10 +1,10 @@
-//! The way from exit to verdict, as the kernel's tracepoints tell it. Only in trials that ask for
-//! it: tracing changes what it measures.
+//! The stages from exit to verdict, from the kernel's tracepoints. Only in trials that ask for it,
+//! because tracing changes what it measures.
 //!
 //! perf events on every processor, filtered in the kernel, read by the harness: after the verdict,
 //! and before that only where a buffer is half full. The exits of the whole machine are among them,
-//! because nobody knows before which numbers the actors will have. The observer does nothing for
-//! it, and when the descriptors are closed nothing is left. Sources: perf_event_open(2),
+//! because the pids of the actors are not known before. The observer does nothing for it, and when
+//! the descriptors are closed nothing is left. Sources: perf_event_open(2),
 //! include/trace/events/{sched,signal,cgroup}.h.
 
 use std::collections::HashSet;
@@ -69,7 +69,7 @@ impl Tracer {
             for cpu in &cpus {
                 match Tracepoint::stamped(number, *cpu, filter.as_deref(), PAGES) {
                     Ok(one) => all.push(one),
-                    // It went offline: nothing happens there.
+                    // The processor went offline: nothing happens there.
                     Err(Errno::ENODEV) => {}
                     Err(e) => {
                         return Err(SysError::path("perf_event_open on the tracepoint", name, e));
@@ -135,8 +135,8 @@ impl Tracer {
         .into_iter()
     }
 
-    /// What was heard until `decided_ns`. Errors: `ENOBUFS` the kernel had to drop events, so
-    /// nothing is said.
+    /// The stages until `decided_ns`. Errors: `ENOBUFS` the kernel had to drop events, so there is
+    /// no result.
     pub(super) fn stages(mut self, site: &Site, decided_ns: u64) -> Result<Stages, SysError> {
         self.read();
         if self.all().any(|heard| heard.lost > 0) {
@@ -164,8 +164,8 @@ impl Tracer {
 enum Flip {
     /// `populated` of the site, told by `cgroup_notify_populated`.
     Populated,
-    /// The parent is signalled and woken. A pidfd's waiters are woken before that, so this is for
-    /// those who wait and reap.
+    /// The parent is signalled and woken. A pidfd's waiters are woken before that, so this is only
+    /// for detectors that wait and reap.
     Parent,
 }
 
@@ -187,9 +187,9 @@ struct Seen {
 }
 
 impl Seen {
-    /// The way to a decision. What does not follow from the stage before was not this way: an
-    /// observer that was on its way for another reason (or never slept) has neither been woken by
-    /// the flip nor switched to because of it.
+    /// The stages of a decision. An event that does not follow from the stage before is left out:
+    /// an observer that ran for another reason (or never slept) has neither been woken by the flip
+    /// nor switched to because of it.
     fn until(&self, decided_ns: u64) -> Stages {
         let last = |times: &[u64], from: u64| {
             let within = times.iter().filter(|t| (from..=decided_ns).contains(*t));

@@ -7,9 +7,9 @@ use crate::users::Reserved;
 
 pub use crate::users::ACTOR_UIDS;
 
-/// Whom the actors of a run become: a user that nobody else is. `None`: this process can make no
-/// other user of them (it is not root, or root of a user namespace that has no others), and they
-/// are its own.
+/// The user of a run's actors, which no other process has. `None`: this process cannot give them
+/// another user (it is not root, or root of a user namespace that has no others), and they keep its
+/// own.
 ///
 /// # Errors
 ///

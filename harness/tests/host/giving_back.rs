@@ -1,4 +1,4 @@
-//! What is changed is given back, and what crashed runs left is removed.
+//! Changes are undone, and what crashed runs left is removed.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -39,7 +39,7 @@ pub(crate) fn leaf() -> Outcome {
                 || "not taken back".to_owned(),
             )?;
 
-            // A controller that is not there: refused, and the way to the leaf is taken back.
+            // A controller that is not there: refused, and the move to the leaf is undone.
             let refused = Delegation::enable(&cgroup, true, &["nonexistent"], None);
             ensure(matches!(refused, Err(EnableError::Cgroup(_))), || {
                 format!("{refused:?}")
@@ -48,7 +48,7 @@ pub(crate) fn leaf() -> Outcome {
                 "the leaf is still there".to_owned()
             })?;
 
-            // Somebody else lives there, too: nothing is moved.
+            // Another process is a member, too: nothing is moved.
             worker(|| {
                 let refused = Delegation::enable(&cgroup, true, &[], None);
                 ensure(
@@ -62,8 +62,8 @@ pub(crate) fn leaf() -> Outcome {
     })
 }
 
-/// A process that dies in the leaf of a delegated cgroup: its guards, which it has taken there,
-/// take everything back.
+/// A process dies in the leaf of a delegated cgroup: its guards, which moved there with it, undo
+/// everything.
 pub(crate) fn guards_take_back() -> Outcome {
     static WORDS: Words = Words {
         removed: "",
@@ -116,7 +116,7 @@ pub(crate) fn guards_take_back() -> Outcome {
 
 pub(crate) fn clean() -> Outcome {
     let base = search(&options()).map_err(text)?;
-    // Whoever made these is gone by now.
+    // The processes that made these are gone by now.
     let mut ended = std::process::Command::new("/bin/true")
         .spawn()
         .map_err(text)?;
@@ -149,7 +149,7 @@ pub(crate) fn clean() -> Outcome {
         .map_err(text)?;
     }
 
-    // A named hierarchy that nobody has mounted any more, and that stays because it has a cgroup.
+    // A named hierarchy that is not mounted any more, and that stays because it has a cgroup.
     let named = Named::mount(&gone.to_string());
     let hierarchy = match &named {
         Ok(named) => named.root().create("left").map(|_| 1).map_err(text)?,

@@ -15,7 +15,7 @@ use crate::support::{Outcome, ensure, options, search, text, worker};
 /// A user that owns nothing.
 const NOBODY: u32 = 61_234;
 
-/// A mount namespace of one's own, from which nothing reaches the machine.
+/// A new mount namespace, so that no mount reaches the machine.
 pub(crate) fn private_mounts() -> Outcome {
     unshare(CloneFlags::CLONE_NEWNS).map_err(text)?;
     let none: Option<&str> = None;
@@ -120,7 +120,7 @@ pub(crate) fn as_nobody(body: impl FnOnce(&Cgroup) -> Outcome) -> Outcome {
 pub(crate) fn processes_exhausted() -> Outcome {
     worker(|| {
         as_nobody(|cgroup| {
-            // This worker is the one process of its user.
+            // This worker is the only process of its user.
             setrlimit(Resource::RLIMIT_NPROC, 1, 1).map_err(text)?;
             let error = no_base(&Options {
                 cgroup: Some(cgroup.path().to_path_buf()),

@@ -1,4 +1,4 @@
-//! Running this program again through a `systemd-run` that only seems to be one.
+//! Running this program again through a fake `systemd-run`.
 
 use std::process::ExitCode;
 

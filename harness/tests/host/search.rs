@@ -74,7 +74,7 @@ pub(crate) fn clone3_hidden() -> Outcome {
     use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
     worker(|| {
         let arch = std::env::consts::ARCH.try_into().map_err(text)?;
-        // What container runtimes did until they learnt of clone3: the call does not exist.
+        // As container runtimes that do not know clone3: the call does not exist.
         let hidden = SeccompAction::Errno(Errno::ENOSYS as u32);
         let rules = BTreeMap::from([(nix::libc::SYS_clone3, vec![])]);
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, hidden, arch).map_err(text)?;

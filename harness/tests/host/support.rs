@@ -1,4 +1,4 @@
-//! What the tests share: a base that is given back, and workers.
+//! What the tests share: a base that is undone at the end, and workers.
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,8 +25,8 @@ pub(crate) fn host() -> Host {
     }
 }
 
-/// A base that takes back what was changed for it. Only the process that searched drops one;
-/// workers borrow.
+/// A base that undoes what was changed for it. Only the process that searched drops one; workers
+/// borrow it.
 #[derive(Debug)]
 pub(crate) struct Mine(pub(crate) Held);
 

@@ -23,11 +23,11 @@ pub struct Build<'a> {
     pub fragments: &'a Path,
     /// Fragments beside the basic ones, such as `hz1000`.
     pub variants: &'a [String],
-    /// Words given to make, such as `C=1`.
+    /// Arguments for make, such as `C=1`.
     pub make_args: &'a [String],
 }
 
-/// What a build gave.
+/// The result of a build.
 #[derive(Debug)]
 pub struct Outcome {
     /// The kernel.
@@ -39,7 +39,7 @@ pub struct Outcome {
 }
 
 impl Build<'_> {
-    /// Builds the image, or hands back the one that was built from the same content.
+    /// Builds the image, or returns the one that was built from the same content.
     ///
     /// # Errors
     /// When there is no room, the configuration is not taken as written, or make fails; make's log
@@ -134,8 +134,8 @@ impl Build<'_> {
         Ok(directory)
     }
 
-    /// A make command for this tree and these object files. A fixed user, host and time: nothing of
-    /// the machine gets into the image, and equal content gives equal images.
+    /// A make command for this tree and these object files. User, host and time are fixed, so that
+    /// nothing of the machine gets into the image and equal content gives equal images.
     #[must_use]
     pub fn make(&self, directory: &Path) -> Command {
         let mut make = Command::new("make");

@@ -52,8 +52,7 @@ impl Cache {
         Ok(path)
     }
 
-    /// Takes the lock called `name` and waits for whoever has it; released when the value is
-    /// dropped.
+    /// Takes the lock called `name`, waiting until it is free; released when the value is dropped.
     ///
     /// # Errors
     /// When the lock file cannot be made or locked.
@@ -66,7 +65,7 @@ impl Cache {
             .with_context(|| format!("cannot lock {}", path.display()))
     }
 
-    /// Refuses to begin what cannot end: fails unless `bytes` are free where the cache is.
+    /// Fails unless `bytes` are free where the cache is, before a long operation begins.
     ///
     /// # Errors
     /// When there is less room, or when the file system does not say.

@@ -40,14 +40,14 @@ pub struct BadLine {
     text: String,
 }
 
-/// Symbols that Kconfig did not leave as a fragment wants them.
+/// Symbols whose final values are not those of the fragments.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the tree does not take {}; its configuration has {}. A symbol that only some trees have \
     is marked `# optional: why` in the fragment", wanted.join(", "), found.join(", "))]
 pub struct NotTaken {
-    /// As the fragments want them.
+    /// The values in the fragments.
     pub wanted: Vec<String>,
-    /// As they came out.
+    /// The final values.
     pub found: Vec<String>,
 }
 

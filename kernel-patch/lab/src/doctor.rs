@@ -1,4 +1,5 @@
-//! What the lab needs on this machine, what is there, and the one command that installs the rest.
+//! The requirements of the lab on this machine, what is installed, and the one command that
+//! installs the rest.
 
 use std::path::{Path, PathBuf};
 

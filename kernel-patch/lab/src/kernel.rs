@@ -61,7 +61,7 @@ pub struct Built {
     pub fragments: Vec<String>,
     /// The patches, in order, each with its SHA-256.
     pub patches: Vec<(String, String)>,
-    /// The compiler's own words.
+    /// The compiler's version line.
     pub compiler: String,
     /// Hash of all that went in; equal keys are equal kernels. None for a user's tree, which can
     /// change at any time.
@@ -86,8 +86,8 @@ impl Kernel {
         cache.dir(&format!("kernels/{name}"))
     }
 
-    /// Keeps an image and its configuration under `name`; the record is written last, so that half
-    /// a kernel is none.
+    /// Keeps an image and its configuration under `name`; the record is written last, so that an
+    /// incomplete kernel does not count.
     ///
     /// # Errors
     /// When a file cannot be copied or written.
@@ -160,8 +160,7 @@ impl Kernel {
             .collect()
     }
 
-    /// The newest stock kernel, else the one built last in the order of names: what a user gets who
-    /// names none.
+    /// The newest stock kernel, else the one built last in the order of names: the default.
     fn newest(all: Vec<Self>) -> Result<Self> {
         let version = |kernel: &Self| match &kernel.origin {
             Origin::Stock(stock) => Some(stock.version.clone()),

@@ -24,11 +24,11 @@ pub struct Case {
     pub name: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// What stands behind the directive, such as the reason of a skip.
+    /// The text behind the directive, such as the reason of a skip.
     pub note: String,
 }
 
-/// What a program's output says.
+/// The results in a program's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Its tests; subtests come with their own lines and are counted, not their parents.
@@ -48,7 +48,7 @@ impl Report {
     }
 }
 
-/// Reads the output of one program. Lines that are no results are ignored, as the format wants it.
+/// Reads the output of one program. Lines that are not results are ignored, as the format requires.
 #[must_use]
 pub fn parse(output: &str) -> Report {
     let mut report = Report::default();
@@ -66,7 +66,7 @@ pub fn parse(output: &str) -> Report {
         } else if let Some(case) = result(stripped) {
             if is_top {
                 top += 1;
-                // The line of a parent repeats what its subtests have said.
+                // The line of a parent repeats the results of its subtests.
                 if std::mem::take(&mut nested) && case.outcome != Outcome::Skip {
                     continue;
                 }
@@ -115,7 +115,7 @@ fn result(line: &str) -> Option<Case> {
         _ if passed => Outcome::Pass,
         _ => Outcome::Fail,
     };
-    // kselftest's own header writes `ok 1 # SKIP text`: then the text is all the name there is.
+    // kselftest's own header writes `ok 1 # SKIP text`: then the text is the only name.
     let note = directive.get(word.len()..).unwrap_or("").trim().to_owned();
     let name = if name.is_empty() {
         note.clone()

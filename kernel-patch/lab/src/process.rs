@@ -1,5 +1,5 @@
-//! Other programs, run so that a failure names the program, what it was asked, how it ended and
-//! what it said.
+//! Other programs, run so that a failure names the program, its arguments, its exit status and its
+//! output.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use thiserror::Error;
 
-/// Why a program's answer cannot be used.
+/// Why a program's output cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProcessError {

@@ -1,9 +1,9 @@
-//! What the lab and the init inside the machine say to each other.
+//! The protocol between the lab and the init inside the machine.
 //!
 //! The lab puts a [`Job`] into the initramfs as `/lab/job.json`. Init answers on the second serial
 //! port, on which the kernel never prints, one line a message. The first is the greeting, the last
 //! is the verdict, and there is exactly one of each: a machine that ends without a verdict, or with
-//! two, has not answered at all.
+//! two, has given no valid answer.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -37,7 +37,7 @@ pub struct Step {
     pub limit_s: u32,
 }
 
-/// All that init is to do.
+/// The job of init.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// How cgroups are mounted.
@@ -54,7 +54,7 @@ pub struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
-    /// It left with this status.
+    /// It exited with this status.
     Exit(i32),
     /// It was ended by this signal.
     Signal(i32),
@@ -65,7 +65,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Whether it left with status 0.
+    /// Whether it exited with status 0.
     #[must_use]
     pub fn is_success(self) -> bool {
         self == Self::Exit(0)
@@ -106,7 +106,7 @@ pub enum Message {
         /// How long it is.
         size_bytes: u64,
     },
-    /// The last line: how many steps did not succeed, or why init itself gave up.
+    /// The last line: how many steps did not succeed, or why init itself failed.
     Verdict(Result<usize, String>),
 }
 

@@ -1,5 +1,5 @@
-//! Kernel source trees: unpacked packages, copies of them with patches applied, and trees of the
-//! user's own.
+//! Kernel source trees: unpacked packages, copies of them with patches applied, and the user's own
+//! trees.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -293,8 +293,8 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The tree at hand with the most of `patches` in it, from the first on and not all; how many
-    /// these are. Its builds are closest.
+    /// The existing tree with the longest proper prefix of `patches` applied, and the length of
+    /// that prefix. Its builds are the closest.
     fn nearest(&self, cache: &Cache, patches: &[(String, String)]) -> Result<(Self, usize)> {
         for applied in (1..patches.len()).rev() {
             let tree = Self {
@@ -324,8 +324,8 @@ impl Tree {
             .into_owned()
     }
 
-    /// What says that a patched copy is complete. Not `with_extension`: the name has dots of its
-    /// own.
+    /// The file that marks a patched copy as complete. Not `with_extension`: the name has dots of
+    /// its own.
     fn mark(&self) -> PathBuf {
         self.path.with_file_name(format!("{}.done", self.name()))
     }

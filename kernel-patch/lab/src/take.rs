@@ -1,4 +1,4 @@
-//! Files that come out of a machine, written where the user wants them.
+//! Files that are copied out of a machine.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -136,7 +136,8 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    /// Where a file of the machine goes. A machine is not trusted to stay where it was asked to.
+    /// The target of a file of the machine. The machine is not trusted to send only what was asked
+    /// for.
     fn place(&self, path: &Path) -> Result<PathBuf> {
         let asked = |take: &Take| {
             let rest = path.strip_prefix(&take.source).ok()?;
@@ -150,7 +151,7 @@ impl<'a> Receiver<'a> {
         };
         self.takes.iter().find_map(asked).with_context(|| {
             format!(
-                "the machine sent {}, which nobody asked for",
+                "the machine sent {}, which was not asked for",
                 path.display()
             )
         })
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(receive(&takes, &messages).unwrap(), 2);
         let text = fs::read_to_string(dir.path().join("here/deep/b")).unwrap();
         assert_eq!(text, "22");
-        // A second time they are there, and stay as they are.
+        // The second time they exist already, and are not changed.
         let error = format!("{:#}", receive(&takes, &messages).unwrap_err());
         assert!(error.contains("nothing is overwritten"), "{error}");
     }
@@ -204,7 +205,7 @@ mod tests {
             "/out/a/../../b",
         ] {
             let error = receive(&takes, &file(path, "x")).unwrap_err().to_string();
-            assert!(error.contains("nobody asked for"), "{path}: {error}");
+            assert!(error.contains("not asked for"), "{path}: {error}");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -1,5 +1,5 @@
 //! Freeze, wait until frozen, kill, wait until empty: leaving the frozen state is a notification
-//! too, and the one that matters follows so soon that it is held back.
+//! too, and the one for emptiness follows so soon that it is delayed.
 
 use std::os::fd::AsFd;
 

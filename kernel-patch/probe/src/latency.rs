@@ -1,4 +1,4 @@
-//! From the last exit to the waiter, by mechanism.
+//! The time from the last exit to the waiter, by mechanism.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -113,7 +113,7 @@ fn wait(
     let deadline = now() + PATIENCE;
     match mechanism {
         Mechanism::Waitid => {
-            // Left as a zombie for the caller, who reaps in every case.
+            // Left as a zombie for the caller, which reaps in every case.
             let flags = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
             nix::sys::wait::waitid(nix::sys::wait::Id::PIDFd(child.pidfd.as_fd()), flags)
                 .context("waitid")?;
@@ -151,8 +151,8 @@ fn wait(
 
 /// Sleeps until the descriptor has one of `flags`; when that was, or `None` after the deadline.
 ///
-/// poll looks once more when its time is over, and finds a removed cgroup file "ready" that woke
-/// nobody: what is found only then was not told.
+/// poll checks once more when its time is over, and finds a removed cgroup file "ready" although it
+/// did not wake the sleeper: what is found only then was not notified.
 pub(crate) fn sleep_on(
     fd: std::os::fd::BorrowedFd<'_>,
     flags: PollFlags,

@@ -2,8 +2,8 @@
 //! `waitid` and removes the cgroup at once, inside the window in which the kernel holds the second
 //! notification back.
 //!
-//! The job leaves only when the watcher has seen `populated 1` and sleeps again, so that it cannot
-//! be told by chance.
+//! The job exits only when the watcher has seen `populated 1` and sleeps again, so that it cannot
+//! notice the end by chance.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -40,7 +40,7 @@ const WATCHES: [(Watch, &str); 3] = [
 /// A notification takes at most 20 ms more than the window; under emulation a hundred times that is
 /// still certain.
 const SILENCE: Duration = Duration::from_millis(400);
-/// An owner that took longer was outside the window, and its try proves nothing.
+/// An owner that took longer was outside the window, and the try proves nothing.
 const WINDOW: Duration = Duration::from_millis(9);
 
 /// Exit statuses of the watcher.
@@ -83,7 +83,7 @@ fn trial(own: &OwnCgroup, watch: Watch) -> Result<(&'static str, u64)> {
     let released = now();
     gate.stamp();
     reap(&job)?;
-    // Only the watcher decides what is held open.
+    // Only the watcher holds the file open.
     drop(group);
     loop {
         match std::fs::remove_dir(&path) {
@@ -109,8 +109,8 @@ fn trial(own: &OwnCgroup, watch: Watch) -> Result<(&'static str, u64)> {
     Ok((outcome, took_ns))
 }
 
-/// Waits until a process sleeps. Between its last word and its sleep the watcher does nothing that
-/// could sleep otherwise.
+/// Waits until a process sleeps. Between its last message and that sleep the watcher does nothing
+/// else that could sleep.
 fn until_asleep(pid: Pid) -> Result<()> {
     let path = format!("/proc/{pid}/stat");
     let deadline = now() + PATIENCE;
@@ -131,7 +131,7 @@ fn until_asleep(pid: Pid) -> Result<()> {
     }
 }
 
-/// The watcher's life: subscribe, read, sleep, read.
+/// The watcher's main function: subscribe, read, sleep, read.
 fn watch_it(watch: Watch, path: &Path, ready: &Line, seen: &Line) -> i32 {
     let try_it = || -> Result<i32> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
@@ -186,7 +186,7 @@ fn watch_it(watch: Watch, path: &Path, ready: &Line, seen: &Line) -> i32 {
                     seen.stamp();
                 }
                 Ok(Some(false)) if was_populated => return Ok(TOLD),
-                // The file is gone: that is being told, too.
+                // The file is gone: that counts as a notification, too.
                 Err(Errno::ENODEV | Errno::ENOENT) => return Ok(TOLD),
                 Ok(_) => {}
                 Err(errno) => return Err(errno.into()),

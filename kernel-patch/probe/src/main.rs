@@ -1,10 +1,10 @@
-//! Behaviours of the kernel around "everything is gone", each asked for directly and answered in
-//! one JSON line.
+//! Behaviours of the kernel around "everything is gone", each measured directly and printed as one
+//! JSON line.
 //!
-//! It runs in the lab's machines and as well on a real one (root, or a delegated cgroup v2). It
-//! makes cgroups below its own, and removes them. Times are from a stamp that the last process
-//! writes just before it exits to the moment when the waiter is running again. All cases of a probe
-//! take turns within one run, so that their ratios can be trusted where their absolute times, under
+//! It runs in the lab's machines and also on a real one (root, or a delegated cgroup v2). It makes
+//! cgroups below its own, and removes them. Times are from a stamp that the last process writes
+//! just before it exits to the moment when the waiter is running again. All cases of a probe take
+//! turns within one run, so that their ratios can be trusted where their absolute times, under
 //! emulation, cannot.
 #![allow(
     clippy::print_stdout,
@@ -27,13 +27,13 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
-/// Ask the running kernel how it behaves; one JSON line an answer.
+/// Measure the behaviour of the running kernel; one JSON line per answer.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// What to ask [default: everything]
+    /// What to measure [default: everything]
     #[arg(value_enum)]
     probes: Vec<Probe>,
-    /// How often to ask
+    /// How often to repeat each measurement
     #[arg(long, short = 'n', default_value_t = 50)]
     tries: usize,
     /// Life of the job in the latency probe, in microseconds; may be given several times
@@ -106,7 +106,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Refuses to measure with the tick: a kernel that found no other clock says 0 or 4 ms to
+/// Refuses to measure with the tick: a kernel without another clock source reports 0 or 4 ms for
 /// everything.
 fn clock_is_fine() -> Result<()> {
     let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";

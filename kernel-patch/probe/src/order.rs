@@ -1,4 +1,4 @@
-//! The order of two of the moments that a supervisor must keep apart, and what rmdir makes of it.
+//! The order of two moments that a supervisor must distinguish, and the answers of rmdir.
 
 use std::fs;
 

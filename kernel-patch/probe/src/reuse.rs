@@ -1,6 +1,6 @@
 //! Whether a child is killed at birth in a cgroup that was written `1` to `cgroup.kill` when it was
-//! empty or earlier: a fault that came with a fix of early 2025, went into many stable kernels, and
-//! was fixed in 2026.
+//! empty or earlier: a bug that came with a fix of early 2025, was backported to many stable
+//! kernels, and was fixed in 2026.
 
 use anyhow::Result;
 use nix::sys::signal::Signal;

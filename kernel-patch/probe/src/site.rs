@@ -15,8 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{pipe2, read, write};
 
-/// Nothing that is waited for takes longer, even under emulation on a machine that is busy
-/// otherwise.
+/// The longest wait: enough for everything, even under emulation on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cgroup below which all others are made.
@@ -152,13 +151,13 @@ pub(crate) fn flag(events: &File, name: &str) -> Result<Option<bool>, Errno> {
         .map(|value| value == "1"))
 }
 
-/// One millisecond of doing nothing, for retries that no event could replace.
+/// Sleeps one millisecond, for retries that no event could replace.
 pub(crate) fn pause() -> Result<()> {
     poll(&mut [], PollTimeout::from(1u8)).context("poll")?;
     Ok(())
 }
 
-/// A pipe over which processes say single things to each other.
+/// A pipe for single messages between processes.
 #[derive(Debug)]
 pub(crate) struct Line {
     reader: OwnedFd,
@@ -196,7 +195,7 @@ impl Line {
         Ok(u64::from_ne_bytes(bytes))
     }
 
-    /// Whether something was said within `limit`.
+    /// Whether a message came within `limit`.
     fn is_ready(&self, limit: Duration) -> Result<bool> {
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)];

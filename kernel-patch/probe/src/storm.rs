@@ -19,7 +19,7 @@ use crate::site::{Line, OwnCgroup, flag, reap};
 const INTERVAL: Duration = Duration::from_millis(16);
 /// The flips begin within this time of the fork; what is counted comes after it.
 const BEGINNING: Duration = Duration::from_secs(1);
-/// After the last flip the final state must have been delivered by then.
+/// The time after the last flip within which the final state must have been delivered.
 const TRAILING: Duration = Duration::from_millis(400);
 
 pub(crate) fn ask(own: &OwnCgroup, storm: Duration) -> Result<Vec<Answer>> {

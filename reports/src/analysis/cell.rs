@@ -1,4 +1,4 @@
-//! All trials of one row of a plan, and what they come to.
+//! All trials of one row of a plan, and their figures.
 
 use std::collections::BTreeMap;
 
@@ -65,8 +65,8 @@ impl<'s> Cell<'s> {
             .map(|(key, trials)| Self::new(dataset, key, trials))
             .collect();
         // By the values of those axes that all rows of a scenario have, so that 10 ms comes after 5
-        // ms and no axis of a mechanism tears a scenario apart; then by median. The sort is stable,
-        // and the rest is the order of the keys.
+        // ms and no axis of a mechanism splits a scenario; then by median. The sort is stable, and
+        // the rest is the order of the keys.
         let mut shared: BTreeMap<(Plane, String), Vec<String>> = BTreeMap::new();
         for cell in &cells {
             let own = || cell.row.params.keys().cloned().collect();
@@ -111,7 +111,7 @@ impl<'s> Cell<'s> {
                 .filter(|t| outcomes.contains(&t.outcome))
                 .count()
         };
-        // What broke says nothing of the mechanism: it is counted, and is in no share.
+        // A broken trial says nothing about the mechanism: it is counted, and is in no share.
         let broken = count(&[Outcome::Broken, Outcome::Interrupted]);
         let n = trials.len() - broken;
         let (right, early, missed) = (
@@ -226,7 +226,7 @@ impl<'s> Cell<'s> {
         }
     }
 
-    /// Trials that were as everybody wishes: right, or nothing left alive.
+    /// Trials with the desired outcome: right, or nothing left alive.
     pub fn good(&self) -> usize {
         match self.row.plane {
             Plane::Detect => self.row.right,
@@ -289,7 +289,7 @@ fn is_broken(trial: &TrialRecord) -> bool {
     matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted)
 }
 
-/// Names the axes in which rows differ that are the same in plane, label, mechanism and twin.
+/// Names the axes that distinguish rows of the same plane, label, mechanism and twin.
 fn tell_variants_apart(cells: &mut [Cell<'_>]) {
     let mut seen: BTreeMap<(Plane, String, String, u32), Vec<usize>> = BTreeMap::new();
     for (at, cell) in cells.iter().enumerate() {
@@ -363,7 +363,7 @@ fn knowing(trials: &[&TrialRecord], deadline_ns: u64) -> BTreeMap<String, Knowin
     all
 }
 
-/// When the detector spoke.
+/// The time of the verdict.
 fn said_at(trial: &TrialRecord) -> Option<u64> {
     match trial.verdict.as_ref()? {
         Verdict::Empty { decided_ns, .. } => Some(*decided_ns),

@@ -69,8 +69,7 @@ impl Draws {
     }
 }
 
-/// Rows that are alike in everything: twins, which are compared as one, so that they never get
-/// different words.
+/// Identical rows (twins), which are compared as one, so that they never get different words.
 pub(super) fn pool(cells: &[Cell<'_>], one: &Cell<'_>) -> Vec<usize> {
     let alike = |other: &Cell<'_>| {
         let key = |c: &Cell<'_>| {
@@ -86,7 +85,7 @@ pub(super) fn pool(cells: &[Cell<'_>], one: &Cell<'_>) -> Vec<usize> {
 }
 
 impl Comparison {
-    /// Of the rows of one mechanism with those of another. Nothing if no block has both.
+    /// Of the rows of one mechanism with those of another. `None` if no block has both.
     pub(super) fn of(mine: &[&Cell<'_>], theirs: &[&Cell<'_>], draws: &mut Draws) -> Option<Self> {
         let mut blocks: BTreeMap<usize, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
         let all = |cells: &[&Cell<'_>]| -> Vec<(usize, u64)> {
@@ -155,8 +154,8 @@ impl Comparison {
 }
 
 /// Corrects the p-values of questions that were asked at once, and finds the words. "Too few
-/// blocks" is said where no p-value of any row could have led to another word: with the smallest
-/// p-values that there can be, Holm's correction would still be above the level.
+/// blocks" is said if no p-value could have led to another word: with the smallest possible
+/// p-values, Holm's correction would still be above the level.
 pub(super) fn judge<'c>(family: impl Iterator<Item = &'c mut Comparison>) {
     let mut family: Vec<&mut Comparison> = family.collect();
     let corrected = holm(&family.iter().map(|c| c.p).collect::<Vec<_>>());
@@ -167,8 +166,8 @@ pub(super) fn judge<'c>(family: impl Iterator<Item = &'c mut Comparison>) {
     }
 }
 
-/// Every twin with the first of its kind. They are alike in everything, so what differs is chance
-/// or a mistake.
+/// Every twin with the first of its kind. They are identical, so any difference is chance or a
+/// mistake.
 pub(super) fn twins(cells: &[Cell<'_>], draws: &mut Draws) -> Vec<Comparison> {
     let first = |twin: &Cell<'_>| {
         let alike = pool(cells, twin);

@@ -7,7 +7,7 @@ use super::{Campaign, Cell};
 use crate::stats::{CENSORED, holm, interval, ratio, seed, stretch, unpaired};
 
 /// A difference of medians within this share gets no word, within a campaign or between two,
-/// however sure it is: two boots, or two neighbours on the host, differ by more.
+/// however sure it is: two boots, or two loads of the host, differ by more.
 pub const THRESHOLD: f64 = 0.10;
 
 /// What differs between two campaigns.
@@ -21,7 +21,7 @@ pub struct Diff {
     pub runs: Vec<String>,
     /// Rows that both have.
     pub rows: Vec<Change>,
-    /// Rows that one of them alone has.
+    /// Rows that only one of them has.
     pub alone: Vec<String>,
 }
 

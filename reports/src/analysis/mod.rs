@@ -1,7 +1,7 @@
 //! From recorded trials to figures: cells, their comparison within a campaign, and between two.
 //!
-//! Pure: the same records give the same figures, whoever computes them. Nothing in here knows a
-//! scenario; of mechanisms it knows those that others are compared with ([`REFERENCES`]).
+//! Pure: the same records always give the same figures. Nothing in here knows a scenario; the only
+//! mechanisms that it knows are those that others are compared with ([`REFERENCES`]).
 
 mod cell;
 mod compare;
@@ -31,7 +31,7 @@ pub const REFERENCES: [(Plane, &[&str]); 2] = [
     (Plane::Kill, &["cgroup-kill", "freeze-kill"]),
 ];
 
-/// Everything that is said of all recorded campaigns.
+/// The analysis of all recorded campaigns.
 #[derive(Debug)]
 pub struct Analysis<'s> {
     /// One for each dataset, in their order.
@@ -40,14 +40,14 @@ pub struct Analysis<'s> {
     pub diffs: Vec<Diff>,
 }
 
-/// What is said of one campaign.
+/// The analysis of one campaign.
 #[derive(Debug)]
 pub struct Campaign<'s> {
     /// The records.
     pub dataset: &'s Dataset,
     /// Its rows, sorted: plane, label, median.
     pub cells: Vec<Cell<'s>>,
-    /// Rows that are alike in everything, compared.
+    /// Identical rows, compared.
     pub twins: Vec<Comparison>,
     /// Many sites at once.
     pub scale: Vec<summary::Scale>,
@@ -96,7 +96,7 @@ impl<'s> Campaign<'s> {
         Self::with_salt(dataset, "")
     }
 
-    /// The same with other random draws. What is said must not depend on them.
+    /// The same with other random draws. The words must not depend on them.
     pub fn with_salt(dataset: &'s Dataset, salt: &str) -> Self {
         let mut cells = Cell::all(dataset);
         let mut draws = Draws::new(dataset, &cells, salt);

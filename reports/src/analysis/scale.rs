@@ -6,7 +6,7 @@ use crate::stats::Sample;
 use crate::store::{Dataset, SiteCost};
 use crate::summary::Scale;
 
-/// Medians for each mechanism, number of sites and number of sites in which somebody lives, sorted.
+/// Medians for each mechanism, number of sites and number of populated sites, sorted.
 pub(super) fn medians(dataset: &Dataset) -> Vec<Scale> {
     let mut groups: BTreeMap<(&str, u64, Option<u64>), Vec<&SiteCost>> = BTreeMap::new();
     for cost in &dataset.sites {

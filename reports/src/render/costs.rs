@@ -122,7 +122,7 @@ pub fn scale(rows: &[Scale]) -> String {
     text::table(&head, &lines)
 }
 
-/// How many times the median at ten sites a median is; nothing at ten sites or fewer.
+/// A median as a multiple of the median at ten sites; nothing at ten sites or fewer.
 pub fn growth(rows: &[Scale], row: &Scale, quantity: &str) -> Option<f64> {
     let small = rows.iter().find(|other| {
         other.mechanism == row.mechanism

@@ -1,9 +1,9 @@
-//! What two campaigns differ in.
+//! The differences of two campaigns.
 
 use super::{Origin, text};
 use crate::analysis::{Diff, THRESHOLD};
 
-/// What two campaigns differ in, in a sentence.
+/// The differences of two campaigns, in a sentence.
 pub fn in_words(diff: &Diff) -> String {
     let changed = diff.changed().count();
     let rows = diff.rows.len();

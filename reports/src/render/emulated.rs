@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{COMMAND, text};
 use crate::emulated::{Boot, Difference, Emulated, Kernel, compare};
 
-/// What has to stand above every such table.
-pub const WARNING: &str = "**Emulated.** What is stated are counts, and by how much later than \
-    another mechanism of the same boot a mechanism hears of the end: the kernel's limit on news is \
-    a timer, and shows there whatever the speed of the emulator. Nothing else of a time under \
-    emulation means anything, and none of this is compared with, or added to, what was measured \
-    natively.\n";
+/// The note above every such table.
+pub const WARNING: &str = "**Emulated.** Stated are counts, and how much later than another \
+    mechanism of the same boot a mechanism reports the end: the kernel's rate limit is a timer, \
+    and shows there whatever the speed of the emulator. Nothing else of a time under emulation \
+    means anything, and none of this is compared with, or added to, what was measured natively.\n";
 
 /// The mechanism that others are compared with.
 const REFERENCES: [&str; 2] = ["waitid", "pidfd-main"];
@@ -41,7 +40,7 @@ pub fn document(emulated: &Emulated) -> String {
     )
 }
 
-/// How much later than `waitid` each mechanism hears of the end, kernel by kernel.
+/// How much later than `waitid` each mechanism reports the end, kernel by kernel.
 pub fn latencies(emulated: &Emulated) -> String {
     let columns: BTreeSet<(&str, &str)> = emulated
         .kernels
@@ -197,8 +196,8 @@ pub fn words(later: Option<Difference>) -> String {
     )
 }
 
-/// By how much later than `waitid` a mechanism hears of the end over all kernels: the smallest and
-/// the largest median, in milliseconds.
+/// How much later than `waitid` a mechanism reports the end, over all kernels: the smallest and the
+/// largest median, in milliseconds.
 pub fn range(emulated: &Emulated, mechanism: &str, point: &str) -> Option<String> {
     let samples = |kernel: &Kernel, m: &str| {
         Some(

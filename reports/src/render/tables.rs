@@ -21,7 +21,7 @@ const LEGEND: &str = "Intervals are of 95 % and distribution-free (order statist
     removed. A trial that broke counts for nothing. `0 of N` stands with the largest rate that \
     would still look like that, 3/N.\n";
 
-/// What only kills have.
+/// The columns that only kills have.
 const KILL_LEGEND: &str = "Durations run from the decision to kill to the oracle's first \
     `populated 0`. \"Holding\" is the part of it before the first signal, \"dying\" the rest. \
     \"Known late\" is the share of trials in which each detector that watched, in turns, knew of \
@@ -143,7 +143,7 @@ fn reasons(campaign: &Campaign<'_>) -> Vec<String> {
     notes.into_iter().collect()
 }
 
-/// How much of the machine others had, in a sentence.
+/// How much of the machine's time others used, in a sentence.
 pub fn noise(campaign: &Campaign<'_>) -> String {
     let dataset = campaign.dataset;
     let Some(permille) = dataset.noise_permille() else {
@@ -259,7 +259,7 @@ pub fn rows(campaign: &Campaign<'_>, plane: Plane, label: Option<&str>) -> Strin
     text::table(&head, &lines)
 }
 
-/// How often each watcher heard of the end late.
+/// How often each detector knew of the end late.
 fn knowing(cell: &Cell<'_>) -> String {
     let known = cell.row.knowing.iter();
     let known: Vec<String> = known
@@ -395,7 +395,7 @@ pub fn twins(twins: &[Comparison]) -> String {
     )
 }
 
-/// What the A/A rows say, in a sentence.
+/// The result of the A/A rows, in a sentence.
 pub fn twins_in_words(campaign: &Campaign<'_>) -> String {
     let pairs = campaign.twins.len();
     let told_apart = campaign.twins.iter().filter(|t| t.p_holm < 0.05).count();

@@ -1,4 +1,4 @@
-//! How each mechanism did on each scenario, and whom else it hit.
+//! How each mechanism did on each scenario, and which bystanders it hit.
 
 use std::collections::{BTreeMap, BTreeSet};
 

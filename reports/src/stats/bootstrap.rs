@@ -1,5 +1,5 @@
 //! Ratios and differences of medians with bootstrap intervals that keep trials of one block
-//! together, and blocks that follow each other too.
+//! together, and neighbouring blocks too.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,9 +13,9 @@ const DRAWS: usize = 2_000;
 /// of the run, so that two rows are always compared within the same blocks.
 ///
 /// What is drawn are stretches of blocks in a row (a circular moving-block bootstrap), because
-/// neighbouring blocks share the temperature and the neighbours of the machine; how long they are
-/// is for [`super::stretch`] to say. Source: D. N. Politis, J. P. Romano, "A circular
-/// block-resampling procedure for stationary data" (1992).
+/// neighbouring blocks share the state of the machine; [`super::stretch`] computes their length.
+/// Source: D. N. Politis, J. P. Romano, "A circular block-resampling procedure for stationary data"
+/// (1992).
 #[derive(Clone, Debug)]
 pub struct Resampling {
     blocks: usize,

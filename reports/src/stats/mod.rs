@@ -1,9 +1,9 @@
 //! Statistics of latencies that may be censored. Pure, seeded, and made of basic arithmetic alone,
 //! so that every machine gets the same digits.
 //!
-//! What had not happened at its deadline is [`CENSORED`]: it counts as longer than everything that
-//! was seen, and is never dropped. Nothing is assumed about the shape of a distribution, and no
-//! outlier is removed.
+//! An end that was not seen by the deadline is [`CENSORED`]: it counts as longer than everything
+//! that was seen, and is never dropped. Nothing is assumed about the shape of a distribution, and
+//! no outlier is removed.
 
 mod bootstrap;
 mod normal;

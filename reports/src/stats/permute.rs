@@ -1,5 +1,4 @@
-//! Permutation tests on ranks: before a report says "faster", it asks how often chance alone would
-//! look like that.
+//! Permutation tests on ranks: how often would chance alone give such a difference?
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +11,7 @@ pub const PERMUTATIONS: u32 = 9_999;
 /// Up to so many stretches all permutations are counted.
 const COUNTED: usize = 16;
 
-/// What a test of two rows of one run says.
+/// The result of a test of two rows of one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
     /// Two-sided p-value that they are alike.
@@ -21,8 +20,8 @@ pub struct Paired {
     pub least: f64,
 }
 
-/// Differences of mean ranks, block by block: what is summed up by [`paired`], and whose memory
-/// says how long a stretch is. `blocks` holds the values of both sides in each block; a side may
+/// Differences of mean ranks, block by block: [`paired`] sums them up, and their autocorrelation
+/// gives the length of a stretch. `blocks` holds the values of both sides in each block; a side may
 /// have several there (twins). Neither outliers nor censored trials (the highest rank) need a
 /// value.
 pub fn differences(blocks: &[(Vec<u64>, Vec<u64>)]) -> Vec<i64> {
@@ -45,9 +44,10 @@ pub fn differences(blocks: &[(Vec<u64>, Vec<u64>)]) -> Vec<i64> {
     sums.collect()
 }
 
-/// The test: in each stretch of so many blocks, who is who is drawn by lot. Up to sixteen stretches
-/// every draw is counted; beyond, the sum of so many signs is as good as normal, and its tails are
-/// no longer than that. So nothing depends on a seed. Nothing without a block.
+/// The test: in each stretch of so many blocks the labels of the two rows are swapped or not. Up to
+/// sixteen stretches all combinations are counted. Beyond that the sum of the signs is
+/// approximately normal, and its tails are not longer. So nothing depends on a seed. `None` without
+/// a block.
 pub fn paired(differences: &[i64], stretch: usize) -> Option<Paired> {
     if differences.is_empty() {
         return None;
@@ -78,8 +78,8 @@ pub fn paired(differences: &[i64], stretch: usize) -> Option<Paired> {
     Some(Paired { p, least })
 }
 
-/// Two-sided p-value that rows of two runs, which share no blocks, are alike: who belongs to which
-/// run is drawn by lot.
+/// Two-sided p-value that rows of two runs, which share no blocks, are alike: the trials are
+/// assigned to the runs at random.
 pub fn unpaired(a: &[u64], b: &[u64], seed: u64) -> Option<f64> {
     if a.is_empty() || b.is_empty() {
         return None;

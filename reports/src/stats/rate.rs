@@ -1,4 +1,4 @@
-//! What counts are worth: "never seen", and shares.
+//! What counts say about rates: "never seen", and shares.
 
 /// The largest rate that `0 of n` is compatible with at 95 % confidence, by the rule of three. One
 /// for fewer than four trials.

@@ -1,8 +1,8 @@
-//! How long the memory of a run is: over how many blocks in a row what was seen is alike.
+//! The autocorrelation of a run: over how many neighbouring blocks values are correlated.
 
 /// The length of the stretches that a block bootstrap has to draw from a run with these values, one
-/// a block, in their order. 1 where neighbours have nothing in common; rounded up to a power of
-/// two; at most an eighth of the run.
+/// a block, in their order. 1 if neighbours are independent; rounded up to a power of two; at most
+/// an eighth of the run.
 ///
 /// Source: D. N. Politis, H. White, "Automatic block-length selection for the dependent bootstrap",
 /// Econometric Reviews 23 (2004), with the correction of A. Patton, D. N. Politis, H. White (2009);
@@ -21,7 +21,7 @@ pub fn stretch(values: &[i64]) -> usize {
     if variance <= 0.0 {
         return 1;
     }
-    // Correlations below this are those of chance: 2 * sqrt(log10(n) / n), the logarithm from the
+    // Correlations below this are due to chance: 2 * sqrt(log10(n) / n), the logarithm from the
     // number of binary digits.
     let chance = 2.0 * (f64::from(n.ilog2()) * std::f64::consts::LOG10_2 / count(n)).sqrt();
     let longest = (n / 4).max(1);

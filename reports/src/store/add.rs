@@ -15,11 +15,11 @@ use super::{data_dir, file};
 const PACKED: [&str; 4] = ["plan.json", "trials.jsonl", "noise.jsonl", "scale.jsonl"];
 const READABLE: [&str; 2] = ["environment.json", "sittings.json"];
 
-/// What [`add`] is to do with a dataset of that name, and who hears how far it is.
+/// Whether [`add`] may replace a dataset of that name, and a callback for its progress.
 pub struct Taking<'p> {
-    /// Take it in the place of what is there.
+    /// Replace the dataset that is there.
     pub replace: bool,
-    /// Is told what is being done: a large campaign takes a minute.
+    /// Called with each step: a large campaign takes a minute.
     pub progress: &'p dyn Fn(&str),
 }
 
@@ -31,13 +31,13 @@ impl std::fmt::Debug for Taking<'_> {
     }
 }
 
-/// Copies the campaign in `from` to `reports/data/<name>`, compressed, and without what says whose
-/// machine it was: host names, boot ids, and the directory that it was written to. Every trial is
+/// Copies the campaign in `from` to `reports/data/<name>`, compressed, and without what identifies
+/// the machine: host names, boot ids, and the directory that it was written to. Every trial is
 /// kept. Returns what is there now.
 ///
 /// Refuses what `scenario measure --resume` would refuse: records that are not those of the plan,
-/// or that cannot be true, and files of a newer version. What was there before is replaced only if
-/// that was asked for, and only when the new dataset is complete.
+/// or that cannot be true, and files of a newer version. An existing dataset is replaced only if
+/// that was asked for, and only when the new one is complete.
 pub fn add(root: &Path, name: &str, from: &Path, taking: &Taking<'_>) -> Result<Dataset> {
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     ensure!(
@@ -94,7 +94,7 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// A JSON document without what is nobody's business.
+/// A JSON document without private fields.
 fn document(name: &str, content: &[u8]) -> Result<Vec<u8>> {
     let mut value: Value =
         serde_json::from_slice(content).with_context(|| format!("{name} is not JSON"))?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::plan::Plan;
 use super::{file, verify};
 
-/// A campaign: what was meant, where it was measured, and every trial.
+/// A campaign: its plan, its machine, and every trial.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// Its directory's name.
@@ -19,11 +19,11 @@ pub struct Dataset {
     pub plan: Plan,
     /// The machine.
     pub machine: Machine,
-    /// Runs whose records it holds, in the order in which they come.
+    /// The runs of its records, in their order.
     pub runs: Vec<String>,
     /// All trials, in order.
     pub trials: Vec<TrialRecord>,
-    /// What a spinning control lost to others.
+    /// The time that a spinning control lost.
     pub noise: Vec<NoiseRecord>,
     /// Many sites at once, if that was measured.
     pub sites: Vec<SiteCost>,
@@ -63,7 +63,7 @@ pub struct SiteCost {
     pub mechanism: String,
     /// Sites watched at once.
     pub sites: u64,
-    /// Sites in which a process lived, if the record says it.
+    /// Populated sites, if the record says it.
     pub populated: Option<u64>,
     /// Whether the right site was found to be empty, and not before it was.
     pub right: bool,
@@ -78,7 +78,7 @@ const ENVIRONMENT_SCHEMA: u32 = 1;
 /// The format of `sittings.json` that this program reads.
 const SITTINGS_SCHEMA: u32 = 1;
 
-/// A campaign whose control lost more than this to others is called loaded.
+/// A campaign is called loaded if its control lost more than this.
 pub const LOADED_PERMILLE: u32 = 50;
 
 impl Dataset {
@@ -153,13 +153,13 @@ impl Dataset {
         }
     }
 
-    /// Whether others had so much of the machine that times are those of a loaded one.
+    /// Whether others used so much of the machine that its times are those of a loaded one.
     pub fn is_loaded(&self) -> bool {
         self.noise_permille()
             .is_some_and(|permille| permille > LOADED_PERMILLE)
     }
 
-    /// Share of the control's time that others had, in permille; nothing if it was not measured.
+    /// Share of the control's time that others used, in permille; nothing if it was not measured.
     pub fn noise_permille(&self) -> Option<u32> {
         let spun: u64 = self.noise.iter().map(|n| n.spun_ns).sum();
         let lost: u64 = self.noise.iter().map(|n| n.lost_ns).sum();
@@ -257,7 +257,7 @@ impl SiteCost {
     }
 }
 
-/// Fields of a record of many sites that are no figures: what it is about, and stamps of a clock.
+/// Fields of a record of many sites that are not figures: keys, and stamps of a clock.
 const OF_THE_ROW: [&str; 11] = [
     "schema",
     "sites",

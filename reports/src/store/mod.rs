@@ -1,5 +1,5 @@
-//! What was recorded, read back: `reports/data/<name>/` holds a campaign as `scenario measure`
-//! wrote it, compressed.
+//! Reading what was recorded: `reports/data/<name>/` holds a campaign as `scenario measure` wrote
+//! it, compressed.
 
 mod add;
 mod dataset;
@@ -37,7 +37,7 @@ impl Store {
                 let path = entry
                     .with_context(|| format!("could not list {}", data.display()))?
                     .path();
-                // What begins with a dot is a dataset that is being taken in.
+                // A name with a leading dot is a dataset that is being added.
                 let hidden = path
                     .file_name()
                     .is_some_and(|name| name.to_string_lossy().starts_with('.'));

@@ -11,7 +11,7 @@ use crate::text;
 /// The format of `plan.json` that this program reads.
 const SCHEMA: u32 = 2;
 
-/// How a campaign was meant to be.
+/// The plan of a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Plan {
     /// Version of the format.
@@ -57,9 +57,9 @@ pub struct PlanRow {
     pub plane: Plane,
     /// Scenario id.
     pub scenario: String,
-    /// Detector id; in the kill plane the first that watches.
+    /// Detector id; in the kill plane the first of them.
     pub detector: String,
-    /// All that watch; they take turns, block by block.
+    /// All detectors; they take turns, block by block.
     #[serde(default)]
     pub detectors: Vec<String>,
     /// Strategy id.

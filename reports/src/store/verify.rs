@@ -1,5 +1,5 @@
-//! Whether what was recorded is what its plan says, and can have happened at all: what `scenario
-//! measure --resume` asks before it goes on, and more.
+//! Whether the records match their plan and are possible at all: the checks of `scenario measure
+//! --resume`, and more.
 
 use anyhow::{Context, Result, bail, ensure};
 use harness_record::{Outcome, TrialRecord};
@@ -69,7 +69,7 @@ pub(super) fn trials(plan: &Plan, trials: &[TrialRecord]) -> Result<()> {
     Ok(())
 }
 
-/// What cannot be, if there is something.
+/// What is impossible, if anything is.
 fn impossible(plan: &Plan, trial: &TrialRecord, before: Option<&TrialRecord>) -> Option<String> {
     let (stamps, kill) = (&trial.stamps, trial.kill.as_ref());
     let seen = |at: u64| Some(at).filter(|at| *at > 0);

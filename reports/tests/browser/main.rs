@@ -1,5 +1,5 @@
-//! The page in a real browser: it complains about nothing, asks the network for nothing, filters,
-//! sorts, opens trials, and can be read on a screen, on a telephone and on paper.
+//! The page in a real browser: it has no errors, loads nothing from the network, filters, sorts,
+//! shows trials, and can be read on a screen, on a telephone and on paper.
 //!
 //! Without a browser these tests are *ignored*, with the reason; `HARNESS_REQUIRE=browser` makes
 //! that a failure.
@@ -21,7 +21,7 @@ use page::{Outcome, Shown};
 /// What a test is given.
 struct Given {
     browser: Browser,
-    /// A page of made records, whose content is known.
+    /// A page of made-up records with known content.
     made: PathBuf,
     /// The page that is committed.
     committed: PathBuf,
@@ -108,7 +108,7 @@ fn quiet(given: &Given) -> Outcome {
             return Err(format!("{}: {}", file.display(), complaints.join("\n")).into());
         }
     }
-    // A listener that hears nothing proves nothing.
+    // The listener has to be shown to work.
     let shown = on_screen(given, &given.made)?;
     shown.run("console.error('heard')")?;
     match shown.complaints().iter().any(|c| c.contains("heard")) {
@@ -237,8 +237,7 @@ fn telephone(given: &Given) -> Outcome {
     fits(given, TELEPHONE, true, "telephone")
 }
 
-/// Nothing is wider than the paper, letters are large enough, and what is seen is not a blank
-/// sheet.
+/// Nothing is wider than the paper, letters are large enough, and the page is not blank.
 fn fits(given: &Given, (width, height): (u32, u32), mobile: bool, name: &str) -> Outcome {
     for (which, file) in [("made", &given.made), ("committed", &given.committed)] {
         let shown = Shown::new(&given.browser, file, width, height, mobile)?;

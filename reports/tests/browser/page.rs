@@ -1,4 +1,4 @@
-//! The page in a real browser: one tab for each test, and everything that it complained about.
+//! The page in a real browser: one tab for each test, and all its errors.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ impl Shown {
         tab.navigate_to(&format!("file://{}", file.display()))?;
         tab.wait_until_navigated()?;
         let shown = Self { tab, complaints };
-        // The script's last act: whoever sees it knows that nothing before it threw.
+        // The last statement of the script: if it ran, nothing before it threw.
         let ready = shown.text("document.getElementById('shown').textContent")?;
         if ready.is_empty() {
             return Err(format!(
@@ -119,7 +119,7 @@ impl Shown {
         Ok(shown)
     }
 
-    /// What the console was told: nothing, it is hoped.
+    /// The messages on the console; there should be none.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.complaints
             .lock()
@@ -181,7 +181,7 @@ impl Shown {
         Ok(self.tab.print_to_pdf(None)?)
     }
 
-    /// Keeps what is seen, for people, and returns it.
+    /// Saves a screenshot, for people, and returns it.
     pub(crate) fn screenshot(&self, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
         let png = self.tab.capture_screenshot(
             Page::CaptureScreenshotFormatOption::Png,

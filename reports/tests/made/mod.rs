@@ -1,5 +1,4 @@
-//! A campaign that was made rather than measured, with known latencies and ids that no registry
-//! knows.
+//! A made-up campaign, with known latencies and with ids that are in no registry.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -94,7 +93,7 @@ pub(crate) fn kill(
     sleepers: u64,
     duration: Option<u64>,
 ) -> TrialRecord {
-    // Watchers take turns, as they do in the kill plane.
+    // Detectors take turns, as they do in the kill plane.
     let watcher = ["watcher", "other-watcher"][block as usize % 2];
     let mut trial = trial(run, block, watcher, 0, Some(1));
     let first = 20_000_000_000 + u64::from(block) * 100_000_000;
@@ -234,7 +233,7 @@ pub(crate) fn campaign(dir: &Path, run: &str, mut trials: Vec<TrialRecord>) {
         for (axis, value) in trial.params.iter().filter(|(axis, _)| *axis != "interval") {
             label.push_str(&format!(" {axis}={value}"));
         }
-        // Watchers take turns, as they do in the kill plane.
+        // Detectors take turns, as they do in the kill plane.
         let detectors = match trial.plane {
             Plane::Detect => vec![trial.detector.clone()],
             Plane::Kill => vec!["watcher".to_owned(), "other-watcher".to_owned()],

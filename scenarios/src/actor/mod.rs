@@ -7,7 +7,7 @@
 //!
 //! Invariant: from the first operation on, an actor allocates nothing, takes no lock, logs nothing
 //! and does not unwind. So its trees can be killed at any instruction, and what is measured is the
-//! kernel. A test with an allocator that kills the process watches over this.
+//! kernel. A test with an allocator that ends the process checks this.
 
 mod own_cgroup;
 mod play;
@@ -40,7 +40,7 @@ pub const REFUSED: i32 = 71;
 pub const NO_SCRIPT: i32 = 72;
 /// Exit code of a main process that found no ledger.
 pub const NO_LEDGER: i32 = 73;
-/// Exit code of a main process whose script burrows, and that could not find its own cgroup.
+/// Exit code of a main process that has to make cgroups and could not find its own.
 pub const NO_CGROUP: i32 = 74;
 
 static PLAYING: AtomicBool = AtomicBool::new(false);
@@ -69,7 +69,7 @@ pub fn main_if_actor() {
     }
 }
 
-/// Everything that needs memory.
+/// Everything that allocates.
 fn load() -> Result<(Script, Ledger, Option<OwnCgroup>), i32> {
     let script = read_script().map_err(|_| NO_SCRIPT)?;
     let ledger = inherited(Workload::LEDGER_FD)
@@ -83,7 +83,7 @@ fn load() -> Result<(Script, Ledger, Option<OwnCgroup>), i32> {
     Ok((script, ledger, home))
 }
 
-/// Reads without moving the offset, which belongs to everybody who has the file.
+/// Reads without moving the offset, which is shared by all processes that have the file.
 fn read_script() -> io::Result<Script> {
     let file = File::from(inherited(Workload::INPUT_FD)?);
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;

@@ -1,5 +1,5 @@
-//! Where an actor that burrows lives: a path in a buffer, so that it can grow without memory being
-//! allocated.
+//! The cgroup of an actor that makes cgroups: a path in a buffer, which can grow without an
+//! allocation.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -39,8 +39,8 @@ impl OwnCgroup {
         Some(home)
     }
 
-    /// Makes a cgroup named after `pid` below this one, moves the calling process there, and calls
-    /// that its home.
+    /// Makes a cgroup named after `pid` below this one, moves the calling process there, and notes
+    /// that as its own cgroup.
     ///
     /// Errors: `EACCES` the cgroup was not delegated, `ENAMETOOLONG`, and as mkdir(2).
     pub(super) fn burrow(&mut self, pid: i32) -> Result<(), Errno> {

@@ -20,7 +20,7 @@ use super::REFUSED;
 use super::own_cgroup::OwnCgroup;
 use crate::script::{FOREVER, Op, Script};
 
-/// Who one is after a fork.
+/// The identity of a process after a fork.
 enum Forked {
     Parent,
     Child,
@@ -37,13 +37,13 @@ pub(super) struct Player<'a> {
     /// Its row in the ledger.
     row: Option<usize>,
     pid: Pid,
-    /// Who forked it, whether or not that is still its parent.
+    /// The process that forked it, whether or not that is still its parent.
     parent: Pid,
 }
 
 impl<'a> Player<'a> {
-    /// The main process. It enters itself into the ledger, and announces itself if nobody has: up
-    /// to here it is known to its observer alone, by its pidfd.
+    /// The main process. It enters itself into the ledger, and announces itself if its observer has
+    /// not: up to here only the observer knows it, by its pidfd.
     pub(super) fn new(script: &'a Script, ledger: &'a Ledger, home: Option<OwnCgroup>) -> Self {
         let pid = getpid();
         if ledger.sums().births == 0 {
@@ -154,7 +154,7 @@ impl<'a> Player<'a> {
             Err(Errno::ESRCH) => return Ok(()),
             other => other?,
         };
-        // If it ended in between, its number may mean somebody else by now.
+        // If it ended in between, its pid may belong to another process by now.
         while getppid() == self.parent {
             match poll(
                 &mut [PollFd::new(parent.as_fd(), PollFlags::POLLIN)],
@@ -220,7 +220,7 @@ impl<'a> Player<'a> {
 
 /// Sleeps as the script says; part of the workload, not a synchronisation.
 fn live(ns: u64) -> Result<(), Errno> {
-    /// The kernel takes no "for ever".
+    /// The kernel has no "for ever".
     const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
     let span = if ns == FOREVER {
         LONG
@@ -237,7 +237,7 @@ fn live(ns: u64) -> Result<(), Errno> {
     }
 }
 
-/// Lets others run, among them whoever frees a place.
+/// Lets other processes run, which may free a place under the limit.
 fn yield_once() {
     match sched_yield() {
         Ok(()) | Err(_) => {}

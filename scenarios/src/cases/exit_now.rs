@@ -1,7 +1,7 @@
 //! `exit-now`: one process that ends by itself.
 //!
 //! The easy case, and the one in which the notification gap of `cgroup.events` shows: at lifetime 0
-//! birth and end fall into one 10 ms window. Whoever is wrong here is broken.
+//! birth and end fall into one 10 ms window. A detector that is wrong here is broken.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;

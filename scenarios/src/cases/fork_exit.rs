@@ -1,7 +1,7 @@
 //! `fork-exit`: the main process leaves at once, its child lives on.
 //!
-//! What every launcher that waits for its child gets wrong: the child is an orphan, still in the
-//! same group, session and cgroup.
+//! Every launcher that waits only for its child gets this wrong: the child is an orphan, still in
+//! the same group, session and cgroup.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -34,10 +34,10 @@ pub(super) struct ForkExit;
 
 fn sees(scope: Scope) -> Sees {
     match scope {
-        Scope::Main => Sees::Part("the main process has ended, its child lives"),
+        Scope::Main => Sees::Part("the main process has ended, its child is alive"),
         Scope::LinkedDescendants => Sees::Race(
-            "the child is an orphan: whoever has not seen it before its parent ended finds no link \
-                to it",
+            "the child is an orphan: a mechanism that has not seen it before its parent ended \
+                finds no link to it",
         ),
         Scope::ProcessGroup
         | Scope::Session

@@ -1,8 +1,8 @@
 //! `forkbomb`: a process that forks itself for ever, and so does every copy.
 //!
-//! It grows until the limit stops it and keeps trying, so every gap that a strategy tears is filled
-//! at once. It stays in its process group: a signal to the group and a fork exclude each other in
-//! the kernel, so `killpg` does end it.
+//! It grows until the limit stops it and keeps trying, so every place that a strategy frees is
+//! filled at once. It stays in its process group: a signal to the group and a fork exclude each
+//! other in the kernel, so `killpg` ends it.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;

@@ -1,8 +1,7 @@
 //! `forkbomb-deaf`: a fork bomb that ignores every signal that can be ignored, in sessions of their
 //! own.
 //!
-//! Politeness is lost on it: SIGTERM, SIGHUP and the rest do nothing, SIGKILL and SIGSTOP cannot be
-//! ignored.
+//! SIGTERM, SIGHUP and the rest have no effect on it; SIGKILL and SIGSTOP cannot be ignored.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;

@@ -1,9 +1,9 @@
 //! `forkbomb-nested`: a fork bomb in which every copy makes a cgroup below its parent's and moves
 //! there.
 //!
-//! Whoever reads one `cgroup.procs` sees next to nobody. The tree of cgroups grows while it is
-//! walked, to a depth of dozens, and making them takes the same lock (`cgroup_mutex`) that a write
-//! to `cgroup.kill` or `cgroup.freeze` waits for.
+//! A strategy that reads one `cgroup.procs` sees almost no process. The tree of cgroups grows while
+//! it is walked, to a depth of dozens, and making them takes the same lock (`cgroup_mutex`) that a
+//! write to `cgroup.kill` or `cgroup.freeze` waits for.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -30,7 +30,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     ],
 };
 
-/// A bomb that digs.
+/// A bomb that makes nested cgroups.
 #[derive(Debug)]
 pub(super) struct ForkbombNested;
 

@@ -1,7 +1,7 @@
 //! `forkbomb-setsid`: a fork bomb in which every copy begins a session of its own.
 //!
 //! The smallest change that defeats `killpg`: each copy is alone in its process group and session.
-//! (The first process is not: it leads its group already, and `setsid` is refused to such a one.)
+//! (The first process is not: it leads its group already, and `setsid` refuses a group leader.)
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
@@ -25,7 +25,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     sources: &["setsid(2)", "kernel/fork.c, copy_process()"],
 };
 
-/// A bomb that scatters.
+/// A bomb in many sessions.
 #[derive(Debug)]
 pub(super) struct ForkbombSetsid;
 

@@ -1,8 +1,8 @@
-//! `leaderless`: processes whose first thread has exited while another lives on.
+//! `leaderless`: processes with a first thread that has exited while another lives on.
 //!
-//! `main` calls `pthread_exit`: perfectly legal, and done by real programs. To `ps` the process is
-//! a zombie, to its parent it cannot be reaped yet, and to a write to `cgroup.kill` it is, on
-//! kernels without the fix, already dead.
+//! `main` calls `pthread_exit`, which is legal and done by real programs. For `ps` the process is a
+//! zombie; its parent cannot reap it yet; and a write to `cgroup.kill`, on kernels without the fix,
+//! treats it as dead.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope, Sweep};
 use harness::param::{Axis, ParamPoint, Unit};
@@ -23,7 +23,8 @@ const COPIES: Axis = Axis {
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "leaderless",
-    summary: "Processes whose first thread has exited while another sleeps until it is killed.",
+    summary: "Processes with a first thread that has exited, while another sleeps until it is \
+        killed.",
     planes: &[Plane::Kill],
     stage: Stage {
         hostile: false,

@@ -32,12 +32,11 @@ pub struct ScenarioSpec {
     pub summary: &'static str,
     /// Where it can be played.
     pub planes: &'static [Plane],
-    /// What it asks of the place.
+    /// What it requires of its surroundings.
     pub stage: Stage,
     /// What can be varied.
     pub axes: &'static [Axis],
-    /// Where the facts come from that its expectations rest on: man page sections, kernel files and
-    /// commits.
+    /// The sources of its expectations: man page sections, kernel files and commits.
     pub sources: &'static [&'static str],
 }
 
@@ -76,7 +75,7 @@ pub fn by_id(id: &str) -> Option<&'static dyn Scenario> {
     SCENARIOS.iter().copied().find(|s| s.spec().id == id)
 }
 
-/// How long a tree lives after its start, for scenarios whose main process is the last.
+/// How long a tree lives after its start, for scenarios in which the main process is the last.
 const SHORT_LIFE: Axis = Axis {
     name: "lifetime",
     unit: Unit::Nanoseconds,
@@ -85,7 +84,7 @@ const SHORT_LIFE: Axis = Axis {
     doc: "how long the process lives after its start",
 };
 
-/// From this lifetime on a tree is there to be waited for: what the waiting costs is measured.
+/// From this lifetime on the cost of waiting is measured.
 const LONG_LIFE_NS: u64 = 1_000_000_000;
 
 /// Whether a tree sleeps for so long at this point that what a detector does meanwhile can be

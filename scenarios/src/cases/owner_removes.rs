@@ -1,6 +1,6 @@
-//! `owner-removes`: one process that ends, and an owner who removes its cgroup at once.
+//! `owner-removes`: one process that ends, and an owner that removes its cgroup at once.
 //!
-//! Two parties: one waits for the cgroup to become empty, the other is told by `waitpid` and
+//! Two parties: one waits for the cgroup to become empty; the other waits with `waitpid` and
 //! removes it inside the kernel's notification window. The pending notification is deleted with the
 //! file, and the waiter is never woken: the lost wake-up.
 
@@ -14,7 +14,7 @@ use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "owner-removes",
-    summary: "One process, which exits after `lifetime`, and a second party who then removes its \
+    summary: "One process, which exits after `lifetime`, and a second party that then removes its \
         cgroup at once.",
     planes: &[Plane::Detect],
     stage: Stage {
@@ -30,7 +30,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     ],
 };
 
-/// One process, and an owner in a hurry.
+/// One process, and an owner that removes the cgroup at once.
 #[derive(Debug)]
 pub(super) struct OwnerRemoves;
 

@@ -1,9 +1,8 @@
-//! `pid-hopper`: every process forks once and ends. How many there are never changes; who they are
-//! always does.
+//! `pid-hopper`: every process forks once and ends. Their number never changes, their pids always
+//! do.
 //!
-//! A list of numbers is out of date before it has been read, and a number that was read may already
-//! belong to somebody else. Nothing is ever in the way of the next fork: unlike a bomb it does not
-//! run against a limit.
+//! A list of pids is out of date before it has been read, and a pid that was read may already
+//! belong to another process. Unlike a bomb it never reaches a limit, so no fork is refused.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
@@ -44,9 +43,9 @@ pub(super) struct PidHopper;
 fn sees(scope: Scope) -> Sees {
     match scope {
         Scope::Main => Sees::Part("the main process has ended long ago"),
-        Scope::LinkedDescendants => Sees::Part("everybody is an orphan"),
+        Scope::LinkedDescendants => Sees::Part("every process is an orphan"),
         Scope::ReapedDescendants | Scope::FdHolders | Scope::SystemWide => {
-            Sees::Race("whoever is found has ended before it is signalled")
+            Sees::Race("a process that is found has ended before it is signalled")
         }
         Scope::ProcessGroup
         | Scope::Session

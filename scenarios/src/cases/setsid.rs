@@ -1,6 +1,6 @@
-//! `setsid`: a daemon as the book has it: double fork, a new session, every descriptor closed.
+//! `setsid`: a textbook daemon: double fork, a new session, every descriptor closed.
 //!
-//! Not even hostile: what every old-fashioned service does. It leaves the process group, the
+//! It is not even hostile: every traditional service does this. It leaves the process group, the
 //! session and every inherited pipe behind; what it cannot leave is the cgroup, the PID namespace,
 //! the user, and its subreaper.
 
@@ -33,13 +33,13 @@ pub(super) struct Setsid;
 
 fn sees(scope: Scope) -> Sees {
     match scope {
-        Scope::Main => Sees::Part("the main process has ended, the daemon lives"),
+        Scope::Main => Sees::Part("the main process has ended, the daemon is alive"),
         Scope::ProcessGroup => Sees::Part("the daemon has left the process group"),
         Scope::Session => Sees::Part("the daemon is in a session of its own"),
         Scope::FdHolders => Sees::Part("the daemon has closed every descriptor"),
         Scope::LinkedDescendants => Sees::Race(
-            "the daemon is an orphan: whoever has not seen it before its parents ended finds no \
-                link to it",
+            "the daemon is an orphan: a mechanism that has not seen it before its parents ended \
+                finds no link to it",
         ),
         Scope::ReapedDescendants
         | Scope::User
@@ -58,7 +58,8 @@ impl Scenario for Setsid {
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![
             vec![Op::Fork { block: 1, count: 1 }],
-            // Both wait for their parents, so that whoever says "ready" is the only one left.
+            // Both wait for their parents to end, so that the process that says "ready" is the only
+            // one left.
             vec![Op::Setsid, Op::Fork { block: 2, count: 1 }, Op::AwaitParent],
             vec![
                 Op::CloseAll,

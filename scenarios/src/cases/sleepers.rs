@@ -1,5 +1,5 @@
-//! `sleepers`: so many processes that sleep. No adversary at all: what a kill costs per process,
-//! and nothing else.
+//! `sleepers`: a number of processes that sleep. It is no adversary: it measures what a kill costs
+//! per process.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
@@ -33,7 +33,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     sources: &["clock_nanosleep(2)"],
 };
 
-/// Many who sleep.
+/// Many sleeping processes.
 #[derive(Debug)]
 pub(super) struct Sleepers;
 

@@ -89,7 +89,7 @@ fn every_script_is_valid_and_keeps_what_its_spec_says() {
         assert_eq!(
             ends,
             spec.planes.contains(&Plane::Detect),
-            "{}: ends where nobody kills",
+            "{}: ends without a kill",
             spec.id
         );
         if spec.planes.contains(&Plane::Kill) {
@@ -118,7 +118,8 @@ fn agrees(history: &History, scope: Scope, expected: Expectation) -> bool {
     match expected {
         Expectation::Sound => lost.is_none() && history.ending == Ending::Over,
         Expectation::NeverFires(_) => lost.is_none() && history.ending == Ending::Alive,
-        // What is found by its links may have been found in time, however long it lives.
+        // A process that is found by its parent links may have been found in time, however long it
+        // lives.
         Expectation::Early(_) => certain && scope != Scope::LinkedDescendants,
         Expectation::MayBeEarly(_) => {
             lost.is_some() && (!certain || scope == Scope::LinkedDescendants)

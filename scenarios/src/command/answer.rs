@@ -1,9 +1,9 @@
 //! The end of a run on one screen: the answer first, then the rows that matter, no wider and no
 //! longer than a terminal.
 //!
-//! Rows that ended otherwise than expected are told with the answer. Of the others all are printed
-//! if they fit, else as much of each scenario as does: the fastest, the recommended, the latest,
-//! and who was wrong. Which that are follows from the trials, not from a list of names.
+//! Rows that did not end as expected are part of the answer. The others are all printed if they
+//! fit. Otherwise each scenario gets as many rows as fit: the fastest, the recommended, the latest,
+//! and those that were wrong. They are chosen by the trials, not from a list of names.
 
 use std::collections::BTreeSet;
 
@@ -17,12 +17,12 @@ use super::summary::Row;
 use super::table::{ENOUGH_FOR_P99, FAILED, as_expected, duration, outcomes};
 use super::verdict;
 
-/// Lines of a page. A terminal of 40 lines shows it with the prompt and what stood on standard
-/// error.
+/// Lines of a page. A terminal of 40 lines shows it together with the prompt and the text on
+/// standard error.
 pub(super) const HEIGHT: usize = 38;
-/// Failures that are told one by one, in lines.
+/// Failures that are described one by one, in lines.
 const TOLD: usize = 12;
-/// Things left behind that are told one by one.
+/// Things left behind that are described one by one.
 const LEFT: usize = 5;
 /// Names in a list.
 const FEW: usize = 3;
@@ -164,7 +164,7 @@ fn absent(report: &Report<'_>) -> Option<String> {
 enum Detail {
     /// Every row.
     All,
-    /// So many of the fastest, the recommended, the latest, and who was wrong.
+    /// So many of the fastest, the recommended, the latest, and those that were wrong.
     Some(usize),
     /// One line.
     Line,
@@ -234,7 +234,7 @@ impl<'a> Part<'a> {
         lines
     }
 
-    /// The rows of a scenario that did what all ought to do, fastest first.
+    /// The rows of a scenario that did what is asked of all, fastest first.
     fn good(&self, rows: &[&'a Row]) -> Vec<&'a Row> {
         let mut good: Vec<&Row> = rows
             .iter()
@@ -283,7 +283,7 @@ impl<'a> Part<'a> {
         lines
     }
 
-    /// Who was wrong, by kind; each is in the first that it belongs to.
+    /// The mechanisms that were wrong, by kind; each is in the first kind that it belongs to.
     fn wrong(&self, rows: &[&'a Row]) -> Vec<(&'static str, Vec<&'a Row>)> {
         type Kind = (&'static str, fn(&Row) -> bool);
         let kinds: &[Kind] = match self.plane {

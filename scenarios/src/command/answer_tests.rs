@@ -1,5 +1,5 @@
-//! Whatever a run has shown, the page fits a terminal, begins with the answer, and tells what
-//! differs from what was expected.
+//! Whatever a run has shown, the page fits a terminal, begins with the answer, and says what
+//! differs from the expectation.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The command line: what may be written, and nothing of what it means.
+//! The command line: its syntax, not its meaning.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use super::select::Unknown;
 use super::values::{log_filter, size, some_time};
 use crate::SCENARIOS;
 
-/// What is to be known of `--reference` beyond its default.
+/// The help for `--reference` beyond its default.
 const REFERENCE_MORE: &str = "\n\n\
-    The oracle says when all are dead; these say when it can be known. A detector that reaps \
-    (subreaper+cgroup-events) keeps zombies of the tree while the strategy acts, and so helps it \
-    against a bomb.";
+    The oracle says when all are dead; these detectors say when it can be known. A detector that \
+    reaps (subreaper+cgroup-events) keeps zombies of the tree while the strategy acts, and so \
+    helps it against a bomb.";
 
 fn reference_help() -> String {
     format!(
@@ -60,8 +60,8 @@ pub(super) fn reserved() -> Vec<String> {
     commands.chain(["all", "none"].map(str::to_owned)).collect()
 }
 
-/// If the first word of the command line is nearly that of a command, so that what stands after it
-/// could not be understood: what is wrong.
+/// The error if the first word of the command line is nearly a command, so that the rest could not
+/// be understood.
 pub(super) fn misspelt() -> Option<Unknown> {
     let first = std::env::args().nth(1)?;
     misspelt_word(&first)
@@ -79,8 +79,9 @@ fn misspelt_word(first: &str) -> Option<Unknown> {
     (plain && !known.contains(&first)).then(|| Unknown::new("scenario or command", first, &known))
 }
 
-/// Sets hostile process trees off inside limits, lets completion detectors watch them and kill
-/// strategies end them, and prints who told the truth, how late, and what was left alive.
+/// Starts hostile process trees inside limits, has completion detectors watch them and kill
+/// strategies end them, and prints which detectors were right, how late they were, and what was
+/// left alive.
 #[derive(Debug, Parser)]
 #[command(name = "scenario", version, max_term_width = 110)]
 #[command(
@@ -147,8 +148,8 @@ pub(super) enum ListFormat {
 pub(super) struct RunArgs {
     /// Scenarios, or `all` (`scenario list` names them).
     ///
-    /// A scenario that ends by itself is given to the detectors. A bomb never ends, so it is given
-    /// to the strategies, and the detectors get every scenario that ends by itself.
+    /// A scenario that ends by itself is watched by the detectors. A bomb never ends, so it is
+    /// killed by the strategies, and the detectors watch every scenario that ends by itself.
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<String>,
 
@@ -178,9 +179,9 @@ pub(super) struct RunArgs {
     /// Strategies to run: an id, a pattern, a scope, `all`, `none`, `sound` or `unsound` [default:
     /// all, for scenarios that do not end by themselves]
     ///
-    /// `sound` keeps those that claim to leave nothing alive and are expected to keep their word on
-    /// that scenario, `unsound` the others. With this flag, scenarios that end by themselves are
-    /// killed as well, if they have a form that lives for ever.
+    /// `sound` selects those that claim to leave nothing alive and are expected to do so on that
+    /// scenario, `unsound` the others. With this option, scenarios that end by themselves are
+    /// killed as well, if they have a variant that lives for ever.
     #[arg(
         long,
         value_name = "ID",
@@ -222,7 +223,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", help_heading = "What is run")]
     pub seed: Option<u64>,
 
-    /// How long a detector may wait, and death may take after a kill
+    /// How long a detector may wait, and how long the processes may take to die after a kill
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time,
         help_heading = "What is run")]
     pub deadline: Duration,
@@ -252,19 +253,19 @@ pub(super) struct RunArgs {
         help_heading = "Limits")]
     pub memory: u64,
 
-    /// Accept a machine on which no limit on tasks can be had. A bomb can then take the whole
-    /// machine down
+    /// Accept a machine on which tasks cannot be limited. A bomb can then take the whole machine
+    /// down
     #[arg(long, help_heading = "Limits")]
     pub no_limits: bool,
 
-    /// Run the same command in a throw-away machine: no cgroup, no root and no limit of this
-    /// machine is needed
+    /// Run the same command in a virtual machine that is thrown away: no cgroup and no root is
+    /// needed
     ///
     /// The machine is the kernel lab's (`lab`, beside this program or on PATH); KERNEL is one of
-    /// `lab kernels` [default: the newest stock one]. Where it is emulated, tables say so: order
-    /// and counts mean what they mean elsewhere, times do not. Records come back to --out, or to
-    /// the default place. The exit code is that of the command inside, 124 at the end of an hour,
-    /// 125 if the machine failed.
+    /// `lab kernels` [default: the newest stock one]. If it is emulated, the tables say so: order
+    /// and counts are then valid, times are not. Records are copied to --out, or to the default
+    /// place. The exit code is that of the command inside, 124 at the end of an hour, 125 if the
+    /// machine failed.
     #[arg(long, value_name = "KERNEL", num_args = 0..=1, require_equals = true,
         default_missing_value = "newest",
           conflicts_with = "cgroup", help_heading = "Limits")]
@@ -282,7 +283,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
     pub format: Format,
 
-    /// Print every row, with costs and stages, and not the answer alone
+    /// Print every row, with costs and stages, and not only the answer
     ///
     /// The same text is always kept beside the trials, as summary.txt.
     #[arg(long, help_heading = "Output")]

@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Cleans, or says what would be cleaned.
 pub(super) fn clean(args: &CleanArgs) -> Result<Exit, Failure> {
-    let layout = Layout::read(&Paths::default()).context("could not look for cgroups")?;
-    let found =
-        leftovers::find(&layout, args.cgroup.as_deref()).context("could not look for leftovers")?;
+    let layout = Layout::read(&Paths::default()).context("could not search for cgroups")?;
+    let found = leftovers::find(&layout, args.cgroup.as_deref())
+        .context("could not search for leftovers")?;
     if args.dry_run {
         print(&plan(&found))?;
         return Ok(Exit::Held);
@@ -63,7 +63,7 @@ fn plan(found: &[Leftover]) -> String {
     for leftover in found {
         let line = match leftover.owner {
             Owner::Gone => format!(
-                "would remove {} and end what lives in it",
+                "would remove {} and kill its members",
                 leftover.path.display()
             ),
             Owner::Alive | Owner::Unknown => kept(leftover),

@@ -90,8 +90,8 @@ pub(super) fn conclude(
     Ok(exit)
 }
 
-/// Brings rows of the same scenario (at the same point) together, in the order in which the
-/// scenarios were met.
+/// Groups rows of the same scenario (at the same point), in the order in which the scenarios first
+/// appear.
 fn together(rows: &mut [Row]) {
     let mut met: Vec<String> = Vec::new();
     for row in rows.iter() {
@@ -105,7 +105,7 @@ fn together(rows: &mut [Row]) {
     });
 }
 
-/// A leak is worst, then a run that is not complete: broken expectations of half a run say little.
+/// A leak is worst, then an incomplete run, because failed expectations of half a run mean little.
 /// Then expectations.
 fn exit_of(played: &Played, rows: &[Row]) -> Exit {
     let ended = |outcome: Outcome| rows.iter().any(|row| row.count(outcome) > 0);

@@ -14,20 +14,19 @@ pub(super) const TITLE: &str = "Costs: a launch (from asking for it to the workl
     stamp), and a second\n\
     of waiting for a tree that sleeps";
 
-/// Whose row stands beside the others for comparison: it asks nothing of a launch.
+/// The detector that is printed for comparison: it requires nothing of a launch.
 const PLAIN_LAUNCH: &str = "waitpid-main";
 
 /// The costs of one row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Costs {
-    /// From asking for the workload to its own first stamp, in trials that came so far.
+    /// From asking for the workload to its own first stamp, in trials that got so far.
     pub launch: Sample,
     /// Whether the detector holds the workload back before its exec, so that a launch costs more.
     pub holds_back: bool,
-    /// Trials in which the detector went without what its name says.
+    /// Trials in which the detector had to do without what its name says.
     pub fell_back: usize,
-    /// CPU time of the observer for each second of waiting, where the tree slept for long enough to
-    /// tell.
+    /// CPU time of the observer for each second of waiting, if the tree slept for long enough.
     pub idle_cpu_per_s: Sample,
     /// Times that the observer went back to sleep meanwhile.
     pub idle_wakeups: Sample,
@@ -67,8 +66,8 @@ impl CostTally {
     }
 }
 
-/// From asking for the workload (its spawn, or the letting go of a process made beforehand) to its
-/// own first stamp.
+/// From asking for the workload (its spawn, or the release of a process made beforehand) to its own
+/// first stamp.
 fn launch(trial: &TrialRecord) -> Option<u64> {
     let asked = match trial.counters.asked_ns {
         0 => trial.stamps.spawn_ns?,
@@ -83,8 +82,8 @@ impl Costs {
     }
 }
 
-/// The rows of the detect plane that have something to tell, and the plainest launch beside them.
-/// `None`: there are none.
+/// The rows of the detect plane with such costs, and the plainest launch beside them. `None`: there
+/// are none.
 pub(super) fn table(rows: &[Row]) -> Option<Table> {
     let rows: Vec<&Row> = rows
         .iter()

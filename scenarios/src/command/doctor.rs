@@ -1,5 +1,5 @@
 //! `scenario doctor`: what this machine offers, what is missing, why, and how to get it. Everything
-//! is tried, nothing concluded.
+//! is tried, nothing is concluded from versions.
 
 use harness::detect::DETECTORS;
 use harness::host::bugs::{self, KILLED_AT_BIRTH, KernelBug, Presence, SPARES_DEAD_LEADERS};
@@ -43,7 +43,7 @@ struct Bug {
     source: &'static str,
 }
 
-/// Looks, and prints what it finds. Code 3 if no run is possible.
+/// Probes this machine and prints the results. Code 3 if no run is possible.
 pub(super) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let around = Surroundings::look(args.cgroup.clone(), false)?;
     let diagnosis = diagnose(&around.host);

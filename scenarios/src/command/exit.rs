@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub(super) enum Exit {
     /// Every expectation held.
     Held,
-    /// Something inside went wrong, or something was left behind.
+    /// An internal error, or something was left behind.
     Internal,
     /// The command line was not understood.
     Usage,

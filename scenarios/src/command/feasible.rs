@@ -1,4 +1,4 @@
-//! What cannot work is refused before anything is started, with what would work instead.
+//! A run that cannot work is refused before anything is started, with an alternative.
 
 use harness::expect::Plane;
 
@@ -6,8 +6,8 @@ use super::exit::Failure;
 use super::request::Request;
 use crate::script::{FOREVER, Op, Script};
 
-/// Refuses a tree that outlives the deadline of who waits for its end, and one that does not fit
-/// into its limit on tasks.
+/// Refuses a tree that outlives the detector's deadline, and one that does not fit into its limit
+/// on tasks.
 pub(super) fn check(
     request: &Request,
     label: &str,
@@ -24,7 +24,7 @@ pub(super) fn check(
         let seconds = longest / 1_000_000_000 + 2;
         return Err(Failure::usage(format!(
             "{label}: the tree lives for {} ms and the deadline is {} ms, so its end would be \
-                missed; --deadline {seconds}s leaves time",
+                missed; --deadline {seconds}s is long enough",
             longest / 1_000_000,
             deadline_ns / 1_000_000,
         )));

@@ -1,10 +1,9 @@
 //! The idle time before each trial, drawn at random.
 //!
-//! A fixed gap that is a whole number of timer ticks starts every trial at the same place between
-//! two ticks. The kernel's notification timer ends on a tick, so such a gap measures one point of
-//! the tick again and again and not what a caller meets, who comes at any time. The defaults spread
-//! starts over 20 ms, which is a whole number of ticks at HZ 100, 250 and 1000, so each place in a
-//! tick is as likely as any other.
+//! A fixed gap that is a whole number of timer ticks starts every trial at the same phase of a
+//! tick. The kernel's notification timer ends on a tick, so such a gap measures a single phase,
+//! while a real caller starts at any phase. The defaults spread starts over 20 ms, which is a whole
+//! number of ticks at HZ 100, 250 and 1000, so each phase is equally likely.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::values::duration;
 
-/// Separates the draws of gaps from all others that begin with the same seed.
+/// Separates the random numbers for gaps from all others with the same seed.
 const STREAM: u64 = 0x6761_7073;
 
 /// A range of idle times, both ends included; a fixed one where they are equal.
@@ -32,10 +31,10 @@ impl Gap {
         longest: Duration::ZERO,
     };
 
-    /// Of a plain run, which is to show its answer soon.
+    /// For a plain run, which has to show its answer soon.
     pub(super) const PLAIN: Self = Self::of_ms(0, 20);
 
-    /// Of a campaign: long enough that the machine has come to rest after the trial before.
+    /// For a campaign: long enough for the machine to come to rest after the previous trial.
     pub(super) const CAMPAIGN: Self = Self::of_ms(10, 30);
 
     const fn of_ms(shortest: u64, longest: u64) -> Self {

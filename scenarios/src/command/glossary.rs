@@ -1,14 +1,14 @@
-//! The words that stand in tables and messages, in a sentence each: a part of `--help`.
+//! The words in tables and messages, with a sentence each: a part of `--help`.
 
 /// Sorted by word.
 const WORDS: &[(&str, &str)] = &[
     (
         "bystander, canary",
-        "a process beside the workload that a kill must not hit; one that dies was hit",
+        "a process beside the workload that a kill must not hit; a dead canary was hit",
     ),
     (
         "censored",
-        "not over at the deadline: counted as longer than all that was",
+        "not over at the deadline: counted as longer than every measured time",
     ),
     (
         "detector",
@@ -29,7 +29,7 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "limits",
-        "on tasks and memory of a workload; no bomb without them",
+        "on tasks and memory of a workload; a bomb is refused without a limit on tasks",
     ),
     (
         "observer",
@@ -37,7 +37,7 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "oracle",
-        "how the harness finds out what is true, by other means than the detector's",
+        "the part of the harness that finds the truth by other means than the detector's",
     ),
     (
         "plane",
@@ -45,7 +45,7 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "reach",
-        "the processes that a strategy can hit, and how it goes through them",
+        "the processes that a strategy can hit, and how it kills them",
     ),
     (
         "row",
@@ -53,7 +53,7 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "scenario",
-        "a workload that is hard to follow or to end, such as a fork bomb",
+        "a workload that is hard to watch or to end, such as a fork bomb",
     ),
     (
         "scope",

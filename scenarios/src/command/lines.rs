@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 /// Columns of a page.
 pub(super) const WIDTH: usize = 80;
 
-/// Red, as every terminal knows it, and the end of it.
+/// The terminal codes for red and for its end.
 const RED: (&str, &str) = ("\u{1b}[31m", "\u{1b}[0m");
 
 /// A line of a page.
@@ -14,7 +14,7 @@ const RED: (&str, &str) = ("\u{1b}[31m", "\u{1b}[0m");
 pub(super) struct Line {
     /// What it says.
     pub text: String,
-    /// Whether it tells of a failure.
+    /// Whether it reports a failure.
     pub failed: bool,
 }
 
@@ -27,7 +27,7 @@ impl Line {
         }
     }
 
-    /// A line that tells of a failure.
+    /// A line that reports a failure.
     pub(super) fn failed(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),

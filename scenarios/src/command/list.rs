@@ -1,4 +1,5 @@
-//! `scenario list`: what there is to choose from, made from the same facts that the trials use.
+//! `scenario list`: the scenarios and mechanisms to choose from, made from the same facts that the
+//! trials use.
 
 use allgone::Effects;
 use harness::detect::DETECTORS;

@@ -1,8 +1,8 @@
 //! The command `scenario`: from arguments to a plan, from records to a table and a verdict in plain
 //! words.
 //!
-//! What this module does not do: run trials (that is `harness::trial`) or judge them (an outcome is
-//! in the record). It has one thread and starts none, because observers are forked without exec.
+//! It does not run trials (see `harness::trial`) and does not judge them (the outcome is in the
+//! record). It has one thread and starts none, because observers are forked without exec.
 
 mod answer;
 mod args;
@@ -49,7 +49,7 @@ use args::{Cli, Verb};
 use exit::{Exit, Failure};
 use term::note;
 
-/// The command: everything but turning into an actor, which `main` has to do first.
+/// The command: everything except turning into an actor, which `main` has to do first.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -23,7 +23,7 @@ pub(super) const ENVIRONMENT: &str = "environment.json";
 pub(super) const TRIALS: &str = "trials.jsonl";
 /// Instead of [`TRIALS`], one line for each job of a loop that watches many sites.
 pub(super) const SCALE: &str = "scale.jsonl";
-/// One line for each look at the machine's noise.
+/// One line for each measurement of the machine's noise.
 pub(super) const NOISE: &str = "noise.jsonl";
 
 /// The directory of one run.
@@ -87,8 +87,8 @@ impl Output {
         Ok(output)
     }
 
-    /// Opens the directory of a run that was begun. Nobody else may be writing there. Before
-    /// anything is recorded, [`Output::keep`] has to say what of its trials is good.
+    /// Opens the directory of a run that was begun. No other process may be writing there. Before
+    /// anything is recorded, [`Output::keep`] has to say how many of its trials are good.
     pub(super) fn reopen(dir: &Path) -> Result<Self> {
         let path = dir.join(TRIALS);
         let trials = File::options()
@@ -123,7 +123,7 @@ impl Output {
     }
 
     /// Keeps the first `bytes` of the file of trials, which are `recorded` trials, cuts off the
-    /// rest, and goes on behind them.
+    /// rest, and appends to them.
     pub(super) fn keep(&mut self, bytes: u64, recorded: usize) -> Result<()> {
         self.trials
             .set_len(bytes)
@@ -154,7 +154,7 @@ impl Output {
         }
     }
 
-    /// All looks at the machine's noise that are recorded here.
+    /// All recorded measurements of the machine's noise.
     pub(super) fn noises(&self) -> Result<Vec<NoiseRecord>> {
         let path = self.dir.join(NOISE);
         let text = match fs::read_to_string(&path) {
@@ -164,10 +164,10 @@ impl Output {
         text.lines()
             .map(serde_json::from_str)
             .collect::<Result<_, _>>()
-            .with_context(|| format!("{} holds a line that is no record", path.display()))
+            .with_context(|| format!("{} contains a line that is not a record", path.display()))
     }
 
-    /// Records a look at the machine's noise.
+    /// Records a measurement of the machine's noise.
     pub(super) fn noise(&self, seen: &NoiseRecord) -> Result<()> {
         let path = self.dir.join(NOISE);
         File::options()
@@ -219,7 +219,7 @@ impl Output {
         if let Err(error) = written {
             let taken_back = self.trials.set_len(self.good_bytes).map_or_else(
                 |e| format!("the last line is unfinished ({e})"),
-                |()| "the unfinished line was taken back".to_owned(),
+                |()| "the unfinished line was removed".to_owned(),
             );
             return Err(error).with_context(|| {
                 format!(
@@ -250,8 +250,7 @@ impl Output {
             let path = entry
                 .with_context(|| format!("could not list {}", parent.display()))?
                 .path();
-            // A run that is being removed by somebody else at this moment has no time, and is none
-            // of our business.
+            // A run that another process is just removing has no time, and is skipped.
             if let Ok(planned) = fs::metadata(path.join(PLAN)).and_then(|m| m.modified()) {
                 runs.push((planned, path));
             }
@@ -291,9 +290,9 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// Makes sure that nobody else writes to the file of trials. A record lock, because helpers that
-/// are forked without exec do not inherit it: it ends with this process, even if its guards are
-/// still at work. Source: fcntl(2), "Advisory record locking".
+/// Makes sure that no other process writes to the file of trials. A record lock, because helpers
+/// that are forked without exec do not inherit it: it ends with this process, even if its guards
+/// are still at work. Source: fcntl(2), "Advisory record locking".
 fn claim(trials: &File, path: &Path) -> Result<()> {
     let whole = nix::libc::flock {
         l_type: i16::try_from(nix::libc::F_WRLCK).unwrap_or_default(),
@@ -306,8 +305,8 @@ fn claim(trials: &File, path: &Path) -> Result<()> {
         Ok(_) => Ok(()),
         Err(Errno::EAGAIN) => bail!("another process is recording in {}", path.display()),
         // File systems without locks, and kernels: one without CONFIG_FILE_LOCKING answers EACCES
-        // (include/linux/filelock.h, 6.12), which is never Linux's word for a lock that somebody
-        // else holds. The worst case is a user who starts a campaign twice at once.
+        // (include/linux/filelock.h, 6.12), which Linux never returns for a lock that another
+        // process holds. The worst case is a user who starts a campaign twice at once.
         Err(errno) => {
             tracing::warn!(path = %path.display(), %errno, "could not lock");
             Ok(())
@@ -327,8 +326,8 @@ pub(super) fn default_parent() -> Result<PathBuf> {
     match state {
         Some(state) => Ok(state.join("scenario")),
         None => bail!(
-            "neither XDG_STATE_HOME nor HOME is set, so there is no place for the recorded trials; \
-                name one with --out"
+            "neither XDG_STATE_HOME nor HOME is set, so there is no directory for the recorded \
+                trials; name one with --out"
         ),
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// Asks every mechanism. A probe that fails is not "available", and it is not silent either.
+    /// Asks every mechanism. A probe that fails is not "available"; the failure is reported.
     pub(super) fn of(host: &Host) -> Self {
         let answer = |probed: Result<Support, ProbeError>| {
             probed.unwrap_or_else(|e| {
@@ -56,23 +56,23 @@ impl Offers {
 pub(super) struct Cell {
     /// The workload.
     pub scenario: &'static dyn Scenario,
-    /// Who watches: one detector, or in the kill plane several that take turns, block by block.
-    /// Never empty.
+    /// The detectors: one, or in the kill plane several that take turns, block by block. Never
+    /// empty.
     pub watchers: Vec<AnyDetector>,
-    /// Who kills.
+    /// The strategy, in the kill plane.
     pub strategy: Option<AnyStrategy>,
     /// The values of all axes.
     pub params: ParamPoint,
     /// What is expected.
     pub expected: Expected,
-    /// How the row is called.
+    /// The name of the row.
     pub key: RowKey,
-    /// Which of several rows that are the same in everything, from 0.
+    /// Which of several identical rows, from 0.
     pub twin: u32,
 }
 
 impl Cell {
-    /// Who watches in `block`.
+    /// The detector in `block`.
     pub(super) fn detector(&self, block: u32) -> AnyDetector {
         self.watchers[usize::try_from(block).map_or(0, |turn| turn % self.watchers.len())]
     }
@@ -167,7 +167,8 @@ pub(super) fn expected_in_words(expected: Expected) -> String {
     }
 }
 
-/// Complete blocks, each in an order of its own: every row meets every phase of the machine's mood.
+/// Complete blocks, each in an order of its own, so that drift of the machine affects all rows
+/// alike.
 fn order(cells: usize, trials: u32, seed: u64) -> Vec<Planned> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut rows: Vec<usize> = (0..cells).collect();
@@ -186,7 +187,7 @@ fn order(cells: usize, trials: u32, seed: u64) -> Vec<Planned> {
 
 struct Builder<'a> {
     request: &'a Request,
-    /// Axes of `--set` that some row has.
+    /// The axes of `--set` that some row has.
     used: BTreeSet<&'a str>,
     /// Axes that some row has.
     axes: BTreeSet<&'static str>,
@@ -229,7 +230,7 @@ impl<'a> Builder<'a> {
         }
         if watchers.is_empty() {
             return Err(Failure::missing(anyhow::anyhow!(
-                "nobody can watch a kill here: {} are not available; `scenario doctor` says why",
+                "kills cannot be watched here: {} are not available; `scenario doctor` says why",
                 selection.ids.join(", ")
             )));
         }
@@ -344,8 +345,8 @@ impl<'a> Builder<'a> {
         params: ParamPoint,
         key: RowKey,
     ) -> Result<(), Failure> {
-        // A value that reads well may still make no script (more tasks than a script can have):
-        // that is the user's mistake, found here.
+        // A valid value may still give no valid script (more tasks than a script can have). That is
+        // the user's mistake, and is found here.
         let script = scenario
             .script(&params, key.plane, 0)
             .map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;

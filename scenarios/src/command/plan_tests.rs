@@ -1,5 +1,5 @@
-//! Plans are complete, two planes and never a cube, and what cannot work is found before anything
-//! starts.
+//! Plans are complete, have two planes and never a cube, and what cannot work is found before
+//! anything starts.
 
 use clap::Parser;
 

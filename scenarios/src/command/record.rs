@@ -25,9 +25,9 @@ pub(super) struct PlanRecord<'a> {
     seed: u64,
     trials_per_row: u32,
     deadline_ns: u64,
-    /// The shortest idle time before a trial; which one a trial had is in its record.
+    /// The shortest idle time before a trial; the record of a trial has its own.
     gap_ns: u64,
-    /// The longest. As long as the shortest where it is fixed.
+    /// The longest. Equal to the shortest if it is fixed.
     gap_longest_ns: u64,
     tasks: u64,
     memory_bytes: u64,
@@ -45,7 +45,7 @@ struct RowRecord<'a> {
     plane: Plane,
     scenario: &'static str,
     detector: &'static str,
-    /// In the kill plane: all who watch. They take turns, block by block; `detector` is the first.
+    /// In the kill plane: all detectors. They take turns, block by block; `detector` is the first.
     detectors: Vec<&'static str>,
     strategy: Option<&'static str>,
     params: BTreeMap<&'static str, u64>,

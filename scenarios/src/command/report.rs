@@ -14,7 +14,7 @@ use super::stats::Sample;
 use super::summary::{Broken, RESOLUTION_NS, Row, RowKey, STAGES};
 use super::{answer, costs, scale, stages, table, verdict};
 
-/// Everything that the end of a run has to say.
+/// The content of a run's summary.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     /// Name of the run.
@@ -33,11 +33,11 @@ pub(super) struct Report<'a> {
     pub ended: &'static str,
     /// What was not run.
     pub skipped: &'a [Skip],
-    /// What a campaign has to add: noise of the machine, lateness of an open loop.
+    /// For a campaign: noise of the machine, lateness of an open loop.
     pub notes: &'a [String],
     /// What was left behind, if anything.
     pub leaks: &'a [String],
-    /// How the command will end.
+    /// The exit code.
     pub exit: Exit,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn text(report: &Report<'_>, colour: bool) -> String {
     text
 }
 
-/// The stages of all kills, for who asks for them beside the short answer.
+/// The stages of all kills, if they are asked for beside the short answer.
 pub(super) fn stages_text(report: &Report<'_>) -> String {
     let mut lines = Vec::new();
     if let Some(table) = stages::stages(report.rows) {
@@ -104,7 +104,7 @@ pub(super) fn stages_text(report: &Report<'_>) -> String {
     lines::text(&lines, false)
 }
 
-/// Adds a table; a row with a failure is a line that tells of one.
+/// Adds a table; a row with a failure becomes a line that reports one.
 fn push_table(lines: &mut Vec<Line>, titles: [Option<&str>; 2], table: &comfy_table::Table) {
     lines.extend(
         titles
@@ -249,9 +249,9 @@ struct KillDocument<'a> {
     holding: SampleDocument,
     /// From the first signal to `populated 0`.
     dying: SampleDocument,
-    /// By detector: from `populated 0` to its verdict, not known better than `resolution_ns`.
+    /// By detector: from `populated 0` to its verdict, with a resolution of `resolution_ns`.
     knowing: BTreeMap<&'a str, SampleDocument>,
-    /// By detector: how many knew it later than a millisecond.
+    /// By detector: in how many trials it knew it more than a millisecond late.
     knowing_late: BTreeMap<&'a str, usize>,
     resolution_ns: u64,
     /// From the decision to each stage.

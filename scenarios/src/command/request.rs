@@ -1,5 +1,5 @@
-//! What the user asks for, resolved against what exists. Needs no operating system: every mistake
-//! is found before anything starts.
+//! The user's request, resolved against the registries. Needs no operating system: every mistake is
+//! found before anything starts.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ use crate::cases::SCENARIOS;
 
 /// Trials of each row when several scenarios or both planes are run.
 ///
-/// As many as there are references by default, so that each has its turn.
+/// As many as there are default references, so that each has its turn.
 pub(super) const FEW_TRIALS: u32 = 3;
 /// Trials of each row for a single scenario in one plane.
 pub(super) const SOME_TRIALS: u32 = 10;
 
-/// Who watches where a strategy kills, unless `--reference` says otherwise: the kernel's news, an
-/// unhurried look, and the event before any limit on news. None of them reaps, signals or holds
-/// anybody, so the tree is the same under each.
+/// The detectors that watch kills by default: the kernel's event, a read at intervals, and the
+/// event before the rate limit. None of them reaps, signals or stops a process, so the tree is the
+/// same under each.
 pub(super) const REFERENCES: [&str; 3] = [
     "bpf-notify-populated",
     "cgroup-events-poll",
     "cgroup-events-sleep",
 ];
 
-/// Which strategies take part on a scenario, by what is claimed and expected of them there.
+/// The strategies that take part in a scenario, by their claims and expectations there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     /// All.
@@ -58,7 +58,7 @@ impl Claim {
 /// A resolved command line.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    /// Scenarios whose end is to be detected.
+    /// Scenarios with an end that is to be detected.
     pub watched: Vec<&'static dyn Scenario>,
     /// Scenarios that are to be killed.
     pub killed: Vec<&'static dyn Scenario>,
@@ -68,7 +68,7 @@ pub(super) struct Request {
     pub strategies: Selection,
     /// Which of the strategies, scenario by scenario.
     pub claim: Claim,
-    /// Who watches kills.
+    /// The detectors that watch kills.
     pub references: Selection,
     /// `--set`, as given: axis and values.
     pub sets: Vec<(String, Vec<String>)>,
@@ -76,13 +76,13 @@ pub(super) struct Request {
     pub trials: u32,
     /// `--seed`.
     pub seed: Option<u64>,
-    /// How long a detector may wait, and death may take.
+    /// How long a detector may wait, and how long the processes may take to die.
     pub deadline: Duration,
     /// Idle time before each trial.
     pub gap: Gap,
     /// Limits around each workload.
     pub limits: Limits,
-    /// Detectors and strategies whose rows are run twice, to see what difference chance makes.
+    /// Detectors and strategies with rows that are run twice, to see how much differs by chance.
     pub twins: Vec<&'static str>,
 }
 
@@ -162,7 +162,8 @@ fn claim(words: &[String]) -> (Claim, Vec<String>) {
     (claim, others.cloned().collect())
 }
 
-/// Who watches kills. Only who sees the whole cgroup, and is woken by its emptiness, may.
+/// The detectors that watch kills: only those that see the whole cgroup and are woken by its
+/// emptiness.
 fn references(words: &[String]) -> Result<Selection, Failure> {
     let can = |spec: &detect::DetectorSpec| {
         spec.scope == Scope::Cgroup && spec.signal == Signal::Emptiness
@@ -173,8 +174,8 @@ fn references(words: &[String]) -> Result<Selection, Failure> {
             .filter(|spec| !can(spec))
     }) {
         return Err(Failure::usage(format!(
-            "--reference {}: who watches a kill has to be told when the whole cgroup is empty, and \
-                this one is not (it sees: {})",
+            "--reference {}: a detector that watches kills has to notice when the whole cgroup is \
+                empty, and this one does not (it sees: {})",
             spec.id,
             kebab(&spec.scope)
         )));
@@ -186,7 +187,7 @@ fn references(words: &[String]) -> Result<Selection, Failure> {
         .map(|s| s.id)
         .collect();
     if words.is_empty() {
-        // Nobody asked for these, so one that is missing here is a remark.
+        // They are only the default, so a missing one is a remark.
         return Ok(Selection {
             ids: known
                 .into_iter()
@@ -199,7 +200,9 @@ fn references(words: &[String]) -> Result<Selection, Failure> {
         .select(words, &[])
         .map_err(unknown)?;
     match chosen.ids.is_empty() {
-        true => Err(Failure::usage("--reference: somebody has to watch a kill")),
+        true => Err(Failure::usage(
+            "--reference: at least one detector has to watch kills",
+        )),
         false => Ok(chosen),
     }
 }
@@ -259,8 +262,7 @@ fn planes(
     (watched.collect(), killed.collect())
 }
 
-/// All of `--set`. An axis that is set twice would make rows that nobody asked for, or the same row
-/// again.
+/// All of `--set`. An axis that is set twice would make unwanted rows, or the same row again.
 fn assignments(texts: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> {
     let mut sets: Vec<(String, Vec<String>)> = Vec::new();
     for text in texts {
@@ -425,7 +427,7 @@ mod tests {
         for (bad, why) in [
             ("pidfd-main", "it sees: main"),
             ("nobody", "unknown reference"),
-            ("none", "somebody"),
+            ("none", "at least one detector"),
         ] {
             let error = request(&["forkbomb", "--reference", bad]).unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -25,7 +25,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     around.leave_with(result)
 }
 
-/// Plans, plays and sums up on a machine that has been looked at.
+/// Plans, plays and sums up on a machine that has been probed.
 fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result<Exit, Failure> {
     let (host, base) = (&around.host, around.base()?);
     let offers = Offers::of(host);
@@ -39,7 +39,7 @@ fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result
         })?;
         return Ok(Exit::Held);
     }
-    // A place that cannot be written to is found before anything is started.
+    // An output directory that cannot be written to is found before anything is started.
     let mut output = Output::create(args.out.as_deref(), &name).map_err(Failure::bad_place)?;
     output
         .document(PLAN, &document)

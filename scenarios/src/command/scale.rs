@@ -197,7 +197,11 @@ mod tests {
             .values()
             .map(|s| s.times_the_fastest.unwrap())
             .collect();
-        assert_eq!(times, [110, 100], "who is not sound is no measure");
+        assert_eq!(
+            times,
+            [110, 100],
+            "a strategy that is not sound is no standard"
+        );
         assert_eq!(of("freeze-kill").slope_ns, 33);
         let words = in_words(&growth);
         assert!(

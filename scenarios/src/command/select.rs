@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// A name that means nothing here, and what may have been meant.
+/// An unknown name, and the names that may have been meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unknown {
     kind: &'static str,

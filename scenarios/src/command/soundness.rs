@@ -62,7 +62,7 @@ pub fn page() -> String {
                 kebab(&spec.reach.sweep),
                 yes(spec.claims_sound),
                 if hits.is_empty() {
-                    "nobody else".to_owned()
+                    "no other process".to_owned()
                 } else {
                     hits.join(", ")
                 },
@@ -83,7 +83,7 @@ pub fn page() -> String {
 fn detector(page: &mut String, spec: &DetectorSpec) {
     let wake = match spec.wake {
         Wake::Event => "sleeps until the kernel wakes it",
-        Wake::Interval => "looks at intervals",
+        Wake::Interval => "reads at intervals",
         Wake::Spin => "never sleeps",
     };
     head(page, spec.id, spec.summary);

@@ -1,4 +1,4 @@
-//! The kill plane in time: dying is one thing, knowing another. Two tables.
+//! The times of the kill plane, dying and knowing. Two tables.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,7 @@ pub(super) const KNOWING: &str = "From the decision to kill to \"empty\", and fr
     + a detector: how much later it knew; the oracle looks every 200 us; \"n/m\": so\n\
     many knew it later than 1 ms";
 
-/// Later than this is late: what the kernel holds back is held back for longer, and what it does
-/// not comes sooner.
+/// Later than this is late: events that the kernel delays come later, all others sooner.
 pub(super) const LATE_NS: u64 = 1_000_000;
 
 /// Title of [`stages`].
@@ -25,8 +24,8 @@ pub(super) const STAGES_TITLE: &str = "Stages of kills that left nothing alive (
     the decision;\n\
     issued: the strategy had nothing more to do)";
 
-/// Holding, dying, and knowing by each detector that watched. `None` if nobody watched a kill to
-/// its end.
+/// Holding, dying, and knowing by each detector that watched. `None` if no kill was watched to its
+/// end.
 pub(super) fn knowing(rows: &[Row]) -> Option<Table> {
     let detectors: BTreeSet<&str> = rows
         .iter()
@@ -87,8 +86,8 @@ pub(super) fn stages(rows: &[Row]) -> Option<Table> {
     Some(table)
 }
 
-/// The row in which detectors differ most, in words: what is known late although all are dead, and
-/// why as far as the detector's facts say.
+/// The row in which detectors differ most, in words: which one knows it late although all are dead,
+/// and why, as far as the detector's spec says.
 pub(super) fn in_words(rows: &[Row]) -> Option<String> {
     let (row, (slow, late), (fast, soon)) = rows
         .iter()
@@ -119,7 +118,7 @@ pub(super) fn in_words(rows: &[Row]) -> Option<String> {
     ))
 }
 
-/// A duration that is not known better than the oracle looks.
+/// A duration with the oracle's resolution.
 fn at_least(ns: u64) -> String {
     match ns < RESOLUTION_NS {
         true => format!("less than {}", stats::ns(RESOLUTION_NS)),
@@ -127,8 +126,9 @@ fn at_least(ns: u64) -> String {
     }
 }
 
-/// How much later a detector knew it: the median, and where it knew it now at once and now late,
-/// how often late. The median of such a mixture is that of its larger half and says little.
+/// How much later a detector knew it: the median and, if it knew it sometimes at once and sometimes
+/// late, how often it was late. The median of such a mixture is that of its larger part and says
+/// little.
 fn known(sample: &Sample) -> String {
     let p50 = match sample.percentile(50) {
         Quantile::Value(ns) if ns < RESOLUTION_NS => format!("<{}", stats::ns(RESOLUTION_NS)),

@@ -1,7 +1,7 @@
 //! The few figures of the summary. Real statistics are made from the recorded trials, not here.
 
-/// A set of latencies. What had not happened at the deadline is *censored*: it counts, as longer
-/// than everything that was seen.
+/// A set of latencies. A trial in which the end was not seen by the deadline is *censored*: it
+/// counts as longer than every value that was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sample {
     sorted: Vec<u64>,
@@ -39,7 +39,7 @@ impl Sample {
         }
     }
 
-    /// How many lie above `ns`; what was cut off does.
+    /// How many lie above `ns`; the censored do.
     pub(super) fn later_than(&self, ns: u64) -> usize {
         self.len() - self.sorted.partition_point(|v| *v <= ns)
     }

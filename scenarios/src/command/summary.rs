@@ -1,4 +1,4 @@
-//! What recorded trials come to, row by row: a pure function of the plan's rows and the records.
+//! The sums of recorded trials, row by row: a pure function of the plan's rows and the records.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,9 +45,10 @@ pub(super) struct Row {
     pub wakeups: Sample,
     /// CPU time of the observer between arm and disarm.
     pub cpu: Sample,
-    /// Births, if they were as many in each trial: then the row is about a set of known size.
+    /// Births, if their number was the same in each trial: then the row is about a set of known
+    /// size.
     pub population: Option<u64>,
-    /// What the detector costs beside.
+    /// Other costs of the detector.
     pub costs: Costs,
     /// Kill plane only.
     pub kill: KillFigures,
@@ -55,7 +56,7 @@ pub(super) struct Row {
     pub broken: Vec<Broken>,
 }
 
-/// What only the kill plane has.
+/// The part that only the kill plane has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KillFigures {
     /// Largest number of survivors in a trial.
@@ -66,7 +67,7 @@ pub(super) struct KillFigures {
     pub signals: Sample,
     /// Passes over the members.
     pub passes: Sample,
-    /// Whether the strategy claims to be sound and was: all emptied, nobody else hit.
+    /// Whether the strategy claims to be sound and was: all emptied, no outsider hit.
     pub sound: bool,
     /// The first part of [`Row::latency`]: from the decision to the first signal.
     pub holding: Sample,
@@ -78,7 +79,7 @@ pub(super) struct KillFigures {
     pub knowing: BTreeMap<String, Sample>,
     /// From the first act to each of [`STAGES`], in trials that emptied the set.
     pub stages: [Sample; STAGES.len()],
-    /// Reasons why processes lived on, with the number of processes.
+    /// Reasons of survivors, with the number of processes.
     pub reasons: BTreeMap<String, usize>,
     /// What strategies did instead of what their name says.
     pub fallbacks: BTreeMap<String, usize>,
@@ -116,7 +117,7 @@ pub(super) struct Broken {
     pub outcome: Outcome,
     /// Why it broke, by kind, if it did.
     pub cause: Option<Cause>,
-    /// What the harness says about it.
+    /// The harness's note.
     pub note: Option<String>,
 }
 
@@ -204,7 +205,7 @@ impl Tally {
             false => row.broken.push(Broken::new(trial)),
         }
         if matches!(trial.outcome, Outcome::Broken | Outcome::Interrupted) {
-            // It says nothing about the mechanism, so it is part of no figure.
+            // The trial says nothing about the mechanism, so it is part of no figure.
             return;
         }
         let births = Some(trial.ledger.births).filter(|births| *births > 0);
@@ -274,8 +275,8 @@ impl Row {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// How many trials came to an end that says something. A broken one says nothing of its
-    /// mechanism, and one that was interrupted nothing at all.
+    /// How many trials have a valid result. A broken trial says nothing about its mechanism, and
+    /// neither does an interrupted one.
     pub(super) fn judged(&self) -> usize {
         self.n - self.count(Outcome::Broken) - self.count(Outcome::Interrupted)
     }

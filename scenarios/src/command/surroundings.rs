@@ -1,5 +1,5 @@
-//! The machine around a run: protecting whatever is done to it, finding a cgroup, running this
-//! program again where systemd has to make one, and giving back what was taken.
+//! The machine around a run: protecting it, finding a cgroup, running this program again if systemd
+//! has to make one, and undoing all changes.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use harness::trial::{Protection, TrialError, Words};
 use super::exit::{Exit, Failure};
 use super::term::note;
 
-/// What is said when an interruption ends the command outside of a run.
+/// The message when a signal ends the command outside of a run.
 static INTERRUPTED: Words = Words {
     removed: "interrupted; nothing was left behind\n",
     left: "interrupted, and not everything could be removed: `scenario clean` tries again\n",
@@ -29,7 +29,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Looks at the machine. If the only way to a cgroup is to run this program again in a scope of
+    /// Probes the machine. If the only way to a cgroup is to run this program again in a scope of
     /// systemd, this does not return.
     pub(super) fn look(cgroup: Option<PathBuf>, allow_no_limits: bool) -> Result<Self, Failure> {
         harness::host::check_proc().map_err(Failure::missing)?;
@@ -42,7 +42,7 @@ impl Surroundings {
             journal: Some(protection.journal()),
             ..Options::here()
         };
-        match Host::detect(&options).context("could not look at this machine")? {
+        match Host::detect(&options).context("could not read the facts about this machine")? {
             Detected::Host(host) => Ok(Self {
                 host: *host,
                 protection: Rc::new(protection),
@@ -67,8 +67,8 @@ impl Surroundings {
         }
     }
 
-    /// As [`Self::leave`], after a run: says what could not be given back. A run that says itself
-    /// that it is not complete says why.
+    /// As [`Self::leave`], after a run: reports what could not be undone. An incomplete run has
+    /// reported its reason itself.
     pub(super) fn leave_with(self, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
         match (self.leave(), result) {
             (Ok(left), result) => {
@@ -80,22 +80,22 @@ impl Surroundings {
         }
     }
 
-    /// Gives back what was changed to get the base, and ends the protection. Returns what could not
-    /// be given back. An error if a guard has died: then what was found out is not to be relied on.
+    /// Undoes what was changed to get the base, and ends the protection. Returns what could not be
+    /// undone. An error if a guard has died: then the results are not reliable.
     pub(super) fn leave(mut self) -> Result<Vec<String>, Failure> {
         let errors = self.host.give_back();
-        // A run that is over has given its share back.
+        // A run that is over has undone its own changes.
         Rc::into_inner(self.protection)
             .map_or(Ok(()), Protection::end)
             .map_err(ended)?;
         Ok(errors
             .iter()
-            .map(|error| format!("a change that could not be taken back: {error}"))
+            .map(|error| format!("a change that could not be undone: {error}"))
             .collect())
     }
 }
 
-/// A run that its protection has ended is not complete.
+/// A run that was ended by its protection is not complete.
 fn ended(error: TrialError) -> Failure {
     Failure::incomplete(error)
 }

@@ -15,7 +15,7 @@ use super::summary::Row;
 /// From this many latencies on, a p99 means something.
 pub(super) const ENOUGH_FOR_P99: usize = 100;
 
-/// One line below the header, nothing else: it survives being pasted into a mail.
+/// One line below the header and nothing else, so that it can be pasted into a mail.
 const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
@@ -28,12 +28,12 @@ pub(super) fn plain(header: &[&str]) -> Table {
     table
 }
 
-/// An empty table that is no wider than a page: what is too long for its column is broken there.
+/// An empty table that is no wider than a page: text that is too long for its column is wrapped.
 pub(super) fn narrow(header: &[&str]) -> Table {
     let mut table = plain(header);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
-    // Ids stay whole: they are there to be copied.
+    // Ids are not wrapped, so that they can be copied.
     if let Some(column) = table.column_mut(0) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
@@ -194,7 +194,7 @@ pub(super) fn plain_number(sample: &Sample) -> String {
         .map_or_else(|| "-".to_owned(), |v| v.to_string())
 }
 
-/// A count; zero is quiet.
+/// A count; zero is left out.
 pub(super) fn count(n: usize) -> String {
     if n == 0 {
         ".".to_owned()
@@ -217,8 +217,7 @@ fn canaries(hit: &BTreeMap<Canary, usize>, n: usize) -> String {
 /// How [`as_expected`] begins where they did not.
 pub(super) const FAILED: &str = "NO, ";
 
-/// Whether the trials ended as expected; nothing is said of a row without a trial that says
-/// something.
+/// Whether the trials ended as expected; empty for a row without a valid trial.
 pub(super) fn as_expected(row: &Row) -> String {
     match (row.judged(), row.failed()) {
         (0, _) => "-".to_owned(),

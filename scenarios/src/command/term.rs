@@ -9,7 +9,7 @@ use harness::MonoNs;
 use harness::sys::time;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Writes a line to standard error. If nobody can read it, there is nobody to tell.
+/// Writes a line to standard error. A failed write cannot be reported.
 pub(super) fn note(text: impl AsRef<str>) {
     let mut line = text.as_ref().to_owned();
     line.push('\n');
@@ -18,11 +18,11 @@ pub(super) fn note(text: impl AsRef<str>) {
     }
 }
 
-/// Where standard error is no terminal, a line so often.
+/// The interval of lines if standard error is not a terminal.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
 
-/// A progress bar that draws when it is told to and never by itself: a thread of its own would
-/// forbid the harness to fork. Where nobody looks at a terminal, a line now and then.
+/// A progress bar that draws when it is told to and never by itself: with a thread of its own the
+/// harness could not fork. Without a terminal it prints a line now and then.
 #[derive(Debug)]
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -75,8 +75,8 @@ impl Progress {
         }
     }
 
-    /// How much longer it will take, by the pace of *this* sitting: what earlier ones have played
-    /// took no time in it. Not known before the first trial.
+    /// The remaining time, from the rate of *this* sitting: trials of earlier ones took no time in
+    /// it. Not known before the first trial.
     fn time_left(&self) -> Option<Duration> {
         let left = self
             .bar

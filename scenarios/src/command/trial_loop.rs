@@ -59,7 +59,7 @@ pub(super) struct CampaignOptions {
     pub resumable: bool,
 }
 
-/// What came of playing.
+/// The result of a sitting.
 #[derive(Debug, Default)]
 pub(super) struct Played {
     /// A signal asked the run to end.
@@ -74,8 +74,8 @@ pub(super) struct Played {
 
 impl TrialLoop<'_> {
     /// Plays all trials after those that `output` has. Whatever stops it, the run's cgroup is
-    /// emptied and removed, and what was recorded stays. Of the records nothing is kept here: they
-    /// are on disk.
+    /// emptied and removed, and what was recorded stays. No records are kept in memory: they are on
+    /// disk.
     pub(super) fn play(&self, output: &mut Output) -> Result<Played, Failure> {
         let options = RunOptions {
             name: self.name.to_owned(),
@@ -95,7 +95,7 @@ impl TrialLoop<'_> {
         played.stopped = ended.err();
         played.interrupted |= run.interrupted();
         if let Err(error) = run.check() {
-            // What the trial met that was cut short follows from it.
+            // The trial's own error is a consequence of it.
             played.stopped = Some(error.into());
         }
         progress.finish();

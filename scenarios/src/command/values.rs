@@ -1,4 +1,4 @@
-//! What options take: times, sizes and filters, read with an error that says what is wanted.
+//! The values of options: times, sizes and filters, with errors that say what is accepted.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Accepts a level, or directives such as `warn,harness=debug`. The library would take any other
-/// word for the name of a module.
+/// Accepts a level, or directives such as `warn,harness=debug`. The library would treat any other
+/// word as the name of a module.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let known = |directive: &str| {

@@ -11,17 +11,17 @@ use super::stats::{self, upper_bound_of_none};
 use super::summary::Row;
 use super::table;
 
-/// So many names are read; more are only counted.
+/// So many names are printed; more are only counted.
 const FEW: usize = 3;
 
-/// The rows of a plane of which something can be said.
+/// The rows of a plane with a valid trial.
 pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Vec<&Row> {
     let rows = rows.iter();
     rows.filter(|row| row.key.plane == plane && row.judged() > 0)
         .collect()
 }
 
-/// One sentence about the detectors. `None`: nothing can be said of any.
+/// One sentence about the detectors. `None`: none has a valid trial.
 pub(super) fn detect(rows: &[Row]) -> Option<String> {
     let rows = of_plane(rows, Plane::Detect);
     let mechanisms = distinct(&rows);
@@ -40,7 +40,7 @@ pub(super) fn detect(rows: &[Row]) -> Option<String> {
         })
         .collect();
     let mut parts = vec![format!(
-        "{} of {} detectors told the truth in every trial",
+        "{} of {} detectors were right in every trial",
         truthful.len(),
         mechanisms.len(),
     )];
@@ -50,10 +50,10 @@ pub(super) fn detect(rows: &[Row]) -> Option<String> {
         (Outcome::Unknown, "could not tell"),
     ] {
         let guilty = rows.iter().filter(|row| row.count(outcome) > 0);
-        let who: BTreeSet<&str> = guilty.map(|row| row.key.mechanism.as_str()).collect();
-        if !who.is_empty() {
-            let who: Vec<&str> = who.into_iter().collect();
-            parts.push(format!("{} {what}", names(&who)));
+        let guilty: BTreeSet<&str> = guilty.map(|row| row.key.mechanism.as_str()).collect();
+        if !guilty.is_empty() {
+            let guilty: Vec<&str> = guilty.into_iter().collect();
+            parts.push(format!("{} {what}", names(&guilty)));
         }
     }
     parts.extend(latest(&rows));
@@ -93,7 +93,7 @@ fn latest(rows: &[&Row]) -> Option<String> {
     })
 }
 
-/// One sentence about the strategies. `None`: nothing can be said of any.
+/// One sentence about the strategies. `None`: none has a valid trial.
 pub(super) fn kill(rows: &[Row]) -> Option<String> {
     let rows = of_plane(rows, Plane::Kill);
     let mechanisms = distinct(&rows);
@@ -178,10 +178,10 @@ fn names(ids: &[&str]) -> String {
     }
 }
 
-/// Whether the run came to its end, whether every expectation held, and if not, what did not go as
+/// Whether the run is complete, whether every expectation held, and if not, what did not go as
 /// expected.
 ///
-/// `ended` says how a run ended that did not come to the end of its plan.
+/// `ended` says how an incomplete run ended.
 pub(super) fn expectations(rows: &[Row], planned: usize, ended: &str) -> Vec<Line> {
     let sum = |count: fn(&Row) -> usize| rows.iter().map(count).sum::<usize>();
     let (judged, failed) = (sum(Row::judged), sum(Row::failed));
@@ -213,7 +213,7 @@ pub(super) fn expectations(rows: &[Row], planned: usize, ended: &str) -> Vec<Lin
     lines
 }
 
-/// Why trials broke: each kind once, with how many they are and what is noted of the first.
+/// Why trials broke: each kind once, with the number of trials and the note of the first.
 fn causes(rows: &[Row]) -> Vec<Line> {
     let mut kinds: BTreeMap<Option<Cause>, (usize, String)> = BTreeMap::new();
     for row in rows {
@@ -224,8 +224,8 @@ fn causes(rows: &[Row]) -> Vec<Line> {
         {
             let first = || {
                 let note = trial.note.as_deref().unwrap_or("no note");
-                let (who, on) = (&row.key.mechanism, &row.key.scenario);
-                format!("first: trial {}, {who} on {on}: {note}", trial.seq)
+                let (mechanism, on) = (&row.key.mechanism, &row.key.scenario);
+                format!("first: trial {}, {mechanism} on {on}: {note}", trial.seq)
             };
             kinds.entry(trial.cause).or_insert_with(|| (0, first())).0 += 1;
         }
@@ -324,7 +324,7 @@ mod tests {
         ];
         let line = detect(&rows).unwrap();
         assert!(
-            line.starts_with("Detect: 1 of 2 detectors told the truth in every trial; "),
+            line.starts_with("Detect: 1 of 2 detectors were right in every trial; "),
             "{line}"
         );
         assert!(
@@ -453,7 +453,7 @@ mod tests {
         assert!(
             detect(&rows)
                 .unwrap()
-                .starts_with("Detect: 1 of 1 detectors told the truth")
+                .starts_with("Detect: 1 of 1 detectors were right")
         );
     }
 }

@@ -1,5 +1,5 @@
-//! `--vm`: the same command in a throw-away machine of the kernel lab. The lab is another program;
-//! nothing of it is linked in here.
+//! `--vm`: the same command in a virtual machine of the kernel lab, which is thrown away. The lab
+//! is another program; nothing of it is linked in here.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,8 +19,8 @@ const LAB: &str = "lab";
 /// After this long the lab ends the machine.
 const LIMIT_S: &str = "3600";
 
-/// Becomes `lab run -- scenario …`, so that signals and the exit code are the lab's own business.
-/// Returns only if it cannot.
+/// Executes `lab run -- scenario …` in place of this process, so that signals and the exit code are
+/// the lab's. Returns only if it cannot.
 pub(super) fn become_lab(args: &RunArgs, kernel: &str) -> Failure {
     match lab_command(args, kernel) {
         Ok(mut lab) => {
@@ -43,7 +43,7 @@ fn lab_command(args: &RunArgs, kernel: &str) -> Result<Command, Failure> {
         .chain(env::split_paths(&path).map(|dir| dir.join(LAB)))
         .find(|file| file.is_file())
         .ok_or_else(|| Failure::missing(no_lab(&program)))?;
-    let here = env::current_dir().context("could not tell the current directory")?;
+    let here = env::current_dir().context("could not determine the current directory")?;
     let mut command = Command::new(lab);
     command
         .args(["run", "--kernel", kernel, "--limit", LIMIT_S, "--dir"])
@@ -55,7 +55,7 @@ fn lab_command(args: &RunArgs, kernel: &str) -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// How records come back: to the very path that the command inside prints.
+/// Records are copied out to the same path that the command inside prints.
 fn bring_back(out: Option<&Path>, here: &Path) -> Result<[OsString; 4], Failure> {
     let (state, place) = match out {
         Some(out) => (PathBuf::from("/root/.local/state"), here.join(out)),

@@ -1,4 +1,4 @@
-//! Whether a script can be played as it stands.
+//! Whether a script can be played.
 
 use harness::sys::ledger::{BARRIERS, SLOTS};
 use thiserror::Error;
@@ -35,8 +35,8 @@ pub enum ScriptError {
         /// One block of the circle.
         block: usize,
     },
-    /// Nobody plays the block.
-    #[error("block {block} is forked by nobody")]
+    /// No process plays the block.
+    #[error("block {block} is never forked")]
     Unused {
         /// Which.
         block: usize,
@@ -77,8 +77,8 @@ pub enum ScriptError {
         /// Which.
         index: usize,
     },
-    /// The kernel would answer `EPERM`: who leads a process group cannot begin a session, who leads
-    /// a session cannot begin a group.
+    /// The kernel would answer `EPERM`: the leader of a process group cannot begin a session, and
+    /// the leader of a session cannot begin a group.
     #[error("operation {op} of block {block}: the process leads its group already")]
     Leader {
         /// Where.
@@ -87,7 +87,7 @@ pub enum ScriptError {
         op: usize,
     },
     /// The main process has no parent in the tree.
-    #[error("operation {op} of block 0: the main process's parent is no part of the tree")]
+    #[error("operation {op} of block 0: the main process's parent is not part of the tree")]
     NoParent {
         /// Which operation.
         op: usize,
@@ -95,8 +95,8 @@ pub enum ScriptError {
 }
 
 impl Script {
-    /// Whether the script can be played: blocks and barriers exist, the tree is finite and nobody
-    /// waits for ever.
+    /// Whether the script can be played: blocks and barriers exist, the tree is finite and no
+    /// process waits for ever.
     pub fn check(&self) -> Result<(), ScriptError> {
         if self.blocks.is_empty() {
             return Err(ScriptError::Empty);
@@ -115,8 +115,8 @@ impl Script {
         self.check_barriers(&players)
     }
 
-    /// How many tasks the tree has at most; bombs and hops are counted once. A process whose first
-    /// thread has exited is two.
+    /// How many tasks the tree has at most; bombs and hops are counted once. A process without its
+    /// first thread counts as two.
     pub fn tasks(&self) -> u64 {
         let Ok(players) = self.players() else {
             return u64::MAX;

@@ -58,7 +58,7 @@ pub enum Op {
     },
     /// Waits until the observer lets go: it has attached.
     WaitGo,
-    /// Says that the tree is as it should be when it is killed.
+    /// Says that the tree is complete and can be killed.
     Ready,
     /// Its first thread ends, and another goes on: the process lives without its leader.
     ShedLeader,
@@ -111,13 +111,13 @@ impl Script {
         !self.ops().any(Op::never_ends)
     }
 
-    /// Whether anybody says "ready".
+    /// Whether a process says "ready".
     pub fn says_ready(&self) -> bool {
         self.ops()
             .any(|op| matches!(op, Op::Ready | Op::Bomb { .. } | Op::BurrowBomb))
     }
 
-    /// Whether anybody makes cgroups.
+    /// Whether a process makes cgroups.
     pub fn burrows(&self) -> bool {
         self.ops()
             .any(|op| matches!(op, Op::Burrow | Op::BurrowBomb))

@@ -1,10 +1,10 @@
-//! A pure interpreter with a fake kernel: who is born, who leads what, who ends, in which order.
+//! A pure interpreter with a fake kernel: births, groups, sessions and ends of processes, and their
+//! order.
 //!
 //! Expectations are checked against it, without a single process. Time is virtual: only
-//! [`Op::Live`] takes any. Where the real kernel may choose an order, the model chooses one; so
-//! what it says about order is certain only where time, a barrier or [`Op::AwaitParent`] decides
-//! it. A bomb grows to the limit and is then parked until somebody dies; a hop is one process that
-//! stays.
+//! [`Op::Live`] takes any. Where the real kernel may choose an order, the model chooses one; so its
+//! order is certain only where time, a barrier or [`Op::AwaitParent`] decides it. A bomb grows to
+//! the limit and is then parked until a process ends; a hop is one process that stays.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -18,7 +18,7 @@ use super::{FOREVER, Op, Script};
 pub enum Change {
     /// It is forked; the main process has no parent.
     Born {
-        /// By whom.
+        /// Its parent.
         parent: Option<usize>,
     },
     /// It begins a session.
@@ -29,7 +29,7 @@ pub enum Change {
     Closed,
     /// It moves into a cgroup below its own.
     Burrowed,
-    /// It says that the tree is as it should be.
+    /// It says that the tree is complete.
     Ready,
     /// A fork is refused.
     Refused,
@@ -43,19 +43,19 @@ pub struct Event {
     /// Virtual time.
     pub at_ns: u64,
     /// Index of the process, in the order of births.
-    pub who: usize,
+    pub pid: usize,
     /// What.
     pub change: Change,
 }
 
-/// How it came out.
+/// How the play ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// All have ended.
     Over,
-    /// Somebody lives until killed.
+    /// A process lives until it is killed.
     Alive,
-    /// Somebody waits at a barrier that will not open.
+    /// A process waits at a barrier that will not open.
     Stuck {
         /// Which.
         barrier: usize,
@@ -65,7 +65,7 @@ pub enum Ending {
 /// One process of the fake kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Who forked it.
+    /// The process that forked it.
     pub parent: Option<usize>,
     /// Leader of its process group.
     pub group: usize,
@@ -85,7 +85,7 @@ pub struct Table(pub Vec<Process>);
 
 impl Table {
     fn apply(&mut self, event: &Event) {
-        let who = event.who;
+        let pid = event.pid;
         if let Change::Born { parent } = event.change {
             let born = match parent {
                 Some(parent) => Process {
@@ -95,8 +95,8 @@ impl Table {
                 },
                 None => Process {
                     parent: None,
-                    group: who,
-                    session: who,
+                    group: pid,
+                    session: pid,
                     holds: true,
                     depth: 0,
                     alive: true,
@@ -105,10 +105,10 @@ impl Table {
             self.0.push(born);
             return;
         }
-        let process = &mut self.0[who];
+        let process = &mut self.0[pid];
         match event.change {
-            Change::Session => (process.session, process.group) = (who, who),
-            Change::Group => process.group = who,
+            Change::Session => (process.session, process.group) = (pid, pid),
+            Change::Group => process.group = pid,
             Change::Closed => process.holds = false,
             Change::Burrowed => process.depth += 1,
             Change::Ended => process.alive = false,
@@ -121,23 +121,23 @@ impl Table {
         self.0.iter().filter(|p| p.alive).count()
     }
 
-    /// How many of those who are alive can be seen in `scope`.
+    /// How many of the live processes can be seen in `scope`.
     pub fn seen(&self, scope: Scope) -> usize {
         let main = self
             .0
             .first()
             .map_or((0, 0), |main| (main.group, main.session));
         (0..self.0.len())
-            .filter(|&who| {
-                let p = &self.0[who];
+            .filter(|&pid| {
+                let p = &self.0[pid];
                 p.alive
                     && match scope {
-                        Scope::Main => who == 0,
+                        Scope::Main => pid == 0,
                         Scope::ProcessGroup => p.group == main.0,
                         Scope::Session => p.session == main.1,
                         Scope::FdHolders => p.holds,
                         Scope::CgroupAlone => p.depth == 0,
-                        Scope::LinkedDescendants => self.linked(who),
+                        Scope::LinkedDescendants => self.linked(pid),
                         Scope::ReapedDescendants
                         | Scope::User
                         | Scope::PidNamespace
@@ -148,9 +148,9 @@ impl Table {
             .count()
     }
 
-    /// Whether a chain of living parents leads from the main process to `who`.
-    fn linked(&self, who: usize) -> bool {
-        self.0[who].alive && self.0[who].parent.is_none_or(|parent| self.linked(parent))
+    /// Whether a chain of living parents leads from the main process to process `pid`.
+    fn linked(&self, pid: usize) -> bool {
+        self.0[pid].alive && self.0[pid].parent.is_none_or(|parent| self.linked(parent))
     }
 }
 
@@ -159,7 +159,7 @@ impl Table {
 pub struct History {
     /// In order.
     pub events: Vec<Event>,
-    /// How it came out.
+    /// How the play ended.
     pub ending: Ending,
 }
 
@@ -177,10 +177,10 @@ impl History {
         self.events
             .iter()
             .filter(|e| e.change == Change::Ended)
-            .map(|e| e.who)
+            .map(|e| e.pid)
     }
 
-    /// When the last process ended; `None` if somebody lives on.
+    /// When the last process ended; `None` if a process lives on.
     pub fn over_at_ns(&self) -> Option<u64> {
         (self.ending == Ending::Over).then(|| self.events.last().map_or(0, |e| e.at_ns))
     }
@@ -265,21 +265,21 @@ struct Kernel<'a> {
 impl Kernel<'_> {
     fn run(&mut self) {
         loop {
-            if let Some((who, place)) = self.runnable.pop_front() {
-                self.continue_with(who, place);
-            } else if let Some(Reverse((at_ns, who, place))) = self.sleeping.pop() {
+            if let Some((pid, place)) = self.runnable.pop_front() {
+                self.continue_with(pid, place);
+            } else if let Some(Reverse((at_ns, pid, place))) = self.sleeping.pop() {
                 self.now_ns = at_ns;
-                self.continue_with(who, place);
+                self.continue_with(pid, place);
             } else {
                 return;
             }
         }
     }
 
-    fn note(&mut self, who: usize, change: Change) {
+    fn note(&mut self, pid: usize, change: Change) {
         let event = Event {
             at_ns: self.now_ns,
-            who,
+            pid,
             change,
         };
         self.table.apply(&event);
@@ -294,28 +294,28 @@ impl Kernel<'_> {
             }
             return false;
         }
-        let who = self.table.0.len();
+        let pid = self.table.0.len();
         self.alive += 1;
-        self.note(who, Change::Born { parent });
-        self.runnable.push_back((who, place));
+        self.note(pid, Change::Born { parent });
+        self.runnable.push_back((pid, place));
         true
     }
 
-    fn end(&mut self, who: usize) {
+    fn end(&mut self, pid: usize) {
         self.alive -= 1;
-        self.note(who, Change::Ended);
-        // Whoever waited for this: its children, and bombs at the limit.
+        self.note(pid, Change::Ended);
+        // The processes that waited for this: its children, and bombs at the limit.
         let table = &self.table;
         let (freed, waiting) = std::mem::take(&mut self.orphans_to_be)
             .into_iter()
-            .partition(|(child, _)| table.0[*child].parent == Some(who));
+            .partition(|(child, _)| table.0[*child].parent == Some(pid));
         self.orphans_to_be = waiting;
         self.runnable.extend::<Vec<_>>(freed);
         self.runnable.extend(std::mem::take(&mut self.bombs));
     }
 
-    /// Lets `who` go on until it sleeps, waits or ends.
-    fn continue_with(&mut self, who: usize, mut place: Place) {
+    /// Lets process `pid` go on until it sleeps, waits or ends.
+    fn continue_with(&mut self, pid: usize, mut place: Place) {
         while let Some(op) = self
             .script
             .blocks
@@ -328,84 +328,84 @@ impl Kernel<'_> {
                 Op::Live { ns: FOREVER } => return,
                 Op::Live { ns } => {
                     self.sleeping
-                        .push(Reverse((self.now_ns.saturating_add(ns), who, place)));
+                        .push(Reverse((self.now_ns.saturating_add(ns), pid, place)));
                     return;
                 }
                 Op::Fork { block, count } => {
                     for _ in 0..count {
-                        self.birth(Some(who), Place { block, op: 0 });
+                        self.birth(Some(pid), Place { block, op: 0 });
                     }
                 }
-                Op::Setsid => self.note(who, Change::Session),
-                Op::Setpgid => self.note(who, Change::Group),
-                Op::CloseAll => self.note(who, Change::Closed),
-                Op::Burrow => self.note(who, Change::Burrowed),
-                Op::Ready => self.note(who, Change::Ready),
+                Op::Setsid => self.note(pid, Change::Session),
+                Op::Setpgid => self.note(pid, Change::Group),
+                Op::CloseAll => self.note(pid, Change::Closed),
+                Op::Burrow => self.note(pid, Change::Burrowed),
+                Op::Ready => self.note(pid, Change::Ready),
                 Op::IgnoreSignals | Op::WaitGo | Op::ShedLeader => {}
                 Op::AwaitParent => {
-                    if self.table.0[who]
+                    if self.table.0[pid]
                         .parent
                         .is_some_and(|parent| self.table.0[parent].alive)
                     {
-                        self.orphans_to_be.push((who, place));
+                        self.orphans_to_be.push((pid, place));
                         return;
                     }
                 }
                 Op::Barrier { index, count } => {
                     let (arrived, waiting) = self.barriers.entry(index).or_default();
                     *arrived += 1;
-                    waiting.push((who, place));
+                    waiting.push((pid, place));
                     if *arrived >= count {
                         self.runnable.extend(std::mem::take(waiting));
                     }
                     return;
                 }
                 Op::Bomb { setsid } => {
-                    let leads = self.table.0[who].group == who;
+                    let leads = self.table.0[pid].group == pid;
                     if setsid && !leads {
-                        self.note(who, Change::Session);
+                        self.note(pid, Change::Session);
                     }
-                    if self.birth(Some(who), here) {
-                        self.runnable.push_back((who, here));
+                    if self.birth(Some(pid), here) {
+                        self.runnable.push_back((pid, here));
                     } else {
-                        if !setsid || self.table.0[who].session == who && who != 0 {
-                            self.note(who, Change::Ready);
+                        if !setsid || self.table.0[pid].session == pid && pid != 0 {
+                            self.note(pid, Change::Ready);
                         }
-                        self.bombs.push((who, here));
+                        self.bombs.push((pid, here));
                     }
                     return;
                 }
                 Op::BurrowBomb => {
-                    if who != 0 && self.table.0[who].depth == 0 {
-                        self.note(who, Change::Burrowed);
+                    if pid != 0 && self.table.0[pid].depth == 0 {
+                        self.note(pid, Change::Burrowed);
                     }
-                    if self.birth(Some(who), here) {
-                        self.runnable.push_back((who, here));
+                    if self.birth(Some(pid), here) {
+                        self.runnable.push_back((pid, here));
                     } else {
-                        if self.table.0[who].depth > 0 {
-                            self.note(who, Change::Ready);
+                        if self.table.0[pid].depth > 0 {
+                            self.note(pid, Change::Ready);
                         }
-                        self.bombs.push((who, here));
+                        self.bombs.push((pid, here));
                     }
                     return;
                 }
                 Op::Hop => {
-                    // One hop shows what follows from it: an orphan with a new number. The rest
-                    // would be the same again.
-                    if self.table.0[who]
+                    // One hop is enough: an orphan with a new pid. The rest would be the same
+                    // again.
+                    if self.table.0[pid]
                         .parent
                         .is_some_and(|p| !self.table.0[p].alive)
                     {
                         return;
                     }
-                    if self.birth(Some(who), here) {
+                    if self.birth(Some(pid), here) {
                         break;
                     }
-                    self.bombs.push((who, here));
+                    self.bombs.push((pid, here));
                     return;
                 }
             }
         }
-        self.end(who);
+        self.end(pid);
     }
 }

@@ -48,8 +48,9 @@ fn without(script: &Script, unwanted: impl Fn(&Op) -> bool) -> Script {
     }
 }
 
-/// The script in which whoever forks `block` forks one of its children instead, for each of them.
-/// Only where `block` is forked once: elsewhere it would stay, and the script would not be smaller.
+/// The scripts in which the block that forks `block` forks one of its children instead, for each of
+/// them. Only where `block` is forked once: elsewhere it would stay, and the script would not be
+/// smaller.
 fn lifted(script: &Script, block: usize) -> Vec<Script> {
     let forks = |op: &Op| matches!(*op, Op::Fork { block: target, .. } if target == block);
     if script.ops().filter(forks).count() != 1 {
@@ -84,7 +85,8 @@ fn less(op: Op) -> Option<Op> {
     }
 }
 
-/// Drops blocks that nobody plays any more and lets barriers wait for those who still come.
+/// Drops blocks that are not played any more, and adjusts the barriers to the processes that still
+/// come.
 fn mend(mut script: Script) -> Option<Script> {
     loop {
         let players = script.players().ok()?;

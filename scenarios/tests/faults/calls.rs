@@ -1,5 +1,5 @@
-//! Which system calls are made to fail, and with what: what their manual pages say that they may
-//! answer, and EPERM where a seccomp filter or a security module commonly refuses.
+//! The system calls that are made to fail, and their errors: those of their manual pages, and EPERM
+//! where a seccomp filter or a security module commonly refuses.
 //!
 //! Left out, because they cannot fail with any of these: close (the kernel closes in any case; one
 //! that did not would be a fault of the test), exit, exit_group, rt_sigreturn, restart_syscall, the

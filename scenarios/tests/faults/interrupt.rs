@@ -42,7 +42,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Who has to be there to be killed.
+    /// The processes that must exist to be killed.
     const fn needs(self) -> Helpers {
         match self {
             Self::Guard | Self::Two => Helpers::Guards,
@@ -70,18 +70,18 @@ struct Case {
     verb: usize,
     kind: Kind,
     after_us: u64,
-    /// Decides who the two are, and how far apart.
+    /// Decides which two are killed, and how far apart.
     lot: u64,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Seen {
     /// It had ended before: nothing was interrupted.
     too_late: bool,
     /// When, counted from the start of the command.
     at_us: u64,
-    /// Who was killed.
+    /// The processes that were killed.
     killed: Vec<String>,
     /// How the command ended.
     ended: String,
@@ -90,11 +90,11 @@ struct Seen {
     clean_after_ms: Option<u64>,
     /// What is wrong, a line each.
     wrong: Vec<String>,
-    /// The end of what it has said.
+    /// The end of its output.
     said: String,
 }
 
-/// How long a run whose observer was killed may go on.
+/// How long a run may go on after its observer was killed.
 const GOING_ON: Duration = Duration::from_secs(100);
 
 /// Makes `count` interruptions, `abreast` at once; all kinds of all verbs before one comes again.
@@ -164,8 +164,8 @@ fn draw(count: usize, seed: u64) -> Vec<Case> {
     cases
 }
 
-/// A third of the moments in the first 100 ms, a third while the machine is being looked at, a
-/// third in the whole life.
+/// A third of the moments in the first 100 ms, a third while the machine is being probed, a third
+/// in the whole life.
 fn moment(random: &mut ChaCha8Rng, life: Duration) -> u64 {
     let latest = [100_000, 800_000, u64::MAX][random.random_range(0..3)];
     let life = u64::try_from(life.as_micros()).unwrap_or(u64::MAX);
@@ -218,14 +218,14 @@ pub(crate) fn worker(case: &str, dir: &Path) -> Result<String, String> {
         | Kind::Guard
         | Kind::Observer
         | Kind::Two => {
-            for (n, (who, pid)) in victims.into_iter().flatten().enumerate() {
+            for (n, (role, pid)) in victims.into_iter().flatten().enumerate() {
                 if n > 0 {
                     rest(Duration::from_micros(case.lot % 5_001));
                 }
-                // It may have ended in this moment: it is interrupted all the same, or was over.
+                // It may be ending at this moment: then it was interrupted, or was over.
                 let sent = kill(pid, signal(case.kind));
                 seen.killed.push(format!(
-                    "{who} {pid}{}",
+                    "{role} {pid}{}",
                     sent.map_or_else(|e| format!(": {e}"), |()| String::new())
                 ));
             }
@@ -307,7 +307,7 @@ struct Started {
     at: Duration,
     /// What holds the terminal, if there is one.
     terminal: Option<Child>,
-    /// How it ended, or an end that somebody else was told of.
+    /// How it ended, or an end that another process was told of.
     status: Option<WaitStatus>,
 }
 
@@ -385,8 +385,8 @@ impl Started {
         left
     }
 
-    /// Whom to kill, with their roles; waits for guard and observer to come up. Nothing: the
-    /// command is over without.
+    /// The processes to kill, with their roles; waits for guard and observer to start. Nothing: the
+    /// command ended before.
     fn victims(&mut self, kind: Kind, lot: u64) -> Option<Vec<(&'static str, Pid)>> {
         let harness = ("harness", self.pid);
         let mut found = Vec::new();

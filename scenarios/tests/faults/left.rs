@@ -1,5 +1,5 @@
 //! What a command has left: processes, cgroups, hierarchies, mounts, System V objects, files.
-//! Nothing here asks the code under test.
+//! Nothing here uses the code under test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 /// Users that actors and killers become: below the dynamic users of systemd, above the usual
 /// accounts.
 const ACTOR_UIDS: std::ops::Range<u32> = 60_931..61_131;
-/// Where anybody may write.
+/// Directories where every user may write.
 const PUBLIC: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"];
 /// What a run records.
 const RECORDS: [&str; 8] = [
@@ -29,7 +29,7 @@ const RECORDS: [&str; 8] = [
     "summary.txt",
 ];
 
-/// The state of the machine before the command was started, as far as it is nobody's in particular.
+/// The shared state of the machine before the command was started.
 #[derive(Debug)]
 pub(crate) struct Before {
     cgroups: BTreeSet<PathBuf>,
@@ -106,10 +106,10 @@ fn is_of(name: &str, pid: Pid) -> bool {
         || name.starts_with(&format!("scenario-probe.{pid}."))
 }
 
-/// All descendants of this process that have not ended. Who has ended is reaped, unless it is a
-/// child that is kept for somebody to ask.
+/// All descendants of this process that have not ended. Processes that have ended are reaped,
+/// except a child that is kept for a later wait.
 ///
-/// Source: proc_tid_children(5). This process is a subreaper, so nobody gets away.
+/// Source: proc_tid_children(5). This process is a subreaper, so no descendant is lost.
 pub(crate) fn descendants() -> Vec<Pid> {
     let mut found = Vec::new();
     let mut parents = vec![Pid::this()];
@@ -170,7 +170,7 @@ fn describe(pid: Pid) -> String {
     format!("process {pid} ({}) {state} in {cgroup}", name.trim())
 }
 
-/// Reaps whoever has ended, and returns how `of` ended if it was among them.
+/// Reaps all children that have ended, and returns how `of` ended if it was among them.
 pub(crate) fn reap(of: Pid) -> Option<WaitStatus> {
     let mut status = None;
     loop {
@@ -200,7 +200,7 @@ fn hierarchy_roots() -> Vec<PathBuf> {
 /// Cgroups of runs, in every hierarchy that is mounted.
 fn cgroups() -> Vec<PathBuf> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
-        // A directory may go while it is looked at: it is another run's.
+        // A directory may disappear while it is read: it belongs to another run.
         for entry in fs::read_dir(dir)
             .into_iter()
             .flatten()
@@ -258,7 +258,7 @@ fn ipc() -> BTreeSet<String> {
         .collect()
 }
 
-/// Files of the actors' users where anybody may write.
+/// Files of the actors' users in directories where every user may write.
 fn files() -> BTreeSet<PathBuf> {
     let entries = PUBLIC
         .iter()

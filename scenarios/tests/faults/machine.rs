@@ -26,7 +26,7 @@ pub(crate) fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Lets time pass: for a moment that is drawn, and between two looks at a state that has no event.
+/// Lets time pass: until a random moment, or between two reads of a state that has no event.
 pub(crate) fn rest(time: Duration) {
     let until = now() + time;
     while let Some(left) = until.checked_sub(now()).filter(|left| !left.is_zero()) {
@@ -37,7 +37,7 @@ pub(crate) fn rest(time: Duration) {
     }
 }
 
-/// Looks each millisecond until `done` or for `patience`.
+/// Checks each millisecond until `done` or for `patience`.
 pub(crate) fn wait_until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = now() + patience;
     while !done() {
@@ -87,7 +87,7 @@ impl Place {
         })
     }
 
-    /// A program that runs here and says what it has to say into files.
+    /// A program that runs here and writes its output into files.
     pub(crate) fn command(&self, program: &str) -> Result<Command, String> {
         let file =
             |name: &str| File::create(self.dir.join(name)).map_err(|e| format!("{name}: {e}"));
@@ -104,7 +104,7 @@ impl Place {
         Ok(command)
     }
 
-    /// What it has said so far, on both.
+    /// Its output so far, on both.
     pub(crate) fn said(&self) -> String {
         let read = |name: &str| fs::read(self.dir.join(name)).unwrap_or_default();
         let (out, err) = (read("out"), read("err"));

@@ -55,8 +55,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A worker is ended by SIGALRM if it hangs itself: then the kernel kills who is traced, and its
-/// test fails.
+/// A worker is ended by SIGALRM if it hangs itself: then the kernel kills its tracees, and its test
+/// fails.
 fn worker(case: &str, dir: &Path) -> ExitCode {
     nix::unistd::alarm::set(240);
     let (what, case) = case.split_once('=').unwrap_or((case, ""));
@@ -150,7 +150,7 @@ fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
     }
 }
 
-/// Drawn and printed, so that the same cases can be had again.
+/// Drawn and printed, so that the same cases can be repeated.
 fn seed() -> Result<u64, String> {
     let seed = number("FAULTS_SEED", u64::from(rand::random::<u32>()))?;
     println!("FAULTS_SEED={seed}");

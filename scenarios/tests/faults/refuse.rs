@@ -50,7 +50,7 @@ struct Case {
     errno: i32,
 }
 
-/// One call of the run that was only watched.
+/// One call of the run without failures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Call {
     k: u64,
@@ -58,18 +58,18 @@ struct Call {
     errnos: Vec<i32>,
 }
 
-/// The run that was only watched.
+/// The run without failures.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Watched {
     calls: Vec<Call>,
-    /// All calls, also those that are not made to fail.
+    /// All calls, including those that are not made to fail.
     all: u64,
 }
 
-/// What came of a failure.
+/// The result of a failure.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Seen {
-    /// Which call it was in the end: calls differ a little from run to run.
+    /// The call that failed: calls differ a little from run to run.
     k: Option<u64>,
     ended: String,
     wrong: Vec<String>,
@@ -129,7 +129,7 @@ pub(crate) fn campaign(
             let answer = delegate(&format!("refuse={text}"), dir.path())?;
             serde_json::from_str::<Seen>(&answer).map_err(|e| format!("{e}: {answer}"))
         })();
-        // A long form says at once what it has found.
+        // A long form prints its findings at once.
         if let Some(what) = complaint(case, &answer) {
             eprint!("{what}");
         }
@@ -306,7 +306,7 @@ pub(crate) fn refuse(case: &str, dir: &Path) -> Result<String, String> {
                 .is_some_and(|(name, errnos)| name == case.name && errnos.contains(&errno));
         if fits {
             seen.k = Some(entry.k);
-            // Who cannot write to standard error cannot say so.
+            // Without standard error nothing can be reported.
             quiet = case.name == "write" && entry.args[0] <= 2;
             tracee.fail(errno)?;
             break;
@@ -368,7 +368,7 @@ pub(crate) fn refuse(case: &str, dir: &Path) -> Result<String, String> {
     serde_json::to_string(&seen).map_err(|e| e.to_string())
 }
 
-/// What was said against what was recorded and how it ended.
+/// Compares the output with the records and the end.
 fn judge(case: &Case, status: WaitStatus, said: &str, records: &[String], wrong: &mut Vec<String>) {
     let records: Vec<serde_json::Value> = records
         .iter()
@@ -418,7 +418,7 @@ fn judge(case: &Case, status: WaitStatus, said: &str, records: &[String], wrong:
                 ));
             }
         }
-        // Memory that cannot be had ends a Rust program, with these words.
+        // A failed allocation ends a Rust program, with these words.
         WaitStatus::Signaled(_, Signal::SIGABRT, _)
             if ["mmap", "mremap", "mprotect"].contains(&case.name.as_str())
                 && word("memory allocation of") => {}

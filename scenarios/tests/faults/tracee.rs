@@ -22,8 +22,8 @@ pub(crate) struct Entry {
 /// The command, stopped at each of its system calls.
 pub(crate) struct Tracee {
     pub(crate) pid: Pid,
-    /// Rust's runtime has a signal stack made before `main`: once it asks for the old one, once it
-    /// sets its own.
+    /// Rust's runtime makes a signal stack before `main`: one call reads the old one, one sets its
+    /// own.
     pub(crate) signal_stacks: u32,
     pub(crate) k: u64,
     pub(crate) pending: Option<Signal>,
@@ -108,7 +108,7 @@ impl Tracee {
         calls::errors(entry.number, entry.args, nonblocking)
     }
 
-    /// Makes the call at whose entry it stands fail, and lets go of it.
+    /// Makes the present call fail (the process is stopped at its entry), and detaches.
     pub(crate) fn fail(&mut self, errno: Errno) -> Result<(), String> {
         let mut registers =
             ptrace::getregs(self.pid).map_err(|e| format!("PTRACE_GETREGS: {e}"))?;

@@ -1,4 +1,4 @@
-//! The commands that are interrupted, and what can be hit of each.
+//! The commands that are interrupted, and the processes of each that can be killed.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) struct Verb {
     pub(crate) helpers: Helpers,
 }
 
-/// Whom it starts beside itself.
+/// The processes that it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Helpers {
     /// It tries nothing.

@@ -1,7 +1,6 @@
-//! Scripts played with real processes, without a harness around them: what actors do is what their
-//! script says.
+//! Scripts played with real processes, without a harness: actors do what their script says.
 //!
-//! Each test reaps whatever becomes its child, and leaves nobody behind.
+//! Each test reaps all processes that become its children, and leaves none behind.
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -28,7 +27,7 @@ use super::support::{Scripts, config};
 static ALLOCATOR: Guarded = Guarded::new(|| actor::playing() || SEALED.load(Ordering::Relaxed));
 static SEALED: AtomicBool = AtomicBool::new(false);
 
-/// `argv[0]` of a process that allocates where it must not, to see the guard bite.
+/// `argv[0]` of a process that allocates where it must not, to test the check itself.
 const ALLOCATES: &CStr = c"allocates";
 
 /// Becomes such a process if it was started as one.
@@ -162,7 +161,7 @@ fn random_trees_are_as_the_model_has_them() {
 }
 
 fn a_daemon_outlives_those_who_made_it() {
-    // The older ones take their time, so that only who waits for them ends last.
+    // The older ones take longer, so that only a process that waits for them ends last.
     let linger = Op::Live { ns: 3_000_000 };
     let mut tree = tree(vec![
         vec![fork(1), linger],
@@ -209,10 +208,10 @@ fn sessions_and_groups_are_as_the_model_has_them() {
     let mut expected: Vec<Traits> = table
         .iter()
         .enumerate()
-        .map(|(who, p)| {
+        .map(|(pid, p)| {
             (
-                p.session == who,
-                p.group == who,
+                p.session == pid,
+                p.group == pid,
                 p.session == main.session,
                 p.group == main.group,
                 p.holds,
@@ -284,7 +283,7 @@ fn who_ignores_signals_dies_of_sigkill_alone() {
     assert_eq!(
         (sums.births, sums.deaths),
         (1, 0),
-        "who is killed leaves no stamp"
+        "a killed process leaves no stamp"
     );
 }
 
@@ -300,7 +299,7 @@ fn a_process_lives_without_its_leader() {
             .unwrap()
             .count()
     };
-    // Leader and child may still be on their way out; they need nobody for that.
+    // Leader and child may still be exiting; they need no other process for that.
     let enough = harness::sys::time::now() + std::time::Duration::from_secs(20);
     let state = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap();
     while !state().contains(") Z ") || tree.ledger.sums().deaths == 0 {
@@ -326,8 +325,7 @@ fn a_hopper_has_ever_new_numbers() {
     let mut tree = tree(vec![vec![fork(1)], vec![Op::Hop]]);
     let enough = harness::sys::time::now() + std::time::Duration::from_secs(20);
     while tree.ledger.sums().deaths < 20 && !enough.has_passed() {}
-    // It cannot be hit by its number for long, so it is stopped by what it cannot outrun: a group
-    // signal.
+    // Its pid changes too fast for a signal, so it is stopped by a group signal.
     nix::sys::signal::killpg(tree.main, Signal::SIGKILL).unwrap();
     let ends = tree.ends();
     assert!(tree.ledger.sums().deaths >= 20, "{:?}", tree.ledger.sums());
@@ -335,8 +333,8 @@ fn a_hopper_has_ever_new_numbers() {
         .iter()
         .filter(|end| matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _)))
         .count();
-    // The hopper, and on a busy machine its parent, and that one's, still on the way out; all
-    // others had left by themselves, as they should.
+    // The hopper and, on a busy machine, its parent and grandparent, which are still exiting. All
+    // others have ended by themselves.
     assert!(killed >= 1, "nobody was hit: {ends:?}");
     let left = ends
         .iter()
@@ -400,8 +398,8 @@ fn burrow() {
 
 fn delegated_burrow() -> Result<(), String> {
     let mut spec = spec(scenarios::by_id("fork-exit").unwrap(), reference(), None);
-    // An orphan two levels down. If it could not burrow, it would end, and the main process would
-    // wait at the barrier for ever.
+    // An orphan two levels down. If it could not make its cgroup, it would end, and the main
+    // process would wait at the barrier for ever.
     let script = Script::new(vec![
         vec![fork(1), Op::Barrier { index: 0, count: 2 }],
         vec![

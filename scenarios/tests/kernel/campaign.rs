@@ -1,4 +1,4 @@
-//! `scenario measure`: campaigns that are really interrupted, and go on.
+//! `scenario measure`: campaigns that are interrupted and resumed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -130,7 +130,7 @@ fn interrupted() -> Result<(), String> {
     let resume = ["measure", "--resume", &name];
     let ended = cut_short(&dir, &resume, 14, Signal::SIGKILL)?;
     ensure(ended.signal() == Some(9), || format!("SIGKILL: {ended:?}"))?;
-    // What a power cut may leave besides.
+    // What a power cut may leave, too.
     let mut file = fs::File::options()
         .append(true)
         .open(dir.join("trials.jsonl"))
@@ -172,7 +172,7 @@ fn interrupted() -> Result<(), String> {
         out.contains("Noise: a control that only spins lost"),
         || out.clone(),
     )?;
-    // There is nothing left to do, and that is no error.
+    // There is nothing left to do, which is not an error.
     let (code, out, err) = run(&resume);
     ensure(
         code == Some(0) && err.contains("36 recorded before"),
@@ -379,7 +379,7 @@ fn traced() -> Result<(), String> {
     Ok(())
 }
 
-/// In a PID namespace of its own the command has numbers that the kernel's tracepoints do not know.
+/// In a PID namespace of its own the command has pids that the kernel's tracepoints do not use.
 fn untraceable() -> Result<(), String> {
     let place = tempfile::tempdir().map_err(|e| e.to_string())?;
     let out = place.path().join("campaign");

@@ -324,7 +324,7 @@ code=$?; echo "code $code"; cat "$1/out/trials.jsonl""#;
     ensure(!records(kept)?.is_empty(), || "nothing was kept".to_owned())
 }
 
-/// Whoever reads the trials goes away in the middle.
+/// The reader of the trials closes the pipe in the middle.
 fn closed_pipe() -> Result<(), String> {
     use std::io::{BufRead, BufReader, Read};
     let state = tempfile::tempdir().map_err(|e| e.to_string())?;

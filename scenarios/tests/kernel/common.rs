@@ -1,4 +1,4 @@
-//! What the tests share: their shape, one trial in a run of its own, and the built command.
+//! What the tests share: their type, one trial in a run of its own, and the built command.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -76,7 +76,7 @@ pub(crate) fn start() -> Run<'static> {
     try_start(&format!("{name}.test{count}")).expect("the run begins")
 }
 
-/// As [`start`], under a name of one's choice.
+/// As [`start`], under a chosen name.
 pub(crate) fn try_start(name: &str) -> Result<Run<'static>, TrialError> {
     let options = RunOptions {
         name: name.to_owned(),
@@ -85,7 +85,7 @@ pub(crate) fn try_start(name: &str) -> Result<Run<'static>, TrialError> {
     Run::start(Rc::new(protection()), base(), options)
 }
 
-/// What protects whatever this process makes as long as it exists.
+/// The protection of everything that this process makes.
 pub(crate) fn protection() -> Protection {
     static INTERRUPTED: Words = Words {
         removed: "interrupted; nothing was left behind\n",
@@ -213,7 +213,7 @@ pub(crate) fn cgroups_of(pid: u32) -> Vec<PathBuf> {
     found
 }
 
-/// Waits until `done`, looking at each millisecond; an error after 20 s.
+/// Waits until `done`, checked each millisecond; an error after 20 s.
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
     let deadline = harness::sys::time::now() + Duration::from_secs(20);
     while !done() {

@@ -1,5 +1,5 @@
-//! Detectors beyond the expectations of every scenario: none speaks while everything that it can
-//! see lives.
+//! Detectors beyond the expectations of every scenario: none gives a verdict while everything that
+//! it can see is alive.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// A tree sleeps: who is woken by events is not woken, who looks at intervals is, and who spins
-/// burns most.
+/// A tree sleeps: a detector that is woken by events is not woken, one that reads at intervals is,
+/// and one that spins uses the most CPU time.
 fn waiting() -> Result<(), String> {
     let idle = |id: &str| {
         let detector = detect::by_id(id).ok_or("not registered")?;
@@ -67,8 +67,8 @@ fn waiting() -> Result<(), String> {
     })
 }
 
-/// What the pool gives, launch by launch; and a process that was made beforehand says when it was
-/// let go.
+/// The cgroups of the pool, launch by launch; and a process that was made beforehand records when
+/// it was released.
 fn pool() -> Result<(), String> {
     let launch = |set: &[(&str, u64)]| {
         let detector = detect::by_id("prepopulated-cgroup").ok_or("not registered")?;
@@ -80,8 +80,8 @@ fn pool() -> Result<(), String> {
         })?;
         Ok::<_, String>(record)
     };
-    // The members are all warm when the burst begins. What is refilled during it may be warm at its
-    // end, so that is not asked.
+    // The members are all warm when the burst begins. Those that are added during it may be warm at
+    // its end, so that is not checked.
     let cases = [
         (1, 0, 1, false),
         (0, 0, 1, true),
@@ -103,20 +103,19 @@ fn pool() -> Result<(), String> {
     )
 }
 
-/// The main process is in everybody's scope, and it lives for ever: the deadline is all that may
-/// end the wait.
+/// The main process is in every scope, and it lives for ever: only the deadline may end the wait.
 fn silent(id: &'static str) -> Result<(), String> {
     let detector = detect::by_id(id).ok_or("not registered")?;
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
     let mut spec = spec_at(scenario, detector, None, &[("lifetime", FOREVER)]);
     spec.deadline = Duration::from_millis(100);
-    // Of one that nothing wakes but a removal, which nobody does, scenarios expect nothing; it too
-    // has to be silent.
+    // Scenarios have no expectation for a detector that only a removal wakes; it too must give no
+    // verdict.
     if matches!(
         spec.expected,
         Expected::Detect(Expectation::NotApplicable(_))
     ) {
-        spec.expected = Expected::Detect(Expectation::NeverFires("nobody removes anything"));
+        spec.expected = Expected::Detect(Expectation::NeverFires("nothing is removed"));
     }
     ensure(
         matches!(spec.expected, Expected::Detect(Expectation::NeverFires(_))),

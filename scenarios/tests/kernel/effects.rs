@@ -34,7 +34,7 @@ use super::place::{Place, V1Dir, workload};
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a timer that nobody has stated has time to show. One that is stated is waited for.
+/// How long a test waits for an undeclared timer. A declared one is waited for until it fires.
 const LOOKING: Duration = Duration::from_millis(30);
 
 /// A user for the strategy that kills by user.
@@ -341,8 +341,8 @@ fn limit_tasks(place: &mut Place) -> Result<Option<V1Dir>, String> {
     }
 }
 
-/// A child of the caller that has ended and nobody has reaped, and a program that leaves an orphan
-/// in its own process group when both are killed.
+/// A child of the caller that has ended and is not reaped, and a program that leaves an orphan in
+/// its own process group when both are killed.
 fn company() -> Result<(Worker, Workload), String> {
     let bystander = worker(0, None, || 0).map_err(text)?;
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;

@@ -1,4 +1,4 @@
-//! Fault injection: what is refused or exhausted is a clear error or a recorded outcome, and
+//! Fault injection: a refusal or an exhausted resource is a clear error or a recorded outcome, and
 //! nothing stays behind.
 
 use std::collections::BTreeMap;
@@ -132,8 +132,8 @@ fn nproc() -> Result<(), String> {
     )
 }
 
-/// No inotify instance can be had: in a user namespace of its own, whose limit is none, so that it
-/// neither takes nor needs any of the machine's.
+/// No inotify instance can be had: in a user namespace of its own, with a limit of zero, so that it
+/// uses none of the machine's instances.
 fn inotify() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let run = |detector: &str| {

@@ -1,5 +1,5 @@
-//! The built command in the hands of somebody who uses it for the first time: the answer first,
-//! what cannot work refused before anything runs.
+//! The built command on first use: the answer comes first, and a run that cannot work is refused
+//! before anything starts.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
 //! One loop over many sites: every mechanism names the site that ended, and the limits of the
-//! machine are met as clear errors.
+//! machine lead to clear errors.
 
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ fn descriptors() -> Result<(), String> {
     ensure(code == Some(0), || format!("{code:?} {out} {err}"))
 }
 
-/// In a user namespace whose own limit is lower than what is asked for.
+/// In a user namespace with a limit that is lower than what is needed.
 fn inotify_limit(sysctl: &'static str, limit: &'static str) -> Result<(), String> {
     let run = harness::host::run_name().map_err(|e| e.to_string())?;
     let top = base()
@@ -159,7 +159,7 @@ pub(crate) fn no_own_limits() -> Option<String> {
     tried.map_or_else(Some, |why| Some(why).filter(|why| !why.is_empty()))
 }
 
-/// What `body` says, in a process of its own.
+/// The result of `body`, run in a process of its own.
 fn in_a_fork(body: impl FnOnce() -> String) -> Result<String, String> {
     let (hear, tell) = nix::unistd::pipe().map_err(|e| e.to_string())?;
     let worker = fork::worker(0, None, || {
@@ -185,7 +185,7 @@ fn lower(sysctl: &str, value: u64) -> Result<(), String> {
     write(&format!("/proc/sys/user/{sysctl}"), value.to_string())
 }
 
-/// Lowers the limit and asks for more; what the mechanism says.
+/// Lowers the limit and asks for more; returns the mechanism's error.
 fn met(sysctl: &str, parent: &Cgroup) -> Result<String, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let stand =

@@ -1,5 +1,5 @@
-//! Rules of killing: nobody outside is hit by way of a reused number, pid 0 is never signalled, who
-//! died first is counted, and what is done instead of what was asked for is said.
+//! Rules of killing: no outsider is hit through a reused pid, pid 0 is never signalled, processes
+//! that died first are counted, and a fallback is reported.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -119,7 +119,7 @@ pub(crate) fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 
-/// Kills whoever is in `place` with a strategy in this process's own hands.
+/// Kills the members of `place` with a strategy that this process runs itself.
 pub(crate) fn kill_in(place: &Place, id: &str, root: &Root) -> Result<KillReport, String> {
     let nothing = workload(vec![vec![Op::Live { ns: 0 }]])?;
     let mut plan = SpawnPlan::new(&place.site, &nothing).map_err(text)?;
@@ -194,7 +194,7 @@ fn threaded_fallback() -> Result<(), String> {
     })
 }
 
-/// As a user who may not write to the cgroup's files, but may signal its members.
+/// As a user that may not write to the cgroup's files, but may signal its members.
 fn without_permission() -> Result<(), String> {
     const USER: Credentials = Credentials {
         uid: 60_905,
@@ -245,7 +245,7 @@ fn esrch_is_counted() -> Result<(), String> {
     Err("in 20 kills of a hopper nobody died before it was signalled".to_owned())
 }
 
-/// Known unsoundness, asserted both ways; and who claims to do better does.
+/// Known unsoundness, asserted both ways; a strategy that claims to do better does.
 fn dead_leader() -> Result<(), String> {
     let spared = match bugs::spares_dead_leaders(base().cgroup()).map_err(text)? {
         Presence::Present => true,
@@ -330,7 +330,7 @@ fn pid_0(id: &str) -> Result<(), String> {
     let place = Place::make()?;
     let root = sleeping(&place)?;
     let killer = worker(CLONE_NEWPID, None, || {
-        // A group of its own, so that a mistake hits nobody else.
+        // A group of its own, so that a mistake hits no other process.
         if nix::unistd::setsid().is_err() {
             return 2;
         }
@@ -350,9 +350,9 @@ fn pid_0(id: &str) -> Result<(), String> {
     })
 }
 
-/// The adversary that frames a stranger, with the kernel's help: the killer is held (by ptrace)
-/// between reading the number of its victim and using it; the victim dies and is reaped; a stranger
-/// outside the cgroup is born with its number; the killer goes on.
+/// A reused pid, forced: ptrace stops the killer between reading the pid of its victim and using
+/// it; the victim dies and is reaped; a process outside the cgroup is created with the same pid;
+/// the killer goes on.
 fn framed(id: &str, hit: bool) -> Result<(), String> {
     let place = Place::make()?;
     let root = sleeping(&place)?;
@@ -366,8 +366,8 @@ fn framed(id: &str, hit: bool) -> Result<(), String> {
     .map_err(text)?;
     let stranger =
         frame(&place, &root, &killer)?.ok_or("the killer never came to use the number")?;
-    // A hit is a signal on its way: dying takes a moment, and only a stranger that is to be hit is
-    // waited for.
+    // A hit process needs a moment to die, so only an outsider that is expected to be hit is waited
+    // for.
     let patience = PollTimeout::from(if hit { 5_000u16 } else { 20 });
     let mut dying = [PollFd::new(stranger.pidfd.as_fd(), PollFlags::POLLIN)];
     let dead = harness::error::retry_eintr(|| poll(&mut dying, patience)).map_err(text)? == 1;
@@ -379,8 +379,8 @@ fn framed(id: &str, hit: bool) -> Result<(), String> {
     })
 }
 
-/// Runs the killer from system call to system call; at the first that names the victim's number the
-/// stranger takes its place.
+/// Runs the killer from system call to system call; at the first that uses the victim's pid the
+/// outsider takes its place.
 #[cfg(target_arch = "x86_64")]
 fn frame(place: &Place, root: &Root, killer: &Worker) -> Result<Option<Worker>, String> {
     use nix::libc::{SYS_kill, SYS_pidfd_open};

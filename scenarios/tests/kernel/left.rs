@@ -1,5 +1,5 @@
-//! "Nothing was left behind" is said of everything that a run can have made, and of nothing else;
-//! and what fails half-way is taken back.
+//! "Nothing was left behind" covers everything that a run can have made, and nothing else; and what
+//! fails half-way is undone.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -151,7 +151,7 @@ fn own_run(suffix: &str) -> Result<String, String> {
         .ok_or_else(|| format!("no run of this process is named so: {suffix}"))
 }
 
-/// The observer runs out of memory in the middle, with a freezer cgroup in its hands.
+/// The observer runs out of memory in the middle, while it has a freezer cgroup.
 fn killed_observer() -> Result<(), String> {
     let args = [
         "forkbomb",
@@ -278,7 +278,7 @@ fn mounts() -> Result<(), String> {
     })
 }
 
-/// One that has left the run's cgroups, and whose parent is not the harness.
+/// A process that has left the run's cgroups and is not a child of the harness.
 fn process() -> Result<(), String> {
     use std::io::{BufRead, BufReader};
     let run = start();
@@ -322,7 +322,7 @@ fn process() -> Result<(), String> {
     })
 }
 
-/// Something is in the way in the last of the hierarchies.
+/// The creation in the last of the hierarchies fails.
 fn no_start() -> Result<(), String> {
     let obstacle = |run: &str| -> Result<std::path::PathBuf, String> {
         let dir = match base().limits() {

@@ -1,5 +1,5 @@
-//! Orders that luck would seldom bring: the tree is over before anybody waits, and the site is
-//! removed before or while somebody waits.
+//! Orders of events that rarely occur by chance: the tree is over before the wait begins, and the
+//! site is removed before or during the wait.
 //!
 //! Each test plays in a forked copy of this process, because detectors change theirs (subreaper,
 //! blocked signals).
@@ -77,7 +77,7 @@ fn apart(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let copy = worker(0, None, || match body() {
         Ok(()) => 0,
         Err(what) => {
-            // A copy that cannot even say what is wrong still ends with a failure.
+            // A copy that cannot report what is wrong still ends with a failure.
             i32::from(
                 File::from(tell.try_clone().expect("a descriptor is left"))
                     .write_all(what.as_bytes())
@@ -114,8 +114,7 @@ impl Scene {
                 .map(Into::into)
                 .map_err(|e| format!("{path}: {e}"))
         };
-        // No program: the process has been born, has entered what it was to enter, fails to exec
-        // and ends.
+        // Not a program: the process is born, enters its cgroups, fails to exec and ends.
         let passer_by = Workload {
             exe: open("/proc/self/status")?,
             argv: Vec::new(),
@@ -129,8 +128,8 @@ impl Scene {
         SpawnPlan::new(&self.place.site, &self.passer_by).map_err(|e| e.to_string())
     }
 
-    /// Returns when the process has ended, which only its zombie remembers, and the cgroup is
-    /// empty, which since Linux 6.19 comes after that.
+    /// Returns when the process has ended (it is a zombie) and the cgroup is empty, which since
+    /// Linux 6.19 comes after that.
     fn until_over(&self, root: &Root) -> Result<(), String> {
         let deadline = time::now() + PATIENCE;
         let mut ended = [PollFd::new(root.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -167,7 +166,7 @@ fn said_empty(verdict: &Verdict, when: &dyn Fn() -> String) -> Result<(), String
     })
 }
 
-/// Armed on a site that is empty already: it is told so by the state, since no event will come.
+/// Armed on a site that is empty already: it learns that from the state, since no event will come.
 fn empty_before_armed(detector: AnyDetector) -> Result<(), String> {
     let scene = Scene::set(detector)?;
     let root = scene.plan()?.spawn().map_err(|e| e.to_string())?;
@@ -253,7 +252,7 @@ fn removed_before_waiting(detector: AnyDetector) -> Result<(), String> {
 }
 
 /// The site is removed by its owner as soon as the main process has ended, while the detector
-/// sleeps. Who is offered for real use is woken.
+/// sleeps. A detector that is offered for real use is woken.
 fn removed_while_waiting(detector: AnyDetector) -> Result<(), String> {
     let scenario = scenarios::by_id("owner-removes").ok_or("not registered")?;
     let mut run = start();

@@ -1,5 +1,5 @@
-//! What others did: a process that somebody else killed, the OOM killer, a limit that was met, a
-//! user that cannot be had. A trial in which it happened is *broken*, with who and why, and no
+//! Interference from outside: a process that was killed from outside, the OOM killer, a limit that
+//! was reached, a user that cannot be had. Such a trial is *broken*, with the cause, and no
 //! mechanism is blamed.
 
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ fn members(pid: u32, dir: &str) -> Vec<i32> {
 /// Ends the first process for which `which` holds, as soon as there is one.
 fn kill_from_outside(pid: u32, dir: &str, which: impl Fn(i32) -> bool) -> Result<i32, String> {
     let mut found = None;
-    wait_until("there is somebody to be killed", || {
+    wait_until("there is a process to be killed", || {
         found = members(pid, dir).into_iter().find(|pid| which(*pid));
         found.is_some()
     })?;
@@ -207,7 +207,7 @@ fn killed_observer() -> Result<(), String> {
     ensure(text.contains("Nothing was left behind"), || text.clone())
 }
 
-/// A canary is the process among the helpers that is not root's.
+/// The canary is the helper process that is not root's.
 fn is_not_root(pid: i32) -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() != 0)
@@ -215,8 +215,8 @@ fn is_not_root(pid: i32) -> bool {
 
 fn killed_canary() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    // The observer rests for the gap, with the canaries around it, before it starts what is to be
-    // killed.
+    // The observer waits for the length of the gap, when the canaries exist already and the
+    // workload does not.
     let args = [
         "exit-now",
         "--gap",
@@ -268,7 +268,7 @@ fn killed_before() -> Result<(), String> {
     ensure(note.contains("was ended by SIGKILL"), || note)
 }
 
-/// The other side: what the strategy really does is not excused.
+/// The opposite: what the strategy itself does still counts.
 fn hit_canary() -> Result<(), String> {
     let strategy = kill::by_id("killpg").ok_or("not registered")?;
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
@@ -414,7 +414,7 @@ fn foreign_proc() -> Result<(), String> {
     ensure(code == Some(0), || format!("{code:?} {out} {err}"))
 }
 
-/// A run of this namespace whose owner cannot be looked up is not called dead.
+/// A run of this namespace with an owner that cannot be looked up is not called dead.
 fn nothing_is_cleaned() -> Result<(), String> {
     let base = base().cgroup().path().display().to_string();
     let name = format!("{base}/scenario-3999999-1-");

@@ -1,5 +1,5 @@
-//! A site without a trial: for tests that need a victim in a certain state, or a strategy in their
-//! own hands.
+//! A site without a trial: for tests that need a victim in a certain state, or run a strategy
+//! themselves.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -27,11 +27,11 @@ fn unique(what: &str) -> String {
     format!("{run}.{what}{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Cgroups as a trial has them. Whoever lives in them when it is dropped is killed.
+/// Cgroups as a trial has them. Their members are killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     top: Cgroup,
-    /// As strategies and the diagnosis see it.
+    /// In the form that strategies and the diagnosis use.
     pub(crate) site: Site,
 }
 
@@ -297,7 +297,7 @@ impl FrozenFiles {
             .join(inside.strip_prefix("/").unwrap_or(&inside))
     }
 
-    /// The thread of the kernel that keeps its journal: ours alone, as the mount is.
+    /// The kernel thread of its journal, which belongs to this mount alone.
     pub(crate) fn journal(&self) -> Result<Pid, String> {
         use std::os::unix::fs::MetadataExt;
 

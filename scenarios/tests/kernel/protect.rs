@@ -1,5 +1,5 @@
-//! Whatever of a command is killed, and whenever: nothing that it made outlives it. Probing is as
-//! protected as a trial.
+//! Whatever process of a command is killed, and whenever: nothing that the command made outlives
+//! it. Probing is protected like a trial.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -77,7 +77,7 @@ impl Victim {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(text)?;
-        // Our child, which nobody has reaped: the number is its own.
+        // Our child, which has not been reaped: the pid is its own.
         let name = RunName::of(pid_of(&child)).map_err(text)?;
         Ok(Self {
             child: Some(child),
@@ -86,7 +86,7 @@ impl Victim {
         })
     }
 
-    /// A bomb that nothing but a clean-up can end, when it has gone off.
+    /// A running bomb that only a clean-up can end.
     fn bomb() -> Result<Self, String> {
         let args = [
             "forkbomb-setsid",
@@ -171,13 +171,13 @@ impl Victim {
             .collect()
     }
 
-    /// Waits until none of `family` lives, and nothing is there that it made.
+    /// Waits until none of `family` is alive, and nothing is left that it made.
     fn nothing_is_left(mut self, family: &[RunName]) -> Result<(), String> {
         self.end()?;
         let lives = || {
             family
                 .iter()
-                .filter(|who| who.owner() != Owner::Gone)
+                .filter(|process| process.owner() != Owner::Gone)
                 .count()
         };
         let waited = wait_until("nothing of it is left", || {
@@ -202,7 +202,7 @@ impl Victim {
 impl Drop for Victim {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // It may have ended meanwhile; whatever it is, it is over then.
+            // It may have ended meanwhile.
             match child.kill().and_then(|()| child.wait()) {
                 Ok(_) | Err(_) => {}
             }
@@ -295,9 +295,10 @@ fn interrupt_while_probing() -> Result<(), String> {
             // A command that has come to its run by then says it in its summary.
             let said = format!("{out}{err}").to_lowercase().contains("interrupted");
             ensure(code == Some(5) && said, what)?;
-            ensure(family.iter().all(|who| who.owner() == Owner::Gone), || {
-                format!("somebody lives on: {}", what())
-            })?;
+            ensure(
+                family.iter().all(|process| process.owner() == Owner::Gone),
+                || format!("somebody lives on: {}", what()),
+            )?;
             let made = victim.made()?;
             ensure(made.is_empty(), || format!("{made:?} is left: {}", what()))?;
         }
@@ -343,7 +344,7 @@ fn a_dead_guard() -> Result<(), String> {
             )?;
             let lives = family
                 .iter()
-                .filter(|who| who.owner() != Owner::Gone)
+                .filter(|process| process.owner() != Owner::Gone)
                 .count();
             let made = victim.made()?;
             ensure(lives == 0 && made.is_empty(), || {

@@ -1,4 +1,4 @@
-//! What stands below a trial, where it takes real cgroups to show it: births, trees, reaping.
+//! The foundations of a trial, tested with real cgroups: births, trees, reaping.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -83,7 +83,7 @@ fn no_handler() -> Result<(), String> {
     })
 }
 
-/// What a workload may make to which the directory was given: longer than a path may be.
+/// A tree that a delegated workload may create: deeper than a path may be long.
 fn deep_tree() -> Result<(), String> {
     const DEPTH: usize = 300;
     let place = Place::make()?;
@@ -112,8 +112,8 @@ fn deep_tree() -> Result<(), String> {
         WaitPidFlag::WEXITED | WaitPidFlag::__WALL,
     )
     .map_err(text)?;
-    // The deepest by itself, then all the others. A process that has been reaped may still be on
-    // its way out.
+    // The deepest by itself, then all the others. A process that has been reaped may still be a
+    // member.
     wait_until("the deepest is removed", || {
         deepest
             .try_clone()
@@ -124,7 +124,7 @@ fn deep_tree() -> Result<(), String> {
     ensure(left == 0, || format!("{left} are left"))
 }
 
-/// A workload's orphan comes to the harness, which has to reap it whatever it died of.
+/// A workload's orphan comes to the harness, which has to reap it whatever signal it died of.
 fn real_time_signal() -> Result<(), String> {
     let mut run = start();
     let orphan = Command::new("sh")

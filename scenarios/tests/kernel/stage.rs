@@ -1,4 +1,4 @@
-//! A place where a test plays a script with real processes, and nothing survives it.
+//! A place where a test plays a script with real processes, none of which survive it.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -18,16 +18,16 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// How long any tree of a test may take, and how long its remains may take to die.
+/// How long any tree of a test may take, and how long the rest of it may take to die.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A tree of processes whose every end is seen: orphans come to this process, which is their
+/// A tree of processes in which every end is seen: orphans come to this process, which is their
 /// subreaper.
 ///
-/// There can be one at a time. What is left when it is dropped is killed.
+/// There can be only one at a time. What is left when it is dropped is killed.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// What the actors tell.
+    /// The ledger of the actors.
     pub(crate) ledger: Ledger,
     /// The main process.
     pub(crate) main: Pid,
@@ -98,7 +98,7 @@ impl Tree {
         })
     }
 
-    /// Waits until "ready" is said. Whoever ends before that is reaped later.
+    /// Waits until "ready" is said. Processes that end before that are reaped later.
     pub(crate) fn wait_ready(&self) {
         assert!(
             self.ledger.wait_ready(time::now() + DEADLINE),
@@ -107,8 +107,8 @@ impl Tree {
         );
     }
 
-    /// Kills everybody who is in the ledger and has not said that it ends. Nobody else has their
-    /// numbers: this process reaps them.
+    /// Kills every process in the ledger without an exit stamp. Their pids cannot be reused: this
+    /// process reaps them.
     pub(crate) fn kill(&self) {
         for entry in self.ledger.entries().filter(|e| e.exit.is_none()) {
             match pidfd::open(Pid::from_raw(entry.pid)) {
@@ -147,8 +147,9 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // A test that passed has left nobody; one that fails must not leave its tree behind,
-        // whatever is in the ledger. Who is no child yet becomes one when its parent dies.
+        // A test that passed has left no process; one that fails must not leave its tree behind,
+        // whatever is in the ledger. A process that is not a child yet becomes one when its parent
+        // dies.
         for _ in 0..100 {
             for pid in children() {
                 match nix::sys::signal::kill(pid, Signal::SIGKILL) {

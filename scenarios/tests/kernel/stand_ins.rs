@@ -16,8 +16,7 @@ use nix::sys::signal::{Signal, kill as send};
 
 use super::common::{reference, wait_until};
 
-/// Something that ends the main process before the strategy is asked to act, as somebody outside
-/// might.
+/// Ends the main process before the strategy is asked to act, as a kill from outside would.
 #[derive(Debug)]
 pub(crate) struct Vandal;
 

@@ -1,5 +1,5 @@
-//! Every reason to outlive a kill that can be brought about without special hardware, and what the
-//! diagnosis says of it.
+//! Every reason for surviving a kill that can be caused without special hardware, and its
+//! diagnosis.
 
 use std::os::fd::AsFd;
 
@@ -94,7 +94,7 @@ fn expect(survivor: &Survivor, pid: Pid, reason: Reason, evidence: &[&str]) -> R
 }
 
 fn send(pid: Pid, signal: Signal) -> Result<(), String> {
-    // Always an own child that has not been reaped: the number is its own.
+    // Always an own child that has not been reaped: the pid is its own.
     kill(pid, signal).map_err(|e| e.to_string())
 }
 
@@ -294,8 +294,8 @@ fn throttled_v2() -> Result<(), String> {
     told
 }
 
-/// The journal of a file system that was mounted here is kept by a thread of the kernel. That can
-/// be moved, and then nothing ends it.
+/// A kernel thread serves the journal of a file system that was mounted here. It can be moved, and
+/// then nothing ends it.
 fn kernel_thread() -> Result<(), String> {
     let place = Place::make()?;
     // Declared after the place, so that it is unmounted, and its thread ends, before the place is
@@ -315,7 +315,7 @@ fn kernel_thread() -> Result<(), String> {
     })
 }
 
-/// In state D, and yet no case of uninterruptible sleep: SIGKILL ends it, and the child lives on.
+/// In state D, but not in uninterruptible sleep: SIGKILL ends it, and the child lives on.
 fn in_vfork() -> Result<(), String> {
     const CLONE_VFORK: u64 = 0x4000;
     let place = Place::make()?;
@@ -427,7 +427,7 @@ fn threaded() -> Result<(), String> {
     )
 }
 
-/// A process with much memory is seen on its way out: the kernel needs time to give that back.
+/// A process with much memory is seen while it exits: the kernel needs time to free that.
 fn exiting() -> Result<(), String> {
     const BYTES: usize = 256 << 20;
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! The trial machinery: expectations hold, both ways; nothing stays behind, whatever happens.
+//! Trials: expectations hold, both ways; nothing stays behind, whatever happens.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -21,9 +21,9 @@ use super::common::{
 };
 use super::needs::{CGROUP2_WRITE, CLONE_INTO_CGROUP, PIDS_LIMIT, ROOT};
 
-/// What must come may take this long, on a machine that is slow or busy with a bomb: a walk through
-/// a tree that makes cgroups takes seconds there. What must not come is waited for as long as
-/// [`spec`] says.
+/// An expected event may take this long on a machine that is slow or busy with a bomb: a walk
+/// through a tree that makes cgroups takes seconds there. An event that must not come is waited for
+/// as long as [`spec`] says.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// All tests of this area.
@@ -120,7 +120,7 @@ fn by_id(id: &str) -> &'static dyn Scenario {
     scenarios::by_id(id).expect("it is registered")
 }
 
-/// Known unsoundness is an asserted fact: the group does not reach who has left it.
+/// Known unsoundness is an asserted fact: the group does not reach a process that has left it.
 fn killpg_leaves_survivors() -> Result<(), String> {
     let strategy = kill::by_id("killpg").ok_or("not registered")?;
     let spec = spec(by_id("setsid"), reference(), Some(strategy));
@@ -161,7 +161,7 @@ fn a_file_is_a_leak() -> Result<(), String> {
     })
 }
 
-/// A running command that is in the middle of a bomb which nothing but a clean-up can end.
+/// A running command in the middle of a bomb that only a clean-up can end.
 fn bombing(dir: &Path) -> Result<Child, String> {
     let out = dir.join("out");
     let out = out.to_str().ok_or("not UTF-8")?;
@@ -185,7 +185,7 @@ fn bombing(dir: &Path) -> Result<Child, String> {
         .map_err(|e| e.to_string())
 }
 
-/// Whether something lives in one of the sites below `run`.
+/// Whether one of the sites below `run` has members.
 fn site_is_populated(run: &Path) -> bool {
     let trials = std::fs::read_dir(run)
         .into_iter()

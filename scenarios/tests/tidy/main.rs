@@ -1,4 +1,4 @@
-//! Rules of the house that a machine can check. Each says what to do, not only what is wrong.
+//! House rules that a program can check. Each says what to do, not only what is wrong.
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use harness::kill::STRATEGIES;
 use harness::param::Axis;
 use scenarios::SCENARIOS;
 
-/// Look twice at a file that is longer.
+/// The limit for files.
 const LINES: usize = 500;
 /// A file of tests is a list, and may be longer.
 const LINES_OF_TESTS: usize = 800;

@@ -1,4 +1,4 @@
-//! Instructions, each written beside what it means, and how a program is put together from them.
+//! Instructions, each with its meaning beside it, and the assembly of a program from them.
 //!
 //! Source: Documentation/bpf/standardization/instruction-set.rst; the helpers' numbers are those of
 //! include/uapi/linux/bpf.h.

@@ -1,8 +1,8 @@
-//! `bpf(2)` without a compiler: programs are arrays of instructions, each written beside what it
-//! means.
+//! `bpf(2)` without a compiler: programs are arrays of instructions, each with its meaning beside
+//! it.
 //!
 //! Only what the detectors need: a ring buffer, a raw tracepoint program, and its attachment, all
-//! given back by closing a descriptor. Sources: bpf(2), Documentation/bpf/ringbuf.rst,
+//! released by closing a descriptor. Sources: bpf(2), Documentation/bpf/ringbuf.rst,
 //! include/uapi/linux/bpf.h. Ring buffers since Linux 5.8. Privilege: `CAP_BPF` and `CAP_PERFMON`
 //! (`CAP_SYS_ADMIN` before 5.8).
 

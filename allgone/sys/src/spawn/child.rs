@@ -139,15 +139,16 @@ fn pass_gate(gate: RawFd) -> Result<(), Errno> {
     }
 }
 
-/// Forks: the fork returns and goes on to exec, and this process becomes a tiny init that reaps
-/// until nobody is left.
+/// Forks: the fork returns and goes on to exec, and this process becomes a minimal init that reaps
+/// until no child is left.
 fn stay_behind_as_init() -> Result<(), Errno> {
     // SAFETY: both sides only make system calls until they exec or exit.
     let Some(first) = (unsafe { raw_fork() })? else {
         return Ok(());
     };
-    // Only the workload may hold the failure pipe open, or its exec would not be seen, and whatever
-    // else it inherits, or an end of that would not be. The init needs none of it.
+    // Only the workload may hold the failure pipe open, or its exec would not be noticed. The same
+    // holds for all other inherited descriptors: their end of file would not be noticed. The init
+    // needs none of them.
     match close_all_but(&[]) {
         Ok(()) => reap_until_alone(first),
         Err(errno) => {
@@ -158,7 +159,8 @@ fn stay_behind_as_init() -> Result<(), Errno> {
     }
 }
 
-/// The tiny init of a PID namespace: reaps everybody, then ends with the first child's exit status.
+/// The minimal init of a PID namespace: reaps all processes, then exits with the first child's exit
+/// status.
 fn reap_until_alone(first: Pid) -> ! {
     let mut code = 0;
     loop {

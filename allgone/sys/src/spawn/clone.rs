@@ -1,5 +1,5 @@
-//! `clone3(2)` and its older sisters: a copy of the calling thread, with a pidfd, optionally born
-//! in a cgroup.
+//! `clone3(2)` and its predecessors: a copy of the calling thread, with a pidfd, optionally born in
+//! a cgroup.
 //!
 //! Sources: clone3(2) (Linux 5.3; `CLONE_INTO_CGROUP` 5.7; `set_tid` 5.5), clone(2), kernel/fork.c.
 
@@ -86,8 +86,8 @@ pub(crate) unsafe fn clone3(
     unsafe { clone3_as(None, flags, cgroup) }
 }
 
-/// As [`clone3`], with a process id of one's choice (`set_tid`, Linux 5.5; needs
-/// `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`).
+/// As [`clone3`], with a chosen process id (`set_tid`, Linux 5.5; needs `CAP_CHECKPOINT_RESTORE` or
+/// `CAP_SYS_ADMIN`).
 ///
 /// # Safety
 ///
@@ -130,10 +130,9 @@ pub(crate) unsafe fn clone3_as(
     forked(pid, pidfd)
 }
 
-/// `clone(2)` with the legacy interface, for machines whose seccomp policy hides `clone3`.
+/// `clone(2)` with the legacy interface, for machines with a seccomp policy that hides `clone3`.
 ///
-/// Errors: `EINVAL` also for a flag above the lowest 32 bits, which this call would drop without a
-/// word.
+/// Errors: `EINVAL` also for a flag above the lowest 32 bits, which this call would drop silently.
 ///
 /// # Safety
 ///

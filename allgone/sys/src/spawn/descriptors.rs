@@ -1,9 +1,9 @@
-//! The descriptors of a child: which it needs until exec, which the program gets, and the closing
-//! of all others.
+//! The descriptors of a child: those that it needs until exec, those that the program gets, and the
+//! closing of all others.
 //!
-//! Any number of them, in any order, and with no more free numbers than are needed to get around
-//! each other. Sources: dup2(2), fcntl(2) `F_DUPFD_CLOEXEC`, close_range(2) (Linux 5.9),
-//! getdents64(2), proc_pid_fd(5).
+//! Their number and order are arbitrary, and few free numbers are needed to rearrange them.
+//! Sources: dup2(2), fcntl(2) `F_DUPFD_CLOEXEC`, close_range(2) (Linux 5.9), getdents64(2),
+//! proc_pid_fd(5).
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -13,8 +13,8 @@ use nix::errno::Errno;
 
 use crate::check;
 
-/// A place in a [`Table`]: what a step knows of a descriptor, whose number may change before the
-/// step's turn.
+/// An index into a [`Table`]: steps refer to descriptors by it, because a descriptor's number may
+/// change before a step runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot(usize);
 
@@ -25,7 +25,7 @@ pub(super) struct Table<'a> {
     held: Vec<RawFd>,
     /// What the program gets: which descriptor, as which number.
     given: Vec<(RawFd, RawFd)>,
-    /// The numbers that are given away, sorted.
+    /// The numbers that the program's descriptors get, sorted.
     targets: Vec<RawFd>,
     /// Room for the numbers that stay open until exec.
     kept: Vec<RawFd>,
@@ -33,7 +33,7 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// A table of what the program gets. Errors: `EINVAL` a number is given away twice.
+    /// A table of the program's descriptors. Errors: `EINVAL` two get the same number.
     pub(super) fn giving(inherit: &[(BorrowedFd<'a>, RawFd)]) -> Result<Self, Errno> {
         let mut targets: Vec<RawFd> = inherit.iter().map(|(_, number)| *number).collect();
         targets.sort_unstable();
@@ -74,8 +74,8 @@ impl<'a> Table<'a> {
             kept,
             ..
         } = self;
-        // A number to be given may be that of a descriptor that is needed still; those are copied
-        // out of the way first.
+        // A target number may belong to a descriptor that is still needed; such descriptors are
+        // copied to other numbers first.
         for fd in held.iter_mut() {
             if targets.binary_search(fd).is_ok() {
                 *fd = copy_beside(*fd, targets)?;
@@ -84,7 +84,7 @@ impl<'a> Table<'a> {
             }
         }
         for (source, target) in given.iter_mut() {
-            // One that stays where it is is in nobody's way.
+            // One that keeps its number does not collide.
             if source != target && targets.binary_search(source).is_ok() {
                 *source = copy_beside(*source, targets)?;
             }
@@ -109,9 +109,9 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// Closes whatever is not in the table; after [`Table::place`]. At once, not at exec: a child
-    /// at a gate would otherwise hold the other end of pipes of which it knows nothing. Errors:
-    /// those of `close_range`, if /proc cannot be asked either.
+    /// Closes everything that is not in the table; after [`Table::place`]. At once, not at exec: a
+    /// child at a gate would otherwise hold the other ends of unrelated pipes. Errors: those of
+    /// `close_range`, if /proc cannot be read either.
     pub(super) fn close_others(&self) -> Result<(), Errno> {
         close_all_but(&self.kept)
     }
@@ -120,7 +120,7 @@ impl<'a> Table<'a> {
 /// Closes all numbers but those in `kept`, which is sorted. Only in a child: it owns all its
 /// descriptors.
 pub(crate) fn close_all_but(kept: &[RawFd]) -> Result<(), Errno> {
-    // Refused by a kernel before 5.9, or by a seccomp policy that has not heard of the call.
+    // Refused by a kernel before 5.9, or by a seccomp policy that does not know the call.
     close_between(kept).or_else(|refused| close_listed(kept).map_err(|_| refused))
 }
 
@@ -225,8 +225,8 @@ fn close_listed(kept: &[RawFd]) -> Result<(), Errno> {
     }
 }
 
-/// The number that the first `struct linux_dirent64` is named by, if it is one, and the entries
-/// behind it.
+/// The name of the first `struct linux_dirent64` as a number, if it is one, and the entries behind
+/// it.
 fn first_entry(entries: &[u8]) -> Option<(Option<RawFd>, &[u8])> {
     const LENGTH: usize = 16;
     const NAME: usize = 19;

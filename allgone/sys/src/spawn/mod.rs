@@ -1,8 +1,8 @@
 //! One process, born where it belongs: `clone3(CLONE_INTO_CGROUP | CLONE_PIDFD)`, then `execveat`.
 //!
-//! Fit for a host that is not ours: one with threads, signal handlers, any number of open
-//! descriptors and limits of its own. The parent turns a [`Plan`] into a complete sequence of steps
-//! (`steps.rs`: what is done, in which order); the child makes one after the other (`child.rs`:
+//! It works in any host process: one with threads, signal handlers, any number of open descriptors
+//! and limits of its own. The parent turns a [`Plan`] into a complete sequence of steps
+//! (`steps.rs`: what is done, in which order); the child executes one after the other (`child.rs`:
 //! how). It only makes system calls: it allocates nothing, takes no lock, formats nothing and
 //! cannot unwind. The step that fails comes back as a [`ChildFailure`] through a pipe that closes
 //! by itself at exec.
@@ -53,7 +53,7 @@ pub enum Session {
     New,
     /// `setpgid(2)`: a group of its own in the caller's session.
     Group,
-    /// Whatever the caller has.
+    /// Those of the caller.
     Inherit,
 }
 
@@ -103,7 +103,7 @@ pub struct Plan<'a> {
     pub clone_flags: u64,
     /// Session and group.
     pub session: Session,
-    /// Whom to become.
+    /// The user to become.
     pub credentials: Option<Credentials>,
     /// `PR_SET_NO_NEW_PRIVS`: no exec gives it privileges (set-user-id, file capabilities). Implied
     /// by `credentials`.
@@ -113,16 +113,16 @@ pub struct Plan<'a> {
     pub inherit: &'a [(BorrowedFd<'a>, RawFd)],
     /// If set, the child reads one byte from it (or its end) before it goes on to exec.
     pub gate: Option<BorrowedFd<'a>>,
-    /// Stay behind as a tiny init: fork, let the fork exec, reap until nobody is left, exit. For a
-    /// new PID namespace.
+    /// Stay behind as a minimal init: fork, let the fork exec, reap until no process is left, exit.
+    /// For a new PID namespace.
     pub init: bool,
     /// `PR_SET_PDEATHSIG`, set after the credentials change (which would clear it). The kernel
     /// sends it when the *thread* ends that called [`spawn`].
     pub parent_death_signal: Option<Signal>,
-    /// Processors that it, and whoever it forks, may run on; otherwise the caller's.
+    /// Processors that it, and all processes that it forks, may run on; otherwise the caller's.
     pub affinity: Option<CpuSet>,
-    /// Open `tasks` files of v1 cgroups that it enters. It is one thread, and moves itself, so it
-    /// waits for no RCU grace period.
+    /// Open `tasks` files of v1 cgroups that it enters. It is a single thread that moves itself, so
+    /// it does not wait for an RCU grace period.
     pub tasks: &'a [BorrowedFd<'a>],
     /// Limits of the process, set one by one, before it becomes another user.
     pub rlimits: &'a [Rlimit],
@@ -133,7 +133,7 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// The plain plan: a session of its own, in the caller's cgroup and with its authority, no
+    /// The default plan: a session of its own, in the caller's cgroup and with its privileges, no
     /// environment, no descriptors.
     pub fn new(exe: impl Into<Exe<'a>>, argv: &'a [CString]) -> Self {
         Self {
@@ -179,8 +179,8 @@ impl Spawned {
         self.report.take()
     }
 
-    /// The read end of the failure pipe: end-of-file means that the child has exec'd (or died
-    /// without a word).
+    /// The read end of the failure pipe: end of file means that the child has exec'd (or died
+    /// without a report).
     pub fn exec_signal(&self) -> BorrowedFd<'_> {
         self.report.as_fd()
     }
@@ -202,7 +202,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     // SAFETY: in the child only `Sequence::run` executes, which makes system calls and never
     // returns.
     let (forked, entry) = match unsafe { clone3(plan.clone_flags, plan.cgroup) } {
-        // Unless it is to have flags that only clone3 takes.
+        // Unless it needs flags that only clone3 takes.
         Err(errno @ (Errno::ENOSYS | Errno::EPERM | Errno::E2BIG))
             if plan.clone_flags >> 32 == 0 =>
         {

@@ -1,5 +1,5 @@
-//! How a child says what failed before exec: one short message through a pipe that closes by itself
-//! at exec.
+//! How a child reports what failed before exec: one short message through a pipe that closes by
+//! itself at exec.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -13,7 +13,8 @@ use super::step::Step;
 pub struct ChildFailure {
     /// The kind of step.
     pub step: Step,
-    /// Its place in the child's sequence of steps, from 0: tells steps of the same kind apart.
+    /// Its index in the child's sequence of steps, from 0, which distinguishes steps of the same
+    /// kind.
     pub index: u32,
     /// The kernel's answer.
     pub errno: Errno,
@@ -23,7 +24,7 @@ pub struct ChildFailure {
 const MESSAGE_BYTES: usize = 9;
 
 impl ChildFailure {
-    /// Tells the parent. Async-signal-safe. A write that fails cannot be reported to anyone.
+    /// Reports to the parent. Async-signal-safe. A failed write cannot be reported anywhere.
     pub(super) fn send(self, pipe: RawFd) {
         let mut message = [self.step as u8; MESSAGE_BYTES];
         message[1..5].copy_from_slice(&self.index.to_ne_bytes());

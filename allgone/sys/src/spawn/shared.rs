@@ -3,8 +3,8 @@
 //!
 //! The child has a stack of its own and, unlike after vfork(2), the caller is not stopped by the
 //! kernel: it sleeps on a futex that the kernel clears when the child lets the memory go
-//! (`CLONE_CHILD_CLEARTID`), with a deadline. A cgroup that somebody freezes at that moment holds
-//! the child, and not its host.
+//! (`CLONE_CHILD_CLEARTID`), with a deadline. A cgroup that is frozen at that moment holds the
+//! child, and not its host.
 //!
 //! Sources: clone3(2), `CLONE_CLEAR_SIGHAND` (Linux 5.5), set_tid_address(2), futex(2),
 //! kernel/fork.c `mm_release()`.

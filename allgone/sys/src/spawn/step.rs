@@ -1,6 +1,6 @@
 //! What can fail between clone and exec. Compiled into the guard's program too.
 
-/// The kinds of steps, in the order in which they are made; named in failures.
+/// The kinds of steps, in the order of execution; failures name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {

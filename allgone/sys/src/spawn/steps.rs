@@ -1,5 +1,4 @@
-//! What a child does between clone and exec: a sequence of steps, put together by the parent, read
-//! in one place.
+//! The work of a child between clone and exec: a sequence of steps that the parent builds.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
@@ -81,7 +80,7 @@ impl Action {
     }
 }
 
-/// All that a child works with, complete before it exists.
+/// All data of a child, complete before it exists.
 #[derive(Debug)]
 pub(super) struct Sequence<'a> {
     pub(super) actions: Vec<Action>,
@@ -105,7 +104,7 @@ impl<'a> Sequence<'a> {
     ) -> Result<(Self, Option<Slot>), Errno> {
         let mut table = Table::giving(plan.inherit)?;
         let report = report.map(|report| table.hold(report));
-        // Before the handlers are gone no signal may be let in, and nothing else needs to wait.
+        // First, because signals must stay blocked until the handlers are reset.
         let mut actions = vec![Action::Signals(handlers)];
         actions.extend(plan.affinity.map(Action::Affinity));
         actions.extend(join.map(|procs| Action::JoinCgroup(table.hold(procs))));

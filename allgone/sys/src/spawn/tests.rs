@@ -1,4 +1,4 @@
-//! What needs unsafe code to be shown: a handler of the host's. All else is in `tests/`.
+//! The test that needs unsafe code: a signal handler of the host. All others are in `tests/`.
 
 use super::*;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Programs to start, and what they say.
+//! Programs to start, and their output.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -50,14 +50,14 @@ pub(crate) fn number(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
 }
 
-/// All that was written, until nobody can write any more.
+/// All that was written, until there is no writer left.
 pub(crate) fn output(read: OwnedFd) -> String {
     let mut said = String::new();
     File::from(read).read_to_string(&mut said).unwrap();
     said
 }
 
-/// As [`output`]; `None` if there is still a writer, who says nothing, at the deadline.
+/// As [`output`]; `None` if at the deadline there is still a writer that writes nothing.
 pub(crate) fn output_within(read: &OwnedFd, limit: Duration) -> Option<String> {
     let mut fds = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
     if poll(&mut fds, PollTimeout::try_from(limit).unwrap()).unwrap() == 0 {

@@ -1,11 +1,11 @@
 //! The release agent of a v1 hierarchy: the program that the kernel starts when a cgroup has become
-//! empty. It is this executable, in another part.
+//! empty. It is this executable, with another main function.
 //!
-//! The kernel gives it one argument, the cgroup's path, and an environment of two variables; so the
-//! path says everything: the run that it belongs to, what is to be done (its ending), and where to
-//! report (an abstract Unix socket of that name: no file, and found from the initial network
-//! namespace, in which agents run). A report is a hint: anybody may send to such a socket, and the
-//! state is read again.
+//! The kernel gives it one argument, the cgroup's path, and an environment of two variables, so the
+//! path has to say everything: the run that it belongs to, what is to be done (its suffix), and
+//! where to report (an abstract Unix socket of that name: no file, and found from the initial
+//! network namespace, in which agents run). A report is a hint: any process may send to such a
+//! socket, and the state is read again.
 //!
 //! Sources: Documentation/admin-guide/cgroup-v1/cgroups.rst 1.4, kernel/cgroup/cgroup-v1.c:
 //! `cgroup1_release_agent()`, kernel/umh.c.
@@ -36,7 +36,7 @@ pub(in crate::detect) enum Task {
 }
 
 impl Task {
-    /// How the path of its cgroup ends.
+    /// The suffix of its cgroup's path.
     const fn ending(self) -> &'static str {
         match self {
             Self::Report => ".report",
@@ -64,16 +64,15 @@ fn tail(path: &Path) -> impl Iterator<Item = std::path::Component<'_>> {
         .skip_while(|part| part.as_os_str().to_str().and_then(RunName::parse).is_none())
 }
 
-/// Whether this program plays the part; see [`act_as_release_agent`].
+/// Whether this program can act as an agent; see [`act_as_release_agent`].
 static PLAYED: AtomicBool = AtomicBool::new(false);
 
-/// Plays the part of a release agent if the kernel has started this process for that; then it does
-/// not return. Otherwise it returns at once, and from then on the detectors that need an agent name
-/// this executable as theirs.
+/// Acts as a release agent if the kernel has started this process as one; then it does not return.
+/// Otherwise it returns at once, and from then on the detectors that need an agent use this
+/// executable.
 ///
-/// To be called as the first thing in `main`. A program that never calls it has no agent, and those
-/// detectors are missing in it: the kernel would run it from its beginning, as root, for every
-/// cgroup that becomes empty.
+/// Call it first in `main`. In a program that never calls it these detectors are not available: the
+/// kernel would run its normal `main`, as root, for every cgroup that becomes empty.
 pub fn act_as_release_agent() {
     PLAYED.store(true, Ordering::Relaxed);
     let mut arguments = std::env::args_os().skip(1);
@@ -94,7 +93,7 @@ fn perform(task: Task, path: &Path) -> i32 {
     };
     let told = address(path).and_then(|to| {
         let socket = UnixDatagram::unbound()?;
-        // A full queue already holds a hint. Nobody there: the trial is over.
+        // A full queue already holds a hint. No receiver: the trial is over.
         socket.set_nonblocking(true)?;
         socket.send_to_addr(report.as_bytes(), &to)
     });
@@ -137,8 +136,8 @@ pub(in crate::detect) fn program() -> Result<PathBuf, SysError> {
         .map_err(|e| SysError::io("readlink", Target::Path("/proc/self/exe".into()), &e))
 }
 
-/// Whether the kernel would find this executable, and nobody else's, and whether that would know
-/// its part.
+/// Whether the kernel would find exactly this executable, and whether it calls
+/// [`act_as_release_agent`].
 pub(in crate::detect) fn usable() -> Result<Support, ProbeError> {
     if !PLAYED.load(Ordering::Relaxed) {
         return Ok(Support::missing(
@@ -147,8 +146,8 @@ pub(in crate::detect) fn usable() -> Result<Support, ProbeError> {
                 `scenario` does",
         ));
     }
-    // The second process is the parent of all kernel threads; its namespaces are the initial ones,
-    // in which agents run.
+    // Process 2 is the parent of all kernel threads; its namespaces are the initial ones, in which
+    // agents run.
     let own = namespace("/proc/self/ns/mnt")?;
     let initial = namespace("/proc/2/ns/mnt")?;
     let kthreadd = match std::fs::read_to_string("/proc/2/comm") {
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn both_sides_find_the_same_socket_and_a_failed_removal_is_told() {
-        // No such cgroup: whoever is to remove it fails, and says so.
+        // No such cgroup: the agent that is to remove it fails, and says so.
         let path =
             Path::new("/elsewhere").join(Task::Remove.name(&crate::host::run_name().unwrap()));
         let socket = listen(&path).unwrap();

@@ -23,7 +23,7 @@ pub(in crate::detect) trait Source: AsFd + fmt::Debug + Send {
     fn take(&mut self, counters: &mut Counters) -> Result<Taken, DetectError>;
 }
 
-/// What a source had.
+/// What a source reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::detect) enum Taken {
     /// Nothing that concerns this site.
@@ -65,7 +65,7 @@ impl<S: Source + 'static> Watch for Hinted<S> {
             .readable(&self.source)
             .readable(&self.removal);
         if S::AHEAD {
-            // Its events come ahead of the state, so it cannot tell when the last re-read was too
+            // Its events come before the state changes, so the last re-read may have been too
             // early.
             sources.priority(&self.level.events)
         } else {

@@ -1,4 +1,4 @@
-//! What several detectors share. A detector itself is one file beside this directory.
+//! Code that several detectors share. A detector itself is one file beside this directory.
 
 pub(super) mod agent;
 pub(super) mod hinted;

@@ -74,8 +74,8 @@ pub(in crate::detect) fn read(pid: i32) -> Result<Option<Stat>, SysError> {
     }
 }
 
-/// All processes that this PID namespace can name, as one pass sees them: not a snapshot. A process
-/// forked during the pass with a number below the place that has been reached is not seen.
+/// All processes with a pid in this PID namespace, as seen by one pass, which is not a snapshot. A
+/// process forked during the pass with a number below the place that has been reached is not seen.
 pub(in crate::detect) fn scan() -> Result<Vec<Stat>, SysError> {
     let fail = |e: std::io::Error| SysError::io("readdir", crate::Target::Path("/proc".into()), &e);
     let mut all = Vec::new();

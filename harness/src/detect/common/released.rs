@@ -25,13 +25,13 @@ use crate::sys::time::now;
 use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, ProbeError, Support};
 
-/// The cgroup, and whatever can hint at its end.
+/// The cgroup, and the sources that hint at its end.
 #[derive(Debug)]
 pub(in crate::detect) struct Released {
     cgroup: Cgroup,
     removal: Removal,
     reports: UnixDatagram,
-    // Last: the paths of the others lead through it.
+    // Dropped last: the paths of the others lead through it.
     _hierarchy: Named,
 }
 
@@ -70,7 +70,7 @@ impl Released {
         })
     }
 
-    /// What a workload has to write itself into.
+    /// The file into which a workload has to write itself.
     pub(in crate::detect) fn tasks(&self) -> Result<OwnedFd, CgroupError> {
         Ok(self.cgroup.open_file("tasks", OFlag::O_WRONLY)?.into())
     }
@@ -101,8 +101,7 @@ impl Released {
         sleep::on(&mut fds, deadline)
     }
 
-    /// Takes everything that has come. The words of an agent that could not do what it was to do,
-    /// if there are any.
+    /// Takes all reports. Returns the error message of an agent that failed, if there is one.
     pub(in crate::detect) fn drain(&mut self) -> Result<Option<String>, SysError> {
         self.removal.drain()?;
         let mut said = [0u8; 512];
@@ -124,17 +123,17 @@ impl Released {
     }
 }
 
-/// What is missing if the kernel does not let a hierarchy be made.
+/// What is missing if the kernel refuses to create a hierarchy.
 const HIERARCHY: &str = "root in the initial user namespace, Linux 5.2, and a kernel that was not \
-    told cgroup_no_v1=named";
+    booted with cgroup_no_v1=named";
 
-/// Lets a process pass through the cgroup of a rehearsal, and through those whose `tasks` are
-/// given.
+/// Lets a process pass through the cgroup of a rehearsal, and through those given by their `tasks`
+/// files.
 pub(in crate::detect) type Pass<'a> = dyn FnMut(&[BorrowedFd<'_>]) -> Result<(), SysError> + 'a;
 
-/// Whether agents work here: makes a hierarchy with a cgroup, hands over to `rehearsal`, which
-/// waits for what is to come when a process has passed through it, and takes everything down.
-/// `path_of` makes the cgroup's path from a name that is free, which `rehearsal` is told too.
+/// Whether agents work here. Makes a hierarchy with a cgroup and calls `rehearsal`, which lets a
+/// process pass through the cgroup and waits for the report; then removes everything. `path_of`
+/// makes the cgroup's path from a free name, which `rehearsal` gets too.
 pub(in crate::detect) fn rehearse(
     host: &Host,
     path_of: impl FnOnce(&str) -> PathBuf,

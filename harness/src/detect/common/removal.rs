@@ -1,9 +1,9 @@
-//! How a sleeper learns that the cgroup was removed under it.
+//! How a sleeping detector learns that its cgroup was removed.
 //!
-//! Its own files are silent: a poller is not woken by the removal, and `IN_DELETE_SELF` came with
-//! Linux 7.1. The *parent directory* has always told: `rmdir(2)` sends it `IN_DELETE`. Checked by
-//! hand on 6.18.44: parent `IN_DELETE` comes, `IN_DELETE_SELF` of the directory and of
-//! `cgroup.events` does not.
+//! The cgroup's own files do not report it: a poller is not woken by the removal, and
+//! `IN_DELETE_SELF` came with Linux 7.1. The *parent directory* has always reported it: `rmdir(2)`
+//! sends it `IN_DELETE`. Checked by hand on 6.18.44: parent `IN_DELETE` comes, `IN_DELETE_SELF` of
+//! the directory and of `cgroup.events` does not.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -2,8 +2,8 @@
 //! "notification API" of cgroup v1.
 //!
 //! The interface needs an event, and there is none for emptiness: the eventfd is registered for a
-//! threshold of memory that cannot be reached, and fires all the same when the cgroup is *removed*.
-//! Sources: Documentation/admin-guide/cgroup-v1/cgroups.rst 2.4, mm/memcontrol-v1.c:
+//! threshold of memory that cannot be reached, but it fires when the cgroup is *removed*. Sources:
+//! Documentation/admin-guide/cgroup-v1/cgroups.rst 2.4, mm/memcontrol-v1.c:
 //! `memcg_write_event_control()`, `memcg1_css_offline()`.
 
 use std::fs::File;
@@ -29,8 +29,8 @@ pub(in crate::detect) struct MemoryCgroup {
 }
 
 impl MemoryCgroup {
-    /// Where a trial has its own: below its limit, or else below this process's own cgroup under
-    /// the trial's name.
+    /// Where the cgroup of a trial is: below its limit, or else below this process's own cgroup,
+    /// under the trial's name.
     pub(in crate::detect) fn place(
         set: &ProcessSet,
         name: impl Fn(&str) -> String,
@@ -61,7 +61,7 @@ impl MemoryCgroup {
         Ok(made)
     }
 
-    /// What a workload has to write itself into.
+    /// The file into which a workload has to write itself.
     pub(in crate::detect) fn tasks(&self) -> Result<OwnedFd, SysError> {
         let path = self.dir.join("tasks");
         let file = File::options().write(true).open(&path);
@@ -76,13 +76,13 @@ impl MemoryCgroup {
         path.ok_or_else(|| SysError::path("find in the v1 memory hierarchy", dir, Errno::ENOENT))
     }
 
-    /// Removes it. Errors: `EBUSY` somebody is in it.
+    /// Removes it. Errors: `EBUSY` it has members.
     pub(in crate::detect) fn remove(&self) -> Result<(), SysError> {
         std::fs::remove_dir(&self.dir)
             .map_err(|e| SysError::io("rmdir", Target::Path(self.dir.clone()), &e))
     }
 
-    /// Whether it is there.
+    /// Whether it exists.
     pub(in crate::detect) fn exists(&self) -> Result<bool, SysError> {
         match nix::sys::stat::stat(&self.dir) {
             Ok(_) => Ok(true),
@@ -107,8 +107,8 @@ impl AsFd for MemoryCgroup {
 }
 
 impl Drop for MemoryCgroup {
-    /// One attempt. Where somebody still lives in it, a limit is removed with everything in it when
-    /// the trial is cleaned up.
+    /// One attempt. If it still has members, it is removed together with its limit when the trial
+    /// is cleaned up.
     fn drop(&mut self) {
         let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
         match std::fs::remove_dir(&self.dir) {

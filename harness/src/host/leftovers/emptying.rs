@@ -1,7 +1,8 @@
-//! Ending whatever lives in what a run made, and removing it. Used when a trial and a run end, by
-//! the guards, and by `scenario clean`.
+//! Killing the members of everything that a run made, and removing it. Used when a trial and a run
+//! end, by the guards, and by `scenario clean`.
 //!
-//! Somebody else may be removing the same things at the same time: what is gone is done.
+//! Another process may be removing the same things at the same time: what is gone counts as
+//! removed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,9 +38,9 @@ pub(super) struct Emptying<'a> {
 const STUBBORN: u32 = 100;
 
 impl Emptying<'_> {
-    /// Ends and removes all of `things`, side by side: who is frozen in one hierarchy does not die
-    /// in another before it is thawed. Returns what could not be removed until the deadline, or at
-    /// all, with the last refusal.
+    /// Empties and removes all of `things`, interleaved: a process that is frozen in one hierarchy
+    /// does not die in another before it is thawed. Returns what could not be removed until the
+    /// deadline, or at all, with the last refusal.
     pub(super) fn remove(&mut self, things: Vec<(PathBuf, Kind)>) -> Vec<(PathBuf, CgroupError)> {
         let mut failed = Vec::new();
         let mut pending = things;
@@ -79,7 +80,7 @@ impl Emptying<'_> {
         failed
     }
 
-    /// One look and what follows from it. True: it is gone.
+    /// One check and the action that follows from it. True: it is gone.
     fn v2(&mut self, path: &Path, one_by_one: bool) -> Result<bool, CgroupError> {
         let cgroup = match Cgroup::open(path) {
             Err(e) if e.errno() == Some(Errno::ENOENT) => return Ok(true),
@@ -131,13 +132,13 @@ impl Emptying<'_> {
         }
     }
 
-    /// As [`Self::v2`], for a hierarchy. Its root is spared: that holds everybody else on the
-    /// machine.
+    /// As [`Self::v2`], for a hierarchy. Its root is spared: all other processes of the machine are
+    /// members of it.
     fn hierarchy(&mut self, thing: &Path) -> Result<bool, CgroupError> {
         let label = thing.to_string_lossy();
         let name = label.strip_prefix("name=").unwrap_or(&label);
-        // Mounting what somebody has just taken down would make it anew. When its cgroups are gone
-        // it may keep its line for a while.
+        // Mounting a hierarchy that has just been removed would create it again. When its cgroups
+        // are gone it may keep its line for a while.
         if named::present()?.iter().any(|there| there == name) {
             let hierarchy = Named::mount(name)?;
             for child in hierarchy.root().children()? {
@@ -159,7 +160,7 @@ fn rmdir(path: &Path) -> Result<(), SysError> {
     }
 }
 
-/// Whether waiting can mend it.
+/// Whether waiting can help.
 fn passes(error: &CgroupError) -> bool {
     !matches!(
         error.errno(),
@@ -217,7 +218,7 @@ fn pause(fd: Option<BorrowedFd<'_>>) {
         .into_iter()
         .map(|fd| PollFd::new(fd, PollFlags::POLLPRI))
         .collect();
-    // An event, a time-out, an interruption and a refusal all mean: look again.
+    // An event, a time-out, an interruption and a refusal all mean: check again.
     match poll(&mut fds, PollTimeout::from(2u8)) {
         Ok(_) | Err(_) => {}
     }

@@ -1,9 +1,9 @@
 //! What a run makes in cgroup hierarchies, found by name: by `scenario clean` after a crash, by the
 //! guards, and at the end of a run.
 //!
-//! A run's name says whose it is ([`super::name`]). `scenario clean` touches what belongs to an
-//! owner that is known to be gone; a run that is still going on, or of which that cannot be known,
-//! is listed and kept. Processes are ended by membership of such a cgroup, by pidfd, never by name.
+//! A run's name identifies its owner ([`super::name`]). `scenario clean` touches only what belongs
+//! to an owner that is known to be gone. A run that is still going on, or may be, is listed and
+//! kept. Processes are ended by membership of such a cgroup, by pidfd, never by name.
 
 mod emptying;
 
@@ -30,7 +30,7 @@ use emptying::Emptying;
 pub enum Kind {
     /// A cgroup of the v2 hierarchy.
     V2,
-    /// A cgroup of somebody else's v1 hierarchy.
+    /// A cgroup of a v1 hierarchy that the run did not mount.
     V1,
     /// A named v1 hierarchy of its own.
     Hierarchy,
@@ -66,7 +66,7 @@ pub struct Cleaned {
     /// Directories that are gone now (each the top of what was removed), and how many processes
     /// were killed in each. A process that was in several counts in the first.
     pub removed: Vec<(PathBuf, usize)>,
-    /// What was left alone, because its owner lives or cannot be known.
+    /// What was left alone, because its owner is alive or cannot be determined.
     pub kept: Vec<Leftover>,
     /// What could not be removed, and why.
     pub failed: Vec<(PathBuf, CgroupError)>,
@@ -81,7 +81,7 @@ pub struct Cleaned {
 pub fn find(layout: &Layout, extra: Option<&Path>) -> Result<Vec<Leftover>, SysError> {
     let mut search = Search::new(&|_| true);
     search.v2(layout, extra);
-    // The limits of a run are where it lived, which may be anywhere in these.
+    // The limits of a run are where it ran, which may be anywhere in these.
     search.v1(v1_mounts(layout).collect(), true);
     search.elsewhere(layout);
     search.end()
@@ -135,8 +135,8 @@ pub fn remove_run(
         met: BTreeMap::new(),
     };
     loop {
-        // What was in the middle of making something is dead after the first round, so the second
-        // one finds all that it made.
+        // A process that was creating something is dead after the first round, so the second one
+        // finds all that it created.
         let (found, error) = search_run(run, extra).map_err(|e| unknown(run, e))?;
         if found.is_empty() {
             return error.map_or(Ok(()), |e| Err(unknown(run, e.into())));
@@ -156,7 +156,7 @@ pub fn remove_run(
     }
 }
 
-/// The error for what could not even be looked for.
+/// The error for what could not be searched.
 fn unknown(run: &str, error: HostError) -> (PathBuf, CgroupError) {
     let error = match error {
         HostError::Sys(e) => e,
@@ -184,7 +184,7 @@ pub(crate) fn remove_part(
     };
     let mut things = vec![(v2, Kind::V2)];
     things.extend(v1.into_iter().map(|path| (path, Kind::V1)));
-    // What else there is of it may hold its processes, frozen.
+    // Other parts of it may hold its processes frozen.
     let (found, _) = search_run(name, None).map_err(|e| unknown(name, e))?;
     things.extend(
         found
@@ -245,12 +245,12 @@ impl<'a> Search<'a> {
         );
     }
 
-    /// Takes down what is wanted in `dirs`, and if `deep` further down.
+    /// Notes what matches in `dirs` and, if `deep`, below them.
     fn look_in(&mut self, mut dirs: Vec<PathBuf>, kind: Kind, deep: bool) {
         while let Some(dir) = dirs.pop() {
             match self.look(&dir, kind) {
                 Ok(others) if deep => dirs.extend(others),
-                // Who may not list tracing instances may not make any.
+                // A process that may not list tracing instances may not make any.
                 Err(e)
                     if kind == Kind::Tracing && matches!(e.errno, Errno::EACCES | Errno::EPERM) => {
                 }
@@ -262,7 +262,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Looks through one directory. Returns those in it that are no run's.
+    /// Searches one directory. Returns the subdirectories that belong to no run.
     fn look(&mut self, dir: &Path, kind: Kind) -> Result<Vec<PathBuf>, SysError> {
         let mut others = Vec::new();
         let fail = |e: &io::Error| SysError::io("list", Target::Path(dir.to_path_buf()), e);

@@ -16,7 +16,8 @@ use crate::host::name::probe_name;
 use crate::host::{Host, LimitSource, ProbeError, Refusal, Support, V1Dir, in_child};
 use crate::sys::spawn::Entry;
 
-const NO_BASE: &str = "there is no base cgroup; the search for one says why and what would help";
+const NO_BASE: &str = "there is no base cgroup; the result of the search says why and what would \
+    help";
 
 fn with_base(
     host: &Host,
@@ -35,7 +36,7 @@ pub(in crate::host) fn write(host: &Host) -> Result<Support, ProbeError> {
     with_base(host, |_| Ok(Support::Available))
 }
 
-/// Feature `pids-limit`: a base is only taken if it was tried, so what the search found holds.
+/// Feature `pids-limit`: the search tries it before it takes a base, so its result holds.
 pub(in crate::host) fn pids_limit(host: &Host) -> Result<Support, ProbeError> {
     Ok(match host.base.as_ref().map(|b| b.limits()) {
         Some(LimitSource::V2 { .. } | LimitSource::V1 { .. }) => Support::Available,

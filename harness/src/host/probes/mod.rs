@@ -1,5 +1,5 @@
-//! One function per feature: try, take back, answer. An answer that was not expected is an error of
-//! the probe, not "missing".
+//! One function per feature: try, undo, answer. An unexpected error is an error of the probe, not
+//! "missing".
 
 pub(super) mod cgroup;
 mod netlink;
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::{ProbeError, Refusal, Support};
 use crate::error::SysError;
 
-/// What hides a system call that the kernel has.
+/// Reasons why a system call may be hidden although the kernel has it.
 const SECCOMP: &str = "allow the call in the seccomp policy of the container or service (docker: \
     --security-opt seccomp=unconfined)";
 
@@ -19,7 +19,7 @@ const SECCOMP: &str = "allow the call in the seccomp policy of the container or 
 fn missing(refusal: &Refusal, remedy: &str) -> Support {
     let remedy = match refusal.errno() {
         Some(Errno::EAGAIN) => {
-            "a limit is met: raise RLIMIT_NPROC (ulimit -u) or pids.max of the cgroups above"
+            "a limit is reached: raise RLIMIT_NPROC (ulimit -u) or pids.max of the cgroups above"
         }
         _ => remedy,
     };

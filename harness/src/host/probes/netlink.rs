@@ -1,4 +1,4 @@
-//! Just enough netlink to ask a question and read the answer.
+//! Just enough netlink to send a request and read the answer.
 //!
 //! Sources: netlink(7), include/uapi/linux/{netlink,genetlink,taskstats,cn_proc,connector}.h.
 

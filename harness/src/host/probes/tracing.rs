@@ -1,4 +1,4 @@
-//! Interfaces that report on the whole machine, and are closed to most.
+//! Interfaces that report on the whole machine, and need privileges.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -93,7 +93,7 @@ pub(in crate::host) fn tracefs(host: &Host) -> Result<Support, ProbeError> {
 const INITIAL_PIDNS: u64 = 0xEFFF_FFFC;
 
 /// Feature `tracepoints`: listens to `sched_waking` on one processor. Filters of tracepoints know
-/// processes by their numbers in the initial PID namespace alone.
+/// processes only by their pids in the initial PID namespace.
 pub(in crate::host) fn tracepoints(_: &Host) -> Result<Support, ProbeError> {
     if own_pidns()? != INITIAL_PIDNS {
         return Ok(Support::missing(
@@ -133,8 +133,8 @@ const PROC_CN_MCAST_IGNORE: u32 = 2;
 /// Feature `proc-connector`: listens, waits for the kernel's acknowledgement, stops listening.
 ///
 /// Outside of the initial user and PID namespaces the kernel does not answer at all
-/// (`cn_proc_mcast_ctl()`, drivers/connector/cn_proc.c). Answers go to all who listen, so a request
-/// bears a number by which its own is known.
+/// (`cn_proc_mcast_ctl()`, drivers/connector/cn_proc.c). Answers go to all listeners, so a request
+/// has a number by which its answer is recognised.
 pub(in crate::host) fn proc_connector(_: &Host) -> Result<Support, ProbeError> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -199,7 +199,7 @@ fn acknowledged(socket: &Socket, number: u32) -> Result<(), Errno> {
     }
 }
 
-/// Feature `taskstats`: asks for exit reports of CPU 0, and takes the wish back.
+/// Feature `taskstats`: registers for exit reports of CPU 0, and deregisters.
 pub(in crate::host) fn taskstats(_: &Host) -> Result<Support, ProbeError> {
     let tried =
         Socket::open(netlink::NETLINK_GENERIC, 0).and_then(|socket| register_taskstats(&socket));

@@ -1,5 +1,5 @@
-//! What several strategies share.
+//! Code that several strategies share.
 //!
-//! Nothing in here is a strategy; a strategy is a file beside this directory.
+//! A strategy itself is one file beside this directory.
 
 pub(super) mod probe;

@@ -13,8 +13,8 @@ use crate::cache::{Cache, sha256_file};
 use crate::process;
 
 /// Suites added to those that the machine has configured, by their role, so that no release has to
-/// be named. The newest kernels are in the first two, the row of kernels between two releases in
-/// the backports.
+/// be named. The newest kernels are in the first two, the kernels between two releases in the
+/// backports.
 const ADDED: [&str; 6] = [
     "experimental",
     "unstable",
@@ -184,10 +184,10 @@ impl Apt {
             set("Dir::Etc::sourcelist", "/dev/null");
             set("Dir::Etc::sourceparts", &path("sources"));
         }
-        // The machine's pins are about what it installs; here nothing is installed.
+        // The machine's pins concern what it installs; here nothing is installed.
         set("Dir::Etc::preferences", "/dev/null");
         set("Dir::Etc::preferencesparts", &path("empty"));
-        // The user `_apt` may not reach a cache in somebody's home.
+        // The user `_apt` may not reach a cache in a home directory.
         set("APT::Sandbox::User", "");
         set("Acquire::AllowInsecureRepositories", "false");
         set("APT::Get::AllowUnauthenticated", "false");

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn versions_as_dpkg_orders_them() {
-        // Each line's order was asked of `dpkg --compare-versions`.
+        // The order of each line was checked with `dpkg --compare-versions`.
         for (older, newer) in [
             ("7.3~rc6-1~exp1", "7.3~rc7-1~exp1"),
             ("7.3~rc7-1~exp1", "7.3-1"),

@@ -32,7 +32,7 @@ pub struct Programs {
 /// # Errors
 /// When neither has.
 pub fn workspace_root() -> Result<PathBuf> {
-    let here = std::env::current_dir().context("cannot tell the current directory")?;
+    let here = std::env::current_dir().context("cannot determine the current directory")?;
     here.ancestors()
         .chain(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors())
         .find(|dir| dir.join("kernel-patch/config").is_dir() && dir.join("Cargo.toml").is_file())
@@ -82,7 +82,7 @@ impl Programs {
         })
     }
 
-    /// Programs that somebody has built before.
+    /// Programs that were built before.
     fn ready(dir: &Path, wanted: &[&str]) -> Result<Self> {
         let place = |name: &str| {
             let path = dir.join(name);

@@ -45,7 +45,7 @@ fn a_patched_copy_leaves_the_base_as_it_is() {
     );
     assert_eq!(patched.label, "a-prompt");
     assert_eq!(patched.patches.len(), 1);
-    // A version has dots, and the next series is another tree all the same.
+    // Although a version has dots, the next series is another tree.
     let other = dir.path().join("b-job");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("0001-y.patch"), PATCH.replace("+2", "+zwei")).unwrap();

@@ -29,10 +29,9 @@ pub struct Answer {
 pub struct Answers(pub Vec<Answer>);
 
 impl Answers {
-    /// Reads the lines that the program printed; none of them may be anything else.
+    /// Reads the lines that the program printed; each must be an answer.
     ///
-    /// # Errors
-    /// When a line is no answer, with the line.
+    /// # Errors When a line is not an answer, with the line.
     pub fn parse(lines: &[String]) -> Result<Self> {
         let read = |line: &String| {
             serde_json::from_str(line)
@@ -73,14 +72,15 @@ impl Answers {
             .find(|answer| answer.probe == probe && answer.case == case)
     }
 
-    /// Times of one case, empty when it was not asked.
+    /// Times of one case, empty when it was not measured.
     #[must_use]
     pub fn samples(&self, probe: &str, case: &str) -> &[u64] {
         self.get(probe, case)
             .map_or(&[], |answer| answer.samples_ns.as_slice())
     }
 
-    /// How often something happened in a case, out of how many tries; `None` when it was not asked.
+    /// How often something happened in a case, out of how many tries; `None` when it was not
+    /// measured.
     #[must_use]
     pub fn share(&self, probe: &str, case: &str, what: &str) -> Option<(usize, usize)> {
         let answer = self.get(probe, case)?;

@@ -1,5 +1,5 @@
-//! What runs inside the machines, what comes out, and how it is judged: answers of `lab-probe`,
-//! records of them, tables, a plot.
+//! The programs inside the machines, their results, and the judgement of these: answers of
+//! `lab-probe`, records of them, tables, a plot.
 
 pub mod answers;
 pub mod plot;

@@ -1,5 +1,5 @@
-//! One picture of the latencies of a row of kernels: every sample a dot on a logarithmic axis,
-//! every median a bar. A picture of so little needs no library, and its text is the same for the
+//! One picture of the latencies of a series of kernels: every sample a dot on a logarithmic axis,
+//! every median a bar. Such a simple picture needs no library, and its text is the same for the
 //! same records.
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! One boot on record: everything that is needed to read its figures again in two years.
+//! The record of one boot: everything that is needed to understand its figures in two years.
 
 use std::fs;
 use std::path::Path;
@@ -39,11 +39,11 @@ pub struct Record {
     pub accelerator: Accelerator,
     /// From QEMU's start to init, in milliseconds.
     pub boot_ms: u64,
-    /// What QEMU says of itself.
+    /// QEMU's version line.
     pub qemu: String,
     /// When, in UTC.
     pub at: String,
-    /// What `lab-probe` answered.
+    /// The answers of `lab-probe`.
     pub answers: Answers,
 }
 
@@ -132,7 +132,7 @@ pub fn read_all(dir: &Path) -> Result<Vec<Record>> {
         .collect()
 }
 
-/// A kernel's name as a file's: an image given by its path has slashes.
+/// A kernel's name as a file name: that of an image given by its path has slashes.
 fn file_name(kernel: &str) -> String {
     kernel.trim_start_matches('/').replace('/', "_")
 }

@@ -1,4 +1,4 @@
-//! The kernel's own selftests, built static from the same tree as the kernel, and what they said.
+//! The kernel's own selftests, built static from the same tree as the kernel, and their results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use crate::protocol::{Ended, Message, Step};
 /// The directories of `tools/testing/selftests` that are about this project.
 pub const TARGETS: [&str; 2] = ["cgroup", "pidfd"];
 
-/// Programs in those directories that are no tests.
+/// Programs in those directories that are not tests.
 const HELPERS: [&str; 3] = ["wait_inotify", "pidfd_exec_helper", "lib"];
 
 /// Where they are in the machine.
@@ -123,7 +123,7 @@ impl Selftests {
     }
 }
 
-/// What every program of a run said.
+/// The results of every program of a run.
 #[derive(Debug, Default)]
 pub struct Results {
     /// `cgroup/test_core` and its report.
@@ -186,7 +186,8 @@ impl Results {
         cases
     }
 
-    /// What a program did that is no result of a test: no plan, fewer tests than planned, killed.
+    /// Failures of a program that are not results of a test: no plan, fewer tests than planned,
+    /// killed.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let of = |(program, report): (&String, &Report)| {
@@ -221,8 +222,7 @@ impl Results {
     }
 }
 
-/// How each case ended, in several runs: some depend on time, and end now in one way and now in
-/// another.
+/// How each case ended, in several runs: some depend on time, and do not always end alike.
 #[must_use]
 pub fn seen(runs: &[Results]) -> BTreeMap<String, BTreeSet<Outcome>> {
     let mut seen: BTreeMap<String, BTreeSet<Outcome>> = BTreeMap::new();
@@ -239,15 +239,14 @@ pub enum Role {
     Old,
     /// It shows what was wrong: it must fail or skip on the base, and pass on the patched kernel.
     New,
-    /// It is new and watches over what was right: it must pass on both.
+    /// It is new and checks what was right before: it must pass on both.
     Guard,
 }
 
 /// How the results of two kernels differ.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Cases that were there before, and end now as they never did then (not at all, if the set is
-    /// empty).
+    /// Old cases with a result that they never had on the base (no result, if the set is empty).
     pub changed: Vec<(String, BTreeSet<Outcome>, BTreeSet<Outcome>)>,
     /// New cases that passed on the base, where they must fail or skip.
     pub passed_on_base: Vec<String>,
@@ -391,7 +390,7 @@ mod tests {
         assert_eq!(difference.passed_on_base, ["cgroup/test_core: easy_new"]);
         assert!(difference.not_passed.is_empty());
         assert!(!difference.is_clean());
-        // What ends now so and now so on either has not changed; what no longer runs has.
+        // A case whose results vary on both has not changed; a case that no longer runs has.
         let both = [base, patched];
         assert!(Difference::of(&both, &both, |_| Role::Old).is_clean());
         assert_eq!(Difference::of(&both, &[], |_| Role::Old).changed.len(), 3);

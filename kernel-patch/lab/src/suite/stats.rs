@@ -1,5 +1,5 @@
-//! Medians, quantiles and the ratio of two medians with an upper bound. Nothing else can be claimed
-//! of emulated times.
+//! Medians, quantiles and the ratio of two medians with an upper bound. No other claim can be made
+//! from emulated times.
 
 /// The value below which the share `q` of the samples lies (nearest rank); `None` without samples.
 #[must_use]

@@ -6,7 +6,7 @@ use super::answers::{Answer, Answers};
 use super::record::Record;
 use super::stats::{median, quantile, ratio};
 
-/// Renders the behaviours that differ and the latencies of a row of kernels.
+/// Renders the behaviours that differ and the latencies of a series of kernels.
 #[must_use]
 pub fn matrix(records: &[Record], not_covered: &[(String, String)]) -> String {
     let title = "# The same questions to a row of kernels\n\n<!-- Written by `lab matrix` -->\n\n";
@@ -105,7 +105,7 @@ fn kernels(text: &mut String, records: &[Record], not_covered: &[(String, String
     }
 }
 
-/// A share as a word where it is all or nothing, else as a fraction.
+/// A share: a word if it is all or nothing, else a fraction.
 fn share(counted: Option<(usize, usize)>) -> String {
     match counted {
         None => "not asked".to_owned(),
@@ -114,7 +114,7 @@ fn share(counted: Option<(usize, usize)>) -> String {
     }
 }
 
-/// Of the tries that prove something, how many were never told.
+/// How many of the valid tries were never notified.
 fn lost(answers: &Answers, case: &str) -> String {
     let Some((lost, _)) = answers.share("lost", case, "never woken") else {
         return "not asked".to_owned();
@@ -141,7 +141,7 @@ fn rmdir(answers: &Answers, case: &str) -> String {
     parts.join(", ")
 }
 
-/// How often a watcher was woken in the interval of the limit while the state flipped: the mean,
+/// How often a watcher was woken per interval of the rate limit while the state flipped: the mean,
 /// and the most in any.
 fn storm(answer: &Answer) -> String {
     let most = answer.peaks.get("wake-ups in any interval");
@@ -154,7 +154,7 @@ fn storm(answer: &Answer) -> String {
             let hundredths = wakes * 16 * 100 / ms;
             format!("{}.{:02} ({most})", hundredths / 100, hundredths % 100)
         }
-        // An answer of a program that did not say how long it had looked.
+        // An answer of a program that did not record how long it had watched.
         _ => "not comparable".to_owned(),
     }
 }

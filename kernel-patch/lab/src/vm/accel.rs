@@ -1,4 +1,4 @@
-//! Emulation, or the machine's own virtualisation once it has been shown to work.
+//! Emulation, or hardware virtualisation once it has been shown to work.
 
 use std::fs;
 use std::path::Path;
@@ -23,9 +23,9 @@ pub enum Accelerator {
     #[value(name = "tcg")]
     Emulation,
     /// TCG with `-icount`: one instruction takes one virtual nanosecond, the CPUs take turns, and
-    /// an idle machine's clock goes on at once. How busy the host is changes nothing, so that
-    /// ratios can be told even there; but nothing in it happens at the same time, and no time is
-    /// that of any processor.
+    /// an idle machine's clock jumps to the next timer. The load of the host changes nothing, so
+    /// ratios are valid even on a busy host. But nothing in it happens at the same time, and no
+    /// time is that of a real processor.
     VirtualTime,
     /// KVM. Times are near to native ones.
     Kvm,
@@ -85,8 +85,8 @@ impl Accelerator {
     }
 
     /// KVM if this very kernel boots in it to init's verdict, emulation otherwise. There are
-    /// machines where `/dev/kvm` exists and a kernel hangs in it, so only a boot counts; the answer
-    /// is kept until the machine reboots. A kernel that is a program needs neither.
+    /// machines where `/dev/kvm` exists and a kernel hangs in it, so only a boot counts. The result
+    /// is kept until the host reboots. A kernel that is a program needs neither.
     ///
     /// # Errors
     /// When the answer cannot be read or kept.

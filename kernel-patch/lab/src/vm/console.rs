@@ -1,12 +1,12 @@
-//! What a machine said: the kernel's console is searched for faults, the channel for exactly one
-//! verdict.
+//! The output of a machine: the kernel's console is searched for faults, the channel for exactly
+//! one verdict.
 
 use thiserror::Error;
 
 use crate::process;
 use crate::protocol::{Ended, Message};
 
-/// A way in which a kernel says that something is wrong with it.
+/// A message by which a kernel reports a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// What it is called in messages.
@@ -15,8 +15,8 @@ pub struct Fault {
     pub excerpt: String,
 }
 
-/// What the console prints, and what that is; the first that matches a line gives the name. The
-/// order puts the particular before the general.
+/// What the console prints, and what that is; the first that matches a line gives the name. Special
+/// patterns come before general ones.
 const FAULTS: [(&str, &str); 17] = [
     ("Kernel panic - not syncing", "panic"),
     ("KASAN: ", "KASAN report"),
@@ -40,7 +40,7 @@ const FAULTS: [(&str, &str); 17] = [
     ("WARNING: ", "kernel warning"),
 ];
 
-/// Also an oops, but words that need more care: they stand at the start of a message.
+/// Also an oops, but with common words: they must be at the start of a message.
 const OOPS_STARTS: [&str; 3] = ["Oops:", "general protection fault", "kernel BUG at"];
 
 /// Lines of the console shown before and after a fault.
@@ -114,13 +114,13 @@ pub enum TranscriptError {
     /// The machine ended and init had not said how.
     #[error("the machine ended without a verdict")]
     NoVerdict,
-    /// Init spoke twice: something restarted, or two wrote.
+    /// Init started twice: something restarted, or there were two writers.
     #[error("the machine gave {0} verdicts where there is exactly one")]
     Doubled(usize),
     /// Init could not do its work.
     #[error("init gave up: {0}")]
     Init(String),
-    /// The verdict does not fit what was said before it.
+    /// The verdict contradicts the earlier messages.
     #[error("the verdict says that {said} steps failed, the steps say {seen}")]
     Contradiction {
         /// By the verdict.
@@ -128,7 +128,7 @@ pub enum TranscriptError {
         /// By the steps.
         seen: usize,
     },
-    /// Not every step was heard of.
+    /// Not every step was reported.
     #[error("{heard} of {asked} steps were reported")]
     Steps {
         /// Reported.
@@ -136,7 +136,7 @@ pub enum TranscriptError {
         /// In the job.
         asked: usize,
     },
-    /// Something that is not of the protocol came over the channel.
+    /// Something that is not part of the protocol came over the channel.
     #[error("the channel carried what init did not say: {0:?}")]
     Garbled(String),
 }

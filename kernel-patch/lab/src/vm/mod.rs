@@ -1,5 +1,5 @@
-//! One boot of one kernel: QEMU, or the kernel itself where it is a program, started, listened to
-//! and ended; what it said, judged.
+//! One boot of one kernel: starts QEMU, or the kernel itself if it is a program, reads its output,
+//! ends it, and judges the output.
 
 mod accel;
 pub mod console;
@@ -38,7 +38,7 @@ use console::{Fault, Transcript, TranscriptError, excerpt, first_fault};
 use place::Place;
 use running::{Life, Running, life};
 
-/// What a boot is given.
+/// The parameters of a boot.
 #[derive(Debug, Clone)]
 pub struct Machine<'a> {
     /// The emulator, [`QEMU`] but for tests. Not used by a kernel that is a program.
@@ -57,13 +57,13 @@ pub struct Machine<'a> {
     pub cpus: u32,
     /// Memory of the machine.
     pub memory_mib: u32,
-    /// The machine is ended after this long, whatever it is doing.
+    /// The machine is ended after this time in any case.
     pub limit: Duration,
     /// Arguments given to QEMU as they are.
     pub qemu_args: &'a [String],
 }
 
-/// What a boot that is to be believed has shown.
+/// The result of a valid boot.
 #[derive(Debug)]
 pub struct Boot {
     /// `uname -r` inside.
@@ -82,7 +82,7 @@ pub struct Boot {
     pub console: String,
 }
 
-/// Why a boot is not to be believed. Each carries the console, cut to what matters.
+/// Why a boot is not valid. Each has the relevant part of the console.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BootError {
@@ -96,7 +96,7 @@ pub enum BootError {
         /// The console around it.
         excerpt: String,
     },
-    /// Nothing more was heard within the limit.
+    /// No verdict within the limit.
     #[error(
         "{image} did not end within {limit_s} s and was killed; its console ended with:\n{excerpt}"
     )]
@@ -108,7 +108,7 @@ pub enum BootError {
         /// The end of the console.
         excerpt: String,
     },
-    /// Init's words do not add up.
+    /// Init's messages are inconsistent.
     #[error("{image}: {wrong}; its console ended with:\n{excerpt}")]
     Transcript {
         /// The kernel image.
@@ -126,7 +126,7 @@ pub enum BootError {
         /// Its standard error.
         said: String,
     },
-    /// A signal has stopped the machine's process: nothing more would be heard of it.
+    /// A signal has stopped the machine's process: it would send nothing more.
     #[error(
         "{image}: the machine's process was stopped by a signal from outside, so it was ended; its \
             console ended with:\n\
@@ -145,18 +145,17 @@ pub enum BootError {
 
 /// How long a machine may go on after its kernel said that it is at fault, or that it has halted.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often it is looked whether the machine's process is still there: it may end while another
+/// How often to check that the machine's process still exists: it may end while another process
 /// holds its console open.
 const LOOK: Duration = Duration::from_millis(100);
-/// What a kernel prints that has nothing more to do and does not end by itself.
+/// The message of a kernel that has halted and does not end by itself.
 const HALTED: &str = "reboot: System halted";
 
 impl Machine<'_> {
     /// Boots, calls `hear` with each line of output and each end of a step as it comes, and returns
-    /// when QEMU is gone. An error of `hear` ends the machine: nobody listens any more.
+    /// when QEMU is gone. An error of `hear` ends the machine.
     ///
-    /// # Errors
-    /// [`BootError`] when the boot is not to be believed; that of `hear`; anything else when the
+    /// # Errors [`BootError`] when the boot is not valid; that of `hear`; anything else when the
     /// lab's own plumbing failed.
     pub fn boot(&self, mut hear: impl FnMut(&Message) -> io::Result<()>) -> Result<Boot> {
         let place = Place::make()?;
@@ -235,7 +234,7 @@ impl Machine<'_> {
                 let signal = Signal::try_from(number).unwrap_or(Signal::SIGTERM);
                 return Err(BootError::Interrupted(signal).into());
             }
-            // The channel first: what init said before the console closed is not lost.
+            // The channel first: what init reported before the console closed is not lost.
             while let Some(bytes) = read_some(&mut &*from_init)?.filter(|bytes| !bytes.is_empty()) {
                 part.extend(bytes);
                 while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
@@ -329,7 +328,7 @@ impl Machine<'_> {
     }
 }
 
-/// What was heard of a machine until it ended.
+/// The output of a machine until it ended.
 #[derive(Debug, Default)]
 struct Heard {
     transcript: Transcript,
@@ -369,7 +368,7 @@ impl Drop for Signals {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGINT);
         mask.add(Signal::SIGTERM);
-        // It cannot fail with a valid mask; and there is nobody to tell.
+        // It cannot fail with a valid mask.
         mask.thread_unblock().unwrap_or_default();
     }
 }

@@ -1,4 +1,4 @@
-//! The directory of a running machine, and those that died with their lab.
+//! The directory of a running machine, and those that killed labs have left.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
-/// How all their names begin.
+/// The prefix of their names.
 const PREFIX: &str = "lab-vm-";
 
 /// A directory that is younger may be about to be locked.
@@ -44,7 +44,7 @@ fn lock(dir: &Path) -> std::io::Result<Flock<File>> {
         .map_err(|(_, errno)| errno.into())
 }
 
-/// Removes directories that nobody has locked and that are at least `old`. What belongs to another
+/// Removes directories that are not locked and that are at least `old`. What belongs to another
 /// user or is just going away is left alone.
 fn sweep(parent: &Path, old: Duration) {
     let entries = fs::read_dir(parent)
@@ -59,7 +59,8 @@ fn sweep(parent: &Path, old: Duration) {
             .map(|made| made.elapsed());
         let is_old = matches!(age, Ok(Ok(age)) if age >= old);
         if is_old && let Ok(_lock) = lock(&path) {
-            // Whoever may lock it may remove it; if not, the next start tries again.
+            // A process that could lock it may remove it; if that fails, the next start tries
+            // again.
             drop(fs::remove_dir_all(&path));
         }
     }

@@ -1,4 +1,4 @@
-//! The command line of QEMU, and why it is what it is.
+//! The command line of QEMU, and the reasons for it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -53,14 +53,13 @@ fn command_line(machine: &Machine<'_>) -> String {
         "oops=panic",
         "panic=-1",
         "reboot=t",
-        // No mitigation protects anything here, and each costs time under emulation.
+        // Mitigations protect nothing here, and each costs time under emulation.
         "mitigations=off",
         "random.trust_cpu=on",
         "random.trust_bootloader=on",
     ];
     if machine.accelerator.is_emulated() {
-        // The emulated clock is what the emulator says; the watchdog that compares clocks would be
-        // fooled by a busy host.
+        // The watchdog that compares clocks would give false alarms on a busy host.
         words.extend(["tsc=reliable", "no_timer_check"]);
     }
     words.extend(machine.append.iter().map(String::as_str));

@@ -1,5 +1,5 @@
-//! The machine's process: started in a group of its own, looked at, and ended with all that it
-//! started.
+//! The machine's process: started in a process group of its own, observed, and ended with all that
+//! it started.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -22,12 +22,12 @@ const ENDING: Duration = Duration::from_secs(2);
 /// QEMU or user-mode Linux, killed and reaped with its whole group when it goes out of scope.
 pub(super) struct Running(pub Child);
 
-/// How the process is.
+/// The state of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     /// It runs.
     Runs,
-    /// A signal has stopped it: nothing will be heard of it.
+    /// A signal has stopped it: it sends nothing more.
     Stopped,
     /// It has ended, and is not reaped.
     Ended,
@@ -47,8 +47,8 @@ impl Running {
         })?))
     }
 
-    /// Waits a moment if it is `ending` by itself, then ends it and all that it started, and says
-    /// how it ended and what stood on its standard error.
+    /// Waits a moment if it is `ending` by itself, then ends it and all that it started, and
+    /// returns how it ended and its standard error.
     pub(super) fn end(&mut self, ending: bool) -> Result<(ExitStatus, String)> {
         if ending {
             let deadline = Deadline::after(ENDING);
@@ -78,7 +78,7 @@ impl Drop for Running {
     }
 }
 
-/// Looks at a child that has not been reaped.
+/// Checks a child that has not been reaped.
 pub(super) fn life(child: &Child) -> Result<Life> {
     let flags =
         WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

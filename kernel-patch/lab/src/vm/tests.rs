@@ -1,6 +1,6 @@
-//! Machines that go wrong, each with its one clear error. The script `fixtures/emulator` stands in
-//! for QEMU: what it prints on its standard output is the kernel's console, what it writes to
-//! descriptor 3 is init's channel.
+//! Machines that fail, each with its one clear error. The script `fixtures/emulator` replaces QEMU:
+//! what it prints on its standard output is the kernel's console, what it writes to descriptor 3 is
+//! init's channel.
 
 use std::fs;
 use std::path::Path;

@@ -43,7 +43,7 @@ pub(super) fn command(machine: &Machine<'_>, initramfs: &Path, channel: &Path) -
     command
         .arg(format!("mem={}M", machine.memory_mib))
         .arg(format!("initrd={}", initramfs.display()))
-        // Its sockets and its memory file go where the machine's other files are, and with them.
+        // Its sockets and its memory file are in the machine's directory, and are removed with it.
         .arg(format!("uml_dir={}/", place.display()))
         .env("TMPDIR", place)
         .args(["umid=machine", "noreboot"])

@@ -1,8 +1,8 @@
-//! One page with everything: it asks the network for nothing, is readable on a telephone and in
-//! print, and opens the trials behind each row.
+//! One page with everything: it loads nothing from the network, is readable on a telephone and in
+//! print, and shows the trials behind each row.
 //!
-//! Rows are written here, not by a script: without scripts the page is whole, and the script only
-//! filters, sorts and opens.
+//! Rows are written here, not by a script: without scripts the page is complete, and the script
+//! only filters, sorts and opens.
 
 mod rows;
 
@@ -86,7 +86,7 @@ pub fn page(
     out.push_str("</main>\n<script type=\"application/json\" id=\"trials\">");
     let trials = serde_json::to_string(&trials(analysis))
         .context("could not write the trials of the page")?;
-    // A string of JSON may hold what ends a script in HTML.
+    // A string of JSON may contain the end tag of a script.
     out.push_str(&trials.replace("</", "<\\/"));
     out.push_str("</script>\n<script>\n");
     out.push_str(SCRIPT);
@@ -256,7 +256,7 @@ fn from_here(link: &str) -> String {
     }
 }
 
-/// Pictures become drawings, so that the page needs no other file.
+/// Images become inline drawings, so that the page needs no other file.
 fn with_drawings(text: &str, plots: &[Plot]) -> String {
     plots.iter().fold(text.to_owned(), |text, plot| {
         let picture = format!("![{}](generated/{})", plot.title, plot.file);

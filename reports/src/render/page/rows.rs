@@ -1,4 +1,4 @@
-//! The table of all rows: who, where, how often right, how late.
+//! The table of all rows: mechanism, scenario, how often right, how late.
 
 use harness_record::Plane;
 

@@ -62,7 +62,7 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, scenario: &str, axis: &str) -> Op
         .filter(|v| *v > 0)
         .min()?;
     let has_zero = cells.iter().any(|c| c.row.params[axis] == 0);
-    // Zero has no place on a logarithmic axis; it stands to the left of the smallest value.
+    // Zero has no place on a logarithmic axis; it is drawn to the left of the smallest value.
     let place = |value: u64| {
         if value == 0 {
             real(smallest) / 4.0
@@ -181,7 +181,7 @@ pub(super) fn scale(campaign: &Campaign<'_>) -> Vec<Drawing> {
     drawings
 }
 
-/// Loops with somebody in each site and loops with hardly anybody are lines of their own.
+/// Loops with a process in each site and loops with few processes are lines of their own.
 fn line_of(row: &Sites) -> String {
     match row.populated {
         None => row.mechanism.clone(),

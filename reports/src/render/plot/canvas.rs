@@ -1,4 +1,4 @@
-//! What all plots share: the sheet, the axes, the colours, and a legend beside the plot.
+//! The parts that all plots share: the sheet, the axes, the colours, and a legend beside the plot.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -216,7 +216,7 @@ fn style(index: usize) -> (RGBColor, Option<(u32, u32)>) {
     )
 }
 
-/// A field of a map: what it says, and its colour.
+/// A field of a map: its text and its colour.
 pub(super) struct Field {
     pub text: String,
     pub colour: RGBColor,

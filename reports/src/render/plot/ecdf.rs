@@ -1,4 +1,4 @@
-//! Which share of all trials had been decided after how long.
+//! The share of trials that had a verdict, against time.
 
 use super::super::text;
 use super::Drawing;
@@ -52,7 +52,7 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
     drawings
 }
 
-/// A staircase with no more steps than the paper has points.
+/// A step function with no more steps than the drawing has points.
 fn line(cell: &Cell<'_>, all: &[&Cell<'_>]) -> Line {
     let seen = cell.latency.seen();
     let positive = |v: u64| real(v.max(1));

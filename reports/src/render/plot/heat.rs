@@ -1,4 +1,4 @@
-//! Mechanism by adversary: who told the truth, who left nothing alive.
+//! Mechanism by adversary: which detectors were right, which strategies left nothing alive.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
         (
             Plane::Detect,
             "verdicts",
-            "Detector by adversary: trials in which it told the truth",
+            "Detector by adversary: trials in which it was right",
         ),
         (
             Plane::Kill,

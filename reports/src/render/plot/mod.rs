@@ -12,10 +12,10 @@ use anyhow::Result;
 use super::Origin;
 use crate::analysis::Campaign;
 
-/// A drawing, and what to say below it.
+/// A drawing, and its caption.
 #[derive(Clone, Debug)]
 pub struct Plot {
-    /// Whose it is.
+    /// Its dataset.
     pub dataset: String,
     /// Name of its file.
     pub file: String,

@@ -86,7 +86,7 @@ pub(super) fn scale(args: &ScaleArgs) -> Result<Exit, Failure> {
 }
 
 fn with_host(args: &ScaleArgs, chosen: &Selection, around: &Surroundings) -> Result<Exit, Failure> {
-    // Having none is found before anything is planned.
+    // Missing mechanisms are found before anything is planned.
     around.base()?;
     let host = &around.host;
     let (mechanisms, skipped) = offered(chosen, host)?;
@@ -170,7 +170,7 @@ fn plan(args: &ScaleArgs, mut mechanisms: Vec<&'static str>, seed: u64) -> Vec<P
     loops
 }
 
-/// What came of the loops.
+/// The result of the loops.
 #[derive(Debug, Default)]
 struct Played {
     records: Vec<ScaleRecord>,

@@ -1,4 +1,4 @@
-//! What recorded jobs come to: one row for each mechanism and number of sites, and how its cost
+//! The summary of recorded jobs: one row for each mechanism and number of sites, and how its cost
 //! grows. Pure.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub(super) struct Cell {
     pub sites: u32,
     /// Jobs that ended.
     pub jobs: usize,
-    /// Jobs of which the loop said the truth.
+    /// Jobs with a right verdict.
     pub right: usize,
     /// From the job's stamp to the verdict, median.
     pub latency_p50_ns: Option<u64>,

@@ -32,10 +32,10 @@ Exit code 6: --for has stopped the campaign in good order. This measures it to i
 /// Measure: a run as a campaign.
 ///
 /// Takes what a plain run takes, and plays it as a campaign: complete blocks in random order, an
-/// idle gap and a look at the machine's noise between them, and every trial on disk before the next
-/// one begins. Whatever interrupts it (SIGINT, SIGKILL, a power cut), --resume goes on with the
-/// next trial of the same plan; an unfinished last line is cut off, and no trial is recorded twice
-/// or left out.
+/// idle gap and a measurement of the machine's noise between them, and every trial on disk before
+/// the next one begins. Whatever interrupts it (SIGINT, SIGKILL, a power cut), --resume goes on
+/// with the next trial of the same plan; an unfinished last line is cut off, and no trial is
+/// recorded twice or left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = EXAMPLES, mut_arg("scenarios", |arg| arg.required(false)))]
 pub(in super::super) struct MeasureArgs {
@@ -45,8 +45,8 @@ pub(in super::super) struct MeasureArgs {
 
     /// Go on with the campaign that is recorded in DIR
     ///
-    /// Its plan.json decides what is run. Refused where the figures would not belong together:
-    /// another version or build of this program, another kernel, another boot.
+    /// Its plan.json decides what is run. Refused if the figures would not belong together: another
+    /// version or build of this program, another kernel, another boot.
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
         "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials",
         "seed", "deadline", "gap", "dry_run", "cgroup", "tasks", "memory", "no_limits", "out", "vm",
@@ -92,8 +92,8 @@ pub(in super::super) struct MeasureArgs {
     /// How long the blocks of a sitting may together wait for a quiet machine; 0 for not at all
     ///
     /// The machine is quiet when the control before a block lost at most 5 % of its time to others.
-    /// What is recorded as noise is what the first look before each block saw, so waiting cannot
-    /// make a busy machine look quiet.
+    /// The recorded noise is that of the first spin before each block, so waiting cannot make a
+    /// busy machine look quiet.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span,
         help_heading = "Campaign")]
     pub patience: Duration,
@@ -102,22 +102,22 @@ pub(in super::super) struct MeasureArgs {
     /// (poisson:50ms), whether or not the trial before has ended. It replaces the gap
     ///
     /// Trials still run one after another. One that begins late is recorded with its intended start
-    /// (`stamps.intended_ns`), so that waiting can be counted. The noise is measured before the
-    /// first block of a sitting alone.
+    /// (`stamps.intended_ns`), so that waiting can be counted. The noise is measured only before
+    /// the first block of a sitting.
     #[arg(long, value_name = "[poisson:]TIME", value_parser = Arrivals::parse,
         conflicts_with = "gap", help_heading = "Campaign")]
     pub every: Option<Arrivals>,
 
-    /// Processors: a number for all, or roles: harness=0,observer=0,workload=1. Who is not named
-    /// runs where its parent may
+    /// Processors: a number for all, or roles: harness=0,observer=0,workload=1. A role that is not
+    /// named runs where its parent may
     #[arg(long, value_name = "CPU", value_parser = Pins::parse, help_heading = "Campaign")]
     pub pin: Option<Pins>,
 
     /// Record the way from exit to verdict as well (`stages`): exit, flip, waking, running. Needs
     /// root
     ///
-    /// The kernel's tracepoints tell it. That changes what is measured: compare stages of one such
-    /// campaign, and its latencies with no other.
+    /// It uses the kernel's tracepoints, which changes what is measured: compare stages within one
+    /// such campaign, and its latencies with no other.
     #[arg(long, help_heading = "Campaign")]
     pub trace: bool,
 }

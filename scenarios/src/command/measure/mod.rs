@@ -92,7 +92,7 @@ impl Begun {
         }
     }
 
-    /// The command line that began it, with what may be said anew each time.
+    /// The command line that began it, with the options that may differ each time.
     fn asked(&self, given: &MeasureArgs) -> anyhow::Result<MeasureArgs> {
         let words: Vec<String> = serde_json::from_value(self.plan["arguments"].clone())
             .context("plan.json does not say with which arguments it was made")?;
@@ -123,7 +123,7 @@ impl Begun {
     }
 }
 
-/// What a run would make of the arguments, and what only a campaign has.
+/// The arguments of a plain run, and those that only a campaign has.
 fn resolve(args: &MeasureArgs) -> Result<Request, Failure> {
     let mut request = request::resolve(&args.run)?;
     request.gap = match args.every {
@@ -239,7 +239,7 @@ fn with_host(
     Ok(exit)
 }
 
-/// Opens what was begun, if it may be gone on with here.
+/// Opens a campaign that was begun, if it may be resumed here.
 fn go_on(
     begun: &Begun,
     document: &PlanRecord<'_>,
@@ -294,8 +294,7 @@ fn pace(args: &MeasureArgs, seed: u64) -> CampaignOptions {
     }
 }
 
-/// How late an open loop started its trials, in a line: the queue that their latency is to be
-/// counted with.
+/// How late an open loop started its trials, in a line: the wait that is part of their latency.
 fn lateness(output: &Output) -> anyhow::Result<Option<String>> {
     let mut late = Vec::new();
     for trial in output.trials() {

@@ -1,5 +1,5 @@
-//! Machine noise, measured by itself: a control that only spins and looks at the clock. Time that
-//! it misses, somebody else had.
+//! Machine noise, measured by itself: a control that only spins and reads the clock. Time that it
+//! misses was used by something else.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use harness::sys::time;
 
 use super::super::stats;
 
-/// A gap between two looks at the clock that is longer than this was not the control's own doing.
+/// A gap between two reads of the clock that is longer than this was not caused by the control
+/// itself.
 const GAP_NS: u64 = 10_000;
 
 /// The machine is quiet when a control loses at most this share of its time to others.
 pub(in super::super) const QUIET_PERMILLE: u64 = 50;
 
-/// Time between two looks of who waits for quiet.
+/// Time between two spins while waiting for a quiet machine.
 const REST: Duration = Duration::from_millis(100);
 
 /// Spins for `span` on whatever processor the harness runs on, before `block`.
@@ -40,8 +41,8 @@ pub(in super::super) fn spin(block: u32, span: Duration) -> NoiseRecord {
 /// Spins before `block`, and then waits until the machine is quiet, for at most `patience` or until
 /// `interrupted`.
 ///
-/// What is returned is the first look: a later one is quiet because it was waited for, and says
-/// nothing about the campaign.
+/// Returns the first spin: a later one is quiet because it was waited for, and says nothing about
+/// the campaign.
 pub(in super::super) fn before_block(
     block: u32,
     span: Duration,
@@ -54,7 +55,7 @@ pub(in super::super) fn before_block(
     let mut last = first;
     while last.lost_permille() > QUIET_PERMILLE && time::now() < until && !interrupted() {
         let next = until.min(time::now() + REST);
-        // An interruption only makes the next look come sooner.
+        // An interruption only makes the next spin come sooner.
         while time::sleep_until(next).is_err() && !interrupted() {}
         last = spin(block, span);
     }
@@ -69,7 +70,7 @@ pub(in super::super) fn before_block(
     NoiseRecord { waited_ns, ..first }
 }
 
-/// Counts one look, `gap_ns` after the one before.
+/// Counts one read, `gap_ns` after the previous one.
 fn look(seen: &mut NoiseRecord, gap_ns: u64) {
     seen.looks += 1;
     if gap_ns > GAP_NS {
@@ -79,7 +80,7 @@ fn look(seen: &mut NoiseRecord, gap_ns: u64) {
     }
 }
 
-/// What the control saw, in a line.
+/// The result of the control, in a line.
 pub(super) fn in_words(seen: &[NoiseRecord]) -> Option<String> {
     let sum = |figure: fn(&NoiseRecord) -> u64| seen.iter().map(figure).sum::<u64>();
     let (spun, lost) = (sum(|n| n.spun_ns), sum(|n| n.lost_ns));

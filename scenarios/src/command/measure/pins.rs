@@ -1,12 +1,12 @@
-//! `--pin`: which processor runs whom.
+//! `--pin`: the processor for each process.
 
 use std::collections::BTreeMap;
 
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
-/// One processor for each role that is pinned. Who is not named runs where its parent may: the
-/// observer where the harness may, the workload where the observer may.
+/// One processor for each role that is pinned. A role that is not named runs where its parent may:
+/// the observer where the harness may, the workload where the observer may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(in super::super) struct Pins {
     /// The harness: it makes the sites, and is the oracle and the control.

@@ -1,7 +1,7 @@
-//! Going on: what of an interrupted campaign is good, and whether it may be gone on with here.
+//! Resuming: which part of an interrupted campaign is good, and whether it may be resumed here.
 //!
-//! The plan is the authority. What was recorded must be its beginning, trial by trial; only the end
-//! of the file may be unfinished, because that is what a crash leaves.
+//! The recorded trials must be the beginning of the plan, trial by trial; only the end of the file
+//! may be unfinished, as after a crash.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -48,7 +48,7 @@ pub(super) fn keep(mut file: impl BufRead, plan: &Plan) -> Result<Kept> {
         };
         let record = match (line.ends_with(b"\n"), read_lines(line.as_slice()).next()) {
             (true, Some(Ok(record))) => record,
-            // Only the last line may be unfinished, or, after a power cut, not what was written.
+            // Only the last line may be unfinished or, after a power cut, corrupt.
             (_, _) if is_last(&mut file)? => {
                 kept.cut = Some(format!("an unfinished line of {length} bytes"));
                 return Ok(kept);
@@ -96,7 +96,7 @@ fn damaged(seq: usize) -> String {
 }
 
 /// Compares the recorded plan with the one that its arguments make here and now. The name of the
-/// run differs by nature, and so may the words in which a mechanism that is missing is described.
+/// run always differs, and the description of a missing mechanism may.
 pub(super) fn same_plan(recorded: &Value, here: &Value) -> Result<()> {
     let (Some(recorded), Some(here)) = (recorded.as_object(), here.as_object()) else {
         bail!("plan.json is not a plan");

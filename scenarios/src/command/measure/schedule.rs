@@ -1,8 +1,8 @@
 //! The open loop: when trials are to start, whether or not the one before has ended.
 //!
 //! In a closed loop a slow trial holds back the next one, so that a machine that stalls is asked
-//! less often and looks better than it is ("coordinated omission"). In an open loop the start is
-//! intended at a moment that does not depend on the machine, and a reader may count from there.
+//! less often and looks better than it is ("coordinated omission"). In an open loop the intended
+//! start does not depend on the machine, and latencies can be counted from it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `sittings.json`: who measured when. A campaign that was interrupted has several sittings, and
-//! each has an environment of its own.
+//! `sittings.json`: the run, time and environment of each sitting. A campaign that was interrupted
+//! has several.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -82,7 +82,7 @@ impl Sittings {
     }
 }
 
-/// An error unless figures from both may stand in one table.
+/// An error unless figures from both may be in one table.
 fn same(then: &Environment, now: &Environment) -> Result<()> {
     let differ = |what: &str, then: String, now: String| -> Result<()> {
         if then == now {
@@ -110,7 +110,7 @@ fn same(then: &Environment, now: &Environment) -> Result<()> {
 
 /// This boot.
 pub(super) fn boot_id() -> Option<String> {
-    // What cannot be read is absent, and differs from what was there.
+    // What cannot be read is absent, and differs from what was recorded.
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
 }

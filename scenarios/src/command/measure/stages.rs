@@ -1,4 +1,4 @@
-//! Traced campaigns: whether they may be made here, and what the stages come to.
+//! Traced campaigns: whether they are possible here, and the sums of their stages.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::super::exit::Failure;
 use super::super::output::Output;
 use super::super::stats::{self, Sample};
 
-/// The feature that tracing rests on.
+/// The feature that tracing needs.
 const TRACEPOINTS: &str = "tracepoints";
 
 /// An error, with the reason and a remedy, unless the kernel's tracepoints may be listened to.

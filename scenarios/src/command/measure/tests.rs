@@ -1,4 +1,4 @@
-//! Going on, without a machine: an interruption at every byte of a small campaign.
+//! Resuming, without real trials: an interruption at every byte of a small campaign.
 
 use clap::Parser;
 use harness::detect::DETECTORS;
@@ -47,7 +47,7 @@ fn planned(seed: u64) -> Plan {
     plan(&resolve(&args(&WORDS)).unwrap(), &offers, seed).unwrap()
 }
 
-/// What trial `seq` of the plan would leave.
+/// The record of trial `seq` of the plan.
 fn record(plan: &Plan, seq: usize) -> TrialRecord {
     let planned = &plan.order[seq];
     let cell = &plan.cells[planned.row];
@@ -123,7 +123,7 @@ fn an_interruption_at_every_byte_loses_at_most_the_unfinished_trial() {
         let complete = file.iter().filter(|b| **b == b'\n').count();
         assert_eq!(kept.trials, complete, "at byte {end}");
         assert_eq!(kept.cut.is_some(), kept.bytes != end as u64);
-        // What follows makes it whole again: each trial once, in order.
+        // The resumed part completes it: each trial once, in order.
         let mut again = file[..usize::try_from(kept.bytes).unwrap()].to_vec();
         again.extend(lines(&plan, kept.trials..plan.order.len()));
         assert_eq!(again, whole, "at byte {end}");

@@ -1,8 +1,8 @@
 //! The measured numbers: the committed summary of the evidence report, as far as a recommendation
 //! needs it.
 //!
-//! Only fields that are used are read, and what is not there was not measured. That is never taken
-//! for a good figure.
+//! Only the fields that are used are read. A missing field was not measured, and never counts as a
+//! good figure.
 
 use std::collections::BTreeMap;
 
@@ -72,15 +72,14 @@ struct Scale {
     medians: BTreeMap<String, u64>,
 }
 
-/// What is known of one mechanism.
+/// The evidence about one mechanism.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Measured {
     /// Trials, and in how many rows.
     pub trials: usize,
     /// Rows.
     pub rows: usize,
-    /// The largest of the rows' medians: how slow it is where it is slow. Absent if that lies
-    /// beyond the deadline.
+    /// The largest of the rows' medians: its slowest case. Absent if that lies beyond the deadline.
     pub worst_p50_ns: Option<u64>,
     /// The 99th percentile of that row, if it has one.
     pub p99_ns: Option<u64>,
@@ -95,7 +94,7 @@ pub(super) struct Measured {
     pub launch_ns: Option<u64>,
     /// CPU time for each second of waiting, where it was measured.
     pub idle_cpu_ns: Option<u64>,
-    /// Trials that speak against it, with the row: early or missed, survivors, bystanders hit.
+    /// Trials with failures, with the row: early or missed, survivors, bystanders hit.
     pub against: Vec<String>,
     /// At the largest number of sites that was measured: that number, and the median of each
     /// quantity.
@@ -123,7 +122,7 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Where it was measured, a line for each campaign.
+    /// The machine of the measurements, a line for each campaign.
     pub(super) fn places(&self) -> Vec<String> {
         let line = |d: &Dataset| format!("{}: Linux {}, {}", d.name, d.kernel, d.cpu);
         self.datasets.iter().map(line).collect()

@@ -44,7 +44,7 @@ pub(super) enum Situation {
     OneShot,
     /// A supervisor starts many jobs and watches all of them
     Server,
-    /// Nobody helps: no root, no capability, only a delegated cgroup
+    /// No privileges: no root, no capability, only a delegated cgroup
     NoRoot,
     /// A kernel of the oldest long-term series (5.4): no cgroup.kill, no birth in a cgroup
     OldKernel,
@@ -52,7 +52,7 @@ pub(super) enum Situation {
     PatchedKernel,
 }
 
-/// Whether this kernel spares processes without a first thread.
+/// Whether `cgroup.kill` of this kernel misses processes without a first thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Spared {
     id: &'static str,
@@ -84,7 +84,7 @@ struct Advice {
     strategies: Vec<Candidate>,
 }
 
-/// Looks at the machine and says what to use.
+/// Probes the machine and says what to use.
 pub(super) fn recommend(args: &RecommendArgs) -> Result<Exit, Failure> {
     let evidence = Evidence::committed()?;
     let around = Surroundings::look(args.cgroup.clone(), true)?;
@@ -142,7 +142,7 @@ fn answer(host: &Host, evidence: &Evidence, only: Option<Situation>) -> Answer {
             .map(|situation| {
                 let here = Here {
                     situation,
-                    // An old kernel has no cgroup.kill, and what another kernel does was not tried.
+                    // An old kernel has no cgroup.kill, and other kernels were not tried.
                     kills_leaderless: kills_leaderless && situation != Situation::OldKernel,
                 };
                 advise(here, &offers, evidence)

@@ -53,8 +53,8 @@ fn head(answer: &Answer) -> Vec<String> {
     lines
 }
 
-/// Where it was measured: the campaigns share a kernel and a processor more often than not, so each
-/// of these is said once.
+/// The machine of the measurements: most campaigns share a kernel and a processor, so each is
+/// printed once.
 fn evidence(answer: &Answer) -> Vec<String> {
     let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
     for place in &answer.evidence {

@@ -1,4 +1,4 @@
-//! Who is to be preferred, by the facts of the specs and by what was measured. Pure, and without a
+//! The order of preference, from the facts of the specs and the measurements. Pure, and without a
 //! list of ids.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,8 @@ const AS_FAST: u64 = 2;
 /// CPU time for each second of waiting above which waiting is not free.
 const IDLE_NS: u64 = 1_000_000;
 
-/// The kernel that is assumed where it is old: the first long-term one that has pidfds and the
-/// cgroup freezer.
+/// The kernel that is assumed for the situation "old kernel": the first long-term one that has
+/// pidfds and the cgroup freezer.
 pub(super) const OLD: KernelVersion = KernelVersion(5, 4);
 
 /// A mechanism that could be named.
@@ -30,9 +30,9 @@ pub(super) const OLD: KernelVersion = KernelVersion(5, 4);
 pub(super) struct Candidate {
     /// Its id.
     pub id: &'static str,
-    /// The facts for which it is named.
+    /// The facts for which it is recommended.
     pub because: Vec<String>,
-    /// What is to be known of it.
+    /// Caveats.
     pub but: Vec<String>,
     /// What was measured; `null`: nothing.
     pub measured: Option<Measured>,
@@ -45,19 +45,19 @@ pub(super) struct Candidate {
 /// What candidates are compared by; smaller is better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Facts {
-    /// It does not use what the situation is about.
+    /// It does not use the special feature of the situation.
     beside_the_point: bool,
-    /// Recorded trials speak against it.
+    /// Recorded trials show failures.
     refuted: bool,
     /// Adversaries against which it may fail, or a wake-up that may be lost.
     doubts: usize,
     /// Kinds of bystander that it may hit.
     bystanders: usize,
-    /// 0: it sleeps until it is woken, 1: it looks at intervals, 2: it spins.
+    /// 0: it sleeps until it is woken, 1: it reads at intervals, 2: it spins.
     waiting: u8,
     /// It needs more than a cgroup of one's own.
     privileged: bool,
-    /// Time before the start that somebody waits for.
+    /// Time that the caller has to wait before the start.
     extra_ns: u64,
 }
 
@@ -82,7 +82,7 @@ impl Here {
         }
     }
 
-    /// A patched kernel has what in no released one can be there.
+    /// A patched kernel has what no released one has.
     fn missing(self, since: KernelVersion, support: &Support) -> Option<(String, String)> {
         let assumed =
             self.situation == Situation::PatchedKernel && since == KernelVersion::UNRELEASED;
@@ -120,22 +120,23 @@ impl Here {
         let mut but = vec![format!("late: {}", spec.late)];
         if spec.loses_on_removal {
             but.push(
-                "it may sleep on if somebody else removes the cgroup: only for who removes it \
-                himself"
+                "it may sleep on if another process removes the cgroup: only for programs that \
+                    remove it themselves"
                     .to_owned(),
             );
         } else {
-            because.push("its wake-up is not lost if somebody removes the cgroup".to_owned());
+            because
+                .push("its wake-up is not lost if another process removes the cgroup".to_owned());
         }
         let (waiting, how) = match spec.wake {
             Wake::Event => (0, "it sleeps until the kernel wakes it"),
-            Wake::Interval => (1, "it looks at intervals"),
+            Wake::Interval => (1, "it reads at intervals"),
             Wake::Spin => (2, "it spins"),
         };
         because.push(how.to_owned());
         privilege(spec.privilege, &mut because, &mut but);
         effects(&spec.effects, &mut because, &mut but);
-        // A pool is filled while nobody waits; who has but one job to start waits for it.
+        // A pool is filled in advance; a caller with only one job to start has to wait for that.
         let warm_up = spec.axes.iter().find(|axis| axis.name == "warm-up");
         let extra_ns = match (warm_up, self.situation) {
             (None, _) | (_, Situation::Server) => 0,
@@ -161,7 +162,7 @@ impl Here {
             missing: self.missing(spec.since, support),
             facts: Facts {
                 beside_the_point: self.beside_the_point(spec.since),
-                // A lost wake-up that the spec admits to is counted as a doubt already.
+                // A lost wake-up that the spec declares is counted as a caveat already.
                 refuted: refuted && !spec.loses_on_removal,
                 doubts: usize::from(spec.loses_on_removal),
                 bystanders: 0,
@@ -194,8 +195,7 @@ impl Here {
             let at = defaults(scenario.spec().axes, spec.axes, Plane::Kill);
             match scenario.expect_kill(&at, spec.reach) {
                 KillExpectation::Survives(_) => return None,
-                // Tried for on this kernel, which knows better than an expectation that holds for
-                // all.
+                // Tried on this kernel, which is better than an expectation for all kernels.
                 KillExpectation::MaySurvive(_)
                     if scenario.spec().id == LEADERLESS && self.kills_leaderless =>
                 {
@@ -214,7 +214,7 @@ impl Here {
             .map(|doubt| format!("may leave something of {doubt}"))
             .collect();
         match spec.may_hit {
-            [] => because.push("it hits nobody else".to_owned()),
+            [] => because.push("it hits no other process".to_owned()),
             hits => but.extend(
                 hits.iter()
                     .map(|canary| format!("it may hit a bystander: {canary}")),
@@ -230,7 +230,7 @@ impl Here {
             missing: self.missing(spec.since, support),
             facts: Facts {
                 beside_the_point: self.beside_the_point(spec.since),
-                // An admitted doubt that was seen is no refutation.
+                // A caveat that was seen in trials is not counted twice.
                 refuted: doubts.is_empty()
                     && measured.as_ref().is_some_and(|m| !m.against.is_empty()),
                 doubts: doubts.len(),
@@ -302,7 +302,7 @@ impl Candidate {
         self
     }
 
-    /// What no speed makes up for; smaller is better.
+    /// Criteria that count before speed; smaller is better.
     fn tier(&self) -> (bool, bool, usize, usize, bool, u8) {
         let facts = &self.facts;
         (
@@ -315,8 +315,8 @@ impl Candidate {
         )
     }
 
-    /// What it takes at its slowest in `rows`, with what it takes before the start. `None`: not
-    /// measured in each of them, or beyond the deadline.
+    /// Its slowest median in `rows`, plus its time before the start. `None`: not measured in each
+    /// of them, or beyond the deadline.
     fn slowest_ns(&self, rows: &BTreeSet<&str>) -> Option<u64> {
         let medians = &self.measured.as_ref()?.p50_ns;
         let each: Option<Vec<u64>> = rows.iter().map(|row| *medians.get(*row)?).collect();
@@ -331,7 +331,7 @@ pub(super) fn rank(all: Vec<Candidate>) -> Vec<Candidate> {
     let launch = |c: &Candidate| c.measured.as_ref().and_then(|m| m.launch_ns);
     let idle =
         |c: &Candidate| c.measured.as_ref().and_then(|m| m.idle_cpu_ns).unwrap_or(0) > IDLE_NS;
-    // Who is less to be relied on sets no mark for the others.
+    // A less reliable mechanism sets no standard for the others.
     let peers = |c: &Candidate| {
         all.iter()
             .filter(|other| other.tier() == c.tier())
@@ -342,7 +342,7 @@ pub(super) fn rank(all: Vec<Candidate>) -> Vec<Candidate> {
     };
     let class = |figure: Option<u64>, best: Option<u64>| match (figure, best) {
         (Some(ns), Some(best)) => u8::from(ns > best.saturating_mul(AS_FAST)),
-        // Not measured is neither fast nor slow, but it is not known to be fast.
+        // A mechanism that was not measured is not known to be fast.
         (None, Some(_)) => 2,
         (_, None) => 0,
     };
@@ -360,8 +360,8 @@ pub(super) fn rank(all: Vec<Candidate>) -> Vec<Candidate> {
     keyed.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// The rows in which at least half of those that were measured were measured: in others, only some
-/// had to show what they can do.
+/// The rows in which at least half of those that were measured were measured: in other rows only a
+/// few were measured.
 fn rows_of_most<'c>(peers: &[&'c Candidate]) -> BTreeSet<&'c str> {
     let measured: Vec<_> = peers.iter().filter_map(|c| c.measured.as_ref()).collect();
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();

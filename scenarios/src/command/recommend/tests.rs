@@ -91,8 +91,8 @@ fn the_clock_decides_between_those_that_are_sound() {
     let order: Vec<&str> = advice.detectors.iter().map(|c| c.id).collect();
     let place = |id: &str| order.iter().position(|x| *x == id).unwrap();
     assert_eq!(order[0], "bpf-notify-populated");
-    // Faster than all, but its wake-up may be lost; and who sleeps comes before who looks at
-    // intervals, however short they are.
+    // Faster than all, but its wake-up may be lost; and a detector that sleeps comes before one
+    // that reads at intervals, however short they are.
     assert!(place("cgroup-events-poll") > place("subreaper+cgroup-events"));
     assert!(place("cgroup-events-sleep") > place("subreaper+cgroup-events"));
     // Not measured is not fast.
@@ -115,7 +115,7 @@ fn who_was_measured_in_the_easy_rows_only_is_not_known_to_be_fast() {
     ];
     let advised = advice(Situation::Server, &everything(), &measured(&rows));
     assert_eq!(advised.detectors[0].id, "subreaper+cgroup-events");
-    // A row that one alone has played is held against nobody.
+    // A row in which only one was measured counts against no other.
     let rows = [
         row("bpf-notify-populated", 10),
         row("subreaper+cgroup-events", 100),

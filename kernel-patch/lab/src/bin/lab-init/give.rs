@@ -1,5 +1,5 @@
-//! Files that go back to the lab: over the channel, since a machine without a network or a disk has
-//! no other way out.
+//! Files that go back to the lab, over the channel, because a machine without a network or a disk
+//! has no other way out.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -13,8 +13,8 @@ use crate::channel::Channel;
 /// Bytes of a file in one line of the channel.
 const PIECE_BYTES: usize = 3 << 10;
 
-/// Hands over the regular files at `place` or below it, by name. A place that is not there has no
-/// files: the step that was to make it says by its own status that it failed.
+/// Hands over the regular files at `place` or below it, by name. A missing path has no files: the
+/// step that was to make it reports its own failure.
 pub(crate) fn give(channel: &mut Channel, place: &str) -> Result<()> {
     for path in regular_files(Path::new(place))? {
         let what = || format!("hand over {}", path.display());

@@ -1,6 +1,6 @@
 //! PID 1 of the lab's machines: mounts what programs expect, runs the steps of its job one after
-//! the other, says how each ended, hands over the files that are asked for, and gives exactly one
-//! verdict before it ends the machine.
+//! the other, reports how each ended, sends the requested files, and gives exactly one verdict
+//! before it ends the machine.
 
 mod channel;
 mod give;
@@ -29,13 +29,12 @@ fn main() {
         Err(error) => Err(error),
     };
     if let Err(error) = verdict {
-        // Nobody hears the channel: the kernel's console is the last resort, and the lab sees a
+        // The channel is broken: the kernel's console is the last resort, and the lab notices the
         // missing verdict.
         let text = format!("<0>lab-init: {error:#}\n");
         fs::write("/dev/kmsg", text).unwrap_or_default();
     }
-    // The lab starts QEMU with -no-reboot, so this ends it. It returns only when the kernel
-    // refuses.
+    // The lab starts QEMU with -no-reboot, so this ends it. It returns only if the kernel refuses.
     let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
     fs::write("/dev/kmsg", format!("<0>lab-init: reboot: {errno}\n")).unwrap_or_default();
 }

@@ -1,4 +1,4 @@
-//! The file systems that programs expect, and cgroups as the job asks.
+//! The file systems that programs expect, and cgroups as the job requires.
 
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn optional_mount(kind: &str, at: &str) -> Result<()> {
     }
 }
 
-/// Mounts cgroups as the job asks and says which controllers are where.
+/// Mounts cgroups as the job requires and reports which controllers are where.
 pub(crate) fn mount_cgroups(mode: CgroupMode) -> Result<String> {
     match mode {
         CgroupMode::None => Ok("none".to_owned()),
@@ -94,7 +94,7 @@ pub(crate) fn mount_cgroups(mode: CgroupMode) -> Result<String> {
     }
 }
 
-/// Hands every controller of the root down to its children, and says which they are.
+/// Enables every controller of the root for its children, and reports them.
 fn enable_controllers(root: &str) -> Result<String> {
     let path = format!("{root}/cgroup.controllers");
     let names = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;

@@ -1,4 +1,4 @@
-//! One step after the other: a program, its end, and the end of whatever it left.
+//! One step after the other: a program, its end, and the end of all processes that it left.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -88,7 +88,7 @@ fn reap(main: &Child) -> Result<Option<ExitStatus>> {
             Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, signal as i32),
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(of_main),
             Ok(_) | Err(Errno::EINTR) => continue,
-            // Somebody died of a real-time signal, which nix has no name for, and has been reaped.
+            // A process died of a real-time signal, which nix has no name for, and has been reaped.
             Err(Errno::EINVAL) if is_there(main)? => continue,
             Err(Errno::EINVAL) => bail!("the program died of a real-time signal"),
             Err(errno) => return Err(errno).context("waitpid"),
@@ -108,7 +108,7 @@ fn is_there(child: &Child) -> Result<bool> {
     }
 }
 
-/// Ends whatever a step left and says how many processes that were. PID 1 is spared by `kill(-1)`.
+/// Kills all processes that a step left and returns their number. `kill(-1)` spares PID 1.
 pub(crate) fn kill_rest() -> Result<usize> {
     let deadline = Deadline::after(Duration::from_secs(20));
     let mut left = 0;

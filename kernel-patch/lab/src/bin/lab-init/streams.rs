@@ -35,8 +35,8 @@ impl<R: Read + AsFd> Lines<R> {
         })
     }
 
-    /// Says what has come; `false` once the pipe is closed. With `last`, half a line counts as a
-    /// line.
+    /// Passes on what has come; `false` once the pipe is closed. With `last`, half a line counts as
+    /// a line.
     fn pass_on(
         &mut self,
         wrap: fn(String) -> Message,

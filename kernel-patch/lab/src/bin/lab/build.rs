@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// The fetched source to build: `newest`, or the beginning of a version such as 6.12
     #[arg(long, default_value = "newest", value_name = "VERSION")]
     pub source: String,
-    /// Build a tree of your own instead; nothing is written into it
+    /// Build your own tree instead; nothing is written into it
     #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "series"])]
     tree: Option<PathBuf>,
     /// A directory of *.patch files to apply first; may be given several times
@@ -27,12 +27,12 @@ pub(crate) struct Args {
     /// Variants: names of fragments beside `small`, such as hz1000, preempt-rt, debug
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     config: Vec<String>,
-    /// Further words for make, such as C=1
+    /// Further arguments for make, such as C=1
     #[arg(long, value_name = "WORD")]
     make: Vec<String>,
 }
 
-/// What only `lab build` takes; other commands build as well.
+/// Options that only `lab build` takes; other commands build as well.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommandArgs {
     /// Compile only these targets of make, such as kernel/cgroup/, and no kernel

@@ -30,8 +30,8 @@ pub(crate) struct Args {
     /// How often each question is asked in a boot
     #[arg(long, short = 'n', default_value_t = 50)]
     tries: usize,
-    /// Run the selftests of the patched tree on both: old cases must end alike, new ones fail or
-    /// skip on the base and pass on the patched kernel
+    /// Run the selftests of the patched tree on both: old cases must have the same results, new
+    /// ones fail or skip on the base and pass on the patched kernel
     #[arg(long)]
     selftests: bool,
     /// How often the selftests run on each kernel: some depend on time, and a case has changed only
@@ -46,7 +46,7 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     only: Vec<String>,
-    /// New cases that watch over what was right before, and so must pass on the base too
+    /// New cases for behaviour that was right before, and so must pass on the base too
     #[arg(
         long,
         requires = "selftests",

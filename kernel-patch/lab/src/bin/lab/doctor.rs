@@ -42,7 +42,7 @@ pub(crate) fn setup() -> Result<ExitCode> {
         );
     }
     packages.push(KEYRING_PACKAGE);
-    // Not rustup's place to be replaced: a missing cargo is for the user to decide.
+    // cargo is not installed as a package: how to get it is the user's decision.
     packages.retain(|name| *name != "cargo");
     for command in ["apt-get update".to_owned(), install_command(&packages)] {
         let mut words = command.split(' ').map(str::to_owned).collect::<Vec<_>>();

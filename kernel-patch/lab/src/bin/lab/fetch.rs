@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SERIES")]
     source: Vec<String>,
     /// Stock images to get, by series or exact version (6.1, 6.1.176); `6.12-rt` is the PREEMPT_RT
-    /// flavour [default: the whole row, and the newest RT]
+    /// flavour [default: the whole series of kernels, and the newest RT]
     #[arg(long, value_name = "SERIES")]
     stock: Vec<String>,
     /// Only list what the mirror offers
@@ -47,7 +47,7 @@ pub(crate) fn fetch(cache: &Cache, args: &Args) -> Result<ExitCode> {
     }
     for (series, flavour) in wanted_stock(&market, args, all) {
         let Some(offer) = market.stock(&series, flavour) else {
-            // A fact about the mirror when nobody asked for it by name, an error when somebody did.
+            // An error only if it was asked for by name; otherwise a fact about the mirror.
             if all {
                 say!("stock   {series:28} not covered: no suite of the mirror has it");
                 continue;

@@ -1,4 +1,4 @@
-//! Options that every command which boots has in common.
+//! The options of every command that boots.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// busy the host is]
     #[arg(long, value_enum)]
     pub accel: Option<Accelerator>,
-    /// What runs a kernel that KVM does not
+    /// The emulation to use without KVM
     #[arg(skip = Accelerator::Emulation)]
     pub otherwise: Accelerator,
     /// CPUs of the machine
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// Seconds after which a command is killed
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub limit: u32,
-    /// Words for the kernel's command line
+    /// Arguments for the kernel's command line
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     pub append: Vec<String>,
     /// Put a file or directory into the machine, with the shared libraries it needs: SOURCE (to
@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// Keep everything that the kernel prints in this file
     #[arg(long, value_name = "FILE")]
     pub console: Option<PathBuf>,
-    /// Words for QEMU, as they are
+    /// Arguments for QEMU, passed on unchanged
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     pub qemu: Vec<String>,
 }
@@ -68,8 +68,8 @@ impl Options {
         }
     }
 
-    /// Boots `kernel` and runs `steps`. What the lab chose by itself is said on standard error when
-    /// `talk` is set.
+    /// Boots `kernel` and runs `steps`. With `talk`, the lab's own choices are printed on standard
+    /// error.
     pub(crate) fn boot(
         &self,
         cache: &Cache,

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lab::cache::Cache;
 
-/// Fetch, build, boot and compare kernels: the same suite on a row of them.
+/// Fetch, build, boot and compare kernels: the same suite on a series of them.
 ///
 /// Needs no root (but for `setup`), no hardware virtualisation, and leaves this machine's kernel,
 /// cgroups and apt as they are. Times measured under emulation are marked as such everywhere.
@@ -51,14 +51,14 @@ enum Command {
     Build(build::CommandArgs),
     /// Boot a kernel to init's verdict and say how long it took
     Boot(run::BootArgs),
-    /// Run a command in a throw-away machine; its status is the status
+    /// Run a command in a virtual machine that is thrown away; the exit status is the command's
     Run(run::RunArgs),
     /// Compare the base with a patch series: same configuration, boots taking turns, one table
     Compare(compare::Args),
     /// Run the kernel's selftests of a tree and the project's integration tests in a kernel
     Test(test::Args),
-    /// Ask a row of kernels the same questions and write the table; fetches and builds what is
-    /// missing
+    /// Run the same measurements on a series of kernels and write the table; fetches and builds
+    /// what is missing
     Matrix(matrix::Args),
 }
 
@@ -66,7 +66,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match go(cli) {
         Ok(code) => code,
-        // Whoever read what is printed has gone, as `head` does: that is no failure of the lab's.
+        // The reader of the output has closed the pipe, as `head` does: that is not a failure of
+        // the lab.
         Err(error) if say::is_closed(&error) => ExitCode::from(say::STATUS_CLOSED),
         Err(error) => {
             tell!("lab: {error:#}");

@@ -1,4 +1,4 @@
-//! `lab matrix`: one suite, a row of kernels, one table.
+//! `lab matrix`: one suite, a series of kernels, one table.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,11 @@ use crate::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Kernels, in the order of the table [default: the stock row, the newest RT, the newest source
-    /// built at HZ 250 and 1000; whatever is missing is fetched and built]
+    /// Kernels, in the order of the table [default: the stock kernels, the newest RT, the newest
+    /// source built at HZ 250 and 1000; whatever is missing is fetched and built]
     #[arg(long, short)]
     kernel: Vec<String>,
-    /// How often each question is asked
+    /// How often each measurement is repeated
     #[arg(long, short = 'n', default_value_t = 50)]
     tries: usize,
     /// Where records, consoles and the table are written
@@ -35,7 +35,7 @@ pub(crate) struct Args {
         default_value = "kernel-patch/results/matrix"
     )]
     out: PathBuf,
-    /// Fail unless what is known of these kernels is seen again
+    /// Fail unless the known behaviours of these kernels are seen again
     #[arg(long)]
     check: bool,
     /// Boot nothing: write the table again from the records that are there
@@ -84,7 +84,7 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
     for kernel in &kernels {
         match ask(cache, args, &programs, kernel) {
             Ok(record) => records.push(record),
-            // A kernel that fails is a row of its own, and the others are still asked.
+            // A kernel that fails gets a row of its own, and the others are still measured.
             Err(error) => {
                 tell!("lab: {}: {error:#}", kernel.name);
                 let why = format!("{error:#}")
@@ -136,7 +136,7 @@ fn write_table(out: &Path, records: &[Record], not_covered: &[(String, String)])
     Ok(())
 }
 
-/// Boots one kernel, asks everything, and keeps the record.
+/// Boots one kernel, runs all measurements, and keeps the record.
 pub(crate) fn ask(
     cache: &Cache,
     args: &Args,
@@ -176,7 +176,7 @@ pub(crate) fn ask(
     Ok(record)
 }
 
-/// Fetches and builds what the whole row needs; a kernel that nobody offers is noted.
+/// Fetches and builds all kernels that are needed; a kernel that is not offered is noted.
 fn whole_row(cache: &Cache, not_covered: &mut Vec<(String, String)>) -> Result<Vec<Kernel>> {
     let market = Market::open(cache)?;
     let (newest, notes) = market.fetch_source(cache, "newest")?;
@@ -225,8 +225,8 @@ fn build(cache: &Cache, tree: &Tree, variants: &[String]) -> Result<Kernel> {
 /// A late notification: the gap that every stock kernel has.
 const GAP_NS: u64 = 5_000_000;
 
-/// What is known, asserted on both sides; each line says what was expected of which kernel and what
-/// came.
+/// The known behaviours, asserted both ways; each line names the kernel, the expectation and the
+/// result.
 fn broken_expectations(records: &[Record]) -> Vec<String> {
     let mut broken = Vec::new();
     for record in records {

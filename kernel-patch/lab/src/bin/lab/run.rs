@@ -12,8 +12,8 @@ use lab::protocol::{Ended, Message, Step};
 use crate::machine::Options;
 use crate::say;
 
-/// The status of `lab` when it is the lab that failed, and not what it ran: as `timeout(1)` and
-/// `env(1)` have it.
+/// The status of `lab` if the lab itself failed, and not its command, as for `timeout(1)` and
+/// `env(1)`.
 pub(crate) const STATUS_LAB_FAILED: u8 = 125;
 /// The status when a command was killed at its limit.
 const STATUS_LIMIT: u8 = 124;

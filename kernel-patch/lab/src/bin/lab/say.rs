@@ -1,10 +1,9 @@
-//! Lines for the user. A reader that has gone, as `head` goes, ends the lab without a panic.
+//! Lines for the user. A closed pipe, as after `head`, ends the lab without a panic.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// The status when nobody reads any more: that of a program which SIGPIPE has ended, as a shell has
-/// it.
+/// The status after a closed pipe: that of a program which SIGPIPE has ended, as in a shell.
 pub(crate) const STATUS_CLOSED: u8 = 141;
 
 /// Prints a line to standard output.
@@ -12,12 +11,12 @@ macro_rules! say {
     ($($words:tt)*) => { $crate::say::line(format_args!($($words)*)) };
 }
 
-/// Prints a line to standard error. If nobody reads there, there is nobody to tell.
+/// Prints a line to standard error. A failed write cannot be reported.
 macro_rules! tell {
     ($($words:tt)*) => { drop($crate::say::err(&format!($($words)*))) };
 }
 
-/// Prints a line to standard output, where no machine is running. What nobody reads any more is
+/// Prints a line to standard output, where no machine is running. After a closed pipe the rest is
 /// dropped.
 pub(crate) fn line(text: fmt::Arguments<'_>) {
     match writeln!(io::stdout().lock(), "{text}") {
@@ -38,7 +37,7 @@ pub(crate) fn err(line: &str) -> io::Result<()> {
     writeln!(io::stderr().lock(), "{line}")
 }
 
-/// Whether an error says that whoever read has gone.
+/// Whether an error means a closed pipe.
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     let cause = error.downcast_ref::<io::Error>();
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)

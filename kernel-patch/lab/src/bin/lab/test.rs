@@ -1,4 +1,5 @@
-//! `lab test`: the kernel's selftests of a tree, and the project's own ring, inside a kernel.
+//! `lab test`: the kernel's selftests of a tree, and the project's own integration tests, inside a
+//! kernel.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
     /// Run only these selftests, such as cgroup/test_kill; the list of known failures is then not
-    /// asked for what did not run
+    /// checked for what did not run
     #[arg(long, value_name = "DIR/PROGRAM", value_delimiter = ',')]
     only: Vec<String>,
     /// Leave out the kernel's selftests
@@ -52,7 +53,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
-    // The tests of the ring start the command.
+    // The integration tests start the command.
     let wanted: &[&str] = if args.no_integration {
         &[]
     } else {
@@ -119,7 +120,7 @@ pub(crate) fn run_selftests(
     Ok(collector.results(&selftests.programs, &boot.steps))
 }
 
-/// Prints what is to be seen; whether all is as it should be.
+/// Prints the results; returns whether all are as they should be.
 fn report(results: &Results, args: &Args) -> Result<bool> {
     if args.ktap {
         say!("{}", results.ktap().trim_end());
@@ -190,8 +191,8 @@ fn read_known(path: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// The project's integration tests. What this kernel can do is declared, so that a test cannot skip
-/// in silence.
+/// The project's integration tests. The features of this kernel are declared, so that a test cannot
+/// be skipped silently.
 fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) -> Result<bool> {
     let Some(path) = Programs::build_ring()? else {
         bail!(
@@ -216,8 +217,8 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
     {
         let path = tool.found().with_context(|| {
             format!(
-                "{} is missing, which tests of the ring start: install {}, or leave the ring out \
-                    with --no-integration",
+                "{} is missing, which integration tests start: install {}, or leave them out with \
+                    --no-integration",
                 tool.name(),
                 tool.package
             )
@@ -254,7 +255,7 @@ mod tests {
         assert!(matches_line("? pidfd/a: x", "pidfd/a: x"));
         assert!(matches_line("? pidfd/a: *", "pidfd/a: y"));
         assert!(!matches_line("? pidfd/a: *", "pidfd/ab: y"));
-        // What must fail is named one by one.
+        // Expected failures are listed one by one.
         assert!(!matches_line("pidfd/a: *", "pidfd/a: y"));
     }
 }

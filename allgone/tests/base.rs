@@ -1,5 +1,5 @@
-//! A base on the running kernel. Where none can be had, that is what is asserted: the error says
-//! what was tried and what would help.
+//! A base on the running kernel. If none can be had, that is asserted: the error says what was
+//! tried and what would help.
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,

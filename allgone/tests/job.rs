@@ -1,4 +1,4 @@
-//! Jobs of real processes, started by a program with threads. What goes wrong is in `job_luck.rs`.
+//! Jobs of real processes, started by a program with threads.
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
@@ -352,7 +352,7 @@ fn jobs_move_between_threads() {
 #[test]
 fn no_descriptor_of_the_host_reaches_the_program() {
     let (read, write) = std::io::pipe().unwrap();
-    // As careless hosts have them.
+    // As in careless hosts.
     let number = nix::unistd::dup(&write).unwrap();
     nix::fcntl::fcntl(
         &number,

@@ -73,7 +73,7 @@ fn what_lives_is_named_with_the_reason_and_a_zombie_is_not() {
     job.kill().unwrap();
     shell.wait_ended();
     assert_eq!(diagnose(&job).unwrap(), []);
-    // From Linux 7.1 on what has exited is listed no more.
+    // From Linux 7.1 on exited processes are not listed any more.
     let waiting = unreaped(&job).unwrap();
     assert!(waiting.iter().all(|z| z.pid == shell.pid()), "{waiting:?}");
     shell.reap();
@@ -85,7 +85,7 @@ fn what_is_not_gone_in_time_comes_back_with_what_lives_there() {
     let Some(base) = base() else { return };
     let job = base.create().unwrap();
     let shell = Shell::start(&job, "echo ready; exec sleep 1000");
-    // No time at all: what was killed just now has not been removed.
+    // A deadline of now: what was just killed has not been removed yet.
     let left = tear_down(job, now()).unwrap_err();
     let said = left.to_string();
     assert!(

@@ -1,4 +1,4 @@
-//! What the guard says of one job.
+//! The guard's reports about one job.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,15 +9,15 @@ use crate::error::{SysError, retry_eintr};
 use crate::sys::guard::receive;
 use crate::sys::guard::wire::{self, Notice};
 
-/// The host's end of a job's channel: readable when there is something to hear.
+/// The host's end of a job's channel: readable when there is a report.
 #[derive(Debug)]
 pub struct Channel {
     end: OwnedFd,
-    /// The guard has said its last word.
+    /// The guard has sent its last report.
     over: bool,
 }
 
-/// One thing that the guard says.
+/// One report of the guard.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Said {
@@ -34,10 +34,10 @@ pub enum Said {
     Refused(Errno),
     /// The first process has ended and was reaped.
     Ended(Ended),
-    /// `populated 0` was read. The guard says nothing more.
+    /// `populated 0` was read. It is the last report.
     Empty(MonoNs),
-    /// The guard cannot read `populated` any more: `ENODEV`, the cgroup has been removed. It says
-    /// nothing more.
+    /// The guard cannot read `populated` any more: `ENODEV`, the cgroup has been removed. It is the
+    /// last report.
     Unknown(Errno),
     /// The guard has died.
     Died,
@@ -67,7 +67,7 @@ impl Channel {
         Self { end, over: false }
     }
 
-    /// The next thing that was said. `None`: nothing new. Never sleeps.
+    /// The next report. `None`: nothing new. Never sleeps.
     ///
     /// Errors: recvmsg(2); `EBADMSG`: a guard of another version, or `EMFILE`: the pidfd that came
     /// could not be taken.

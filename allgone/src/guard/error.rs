@@ -1,4 +1,4 @@
-//! What can go wrong with a guard, with what the user can do.
+//! The errors of a guard, with what the user can do.
 
 use std::fmt;
 
@@ -78,7 +78,7 @@ pub enum RefusedError {
     /// 16 384 jobs; `ENODEV` or `ENOENT` the cgroup has been removed; as clone3(2).
     #[error("could not start the program: the guard could not make a process in its cgroup: {0}")]
     Clone(Errno),
-    /// The guard had no descriptor left to take the request with.
+    /// The guard had no descriptor left to receive the request.
     #[error(
         "could not start the program: the guard has no free descriptors: \
          raise RLIMIT_NOFILE (`ulimit -Hn`) before it is started"
@@ -87,7 +87,7 @@ pub enum RefusedError {
     /// The request is too large.
     #[error("could not ask the guard: {what}: {count}, and the most is {most}")]
     TooLarge {
-        /// Of what there is too much.
+        /// What there is too much of.
         what: &'static str,
         /// How much.
         count: usize,
@@ -97,7 +97,7 @@ pub enum RefusedError {
     /// The guard has died. Its second ends and removes what it has started.
     #[error("could not ask the guard: it has died")]
     Died,
-    /// This process is a fork of the one that the guard is for.
+    /// This process is a fork of the guard's host.
     #[error("could not ask the guard: it belongs to the process that this one was forked from")]
     Fork,
     /// The process did not reach its exec in time: its cgroup is frozen, or a file system does not

@@ -2,8 +2,8 @@
 //!
 //! A host that starts its jobs through a guard gets no `SIGCHLD` for them, loses none to a
 //! `waitpid(-1)` of its own, and pays for no copy of its page tables. The guard is the subreaper of
-//! the jobs: it reaps orphans at once, and says when a job is empty as soon as its last process has
-//! ended. If the host dies, by whatever death, the guard kills and removes all its jobs; if the
+//! the jobs: it reaps orphans at once, and reports that a job is empty as soon as its last process
+//! has ended. If the host dies, in whatever way, the guard kills and removes all its jobs; if the
 //! guard dies, a second one does.
 //!
 //! One guard serves any number of jobs below one directory. It has a cgroup of its own there, and
@@ -48,7 +48,7 @@ pub use channel::{Channel, Ended, Said};
 pub use error::{Attempt, GuardError, RefusedError};
 pub use request::Request;
 
-/// How long a program may take to be executed, and a guard to end.
+/// How long the exec of a program may take, and the end of a guard.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the guard's program may be run.
@@ -86,7 +86,7 @@ impl GuardOptions {
         self
     }
 
-    /// Whether the guard may be a fork of the host where no program can be executed. It copies the
+    /// Whether the guard may be a fork of the host if no program can be executed. It copies the
     /// host's page tables once, and its memory is the host's until one of them writes: under memory
     /// pressure it may look like a large process.
     #[must_use]
@@ -123,7 +123,7 @@ impl fmt::Display for Way {
 pub struct Guard {
     socket: OwnedFd,
     pidfd: OwnedFd,
-    /// Closing it gives the lock up that says that the host lives.
+    /// Closing it releases the lock that shows that the host is alive.
     _lock: OwnedFd,
     base: Cgroup,
     own: String,
@@ -159,7 +159,7 @@ impl Guard {
             socket: its_socket.as_fd(),
             base: base.as_fd(),
             host: host.as_fd(),
-            // A directory cannot be written to, so the guard goes on to what it finds by itself.
+            // A directory cannot be written to, so the guard goes on to the next cgroup by itself.
             home: home.as_ref().map_or(base.as_fd(), AsFd::as_fd),
             lock: lock.as_fd(),
             prefix: &prefix_name,
@@ -180,7 +180,7 @@ impl Guard {
         })
     }
 
-    /// How names begin that are the guard's.
+    /// The prefix of the guard's names.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -201,7 +201,7 @@ impl Guard {
     }
 
     /// Starts a program in `cgroup`, a child of the base that begins with the guard's prefix.
-    /// Returns when it is executed, or it is known why it is not, within ten seconds.
+    /// Returns when it is executed, or when it is known why it is not, within ten seconds.
     ///
     /// After an error, a kill of `cgroup` ends what is left of the attempt.
     pub fn spawn(
@@ -223,7 +223,7 @@ impl Guard {
             cgroup,
             timeout,
         )?;
-        // From here on the ends that the guard has are the only ones.
+        // From here on the guard's ends are the only ones.
         drop((its_channel, its_report));
         let mut executed = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
         let ready = retry_eintr(|| poll(&mut executed, timeout)).map_err(sys("poll"))?;
@@ -234,8 +234,7 @@ impl Guard {
             return Err(RefusedError::Child(failure));
         }
         let mut channel = Channel::new(channel);
-        // Said when the process existed, before it could be executed; yet the two do not wait for
-        // each other.
+        // Sent when the process existed, before its exec; but the two messages are not ordered.
         let mut there = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
         if retry_eintr(|| poll(&mut there, timeout)).map_err(sys("poll"))? == 0 {
             return Err(RefusedError::Late(PATIENCE.as_secs()));
@@ -262,7 +261,7 @@ impl Guard {
             bytes: u32::try_from(size_of::<Header>()).unwrap_or(0),
         };
         let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        // One that has died, or does not read any more, is ended all the same.
+        // A guard that has died, or does not read any more, is killed.
         let asked = request::send(self.socket.as_fd(), wire::bytes(&finish), &[], timeout);
         let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         let ready = asked.is_ok() && retry_eintr(|| poll(&mut ended, timeout)) == Ok(1);
@@ -271,7 +270,7 @@ impl Guard {
                 Ok(()) | Err(_) => {}
             }
         }
-        // Its parent is init, or whatever subreaper there is: this process, perhaps.
+        // Its parent is init or a subreaper, which may be this process.
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
         match waitid(Whose::Pidfd(self.pidfd.as_fd()), flags) {
             Ok(_) | Err(_) => {}
@@ -296,9 +295,9 @@ impl AsFd for Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The host's jobs are not for a fork of it to end.
+        // A fork of the host must not end the host's jobs.
         if Pid::this() == self.host {
-            // What cannot be removed is left: a drop has nobody to tell.
+            // What cannot be removed is left: a drop cannot report an error.
             match self.end() {
                 Ok(()) | Err(_) => {}
             }
@@ -315,7 +314,7 @@ pub struct Spawned {
     pub pidfd: OwnedFd,
     /// Why it was not born in its cgroup, and moved there by itself, if so.
     pub moved: Option<Errno>,
-    /// What is heard of it.
+    /// The reports about it.
     pub channel: Channel,
 }
 

@@ -1,4 +1,4 @@
-//! Asking the guard for a program.
+//! Requests to the guard to start a program.
 
 use std::ffi::{CStr, CString};
 use std::io::IoSlice;
@@ -17,7 +17,7 @@ use crate::sys::guard::sealed;
 use crate::sys::guard::wire::{self, Header, Limit, Spawn};
 use crate::sys::spawn::{Credentials, Session};
 
-/// A program for the guard to start: all prepared, nothing looked up.
+/// A program for the guard to start: everything is prepared, nothing is looked up.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Paths to execute, the first that there is, as execvp(3).
@@ -45,7 +45,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The plain request: a session of its own, no environment, no descriptors.
+    /// The default request: a session of its own, no environment, no descriptors.
     pub fn new(paths: &'a [CString], argv: &'a [CString]) -> Self {
         Self {
             paths,
@@ -80,8 +80,8 @@ impl<'a> Request<'a> {
         text
     }
 
-    /// Every limit that there is: those that were asked for, else those of now. The guard has
-    /// raised its own on descriptors.
+    /// Every limit: the requested ones, otherwise the current ones. The guard has raised its own on
+    /// descriptors.
     fn all_limits(&self) -> Result<Vec<Limit>, Errno> {
         RESOURCES
             .into_iter()

@@ -14,7 +14,7 @@ use crate::error::{SysError, Target};
 /// A [`Job`] whose end is awaited in a tokio runtime (feature `tokio`).
 ///
 /// It is registered by its one descriptor; no thread, no signal handler and no timer of the runtime
-/// are used. A wait can be dropped and begun anew at any time, as `tokio::time::timeout` and
+/// are used. A wait can be dropped and started again at any time, as `tokio::time::timeout` and
 /// `tokio::select!` do.
 ///
 /// Dropping it drops the job, which may block the thread for up to
@@ -70,7 +70,7 @@ impl AsyncJob {
                 return Ok(done);
             }
             let mut ready = self.0.readable().await.map_err(|e| failed(&e))?;
-            // Before the next look: what comes after it makes it ready again.
+            // Cleared before the next check: a later event makes it ready again.
             ready.clear_ready();
         }
     }

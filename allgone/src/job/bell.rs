@@ -1,8 +1,8 @@
-//! The one descriptor of a job: readable when the job is to be looked at.
+//! The descriptor of a job: readable when the job is to be checked.
 //!
-//! An epoll, so that what it stands for can change while it is registered in a loop of the host's:
-//! first the source of the first process, then `cgroup.events` and a timer, for as long as others
-//! live on.
+//! It is an epoll instance, so that its sources can change while it is registered in the host's
+//! event loop: first the source of the first process, then `cgroup.events` and a timer, while other
+//! processes live on.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -31,17 +31,17 @@ impl Bell {
         })
     }
 
-    /// Rings when `fd` can be read.
+    /// Becomes readable when `fd` can be read.
     pub(super) fn on_readable(&self, fd: BorrowedFd<'_>) -> Result<(), SysError> {
         self.add(fd, EpollFlags::EPOLLIN)
     }
 
-    /// Rings when `cgroup.events` has news.
+    /// Becomes readable when `cgroup.events` has changed.
     pub(super) fn on_news(&self, fd: BorrowedFd<'_>) -> Result<(), SysError> {
         self.add(fd, EpollFlags::EPOLLPRI)
     }
 
-    /// Does not ring for `fd` any more.
+    /// Stops watching `fd`.
     pub(super) fn forget(&self, fd: BorrowedFd<'_>) -> Result<(), SysError> {
         match self.epoll.delete(fd) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -49,7 +49,7 @@ impl Bell {
         }
     }
 
-    /// Rings at `at`, once, and not at the time that was set before.
+    /// Becomes readable at `at`, once, instead of at the time that was set before.
     pub(super) fn at(&mut self, at: MonoNs) -> Result<(), SysError> {
         let failed = |op| move |e| SysError::plain(op, e);
         if self.timer.is_none() {
@@ -64,7 +64,7 @@ impl Bell {
         let Some(timer) = &self.timer else {
             return Ok(());
         };
-        // A time of 0 would disarm it. Setting it also takes back that it has expired.
+        // A time of 0 would disarm it. Setting it also clears an expiry.
         let time = TimeSpec::from_duration(MonoNs(at.0.max(1)).since(MonoNs(0)));
         timer
             .set(
@@ -74,7 +74,7 @@ impl Bell {
             .map_err(failed("set a timer"))
     }
 
-    /// Sleeps until it rings or `deadline` has passed.
+    /// Sleeps until it is readable or `deadline` has passed.
     pub(super) fn sleep(&self, deadline: MonoNs) -> Result<(), SysError> {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         sleep::on(&mut fds, deadline).map(|_| ())

@@ -22,8 +22,8 @@ use nix::sys::resource::Resource;
 /// A program by its name, with arguments and environment; [`Command::spawn`] makes a [`Job`] of it.
 ///
 /// Standard input, output and error are the host's unless they are set; no other descriptor is
-/// inherited. Signals are as after [`std::process::Command`]: none is blocked, handlers are gone,
-/// what is ignored stays so except `SIGPIPE`. The process has a session of its own unless
+/// inherited. Signals are as after [`std::process::Command`]: none is blocked, handlers are reset,
+/// and ignored signals stay ignored except `SIGPIPE`. The process has a session of its own unless
 /// [`Command::session`] says otherwise.
 ///
 /// ```
@@ -86,7 +86,7 @@ impl Command {
         self
     }
 
-    /// Sets a variable of the environment, which else is the host's at the time of the spawn.
+    /// Sets a variable of the environment, which otherwise is the host's at the time of the spawn.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         self.change(name.as_ref(), Some(value.as_ref().to_owned()))
     }
@@ -195,7 +195,7 @@ impl Command {
         self
     }
 
-    /// What becomes of processes that outlive the first one.
+    /// What happens to processes that outlive the first one.
     pub fn leftovers(&mut self, leftovers: Leftovers) -> &mut Self {
         self.leftovers = leftovers;
         self
@@ -203,7 +203,8 @@ impl Command {
 
     /// Starts it in a cgroup of its own at `place`. Returns when the program has been executed.
     ///
-    /// Errors: what was tried, on what, the kernel's answer and what to do; nothing is left behind.
+    /// Errors name what was tried, on which object, the kernel's answer and what to do; nothing is
+    /// left behind.
     pub fn spawn<P: Place + ?Sized>(&self, place: &P) -> Result<Job, StartError> {
         self.start(place, &Stdio::inherit(), &Stdio::inherit())
     }
@@ -260,8 +261,8 @@ impl Command {
     /// Starts it in the cgroup of `set`, the way mechanisms that watch and kill need it: for
     /// mechanisms of one's own. The result is not a [`Job`]: nothing is removed or proved.
     ///
-    /// Streams are the host's; [`Stdio::piped`] is not for this. Errors: clone3(2). What fails
-    /// between clone and exec is told by [`Child::failure`].
+    /// Streams are the host's; [`Stdio::piped`] is not for this. Errors: clone3(2).
+    /// [`Child::failure`] says what failed between clone and exec.
     pub fn spawn_in(&self, set: &ProcessSet, options: &SpawnOptions) -> Result<Child, SpawnError> {
         let failed = |e: StartError| SpawnError::Clone(std::io::Error::other(e));
         let prepared = self.prepare().map_err(failed)?;
@@ -318,7 +319,7 @@ impl Command {
     }
 }
 
-/// What [`Command::output`] can fail with.
+/// The errors of [`Command::output`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
@@ -330,7 +331,7 @@ pub enum OutputError {
     Job(#[from] JobError),
 }
 
-/// What the kernel is to be passed.
+/// The arguments for the kernel.
 #[derive(Debug)]
 struct Prepared {
     paths: Vec<CString>,

@@ -9,7 +9,7 @@ use crate::error::SysError;
 use crate::kill::KillReport;
 use crate::sys::spawn::Entry;
 
-/// A job is over, or nothing more can be learnt of it.
+/// A job is over, or nothing more can be learnt about it.
 #[derive(Clone, Debug)]
 pub struct Completion {
     /// How the first process ended. An error: that will never be known, because another part of the
@@ -19,11 +19,11 @@ pub struct Completion {
     pub started: MonoNs,
     /// When the end of the first process was known; `None` if it never was.
     pub main_ended: Option<MonoNs>,
-    /// When the proof was had.
+    /// When the proof was obtained.
     pub known: MonoNs,
-    /// What was used.
+    /// The resources that were used.
     pub usage: Usage,
-    /// By what it was started, watched and ended.
+    /// The mechanisms that started, watched and ended it.
     pub mechanisms: Mechanisms,
     /// Whether everything is gone.
     pub proof: Proof,
@@ -34,10 +34,10 @@ pub struct Completion {
 pub enum Proof {
     /// It is: `populated 0` was read, and then the cgroup was removed.
     Removed,
-    /// These live, although they were killed; their cgroup is still there.
+    /// These are alive although they were killed; their cgroup still exists.
     Survivors(Vec<Survivor>),
     /// It is not known, for this reason. One is that another process has removed the cgroup
-    /// (`ENODEV`): it was empty then, as far as the kernel tells, but nothing here has seen it.
+    /// (`ENODEV`): then it was empty according to the kernel, but that was not observed here.
     Unknown(SysError),
 }
 
@@ -60,7 +60,7 @@ impl Completion {
 pub struct Usage {
     /// Processor time, if it is known.
     pub cpu: Option<Cpu>,
-    /// The most memory that was used at a time, if it is known.
+    /// The peak of memory, if it is known.
     pub peak_memory: Option<PeakMemory>,
 }
 
@@ -84,7 +84,7 @@ pub struct PeakMemory {
     pub of: UsageOf,
 }
 
-/// What a figure is of.
+/// The processes that a figure covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageOf {
     /// The whole job: `cpu.stat`, `memory.peak` (Linux 5.19) of its cgroup.
@@ -94,27 +94,27 @@ pub enum UsageOf {
     Main,
 }
 
-/// By what a job was started, watched and ended: what was really used.
+/// The mechanisms that really started, watched and ended a job.
 #[derive(Clone, Debug)]
 pub struct Mechanisms {
     /// How the first process came into the cgroup.
     pub entry: Entry,
     /// Whether the cgroup had been populated long enough before (a [`Pool`](super::Pool)).
     pub prepopulated: bool,
-    /// What told that the job was over.
+    /// How the end of the job was noticed.
     pub told_by: ToldBy,
     /// How it was ended, if it was.
     pub ended_by: Option<Ended>,
 }
 
-/// What told that a job was over. The proof is a read of `populated` in every case.
+/// How the end of a job was noticed. The proof is a read of `populated` in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToldBy {
     /// The end of the first process, which was the last one.
     Main,
-    /// What had started it, when another process ended that was the last one.
+    /// The process that had started it, when another process ended as the last one.
     Starter,
-    /// `cgroup.events`, or a look at it at intervals: others lived longer than the first process.
+    /// `cgroup.events`, or a read of it at intervals: other processes lived longer than the first.
     Events,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::effects::{Effects, Reaps};
 
-/// What a host has to know of its jobs. Stated, and counted in the tests.
+/// What a host has to know about its jobs. It is stated, and checked in the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobEffects {
     /// What changes in the host. `holds` is per job, between spawn and completion, without the
@@ -11,22 +11,23 @@ pub struct JobEffects {
     /// Whether the host gets a `SIGCHLD` for each job, and a `waitpid(-1)` of the host could reap
     /// its first process.
     pub sigchld: bool,
-    /// What becomes of processes whose parent has ended.
+    /// What happens to processes that have lost their parent.
     pub orphans: Orphans,
-    /// Whether jobs are killed and removed if the host ends without having done it, by whatever
-    /// death. Without, they live on, and their cgroups stay.
+    /// Whether jobs are killed and removed if the host ends without having done so, in whatever
+    /// way. Otherwise they live on, and their cgroups stay.
     pub ends_with_host: bool,
 }
 
-/// What becomes of processes of a job whose parent has ended.
+/// What happens to processes of a job that have lost their parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orphans {
-    /// They are children of the host's init (or of a subreaper above the host), and are reaped when
-    /// that gets around to it; a dead one is no member of its job. If one is the last of its job,
-    /// its end is told by `cgroup.events`, which the kernel holds back for 10 to 20 ms after
+    /// They are children of the host's init (or of a subreaper above the host), and are reaped
+    /// whenever that does so; a dead process is not a member of its job. If one is the last of its
+    /// job, its end is reported by `cgroup.events`, which the kernel delays by 10 to 20 ms after
     /// another event.
     OfInit,
-    /// They are reaped at once by the process that has started the job, which then tells the host.
+    /// They are reaped at once by the process that has started the job, which then notifies the
+    /// host.
     OfStarter,
 }
 

@@ -12,13 +12,13 @@ use crate::set::ProcessSet;
 use crate::spawn::SpawnOptions;
 use crate::sys::time::now;
 
-/// How far it is.
+/// The progress.
 #[derive(Debug, Default)]
 pub(super) enum Ending {
     /// It was not asked for.
     #[default]
     None,
-    /// A strategy is at work.
+    /// A strategy is running.
     UnderWay(Work),
     /// It has given up.
     GivenUp(Ended),
@@ -36,7 +36,7 @@ pub(super) struct Work {
     issued: bool,
 }
 
-/// How often the state is read while members die: the news of emptiness may be held back.
+/// How often the state is read while members die: the event for emptiness may be delayed.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Ending {
@@ -129,7 +129,7 @@ impl Job {
     }
 
     /// Kills everything in the job, and returns when it is known to be gone, or at the latest after
-    /// [`KILL_LIMIT`]: then the proof names what lives, and why.
+    /// [`KILL_LIMIT`]: then the proof names the survivors, with the reasons.
     ///
     /// Errors: it could not be killed, or not be waited for.
     pub fn kill(&mut self) -> Result<Completion, JobError> {
@@ -137,8 +137,8 @@ impl Job {
         self.see_the_end(now() + KILL_LIMIT)
     }
 
-    /// Sends `SIGTERM` to each process of the job, and kills what lives after `grace`. Returns when
-    /// everything is known to be gone, or at the latest [`KILL_LIMIT`] after `grace`.
+    /// Sends `SIGTERM` to each process of the job, and kills the live ones after `grace`. Returns
+    /// when everything is known to be gone, or at the latest [`KILL_LIMIT`] after `grace`.
     ///
     /// Errors: as [`Job::kill`].
     pub fn terminate(&mut self, grace: Duration) -> Result<Completion, JobError> {
@@ -146,8 +146,9 @@ impl Job {
         self.see_the_end(now() + grace + KILL_LIMIT)
     }
 
-    /// As [`Job::kill`], without waiting: the job's descriptor tells when [`Job::try_wait`] has to
-    /// be called, which goes on with it and in the end has the completion.
+    /// As [`Job::kill`], without waiting: the job's descriptor becomes readable when
+    /// [`Job::try_wait`] has to be called, which continues the kill and finally returns the
+    /// completion.
     pub fn start_kill(&mut self) -> Result<(), JobError> {
         let set = self.set();
         self.start_ending(kill::RECOMMENDED, set, KILL_LIMIT)
@@ -174,7 +175,7 @@ impl Job {
         self.begin_ending(strategy, set, within)
     }
 
-    /// Begins to kill from within a look.
+    /// Begins to kill from within a check.
     pub(super) fn kill_now(&mut self) -> Result<(), JobError> {
         let set = self.set();
         self.begin_ending(kill::RECOMMENDED, set, KILL_LIMIT)
@@ -193,7 +194,7 @@ impl Job {
         Ok(())
     }
 
-    /// Waits for a kill that is under way: it ends by itself, and a little after it the job.
+    /// Waits for a kill that is in progress: it ends by itself, and the job a little later.
     fn see_the_end(&mut self, kill_ends: MonoNs) -> Result<Completion, JobError> {
         let deadline = kill_ends + Duration::from_secs(1);
         match self.wait(deadline)? {

@@ -1,4 +1,4 @@
-//! What can go wrong, with what the user can do.
+//! The errors of jobs, with what the user can do.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Start a program, know when everything of it is gone, and have the proof.
+//! Start a program, know when everything of it is gone, and get the proof.
 //!
 //! ```no_run
 //! use std::time::Duration;

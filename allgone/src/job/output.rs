@@ -30,8 +30,8 @@ impl Job {
     /// `deadline`.
     ///
     /// It ends with the job and not with the pipes: a process outside the job that holds one open
-    /// delays nothing. What is in the pipes by then is read. A process *of* the job that
-    /// outlives the first one is part of it; see [`Leftovers`](super::Leftovers).
+    /// causes no delay. What is in the pipes by then is read. A process *of* the job that outlives
+    /// the first one is part of it; see [`Leftovers`](super::Leftovers).
     ///
     /// After a deadline, what was read is in the output, and the pipes are still the job's: it can
     /// be called again, or the job be killed.
@@ -44,7 +44,7 @@ impl Job {
             never_block(pipe)?;
         }
         loop {
-            // Asked before the pipes are read: what was written is in there.
+            // Checked before the pipes are read, so that everything that was written is in them.
             output.completion = self.try_wait()?;
             let out = drain(&mut self.stdout, &mut output.stdout)?;
             let err = drain(&mut self.stderr, &mut output.stderr)?;
@@ -74,7 +74,7 @@ fn never_block(pipe: &PipeReader) -> Result<(), SysError> {
     Ok(())
 }
 
-/// How much is read before the job is looked at again.
+/// How much is read before the job is checked again.
 const AT_ONCE: usize = 1 << 20;
 
 /// Reads what is there; closes the pipe at its end. Returns whether there may be more.

@@ -60,7 +60,7 @@ impl Starter for Own {
     }
 }
 
-/// The name that the program was asked for by.
+/// The name by which the program was requested.
 fn program(request: &Request<'_>) -> std::path::PathBuf {
     use std::os::unix::ffi::OsStrExt;
     let name = match request.paths {

@@ -14,7 +14,7 @@ use crate::detect::Placeholder;
 /// [`Pool`](super::Pool).
 pub trait Place: Sealed {}
 
-/// What only this crate implements.
+/// Implemented only by this crate.
 pub trait Sealed: fmt::Debug {
     /// A cgroup for one job, and what starts programs in it.
     fn ground(&self) -> Result<Ground, StartError>;

@@ -1,5 +1,5 @@
-//! Cgroups that are kept populated, so that the end of a job is told at once by whatever process is
-//! its last.
+//! Cgroups that are kept populated, so that the end of a job is reported at once, whichever process
+//! is its last.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::base::Base;
 use crate::cgroup::remove_when_empty;
 use crate::detect::Pool as Warm;
 
-/// Longer than the kernel holds back an event of `cgroup.events`, at every tick rate.
+/// Longer than the kernel delays an event of `cgroup.events`, at every tick rate.
 const WARM_UP: Duration = Duration::from_millis(25);
 
 /// A number of cgroups, each populated by a sleeping process that leaves when a job has come.
 ///
-/// The kernel holds back an event of `cgroup.events` for 10 to 20 ms after another one, and the
-/// start of a job is one. That matters to jobs that live less than that and whose *last* process is
-/// not their first: in a cgroup that has been populated before, their start is no event, and their
-/// end is told at once.
+/// The kernel delays an event of `cgroup.events` by 10 to 20 ms after another one, and the start of
+/// a job is an event. That matters to jobs that live less than that and whose *last* process is not
+/// their first: in a cgroup that has been populated before, their start is not an event, and their
+/// end is reported at once.
 ///
 /// Nothing happens in the background: call [`Pool::refill`] when there is time. A spawn that finds
 /// no warm cgroup makes one, and [`Mechanisms`](super::Mechanisms) says so.
@@ -58,7 +58,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Makes up for cgroups that were taken; returns how many were added.
+    /// Replaces the cgroups that were taken; returns how many were added.
     ///
     /// Errors: as [`Command::spawn`](super::Command::spawn); what was made before stays.
     pub fn refill(&self) -> Result<usize, JobError> {

@@ -27,11 +27,11 @@ use crate::error::{SysError, Target};
 use crate::sys::spawn::Entry;
 use crate::sys::time::now;
 
-/// How long a kill goes on before what is left is named: see [`Job::kill`].
+/// How long a kill goes on before the survivors are named: see [`Job::kill`].
 pub const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How long dropping a job that is not over may take.
 pub const DROP_LIMIT: Duration = Duration::from_secs(2);
-/// How often a job is looked at without any event, while others than the first process live.
+/// How often a job is checked without any event while processes other than the first are alive.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long an empty cgroup may refuse to be removed.
 const REMOVE_LIMIT: Duration = Duration::from_secs(5);
@@ -52,13 +52,13 @@ pub enum Leftovers {
 /// call notices: [`Job::try_wait`], [`Job::wait`] and what is built on them.
 ///
 /// Its descriptor ([`AsFd`]) is readable (level-triggered) when `try_wait` is to be called. It can
-/// be put into any loop, once, for the job's life. A job holds four descriptors (a directory, a
-/// descriptor of the first process, its own, and a timer or none) and one more while others outlive
-/// the first process, besides its streams.
+/// be registered in any event loop, once for the whole life of the job. A job holds four
+/// descriptors (a directory, a descriptor of the first process, its own, and a timer or none) and
+/// one more while others outlive the first process, besides its streams.
 ///
 /// Dropping a job that is not over kills everything in it and removes its cgroup, which takes up to
-/// [`DROP_LIMIT`]; what still lives then is left behind. To be told, call [`Job::kill`] first. In a
-/// copy of the process that was made by fork(2), dropping does nothing.
+/// [`DROP_LIMIT`]; what is still alive then is left behind. To learn about that, call [`Job::kill`]
+/// first. In a copy of the process that was made by fork(2), dropping does nothing.
 #[derive(Debug)]
 pub struct Job {
     pub(super) site: Site,
@@ -148,7 +148,7 @@ impl Job {
         Ok(job)
     }
 
-    /// Gives up a cgroup in which nothing was started, or only what has ended again.
+    /// Removes a cgroup in which nothing was started, or only what has ended again.
     pub(super) fn undo(ground: Ground) {
         let Ground {
             site, placeholder, ..
@@ -200,10 +200,10 @@ impl Job {
         self.effects
     }
 
-    /// Whether it is over, without sleeping: says so again each time it is asked. When it is over,
+    /// Whether it is over, without sleeping. Later calls return the same result. When it is over,
     /// its cgroup is removed.
     ///
-    /// Errors: the job's own descriptor, or a kill that is under way. Errors of reading the state
+    /// Errors: the job's own descriptor, or a kill that is in progress. Errors of reading the state
     /// are part of the answer: [`Proof::Unknown`].
     pub fn try_wait(&mut self) -> Result<Option<Completion>, JobError> {
         if self.done.is_none() {
@@ -246,7 +246,7 @@ impl Job {
                     worth_it = true;
                     self.main_is_over(Err(e))?;
                     if self.effects.ends_with_host {
-                        // Whatever was to end it with the host is gone.
+                        // The process that was to end it with the host is gone.
                         self.kill_now()?;
                     }
                     break;
@@ -320,7 +320,7 @@ impl Job {
     /// `populated 0` was read: the proof, once the end of the first process is known too.
     fn is_empty(&mut self, now: MonoNs) -> Result<(), JobError> {
         let Some(status) = &self.status else {
-            // Its end is about to be told by its descriptor.
+            // Its descriptor is about to report its end.
             return Ok(());
         };
         let main = status.as_ref().ok().and_then(|end| end.usage);
@@ -330,7 +330,7 @@ impl Job {
                 self.done(now, Proof::Removed, usage);
                 Ok(())
             }
-            // Since Linux 6.19 a dying process may still be in the way of the removal.
+            // Since Linux 6.19 a dying process may still prevent the removal.
             Ok(false) => {
                 let since = *self.empty_since.get_or_insert(now);
                 if (since + REMOVE_LIMIT).has_passed() {
@@ -350,7 +350,7 @@ impl Job {
     /// The state cannot be read: unknown, and never empty.
     fn cannot_tell(&mut self, error: SysError) -> Result<(), JobError> {
         if self.status.is_none() && !self.ending.is_given_up() {
-            // What is known of the first process is still to come.
+            // The result of the first process is still missing.
             if self.ending.is_under_way() {
                 self.ending.step(now())?;
             }
@@ -366,7 +366,7 @@ impl Job {
     fn name_survivors(&mut self) -> Result<(), JobError> {
         let found: Result<Vec<Survivor>, _> = survivors::diagnose(self.site.cgroup());
         let proof = match found {
-            // They have ended meanwhile, as it seems; the state decides.
+            // They seem to have ended meanwhile; the state decides.
             Ok(left) if left.is_empty() => {
                 let path = self.site.cgroup().path();
                 Proof::Unknown(SysError::path("name the members of", path, Errno::ESRCH))
@@ -434,7 +434,7 @@ impl AsRawFd for Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // A copy of the host that was made by fork has no say.
+        // A forked copy of the host does nothing.
         if self.host != std::process::id() {
             return;
         }

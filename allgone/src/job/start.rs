@@ -1,5 +1,5 @@
-//! The one interface between a job and whatever starts its first process: the host itself
-//! (`own.rs`), or another process in its place.
+//! The interface between a job and the process that starts its first process: the host itself
+//! (`own.rs`), or another process on its behalf.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -23,11 +23,11 @@ pub trait Starter: fmt::Debug + Send + Sync + 'static {
     /// Starts `request` in `cgroup`, which is fresh, empty and the job's own. Returns when the
     /// program is executed or it is known why it is not, within ten seconds.
     ///
-    /// After an error a kill of `cgroup` ends whatever is left of the attempt.
+    /// After an error a kill of `cgroup` ends everything that is left of the attempt.
     fn start(&self, cgroup: &Cgroup, request: &Request<'_>) -> Result<Started, StartError>;
 }
 
-/// What the child does, as data, all prepared.
+/// The work of the child as data, prepared beforehand.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Paths to execute, the first that there is, as execvp(3).
@@ -64,30 +64,30 @@ pub struct Started {
     pub pidfd: OwnedFd,
     /// How it came into its cgroup.
     pub entry: Entry,
-    /// What is heard of it.
+    /// The reports about it.
     pub main: Box<dyn Main>,
 }
 
-/// What is heard of a first process from whatever is its parent.
+/// The reports about a first process from its parent.
 pub trait Main: fmt::Debug + Send + 'static {
-    /// One descriptor for life, readable when [`Main::hear`] has something to say.
+    /// One descriptor for its whole life, readable when [`Main::hear`] has something to report.
     fn source<'a>(&'a self, pidfd: BorrowedFd<'a>) -> BorrowedFd<'a>;
 
-    /// Says one thing that has not been said yet. Never sleeps.
+    /// Returns one report that has not been returned yet. Never sleeps.
     fn hear(&mut self, pidfd: BorrowedFd<'_>) -> Heard;
 
-    /// Whether it says [`Heard::Look`] when something ends that is not the first process.
+    /// Whether it returns [`Heard::Look`] when a process other than the first ends.
     fn hints(&self) -> bool;
 }
 
-/// One thing that is heard.
+/// One report.
 #[derive(Debug)]
 pub enum Heard {
     /// Nothing new.
     Nothing,
-    /// Something of the job has ended: `populated` is worth a read.
+    /// A process of the job has ended: `populated` should be read.
     Look,
-    /// The first process has ended and was reaped. Said once.
+    /// The first process has ended and was reaped. Reported once.
     Ended(MainEnd),
     /// Its parent is gone, or something else has reaped it: how it ended will not be known. Said
     /// once, and nothing after it.
@@ -99,7 +99,7 @@ pub enum Heard {
 pub struct MainEnd {
     /// How it ended.
     pub change: Change,
-    /// What it and its reaped children have used, if its parent was told.
+    /// What it and its reaped children have used, if its parent knows.
     pub usage: Option<Usage>,
     /// When that was known.
     pub at: MonoNs,

@@ -1,9 +1,9 @@
-//! What outlived a kill.
+//! The processes that survived a kill.
 
 use crate::cgroup::{Census, Cgroup, CgroupError};
 use crate::proc;
 
-/// A process that lives in the cgroup of its job although it was killed.
+/// A process that is alive in the cgroup of its job although it was killed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survivor {
     /// Its process id; 0 if this PID namespace has none for it.

@@ -1,4 +1,4 @@
-//! What a job has used: from its cgroup where that counts, else from the first process.
+//! What a job has used: from its cgroup if that has counters, else from the first process.
 
 use std::time::Duration;
 

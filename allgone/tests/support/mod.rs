@@ -8,8 +8,8 @@ use allgone::{Base, cgroup::Cgroup};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-/// The base of this machine, if it has one. Where none can be had, that is what is asserted: the
-/// error says what was tried and what would help.
+/// The base of this machine, if it has one. If none can be had, that is asserted: the error says
+/// what was tried and what would help.
 pub(crate) fn base() -> Option<Base> {
     match Base::find() {
         Ok(base) => Some(base),
@@ -24,7 +24,7 @@ pub(crate) fn base() -> Option<Base> {
     }
 }
 
-/// A shell in a cgroup, which has done its script up to `echo ready`.
+/// A shell in a cgroup that has run its script up to `echo ready`.
 #[derive(Debug)]
 pub(crate) struct Shell(Child);
 

@@ -2,8 +2,8 @@
 //! memory the host has, no page table is copied.
 //!
 //! The child has a stack of its own and, unlike after vfork(2), the caller is not stopped by the
-//! kernel: it sleeps on a futex that the kernel clears when the child lets the memory go
-//! (`CLONE_CHILD_CLEARTID`), with a deadline. A cgroup that is frozen at that moment holds the
+//! kernel: it sleeps on a futex that the kernel clears when the child releases the memory
+//! (`CLONE_CHILD_CLEARTID`), with a deadline. A cgroup that is frozen at that moment stops the
 //! child, and not its host.
 //!
 //! Sources: clone3(2), `CLONE_CLEAR_SIGHAND` (Linux 5.5), set_tid_address(2), futex(2),
@@ -66,7 +66,7 @@ impl From<io::Error> for NotExecuted {
 /// How long a child may take from its birth to its exec: only a frozen cgroup, a stop signal or a
 /// file system that does not answer make it take more than milliseconds.
 const EXEC_LIMIT: Duration = Duration::from_secs(10);
-/// How long a killed child may take to let the memory go.
+/// How long a killed child may take to release the memory.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Starts the child that `plan` describes, and returns when it has executed its program, or cannot.
@@ -122,8 +122,8 @@ fn copy(plan: &Plan<'_>) -> Result<Executed, NotExecuted> {
     }
 }
 
-/// What parent and child have in common until exec. The parent looks at `failure` and `sequence`
-/// only when `held` is 0.
+/// What parent and child share until exec. The parent looks at `failure` and `sequence` only when
+/// `held` is 0.
 struct Common<'a> {
     /// Not 0 while the child uses this memory; a futex.
     held: AtomicU32,
@@ -148,7 +148,7 @@ fn share(plan: &Plan<'_>, cgroup: BorrowedFd<'_>) -> Result<Executed, NotExecute
     let (pid, pidfd) = match born {
         Ok(born) => born,
         Err(errno) => {
-            // SAFETY: there is no child, so nobody else has the pointer.
+            // SAFETY: there is no child, so nothing else has the pointer.
             drop(unsafe { Box::from_raw(common) });
             return Err(errno.into());
         }
@@ -162,11 +162,11 @@ fn share(plan: &Plan<'_>, cgroup: BorrowedFd<'_>) -> Result<Executed, NotExecute
             Err(errno) => return Err(errno.into()),
         }
         if !wait_until_free(held, now() + KILL_LIMIT) {
-            // It may still run on this memory, which is therefore left to it.
+            // It may still use this memory, which is therefore not freed.
             return Err(Errno::ETIMEDOUT.into());
         }
     }
-    // SAFETY: the kernel has cleared the word, so the child has let the memory go.
+    // SAFETY: the kernel has cleared the word, so the child has released the memory.
     let common = unsafe { Box::from_raw(common) };
     if let Some(failure) = common.failure {
         reap(pidfd.as_fd())?;
@@ -223,7 +223,7 @@ unsafe fn bear(
     forked(ret, descriptor)?.ok_or(Errno::EIO)
 }
 
-/// The child's whole life before exec.
+/// The child's main function until exec.
 extern "C" fn child(common: *mut c_void) -> ! {
     let common = common.cast::<Common<'_>>();
     // SAFETY: the parent has passed a live `Common`, and does not look at this while `held` is set.
@@ -297,7 +297,7 @@ fn wait_until_free(held: &AtomicU32, deadline: MonoNs) -> bool {
         }
         let left = TimeSpec::from_duration(deadline.remaining());
         let left: &libc::timespec = left.as_ref();
-        // The kernel wakes by a shared futex. What it answers does not matter, the word does.
+        // The kernel wakes by a shared futex. Its result does not matter, only the word does.
         // SAFETY: a live word and a live timespec.
         unsafe {
             libc::syscall(

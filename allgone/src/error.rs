@@ -77,6 +77,36 @@ impl SysError {
     }
 }
 
+/// A reason: an error, or words where no error was the reason.
+pub trait Reason: fmt::Display {
+    /// The kernel's answer, if that is what it is about.
+    fn errno(&self) -> Option<Errno>;
+}
+
+impl Reason for SysError {
+    fn errno(&self) -> Option<Errno> {
+        Some(self.errno)
+    }
+}
+
+impl Reason for io::Error {
+    fn errno(&self) -> Option<Errno> {
+        self.raw_os_error().map(Errno::from_raw)
+    }
+}
+
+impl Reason for &str {
+    fn errno(&self) -> Option<Errno> {
+        None
+    }
+}
+
+impl Reason for String {
+    fn errno(&self) -> Option<Errno> {
+        None
+    }
+}
+
 /// Repeats `call` while it answers `EINTR`.
 pub fn retry_eintr<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {

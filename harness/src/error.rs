@@ -1,6 +1,6 @@
 //! Errors, and their form in a record.
 
-pub use allgone::error::{SysError, Target, retry_eintr};
+pub use allgone::error::{Reason, SysError, Target, retry_eintr};
 
 use crate::cgroup::CgroupError;
 use crate::record::ErrorRecord;

@@ -27,6 +27,21 @@ pub enum Expectation {
     NotApplicable(&'static str),
 }
 
+impl Expectation {
+    /// A name for programs, which stays: it stands in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sound => "sound",
+            Self::Early(_) => "early",
+            Self::MayBeEarly(_) => "may-be-early",
+            Self::NeverFires(_) => "never-fires",
+            Self::Removed(_) => "removed",
+            Self::MayBeLost(_) => "may-be-lost",
+            Self::NotApplicable(_) => "not-applicable",
+        }
+    }
+}
+
 /// What is expected to be left after a strategy has issued its kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillExpectation {
@@ -38,4 +53,16 @@ pub enum KillExpectation {
     Survives(&'static str),
     /// The pair makes no sense and is not run.
     NotApplicable(&'static str),
+}
+
+impl KillExpectation {
+    /// As [`Expectation::name`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empties => "empties",
+            Self::MaySurvive(_) => "may-survive",
+            Self::Survives(_) => "survives",
+            Self::NotApplicable(_) => "not-applicable",
+        }
+    }
 }

@@ -60,6 +60,12 @@ impl CgroupError {
     }
 }
 
+impl crate::error::Reason for CgroupError {
+    fn errno(&self) -> Option<Errno> {
+        Self::errno(self)
+    }
+}
+
 /// An open cgroup directory.
 #[derive(Debug)]
 pub struct Cgroup {

@@ -224,6 +224,16 @@ pub enum DetectError {
     },
 }
 
+impl crate::error::Reason for DetectError {
+    fn errno(&self) -> Option<nix::errno::Errno> {
+        match self {
+            Self::Sys(e) => Some(e.errno),
+            Self::Cgroup(e) => e.errno(),
+            Self::Limit { errno, .. } | Self::Verifier { errno, .. } => Some(*errno),
+        }
+    }
+}
+
 /// Support from the result of arming something; limits are reported as missing with their remedy.
 pub fn armed<T>(result: Result<T, DetectError>) -> Result<Support, ProbeError> {
     match result {

@@ -1,11 +1,10 @@
 //! The verdict of a detector, and its counters.
 
-use std::fmt;
-
 use nix::errno::Errno;
 
 use crate::MonoNs;
 use crate::cgroup::CgroupError;
+use crate::error::Reason;
 use crate::sys::time::now;
 
 /// What a detector says. Times are nanoseconds of `CLOCK_MONOTONIC`.
@@ -30,6 +29,8 @@ pub enum Verdict {
         at_ns: u64,
         /// Why: operation and errno, or overflow.
         why: String,
+        /// The kernel's answer, if that is why.
+        errno: Option<Errno>,
     },
     /// The deadline passed.
     DeadlinePassed {
@@ -58,18 +59,20 @@ impl Verdict {
         let at_ns = now().0;
         match error.errno() {
             Some(Errno::ENODEV | Errno::ENOENT) => Self::SiteRemoved { at_ns },
-            _ => Self::Unknown {
+            errno => Self::Unknown {
                 at_ns,
                 why: error.to_string(),
+                errno,
             },
         }
     }
 
     /// Unknown, now.
-    pub fn unknown(why: impl fmt::Display) -> Self {
+    pub fn unknown(why: impl Reason) -> Self {
         Self::Unknown {
             at_ns: now().0,
             why: why.to_string(),
+            errno: why.errno(),
         }
     }
 }

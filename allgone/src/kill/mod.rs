@@ -209,6 +209,16 @@ pub enum KillError {
     },
 }
 
+impl crate::error::Reason for KillError {
+    fn errno(&self) -> Option<nix::errno::Errno> {
+        match self {
+            Self::Sys(e) => Some(e.errno),
+            Self::Cgroup(e) => e.errno(),
+            Self::Refused { .. } | Self::Library { .. } => None,
+        }
+    }
+}
+
 /// Sends SIGKILL once to every process listed in `cgroup` and below, to each as a process and not
 /// to its first thread: for what a write to `cgroup.kill` has left alive. Outsiders with reused
 /// numbers are spared.

@@ -86,6 +86,15 @@ pub enum SpawnError {
     },
 }
 
+impl crate::error::Reason for SpawnError {
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Clone(e) => e.raw_os_error().map(Errno::from_raw),
+            Self::Child { errno, .. } => Some(*errno),
+        }
+    }
+}
+
 impl Program<'_> {
     /// Starts it in the cgroup of `set`, the way `options` says.
     ///

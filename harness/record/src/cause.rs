@@ -13,6 +13,11 @@ pub enum Cause {
     KilledFromOutside,
     /// The kernel's OOM killer ended a process of the trial.
     OomKilled,
+    /// A process of the tree, the observer or one that a mechanism uses was stopped by something
+    /// outside of the trial (SIGSTOP).
+    StoppedFromOutside,
+    /// A guard was killed, which ends the run.
+    GuardKilled,
     /// The observer was ended by a signal.
     ObserverKilled,
     /// The observer did not end within its time.
@@ -39,6 +44,8 @@ impl Cause {
         match self {
             Self::KilledFromOutside => "killed-from-outside",
             Self::OomKilled => "oom-killed",
+            Self::StoppedFromOutside => "stopped-from-outside",
+            Self::GuardKilled => "guard-killed",
             Self::ObserverKilled => "observer-killed",
             Self::ObserverHung => "observer-hung",
             Self::CanaryKilled => "canary-killed",
@@ -67,6 +74,8 @@ mod tests {
         for cause in [
             Cause::KilledFromOutside,
             Cause::OomKilled,
+            Cause::StoppedFromOutside,
+            Cause::GuardKilled,
             Cause::HarnessFailed,
         ] {
             assert_eq!(

@@ -29,7 +29,10 @@ pub use times::{Elapsed, KillTimes};
 pub use verdict::{Counters, Verdict};
 
 /// Version of the record format.
-pub const SCHEMA: u32 = 1;
+///
+/// - 2: reasons are names where a reader has to tell them apart ([`TrialRecord::expectation`],
+///   [`Survivor::reason`], the `errno` of [`Verdict::Unknown`]); `reused_ns` was `framed_ns`.
+pub const SCHEMA: u32 = 2;
 
 /// One trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +79,11 @@ pub struct TrialRecord {
     pub outcome: Outcome,
     /// What was expected, in words, with the reason.
     pub expected: String,
+    /// The same as a name: `sound`, `early`, `may-be-early`, `never-fires`, `removed`,
+    /// `may-be-lost`, `not-applicable`; of a strategy `empties`, `may-survive`, `survives`. Absent
+    /// where nothing was expected (a broken trial), and in records of schema 1.
+    #[serde(default)]
+    pub expectation: Option<String>,
     /// Whether the outcome is as expected.
     pub held: bool,
     /// Why not, or why the trial broke.
@@ -124,8 +132,8 @@ pub struct Stamps {
     /// A canary was given the number of a member that had just been reaped. Absent where no number
     /// was freed before the end, or where the harness may not choose numbers
     /// (`CAP_CHECKPOINT_RESTORE`, Linux 5.5).
-    #[serde(default)]
-    pub framed_ns: Option<u64>,
+    #[serde(default, alias = "framed_ns")]
+    pub reused_ns: Option<u64>,
     /// Truth, lower bound: the last process had not ended before this.
     pub over_lower_ns: Option<u64>,
     /// Truth, upper bound: everything had ended by then.
@@ -257,7 +265,8 @@ pub struct Survivor {
     pub state: String,
     /// Its cgroup v2 path.
     pub cgroup: String,
-    /// The most likely reason why it is alive.
+    /// The most likely reason why it is alive: a name such as `not-signalled`, in records of schema
+    /// 1 words.
     pub reason: String,
     /// What that is concluded from.
     pub evidence: String,
@@ -344,4 +353,50 @@ pub fn read_lines(input: impl BufRead) -> impl Iterator<Item = Result<TrialRecor
             Ok(record)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a program of schema 1 wrote it.
+    const OLD: &[&str] = &[
+        r#"{"schema":1,"run":"r","seq":0,"plane":"kill","scenario":"s","detector":"d","#,
+        r#""strategy":"k","params":{},"seed":1,"entry":"born","stamps":{"armed_ns":1,"#,
+        r#""spawn_ns":2,"spawned_ns":3,"ready_ns":4,"framed_ns":5,"over_lower_ns":6,"#,
+        r#""over_upper_ns":null,"unpopulated_ns":null,"reaped_ns":null,"removed_ns":null},"#,
+        r#""verdict":{"kind":"unknown","at_ns":7,"why":"x"},"outcome":"survived","#,
+        r#""expected":"leaves survivors: y","held":true,"note":null,"counters":{"wakeups":0,"#,
+        r#""spurious":0,"reads":0,"overflows":0,"reaped":0,"prepare_ns":0},"cpu_ns":null,"#,
+        r#""ledger":{"births":1,"deaths":0,"refused":0},"kill":null,"survivors":[{"pid":8,"#,
+        r#""comm":"c","state":"S","cgroup":"/","reason":"not killed","evidence":"e"}],"#,
+        r#""canaries_hit":[],"errors":[]}"#,
+    ];
+
+    #[test]
+    fn a_record_of_schema_1_can_be_read() {
+        let old = read_lines(OLD.concat().as_bytes()).next().unwrap().unwrap();
+        assert_eq!((old.schema, old.stamps.reused_ns), (1, Some(5)));
+        assert_eq!((old.expectation.as_deref(), old.cause), (None, None));
+        assert_eq!(old.survivors[0].reason, "not killed");
+        assert!(matches!(
+            old.verdict,
+            Some(Verdict::Unknown { errno: None, .. })
+        ));
+    }
+
+    #[test]
+    fn a_record_has_one_name_for_each_thing_and_a_newer_one_is_refused() {
+        let mut new = read_lines(OLD.concat().as_bytes()).next().unwrap().unwrap();
+        new.schema = SCHEMA;
+        let mut line = Vec::new();
+        write_line(&mut line, &new).unwrap();
+        let text = String::from_utf8(line).unwrap();
+        assert!(text.contains("\"reused_ns\":5") && !text.contains("framed_ns"));
+        let newer = text.replace("{\"schema\":2", "{\"schema\":3");
+        assert!(matches!(
+            read_lines(newer.as_bytes()).next(),
+            Some(Err(ReadError::Schema { found: 3, .. }))
+        ));
+    }
 }

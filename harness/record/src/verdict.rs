@@ -25,6 +25,9 @@ pub enum Verdict {
         at_ns: u64,
         /// Why: operation and errno, or overflow.
         why: String,
+        /// The kernel's answer in its own spelling, if that is why. Absent in records of schema 1.
+        #[serde(default)]
+        errno: Option<String>,
     },
     /// The deadline passed.
     DeadlinePassed {

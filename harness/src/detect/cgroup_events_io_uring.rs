@@ -111,7 +111,8 @@ impl BlockingWatch for Polling {
             match self.ring.wait(deadline).map_err(fail)? {
                 Some(Ok(_)) => woke = now(),
                 Some(Err(e)) => {
-                    return Ok(Verdict::unknown(format_args!("poll of cgroup.events: {e}")));
+                    let why = SysError::plain("poll cgroup.events", e);
+                    return Ok(Verdict::unknown(why));
                 }
                 None => return Ok(Verdict::deadline()),
             }

@@ -104,7 +104,7 @@ impl BlockingWatch for Waiting {
                 Ok(Verdict::empty(woke))
             }
             // ECHILD: something else has reaped it.
-            Some(Err(e)) => Ok(Verdict::unknown(format_args!("waitid: {e}"))),
+            Some(Err(e)) => Ok(Verdict::unknown(SysError::plain("waitid", e))),
             None => Ok(Verdict::deadline()),
         }
     }

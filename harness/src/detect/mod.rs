@@ -163,7 +163,11 @@ pub fn recorded(verdict: Verdict) -> crate::record::Verdict {
             decided_ns,
         },
         Verdict::SiteRemoved { at_ns } => Recorded::SiteRemoved { at_ns },
-        Verdict::Unknown { at_ns, why } => Recorded::Unknown { at_ns, why },
+        Verdict::Unknown { at_ns, why, errno } => Recorded::Unknown {
+            at_ns,
+            why,
+            errno: errno.map(|errno| format!("{errno:?}")),
+        },
         Verdict::DeadlinePassed { at_ns } => Recorded::DeadlinePassed { at_ns },
     }
 }

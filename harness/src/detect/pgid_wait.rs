@@ -147,9 +147,8 @@ impl BlockingWatch for Reaping {
                     self.counters.spurious += 1;
                 }
                 Err(e) => {
-                    return Ok(Verdict::unknown(format_args!(
-                        "waitid of group {group}: {e}"
-                    )));
+                    let why = SysError::pid("wait for the group", group.as_raw(), e);
+                    return Ok(Verdict::unknown(why));
                 }
             }
         }

@@ -109,7 +109,7 @@ impl BlockingWatch for Watching {
         self.counters.reads += 1;
         match fds[0].revents() {
             Some(events) if events.contains(PollFlags::POLLIN) => Ok(Verdict::empty(woke)),
-            events => Ok(Verdict::unknown(format_args!(
+            events => Ok(Verdict::unknown(format!(
                 "the pidfd of the init answers {events:?}"
             ))),
         }

@@ -100,7 +100,10 @@ impl BlockingWatch for Reading {
                     continue;
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(e) => return Ok(Verdict::unknown(format_args!("read of the pipe: {e}"))),
+                Err(e) => {
+                    let why = SysError::plain("read the pipe", e);
+                    return Ok(Verdict::unknown(why));
+                }
             }
             let mut fds = [PollFd::new(self.read.as_fd(), PollFlags::POLLIN)];
             match sleep::on(&mut fds, deadline)? {

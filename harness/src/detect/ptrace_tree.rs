@@ -128,7 +128,10 @@ impl BlockingWatch for Tracing {
                 Err(Errno::ECHILD) => return Ok(Verdict::empty(woke)),
                 Err(Errno::EINTR) if deadline.has_passed() => return Ok(Verdict::deadline()),
                 Err(Errno::EINTR) => self.counters.spurious += 1,
-                Err(e) => return Ok(Verdict::unknown(format_args!("waitid of all tracees: {e}"))),
+                Err(e) => {
+                    let why = SysError::plain("wait for any tracee", e);
+                    return Ok(Verdict::unknown(why));
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use nix::sys::wait::WaitPidFlag;
 use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
 use crate::adopt;
+use crate::error::SysError;
 use crate::expect::Scope;
 use crate::sys::alarm::Alarm;
 use crate::sys::time::now;
@@ -103,9 +104,8 @@ impl BlockingWatch for Reaping {
                 Err(Errno::EINTR) if deadline.has_passed() => return Ok(Verdict::deadline()),
                 Err(Errno::EINTR) => self.counters.spurious += 1,
                 Err(e) => {
-                    return Ok(Verdict::unknown(format_args!(
-                        "waitid of all children: {e}"
-                    )));
+                    let why = SysError::plain("wait for any child", e);
+                    return Ok(Verdict::unknown(why));
                 }
             }
         }

@@ -5,6 +5,7 @@ use nix::unistd::Pid;
 
 use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
 use crate::MonoNs;
+use crate::error::SysError;
 use crate::expect::Scope;
 use crate::sys::alarm::Alarm;
 use crate::sys::time::now;
@@ -90,7 +91,10 @@ impl BlockingWatch for Waiting {
                 Err(nix::errno::Errno::EINTR) if woke >= deadline => return Ok(Verdict::deadline()),
                 Err(nix::errno::Errno::EINTR) => self.counters.spurious += 1,
                 // ECHILD: something else has reaped it, so the time of its end is unknown.
-                Err(e) => return Ok(Verdict::unknown(format_args!("waitid of pid {main}: {e}"))),
+                Err(e) => {
+                    let why = SysError::pid("waitid", main.as_raw(), e);
+                    return Ok(Verdict::unknown(why));
+                }
             }
         }
     }

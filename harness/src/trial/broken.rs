@@ -1,11 +1,10 @@
 //! A trial that says nothing about a mechanism: why, by kind and in words.
 
-use std::fmt;
-
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Reason;
 use crate::record::Cause;
 use crate::sys::wait::Change;
 
@@ -27,23 +26,33 @@ impl Broken {
 
     /// `error` as a cause of its own, or as an exhausted resource if it is one: neither mechanism
     /// nor harness is to blame for a limit.
-    pub(super) fn by(cause: Cause, error: impl fmt::Display) -> Self {
-        let what = error.to_string();
-        let cause = if ran_out(&what) {
-            Cause::OutOfResources
-        } else {
-            cause
+    pub(super) fn by(cause: Cause, error: impl Reason) -> Self {
+        let cause = match error.errno() {
+            Some(errno) if EXHAUSTION.contains(&errno) => Cause::OutOfResources,
+            _ => cause,
         };
-        Self { cause, what }
+        Self::new(cause, error.to_string())
+    }
+
+    /// A process of the trial was stopped by something outside of it.
+    pub(super) fn stopped(pids: &[i32]) -> Self {
+        let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
+        Self::new(
+            Cause::StoppedFromOutside,
+            format!(
+                "process {} was stopped by a signal (SIGSTOP), which nothing of the trial sends",
+                pids.join(", ")
+            ),
+        )
     }
 
     /// What a detector or strategy answered instead of a verdict.
-    pub(super) fn mechanism(error: impl fmt::Display) -> Self {
+    pub(super) fn mechanism(error: impl Reason) -> Self {
         Self::by(Cause::MechanismFailed, error)
     }
 
     /// An error of the harness's own side.
-    pub(super) fn harness(error: impl fmt::Display) -> Self {
+    pub(super) fn harness(error: impl Reason) -> Self {
         Self::by(Cause::HarnessFailed, error)
     }
 }
@@ -57,15 +66,6 @@ const EXHAUSTION: [Errno; 5] = [
     Errno::ENOSPC,
     Errno::EAGAIN,
 ];
-
-/// Whether a text that names the kernel's answer (all errors and verdicts do) says that something
-/// ran out.
-pub(super) fn ran_out(what: &str) -> bool {
-    EXHAUSTION.iter().any(|errno| {
-        what.contains(&format!("{errno:?}: "))
-            || what.contains(&format!("(os error {})", *errno as i32))
-    })
-}
 
 /// Whether the name of an answer says that something ran out.
 pub(super) fn is_exhaustion(name: &str) -> bool {
@@ -146,6 +146,9 @@ mod tests {
             Broken::by(Cause::NotStarted, forked).cause,
             Cause::OutOfResources
         );
+        // What an error says in words decides nothing.
+        let named = "the file EMFILE: could not be found (os error 24)".to_owned();
+        assert_eq!(Broken::harness(named).cause, Cause::HarnessFailed);
         let lost = SysError::plain("receive process events", Errno::ENOBUFS);
         assert_eq!(Broken::mechanism(lost).cause, Cause::MechanismFailed);
         assert!(is_exhaustion("EMFILE") && !is_exhaustion("EPERM"));

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::broken::Broken;
 use super::canary::LiveCanary;
 use super::oracle::{self, State};
 use super::play::Seen;
@@ -50,6 +51,14 @@ pub(super) fn settle(
         if deadline.has_passed() || run.reaper.ending().is_some() {
             break;
         }
+        if record.plane == Plane::Detect {
+            // Nothing of such a trial stops anything.
+            let stopped = oracle::stopped(site)?;
+            if !stopped.is_empty() {
+                seen.broken = Some(Broken::stopped(&stopped));
+                return Ok(());
+            }
+        }
         run.rest(&[], oracle::SETTLE_TICK)?;
     }
     record.stamps.over_upper_ns = record.stamps.unpopulated_ns;
@@ -75,7 +84,7 @@ fn recorded(survivor: Survivor) -> crate::record::Survivor {
         comm: survivor.comm,
         state: survivor.state.to_string(),
         cgroup: survivor.cgroup,
-        reason: survivor.reason.to_string(),
+        reason: survivor.reason.id().to_owned(),
         evidence: survivor.evidence,
     }
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::cgroup::CgroupError;
-use crate::error::SysError;
+use crate::error::{Reason, SysError};
 use crate::host::{HostError, ProbeError};
 
 /// The run cannot go on.
@@ -77,4 +78,15 @@ pub enum TrialError {
         /// What the kernel answered last, or which processes are left.
         why: String,
     },
+}
+
+impl Reason for TrialError {
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Sys(e) => Some(e.errno),
+            Self::Cgroup(e) => e.errno(),
+            Self::NotExecutable { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
 }

@@ -39,45 +39,43 @@ pub(super) fn outcome(verdict: &Verdict, truth: Truth) -> Outcome {
     }
 }
 
-/// Whether a detector did as expected, and the expectation in words.
+/// Whether a detector did as expected, and the expectation in words and as a name.
 pub(super) fn held(
     expected: Expectation,
     outcome: Outcome,
     loses_on_removal: bool,
-) -> (bool, String) {
+) -> (bool, String, &'static str) {
     use Outcome::{Early, Missed, Removed, Right, StillRunning, Unknown};
-    match expected {
-        Expectation::Sound => (outcome == Right, "sound".to_owned()),
-        Expectation::Early(why) => (outcome == Early, format!("early: {why}")),
-        Expectation::MayBeEarly(why) => (
-            matches!(outcome, Early | Right),
-            format!("may be early: {why}"),
-        ),
-        Expectation::NeverFires(why) => (
-            matches!(outcome, Missed | StillRunning),
-            format!("never fires: {why}"),
-        ),
-        Expectation::Removed(why) => (
-            matches!(outcome, Removed | Unknown | Right),
-            format!("removed: {why}"),
-        ),
+    let (ok, why) = match expected {
+        Expectation::Sound => (outcome == Right, None),
+        Expectation::Early(why) => (outcome == Early, Some(why)),
+        Expectation::MayBeEarly(why) => (matches!(outcome, Early | Right), Some(why)),
+        Expectation::NeverFires(why) => (matches!(outcome, Missed | StillRunning), Some(why)),
+        Expectation::Removed(why) => (matches!(outcome, Removed | Unknown | Right), Some(why)),
         // A detector that claims to cope with a removal has to.
         Expectation::MayBeLost(why) => (
             matches!(outcome, Right | Removed | Unknown) || (outcome == Missed && loses_on_removal),
-            format!("may be lost: {why}"),
+            Some(why),
         ),
-        Expectation::NotApplicable(why) => (true, format!("not applicable: {why}")),
-    }
+        Expectation::NotApplicable(why) => (true, Some(why)),
+    };
+    (ok, in_words(expected.name(), why), expected.name())
 }
 
-/// Whether a strategy did as expected, and the expectation in words. An unexpected hit of a canary
-/// always fails.
+/// A name with blanks, and the reason.
+fn in_words(name: &str, why: Option<&str>) -> String {
+    let words = name.replace('-', " ");
+    why.map_or_else(|| words.clone(), |why| format!("{words}: {why}"))
+}
+
+/// Whether a strategy did as expected, and the expectation in words and as a name. An unexpected
+/// hit of a canary always fails.
 pub(super) fn kill_held(
     expected: KillExpectation,
     emptied: bool,
     hit: &[Canary],
     may_hit: &[Canary],
-) -> (bool, String) {
+) -> (bool, String, &'static str) {
     let (ok, words) = match expected {
         KillExpectation::Empties => (emptied, "empties".to_owned()),
         KillExpectation::MaySurvive(why) => (true, format!("may leave survivors: {why}")),
@@ -87,6 +85,7 @@ pub(super) fn kill_held(
     (
         ok && hit.iter().all(|canary| may_hit.contains(canary)),
         words,
+        expected.name(),
     )
 }
 

@@ -7,6 +7,7 @@
 
 mod broken;
 mod canary;
+mod conclude;
 mod ending;
 mod error;
 mod guard;

@@ -17,7 +17,7 @@ use super::broken::Broken;
 use super::canary::WaitingCanary;
 use super::{Root, Site, SpawnPlan, TrialSpec, oom, oracle};
 use crate::MonoNs;
-use crate::error::{SysError, retry_eintr};
+use crate::error::{SysError, Target, retry_eintr};
 use crate::record::{Cause, Counters, KillReport, Verdict};
 use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry};
 use crate::sys::wait::{Whose, waitid};
@@ -81,10 +81,10 @@ pub(super) fn run(
 }
 
 fn say(tell: &mut std::fs::File, message: &Message) -> Result<(), Broken> {
-    let mut line = serde_json::to_vec(message).map_err(Broken::harness)?;
+    let mut line = serde_json::to_vec(message).map_err(|e| Broken::harness(e.to_string()))?;
     line.push(b'\n');
     tell.write_all(&line)
-        .map_err(|e| Broken::harness(format_args!("could not report to the harness: {e}")))
+        .map_err(|e| Broken::harness(SysError::io("report to the harness", Target::Nothing, &e)))
 }
 
 fn observe(
@@ -250,6 +250,10 @@ fn wait_until_ready(
             return Ok(None);
         }
         if give_up.has_passed() {
+            let stopped = oracle::stopped(site).map_err(Broken::harness)?;
+            if !stopped.is_empty() {
+                return Err(Broken::stopped(&stopped));
+            }
             return Err(Broken::new(
                 Cause::NotReady,
                 format!(

@@ -93,6 +93,20 @@ pub(super) fn ended(site: &Site) -> Result<Vec<i32>, SysError> {
     Ok(ended)
 }
 
+/// Processes of the tree, and those that observer and mechanism are, that are stopped by job
+/// control now. Only of use where nothing of the trial stops anything: before a kill. A tracer's
+/// stop is another state. A process that has disappeared is not stopped.
+pub(super) fn stopped(site: &Site) -> Result<Vec<i32>, CgroupError> {
+    let mut pids = match site.cgroup.procs_recursive() {
+        Ok(members) => members.pids,
+        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    pids.extend(site.control.procs()?.pids);
+    pids.retain(|pid| proc::stat(*pid).is_ok_and(|stat| stat.state == 'T'));
+    Ok(pids)
+}
+
 fn is_member(site: &Site, pid: i32) -> bool {
     matches!(site.cgroup.procs_recursive(), Ok(Members { pids, .. }) if pids.contains(&pid))
 }

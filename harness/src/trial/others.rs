@@ -7,7 +7,7 @@
 
 use nix::unistd::Pid;
 
-use super::broken::{Broken, end_in_words, is_exhaustion, ran_out, signal_of};
+use super::broken::{Broken, end_in_words, is_exhaustion, signal_of};
 use super::canary::Fate;
 use super::observer::NEVER_PLAYED;
 use super::oom::OomKills;
@@ -62,7 +62,7 @@ fn observer_ended(seen: &Seen, oom: OomKills) -> Option<Broken> {
     let (pid, status) = seen.observer?;
     let end = end_in_words(status);
     if status.and_then(signal_of).is_none() {
-        return Some(Broken::harness(format_args!(
+        return Some(Broken::harness(format!(
             "the observer ({pid}) gave no verdict: it {end}"
         )));
     }
@@ -190,10 +190,14 @@ fn canaries(
 
 /// The mechanism failed because a resource of the machine was exhausted.
 fn exhausted(record: &TrialRecord) -> Option<Broken> {
-    if let Some(Verdict::Unknown { why, .. }) = &record.verdict
-        && ran_out(why)
+    if let Some(Verdict::Unknown {
+        why,
+        errno: Some(errno),
+        ..
+    }) = &record.verdict
+        && is_exhaustion(errno)
     {
-        return Some(Broken::new(Cause::OutOfResources, why));
+        return Some(Broken::new(Cause::OutOfResources, why.clone()));
     }
     let survived = record.stamps.unpopulated_ns.is_none();
     let errors = record.kill.iter().flat_map(|report| &report.errors);

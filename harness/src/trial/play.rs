@@ -12,15 +12,15 @@ use nix::unistd::Pid;
 
 use super::broken::Broken;
 use super::canary::LiveCanary;
+use super::conclude::conclude;
 use super::ending::{reap_and_remove, settle, teardown};
 use super::idle::{self, Samples};
-use super::judge::{self, Truth};
 use super::observer::{self, Message};
 use super::oom::OomKills;
 use super::oracle::{self, State, SurvivalProof};
 use super::others::judge_others;
 use super::trace::Tracer;
-use super::{Expected, Run, Site, TrialError, TrialSpec};
+use super::{Run, Site, TrialError, TrialSpec};
 use crate::cgroup::CgroupError;
 use crate::error::{Recorded, SysError};
 use crate::expect::{Canary, Plane};
@@ -90,7 +90,7 @@ pub(super) fn play(run: &mut Run<'_>, spec: &TrialSpec<'_>) -> Result<TrialRecor
         deaths: sums.deaths,
         refused: sums.refused,
     };
-    conclude(spec, &mut record, &mut seen, hit);
+    conclude(spec, run.reaper.ending(), &mut record, &mut seen, hit);
     teardown(run, spec, site, seen.canaries, &mut record)?;
     record.errors = seen.errors;
     Ok(record)
@@ -123,6 +123,7 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
         verdict: None,
         outcome: Outcome::Broken,
         expected: String::new(),
+        expectation: None,
         held: false,
         note: None,
         cause: None,
@@ -220,6 +221,10 @@ fn perform(
         if ended || seen.interrupted || seen.lives_on {
             break;
         }
+        if let Some(broken) = stopped(run, site, observer.pid, killing) {
+            seen.broken = Some(broken);
+            break;
+        }
         if hung.has_passed() {
             seen.broken = Some(Broken::new(
                 Cause::ObserverHung,
@@ -258,6 +263,24 @@ fn perform(
         }
     }
     Ok(())
+}
+
+/// Whether something has stopped the observer or, where nothing is killed, an orphan of the tree:
+/// what is measured from then on is the length of the stop. The harness is told of its own children
+/// alone, but of these even where they go on at once.
+fn stopped(run: &Run<'_>, site: &Site, observer: Pid, killing: bool) -> Option<Broken> {
+    let of_trial = |pid: &i32| {
+        *pid == observer.as_raw()
+            || !killing && site.ledger.entries().any(|entry| entry.pid == *pid)
+    };
+    let pids: Vec<i32> = run
+        .reaper
+        .stopped()
+        .iter()
+        .copied()
+        .filter(of_trial)
+        .collect();
+    (!pids.is_empty()).then(|| Broken::stopped(&pids))
 }
 
 /// Watches a kill in progress: when is the site unpopulated, and if it is not, will a process
@@ -301,7 +324,7 @@ fn reuse_pid(run: &mut Run<'_>, site: &Site, record: &mut TrialRecord, seen: &mu
     }
     match LiveCanary::with_number(site, freed) {
         Ok(mut canary) => {
-            record.stamps.framed_ns = Some(time::now().0);
+            record.stamps.reused_ns = Some(time::now().0);
             if record.kill.as_ref().is_some_and(|report| !report.indirect) {
                 seen.errors
                     .extend(canary.issued().err().map(|e| e.recorded()));
@@ -385,67 +408,6 @@ fn take(
     }
 }
 
-/// Draws the conclusion: outcome, expectation, held.
-fn conclude(spec: &TrialSpec<'_>, record: &mut TrialRecord, seen: &mut Seen, hit: Vec<Canary>) {
-    if seen.interrupted {
-        record.outcome = Outcome::Interrupted;
-        record.note = Some("the run was interrupted during this trial".to_owned());
-        return;
-    }
-    if let Some(Broken { cause, what }) = seen.broken.take() {
-        record.outcome = Outcome::Broken;
-        record.cause = Some(cause);
-        record.note = Some(what);
-        // Nothing that was seen in such a trial counts for or against a mechanism.
-        record.survivors.clear();
-        return;
-    }
-    record.canaries_hit = hit;
-    let hit = &record.canaries_hit;
-    let stamps = &record.stamps;
-    let truth = Truth {
-        lower_ns: stamps.over_lower_ns,
-        upper_ns: stamps.over_upper_ns,
-        witness: seen.witness.is_some(),
-    };
-    let (held, expected) = match (spec.expected, &record.verdict) {
-        (Expected::Detect(expected), Some(verdict)) => {
-            record.outcome = judge::outcome(verdict, truth);
-            judge::held(
-                expected,
-                record.outcome,
-                spec.detector.spec().loses_on_removal,
-            )
-        }
-        (Expected::Detect(_), None) => (false, "a verdict".to_owned()),
-        (Expected::Kill(expected), _) => {
-            let emptied = stamps.unpopulated_ns.is_some();
-            record.outcome = if emptied {
-                Outcome::Emptied
-            } else {
-                Outcome::Survived
-            };
-            let may_hit: Vec<Canary> = spec
-                .strategy
-                .map_or(&[][..], |s| s.spec().may_hit)
-                .iter()
-                .copied()
-                .map(crate::kill::canary)
-                .collect();
-            judge::kill_held(expected, emptied, hit, &may_hit)
-        }
-    };
-    record.held = held;
-    record.expected = expected;
-    if let Some(pid) = seen.witness {
-        record.note = Some(format!(
-            "process {pid} was alive when the detector said \"empty\""
-        ));
-    } else if !held && !hit.is_empty() {
-        record.note = Some(format!("canaries hit: {hit:?}"));
-    }
-}
-
 /// Messages of the observer, cut at line ends.
 #[derive(Debug, Default)]
 struct Lines {
@@ -467,7 +429,7 @@ impl Lines {
         while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
             messages.push(serde_json::from_slice(&line).unwrap_or_else(|e| {
-                Message::Broken(Broken::harness(format_args!(
+                Message::Broken(Broken::harness(format!(
                     "the observer sent a malformed message: {e}"
                 )))
             }));

@@ -64,6 +64,7 @@ pub(crate) fn trial(
             Outcome::Missed
         },
         expected: "says \"empty\" when it is over, not before".to_owned(),
+        expectation: Some("sound".to_owned()),
         held: latency.is_some(),
         note: latency
             .is_none()

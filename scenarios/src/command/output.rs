@@ -387,6 +387,7 @@ mod tests {
             verdict: None,
             outcome: Outcome::Right,
             expected: String::new(),
+            expectation: None,
             held: true,
             note: None,
             cause: None,

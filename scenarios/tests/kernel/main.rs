@@ -30,6 +30,7 @@ mod protect;
 mod spawn;
 mod stage;
 mod stand_ins;
+mod stopped;
 #[path = "../support/mod.rs"]
 mod support;
 mod survivors;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         outside::tests(),
         protect::tests(),
         spawn::tests(),
+        stopped::tests(),
         survivors::tests(),
         trial::tests(),
     ];

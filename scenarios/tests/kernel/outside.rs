@@ -88,14 +88,14 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-fn records(out: &Path) -> Result<Vec<TrialRecord>, String> {
+pub(super) fn records(out: &Path) -> Result<Vec<TrialRecord>, String> {
     let file = std::fs::File::open(out.join("trials.jsonl")).map_err(|e| e.to_string())?;
     let records: Result<Vec<_>, _> = read_lines(std::io::BufReader::new(file)).collect();
     records.map_err(|e| e.to_string())
 }
 
 /// A running command, and where it records.
-fn begin(dir: &Path, args: &[&str]) -> Result<(Child, PathBuf), String> {
+pub(super) fn begin(dir: &Path, args: &[&str]) -> Result<(Child, PathBuf), String> {
     let out = dir.join("out");
     let child = scenario(dir, args)
         .arg("--out")
@@ -108,7 +108,7 @@ fn begin(dir: &Path, args: &[&str]) -> Result<(Child, PathBuf), String> {
 }
 
 /// The processes in `dir` of a run of process `pid`: `trial-0/site`, `control`.
-fn members(pid: u32, dir: &str) -> Vec<i32> {
+pub(super) fn members(pid: u32, dir: &str) -> Vec<i32> {
     let runs = cgroups_of(pid).into_iter().map(|run| run.join(dir));
     runs.filter_map(|dir| Cgroup::open(dir).and_then(|cgroup| cgroup.procs()).ok())
         .flat_map(|members| members.pids)

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 
 use harness::host::leftovers;
 use harness::host::name::{Owner, RunName};
+use harness::record::{Cause, Outcome, read_lines};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -42,6 +43,11 @@ pub(crate) fn tests() -> Vec<Test> {
             needs,
             two_of_three,
         ),
+        Test::new(
+            "protect::a_trial_during_which_a_guard_dies_is_broken",
+            needs,
+            guard_of_a_trial,
+        ),
         Test::new("protect::guards_end_with_the_command", needs, guards_end),
     ]
 }
@@ -66,7 +72,7 @@ const VERBS: [&[&str]; 4] = [
 struct Victim {
     child: Option<Child>,
     name: RunName,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
 }
 
 impl Victim {
@@ -82,7 +88,7 @@ impl Victim {
         Ok(Self {
             child: Some(child),
             name,
-            _state: state,
+            state,
         })
     }
 
@@ -353,6 +359,49 @@ fn a_dead_guard() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The record of the trial that was going on says what has ended it.
+fn guard_of_a_trial() -> Result<(), String> {
+    let args = [
+        "exit-now",
+        "--set",
+        "lifetime=10s",
+        "--deadline",
+        "20s",
+        "--detector",
+        "pidfd-main",
+        "--trials",
+        "1",
+    ];
+    let mut victim = Victim::start(&args)?;
+    let run = base().cgroup().path().join(victim.name.to_string());
+    wait_until("the workload plays", || {
+        std::fs::read_to_string(run.join("trial-0/site/cgroup.procs"))
+            .is_ok_and(|members| !members.is_empty())
+    })?;
+    let guard = victim.guards()?[0];
+    kill(guard, Signal::SIGKILL).map_err(text)?;
+    let (code, out, err) = victim.end()?;
+    let state = victim
+        .state
+        .path()
+        .join("scenario")
+        .join(victim.name.to_string());
+    let file = std::fs::File::open(state.join("trials.jsonl")).map_err(text)?;
+    let records: Result<Vec<_>, _> = read_lines(std::io::BufReader::new(file)).collect();
+    let records = records.map_err(text)?;
+    ensure(
+        code == Some(5)
+            && records.len() == 1
+            && records[0].outcome == Outcome::Broken
+            && records[0].cause == Some(Cause::GuardKilled)
+            && records[0]
+                .note
+                .iter()
+                .any(|note| note.contains(&guard.to_string())),
+        || format!("{code:?} {out} {err} {records:?}"),
+    )
 }
 
 /// Any two of the three, one after the other in either order, a few milliseconds apart.

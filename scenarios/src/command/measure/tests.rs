@@ -74,6 +74,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
         verdict: None,
         outcome: Outcome::Right,
         expected: String::new(),
+        expectation: None,
         held: true,
         note: None,
         cause: None,

@@ -18,7 +18,8 @@ use crate::error::SysError;
 
 #[derive(Debug)]
 pub(super) struct Bell {
-    epoll: Epoll,
+    /// There until [`Bell::close`].
+    epoll: Option<Epoll>,
     timer: Option<TimerFd>,
 }
 
@@ -26,7 +27,7 @@ impl Bell {
     pub(super) fn new() -> Result<Self, SysError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC);
         Ok(Self {
-            epoll: epoll.map_err(|e| SysError::plain("make an epoll", e))?,
+            epoll: Some(epoll.map_err(|e| SysError::plain("make an epoll", e))?),
             timer: None,
         })
     }
@@ -43,7 +44,7 @@ impl Bell {
 
     /// Stops watching `fd`.
     pub(super) fn forget(&self, fd: BorrowedFd<'_>) -> Result<(), SysError> {
-        match self.epoll.delete(fd) {
+        match self.epoll().delete(fd) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(e) => Err(SysError::plain("take a descriptor out of an epoll", e)),
         }
@@ -80,8 +81,20 @@ impl Bell {
         sleep::on(&mut fds, deadline).map(|_| ())
     }
 
+    /// Gives up its descriptors, in the drop of its job. It is not used after that.
+    pub(super) fn close(&mut self) {
+        self.epoll = None;
+        self.timer = None;
+    }
+
+    fn epoll(&self) -> &Epoll {
+        self.epoll
+            .as_ref()
+            .expect("only the drop of its job closes it")
+    }
+
     fn add(&self, fd: BorrowedFd<'_>, flags: EpollFlags) -> Result<(), SysError> {
-        match self.epoll.add(fd, EpollEvent::new(flags, 0)) {
+        match self.epoll().add(fd, EpollEvent::new(flags, 0)) {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(e) => Err(SysError::plain("add a descriptor to an epoll", e)),
         }
@@ -90,6 +103,6 @@ impl Bell {
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.0.as_fd()
+        self.epoll().0.as_fd()
     }
 }

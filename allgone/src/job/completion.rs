@@ -3,10 +3,10 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::survivors::Survivor;
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::kill::KillReport;
+use crate::survivors::Survivor;
 use crate::sys::spawn::Entry;
 
 /// A job is over, or nothing more can be learnt about it.

@@ -42,7 +42,6 @@ mod running;
 mod site;
 mod start;
 mod stdio;
-mod survivors;
 mod usage;
 
 #[cfg(feature = "tokio")]
@@ -58,4 +57,3 @@ pub use place::Place;
 pub use pool::Pool;
 pub use running::{DROP_LIMIT, Job, KILL_LIMIT, Leftovers};
 pub use stdio::Stdio;
-pub use survivors::Survivor;

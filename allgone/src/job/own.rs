@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::effects::JobEffects;
 use super::error::StartError;
 use super::start::{Heard, Main, MainEnd, Request, Started, Starter};
+use crate::base::Base;
 use crate::cgroup::Cgroup;
 use crate::error::{SysError, retry_eintr};
 use crate::sys::spawn::{Exe, NotExecuted, Plan, execute};
@@ -23,6 +24,10 @@ pub(super) struct Own;
 impl Starter for Own {
     fn effects(&self) -> JobEffects {
         JobEffects::OF_OWN_CHILDREN
+    }
+
+    fn child_name(&self, base: &Base) -> Result<String, SysError> {
+        base.child_name()
     }
 
     fn start(&self, cgroup: &Cgroup, request: &Request<'_>) -> Result<Started, StartError> {

@@ -37,7 +37,7 @@ impl Place for Base {}
 impl Sealed for Base {
     fn ground(&self) -> Result<Ground, StartError> {
         Ok(Ground {
-            site: Site::make(self)?,
+            site: Site::make(self, self.child_name()?)?,
             starter: Arc::new(Own),
             placeholder: None,
         })

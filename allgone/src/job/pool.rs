@@ -62,7 +62,12 @@ impl Pool {
     ///
     /// Errors: as [`Command::spawn`](super::Command::spawn); what was made before stays.
     pub fn refill(&self) -> Result<usize, JobError> {
-        let added = self.with(|warm| warm.refill(|_| self.base.create()));
+        let added = self.with(|warm| {
+            warm.refill(|_| {
+                let name = self.starter.child_name(&self.base)?;
+                self.base.cgroup().create(&name)
+            })
+        });
         added.map_err(JobError::from)
     }
 
@@ -86,7 +91,10 @@ impl Sealed for Pool {
                 Site::taken(&self.base, taken.cgroup),
                 Some(taken.placeholder),
             ),
-            None => (Site::make(&self.base)?, None),
+            None => (
+                Site::make(&self.base, self.starter.child_name(&self.base)?)?,
+                None,
+            ),
         };
         Ok(Ground {
             site,

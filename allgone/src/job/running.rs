@@ -18,12 +18,12 @@ use super::place::Ground;
 use super::site::Site;
 use super::start::{Heard, Main, MainEnd, Request, Started};
 use super::stdio::Streams;
-use super::survivors::{self, Survivor};
 use super::usage;
 use crate::MonoNs;
 use crate::cgroup::EventsFile;
 use crate::detect::Backoff;
 use crate::error::{SysError, Target};
+use crate::survivors::{self, Survivor};
 use crate::sys::spawn::Entry;
 use crate::sys::time::now;
 
@@ -349,6 +349,10 @@ impl Job {
 
     /// The state cannot be read: unknown, and never empty.
     fn cannot_tell(&mut self, error: SysError) -> Result<(), JobError> {
+        // The host has run out of something. It may ask again when it has some.
+        if matches!(error.errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
+            return Err(error.into());
+        }
         if self.status.is_none() && !self.ending.is_given_up() {
             // The result of the first process is still missing.
             if self.ending.is_under_way() {
@@ -400,6 +404,11 @@ impl Job {
             mechanisms: self.mechanisms.clone(),
             proof,
         });
+    }
+
+    /// Takes what there is to be heard of the first process, for nobody.
+    pub(super) fn reap(&mut self) {
+        drop(self.main.hear(self.pidfd.as_fd()));
     }
 
     /// How the first process came into its cgroup.

@@ -22,9 +22,8 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Makes one. Errors: as mkdir(2).
-    pub(super) fn make(base: &Base) -> Result<Self, StartError> {
-        let name = base.child_name()?;
+    /// Makes one of this name. Errors: as mkdir(2).
+    pub(crate) fn make(base: &Base, name: String) -> Result<Self, StartError> {
         let cgroup = base.cgroup().create(&name).map_err(StartError::cgroup)?;
         Ok(Self {
             base: base.clone(),

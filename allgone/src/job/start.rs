@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::effects::JobEffects;
 use super::error::StartError;
 use crate::MonoNs;
+use crate::base::Base;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::sys::spawn::{Credentials, Entry, Rlimit, Session};
@@ -19,6 +20,9 @@ use crate::sys::wait::{Change, Usage};
 pub trait Starter: fmt::Debug + Send + Sync + 'static {
     /// What using it means for the host.
     fn effects(&self) -> JobEffects;
+
+    /// A name for a job's cgroup below `base` that nothing else has.
+    fn child_name(&self, base: &Base) -> Result<String, SysError>;
 
     /// Starts `request` in `cgroup`, which is fresh, empty and the job's own. Returns when the
     /// program is executed or it is known why it is not, within ten seconds.

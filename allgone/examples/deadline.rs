@@ -1,5 +1,5 @@
-//! A program with a deadline: `deadline SECONDS PROGRAM ARGUMENT...`, as `timeout` of coreutils, but
-//! nothing that the program has started outlives it, and that is proved.
+//! A program with a deadline: `deadline SECONDS PROGRAM ARGUMENT...`, as `timeout` of coreutils.
+//! But nothing that the program has started outlives it, and that is proved.
 #![allow(clippy::print_stderr, reason = "it is a program")]
 
 use std::process::ExitCode;

@@ -42,6 +42,10 @@ impl AsyncJob {
     ///
     /// Errors: epoll_ctl(2); the job is then dropped. Panics outside of a runtime, as tokio does.
     pub fn new(job: Job) -> Result<Self, JobError> {
+        #[allow(
+            deprecated,
+            reason = "tokio cannot know that a job keeps its descriptor for life; its successor is unsafe"
+        )]
         let registered = AsyncFd::with_interest(job, Interest::READABLE);
         Ok(Self(registered.map_err(|e| failed(&e))?))
     }
@@ -69,7 +73,7 @@ impl AsyncJob {
             if let Some(done) = self.0.get_mut().try_wait()? {
                 return Ok(done);
             }
-            let mut ready = self.0.readable().await.map_err(|e| failed(&e))?;
+            let mut ready = self.0.readable_mut().await.map_err(|e| failed(&e))?;
             // Cleared before the next check: a later event makes it ready again.
             ready.clear_ready();
         }

@@ -1,11 +1,11 @@
 //! What jobs cost, against bare system calls, by turns in one run: `latency [ROUNDS] [MIB]`.
 //!
-//! - The end of a program, by a job's one descriptor and by a bare `waitpid(2)`: from the moment the
-//!   program says that it ends to the return of the call. Programs live for 0 and 1 ms.
-//! - A whole job (`true`: cgroup, spawn, wait, proof, removal) and `std::process::Command`, and both
-//!   again with so many MiB resident.
+//! - The end of a program, by a job's one descriptor and by a bare `waitpid(2)`: from the moment at
+//!   which the program says that it ends to the return of the call. Programs live for 0 and 1 ms.
+//! - A whole job (`true`: cgroup, spawn, wait, proof, removal) and `std::process::Command`, and
+//!   both again with so many MiB resident.
 //!
-//! To be run in a release build on a machine that does nothing else. Prints medians, p99 and ratios.
+//! To be run in a release build on a machine that does nothing else. Prints medians, p99, ratios.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -44,7 +44,7 @@ impl AsyncJob {
     pub fn new(job: Job) -> Result<Self, JobError> {
         #[allow(
             deprecated,
-            reason = "tokio cannot know that a job keeps its descriptor for life; its successor is unsafe"
+            reason = "a job keeps its descriptor for life, which tokio cannot know"
         )]
         let registered = AsyncFd::with_interest(job, Interest::READABLE);
         Ok(Self(registered.map_err(|e| failed(&e))?))

@@ -36,7 +36,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
-use crate::cgroup::{Cgroup, remove_when_empty};
+use crate::cgroup::{Cgroup, CgroupError, remove_when_empty};
 use crate::error::{SysError, retry_eintr};
 use crate::sys::guard::wire::{self, Header};
 use crate::sys::guard::{self, Birth, How, StartFailure};
@@ -255,20 +255,22 @@ impl Guard {
 
     /// Ends it, and removes its cgroup.
     fn end(&self) -> Result<(), RefusedError> {
-        let finish = Header {
-            version: wire::VERSION,
-            kind: wire::FINISH,
-            bytes: u32::try_from(size_of::<Header>()).unwrap_or(0),
-        };
-        let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        // A guard that has died, or does not read any more, is killed.
-        let asked = request::send(self.socket.as_fd(), wire::bytes(&finish), &[], timeout);
-        let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        let ready = asked.is_ok() && retry_eintr(|| poll(&mut ended, timeout)) == Ok(1);
-        if !ready {
+        // With nothing left to do, guard and second are ended by one write: none of them would wait
+        // for the other. Else, or before Linux 5.14, the guard sees to what is left, and ends.
+        let at_once = self.is_all_there_is() && self.kill().is_ok();
+        if !at_once && self.finish().is_err() {
             match pidfd::send_signal(self.pidfd.as_fd(), Some(Signal::SIGKILL)) {
                 Ok(()) | Err(_) => {}
             }
+        }
+        let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        match retry_eintr(|| poll(&mut ended, timeout)) {
+            Ok(1) => {}
+            // It does not answer.
+            _ => match self.kill() {
+                Ok(()) | Err(_) => {}
+            },
         }
         // Its parent is init or a subreaper, which may be this process.
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
@@ -283,6 +285,37 @@ impl Guard {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Guard {
+    /// Whether there is no cgroup with its prefix but its own. False also if that is not known.
+    fn is_all_there_is(&self) -> bool {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Ok(mut dir) = nix::dir::Dir::openat(&self.base, ".", flags, Mode::empty()) else {
+            return false;
+        };
+        dir.iter().all(|entry| {
+            entry.is_ok_and(|entry| {
+                let name = entry.file_name().to_bytes();
+                !name.starts_with(self.prefix.as_bytes()) || name == self.own.as_bytes()
+            })
+        })
+    }
+
+    fn kill(&self) -> Result<(), CgroupError> {
+        self.base.child(&self.own)?.kill()
+    }
+
+    /// Asks it to end.
+    fn finish(&self) -> Result<(), RefusedError> {
+        let finish = Header {
+            version: wire::VERSION,
+            kind: wire::FINISH,
+            bytes: u32::try_from(size_of::<Header>()).unwrap_or(0),
+        };
+        let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        request::send(self.socket.as_fd(), wire::bytes(&finish), &[], timeout)
     }
 }
 

@@ -15,7 +15,7 @@ use super::RefusedError;
 use crate::error::{SysError, retry_eintr};
 use crate::sys::guard::sealed;
 use crate::sys::guard::wire::{self, Header, Limit, Spawn};
-use crate::sys::spawn::{Credentials, Session};
+use crate::sys::spawn::{Credentials, Rlimit, Session};
 
 /// A program for the guard to start: everything is prepared, nothing is looked up.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +36,8 @@ pub struct Request<'a> {
     pub credentials: Option<Credentials>,
     /// No exec gives it privileges.
     pub no_new_privs: bool,
-    /// Limits: resource, soft, hard. Otherwise the host's of now.
-    pub limits: &'a [(Resource, u64, u64)],
+    /// Limits that are set; otherwise the host's of now.
+    pub limits: &'a [Rlimit],
     /// File mode creation mask; otherwise the host's when the guard was started.
     pub umask: Option<u32>,
     /// `tasks` files of v1 cgroups to enter.
@@ -86,13 +86,9 @@ impl<'a> Request<'a> {
         RESOURCES
             .into_iter()
             .map(|resource| {
-                let asked = self
-                    .limits
-                    .iter()
-                    .rev()
-                    .find(|(asked, ..)| *asked == resource);
-                let (soft, hard) = match asked {
-                    Some((_, soft, hard)) => (*soft, *hard),
+                let mut asked = self.limits.iter().rev();
+                let (soft, hard) = match asked.find(|asked| asked.resource == resource) {
+                    Some(asked) => (asked.soft, asked.hard),
                     None => getrlimit(resource)?,
                 };
                 Ok(Limit {

@@ -1,6 +1,8 @@
 //! The errors of jobs, with what the user can do.
 
+use std::ffi::{CString, OsStr};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -9,8 +11,9 @@ use thiserror::Error;
 use crate::cgroup::CgroupError;
 use crate::detect::DetectError;
 use crate::error::{SysError, Target};
+use crate::guard::RefusedError;
 use crate::kill::KillError;
-use crate::sys::spawn::Step;
+use crate::sys::spawn::{ChildFailure, Step};
 
 /// A job could not be started. Nothing of it is left, unless the error says so.
 #[derive(Debug, Error)]
@@ -44,6 +47,9 @@ pub enum StartError {
         /// What the user can do.
         remedy: &'static str,
     },
+    /// The guard could not be asked for it.
+    #[error("could not start the job: {0}")]
+    Guard(#[source] RefusedError),
     /// A limit was asked for that cannot be set here.
     #[error("could not limit {what} of the job: {why}{}", help(remedy))]
     Limit {
@@ -80,7 +86,23 @@ impl StartError {
             Self::Cgroup { source, .. } => source.errno(),
             Self::Clone { source, .. } | Self::Sys(source) => Some(source.errno),
             Self::Child { errno, .. } => Some(*errno),
-            Self::Limit { .. } | Self::Nul { .. } => None,
+            Self::Guard(_) | Self::Limit { .. } | Self::Nul { .. } => None,
+        }
+    }
+
+    /// A step of a child, which was to execute the first of `paths` that there is.
+    pub(crate) fn child(failure: ChildFailure, paths: &[CString], argv: &[CString]) -> Self {
+        // With several paths it was looked for by a name.
+        let name = match paths {
+            [path] => Some(path),
+            _ => argv.first(),
+        };
+        let name = name.map_or(&b""[..], |name| name.as_bytes());
+        Self::Child {
+            step: failure.step.name(),
+            program: OsStr::from_bytes(name).into(),
+            errno: failure.errno,
+            remedy: of_step(failure.step, failure.errno),
         }
     }
 

@@ -33,6 +33,7 @@ mod completion;
 mod effects;
 mod ending;
 mod error;
+mod guarded;
 mod limits;
 mod output;
 mod own;
@@ -52,6 +53,7 @@ pub use completion::{
 };
 pub use effects::{JobEffects, Orphans};
 pub use error::{JobError, StartError};
+pub use guarded::Guarded;
 pub use output::Output;
 pub use place::Place;
 pub use pool::Pool;

@@ -1,7 +1,6 @@
 //! Jobs whose first process is a child of the host.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::wait::WaitPidFlag;
@@ -55,25 +54,11 @@ impl Starter for Own {
                 entry: executed.entry,
             }),
             Err(NotExecuted::Parent(e)) => Err(StartError::clone3(cgroup.path(), &e)),
-            Err(NotExecuted::Child(failure)) => Err(StartError::Child {
-                step: failure.step.name(),
-                program: program(request),
-                errno: failure.errno,
-                remedy: super::error::of_step(failure.step, failure.errno),
-            }),
+            Err(NotExecuted::Child(failure)) => {
+                Err(StartError::child(failure, request.paths, request.argv))
+            }
         }
     }
-}
-
-/// The name by which the program was requested.
-fn program(request: &Request<'_>) -> std::path::PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    let name = match request.paths {
-        [path] => Some(path),
-        _ => request.argv.first(),
-    };
-    let bytes = name.map_or(&b""[..], |name| name.as_bytes());
-    Path::new(std::ffi::OsStr::from_bytes(bytes)).to_path_buf()
 }
 
 #[derive(Debug)]

@@ -23,6 +23,7 @@ use crate::MonoNs;
 use crate::cgroup::EventsFile;
 use crate::detect::Backoff;
 use crate::error::{SysError, Target};
+use crate::kill::KillError;
 use crate::survivors::{self, Survivor};
 use crate::sys::spawn::Entry;
 use crate::sys::time::now;
@@ -246,8 +247,12 @@ impl Job {
                     worth_it = true;
                     self.main_is_over(Err(e))?;
                     if self.effects.ends_with_host {
-                        // The process that was to end it with the host is gone.
-                        self.kill_now()?;
+                        // The process that was to end it with the host is gone. The job may have
+                        // been killed and its cgroup removed already; the next read says so.
+                        match self.kill_now() {
+                            Err(e) if is_gone(&e) => {}
+                            other => other?,
+                        }
                     }
                     break;
                 }
@@ -258,7 +263,8 @@ impl Job {
 
     fn main_is_over(&mut self, how: Result<MainEnd, SysError>) -> Result<(), JobError> {
         let lost = how.is_err();
-        self.status = Some(how);
+        // What is known stays known when its parent is lost after it.
+        self.status.get_or_insert(how);
         self.backoff.hint(now());
         if lost || !self.main.hints() {
             self.bell.forget(self.main.source(self.pidfd.as_fd()))?;
@@ -415,6 +421,18 @@ impl Job {
     pub fn entry(&self) -> Entry {
         self.mechanisms.entry
     }
+}
+
+/// Whether a kill has failed because there is no such cgroup any more.
+fn is_gone(error: &JobError) -> bool {
+    let errno = match error {
+        JobError::Kill(KillError::Cgroup(e)) => e.errno(),
+        JobError::Kill(KillError::Sys(e)) => Some(e.errno),
+        JobError::Cgroup(e) => e.errno(),
+        JobError::Sys(e) => Some(e.errno),
+        _ => None,
+    };
+    matches!(errno, Some(Errno::ENOENT | Errno::ENODEV))
 }
 
 /// The system call that failed. A file whose content is not understood has none.

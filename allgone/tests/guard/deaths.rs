@@ -112,7 +112,7 @@ fn guards_die() {
     println!("after a guard's death all was gone within {longest:?}");
 }
 
-fn second_of(guard: i32) -> Option<i32> {
+pub(crate) fn second_of(guard: i32) -> Option<i32> {
     let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).ok()?;
     children
         .split_whitespace()

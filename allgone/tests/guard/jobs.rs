@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use allgone::guard::{RefusedError, Request, Said};
 use allgone::sys::pidfd;
-use allgone::sys::spawn::{Credentials, Step};
+use allgone::sys::spawn::{Credentials, Rlimit, Step};
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
@@ -101,6 +101,14 @@ fn the_last_orphan_is_told() {
     );
 }
 
+fn limit(resource: Resource, soft: u64, hard: u64) -> Rlimit {
+    Rlimit {
+        resource,
+        soft,
+        hard,
+    }
+}
+
 fn what_a_program_gets() {
     let base = Base::must();
     let guard = base.guard();
@@ -130,8 +138,8 @@ fn what_a_program_gets() {
             (zero.as_fd(), 0),
         ],
         limits: &[
-            (Resource::RLIMIT_NOFILE, 99, 100),
-            (Resource::RLIMIT_CORE, 0, 0),
+            limit(Resource::RLIMIT_NOFILE, 99, 100),
+            limit(Resource::RLIMIT_CORE, 0, 0),
         ],
         umask: Some(0o027),
         credentials: Some(Credentials {
@@ -195,7 +203,7 @@ fn what_fails_before_exec_is_told() {
     };
     assert_eq!(fails(&beyond).0, Step::Descriptors);
     let limits = Request {
-        limits: &[(Resource::RLIMIT_NOFILE, 2, 1)],
+        limits: &[limit(Resource::RLIMIT_NOFILE, 2, 1)],
         ..request
     };
     assert_eq!(fails(&limits), (Step::Rlimit, Errno::EINVAL));

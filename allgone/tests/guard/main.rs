@@ -10,6 +10,7 @@
 
 mod base;
 mod deaths;
+mod guarded;
 mod host;
 mod jobs;
 mod ladder;
@@ -28,7 +29,14 @@ fn main() -> ExitCode {
     if let Some(why) = &missing {
         println!("ignored, because {why}");
     }
-    let tests = [jobs::TESTS, deaths::TESTS, ladder::TESTS, protocol::TESTS].concat();
+    let tests = [
+        jobs::TESTS,
+        guarded::TESTS,
+        deaths::TESTS,
+        ladder::TESTS,
+        protocol::TESTS,
+    ]
+    .concat();
     let tests = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             std::panic::catch_unwind(test).map_err(|panic| {

@@ -44,7 +44,8 @@ pub enum Reaps {
     AnyChild,
 }
 
-/// What is held while a set is watched, or is ready to be killed: counted after `attach`.
+/// What is held while a set is watched, or is ready to be killed: counted after `attach`, for the
+/// first set. What all sets of a process share is not held again for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Holds {

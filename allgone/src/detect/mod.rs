@@ -16,7 +16,7 @@
 //!
 //! The mechanisms of this crate change nothing in the process that uses them; [`DETECTORS`] lists
 //! them and [`RECOMMENDED`] names the one to take. A mechanism of one's own implements the same
-//! traits; see [`Detector`].
+//! traits: see `examples/own_detector.rs`.
 
 mod backoff;
 pub mod bpf;

@@ -133,3 +133,112 @@ impl Watch for Watching {
         self.tally.with_spurious()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Cgroup;
+    use crate::detect::{Interest, Verdict};
+
+    /// A directory in place of the cgroup, and a pipe whose end is the end of the first process.
+    struct Fake {
+        dir: tempfile::TempDir,
+        first: Option<OwnedFd>,
+        watch: Watching,
+    }
+
+    impl Fake {
+        fn populated() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (read, write) = nix::unistd::pipe().unwrap();
+            std::fs::write(dir.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+            let watch = Watching {
+                level: Level::open(&Cgroup::open(dir.path()).unwrap()).unwrap(),
+                main: Some(read),
+                backoff: Backoff::default(),
+                tally: Tally::default(),
+            };
+            Self {
+                dir,
+                first: Some(write),
+                watch,
+            }
+        }
+
+        fn empties(&self) {
+            let events = self.dir.path().join("cgroup.events");
+            std::fs::write(events, "populated 0\nfrozen 0\n").unwrap();
+        }
+
+        fn interests(&self) -> Vec<Interest> {
+            let sources = self.watch.sources();
+            sources.iter().map(|(_, interest)| interest).collect()
+        }
+    }
+
+    #[test]
+    fn a_state_that_lags_behind_the_first_end_is_read_again_a_bounded_number_of_times() {
+        let mut fake = Fake::populated();
+        let mut now = MonoNs(1_000_000_000);
+        assert_eq!(fake.watch.check(now).unwrap(), Progress::pending());
+        assert_eq!(fake.interests(), [Interest::Readable]);
+        drop(fake.first.take());
+        let ended = fake.watch.check(now).unwrap();
+        assert!(
+            ended.verdict.is_none() && ended.sources_changed,
+            "{ended:?}"
+        );
+        // From here on only the events of the cgroup are slept on: the pidfd would be ready for
+        // ever.
+        assert_eq!(fake.interests(), [Interest::Priority]);
+        let begun = now;
+        let (mut next, mut looks) = (ended.next_look.unwrap(), 0);
+        while next.since(now) < REMOVAL {
+            now = next;
+            looks += 1;
+            let again = fake.watch.check(now).unwrap();
+            assert!(
+                again.verdict.is_none() && !again.sources_changed,
+                "{again:?}"
+            );
+            next = again.next_look.unwrap();
+        }
+        assert_eq!(looks, 9, "20 us, doubled each time");
+        assert!(now.since(begun) < Duration::from_millis(20));
+        // And then one look a second, in case the cgroup is removed without an event.
+        fake.empties();
+        let empty = fake.watch.check(next).unwrap();
+        assert!(
+            matches!(empty.verdict, Some(Verdict::Empty { .. })),
+            "{empty:?}"
+        );
+    }
+
+    #[test]
+    fn a_look_that_was_too_early_is_made_good_by_the_next_one() {
+        let mut fake = Fake::populated();
+        drop(fake.first.take());
+        let now = MonoNs(1_000_000_000);
+        let early = fake.watch.check(now).unwrap();
+        assert_eq!(early.next_look, Some(now + Duration::from_micros(20)));
+        fake.empties();
+        let empty = fake.watch.check(now + Duration::from_micros(20)).unwrap();
+        assert!(
+            matches!(empty.verdict, Some(Verdict::Empty { .. })),
+            "{empty:?}"
+        );
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_is_unknown() {
+        let mut fake = Fake::populated();
+        drop(fake.first.take());
+        std::fs::write(fake.dir.path().join("cgroup.events"), "nonsense\n").unwrap();
+        let progress = fake.watch.check(MonoNs(0)).unwrap();
+        let verdict = progress.verdict;
+        assert!(
+            matches!(verdict, Some(Verdict::Unknown { .. })),
+            "{verdict:?}"
+        );
+    }
+}

@@ -51,6 +51,9 @@ impl<'a> Sources<'a> {
 
     /// Sleeps until one of them is ready or `until` has passed.
     pub(crate) fn sleep(&self, until: MonoNs) -> Result<Slept, SysError> {
+        if self.0.is_empty() {
+            return Ok(sleep::until(until, until));
+        }
         let mut fds: Vec<PollFd<'_>> = self
             .iter()
             .map(|(fd, interest)| match interest {

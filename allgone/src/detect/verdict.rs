@@ -120,6 +120,11 @@ impl Tally {
         }
     }
 
+    /// Whether there was a check: the next one follows a sleep.
+    pub fn has_looked(&self) -> bool {
+        self.looked
+    }
+
     /// Counts a check of the watch. Call it once in each check.
     pub fn check(&mut self) -> &mut Counters {
         if self.looked {

@@ -6,14 +6,15 @@
 //! A [`Killer`] acts in steps, so that a loop of one's own can do other things in between: sleep on
 //! its sources until the time that the last [`Step`] names, then call `step` again. No step sleeps,
 //! but one system call may take long in the kernel: a write to `cgroup.kill` or `cgroup.freeze`
-//! waits for `cgroup_mutex`, which has been seen to be held for seconds. A program that cannot wait
-//! for that moves the killer, which is `Send`, to a thread of its own.
+//! waits for `cgroup_mutex`, which has been seen to be held for seconds. A loop that must not wait
+//! for that puts the killer into an [`InThread`].
 
 pub mod cgroup_kill;
 mod cgroup_kill_sweep;
 mod control_files;
 pub mod freeze;
 mod freeze_kill;
+mod in_thread;
 mod report;
 pub mod signal;
 pub mod sweep;
@@ -40,6 +41,7 @@ pub use cgroup_kill::CgroupKill;
 pub use cgroup_kill_sweep::CgroupKillSweep;
 pub use control_files::{ControlFiles, OPEN_LATE};
 pub use freeze_kill::FreezeKill;
+pub use in_thread::InThread;
 pub use report::KillReport;
 pub(crate) use term_grace_kill::GRACE;
 pub use term_grace_kill::TermGraceKill;

@@ -6,14 +6,13 @@ use cgroups_rs::fs::Cgroup as OffTheShelf;
 use cgroups_rs::fs::cgroup::UNIFIED_MOUNTPOINT;
 use cgroups_rs::fs::hierarchies::V2;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -72,7 +71,7 @@ impl BlockingStrategy for CgroupsRsKill {
                 set.cgroup().path().display()
             ),
         })?;
-        Ok(Box::new(Ready { relative }))
+        Ok(acting(move |_, _, report| kill_all(&relative, report)))
     }
 }
 
@@ -93,18 +92,10 @@ fn kill(relative: &Path) -> Result<(), KillError> {
         })
 }
 
-#[derive(Debug)]
-struct Ready {
-    relative: PathBuf,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        report.passes = 1;
-        report.about_to_signal();
-        kill(&self.relative)?;
-        report.sent(Ok(()), 0);
-        Ok(report.issued())
-    }
+fn kill_all(relative: &Path, report: &mut KillReport) -> Result<(), KillError> {
+    report.passes = 1;
+    report.about_to_signal();
+    kill(relative)?;
+    report.sent(Ok(()), 0);
+    Ok(())
 }

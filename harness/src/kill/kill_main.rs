@@ -4,9 +4,8 @@ use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
 use crate::sys::pidfd;
 use allgone::Effects;
@@ -49,22 +48,16 @@ impl BlockingStrategy for KillMain {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Ready))
+        Ok(acting(|child, _, report| kill(child, report)))
     }
 }
 
-#[derive(Debug)]
-struct Ready;
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        report.passes = 1;
-        report.about_to_signal();
-        report.sent(
-            pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
-            child.pid.as_raw(),
-        );
-        Ok(report.issued())
-    }
+fn kill(child: &Child, report: &mut KillReport) -> Result<(), KillError> {
+    report.passes = 1;
+    report.about_to_signal();
+    report.sent(
+        pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
+        child.pid.as_raw(),
+    );
+    Ok(())
 }

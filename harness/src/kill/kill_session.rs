@@ -6,6 +6,7 @@
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getsid};
 
+use super::common::acting;
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
@@ -15,7 +16,7 @@ use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::kill::signal::by_number;
 use allgone::scope::{Bystander, Reach, Scope, Sweep};
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -67,37 +68,31 @@ impl BlockingStrategy for KillSession {
                 ),
             });
         }
-        Ok(Box::new(Ready { session }))
+        Ok(acting(move |_, deadline, report| {
+            kill_all(session, deadline, report)
+        }))
     }
 }
 
-#[derive(Debug)]
-struct Ready {
-    session: Pid,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        let own = getpid().as_raw();
-        loop {
-            let everybody = proc::everybody()?;
-            report.passes += 1;
-            let members = everybody.iter().filter(|stat| {
-                stat.session == self.session.as_raw() && stat.pid != own && stat.is_alive()
-            });
-            let mut found = false;
-            for stat in members {
-                found = true;
-                by_number(&mut report, stat.pid, Signal::SIGKILL);
-            }
-            if !found {
-                return Ok(report.issued());
-            }
-            if deadline.has_passed() {
-                report.gave_up = true;
-                return Ok(report.issued());
-            }
+fn kill_all(session: Pid, deadline: MonoNs, report: &mut KillReport) -> Result<(), KillError> {
+    let own = getpid().as_raw();
+    loop {
+        let everybody = proc::everybody()?;
+        report.passes += 1;
+        let members = everybody
+            .iter()
+            .filter(|stat| stat.session == session.as_raw() && stat.pid != own && stat.is_alive());
+        let mut found = false;
+        for stat in members {
+            found = true;
+            by_number(report, stat.pid, Signal::SIGKILL);
+        }
+        if !found {
+            return Ok(());
+        }
+        if deadline.has_passed() {
+            report.gave_up = true;
+            return Ok(());
         }
     }
 }

@@ -4,8 +4,8 @@
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp};
 
+use super::common::acting;
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
@@ -55,28 +55,22 @@ impl BlockingStrategy for Killpg {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Ready))
+        Ok(acting(|child, _, report| kill_group(child, report)))
     }
 }
 
-#[derive(Debug)]
-struct Ready;
-
-impl BlockingKiller for Ready {
-    /// The main process made a group with its own number before exec. A group that is the caller's
-    /// own is never signalled.
-    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        let group: Pid = child.pid;
-        if !may_be_signalled(group.as_raw(), getpgrp().as_raw()) {
-            return Err(KillError::Refused {
-                strategy: SPEC.id,
-                why: format!("process group {group} is the caller's own"),
-            });
-        }
-        report.passes = 1;
-        report.about_to_signal();
-        report.sent(killpg(group, Signal::SIGKILL), group.as_raw());
-        Ok(report.issued())
+/// The main process made a group with its own number before exec. A group that is the caller's
+/// own is never signalled.
+fn kill_group(child: &Child, report: &mut KillReport) -> Result<(), KillError> {
+    let group: Pid = child.pid;
+    if !may_be_signalled(group.as_raw(), getpgrp().as_raw()) {
+        return Err(KillError::Refused {
+            strategy: SPEC.id,
+            why: format!("process group {group} is the caller's own"),
+        });
     }
+    report.passes = 1;
+    report.about_to_signal();
+    report.sent(killpg(group, Signal::SIGKILL), group.as_raw());
+    Ok(())
 }

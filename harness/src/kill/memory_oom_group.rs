@@ -4,20 +4,17 @@
 //! There is a good reason why it is not used: it kills through the memory controller, and only as
 //! long as there is memory to reclaim.
 
-use std::sync::Arc;
-
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::scope::{Bystander, Reach, Scope, Sweep};
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -69,7 +66,7 @@ impl BlockingStrategy for MemoryOomGroup {
             _ => (set.cgroup().clone(), false),
         };
         target.write("memory.oom.group", "1")?;
-        Ok(Box::new(Ready { target, is_parent }))
+        Ok(acting(move |_, _, report| kill(&target, is_parent, report)))
     }
 }
 
@@ -81,27 +78,17 @@ fn has_limit(cgroup: &Cgroup) -> Result<bool, CgroupError> {
     }
 }
 
-#[derive(Debug)]
-struct Ready {
-    target: Arc<Cgroup>,
-    is_parent: bool,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        report.by_oom = true;
-        if self.is_parent {
-            report
-                .fall_back("the site has no memory limit of its own: used its parent's".to_owned());
-        }
-        let before = self.target.read("memory.max")?;
-        report.passes = 1;
-        report.about_to_signal();
-        self.target.write("memory.max", "0")?;
-        report.sent(Ok(()), 0);
-        // The limit as it was: what follows the kill needs memory too.
-        self.target.write("memory.max", before.trim())?;
-        Ok(report.issued())
+fn kill(target: &Cgroup, is_parent: bool, report: &mut KillReport) -> Result<(), KillError> {
+    report.by_oom = true;
+    if is_parent {
+        report.fall_back("the site has no memory limit of its own: used its parent's".to_owned());
     }
+    let before = target.read("memory.max")?;
+    report.passes = 1;
+    report.about_to_signal();
+    target.write("memory.max", "0")?;
+    report.sent(Ok(()), 0);
+    // The limit as it was: what comes after the kill needs memory too.
+    target.write("memory.max", before.trim())?;
+    Ok(())
 }

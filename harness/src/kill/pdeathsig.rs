@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
@@ -62,28 +62,22 @@ impl BlockingStrategy for Pdeathsig {
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
         spawn.init = true;
         spawn.parent_death_signal = Some(Signal::SIGKILL);
-        Ok(Box::new(Ready))
+        Ok(acting(kill))
     }
 }
 
-#[derive(Debug)]
-struct Ready;
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, child: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        report.passes = 1;
-        report.about_to_signal();
-        report.sent(
-            pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
-            child.pid.as_raw(),
-        );
-        // The kernel has signalled the children by the time their parent can be waited for
-        // (exit_notify()). Before, nothing was issued to them.
-        report.indirect = !ends_before(child, deadline)?;
-        report.gave_up = report.indirect;
-        Ok(report.issued())
-    }
+fn kill(child: &Child, deadline: MonoNs, report: &mut KillReport) -> Result<(), KillError> {
+    report.passes = 1;
+    report.about_to_signal();
+    report.sent(
+        pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
+        child.pid.as_raw(),
+    );
+    // The kernel has signalled the children by the time their parent can be waited for
+    // (exit_notify()). Before, nothing was issued to them.
+    report.indirect = !ends_before(child, deadline)?;
+    report.gave_up = report.indirect;
+    Ok(())
 }
 
 /// Waits until the parent has ended; false if `deadline` passed before. It is not reaped.

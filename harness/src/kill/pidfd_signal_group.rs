@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::common::acting;
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use crate::error::SysError;
 use crate::sys::pidfd::{self, SIGNAL_PROCESS_GROUP};
 use allgone::Effects;
@@ -73,26 +73,20 @@ impl BlockingStrategy for PidfdSignalGroup {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Ready))
+        Ok(acting(|child, _, report| kill(child, report)))
     }
 }
 
-#[derive(Debug)]
-struct Ready;
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        report.passes = 1;
-        report.about_to_signal();
-        report.sent(
-            pidfd::send_signal_scoped(
-                child.pidfd.as_fd(),
-                Some(Signal::SIGKILL),
-                SIGNAL_PROCESS_GROUP,
-            ),
-            child.pid.as_raw(),
-        );
-        Ok(report.issued())
-    }
+fn kill(child: &Child, report: &mut KillReport) -> Result<(), KillError> {
+    report.passes = 1;
+    report.about_to_signal();
+    report.sent(
+        pidfd::send_signal_scoped(
+            child.pidfd.as_fd(),
+            Some(Signal::SIGKILL),
+            SIGNAL_PROCESS_GROUP,
+        ),
+        child.pid.as_raw(),
+    );
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::error::SysError;
@@ -59,48 +59,42 @@ impl BlockingStrategy for PidfdTreeKill {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Ready))
+        Ok(acting(kill_all))
     }
 }
 
-#[derive(Debug)]
-struct Ready;
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, child: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        let main = child
-            .pidfd
-            .try_clone()
-            .map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?;
-        let mut held = HashMap::from([(child.pid.as_raw(), main)]);
-        let mut killed: HashSet<i32> = HashSet::new();
-        loop {
-            while discover(&mut held, &mut report)? > 0 && !deadline.has_passed() {}
-            let fresh: Vec<i32> = held
-                .keys()
-                .copied()
-                .filter(|pid| !killed.contains(pid))
-                .collect();
-            if fresh.is_empty() {
-                break;
-            }
-            for pid in fresh {
-                if let Some(fd) = held.get(&pid) {
-                    // Whatever the answer, there is nothing more to do for this process; the report
-                    // has it.
-                    match by_pidfd(&mut report, fd, pid, Signal::SIGKILL) {
-                        Ok(()) | Err(_) => killed.insert(pid),
-                    };
-                }
-            }
-            if deadline.has_passed() {
-                report.gave_up = true;
-                break;
+fn kill_all(child: &Child, deadline: MonoNs, report: &mut KillReport) -> Result<(), KillError> {
+    let main = child
+        .pidfd
+        .try_clone()
+        .map_err(|e| SysError::io("dup", crate::Target::Pid(child.pid.as_raw()), &e))?;
+    let mut held = HashMap::from([(child.pid.as_raw(), main)]);
+    let mut killed: HashSet<i32> = HashSet::new();
+    loop {
+        while discover(&mut held, report)? > 0 && !deadline.has_passed() {}
+        let fresh: Vec<i32> = held
+            .keys()
+            .copied()
+            .filter(|pid| !killed.contains(pid))
+            .collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for pid in fresh {
+            if let Some(fd) = held.get(&pid) {
+                // Whatever the answer, there is nothing more to do about this one; the report
+                // has it.
+                match by_pidfd(report, fd, pid, Signal::SIGKILL) {
+                    Ok(()) | Err(_) => killed.insert(pid),
+                };
             }
         }
-        Ok(report.issued())
+        if deadline.has_passed() {
+            report.gave_up = true;
+            break;
+        }
     }
+    Ok(())
 }
 
 /// One scan: opens a pidfd of every process with a live parent that is held. Returns how many are

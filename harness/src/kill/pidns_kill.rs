@@ -5,9 +5,8 @@ use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use crate::expect::{Reach, Scope, Sweep};
 use crate::sys::pidfd;
 use crate::sys::spawn::CLONE_NEWPID;
@@ -57,23 +56,17 @@ impl BlockingStrategy for PidnsKill {
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
         spawn.clone_flags |= CLONE_NEWPID;
         spawn.init = true;
-        Ok(Box::new(Ready))
+        Ok(acting(|child, _, report| kill(child, report)))
     }
 }
 
-#[derive(Debug)]
-struct Ready;
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        report.indirect = true;
-        report.passes = 1;
-        report.about_to_signal();
-        report.sent(
-            pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
-            child.pid.as_raw(),
-        );
-        Ok(report.issued())
-    }
+fn kill(child: &Child, report: &mut KillReport) -> Result<(), KillError> {
+    report.indirect = true;
+    report.passes = 1;
+    report.about_to_signal();
+    report.sent(
+        pidfd::send_signal(child.pidfd.as_fd(), Some(Signal::SIGKILL)),
+        child.pid.as_raw(),
+    );
+    Ok(())
 }

@@ -3,13 +3,13 @@
 //!
 //! The old `seunshare -k` killed by its label in this way, until it was dropped as racy.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use super::common::acting;
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use crate::error::SysError;
 use crate::proc::{self, Mounts};
 use allgone::Effects;
@@ -17,7 +17,7 @@ use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::kill::signal::by_number;
 use allgone::scope::{Bystander, Reach, Scope, Sweep};
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -69,29 +69,21 @@ impl BlockingStrategy for ProcScanKill {
                     Errno::ENOENT,
                 )
             })?;
-        Ok(Box::new(Ready { top }))
+        Ok(acting(move |_, _, report| kill_all(&top, report)))
     }
 }
 
-#[derive(Debug)]
-struct Ready {
-    top: PathBuf,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        report.passes = 1;
-        for pid in proc::pids()? {
-            match proc::membership(pid) {
-                Ok(place) if place.v2().is_some_and(|path| proc::within(path, &self.top)) => {
-                    by_number(&mut report, pid, Signal::SIGKILL);
-                }
-                Ok(_) => {}
-                Err(e) if proc::vanished(&e) => report.esrch += 1,
-                Err(e) => report.met(&e),
+fn kill_all(top: &Path, report: &mut KillReport) -> Result<(), KillError> {
+    report.passes = 1;
+    for pid in proc::pids()? {
+        match proc::membership(pid) {
+            Ok(place) if place.v2().is_some_and(|path| proc::within(path, top)) => {
+                by_number(report, pid, Signal::SIGKILL);
             }
+            Ok(_) => {}
+            Err(e) if proc::vanished(&e) => report.esrch += 1,
+            Err(e) => report.met(&e),
         }
-        Ok(report.issued())
     }
+    Ok(())
 }

@@ -6,7 +6,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::Census;
@@ -15,7 +15,7 @@ use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::kill::signal::by_number;
 use allgone::scope::{Bystander, Reach, Scope, Sweep};
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -57,32 +57,27 @@ impl BlockingStrategy for ProcsLoop {
         set: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Ready { set: set.clone() }))
+        let set = set.clone();
+        Ok(acting(move |_, deadline, report| {
+            kill_all(&set, deadline, report)
+        }))
     }
 }
 
-#[derive(Debug)]
-struct Ready {
-    set: ProcessSet,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        loop {
-            let census = Census::deep(self.set.cgroup())?;
-            report.passes += 1;
-            report.foreign = report.foreign.max(census.foreign);
-            if census.is_empty() {
-                return Ok(report.issued());
-            }
-            if deadline.has_passed() {
-                report.gave_up = true;
-                return Ok(report.issued());
-            }
-            for pid in census.pids {
-                by_number(&mut report, pid, Signal::SIGKILL);
-            }
+fn kill_all(set: &ProcessSet, deadline: MonoNs, report: &mut KillReport) -> Result<(), KillError> {
+    loop {
+        let census = Census::deep(set.cgroup())?;
+        report.passes += 1;
+        report.foreign = report.foreign.max(census.foreign);
+        if census.is_empty() {
+            return Ok(());
+        }
+        if deadline.has_passed() {
+            report.gave_up = true;
+            return Ok(());
+        }
+        for pid in census.pids {
+            by_number(report, pid, Signal::SIGKILL);
         }
     }
 }

@@ -4,14 +4,12 @@
 //! The limit is the one of the trial: in the site's cgroup, else in its parent, else in the v1 pids
 //! hierarchy. It is only ever tightened.
 
-use std::sync::Arc;
-
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use allgone::kill::sweep;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError, ControlFile};
@@ -20,7 +18,7 @@ use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::limits::LimitSource;
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -69,34 +67,29 @@ impl BlockingStrategy for ProcsLoopPidsMax {
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
         let limit = nearest_limit(set)?;
-        Ok(Box::new(Ready {
-            cgroup: set.cgroup().clone(),
-            limit,
+        let cgroup = set.cgroup().clone();
+        Ok(acting(move |_, deadline, report| {
+            kill_all(&cgroup, limit.as_ref(), deadline, report)
         }))
     }
 }
 
-#[derive(Debug)]
-struct Ready {
-    cgroup: Arc<Cgroup>,
-    limit: Option<ControlFile>,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        match &self.limit {
-            Some(limit) => {
-                limit.write("0")?;
-                report.held_ns = Some(crate::sys::time::now().0);
-            }
-            None => report.fall_back(
-                "no pids.max was found: killed in a loop while births went on".to_owned(),
-            ),
+fn kill_all(
+    cgroup: &Cgroup,
+    limit: Option<&ControlFile>,
+    deadline: MonoNs,
+    report: &mut KillReport,
+) -> Result<(), KillError> {
+    match limit {
+        Some(limit) => {
+            limit.write("0")?;
+            report.held_ns = Some(crate::sys::time::now().0);
         }
-        sweep::until_unpopulated(&self.cgroup, Signal::SIGKILL, deadline, &mut report)?;
-        Ok(report.issued())
+        None => report
+            .fall_back("no pids.max was found: killed in a loop while births went on".to_owned()),
     }
+    sweep::until_unpopulated(cgroup, Signal::SIGKILL, deadline, report)?;
+    Ok(())
 }
 
 /// Opens the nearest `pids.max`, if there is one.

@@ -2,16 +2,15 @@
 
 use nix::sys::signal::Signal;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
-use crate::MonoNs;
 use crate::cgroup::Census;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::kill::signal::by_number;
 use allgone::scope::{Bystander, Reach, Scope, Sweep};
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -52,24 +51,17 @@ impl BlockingStrategy for ProcsOnce {
         set: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Ready { set: set.clone() }))
+        let set = set.clone();
+        Ok(acting(move |_, _, report| kill_all(&set, report)))
     }
 }
 
-#[derive(Debug)]
-struct Ready {
-    set: ProcessSet,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        let census = Census::alone(self.set.cgroup())?;
-        report.passes = 1;
-        report.foreign = census.foreign;
-        for pid in census.pids {
-            by_number(&mut report, pid, Signal::SIGKILL);
-        }
-        Ok(report.issued())
+fn kill_all(set: &ProcessSet, report: &mut KillReport) -> Result<(), KillError> {
+    let census = Census::alone(set.cgroup())?;
+    report.passes = 1;
+    report.foreign = census.foreign;
+    for pid in census.pids {
+        by_number(report, pid, Signal::SIGKILL);
     }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use nix::sys::signal::Signal;
 
-use super::common::probe;
+use super::common::{acting, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::Census;
@@ -14,7 +14,7 @@ use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::kill::signal::by_number;
 use allgone::scope::{Bystander, Reach, Scope, Sweep};
-use allgone::spawn::{Child, SpawnOptions};
+use allgone::spawn::SpawnOptions;
 
 /// The strategy.
 #[derive(Debug)]
@@ -59,38 +59,33 @@ impl BlockingStrategy for StopThenKill {
         set: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Ready { set: set.clone() }))
+        let set = set.clone();
+        Ok(acting(move |_, deadline, report| {
+            kill_all(&set, deadline, report)
+        }))
     }
 }
 
-#[derive(Debug)]
-struct Ready {
-    set: ProcessSet,
-}
-
-impl BlockingKiller for Ready {
-    fn kill(&mut self, _: &Child, deadline: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-            let mut met = HashSet::new();
-            loop {
-                let census = Census::deep(self.set.cgroup())?;
-                report.passes += 1;
-                report.foreign = report.foreign.max(census.foreign);
-                let new = census.new_to(&met);
-                if new.is_empty() {
-                    break;
-                }
-                if deadline.has_passed() {
-                    report.gave_up = true;
-                    break;
-                }
-                for pid in new {
-                    by_number(&mut report, pid, signal);
-                    met.insert(pid);
-                }
+fn kill_all(set: &ProcessSet, deadline: MonoNs, report: &mut KillReport) -> Result<(), KillError> {
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        let mut met = HashSet::new();
+        loop {
+            let census = Census::deep(set.cgroup())?;
+            report.passes += 1;
+            report.foreign = report.foreign.max(census.foreign);
+            let new = census.new_to(&met);
+            if new.is_empty() {
+                break;
+            }
+            if deadline.has_passed() {
+                report.gave_up = true;
+                break;
+            }
+            for pid in new {
+                by_number(report, pid, signal);
+                met.insert(pid);
             }
         }
-        Ok(report.issued())
     }
+    Ok(())
 }

@@ -35,7 +35,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::descriptors(4),
+    effects: Effects::descriptors(5),
     since: KernelVersion(5, 8),
     privilege: "CAP_BPF and CAP_PERFMON in the initial user namespace, and the initial cgroup \
         namespace",

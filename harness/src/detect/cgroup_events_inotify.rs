@@ -1,23 +1,19 @@
 //! Watch `cgroup.events` with inotify, as systemd and most runtimes do.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use inotify::{EventMask, Inotify, WatchMask};
-use nix::poll::{PollFd, PollFlags};
+use nix::sys::inotify::AddWatchFlags;
 
+use super::common::inotify::Subscription;
 use super::common::probe;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
-use crate::error::SysError;
 use crate::expect::Scope;
-use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::entered;
-use allgone::detect::limit;
-use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -33,7 +29,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::descriptors(1),
+    effects: Effects::descriptors(2),
     since: KernelVersion(4, 5),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -52,7 +48,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for CgroupEventsInotify {
+impl Detector for CgroupEventsInotify {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -61,89 +57,51 @@ impl BlockingDetector for CgroupEventsInotify {
         probe::in_cgroup(host, |site| probe::armed(watch(site)))
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Watching {
-            inotify: watch(set.cgroup())?,
+            events: watch(set.cgroup())?,
             cgroup: set.cgroup().clone(),
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
 
-fn watch(cgroup: &Cgroup) -> Result<Inotify, DetectError> {
-    let inotify = Inotify::init().map_err(|e| limit::inotify_init(limit::errno_of(&e)))?;
-    let path = cgroup.path().join("cgroup.events");
-    inotify
-        .watches()
-        .add(&path, WatchMask::MODIFY | WatchMask::DELETE_SELF)
-        .map_err(|e| limit::inotify_watch(&path, limit::errno_of(&e)))?;
-    Ok(inotify)
+fn watch(cgroup: &Cgroup) -> Result<Subscription, DetectError> {
+    let mask = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DELETE_SELF;
+    Subscription::to(&cgroup.path().join("cgroup.events"), mask, None)
 }
 
 #[derive(Debug)]
 struct Watching {
-    inotify: Inotify,
+    events: Subscription,
     cgroup: Arc<Cgroup>,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl Watching {
-    fn look(&mut self, woke: MonoNs) -> Option<Verdict> {
-        self.counters.reads += 1;
-        match self.cgroup.events() {
-            Ok(events) if events.populated => None,
-            Ok(_) => Some(Verdict::empty(woke)),
-            Err(e) => Some(Verdict::from_cgroup(&e)),
-        }
-    }
-
-    /// Takes the events off the queue. Their content does not matter: each only means that the
-    /// state is to be read. Losses are counted.
-    fn drain(&mut self) -> Result<(), SysError> {
-        let mut buffer = [0u8; 4096];
-        match self.inotify.read_events(&mut buffer) {
-            Ok(events) => {
-                for event in events {
-                    self.counters.overflows +=
-                        u64::from(event.mask.contains(EventMask::Q_OVERFLOW));
-                }
-                Ok(())
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(e) => Err(SysError::plain("read of inotify", limit::errno_of(&e))),
-        }
-    }
-}
-
-impl BlockingWatch for Watching {
+impl Watch for Watching {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            if let Some(verdict) = self.look(woke) {
-                return Ok(verdict);
-            }
-            let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
-            match sleep::on(&mut fds, deadline)? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
-            self.drain()?;
+    fn sources(&self) -> Sources<'_> {
+        self.events.add_to(Sources::none())
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let woken = self.tally.has_looked();
+        let counters = self.tally.check();
+        if woken {
+            self.events.drain(counters)?;
         }
+        counters.reads += 1;
+        Ok(Progress::of(match self.cgroup.events() {
+            Ok(events) if events.populated => None,
+            Ok(_) => Some(Verdict::empty(now)),
+            Err(e) => Some(Verdict::from_cgroup(&e)),
+        }))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
-        }
+        self.tally.with_spurious()
     }
 }

@@ -1,12 +1,13 @@
 //! The same file in an event loop: mio, which is always edge-triggered.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::common::probe;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -15,6 +16,7 @@ use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::limit;
 use allgone::detect::{Level, entered};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -47,7 +49,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for CgroupEventsMio {
+impl Detector for CgroupEventsMio {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -56,11 +58,7 @@ impl BlockingDetector for CgroupEventsMio {
         probe::events(host)
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         let fail = |op: &'static str| {
             move |e: std::io::Error| limit::descriptor(SysError::plain(op, limit::errno_of(&e)))
         };
@@ -77,7 +75,7 @@ impl BlockingDetector for CgroupEventsMio {
             poll,
             ready: Events::with_capacity(4),
             level,
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -87,36 +85,54 @@ struct Looping {
     poll: Poll,
     ready: Events,
     level: Level,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl BlockingWatch for Looping {
+impl Watch for Looping {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
     }
 
+    fn sources(&self) -> Sources<'_> {
+        Sources::none().readable(self.poll.registry())
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let woken = self.tally.has_looked();
+        let counters = self.tally.check();
+        if woken {
+            // Takes the event, which is told once.
+            sleep(&mut self.poll, &mut self.ready, Duration::ZERO)?;
+        }
+        Ok(Progress::of(self.level.look(now, counters)))
+    }
+
+    /// The loop of mio is the mechanism.
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
         let mut woke = now();
         loop {
-            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
+            if let Some(verdict) = self.level.look(woke, self.tally.check()) {
                 return Ok(verdict);
             }
-            match self.poll.poll(&mut self.ready, Some(deadline.remaining())) {
-                Ok(()) => woke = now(),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(SysError::plain("epoll_wait", limit::errno_of(&e)).into()),
-            }
+            sleep(&mut self.poll, &mut self.ready, deadline.remaining())?;
+            woke = now();
             if self.ready.is_empty() && woke >= deadline {
                 return Ok(Verdict::deadline());
             }
-            self.counters.wakeups += 1;
         }
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
+        self.tally.with_spurious()
+    }
+}
+
+/// An interruption ends it early.
+fn sleep(poll: &mut Poll, ready: &mut Events, time: Duration) -> Result<(), SysError> {
+    match poll.poll(ready, Some(time)) {
+        Err(e) if e.kind() != std::io::ErrorKind::Interrupted => {
+            Err(SysError::plain("epoll_wait", limit::errno_of(&e)))
         }
+        Ok(()) | Err(_) => Ok(()),
     }
 }

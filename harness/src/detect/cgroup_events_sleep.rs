@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::common::probe;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Wake, Watch};
 use crate::MonoNs;
 use crate::expect::Scope;
-use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
-use allgone::detect::sleep::{self, Slept};
 use allgone::detect::{Level, entered};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -42,7 +41,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for CgroupEventsSleep {
+impl Detector for CgroupEventsSleep {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -51,14 +50,11 @@ impl BlockingDetector for CgroupEventsSleep {
         probe::events(host)
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Sleeping {
             level: Level::open(set.cgroup())?,
-            counters: Counters::default(),
+            begun: None,
+            tally: Tally::default(),
         }))
     }
 }
@@ -66,7 +62,9 @@ impl BlockingDetector for CgroupEventsSleep {
 #[derive(Debug)]
 struct Sleeping {
     level: Level,
-    counters: Counters,
+    /// The first look.
+    begun: Option<MonoNs>,
+    tally: Tally,
 }
 
 /// How long to sleep after having waited for `waited`.
@@ -74,28 +72,23 @@ fn pause(waited: Duration) -> Duration {
     (waited / SHARE).clamp(SHORTEST, LONGEST)
 }
 
-impl BlockingWatch for Sleeping {
+impl Watch for Sleeping {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let begun = now();
-        let mut woke = begun;
-        loop {
-            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
-                return Ok(verdict);
-            }
-            match sleep::until(woke + pause(woke.since(begun)), deadline) {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
-        }
+    fn sources(&self) -> Sources<'_> {
+        Sources::none()
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let verdict = self.level.look(now, self.tally.check());
+        let begun = *self.begun.get_or_insert(now);
+        Ok(Progress::of(verdict).look_at(now + pause(now.since(begun))))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        self.tally.counters
     }
 }
 

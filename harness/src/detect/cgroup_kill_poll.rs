@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::common::probe;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -17,6 +17,7 @@ use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::entered;
 use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -53,7 +54,7 @@ const REMEDY: &str = "a kernel with the draft series: `lab build --series \
     kernel-patch/series/a-prompt-depopulation --series kernel-patch/series/b-job-handle`, then \
     `lab run`";
 
-impl BlockingDetector for CgroupKillPoll {
+impl Detector for CgroupKillPoll {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -88,11 +89,7 @@ impl BlockingDetector for CgroupKillPoll {
         })
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Polling {
             handle: set.cgroup().open_file("cgroup.kill", OFlag::O_WRONLY)?,
             counters: Counters::default(),
@@ -106,28 +103,49 @@ struct Polling {
     counters: Counters,
 }
 
-impl BlockingWatch for Polling {
+impl Polling {
+    /// Sleeps until the file has something to say, or `until`. The readiness is the state, so there
+    /// is nothing to be read after the sleep.
+    fn state(&mut self, until: MonoNs) -> Result<Option<Verdict>, DetectError> {
+        let mut fds = [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)];
+        let Slept::Woken(woke) = sleep::on(&mut fds, until)? else {
+            return Ok(None);
+        };
+        self.counters.wakeups += 1;
+        self.counters.reads += 1;
+        let state = fds[0].revents().unwrap_or(PollFlags::empty());
+        Ok(if state.contains(PollFlags::POLLERR) {
+            Some(Verdict::SiteRemoved { at_ns: now().0 })
+        } else {
+            state
+                .contains(PollFlags::POLLIN)
+                .then(|| Verdict::empty(woke))
+        })
+    }
+}
+
+impl Watch for Polling {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
     }
 
+    fn sources(&self) -> Sources<'_> {
+        Sources::none().readable(&self.handle)
+    }
+
+    fn check(&mut self, _: MonoNs) -> Result<Progress, DetectError> {
+        self.state(MonoNs(0)).map(Progress::of)
+    }
+
+    /// One call both sleeps and looks.
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
         loop {
-            let mut fds = [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)];
-            let woke = match sleep::on(&mut fds, deadline)? {
-                Slept::Woken(at) => at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            };
-            self.counters.wakeups += 1;
-            self.counters.reads += 1;
-            let state = fds[0].revents().unwrap_or(PollFlags::empty());
-            if state.contains(PollFlags::POLLERR) {
-                return Ok(Verdict::SiteRemoved { at_ns: now().0 });
+            if let Some(verdict) = self.state(deadline)? {
+                return Ok(verdict);
             }
-            if state.contains(PollFlags::POLLIN) {
-                return Ok(Verdict::empty(woke));
+            if deadline.has_passed() {
+                return Ok(Verdict::deadline());
             }
-            self.counters.spurious += 1;
         }
     }
 

@@ -6,18 +6,15 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::common::probe;
-use super::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake,
-};
+use super::{Counters, DetectError, Detector, DetectorSpec, INTERVAL, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::entered;
-use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -52,7 +49,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[INTERVAL],
 };
 
-impl BlockingDetector for CgroupRmdirProbe {
+impl Detector for CgroupRmdirProbe {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -65,16 +62,12 @@ impl BlockingDetector for CgroupRmdirProbe {
         })
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Probing {
             cgroup: set.cgroup().clone(),
             parent: parent_of(set)?,
             interval: Duration::from_nanos(set.param(&INTERVAL)),
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -90,7 +83,7 @@ struct Probing {
     cgroup: Arc<Cgroup>,
     parent: Arc<Cgroup>,
     interval: Duration,
-    counters: Counters,
+    tally: Tally,
 }
 
 impl Probing {
@@ -102,31 +95,28 @@ impl Probing {
     }
 }
 
-impl BlockingWatch for Probing {
+impl Watch for Probing {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            self.counters.reads += 1;
-            match self.attempt() {
-                // The kernel looked for members under its own locks and found none.
-                Ok(()) => return Ok(Verdict::empty(woke)),
-                Err(e) if e.errno() == Some(Errno::EBUSY) => {}
-                // ENOENT is a removal by another process: a verdict of its own.
-                Err(e) => return Ok(Verdict::from_cgroup(&e)),
-            }
-            match sleep::until(woke + self.interval, deadline) {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
-        }
+    fn sources(&self) -> Sources<'_> {
+        Sources::none()
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        self.tally.check().reads += 1;
+        let verdict = match self.attempt() {
+            // The kernel looked for members under its own locks and found none.
+            Ok(()) => Some(Verdict::empty(now)),
+            Err(e) if e.errno() == Some(Errno::EBUSY) => None,
+            // ENOENT: the cgroup was removed by another process, which is a verdict of its own.
+            Err(e) => Some(Verdict::from_cgroup(&e)),
+        };
+        Ok(Progress::of(verdict).look_at(now + self.interval))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        self.tally.counters
     }
 }

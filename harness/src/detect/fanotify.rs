@@ -32,7 +32,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::descriptors(3),
+    effects: Effects::descriptors(4),
     since: KernelVersion(5, 1),
     privilege: "CAP_SYS_ADMIN before 5.13; none since",
     escapes: "a process that has been moved out of the cgroup",

@@ -1,27 +1,22 @@
 //! Wait for the removal of `cgroup.events` itself: `IN_DELETE_SELF`, which kernfs sends since Linux
 //! 7.1.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use inotify::{EventMask, Inotify, WatchMask};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
+use nix::sys::inotify::AddWatchFlags;
 
+use super::common::inotify::Subscription;
 use super::common::probe;
-use super::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
-};
+use super::{Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
-use crate::error::SysError;
 use crate::expect::Scope;
 use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
-use allgone::detect::limit;
 use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -40,7 +35,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Removal,
-    effects: Effects::descriptors(1),
+    effects: Effects::descriptors(2),
     since: KernelVersion(7, 1),
     privilege: "",
     escapes: "a process that has been moved out of the cgroup",
@@ -59,7 +54,7 @@ static SPEC: DetectorSpec = DetectorSpec {
 /// How long a probe waits for an event that takes microseconds where it exists.
 const HEARING: Duration = Duration::from_millis(200);
 
-impl BlockingDetector for InotifyDeleteSelf {
+impl Detector for InotifyDeleteSelf {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -67,13 +62,12 @@ impl BlockingDetector for InotifyDeleteSelf {
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         probe::in_cgroup(host, |site| {
             let inner = site.create("inner")?;
-            let inotify = match watch(&inner) {
-                Ok(inotify) => inotify,
+            let events = match watch(&inner) {
+                Ok(events) => events,
                 Err(e) => return probe::armed::<()>(Err(e)),
             };
             site.remove_child("inner")?;
-            let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
-            match sleep::on(&mut fds, now() + HEARING)? {
+            match sleep::on(&mut events.fds(), now() + HEARING)? {
                 Slept::Woken(_) => Ok(Support::Available),
                 Slept::Deadline => Ok(Support::missing(
                     "this kernel does not report the removal of a cgroup's files",
@@ -83,71 +77,50 @@ impl BlockingDetector for InotifyDeleteSelf {
         })
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Watching {
-            inotify: watch(set.cgroup())?,
+            events: watch(set.cgroup())?,
             cgroup: set.cgroup().clone(),
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
 
-fn watch(cgroup: &Cgroup) -> Result<Inotify, DetectError> {
-    let inotify = Inotify::init().map_err(|e| limit::inotify_init(limit::errno_of(&e)))?;
-    let path = cgroup.path().join("cgroup.events");
-    inotify
-        .watches()
-        .add(&path, WatchMask::DELETE_SELF)
-        .map_err(|e| limit::inotify_watch(&path, limit::errno_of(&e)))?;
-    Ok(inotify)
+fn watch(cgroup: &Cgroup) -> Result<Subscription, DetectError> {
+    let mask = AddWatchFlags::IN_DELETE_SELF;
+    Subscription::to(&cgroup.path().join("cgroup.events"), mask, None)
 }
 
 #[derive(Debug)]
 struct Watching {
-    inotify: Inotify,
+    events: Subscription,
     cgroup: Arc<Cgroup>,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl BlockingWatch for Watching {
+impl Watch for Watching {
     fn attach(&mut self, _: &Child) -> Result<(), DetectError> {
         Ok(())
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        loop {
-            // Opened only for the read: an open file would hold the event back.
-            self.counters.reads += 1;
-            match self.cgroup.events() {
-                Ok(_) => {}
-                Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
-                    return Ok(Verdict::from_cgroup(&e));
-                }
-                Err(e) => return Ok(Verdict::unknown(e)),
-            }
-            let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
-            if sleep::on(&mut fds, deadline)? == Slept::Deadline {
-                return Ok(Verdict::deadline());
-            }
-            self.counters.wakeups += 1;
-            match self.inotify.read_events(&mut [0u8; 4096]) {
-                Ok(mut events) => {
-                    self.counters.overflows +=
-                        u64::from(events.any(|e| e.mask.contains(EventMask::Q_OVERFLOW)))
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(e) => {
-                    return Err(SysError::plain("read of inotify", limit::errno_of(&e)).into());
-                }
-            }
+    fn sources(&self) -> Sources<'_> {
+        self.events.add_to(Sources::none())
+    }
+
+    fn check(&mut self, _: MonoNs) -> Result<Progress, DetectError> {
+        let woken = self.tally.has_looked();
+        let counters = self.tally.check();
+        if woken {
+            self.events.drain(counters)?;
         }
+        // Looked at, not opened for longer: an open file would keep the event from coming.
+        counters.reads += 1;
+        Ok(Progress::of(
+            self.cgroup.events().err().map(|e| Verdict::from_cgroup(&e)),
+        ))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        self.tally.counters
     }
 }

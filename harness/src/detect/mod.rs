@@ -3,6 +3,10 @@
 //! [`allgone::detect`] defines what a detector is, and has the mechanisms without effects on their
 //! host. Here are the contenders that have effects, or need more crates. [`DETECTORS`] lists all of
 //! them.
+//!
+//! Seven can only block: those that sleep in `waitid(2)` (no descriptor says that some child has
+//! ended; `subreaper+cgroup-events` shows what it costs to have one, a blocked `SIGCHLD`), the
+//! tracer, the one that never sleeps, and those whose sleep on a ring of io_uring is the mechanism.
 
 mod common;
 
@@ -191,36 +195,36 @@ pub fn recorded_counters(counters: Counters) -> crate::record::Counters {
 pub static DETECTORS: &[AnyDetector] = &[
     Polled(&BpfNotifyPopulated),
     Polled(&bpf_sched_exit::BpfSchedExit),
-    Blocking(&cgroup_events_inotify::CgroupEventsInotify),
+    Polled(&cgroup_events_inotify::CgroupEventsInotify),
     Blocking(&cgroup_events_io_uring::CgroupEventsIoUring),
-    Blocking(&cgroup_events_mio::CgroupEventsMio),
+    Polled(&cgroup_events_mio::CgroupEventsMio),
     Polled(&CgroupEventsPoll),
-    Blocking(&cgroup_events_sleep::CgroupEventsSleep),
+    Polled(&cgroup_events_sleep::CgroupEventsSleep),
     Blocking(&cgroup_events_spin::CgroupEventsSpin),
-    Blocking(&cgroup_kill_poll::CgroupKillPoll),
+    Polled(&cgroup_kill_poll::CgroupKillPoll),
     Polled(&CgroupProcsPoll),
-    Blocking(&cgroup_rmdir_probe::CgroupRmdirProbe),
+    Polled(&cgroup_rmdir_probe::CgroupRmdirProbe),
     Polled(&fanotify::Fanotify),
-    Blocking(&inotify_delete_self::InotifyDeleteSelf),
+    Polled(&inotify_delete_self::InotifyDeleteSelf),
     Blocking(&io_uring_waitid::IoUringWaitid),
     Blocking(&pgid_wait::PgidWait),
     Polled(&PidfdCgroupEvents),
     Polled(&PidfdMain),
-    Blocking(&pidfd_tree::PidfdTree),
-    Blocking(&pidns_init::PidnsInit),
-    Blocking(&pipe_eof::PipeEof),
+    Polled(&pidfd_tree::PidfdTree),
+    Polled(&pidns_init::PidnsInit),
+    Polled(&pipe_eof::PipeEof),
     Polled(&PrepopulatedCgroup),
-    Blocking(&proc_connector::ProcConnector),
-    Blocking(&proc_scan::ProcScan),
+    Polled(&proc_connector::ProcConnector),
+    Polled(&proc_scan::ProcScan),
     Blocking(&ptrace_tree::PtraceTree),
-    Blocking(&session_scan::SessionScan),
+    Polled(&session_scan::SessionScan),
     Blocking(&subreaper::Subreaper),
-    Blocking(&subreaper_cgroup_events::SubreaperCgroupEvents),
+    Polled(&subreaper_cgroup_events::SubreaperCgroupEvents),
     Polled(&taskstats::Taskstats),
     Polled(&tracepoint_notify_populated::TracepointNotifyPopulated),
-    Blocking(&v1_event_control::V1EventControl),
-    Blocking(&v1_release_agent::V1ReleaseAgent),
-    Blocking(&v1_release_event_control::V1ReleaseEventControl),
+    Polled(&v1_event_control::V1EventControl),
+    Polled(&v1_release_agent::V1ReleaseAgent),
+    Polled(&v1_release_event_control::V1ReleaseEventControl),
     Blocking(&waitpid_main::WaitpidMain),
 ];
 

@@ -5,21 +5,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
 use nix::unistd::Pid;
 
 use super::common::probe;
 use super::common::proc_stat::{self, Stat};
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
 use crate::param::{Axis, Unit};
 use crate::sys::pidfd;
-use crate::sys::time::now;
 use allgone::ProcessSet;
 use allgone::detect::limit;
-use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::effects::{Effects, Holds};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
@@ -65,7 +63,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[RESCAN],
 };
 
-impl BlockingDetector for PidfdTree {
+impl Detector for PidfdTree {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -74,15 +72,11 @@ impl BlockingDetector for PidfdTree {
         probe::pidfd()
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Following {
             living: BTreeMap::new(),
             rescan: Duration::from_nanos(set.param(&RESCAN)),
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -93,7 +87,7 @@ struct Following {
     /// process runs.
     living: BTreeMap<i32, OwnedFd>,
     rescan: Duration,
-    counters: Counters,
+    tally: Tally,
 }
 
 impl Following {
@@ -116,7 +110,7 @@ impl Following {
     /// Adds every live descendant of a known process, until a pass finds none.
     fn discover(&mut self) -> Result<(), DetectError> {
         loop {
-            self.counters.reads += 1;
+            self.tally.counters.reads += 1;
             let known: BTreeSet<i32> = self.living.keys().copied().collect();
             let mut added = false;
             for found in descendants(&proc_stat::scan()?, &known) {
@@ -164,7 +158,7 @@ fn open_same(stat: &Stat) -> Result<Option<OwnedFd>, DetectError> {
         .then_some(fd))
 }
 
-impl BlockingWatch for Following {
+impl Watch for Following {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         let own = child
             .pidfd
@@ -174,34 +168,30 @@ impl BlockingWatch for Following {
         Ok(())
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            match self.discover() {
-                Ok(()) => {}
-                Err(e @ DetectError::Limit { .. }) => return Ok(Verdict::unknown(e)),
-                Err(e) => return Err(e),
-            }
-            self.drop_ended()?;
-            if self.living.is_empty() {
-                return Ok(Verdict::empty(woke));
-            }
-            let mut fds: Vec<_> = self
-                .living
-                .values()
-                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
-                .collect();
-            match sleep::on(&mut fds, (now() + self.rescan).min(deadline))? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline if deadline.has_passed() => return Ok(Verdict::deadline()),
-                Slept::Deadline => woke = now(),
-            }
-            self.counters.wakeups += 1;
+    fn sources(&self) -> Sources<'_> {
+        self.living
+            .values()
+            .fold(Sources::none(), Sources::readable)
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        self.tally.check();
+        match self.discover() {
+            Ok(()) => {}
+            Err(e @ DetectError::Limit { .. }) => return Ok(Progress::done(Verdict::unknown(e))),
+            Err(e) => return Err(e),
         }
+        self.drop_ended()?;
+        if self.living.is_empty() {
+            return Ok(Progress::done(Verdict::empty(now)));
+        }
+        // A pass takes long where there are many processes: the pause begins after it.
+        let again = crate::sys::time::now() + self.rescan;
+        Ok(Progress::pending().look_at(again).with_new_sources(true))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        self.tally.counters
     }
 }
 

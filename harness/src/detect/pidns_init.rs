@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use super::common::probe;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -14,6 +14,7 @@ use crate::sys::spawn::CLONE_NEWPID;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -48,7 +49,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for PidnsInit {
+impl Detector for PidnsInit {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -70,11 +71,7 @@ impl BlockingDetector for PidnsInit {
         })
     }
 
-    fn arm(
-        &self,
-        _: &ProcessSet,
-        spawn: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         spawn.clone_flags |= CLONE_NEWPID;
         spawn.init = true;
         Ok(Box::new(Watching::default()))
@@ -87,7 +84,26 @@ struct Watching {
     counters: Counters,
 }
 
-impl BlockingWatch for Watching {
+impl Watching {
+    /// Sleeps until the init has ended, or `until`. The readiness is the state.
+    fn state(&mut self, until: MonoNs) -> Result<Option<Verdict>, DetectError> {
+        let Some(init) = &self.init else {
+            return Ok(Some(Verdict::unknown("nothing was attached")));
+        };
+        let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+        let Slept::Woken(woke) = sleep::on(&mut fds, until)? else {
+            return Ok(None);
+        };
+        self.counters.wakeups += 1;
+        self.counters.reads += 1;
+        Ok(Some(match fds[0].revents() {
+            Some(events) if events.contains(PollFlags::POLLIN) => Verdict::empty(woke),
+            events => Verdict::unknown(format!("the pidfd of the init answers {events:?}")),
+        }))
+    }
+}
+
+impl Watch for Watching {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         let own = child
             .pidfd
@@ -97,22 +113,19 @@ impl BlockingWatch for Watching {
         Ok(())
     }
 
+    fn sources(&self) -> Sources<'_> {
+        self.init
+            .as_ref()
+            .map_or_else(Sources::none, |init| Sources::none().readable(init))
+    }
+
+    fn check(&mut self, _: MonoNs) -> Result<Progress, DetectError> {
+        self.state(MonoNs(0)).map(Progress::of)
+    }
+
+    /// One call both sleeps and looks.
     fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let Some(init) = &self.init else {
-            return Ok(Verdict::unknown("nothing was attached"));
-        };
-        let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
-        let Slept::Woken(woke) = sleep::on(&mut fds, deadline)? else {
-            return Ok(Verdict::deadline());
-        };
-        self.counters.wakeups += 1;
-        self.counters.reads += 1;
-        match fds[0].revents() {
-            Some(events) if events.contains(PollFlags::POLLIN) => Ok(Verdict::empty(woke)),
-            events => Ok(Verdict::unknown(format!(
-                "the pidfd of the init answers {events:?}"
-            ))),
-        }
+        Ok(self.state(deadline)?.unwrap_or_else(Verdict::deadline))
     }
 
     fn finish(self: Box<Self>) -> Counters {

@@ -1,20 +1,18 @@
 //! Let the tree inherit the write end of a pipe, and wait for its end of file.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags};
 
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::limit;
-use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -48,7 +46,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for PipeEof {
+impl Detector for PipeEof {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -57,18 +55,14 @@ impl BlockingDetector for PipeEof {
         Ok(Support::Available)
     }
 
-    fn arm(
-        &self,
-        _: &ProcessSet,
-        spawn: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, _: &ProcessSet, spawn: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .map_err(|e| limit::descriptor(SysError::plain("pipe2", e)))?;
         // The plan's own copy is closed with the plan, right after the spawn.
         spawn.keep(write);
         Ok(Box::new(Reading {
             read,
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -76,45 +70,38 @@ impl BlockingDetector for PipeEof {
 #[derive(Debug)]
 struct Reading {
     read: OwnedFd,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl BlockingWatch for Reading {
+impl Watch for Reading {
     fn attach(&mut self, _: &Child) -> Result<(), DetectError> {
         Ok(())
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            self.counters.reads += 1;
-            match nix::unistd::read(&self.read, &mut [0u8; 512]) {
-                Ok(0) => return Ok(Verdict::empty(woke)),
-                // A process writes into it: that means nothing, but a full pipe would block the
-                // process.
-                Ok(_) => {
-                    self.counters.spurious += 1;
-                    if deadline.has_passed() {
-                        return Ok(Verdict::deadline());
-                    }
-                    continue;
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(e) => {
-                    let why = SysError::plain("read the pipe", e);
-                    return Ok(Verdict::unknown(why));
-                }
+    fn sources(&self) -> Sources<'_> {
+        Sources::none().readable(&self.read)
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let counters = self.tally.check();
+        counters.reads += 1;
+        Ok(match nix::unistd::read(&self.read, &mut [0u8; 512]) {
+            Ok(0) => Progress::done(Verdict::empty(now)),
+            // A process writes into it: that says nothing, but a full pipe would block it. The
+            // rest is read by the next check, since a writer could keep this one busy for ever.
+            Ok(_) => {
+                counters.spurious += 1;
+                Progress::pending().look_at(now)
             }
-            let mut fds = [PollFd::new(self.read.as_fd(), PollFlags::POLLIN)];
-            match sleep::on(&mut fds, deadline)? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
+            Err(Errno::EAGAIN | Errno::EINTR) => Progress::pending(),
+            Err(e) => {
+                let why = SysError::plain("read the pipe", e);
+                Progress::done(Verdict::unknown(why))
             }
-            self.counters.wakeups += 1;
-        }
+        })
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        self.tally.counters
     }
 }

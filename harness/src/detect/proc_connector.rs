@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::common::probe;
 use super::common::proc_stat;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -20,6 +20,7 @@ use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::limit;
 use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -60,7 +61,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for ProcConnector {
+impl Detector for ProcConnector {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -91,15 +92,11 @@ impl BlockingDetector for ProcConnector {
         }
     }
 
-    fn arm(
-        &self,
-        _: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         Ok(Box::new(Listening {
             socket: listen()?.0,
             books: Books::default(),
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -287,7 +284,7 @@ impl Books {
 struct Listening {
     socket: Socket,
     books: Books,
-    counters: Counters,
+    tally: Tally,
 }
 
 impl Listening {
@@ -313,7 +310,7 @@ impl Listening {
     }
 }
 
-impl BlockingWatch for Listening {
+impl Watch for Listening {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         // The parent of its own fork event is not in the list, so it is entered by hand; what it
         // has forked since then is in the queue.
@@ -323,38 +320,30 @@ impl BlockingWatch for Listening {
         Ok(())
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            self.counters.reads += 1;
-            if self.drain()? {
-                self.counters.overflows += 1;
-                self.books.rescan()?;
-            }
-            if self.books.threads.is_empty() {
-                return Ok(if self.books.lost {
-                    Verdict::unknown(
-                        "events were lost; a scan of /proc finds no process, but an orphan may \
-                            have been missed",
-                    )
-                } else {
-                    Verdict::empty(woke)
-                });
-            }
-            if deadline.has_passed() {
-                return Ok(Verdict::deadline());
-            }
-            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            match sleep::on(&mut fds, deadline)? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
+    fn sources(&self) -> Sources<'_> {
+        Sources::none().readable(&self.socket)
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        self.tally.check().reads += 1;
+        if self.drain()? {
+            self.tally.counters.overflows += 1;
+            self.books.rescan()?;
         }
+        if !self.books.threads.is_empty() {
+            return Ok(Progress::pending());
+        }
+        Ok(Progress::done(if self.books.lost {
+            Verdict::unknown(
+                "events were lost; a scan of /proc finds none, but an orphan may have been missed",
+            )
+        } else {
+            Verdict::empty(now)
+        }))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        self.tally.counters
     }
 }
 

@@ -1,22 +1,17 @@
 //! Scan /proc for processes in the site's cgroup or below it.
 
 use std::path::Path;
-use std::time::Duration;
 
+use super::common::passes::{Pass, Passes};
 use super::common::probe;
 use super::common::proc_stat;
-use super::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake,
-};
-use crate::MonoNs;
+use super::{DetectError, Detector, DetectorSpec, INTERVAL, Wake, Watch};
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::entered;
 use allgone::detect::kernel_path;
-use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -45,7 +40,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[INTERVAL],
 };
 
-impl BlockingDetector for ProcScan {
+impl Detector for ProcScan {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -54,25 +49,18 @@ impl BlockingDetector for ProcScan {
         probe::proc_is_ours()
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         let path = kernel_path::of(set.cgroup().path())?;
-        Ok(Box::new(Scanning {
+        let members = Members {
             path: path.to_string_lossy().into_owned(),
-            interval: Duration::from_nanos(set.param(&INTERVAL)),
-            counters: Counters::default(),
-        }))
+        };
+        Ok(Box::new(Passes::over(members, set)))
     }
 }
 
 #[derive(Debug)]
-struct Scanning {
+struct Members {
     path: String,
-    interval: Duration,
-    counters: Counters,
 }
 
 /// Whether a `/proc/<pid>/cgroup` table names `site` or something below it in the v2 hierarchy. A
@@ -84,51 +72,26 @@ fn is_member(table: &str, site: &str) -> bool {
         .any(|path| Path::new(path).starts_with(site))
 }
 
-/// Whether one pass finds a live member.
-fn someone_lives(site: &str) -> Result<bool, SysError> {
-    for stat in proc_stat::scan()? {
-        if stat.over() {
-            continue;
-        }
-        let path = format!("/proc/{}/cgroup", stat.pid);
-        match std::fs::read_to_string(&path) {
-            Ok(table) if is_member(&table, site) => return Ok(true),
-            Ok(_) => {}
-            Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {}
-            Err(e) => return Err(SysError::io("read", crate::Target::Path(path.into()), &e)),
-        }
-    }
-    Ok(false)
-}
-
-impl BlockingWatch for Scanning {
+impl Pass for Members {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        let mut found_nobody = false;
-        loop {
-            self.counters.reads += 1;
-            let nobody = match someone_lives(&self.path) {
-                Ok(someone) => !someone,
-                Err(e) => return Ok(Verdict::unknown(e)),
-            };
-            if nobody && found_nobody {
-                return Ok(Verdict::empty(woke));
+    fn finds_a_live_one(&self) -> Result<bool, SysError> {
+        for stat in proc_stat::scan()? {
+            if stat.over() {
+                continue;
             }
-            found_nobody = nobody;
-            match sleep::until(woke + self.interval, deadline) {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
+            let path = format!("/proc/{}/cgroup", stat.pid);
+            match std::fs::read_to_string(&path) {
+                Ok(table) if is_member(&table, &self.path) => return Ok(true),
+                Ok(_) => {}
+                Err(e)
+                    if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {}
+                Err(e) => return Err(SysError::io("read", crate::Target::Path(path.into()), &e)),
             }
-            self.counters.wakeups += 1;
         }
-    }
-
-    fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        Ok(false)
     }
 }
 

@@ -1,17 +1,12 @@
 //! Scan /proc for members of the main process's session.
 
-use std::time::Duration;
-
+use super::common::passes::{Pass, Passes};
 use super::common::proc_stat::{self, Stat};
-use super::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, INTERVAL, Verdict, Wake,
-};
-use crate::MonoNs;
+use super::{DetectError, Detector, DetectorSpec, INTERVAL, Wake, Watch};
+use crate::error::SysError;
 use crate::expect::Scope;
-use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
-use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -42,7 +37,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[INTERVAL],
 };
 
-impl BlockingDetector for SessionScan {
+impl Detector for SessionScan {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -51,24 +46,14 @@ impl BlockingDetector for SessionScan {
         super::common::probe::proc_is_ours()
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
-        Ok(Box::new(Scanning {
-            main: 0,
-            interval: Duration::from_nanos(set.param(&INTERVAL)),
-            counters: Counters::default(),
-        }))
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        Ok(Box::new(Passes::over(Session { main: 0 }, set)))
     }
 }
 
 #[derive(Debug)]
-struct Scanning {
+struct Session {
     main: i32,
-    interval: Duration,
-    counters: Counters,
 }
 
 /// Whether a member of the session is alive. The main process counts even before it has created the
@@ -78,35 +63,14 @@ fn someone_lives(all: &[Stat], main: i32) -> bool {
         .any(|s| (s.session == main || s.pid == main) && !s.over())
 }
 
-impl BlockingWatch for Scanning {
+impl Pass for Session {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         self.main = child.pid.as_raw();
         Ok(())
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        let mut found_nobody = false;
-        loop {
-            self.counters.reads += 1;
-            let nobody = match proc_stat::scan() {
-                Ok(all) => !someone_lives(&all, self.main),
-                Err(e) => return Ok(Verdict::unknown(e)),
-            };
-            if nobody && found_nobody {
-                return Ok(Verdict::empty(woke));
-            }
-            found_nobody = nobody;
-            match sleep::until(woke + self.interval, deadline) {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
-        }
-    }
-
-    fn finish(self: Box<Self>) -> Counters {
-        self.counters
+    fn finds_a_live_one(&self) -> Result<bool, SysError> {
+        Ok(someone_lives(&proc_stat::scan()?, self.main))
     }
 }
 

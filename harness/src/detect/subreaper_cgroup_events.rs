@@ -1,28 +1,25 @@
 //! Two sources: children that end wake the supervisor as fast as `waitpid`, and the cgroup says
 //! whether any process is left.
 
-use std::os::fd::AsFd;
-
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitPidFlag;
 
+use super::common::inotify::Subscription;
 use super::common::probe;
-use super::common::removal::Removal;
-use super::{BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Verdict, Wake};
+use super::common::removal;
+use super::{Counters, DetectError, Detector, DetectorSpec, Wake, Watch};
 use crate::MonoNs;
 use crate::adopt;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid};
 use allgone::ProcessSet;
 use allgone::detect::Backoff;
 use allgone::detect::limit;
-use allgone::detect::sleep::{self, Slept};
 use allgone::detect::{Level, entered};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::effects::{Effects, Reaps};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
@@ -48,7 +45,7 @@ static SPEC: DetectorSpec = DetectorSpec {
         subreaper: true,
         signal_mask: true,
         reaps: Reaps::AnyChild,
-        ..Effects::descriptors(3)
+        ..Effects::descriptors(4)
     },
     since: KernelVersion(4, 5),
     privilege: "",
@@ -68,22 +65,18 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for SubreaperCgroupEvents {
+impl Detector for SubreaperCgroupEvents {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
 
     fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
         probe::in_cgroup(host, |site| {
-            probe::armed(Level::open(site).and_then(|_| Removal::watch(site)))
+            probe::armed(Level::open(site).and_then(|_| removal::watch(site)))
         })
     }
 
-    fn arm(
-        &self,
-        set: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
         let adopts = adopt::Subreaper::become_one()?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
@@ -96,9 +89,9 @@ impl BlockingDetector for SubreaperCgroupEvents {
             _adopts: adopts,
             children,
             level: Level::open(set.cgroup())?,
-            removal: Removal::watch(set.cgroup())?,
+            removal: removal::watch(set.cgroup())?,
             backoff: Backoff::default(),
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -108,9 +101,9 @@ struct Supervising {
     _adopts: adopt::Subreaper,
     children: SignalFd,
     level: Level,
-    removal: Removal,
+    removal: Subscription,
     backoff: Backoff,
-    counters: Counters,
+    tally: Tally,
 }
 
 impl Supervising {
@@ -123,14 +116,14 @@ impl Supervising {
             .map_err(|e| SysError::plain("read of signalfd", e))?
             .is_some()
         {}
-        let before = self.counters.reaped;
+        let before = self.tally.counters.reaped;
         loop {
             match waitid(
                 Whose::Any,
                 WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL,
             ) {
-                Ok(Some(_)) => self.counters.reaped += 1,
-                Ok(None) | Err(Errno::ECHILD) => return Ok(self.counters.reaped > before),
+                Ok(Some(_)) => self.tally.counters.reaped += 1,
+                Ok(None) | Err(Errno::ECHILD) => return Ok(self.tally.counters.reaped > before),
                 Err(Errno::EINTR) => {}
                 Err(e) => return Err(SysError::plain("waitid", e)),
             }
@@ -138,45 +131,37 @@ impl Supervising {
     }
 }
 
-impl BlockingWatch for Supervising {
+impl Watch for Supervising {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            // The level first: only that leads to a verdict, and zombies do not count in it.
-            if let Some(verdict) = self.level.look(woke, &mut self.counters) {
-                self.reap()?;
-                return Ok(verdict);
-            }
-            self.backoff.looked(now());
-            if self.reap()? {
-                self.backoff.hint(woke);
-            }
-            let mut fds = [
-                PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.level.events.as_fd(), PollFlags::POLLPRI),
-                PollFd::new(self.removal.as_fd(), PollFlags::POLLIN),
-            ];
-            match sleep::on(&mut fds, self.backoff.until(deadline))? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline if deadline.has_passed() => return Ok(Verdict::deadline()),
-                Slept::Deadline => woke = now(),
-            }
-            self.counters.wakeups += 1;
-            let removed = fds[2].any() == Some(true);
-            if removed {
-                self.removal.drain()?;
-            }
+    fn sources(&self) -> Sources<'_> {
+        let sources = Sources::none()
+            .readable(&self.children)
+            .priority(&self.level.events);
+        self.removal.add_to(sources)
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        // The level first: on the way to a verdict nothing else matters, and zombies do not count
+        // in it.
+        if let Some(verdict) = self.level.look(now, self.tally.check()) {
+            self.reap()?;
+            return Ok(Progress::done(verdict));
         }
+        self.removal.drain(&mut self.tally.counters)?;
+        self.backoff.looked(crate::sys::time::now());
+        if self.reap()? {
+            self.backoff.hint(now);
+        }
+        Ok(Progress {
+            next_look: self.backoff.next(),
+            ..Progress::pending()
+        })
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
-        }
+        self.tally.with_spurious()
     }
 }

@@ -29,7 +29,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: super::Signal::Emptiness,
-    effects: Effects::descriptors(3),
+    effects: Effects::descriptors(4),
     since: KernelVersion(4, 5),
     privilege: "CAP_NET_ADMIN in the initial network and PID namespace",
     escapes: "a process that has been moved out of the cgroup",

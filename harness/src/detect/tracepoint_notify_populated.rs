@@ -39,7 +39,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     effects: Effects {
         holds: Holds {
             descriptors_per_cpu: 1,
-            ..Effects::descriptors(3).holds
+            ..Effects::descriptors(4).holds
         },
         ..Effects::NONE
     },

@@ -8,9 +8,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::common::probe;
 use super::common::v1_memory::{self, MemoryCgroup};
-use super::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
-};
+use super::{Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -20,6 +18,7 @@ use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::begun;
 use allgone::detect::sleep::{self, Slept};
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -56,7 +55,7 @@ static SPEC: DetectorSpec = DetectorSpec {
 pub(super) const REMEDY: &str = "root on a machine with the memory controller mounted as cgroup \
     v1 (CONFIG_MEMCG_V1), without PREEMPT_RT";
 
-impl BlockingDetector for V1EventControl {
+impl Detector for V1EventControl {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -90,12 +89,12 @@ impl BlockingDetector for V1EventControl {
         &self,
         set: &ProcessSet,
         spawn: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    ) -> Result<Box<dyn Watch>, DetectError> {
         let memory = MemoryCgroup::make(place(set)?)?;
         spawn.enter(memory.tasks()?);
         Ok(Box::new(Waiting {
             memory,
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -107,32 +106,32 @@ fn place(set: &ProcessSet) -> Result<PathBuf, SysError> {
 #[derive(Debug)]
 struct Waiting {
     memory: MemoryCgroup,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl BlockingWatch for Waiting {
+impl Watch for Waiting {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         begun(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        loop {
-            self.counters.reads += 1;
-            match self.memory.exists() {
-                Ok(true) => {}
-                Ok(false) => return Ok(Verdict::SiteRemoved { at_ns: now().0 }),
-                Err(e) => return Ok(Verdict::unknown(e)),
-            }
-            let mut fds = [PollFd::new(self.memory.as_fd(), PollFlags::POLLIN)];
-            if sleep::on(&mut fds, deadline)? == Slept::Deadline {
-                return Ok(Verdict::deadline());
-            }
-            self.counters.wakeups += 1;
+    fn sources(&self) -> Sources<'_> {
+        Sources::none().readable(&self.memory)
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let woken = self.tally.has_looked();
+        self.tally.check().reads += 1;
+        if woken {
             self.memory.drain()?;
         }
+        Ok(Progress::of(match self.memory.exists() {
+            Ok(true) => None,
+            Ok(false) => Some(Verdict::SiteRemoved { at_ns: now.0 }),
+            Err(e) => Some(Verdict::unknown(e)),
+        }))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        self.counters
+        self.tally.counters
     }
 }

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::common::agent::Task;
 use super::common::released::{PATIENCE, Released, rehearse};
-use super::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
-};
+use super::{Counters, DetectError, Detector, DetectorSpec, Signal, Wake, Watch};
 use crate::MonoNs;
 use crate::expect::Scope;
 use crate::host::named;
@@ -16,6 +14,7 @@ use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::begun;
 use allgone::detect::sleep::Slept;
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -31,7 +30,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    effects: Effects::descriptors(5),
+    effects: Effects::descriptors(6),
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, where the kernel looks for \
         the agent",
@@ -52,7 +51,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for V1ReleaseAgent {
+impl Detector for V1ReleaseAgent {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -75,13 +74,13 @@ impl BlockingDetector for V1ReleaseAgent {
         &self,
         set: &ProcessSet,
         spawn: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    ) -> Result<Box<dyn Watch>, DetectError> {
         let name = set.label();
         let released = Released::make(&named::shared(name), &path_of(name))?;
         spawn.enter(released.tasks()?);
         Ok(Box::new(Waiting {
             released,
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -93,34 +92,28 @@ fn path_of(name: &str) -> PathBuf {
 #[derive(Debug)]
 struct Waiting {
     released: Released,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl BlockingWatch for Waiting {
+impl Watch for Waiting {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         begun(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            if let Some(verdict) = self.released.look(woke, &mut self.counters) {
-                return Ok(verdict);
-            }
-            match self.released.sleep(None, deadline)? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
+    fn sources(&self) -> Sources<'_> {
+        self.released.sources()
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let woken = self.tally.has_looked();
+        let counters = self.tally.check();
+        if woken {
             self.released.drain()?;
         }
+        Ok(Progress::of(self.released.look(now, counters)))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        // Every wake-up but the last left the cgroup populated.
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
-        }
+        self.tally.with_spurious()
     }
 }

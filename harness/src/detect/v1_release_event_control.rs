@@ -8,9 +8,7 @@ use super::common::agent::Task;
 use super::common::released::{PATIENCE, Released, rehearse};
 use super::common::v1_memory::{self, MemoryCgroup};
 use super::v1_event_control::REMEDY;
-use super::{
-    BlockingDetector, BlockingWatch, Counters, DetectError, DetectorSpec, Signal, Verdict, Wake,
-};
+use super::{Counters, DetectError, Detector, DetectorSpec, Signal, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
@@ -20,6 +18,7 @@ use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::detect::begun;
 use allgone::detect::sleep::Slept;
+use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
 
@@ -36,7 +35,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    effects: Effects::descriptors(6),
+    effects: Effects::descriptors(7),
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, and in the v1 memory \
         hierarchy",
@@ -57,7 +56,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     axes: &[],
 };
 
-impl BlockingDetector for V1ReleaseEventControl {
+impl Detector for V1ReleaseEventControl {
     fn spec(&self) -> &'static DetectorSpec {
         &SPEC
     }
@@ -96,7 +95,7 @@ impl BlockingDetector for V1ReleaseEventControl {
         &self,
         set: &ProcessSet,
         spawn: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingWatch>, DetectError> {
+    ) -> Result<Box<dyn Watch>, DetectError> {
         let dir = place(set)?;
         let released = Released::make(&named::shared(set.label()), &MemoryCgroup::path_of(&dir)?)?;
         let memory = MemoryCgroup::make(dir)?;
@@ -105,7 +104,7 @@ impl BlockingDetector for V1ReleaseEventControl {
         Ok(Box::new(Waiting {
             memory,
             released,
-            counters: Counters::default(),
+            tally: Tally::default(),
         }))
     }
 }
@@ -118,46 +117,42 @@ fn place(set: &ProcessSet) -> Result<PathBuf, SysError> {
 struct Waiting {
     memory: MemoryCgroup,
     released: Released,
-    counters: Counters,
+    tally: Tally,
 }
 
-impl BlockingWatch for Waiting {
+impl Watch for Waiting {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         begun(child)
     }
 
-    fn wait(&mut self, deadline: MonoNs) -> Result<Verdict, DetectError> {
-        let mut woke = now();
-        loop {
-            let there = self.memory.exists();
-            // The eventfd does not show what removed the memory cgroup, so its twin is checked for
-            // emptiness. It is read second, because the agent removes the memory cgroup after the
-            // twin is empty.
-            if let Some(verdict) = self.released.look(woke, &mut self.counters) {
-                return Ok(verdict);
-            }
-            match there {
-                Ok(true) => {}
-                Ok(false) => return Ok(Verdict::SiteRemoved { at_ns: now().0 }),
-                Err(e) => return Ok(Verdict::unknown(e)),
-            }
-            match self.released.sleep(Some(self.memory.as_fd()), deadline)? {
-                Slept::Woken(at) => woke = at,
-                Slept::Deadline => return Ok(Verdict::deadline()),
-            }
-            self.counters.wakeups += 1;
+    fn sources(&self) -> Sources<'_> {
+        self.released.sources().readable(&self.memory)
+    }
+
+    fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
+        let woken = self.tally.has_looked();
+        let counters = self.tally.check();
+        if woken {
             self.memory.drain()?;
             if let Some(complaint) = self.released.drain()? {
-                return Ok(Verdict::unknown(complaint));
+                return Ok(Progress::done(Verdict::unknown(complaint)));
             }
         }
+        let there = self.memory.exists();
+        // The eventfd does not show what removed the memory cgroup, so its twin is checked for
+        // emptiness. It is read second, because the agent removes the memory cgroup after the
+        // twin is empty.
+        if let Some(verdict) = self.released.look(now, counters) {
+            return Ok(Progress::done(verdict));
+        }
+        Ok(Progress::of(match there {
+            Ok(true) => None,
+            Ok(false) => Some(Verdict::SiteRemoved { at_ns: now.0 }),
+            Err(e) => Some(Verdict::unknown(e)),
+        }))
     }
 
     fn finish(self: Box<Self>) -> Counters {
-        // Every wake-up but the last left the cgroup populated.
-        Counters {
-            spurious: self.counters.wakeups.saturating_sub(1),
-            ..self.counters
-        }
+        self.tally.with_spurious()
     }
 }

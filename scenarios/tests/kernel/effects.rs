@@ -222,7 +222,7 @@ fn in_fresh_process(
     let mut said = String::new();
     hear.read_to_string(&mut said).map_err(text)?;
     waitid(Whose::Pidfd(started.pidfd.as_fd()), WaitPidFlag::WEXITED).map_err(text)?;
-    let label = place.site.label();
+    let label = harness::host::named::shared(&place.site.label());
     harness::host::named::take_down(&label, time::now() + PATIENCE, &mut || {}).map_err(text)?;
     said.extend(wrong);
     ensure(said.is_empty(), || said)

@@ -25,6 +25,7 @@ mod needs;
 mod older_kernels;
 mod order;
 mod outside;
+mod own_loop;
 mod place;
 mod protect;
 mod spawn;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         older_kernels::tests(),
         left::tests(),
         order::tests(),
+        own_loop::tests(),
         outside::tests(),
         protect::tests(),
         spawn::tests(),

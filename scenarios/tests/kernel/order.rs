@@ -72,7 +72,7 @@ const ROUNDS: std::ops::Range<u32> = 20..1000;
 const ENOUGH: Duration = Duration::from_secs(5);
 
 /// Runs `body` in a forked copy of this process.
-fn apart(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn apart(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let (hear, tell) = nix::unistd::pipe().map_err(|e| e.to_string())?;
     let copy = worker(0, None, || match body() {
         Ok(()) => 0,

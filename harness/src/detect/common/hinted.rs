@@ -7,7 +7,8 @@ use std::os::fd::AsFd;
 use allgone::detect::{Backoff, Level, Progress, Sources, Tally, Watch, entered};
 use allgone::spawn::Child;
 
-use super::removal::Removal;
+use super::inotify::Subscription;
+use super::removal;
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
 use crate::detect::{Counters, DetectError};
@@ -37,7 +38,7 @@ pub(in crate::detect) enum Taken {
 pub(in crate::detect) struct Hinted<S> {
     source: S,
     level: Level,
-    removal: Removal,
+    removal: Subscription,
     backoff: Backoff,
     tally: Tally,
 }
@@ -48,7 +49,7 @@ impl<S: Source> Hinted<S> {
         Ok(Self {
             source,
             level: Level::open(cgroup)?,
-            removal: Removal::watch(cgroup)?,
+            removal: removal::watch(cgroup)?,
             backoff: Backoff::default(),
             tally: Tally::default(),
         })
@@ -61,9 +62,7 @@ impl<S: Source + 'static> Watch for Hinted<S> {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let sources = Sources::none()
-            .readable(&self.source)
-            .readable(&self.removal);
+        let sources = self.removal.add_to(Sources::none().readable(&self.source));
         if S::AHEAD {
             // Its events come before the state changes, so the last re-read may have been too
             // early.
@@ -75,7 +74,7 @@ impl<S: Source + 'static> Watch for Hinted<S> {
 
     fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
         let counters = self.tally.check();
-        self.removal.drain()?;
+        self.removal.drain(counters)?;
         if self.source.take(counters)? == Taken::Hint && S::AHEAD {
             self.backoff.hint(now);
         }

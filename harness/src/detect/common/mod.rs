@@ -2,6 +2,8 @@
 
 pub(super) mod agent;
 pub(super) mod hinted;
+pub(super) mod inotify;
+pub(super) mod passes;
 pub(crate) mod probe;
 pub(super) mod proc_stat;
 pub(super) mod released;

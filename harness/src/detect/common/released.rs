@@ -14,14 +14,16 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags};
 
 use super::agent;
+use super::inotify::Subscription;
 use super::probe;
-use super::removal::Removal;
+use super::removal;
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::detect::{Counters, DetectError, Verdict};
 use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
 use crate::sys::time::now;
+use allgone::detect::Sources;
 use allgone::detect::sleep::{self, Slept};
 use allgone::host::{Host, ProbeError, Support};
 
@@ -29,7 +31,7 @@ use allgone::host::{Host, ProbeError, Support};
 #[derive(Debug)]
 pub(in crate::detect) struct Released {
     cgroup: Cgroup,
-    removal: Removal,
+    removal: Subscription,
     reports: UnixDatagram,
     // Dropped last: the paths of the others lead through it.
     _hierarchy: Named,
@@ -63,7 +65,7 @@ impl Released {
         }
         cgroup.write("notify_on_release", "1")?;
         Ok(Self {
-            removal: Removal::watch(&cgroup)?,
+            removal: removal::watch(&cgroup)?,
             cgroup,
             reports,
             _hierarchy: hierarchy,
@@ -85,6 +87,11 @@ impl Released {
         }
     }
 
+    /// What hints at a change: the agent, and the removal of the cgroup.
+    pub(in crate::detect) fn sources(&self) -> Sources<'_> {
+        self.removal.add_to(Sources::none().readable(&self.reports))
+    }
+
     /// Sleeps until the agent or the removal of the cgroup hints at a change, or `also` is
     /// readable.
     pub(in crate::detect) fn sleep(
@@ -92,18 +99,17 @@ impl Released {
         also: Option<BorrowedFd<'_>>,
         deadline: MonoNs,
     ) -> Result<Slept, SysError> {
-        let own = [self.reports.as_fd(), self.removal.as_fd()];
+        let own = [Some(self.reports.as_fd()), also].into_iter().flatten();
         let mut fds: Vec<PollFd<'_>> = own
-            .into_iter()
-            .chain(also)
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .chain(self.removal.fds())
             .collect();
         sleep::on(&mut fds, deadline)
     }
 
     /// Takes all reports. Returns the error message of an agent that failed, if there is one.
     pub(in crate::detect) fn drain(&mut self) -> Result<Option<String>, SysError> {
-        self.removal.drain()?;
+        self.removal.drain(&mut Counters::default())?;
         let mut said = [0u8; 512];
         let mut complaint = None;
         loop {

@@ -23,6 +23,7 @@ pub mod board;
 pub mod bpf;
 #[cfg(feature = "instrument")]
 pub mod bpf_map;
+pub mod descriptor;
 #[cfg(feature = "instrument")]
 pub mod fork;
 #[cfg(feature = "instrument")]

@@ -1,11 +1,11 @@
-//! Memory shared with the kernel through a descriptor: mmap(2).
+//! Memory shared with the kernel through a descriptor, or with what is forked: mmap(2).
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
 
-/// A shared mapping of a descriptor.
+/// A shared mapping.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     pub(crate) at: NonNull<u8>,
@@ -32,6 +32,28 @@ impl Mapping {
                 libc::MAP_SHARED,
                 fd.as_raw_fd(),
                 offset,
+            )
+        };
+        if at == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        Ok(Self {
+            at: NonNull::new(at.cast()).ok_or(Errno::ENOMEM)?,
+            length,
+        })
+    }
+
+    /// Fresh memory, zeroed, shared with what is forked from now on.
+    pub(crate) fn anonymous(length: usize) -> Result<Self, Errno> {
+        // SAFETY: no address is asked for, so no existing mapping is touched.
+        let at = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
             )
         };
         if at == libc::MAP_FAILED {

@@ -8,20 +8,21 @@ use super::imports::{Imports, circles, of_crate, told};
 use super::{none, root};
 
 /// The crates of the workspace with where they are, and which of the others each may know.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("allgone/sys", &[]),
     ("allgone", &["allgone_sys"]),
     ("harness/record", &[]),
     ("reports", &["harness_record"]),
     ("harness", &["allgone", "allgone_sys", "harness_record"]),
     ("scenarios", &["allgone", "harness"]),
+    ("sandbox", &["allgone"]),
     ("benches", &["allgone", "harness"]),
     ("kernel-patch/lab", &[]),
     ("kernel-patch/probe", &["allgone_sys"]),
 ];
 
 /// How the source names those that others can depend on.
-const LIBRARIES: [&str; 8] = [
+const LIBRARIES: [&str; 9] = [
     "allgone",
     "allgone_sys",
     "benches",
@@ -29,6 +30,7 @@ const LIBRARIES: [&str; 8] = [
     "harness_record",
     "lab",
     "reports",
+    "sandbox",
     "scenarios",
 ];
 

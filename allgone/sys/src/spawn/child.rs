@@ -9,8 +9,9 @@ use nix::unistd::Pid;
 use super::clone::raw_fork;
 use super::descriptors::{Slot, close_all_but};
 use super::report::ChildFailure;
-use super::steps::{Action, Handlers, Rlimit, Sequence};
+use super::steps::{Action, Handlers, Need, Rlimit, Sequence};
 use super::{exit_now, signals};
+use crate::time::now;
 use crate::{check, privilege};
 
 impl Sequence<'_> {
@@ -31,7 +32,10 @@ impl Sequence<'_> {
     pub(super) fn until_failure(&mut self) -> Option<ChildFailure> {
         let mut index = 0;
         while let Some(action) = self.actions.get(index).copied() {
-            if let Err(errno) = self.make(action) {
+            if let Err(errno) = self.make_noted(index, action) {
+                if let Some(results) = self.results {
+                    results.fail(index);
+                }
                 return Some(ChildFailure {
                     step: action.step(),
                     index: u32::try_from(index).unwrap_or(u32::MAX),
@@ -43,7 +47,21 @@ impl Sequence<'_> {
         None
     }
 
-    fn make(&mut self, action: Action) -> Result<(), Errno> {
+    /// Makes a step, notes its result where there is a place for it, and lets an optional one fail.
+    fn make_noted(&mut self, index: usize, action: Action<'_>) -> Result<(), Errno> {
+        let Some(results) = self.results else {
+            return self.make(action);
+        };
+        let since = now();
+        let made = self.make(action);
+        results.note(index, since, made.err());
+        match action {
+            Action::Setup(_, Need::Optional) => Ok(()),
+            _ => made,
+        }
+    }
+
+    fn make(&mut self, action: Action<'_>) -> Result<(), Errno> {
         match action {
             Action::Signals(Handlers::Inherited) => signals::reset(),
             Action::Signals(Handlers::Cleared) => signals::reset_cleared(),
@@ -78,12 +96,15 @@ impl Sequence<'_> {
             Action::Gate(gate) => pass_gate(self.table.number(gate)),
             Action::Exec(exe) => Err(self.exec(self.table.number(exe))),
             Action::ExecPaths => Err(self.exec_paths()),
+            Action::Setup(setup, _) => setup.make(&mut self.made),
+            Action::Main(main) => main.fork(self.made, self.results),
+            Action::Mask(mask) => signals::give_back(mask),
         }
     }
 
     /// execve(2) of the first path that there is, as execvp(3); returns only if none was executed.
     /// The answer is `EACCES` if there was one that may not be executed, else the last path's.
-    fn exec_paths(&self) -> Errno {
+    fn exec_paths(&mut self) -> Errno {
         let mut answer = Errno::ENOENT;
         for path in self.paths.iter().take_while(|path| !path.is_null()) {
             // SAFETY: both arrays end in null, and all strings live in the parent's plan.
@@ -91,6 +112,14 @@ impl Sequence<'_> {
             match Errno::last() {
                 Errno::EACCES => answer = Errno::EACCES,
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV => {}
+                Errno::ENOEXEC => {
+                    if let [shell, script, ..] = self.shell.as_mut_slice() {
+                        *script = *path;
+                        // SAFETY: as above.
+                        unsafe { libc::execve(*shell, self.shell.as_ptr(), self.envp.as_ptr()) };
+                    }
+                    return Errno::ENOEXEC;
+                }
                 errno => return errno,
             }
         }
@@ -116,7 +145,7 @@ impl Sequence<'_> {
 }
 
 /// setrlimit(2).
-fn set_limit(limit: Rlimit) -> Result<(), Errno> {
+pub(super) fn set_limit(limit: Rlimit) -> Result<(), Errno> {
     nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)
 }
 

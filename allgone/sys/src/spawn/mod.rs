@@ -12,7 +12,11 @@
 mod child;
 mod clone;
 mod descriptors;
+mod init;
+pub mod launch;
 mod report;
+pub mod results;
+mod setup;
 mod shared;
 pub(crate) mod signals;
 pub(crate) mod step;

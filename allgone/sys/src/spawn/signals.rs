@@ -60,6 +60,37 @@ pub(crate) fn reset_cleared() -> Result<(), Errno> {
     set_mask(0).map(|_| ())
 }
 
+/// Blocks every signal, for good; returns the mask before. Errors: none on Linux.
+pub fn block_all() -> Result<u64, Errno> {
+    set_mask(Mask::MAX)
+}
+
+/// Ends this process by `signal`, as if that had been sent to it, without a core dump. If the
+/// signal does not end it, it exits with 128 plus the number.
+pub fn die_of(signal: i32) -> ! {
+    // Whatever fails here, the exit below says the same in another way.
+    // SAFETY: integers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    match set_default(signal) {
+        Ok(()) | Err(_) => {}
+    }
+    let this = nix::unistd::Pid::this().as_raw();
+    // SAFETY: integers; to this process.
+    unsafe { libc::kill(this, signal) };
+    // It is delivered on the way out of this call.
+    match set_mask(!(1 << (signal - 1).clamp(0, LAST - 1))) {
+        Ok(_) | Err(_) => {}
+    }
+    super::exit_now(128 + signal)
+}
+
+/// Gives `SIGPIPE`, which Rust ignores, its default action, and sets the mask. In a child without
+/// handlers; async-signal-safe.
+pub(super) fn give_back(mask: Mask) -> Result<(), Errno> {
+    set_default(libc::SIGPIPE)?;
+    set_mask(mask).map(|_| ())
+}
+
 /// The kernel's `struct sigaction`: its first word is the handler, and eight words are enough for
 /// all of it.
 type Action = [usize; 8];

@@ -38,10 +38,16 @@ pub enum Step {
     Gate,
     /// `execve` or `execveat`.
     Exec,
+    /// One of a launcher's [`Setup`](super::launch::Setup).
+    Setup,
+    /// `clone3` of the main process by its init.
+    Main,
+    /// `rt_sigprocmask` of what the caller had.
+    Mask,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Signals,
         Self::Affinity,
         Self::JoinCgroup,
@@ -59,6 +65,9 @@ impl Step {
         Self::DeathSignal,
         Self::Gate,
         Self::Exec,
+        Self::Setup,
+        Self::Main,
+        Self::Mask,
     ];
 
     /// The name used in messages and records.
@@ -81,6 +90,9 @@ impl Step {
             Self::DeathSignal => "prctl(PR_SET_PDEATHSIG)",
             Self::Gate => "read gate",
             Self::Exec => "execve",
+            Self::Setup => "set-up",
+            Self::Main => "clone3",
+            Self::Mask => "rt_sigprocmask",
         }
     }
 }

@@ -9,12 +9,15 @@ use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
 use super::descriptors::{Slot, Table};
+use super::launch::Main;
+use super::results::Results;
+use super::setup::{Made, Setup};
 use super::step::Step;
 use super::{Credentials, Exe, Plan, Session};
 
 /// One step, with what it needs. Plain data: what it does is in `child.rs`.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
+pub(super) enum Action<'a> {
     Signals(Handlers),
     Affinity(CpuSet),
     JoinCgroup(Slot),
@@ -33,6 +36,21 @@ pub(super) enum Action {
     Gate(Slot),
     Exec(Slot),
     ExecPaths,
+    /// What is set up, and whether the sequence goes on without it.
+    Setup(Setup<'a>, Need),
+    /// Forks main and becomes its init.
+    Main(Main<'a>),
+    /// The signal mask.
+    Mask(u64),
+}
+
+/// Whether what comes after a step may be made if the step failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It may not.
+    Required,
+    /// It may.
+    Optional,
 }
 
 /// What the clone has left to do about the caller's signal handlers.
@@ -55,7 +73,7 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-impl Action {
+impl Action<'_> {
     /// Its kind.
     pub(super) fn step(self) -> Step {
         match self {
@@ -76,6 +94,9 @@ impl Action {
             Self::DeathSignal(_) => Step::DeathSignal,
             Self::Gate(_) => Step::Gate,
             Self::Exec(_) | Self::ExecPaths => Step::Exec,
+            Self::Setup(..) => Step::Setup,
+            Self::Main(_) => Step::Main,
+            Self::Mask(_) => Step::Mask,
         }
     }
 }
@@ -83,8 +104,15 @@ impl Action {
 /// All data of a child, complete before it exists.
 #[derive(Debug)]
 pub(super) struct Sequence<'a> {
-    pub(super) actions: Vec<Action>,
+    pub(super) actions: Vec<Action<'a>>,
     pub(super) table: Table<'a>,
+    /// Where the result of each step is noted.
+    pub(super) results: Option<&'a Results>,
+    /// What steps made for those after them.
+    pub(super) made: Made,
+    /// Arguments for a shell, with room for the script's path, if a program in no known format is
+    /// to be its script.
+    pub(super) shell: Vec<*const libc::c_char>,
     /// Paths to execute, the first that there is.
     pub(super) paths: Vec<*const libc::c_char>,
     pub(super) argv: Vec<*const libc::c_char>,
@@ -141,6 +169,9 @@ impl<'a> Sequence<'a> {
         let sequence = Self {
             actions,
             table,
+            results: None,
+            made: Made::NOTHING,
+            shell: Vec::new(),
             paths,
             argv: pointers(plan.argv),
             envp: pointers(plan.envp),
@@ -150,7 +181,7 @@ impl<'a> Sequence<'a> {
 }
 
 /// The strings' addresses, with a null behind them.
-fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+pub(super) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     let addresses = strings.iter().map(|string| string.as_ptr());
     addresses.chain(std::iter::once(std::ptr::null())).collect()
 }

@@ -1,0 +1,375 @@
+//! The init of a launched program: PID 1 of its PID namespace, forked without exec.
+//!
+//! It reaps, keeps the deadline, ends everything when the launcher is gone, and then takes the
+//! cgroup away. It allocates nothing, takes no lock, formats nothing and cannot unwind. All signals
+//! are blocked in it; SIGKILL and SIGSTOP from inside the namespace never reach it.
+//!
+//! It is outside of the program's cgroup: what freezes, throttles or kills that does not reach it.
+//! Its end kills whatever is left in the namespace, and is complete only when all of that has been
+//! reaped (`zap_pid_ns_processes()`, kernel/pid_namespace.c): so for the launcher it is the proof.
+//!
+//! Sources: pid_namespaces(7), waitid(2), signalfd(2), ppoll(2).
+
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use super::exit_now;
+use super::results::{Cause, Results};
+use crate::check;
+use crate::time::{MonoNs, now};
+
+/// How often processor time is looked at when little of it is left, in nanoseconds.
+const CPU_LOOK_NS: u64 = 5_000_000;
+
+/// What init does besides reaping.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders {
+    /// When everything is ended.
+    pub deadline: Option<MonoNs>,
+    /// How long it may then take to end by itself, after [`Orders::signal`]; `None`: SIGKILL at
+    /// once.
+    pub grace_ns: Option<u64>,
+    /// What is sent to all first, if there is a grace.
+    pub signal: i32,
+    /// Whether it is over when the main process has ended, and not when all have.
+    pub main_only: bool,
+    /// Processor time of the whole cgroup, in microseconds.
+    pub cpu_limit_us: Option<u64>,
+    /// How many processors may be used at a time.
+    pub processors: u64,
+    /// Ended when nobody holds the other end of this descriptor any more.
+    pub lease: Option<RawFd>,
+}
+
+/// What it works with.
+#[derive(Debug)]
+pub(super) struct Init<'a> {
+    pub(super) orders: Orders,
+    /// To the launcher; the other end is closed when that is gone.
+    pub(super) socket: RawFd,
+    /// A signalfd with SIGCHLD in its set.
+    pub(super) signals: RawFd,
+    /// `cpu.stat`, or -1.
+    pub(super) cpu_stat: RawFd,
+    /// Directory and name of the cgroup to remove if the launcher cannot.
+    pub(super) cgroup: Option<(RawFd, *const libc::c_char)>,
+    pub(super) main: libc::pid_t,
+    pub(super) results: &'a Results,
+}
+
+/// What init and launcher tell each other: a kind and a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// To the launcher: the main process exists; its number in the namespace.
+    Born(i32),
+    /// To the launcher: the main process was stopped by this signal.
+    Stopped(i32),
+    /// To the launcher: the main process has ended, and others are left.
+    MainEnded,
+    /// To init: send this to the main process, or to all if it has ended.
+    Signal(i32),
+    /// To init: end everything, as at the deadline.
+    End,
+}
+
+/// A message on its way.
+pub const MESSAGE_BYTES: usize = 8;
+
+impl Message {
+    /// As it is sent.
+    pub fn bytes(self) -> [u8; MESSAGE_BYTES] {
+        let (kind, number) = match self {
+            Self::Born(pid) => (1u32, pid),
+            Self::Stopped(signal) => (2, signal),
+            Self::MainEnded => (3, 0),
+            Self::Signal(signal) => (4, signal),
+            Self::End => (5, 0),
+        };
+        let mut bytes = [0; MESSAGE_BYTES];
+        bytes[..4].copy_from_slice(&kind.to_ne_bytes());
+        bytes[4..].copy_from_slice(&number.to_ne_bytes());
+        bytes
+    }
+
+    /// As it was sent; `None`: no message of this version.
+    pub fn parse(bytes: [u8; MESSAGE_BYTES]) -> Option<Self> {
+        let [a, b, c, d, number @ ..] = bytes;
+        let number = i32::from_ne_bytes(number);
+        match u32::from_ne_bytes([a, b, c, d]) {
+            1 => Some(Self::Born(number)),
+            2 => Some(Self::Stopped(number)),
+            3 => Some(Self::MainEnded),
+            4 => Some(Self::Signal(number)),
+            5 => Some(Self::End),
+            _ => None,
+        }
+    }
+}
+
+impl Init<'_> {
+    /// Runs until everything is over, and ends this process.
+    pub(super) fn run(mut self) -> ! {
+        self.tell(Message::Born(self.main));
+        loop {
+            if self.reap() {
+                exit_now(0)
+            }
+            if let Some(cause) = self.due() {
+                self.end(cause);
+            }
+            self.wait();
+        }
+    }
+
+    /// Takes in whatever has changed. Whether all is over.
+    fn reap(&mut self) -> bool {
+        loop {
+            let Some((pid, code, status)) = change(libc::WNOHANG | libc::WSTOPPED) else {
+                return false;
+            };
+            // Nobody is left.
+            if pid < 0 {
+                return true;
+            }
+            if pid == 0 {
+                return false;
+            }
+            if pid != self.main {
+                continue;
+            }
+            match code {
+                libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED => {
+                    self.results.set_main_end(code, status);
+                    self.main = -1;
+                    if self.orders.main_only {
+                        self.results.set_cause(Cause::MainEnded);
+                        return true;
+                    }
+                    self.tell(Message::MainEnded);
+                }
+                libc::CLD_STOPPED => self.tell(Message::Stopped(status)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether it has to be ended now, and why.
+    fn due(&mut self) -> Option<Cause> {
+        if let Some(limit) = self.orders.cpu_limit_us
+            && cpu_used_us(self.cpu_stat).is_some_and(|used| used >= limit)
+        {
+            self.orders.cpu_limit_us = None;
+            return Some(Cause::CpuTime);
+        }
+        self.orders
+            .deadline
+            .is_some_and(|at| now() >= at)
+            .then_some(Cause::Timeout)
+    }
+
+    /// Ends everything: with a signal first if there is a grace and it has not begun.
+    fn end(&mut self, cause: Cause) {
+        self.results.set_cause(cause);
+        let Some(grace) = self.orders.grace_ns.take() else {
+            self.results.set_killed();
+            exit_now(0)
+        };
+        send_all(self.orders.signal);
+        send_all(libc::SIGCONT);
+        self.orders.deadline = Some(MonoNs(now().0.saturating_add(grace)));
+        self.orders.cpu_limit_us = None;
+    }
+
+    /// Sleeps until something happens, and takes in what the launcher said.
+    fn wait(&mut self) {
+        let events = |fd, events| libc::pollfd {
+            fd,
+            events,
+            revents: 0,
+        };
+        let mut fds = [
+            events(self.socket, libc::POLLIN),
+            events(self.signals, libc::POLLIN),
+            // A hang-up is always told.
+            events(self.orders.lease.unwrap_or(-1), 0),
+        ];
+        let timeout = self.timeout();
+        let timeout = timeout
+            .as_ref()
+            .map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the array is writable and as long as it says; the timeout is live or null.
+        let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 3, timeout, std::ptr::null()) };
+        if ready <= 0 {
+            return;
+        }
+        let [socket, signals, lease] = fds;
+        if signals.revents != 0 {
+            let mut room = [0u8; 128 * 4];
+            // SAFETY: the buffer is writable and as long as it says. It never sleeps, and what it
+            // says is only that there is something to reap.
+            unsafe { libc::read(self.signals, room.as_mut_ptr().cast(), room.len()) };
+        }
+        if lease.revents != 0 {
+            self.orders.lease = None;
+            self.end(Cause::Lease);
+        }
+        if socket.revents != 0 {
+            self.hear(socket.revents & libc::POLLIN != 0);
+        }
+    }
+
+    fn hear(&mut self, readable: bool) {
+        let mut bytes = [0u8; MESSAGE_BYTES];
+        let read = if readable {
+            // SAFETY: the buffer is writable and as long as it says.
+            unsafe { libc::read(self.socket, bytes.as_mut_ptr().cast(), bytes.len()) }
+        } else {
+            0
+        };
+        if read == 0 {
+            self.launcher_gone();
+        }
+        match Message::parse(bytes) {
+            Some(Message::Signal(signal)) if self.main > 0 => send(self.main, signal),
+            Some(Message::Signal(signal)) => send_all(signal),
+            Some(Message::End) => self.end(Cause::Asked),
+            _ => {}
+        }
+    }
+
+    /// Kills everything, waits for it, removes the cgroup, ends.
+    fn launcher_gone(&self) -> ! {
+        self.results.set_cause(Cause::LauncherGone);
+        send_all(libc::SIGKILL);
+        while change(0).is_some_and(|(pid, ..)| pid >= 0) {}
+        if let Some((parent, name)) = self.cgroup {
+            // A process may leave its cgroup a moment after it can be reaped (Linux 6.19).
+            for _ in 0..500 {
+                // SAFETY: a string of the launcher's plan, which this process has a copy of.
+                let ret = unsafe { libc::unlinkat(parent, name, libc::AT_REMOVEDIR) };
+                if ret == 0 || Errno::last() != Errno::EBUSY {
+                    break;
+                }
+                pause_ms(2);
+            }
+        }
+        exit_now(0)
+    }
+
+    /// Until the next thing that is due by time.
+    fn timeout(&self) -> Option<libc::timespec> {
+        let due = self.orders.deadline.map(|at| at.0.saturating_sub(now().0));
+        let look = self.orders.cpu_limit_us.and_then(|limit| {
+            let left = limit.saturating_sub(cpu_used_us(self.cpu_stat)?);
+            // As many processors as there may be use it up that much sooner.
+            let processors = self.orders.processors.max(1);
+            Some((left.saturating_mul(1000) / processors).max(CPU_LOOK_NS))
+        });
+        let next = match (due, look) {
+            (Some(due), Some(look)) => due.min(look),
+            (due, look) => due.or(look)?,
+        };
+        Some(timespec(next))
+    }
+
+    /// Tells the launcher. If it does not read, or is gone, that is found elsewhere.
+    fn tell(&self, message: Message) {
+        let bytes = message.bytes();
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: the bytes are live for the call.
+        unsafe { libc::send(self.socket, bytes.as_ptr().cast(), bytes.len(), flags) };
+    }
+}
+
+fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
+    }
+}
+
+/// Between two attempts at a thing that the kernel tells nobody about.
+fn pause_ms(ms: u64) {
+    let time = timespec(ms * 1_000_000);
+    // SAFETY: the timeout is live, and there are no descriptors.
+    unsafe { libc::ppoll(std::ptr::null_mut(), 0, &time, std::ptr::null()) };
+}
+
+/// Any change of any child: number (0: none yet, with `WNOHANG`; -1: no child is left), code and
+/// status. `None`: try again.
+fn change(flags: libc::c_int) -> Option<(libc::pid_t, libc::c_int, libc::c_int)> {
+    // SAFETY: all zeros is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = flags | libc::WEXITED | libc::__WALL;
+    loop {
+        // SAFETY: `info` is writable for the call.
+        let ret = unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) };
+        match check(libc::c_long::from(ret)) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECHILD) => return Some((-1, 0, 0)),
+            Err(_) => return None,
+        }
+    }
+    // SAFETY: waitid fills in the SIGCHLD part of the union, or leaves zeros.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    Some((pid, info.si_code, status))
+}
+
+/// To every process of the namespace but this one. That nobody is left is no error.
+fn send_all(signal: i32) {
+    send(-1, signal);
+}
+
+fn send(pid: libc::pid_t, signal: i32) {
+    // SAFETY: integers. A process that is gone is no error; a child that has ended keeps its number
+    // until it is reaped here.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// `usage_usec` of an open `cpu.stat`. Source: Documentation/admin-guide/cgroup-v2.rst.
+fn cpu_used_us(file: RawFd) -> Option<u64> {
+    let mut room = [0u8; 256];
+    // SAFETY: the buffer is writable and as long as it says.
+    let read = unsafe { libc::pread(file, room.as_mut_ptr().cast(), room.len(), 0) };
+    usage_usec(room.get(..usize::try_from(read).ok()?)?)
+}
+
+fn usage_usec(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"usage_usec ")?;
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits
+        .map(|byte| u64::from(byte - b'0'))
+        .try_fold(0u64, |number, digit| {
+            number.checked_mul(10)?.checked_add(digit)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_back() {
+        let all = [
+            Message::Born(2),
+            Message::Stopped(20),
+            Message::MainEnded,
+            Message::Signal(15),
+            Message::End,
+        ];
+        for message in all {
+            assert_eq!(Message::parse(message.bytes()), Some(message));
+        }
+        assert_eq!(Message::parse([0; MESSAGE_BYTES]), None);
+    }
+
+    #[test]
+    fn processor_time_is_read() {
+        assert_eq!(usage_usec(b"usage_usec 1234\nuser_usec 5\n"), Some(1234));
+        assert_eq!(usage_usec(b"user_usec 5\n"), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! A program with an init of its own: the launcher's way of starting.
+//!
+//! One `clone3` makes init in its namespaces. Init sets up what [`Launch::before`] says, makes the
+//! main process in its cgroup, and stays. The main process sets up what [`Launch::after`] says and
+//! becomes the program. What became of each step stands in a shared page.
+//!
+//! Only for a process with one thread that has blocked all signals ([`block_all`]): the launcher
+//! itself. Sources: clone3(2), pid_namespaces(7), user_namespaces(7).
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::Pid;
+
+use super::descriptors::{Table, close_all_but};
+use super::init::Init;
+use super::results::Results;
+use super::setup::Made;
+use super::steps::{Action, Sequence, pointers};
+use super::{clone_with_pidfd, clone3, exit_now};
+
+pub use super::init::{MESSAGE_BYTES, Message, Orders};
+pub use super::setup::Setup;
+pub use super::signals::{block_all, die_of};
+pub use super::steps::{Need, Rlimit};
+
+/// `CLONE_NEW…` flags, as they are passed.
+pub mod namespaces {
+    /// A PID namespace.
+    pub const PID: u64 = libc::CLONE_NEWPID.unsigned_abs() as u64;
+    /// A user namespace.
+    pub const USER: u64 = libc::CLONE_NEWUSER.unsigned_abs() as u64;
+    /// A mount namespace.
+    pub const MOUNT: u64 = libc::CLONE_NEWNS.unsigned_abs() as u64;
+    /// A namespace of System V and POSIX message queues.
+    pub const IPC: u64 = libc::CLONE_NEWIPC.unsigned_abs() as u64;
+    /// A namespace of host names.
+    pub const UTS: u64 = libc::CLONE_NEWUTS.unsigned_abs() as u64;
+    /// A cgroup namespace.
+    pub const CGROUP: u64 = libc::CLONE_NEWCGROUP.unsigned_abs() as u64;
+}
+
+/// Everything that is to happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// Namespaces of init, of which a PID namespace is one.
+    pub flags: u64,
+    /// Further namespaces of main: one of cgroups is rooted where it is made.
+    pub main_flags: u64,
+    /// Made by init, before main.
+    pub before: &'a [(Setup<'a>, Need)],
+    /// Made by main.
+    pub after: &'a [(Setup<'a>, Need)],
+    /// Where the program may be; the first that there is is executed.
+    pub paths: &'a [CString],
+    /// Arguments, the zeroth included.
+    pub argv: &'a [CString],
+    /// The signal mask of the program.
+    pub mask: u64,
+    /// A signalfd with SIGCHLD in its set.
+    pub signals: BorrowedFd<'a>,
+    /// Directory and name of the cgroup that `before` makes.
+    pub cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
+    /// Whether main may be born outside of it, if it cannot be born in it.
+    pub cgroup_need: Need,
+    /// What init does.
+    pub orders: Orders,
+}
+
+/// The init that was started.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its number.
+    pub pid: Pid,
+    /// Its descriptor.
+    pub pidfd: OwnedFd,
+    /// To it; while this is open, it lives.
+    pub socket: OwnedFd,
+}
+
+impl<'a> Launch<'a> {
+    /// The steps in the order in which they are made, as system calls, with whether each is
+    /// required. Their places are those in [`Results`].
+    pub fn describe(&self) -> Vec<(String, Need)> {
+        let setup = |steps: &[(Setup<'_>, Need)]| {
+            let lines = steps.iter().map(|(setup, need)| (setup.to_string(), *need));
+            lines.collect::<Vec<_>>()
+        };
+        let mut lines = setup(self.before);
+        lines.push((format!("clone3({:#x})", self.main_flags), Need::Required));
+        lines.extend(setup(self.after));
+        lines.push(("rt_sigprocmask(SIG_SETMASK)".to_owned(), Need::Required));
+        let name = self.argv.first().map(CString::as_c_str).unwrap_or(c"");
+        lines.push((format!("execve({name:?})"), Need::Required));
+        lines
+    }
+
+    /// The index of the step that makes the cgroup, if one does.
+    pub fn cgroup_step(&self) -> Option<usize> {
+        let makes = |(setup, _): &(Setup<'_>, Need)| matches!(setup, Setup::MakeCgroup { .. });
+        self.before.iter().position(makes)
+    }
+
+    /// Whether the step with this index is the exec.
+    pub fn is_exec(&self, index: usize) -> bool {
+        index == self.before.len() + self.after.len() + 2
+    }
+
+    /// Starts it. What fails after `clone3` stands in `results`.
+    ///
+    /// Errors: as clone3(2); where that is refused with `ENOSYS` clone(2) is used. `EPERM`,
+    /// `ENOSPC`: a namespace is not to be had.
+    pub fn start(&self, results: &Results) -> Result<Launched, Errno> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        let main = Main {
+            orders: self.orders,
+            socket: theirs.as_raw_fd(),
+            signals: self.signals.as_raw_fd(),
+            cgroup: self.cgroup.map(|(parent, name)| (parent.as_raw_fd(), name)),
+            need: self.cgroup_need,
+            flags: self.main_flags,
+        };
+        let setup = |(setup, need): &(Setup<'a>, Need)| Action::Setup(*setup, *need);
+        let mut actions: Vec<Action<'_>> = self.before.iter().map(setup).collect();
+        actions.push(Action::Main(main));
+        actions.extend(self.after.iter().map(setup));
+        actions.extend([Action::Mask(self.mask), Action::ExecPaths]);
+        let argv = pointers(self.argv);
+        let mut shell = vec![c"/bin/sh".as_ptr(), c"".as_ptr()];
+        shell.extend(argv.iter().skip(1));
+        let sequence = Sequence {
+            actions,
+            table: Table::giving(&[])?,
+            results: Some(results),
+            made: Made::NOTHING,
+            shell,
+            paths: pointers(self.paths),
+            argv,
+            envp: environment(),
+        };
+        // SAFETY: in the child only `Sequence::run` executes, which makes system calls and never
+        // returns.
+        let forked = match unsafe { clone3(self.flags, None) } {
+            // SAFETY: as above.
+            Err(Errno::ENOSYS) => unsafe { clone_with_pidfd(self.flags) }?,
+            other => other?,
+        };
+        let Some((pid, pidfd)) = forked else {
+            // Init must not hold the launcher's end, or it would never see it close.
+            // SAFETY: this process's copy, which nothing here uses again.
+            unsafe { libc::close(socket.as_raw_fd()) };
+            sequence.run(None)
+        };
+        Ok(Launched { pid, pidfd, socket })
+    }
+}
+
+/// The strings of this process's environment, without a copy, and a null behind them. environ(7).
+fn environment() -> Vec<*const libc::c_char> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut strings = Vec::new();
+    // SAFETY: the C library's variable; this process has one thread, so nothing changes it.
+    let mut at = unsafe { environ };
+    while !at.is_null() {
+        // SAFETY: within the array, whose last entry is null.
+        let string = unsafe { at.read() };
+        if string.is_null() {
+            break;
+        }
+        strings.push(string);
+        // SAFETY: not the last entry, so there is one behind it.
+        at = unsafe { at.add(1) };
+    }
+    strings.push(std::ptr::null());
+    strings
+}
+
+/// Forking main, and becoming its init.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Main<'a> {
+    orders: Orders,
+    socket: RawFd,
+    signals: RawFd,
+    cgroup: Option<(RawFd, &'a CStr)>,
+    need: Need,
+    flags: u64,
+}
+
+impl Main<'_> {
+    /// Returns in main only.
+    pub(super) fn fork(self, made: Made, results: Option<&Results>) -> Result<(), Errno> {
+        let results = results.ok_or(Errno::EINVAL)?;
+        let Some(main) = self.born(made, results)? else {
+            return Ok(());
+        };
+        let mut kept = [
+            self.socket,
+            self.signals,
+            self.orders.lease.unwrap_or(-1),
+            self.cgroup.map_or(-1, |(parent, _)| parent),
+            made.cpu_stat,
+        ];
+        kept.sort_unstable();
+        // What init inherited it must not hold open: others wait for the end of it. If that cannot
+        // be had, its end comes with init's own.
+        match close_all_but(&kept) {
+            Ok(()) | Err(_) => {}
+        }
+        let removed = self.cgroup.filter(|_| made.cgroup_made);
+        Init {
+            orders: self.orders,
+            socket: self.socket,
+            signals: self.signals,
+            cpu_stat: made.cpu_stat,
+            cgroup: removed.map(|(parent, name)| (parent, name.as_ptr())),
+            main: main.as_raw(),
+            results,
+        }
+        .run()
+    }
+
+    /// Makes main, in its cgroup if there is one. `None` in main.
+    fn born(self, made: Made, results: &Results) -> Result<Option<Pid>, Errno> {
+        // SAFETY: opened by a step of this process, and not closed before.
+        let cgroup = (made.cgroup >= 0).then(|| unsafe { BorrowedFd::borrow_raw(made.cgroup) });
+        // SAFETY: the copy goes on with the sequence, which only makes system calls.
+        let forked = match unsafe { clone3(self.flags, cgroup) } {
+            Err(Errno::ENOSYS) => {
+                // SAFETY: as above.
+                let forked = unsafe { clone_with_pidfd(self.flags) }?;
+                if forked.is_none()
+                    && let Some(dir) = cgroup
+                    && let Err(errno) = super::setup::join(dir)
+                {
+                    results.set_outside(errno);
+                    if self.need == Need::Required {
+                        exit_now(127)
+                    }
+                }
+                forked
+            }
+            Err(errno) if cgroup.is_some() && self.need == Need::Optional => {
+                results.set_outside(errno);
+                // SAFETY: as above.
+                unsafe { clone3(self.flags, None) }?
+            }
+            other => other?,
+        };
+        Ok(forked.map(|(pid, _pidfd)| pid))
+    }
+}

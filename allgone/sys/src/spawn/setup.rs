@@ -1,0 +1,235 @@
+//! What is set up for a program: typed steps as data, each one system call (a write to a file:
+//! open, write and close).
+//!
+//! Sources: mount(2), mkdirat(2), prctl(2), setrlimit(2), user_namespaces(7), cgroups(7).
+
+use std::ffi::CStr;
+use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+
+use super::steps::Rlimit;
+use crate::check;
+
+/// One thing to set up.
+#[derive(Clone, Copy, Debug)]
+pub enum Setup<'a> {
+    /// Writes `text` to the file `path`, in one `write(2)`.
+    Write {
+        /// The file.
+        path: &'a CStr,
+        /// What to write.
+        text: &'a CStr,
+    },
+    /// `PR_SET_PDEATHSIG`: this signal when the thread ends that called `clone3`.
+    DeathSignal(i32),
+    /// `PR_SET_DUMPABLE 0`: the program, which may have the same user, can neither trace this
+    /// process nor read its memory. Exec takes it back.
+    NotDumpable,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    NoNewPrivs,
+    /// `PR_SET_CHILD_SUBREAPER`: orphans of the tree become this process's children.
+    Subreaper,
+    /// `mount(2)`.
+    Mount {
+        /// What.
+        source: &'a CStr,
+        /// Where.
+        target: &'a CStr,
+        /// The file system, if one is made.
+        kind: Option<&'a CStr>,
+        /// `MS_…`.
+        flags: libc::c_ulong,
+        /// Its options.
+        options: Option<&'a CStr>,
+    },
+    /// `mkdirat(2)` of the cgroup; the launched process is its maker, so that it can remove it if
+    /// the launcher is gone. Nothing of that name is shared: `EEXIST` is an error.
+    MakeCgroup {
+        /// The directory above.
+        parent: BorrowedFd<'a>,
+        /// Its name.
+        name: &'a CStr,
+    },
+    /// `openat(2)` of the cgroup that [`Setup::MakeCgroup`] made; main is born in it.
+    OpenCgroup {
+        /// The directory above.
+        parent: BorrowedFd<'a>,
+        /// Its name.
+        name: &'a CStr,
+    },
+    /// Writes to a file of that cgroup. `ECANCELED`: there is none.
+    Cgroup {
+        /// The file.
+        file: &'a CStr,
+        /// What to write.
+        text: &'a CStr,
+    },
+    /// Opens a file of that cgroup to read processor time from. `ECANCELED`: there is none.
+    OpenCpuStat,
+    /// `setrlimit(2)`.
+    Limit(Rlimit),
+}
+
+/// What steps make for those after them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// Whether the cgroup is ours.
+    pub(super) cgroup_made: bool,
+    /// The directory of the cgroup, or -1.
+    pub(super) cgroup: RawFd,
+    /// Its `cpu.stat`, or -1.
+    pub(super) cpu_stat: RawFd,
+}
+
+impl Made {
+    pub(super) const NOTHING: Self = Self {
+        cgroup_made: false,
+        cgroup: -1,
+        cpu_stat: -1,
+    };
+}
+
+impl Setup<'_> {
+    /// Makes the step. Async-signal-safe.
+    pub(super) fn make(self, made: &mut Made) -> Result<(), Errno> {
+        match self {
+            Self::Write { path, text } => write_file(libc::AT_FDCWD, path, text),
+            Self::DeathSignal(signal) => prctl(libc::PR_SET_PDEATHSIG, signal),
+            Self::NotDumpable => prctl(libc::PR_SET_DUMPABLE, 0),
+            Self::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
+            Self::Subreaper => prctl(libc::PR_SET_CHILD_SUBREAPER, 1),
+            Self::Mount {
+                source,
+                target,
+                kind,
+                flags,
+                options,
+            } => {
+                let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+                // SAFETY: live strings, or null where the call allows it.
+                let ret = unsafe {
+                    libc::mount(
+                        source.as_ptr(),
+                        target.as_ptr(),
+                        pointer(kind),
+                        flags,
+                        pointer(options).cast(),
+                    )
+                };
+                check(libc::c_long::from(ret)).map(|_| ())
+            }
+            Self::MakeCgroup { parent, name } => {
+                // SAFETY: a live string and integers.
+                let ret = unsafe { libc::mkdirat(parent.as_raw_fd(), name.as_ptr(), 0o755) };
+                check(libc::c_long::from(ret))?;
+                made.cgroup_made = true;
+                Ok(())
+            }
+            Self::OpenCgroup { parent, name } if made.cgroup_made => {
+                let flags = libc::O_DIRECTORY | libc::O_RDONLY;
+                made.cgroup = open(parent.as_raw_fd(), name, flags)?;
+                Ok(())
+            }
+            Self::Cgroup { file, text } if made.cgroup >= 0 => write_file(made.cgroup, file, text),
+            Self::OpenCpuStat if made.cgroup >= 0 => {
+                made.cpu_stat = open(made.cgroup, c"cpu.stat", libc::O_RDONLY)?;
+                Ok(())
+            }
+            Self::OpenCgroup { .. } | Self::Cgroup { .. } | Self::OpenCpuStat => {
+                Err(Errno::ECANCELED)
+            }
+            Self::Limit(limit) => super::child::set_limit(limit),
+        }
+    }
+}
+
+fn prctl(option: libc::c_int, value: i32) -> Result<(), Errno> {
+    // SAFETY: the options that are used here take integers.
+    let ret = unsafe { libc::prctl(option, libc::c_long::from(value), 0, 0, 0) };
+    check(libc::c_long::from(ret)).map(|_| ())
+}
+
+fn open(dir: RawFd, path: &CStr, flags: libc::c_int) -> Result<RawFd, Errno> {
+    // SAFETY: a live string and integers.
+    let fd = unsafe { libc::openat(dir, path.as_ptr(), flags | libc::O_CLOEXEC) };
+    let fd = check(libc::c_long::from(fd))?;
+    RawFd::try_from(fd).map_err(|_| Errno::EBADF)
+}
+
+fn write_file(dir: RawFd, path: &CStr, text: &CStr) -> Result<(), Errno> {
+    let file = open(dir, path, libc::O_WRONLY)?;
+    let bytes = text.to_bytes();
+    // SAFETY: the bytes are live for the call.
+    let ret = unsafe { libc::write(file, bytes.as_ptr().cast(), bytes.len()) };
+    let written = check(ret as libc::c_long).map(|_| ());
+    // SAFETY: opened above; nothing else has the number.
+    unsafe { libc::close(file) };
+    written
+}
+
+/// Moves this process into a cgroup by its directory. Async-signal-safe.
+pub(super) fn join(cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
+    write_file(cgroup.as_raw_fd(), c"cgroup.procs", c"0")
+}
+
+/// As in the output of strace.
+impl fmt::Display for Setup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { path, text } => write!(f, "write({path:?}, {text:?})"),
+            Self::DeathSignal(signal) => write!(f, "prctl(PR_SET_PDEATHSIG, {signal})"),
+            Self::NotDumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
+            Self::NoNewPrivs => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1)"),
+            Self::Subreaper => f.write_str("prctl(PR_SET_CHILD_SUBREAPER, 1)"),
+            Self::Mount {
+                source,
+                target,
+                kind,
+                flags,
+                options,
+            } => {
+                let (kind, options) = (kind.unwrap_or(c""), options.unwrap_or(c""));
+                write!(
+                    f,
+                    "mount({source:?}, {target:?}, {kind:?}, {flags:#x}, {options:?})"
+                )
+            }
+            Self::MakeCgroup { name, .. } => write!(f, "mkdirat(parent, {name:?})"),
+            Self::OpenCgroup { name, .. } => write!(f, "openat(parent, {name:?})"),
+            Self::Cgroup { file, text } => write!(f, "write(cgroup/{file:?}, {text:?})"),
+            Self::OpenCpuStat => f.write_str("openat(cgroup, \"cpu.stat\")"),
+            Self::Limit(limit) => write!(f, "setrlimit({:?}, {})", limit.resource, limit.hard),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_needs_a_cgroup_is_cancelled_without_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = std::fs::File::open(dir.path()).unwrap();
+        let (parent, name) = (parent.as_fd(), c"taken");
+        std::fs::create_dir(dir.path().join("taken")).unwrap();
+        let mut made = Made::NOTHING;
+        // A directory of that name that was there before is never taken for ours.
+        let refused = Setup::MakeCgroup { parent, name }.make(&mut made);
+        assert_eq!(refused, Err(Errno::EEXIST));
+        let steps = [
+            Setup::OpenCgroup { parent, name },
+            Setup::Cgroup {
+                file: c"f",
+                text: c"1",
+            },
+            Setup::OpenCpuStat,
+        ];
+        for step in steps {
+            assert_eq!(step.make(&mut made), Err(Errno::ECANCELED), "{step}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! How it ended, the proof, and the exit code that follows.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use allgone::MonoNs;
+use allgone::cgroup::{Cgroup, remove_when_empty};
+use allgone::sys::spawn::launch::Launch;
+use allgone::sys::spawn::results::{Cause, MainEnd, Results};
+use allgone::sys::wait::Change;
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+
+use crate::error::{RunError, TIMED_OUT};
+use crate::options::Options;
+use crate::plan::{Place, Plan};
+
+/// How this process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(u8),
+    /// By this signal, as its program did.
+    Signal(i32),
+}
+
+/// What is known of the end of everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Init has been reaped, which it is after every other process of its namespace; and the
+    /// cgroup, in which it was all born, has been removed, which the kernel does only if it is
+    /// empty.
+    Removed(PathBuf),
+    /// Init has been reaped; there was no cgroup, with the reason.
+    Reaped(String),
+    /// Not proved: who is left, or what could not be known.
+    Unproved(String),
+}
+
+impl Proof {
+    /// After init has been reaped: removes the cgroup.
+    pub(crate) fn of(plan: &Plan, launch: &Launch<'_>, results: &Results) -> Self {
+        let place = match &plan.place {
+            Ok(place) => place,
+            Err(why) => return Self::Reaped(why.clone()),
+        };
+        let made = launch.cgroup_step().and_then(|index| results.step(index));
+        match made {
+            Some(made) if made.error.is_none() => Self::remove(place, results.outside()),
+            Some(made) => {
+                let errno = made.error.unwrap_or(Errno::UnknownErrno);
+                Self::Reaped(format!(
+                    "could not make a cgroup below {}: {errno}",
+                    place.parent_path.display()
+                ))
+            }
+            // Nothing was made before the failure, or init was killed first.
+            None => Self::Reaped("no cgroup was made".to_owned()),
+        }
+    }
+
+    fn remove(place: &Place, outside: Option<Errno>) -> Self {
+        let name = place.name.as_c_str();
+        let removed = match unlinkat(&place.parent, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) => Ok(()),
+            // It has children, or a process that has been reaped is still on its way out.
+            Err(Errno::EBUSY) => Cgroup::open(place.path()).and_then(remove_when_empty),
+            Err(e) => Err(allgone::SysError::path("rmdir", place.path(), e).into()),
+        };
+        match (removed, outside) {
+            (Ok(()), None) => Self::Removed(place.path()),
+            (Ok(()), Some(errno)) => {
+                Self::Reaped(format!("could not be born in a cgroup: {errno}"))
+            }
+            (Err(e), _) => Self::Unproved(match survivors(place) {
+                Some(who) => format!("{e}; {who}"),
+                None => e.to_string(),
+            }),
+        }
+    }
+
+    /// Init was killed, and has not ended.
+    pub(crate) fn init_lives(init: Pid) -> Self {
+        Self::Unproved(format!("init did not end after SIGKILL: {}", state(init)))
+    }
+}
+
+/// Who is left in the cgroup, with the reason why.
+fn survivors(place: &Place) -> Option<String> {
+    let left = allgone::survivors::diagnose(&Cgroup::open(place.path()).ok()?).ok()?;
+    let who: Vec<String> = left.iter().map(ToString::to_string).collect();
+    (!who.is_empty()).then(|| who.join(", "))
+}
+
+/// A process in words: number, state, and where in the kernel it sleeps.
+fn state(pid: Pid) -> String {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let status = read("status").unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    let wchan = read("wchan").unwrap_or_default();
+    let state = state.unwrap_or("unknown").trim();
+    if wchan.is_empty() || wchan == "0" {
+        format!("pid {pid} ({state})")
+    } else {
+        format!("pid {pid} ({state}, in {wchan})")
+    }
+}
+
+/// All that is known at the end.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// How init ended.
+    pub init: Option<Change>,
+    /// How main ended.
+    pub main: Option<MainEnd>,
+    /// Why it was ended.
+    pub cause: Cause,
+    /// Whether SIGKILL was needed.
+    pub killed: bool,
+    /// The proof.
+    pub proof: Proof,
+    /// When the run began.
+    pub began: MonoNs,
+    /// When the end was known.
+    pub ended: MonoNs,
+}
+
+impl Ending {
+    /// From the beginning to the knowledge of the end.
+    pub fn took(&self) -> Duration {
+        self.ended.since(self.began)
+    }
+
+    /// The exit code, or the error that has one.
+    pub(crate) fn exit(
+        &self,
+        options: &Options,
+        launch: &Launch<'_>,
+        results: &Results,
+    ) -> Result<Exit, RunError> {
+        if let Proof::Unproved(why) = &self.proof {
+            return Err(RunError::Unproved(why.clone()));
+        }
+        if let Some((index, errno)) = results.failure() {
+            return Err(failure(options, launch, index, errno));
+        }
+        let by_limit = matches!(self.cause, Cause::Timeout | Cause::CpuTime | Cause::Lease);
+        if by_limit && !options.preserve_status {
+            let killed = self.killed && options.killed_is_137;
+            return Ok(Exit::Code(if killed { 137 } else { TIMED_OUT }));
+        }
+        Ok(match (self.main, self.init) {
+            (Some(main), _) if main.code == libc::CLD_EXITED => {
+                Exit::Code(u8::try_from(main.status & 0xff).unwrap_or(u8::MAX))
+            }
+            (Some(main), _) => Exit::Signal(main.status),
+            // Init was killed before main had ended: that killed main.
+            (None, _) => Exit::Signal(libc::SIGKILL),
+        })
+    }
+}
+
+/// What a step that failed means.
+fn failure(options: &Options, launch: &Launch<'_>, index: usize, errno: Errno) -> RunError {
+    let program = options.program.first().cloned().unwrap_or_default();
+    if launch.is_exec(index) {
+        return match errno {
+            Errno::ENOENT => RunError::NotFound(program),
+            errno => RunError::NotExecutable(program, errno),
+        };
+    }
+    let step = launch.describe().into_iter().nth(index);
+    let hint = match errno {
+        Errno::EPERM | Errno::EACCES if !options.bare => ": --bare does without mounts of its own",
+        _ => "",
+    };
+    RunError::Step {
+        step: step.map_or_else(|| format!("step {index}"), |(call, _)| call),
+        errno,
+        hint,
+    }
+}

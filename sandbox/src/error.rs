@@ -1,0 +1,129 @@
+//! What can go wrong, with the exit code that each has.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use allgone::SysError;
+use nix::errno::Errno;
+use thiserror::Error;
+
+/// The arguments make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Usage {
+    /// Not in the table.
+    #[error("unknown option {0:?}: `allgone run --help` lists all")]
+    Unknown(OsString),
+    /// The last word is an option that needs a value.
+    #[error("--{0} needs a value")]
+    NoValue(&'static str),
+    /// A value that means nothing here.
+    #[error("--{option} does not take {value:?} ({expected})")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: OsString,
+        /// What the option is for.
+        expected: &'static str,
+    },
+    /// An option that does nothing by itself.
+    #[error("--{option} does nothing without {without}")]
+    Pointless {
+        /// The option.
+        option: &'static str,
+        /// What it needs.
+        without: &'static str,
+    },
+    /// Two that cannot both be had.
+    #[error("--{0} and --{1} contradict each other")]
+    Contradiction(&'static str, &'static str),
+    /// Nothing to run.
+    #[error("no program is named: allgone run [OPTIONS] -- PROGRAM [ARGUMENTS]")]
+    NoProgram,
+}
+
+/// A run did not come to a program's end.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The arguments.
+    #[error(transparent)]
+    Usage(#[from] Usage),
+    /// The program is not there.
+    #[error("could not execute {0:?}: no such program")]
+    NotFound(OsString),
+    /// The program is there and cannot be executed.
+    #[error("could not execute {0:?}: {1}")]
+    NotExecutable(OsString, Errno),
+    /// A system call of the launcher.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// A step of the set-up.
+    #[error("could not set up the program: {step}: {errno}{hint}")]
+    Step {
+        /// The system call.
+        step: String,
+        /// The kernel's answer.
+        errno: Errno,
+        /// What the user can do.
+        hint: &'static str,
+    },
+    /// No namespace.
+    #[error("could not make the namespaces: {errno}: {hint}")]
+    Namespaces {
+        /// The kernel's answer.
+        errno: Errno,
+        /// What the user can do.
+        hint: &'static str,
+    },
+    /// Processor time that nothing would count here.
+    #[error("could not enforce --{option}: {why} (--best-effort goes on without it)")]
+    Limit {
+        /// The option.
+        option: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// The file of the report.
+    #[error("could not write the report to {path}: {source}", path = path.display())]
+    Report {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The end is not proved.
+    #[error("the end could not be proved: {0}")]
+    Unproved(String),
+}
+
+/// The launcher itself failed.
+pub const FAILED: u8 = 125;
+/// The end could not be proved.
+pub const UNPROVED: u8 = 123;
+/// The time limit ended it.
+pub const TIMED_OUT: u8 = 124;
+
+impl RunError {
+    /// What `clone3` refused.
+    pub(crate) fn namespaces(errno: Errno) -> Self {
+        let hint = match errno {
+            Errno::ENOSPC => "raise /proc/sys/user/max_{user,pid}_namespaces, or nest less deep",
+            Errno::EAGAIN => "a limit on tasks is reached: `ulimit -u`, or pids.max of the cgroup",
+            _ => {
+                "it takes root, or user namespaces: see kernel.unprivileged_userns_clone, \
+                 user.max_user_namespaces, and the seccomp profile of a container"
+            }
+        };
+        Self::Namespaces { errno, hint }
+    }
+
+    /// As timeout(1): 125, 126, 127; and 123.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound(_) => 127,
+            Self::NotExecutable(..) => 126,
+            Self::Unproved(_) => UNPROVED,
+            _ => FAILED,
+        }
+    }
+}

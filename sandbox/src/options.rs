@@ -1,0 +1,359 @@
+//! The options of `allgone run`: one table, from which arguments are parsed, and help, man page and
+//! completions are made.
+//!
+//! They are parsed here and not by clap, whose command takes a tenth of the time of a whole run to
+//! build. clap builds the same table for everything that may take its time ([`crate::help`]).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use nix::libc;
+
+use crate::duration::{parse_bytes, parse_count, parse_duration};
+use crate::error::Usage;
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// Its long name.
+    pub long: &'static str,
+    /// Its one-letter name.
+    pub short: Option<char>,
+    /// What its value is called, if it has one.
+    pub value: Option<&'static str>,
+    /// The values that it takes, if they are few.
+    pub values: &'static [&'static str],
+    /// One line.
+    pub help: &'static str,
+}
+
+const fn flag(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
+    Opt {
+        long,
+        short,
+        value: None,
+        values: &[],
+        help,
+    }
+}
+
+const fn valued(long: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt {
+        long,
+        short: None,
+        value: Some(value),
+        values: &[],
+        help,
+    }
+}
+
+/// All of them, in the order in which help shows them.
+pub const OPTIONS: &[Opt] = &[
+    Opt {
+        short: Some('t'),
+        ..valued(
+            "timeout",
+            "TIME",
+            "End everything after this time: 30s, 500ms, 2m (exit code 124)",
+        )
+    },
+    valued(
+        "grace",
+        "TIME",
+        "Send SIGTERM to all first, and SIGKILL this much later",
+    ),
+    valued(
+        "cpu-time",
+        "TIME",
+        "End everything when all of it has used this much processor time",
+    ),
+    valued(
+        "lease",
+        "FD",
+        "End everything when the other end of this descriptor is closed",
+    ),
+    Opt {
+        values: &["all", "main"],
+        ..valued(
+            "wait",
+            "WHOM",
+            "Over with the last process (default), or with the main one: the rest is killed",
+        )
+    },
+    flag(
+        "bare",
+        None,
+        "Only a PID namespace and a cgroup: /tmp, /proc and host name stay the caller's",
+    ),
+    valued(
+        "fsize",
+        "BYTES",
+        "No file may grow beyond this (RLIMIT_FSIZE)",
+    ),
+    valued(
+        "nofile",
+        "N",
+        "At most so many descriptors for each process (RLIMIT_NOFILE)",
+    ),
+    valued(
+        "report",
+        "FILE|FD",
+        "Write what happened as JSON, to a file or to an open descriptor",
+    ),
+    valued(
+        "events",
+        "FD",
+        "Write a JSON line when it has started, when main has ended, when all has",
+    ),
+    Opt {
+        values: &["namespace"],
+        ..valued("require", "TIER", "Refuse to run by any weaker mechanism")
+    },
+    flag(
+        "best-effort",
+        None,
+        "Go on without what cannot be had here, and say so in the report",
+    ),
+    flag(
+        "verbose",
+        Some('v'),
+        "Say on standard error what was done, and how it ended",
+    ),
+    flag(
+        "dry-run",
+        None,
+        "Print the steps and what each would do; start nothing",
+    ),
+];
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
+    /// `--grace`.
+    pub grace: Option<Duration>,
+    /// What is sent to all before the grace.
+    pub signal: i32,
+    /// `--cpu-time`.
+    pub cpu_time: Option<Duration>,
+    /// `--lease`.
+    pub lease: Option<i32>,
+    /// `--wait main`.
+    pub wait_main: bool,
+    /// `--bare`.
+    pub bare: bool,
+    /// `--fsize`, in bytes.
+    pub fsize: Option<u64>,
+    /// `--nofile`.
+    pub nofile: Option<u64>,
+    /// `--report`.
+    pub report: Option<OsString>,
+    /// `--events`.
+    pub events: Option<i32>,
+    /// `--require`.
+    pub require: bool,
+    /// `--best-effort`.
+    pub best_effort: bool,
+    /// `--verbose`.
+    pub verbose: bool,
+    /// `--dry-run`.
+    pub dry_run: bool,
+    /// The exit code is the program's also when it was ended (`timeout --preserve-status`).
+    pub preserve_status: bool,
+    /// Exit code 137 when SIGKILL was needed, as timeout(1).
+    pub killed_is_137: bool,
+    /// Program and arguments.
+    pub program: Vec<OsString>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timeout: None,
+            grace: None,
+            signal: libc::SIGTERM,
+            cpu_time: None,
+            lease: None,
+            wait_main: false,
+            bare: false,
+            fsize: None,
+            nofile: None,
+            report: None,
+            events: None,
+            require: false,
+            best_effort: false,
+            verbose: false,
+            dry_run: false,
+            preserve_status: false,
+            killed_is_137: false,
+            program: Vec::new(),
+        }
+    }
+}
+
+/// Reads the arguments after `run`. Options end at `--` or at the first word that is none.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Usage> {
+    let mut options = Options::default();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let bytes = arg.as_bytes();
+        if bytes == b"--" {
+            options.program.extend(args);
+            break;
+        }
+        if !bytes.starts_with(b"-") || bytes == b"-" {
+            options.program.push(arg);
+            options.program.extend(args);
+            break;
+        }
+        let text = arg.to_str().ok_or_else(|| Usage::Unknown(arg.clone()))?;
+        let (option, mut value) = find(text).ok_or_else(|| Usage::Unknown(arg.clone()))?;
+        if option.value.is_some() && value.is_none() {
+            value = args.next();
+        }
+        match (option.value, &value) {
+            (Some(_), None) => return Err(Usage::NoValue(option.long)),
+            (None, Some(_)) => return Err(Usage::Unknown(arg)),
+            _ => {}
+        }
+        set(&mut options, option, value.as_deref().unwrap_or_default())?;
+    }
+    check(options)
+}
+
+/// The option that `text` is, with the value that stands in the same word.
+fn find(text: &str) -> Option<(&'static Opt, Option<OsString>)> {
+    if let Some(long) = text.strip_prefix("--") {
+        let (name, value) = match long.split_once('=') {
+            Some((name, value)) => (name, Some(value.into())),
+            None => (long, None),
+        };
+        return Some((OPTIONS.iter().find(|option| option.long == name)?, value));
+    }
+    let mut letters = text.strip_prefix('-')?.chars();
+    let letter = letters.next()?;
+    let option = OPTIONS.iter().find(|option| option.short == Some(letter))?;
+    let rest = letters.as_str();
+    Some((option, (!rest.is_empty()).then(|| rest.into())))
+}
+
+fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(), Usage> {
+    let wrong = || Usage::Value {
+        option: option.long,
+        value: value.to_owned(),
+        expected: option.help,
+    };
+    let text = value.to_str().ok_or_else(wrong)?;
+    let time = || {
+        parse_duration(text)
+            .filter(|time| !time.is_zero())
+            .ok_or_else(wrong)
+    };
+    let number = || {
+        parse_count(text)
+            .filter(|number| *number > 0)
+            .ok_or_else(wrong)
+    };
+    let descriptor = || text.parse::<u16>().map(i32::from).map_err(|_| wrong());
+    if !option.values.is_empty() && !option.values.contains(&text) {
+        return Err(wrong());
+    }
+    match option.long {
+        "timeout" => options.timeout = Some(time()?),
+        "grace" => options.grace = Some(parse_duration(text).ok_or_else(wrong)?),
+        "cpu-time" => options.cpu_time = Some(time()?),
+        "lease" => options.lease = Some(descriptor()?),
+        "wait" => options.wait_main = text == "main",
+        "bare" => options.bare = true,
+        "fsize" => options.fsize = Some(parse_bytes(text).ok_or_else(wrong)?),
+        "nofile" => options.nofile = Some(number()?),
+        "report" if !text.is_empty() => options.report = Some(value.to_owned()),
+        "events" => options.events = Some(descriptor()?),
+        "require" => options.require = true,
+        "best-effort" => options.best_effort = true,
+        "verbose" => options.verbose = true,
+        "dry-run" => options.dry_run = true,
+        _ => return Err(wrong()),
+    }
+    Ok(())
+}
+
+/// What contradicts itself, or lacks something.
+fn check(options: Options) -> Result<Options, Usage> {
+    let ends = options.timeout.is_some() || options.cpu_time.is_some() || options.lease.is_some();
+    if options.grace.is_some() && !ends {
+        return Err(Usage::Pointless {
+            option: "grace",
+            without: "--timeout, --cpu-time or --lease",
+        });
+    }
+    if options.require && options.best_effort {
+        return Err(Usage::Contradiction("require", "best-effort"));
+    }
+    if options.program.first().is_none_or(|name| name.is_empty()) {
+        return Err(Usage::NoProgram);
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, Usage> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn options_end_where_the_program_begins() {
+        let options = parsed("-t 5 --wait=main --bare -v -- sh -c --timeout").unwrap();
+        assert_eq!(options.timeout, Some(Duration::from_secs(5)));
+        assert!(options.wait_main && options.bare && options.verbose);
+        assert_eq!(options.program, ["sh", "-c", "--timeout"]);
+        assert_eq!(
+            parsed("-t5 true --bare").unwrap().program,
+            ["true", "--bare"]
+        );
+        assert!(!parsed("true --bare").unwrap().bare);
+    }
+
+    #[test]
+    fn every_option_of_the_table_is_understood() {
+        for option in OPTIONS {
+            let value = match option.value {
+                None => "",
+                Some(_) if !option.values.is_empty() => option.values[0],
+                Some(_) => "3",
+            };
+            let mut options = Options::default();
+            assert_eq!(
+                set(&mut options, option, OsStr::new(value)),
+                Ok(()),
+                "{}",
+                option.long
+            );
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_apart() {
+        for (line, mistake) in [
+            ("--no-such true", "unknown option"),
+            ("--timeout", "needs a value"),
+            ("--timeout 0 true", "--timeout"),
+            ("--timeout 1w true", "--timeout"),
+            ("--wait none true", "--wait"),
+            ("--bare=1 true", "unknown option"),
+            ("--grace 1 true", "--grace"),
+            ("--nofile 0 true", "--nofile"),
+            ("--require namespace --best-effort true", "contradict"),
+            ("--bare", "no program"),
+            ("--bare --", "no program"),
+        ] {
+            let told = parsed(line).unwrap_err().to_string();
+            assert!(told.contains(mistake), "{line}: {told}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! From what is asked for to the steps that are made: pure but for one look at where this process
+//! is in the cgroup hierarchy.
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use allgone::SysError;
+use allgone::layout::{Layout, Paths};
+use allgone::sys::spawn::launch::{Need, Rlimit, Setup, namespaces};
+use allgone::sys::time;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::resource::Resource;
+use nix::sys::stat::Mode;
+
+use crate::error::RunError;
+use crate::options::Options;
+
+/// Where the program's cgroup is made.
+#[derive(Debug)]
+pub struct Place {
+    /// The directory above: this process's own cgroup.
+    pub parent: OwnedFd,
+    /// Where that is.
+    pub parent_path: PathBuf,
+    /// The name of the new one.
+    pub name: CString,
+}
+
+impl Place {
+    /// The path of the new one.
+    pub fn path(&self) -> PathBuf {
+        self.parent_path
+            .join(OsStr::from_bytes(self.name.to_bytes()))
+    }
+}
+
+/// Everything that the steps need, owned.
+#[derive(Debug)]
+pub struct Plan {
+    /// Namespaces of init.
+    pub namespaces: u64,
+    /// Further ones of main.
+    pub main_namespaces: u64,
+    /// Where the cgroup is made, or why there is none.
+    pub place: Result<Place, String>,
+    /// Where the program may be.
+    pub paths: Vec<CString>,
+    /// Its arguments.
+    pub argv: Vec<CString>,
+    maps: Option<(CString, CString)>,
+    private: bool,
+    cpu_time: bool,
+    /// Whether it may not run without a cgroup.
+    needs_cgroup: bool,
+    limits: Vec<(&'static str, Rlimit)>,
+}
+
+impl Plan {
+    /// Looks where a cgroup may be made, and decides.
+    pub fn of(options: &Options) -> Result<Self, RunError> {
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        let mut flags = namespaces::PID;
+        let mut maps = None;
+        if !uid.is_root() {
+            flags |= namespaces::USER;
+            maps = Some((
+                text(format!("{uid} {uid} 1"))?,
+                text(format!("{gid} {gid} 1"))?,
+            ));
+        }
+        if !options.bare {
+            flags |= namespaces::MOUNT | namespaces::IPC | namespaces::UTS;
+        }
+        let needs_cgroup = options.cpu_time.is_some() && !options.best_effort;
+        let place = place();
+        if let (Err(why), true) = (&place, needs_cgroup) {
+            let (option, why) = ("cpu-time", format!("it needs a cgroup: {why}"));
+            return Err(RunError::Limit { option, why });
+        }
+        let limits = [
+            ("fsize", Resource::RLIMIT_FSIZE, options.fsize),
+            ("nofile", Resource::RLIMIT_NOFILE, options.nofile),
+        ];
+        Ok(Self {
+            namespaces: flags,
+            main_namespaces: if options.bare { 0 } else { namespaces::CGROUP },
+            place,
+            paths: paths(
+                options
+                    .program
+                    .first()
+                    .map(OsString::as_os_str)
+                    .unwrap_or_default(),
+            )?,
+            argv: options
+                .program
+                .iter()
+                .map(|word| text(word.as_bytes().to_vec()))
+                .collect::<Result<_, _>>()?,
+            maps,
+            private: !options.bare,
+            cpu_time: options.cpu_time.is_some(),
+            needs_cgroup,
+            limits: limits
+                .into_iter()
+                .filter_map(|(name, resource, value)| {
+                    let (soft, hard) = (value?, value?);
+                    let limit = Rlimit {
+                        resource,
+                        soft,
+                        hard,
+                    };
+                    Some((name, limit))
+                })
+                .collect(),
+        })
+    }
+
+    /// What init does before it makes the main process.
+    pub fn before(&self) -> Vec<(Setup<'_>, Need)> {
+        let mut steps = Vec::with_capacity(16);
+        let write = |path, text| (Setup::Write { path, text }, Need::Required);
+        if let Some((users, groups)) = &self.maps {
+            steps.extend([
+                write(c"/proc/self/setgroups", c"deny"),
+                write(c"/proc/self/uid_map", users),
+                write(c"/proc/self/gid_map", groups),
+            ]);
+        }
+        // Not SIGKILL: init ends everything when the launcher is gone, and takes the cgroup away.
+        // The signal wakes it if something has stopped it.
+        steps.push((Setup::DeathSignal(libc::SIGCONT), Need::Required));
+        steps.push((Setup::NotDumpable, Need::Required));
+        if let Ok(place) = &self.place {
+            let (parent, name) = (place.parent.as_fd(), place.name.as_c_str());
+            let need = self.cgroup_need();
+            steps.push((Setup::MakeCgroup { parent, name }, need));
+            steps.push((Setup::OpenCgroup { parent, name }, need));
+            if self.cpu_time {
+                steps.push((Setup::OpenCpuStat, need));
+            }
+        }
+        if self.private {
+            steps.extend(private_mounts());
+        }
+        steps
+    }
+
+    /// What the main process does before exec.
+    pub fn after(&self) -> Vec<(Setup<'_>, Need)> {
+        let limits = self.limits.iter();
+        let limit = |(_, limit): &(&str, Rlimit)| (Setup::Limit(*limit), Need::Required);
+        limits.map(limit).collect()
+    }
+
+    /// The limits that main sets for itself.
+    pub fn limit_names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.limits.iter().map(|(name, ..)| *name)
+    }
+
+    /// Whether it may run outside of a cgroup.
+    pub fn cgroup_need(&self) -> Need {
+        if self.needs_cgroup {
+            Need::Required
+        } else {
+            Need::Optional
+        }
+    }
+
+    /// Directory and name of the cgroup.
+    pub fn cgroup(&self) -> Option<(BorrowedFd<'_>, &CStr)> {
+        let place = self.place.as_ref().ok()?;
+        Some((place.parent.as_fd(), &place.name))
+    }
+}
+
+/// A /proc that shows the namespace, and a /tmp that vanishes with it.
+fn private_mounts() -> [(Setup<'static>, Need); 3] {
+    const PROTECT: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV;
+    let mount = |source, target, kind, flags, options| {
+        let mount = Setup::Mount {
+            source,
+            target,
+            kind,
+            flags,
+            options,
+        };
+        (mount, Need::Required)
+    };
+    let alone = libc::MS_REC | libc::MS_PRIVATE;
+    [
+        mount(c"none", c"/", None, alone, None),
+        mount(
+            c"proc",
+            c"/proc",
+            Some(c"proc"),
+            PROTECT | libc::MS_NOEXEC,
+            None,
+        ),
+        mount(
+            c"tmpfs",
+            c"/tmp",
+            Some(c"tmpfs"),
+            PROTECT,
+            Some(c"mode=1777"),
+        ),
+    ]
+}
+
+/// A cgroup of this process's own, below which another can be made.
+fn place() -> Result<Place, String> {
+    let layout = Layout::read(&Paths::default()).map_err(|e| e.to_string())?;
+    let parent_path = layout.own_v2().map_err(|e| e.to_string())?;
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let parent = nix::fcntl::open(&parent_path, flags, Mode::empty())
+        .map_err(|e| SysError::path("open", &parent_path, e).to_string())?;
+    // The clock keeps a process that has been given the number of one that was killed from meeting
+    // what that left.
+    let name = format!("allgone-{}-{:x}", std::process::id(), time::now().0);
+    let name = CString::new(name).map_err(|e| e.to_string())?;
+    Ok(Place {
+        parent,
+        parent_path,
+        name,
+    })
+}
+
+fn text(bytes: impl Into<Vec<u8>>) -> Result<CString, RunError> {
+    CString::new(bytes).map_err(|_| {
+        RunError::Sys(SysError::plain(
+            "pass on an argument with a zero byte",
+            Errno::EINVAL,
+        ))
+    })
+}
+
+/// Where a program of this name may be: `PATH` is for names without a slash.
+fn paths(name: &OsStr) -> Result<Vec<CString>, RunError> {
+    if name.as_bytes().contains(&b'/') {
+        return Ok(vec![text(name.as_bytes())?]);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .map(|dir| {
+            let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
+            text([dir, b"/", name.as_bytes()].concat())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_not_searched_for() {
+        let found = paths(OsStr::new("./x")).unwrap();
+        assert_eq!(found, [c"./x".to_owned()]);
+        let found = paths(OsStr::new("sh")).unwrap();
+        assert!(found.iter().all(|path| path.to_bytes().ends_with(b"/sh")));
+    }
+}

@@ -1,0 +1,182 @@
+//! What happened, as JSON: `--report FILE|FD`. `report.schema.json` beside this crate's manifest is
+//! the published form.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use allgone::SysError;
+use allgone::sys::descriptor;
+use allgone::sys::spawn::launch::{Launch, Need};
+use allgone::sys::spawn::results::{Cause, MainEnd, Results};
+use nix::libc;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use serde_json::{Value, json};
+
+use crate::end::{Ending, Exit, Proof};
+use crate::error::RunError;
+use crate::options::Options;
+use crate::plan::Plan;
+
+/// The version of report and events. It grows when a reader of the one before would misread it.
+pub const VERSION: u32 = 1;
+
+/// An open report.
+#[derive(Debug)]
+pub(crate) struct Report {
+    file: File,
+    path: PathBuf,
+}
+
+impl Report {
+    /// Opens it before anything is started. Errors: it cannot be.
+    pub(crate) fn open(options: &Options) -> Result<Option<Self>, RunError> {
+        let Some(target) = &options.report else {
+            return Ok(None);
+        };
+        let path = PathBuf::from(target);
+        let number = target.to_str().and_then(|text| text.parse::<u16>().ok());
+        let file = match number.map(i32::from) {
+            Some(number) => {
+                let failed = |e| SysError::plain("use the descriptor of --report", e);
+                let copy = descriptor::copy(number).map_err(failed)?;
+                if number > 2 {
+                    descriptor::close_at_exec(number).map_err(failed)?;
+                }
+                File::from(copy)
+            }
+            None => File::create(&path).map_err(|source| RunError::Report {
+                path: path.clone(),
+                source,
+            })?,
+        };
+        Ok(Some(Self { file, path }))
+    }
+
+    /// Writes it. Errors: a full disk, a reader that is gone.
+    pub(crate) fn write(
+        mut self,
+        options: &Options,
+        plan: &Plan,
+        launch: &Launch<'_>,
+        results: &Results,
+        ending: &Ending,
+        answer: &Result<Exit, RunError>,
+    ) -> Result<(), RunError> {
+        let (exit_code, error) = match answer {
+            Ok(Exit::Code(code)) => (i32::from(*code), None),
+            Ok(Exit::Signal(signal)) => (128 + signal, None),
+            Err(e) => (i32::from(e.exit_code()), Some(e.to_string())),
+        };
+        let program: Vec<_> = options
+            .program
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        let report = json!({
+            "version": VERSION,
+            "tier": "namespace",
+            "program": program,
+            "exit_code": exit_code,
+            "error": error,
+            "main": end_of(ending.main),
+            "ended_by": cause(ending.cause),
+            "sigkill_needed": ending.killed,
+            "wall_ms": ending.took().as_secs_f64() * 1_000.0,
+            "usage": usage(),
+            "proof": proof_of(&ending.proof),
+            "asked": asked(options, plan, ending),
+            "steps": steps(launch, results),
+        });
+        let failed = |source, path| RunError::Report { path, source };
+        self.file
+            .write_all(format!("{report:#}\n").as_bytes())
+            .map_err(|e| failed(e, self.path))
+    }
+}
+
+/// How main ended.
+pub(crate) fn end_of(end: Option<MainEnd>) -> Value {
+    match end {
+        None => Value::Null,
+        Some(end) if end.code == libc::CLD_EXITED => json!({"exit": end.status}),
+        Some(end) => json!({"signal": end.status, "core": end.code == libc::CLD_DUMPED}),
+    }
+}
+
+/// The proof.
+pub(crate) fn proof_of(proof: &Proof) -> Value {
+    match proof {
+        Proof::Removed(path) => json!({
+            "proved": true, "init": "reaped", "cgroup": path.display().to_string(), "removed": true,
+        }),
+        Proof::Reaped(why) => json!({
+            "proved": true, "init": "reaped", "cgroup": null, "why_no_cgroup": why,
+        }),
+        Proof::Unproved(why) => json!({"proved": false, "why": why}),
+    }
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::None => "itself",
+        Cause::Timeout => "timeout",
+        Cause::CpuTime => "cpu-time",
+        Cause::Lease => "lease",
+        Cause::LauncherGone => "launcher-gone",
+        Cause::MainEnded => "main-ended",
+        Cause::Asked => "signal",
+    }
+}
+
+/// Of everything that was reaped, by init and here.
+fn usage() -> Value {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return Value::Null;
+    };
+    json!({
+        "user_us": usage.user_time().num_microseconds(),
+        "system_us": usage.system_time().num_microseconds(),
+        "max_rss_kib": usage.max_rss(),
+    })
+}
+
+/// What was asked for, with what enforced it. A required thing that could not be had is an error,
+/// so only `--best-effort` leaves something here that nothing enforced.
+fn asked(options: &Options, plan: &Plan, ending: &Ending) -> Value {
+    let in_cgroup = matches!(ending.proof, Proof::Removed(_));
+    let mut asked = Vec::new();
+    let mut say = |option: &str, by: Option<&str>| {
+        asked.push(json!({"option": option, "enforced": by.is_some(), "by": by}));
+    };
+    if options.timeout.is_some() {
+        say("timeout", Some("init and launcher"));
+    }
+    if options.cpu_time.is_some() {
+        say("cpu-time", in_cgroup.then_some("cpu.stat of the cgroup"));
+    }
+    if options.lease.is_some() {
+        say("lease", Some("init"));
+    }
+    for name in plan.limit_names() {
+        say(name, Some("setrlimit"));
+    }
+    Value::Array(asked)
+}
+
+fn steps(launch: &Launch<'_>, results: &Results) -> Value {
+    let lines = launch.describe().into_iter().enumerate();
+    lines
+        .map(|(index, (call, need))| {
+            let result = results.step(index);
+            json!({
+                "call": call,
+                "required": need == Need::Required,
+                "made": result.is_some(),
+                "error": result.and_then(|result| result.error).map(|errno| errno.to_string()),
+                "us": result.map(|result| result.took_ns / 1_000),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,12 @@
+//! The command `allgone run` with real processes.
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "the whole program is a test"
+)]
+
+mod crash;
+mod ends;
+mod mistakes;
+mod support;
+mod terminal;

@@ -1,0 +1,149 @@
+//! Starting the command, and looking for what it left.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use allgone::layout::{Layout, Paths};
+use allgone::sys::time::{now, sleep_until};
+
+/// Whose launcher it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Of the user that runs the tests.
+    Own,
+    /// Of an ordinary user, which a test that is not root is itself.
+    Ordinary,
+}
+
+/// Both kinds, or the one that there is.
+pub(crate) fn users() -> &'static [Whose] {
+    if nix::unistd::geteuid().is_root() {
+        &[Whose::Own, Whose::Ordinary]
+    } else {
+        &[Whose::Own]
+    }
+}
+
+/// A run whose processes all bear a mark in their environment.
+#[derive(Debug)]
+pub(crate) struct Marked {
+    pub(crate) command: Command,
+    mark: String,
+}
+
+/// `allgone run ARGS`.
+pub(crate) fn allgone(whose: Whose, args: &[&str]) -> Marked {
+    named(whose, "allgone", &[&["run"], args].concat())
+}
+
+/// The launcher, called by `name`.
+pub(crate) fn named(whose: Whose, name: &str, args: &[&str]) -> Marked {
+    let mark = format!("ALLGONE_MARK={}-{}", std::process::id(), now().0);
+    let (key, value) = mark.split_once('=').unwrap();
+    let mut command = Command::new(binary());
+    command
+        .arg0(name)
+        .args(args)
+        .env(key, value)
+        .current_dir("/");
+    if whose == Whose::Ordinary && nix::unistd::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    Marked { command, mark }
+}
+
+/// A copy that every user may execute.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = BINARY.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = dir.path().join("allgone");
+        fs::copy(env!("CARGO_BIN_EXE_allgone"), &path).unwrap();
+        (dir, path)
+    });
+    path
+}
+
+impl Marked {
+    /// To its end, with what it printed.
+    pub(crate) fn output(mut self) -> Output {
+        let output = self.command.output().unwrap();
+        self.nothing_left();
+        output
+    }
+
+    /// The exit code, or 128 and the signal, as a shell says it.
+    pub(crate) fn code(self) -> i32 {
+        code(&self.output())
+    }
+
+    /// Processes that bear the mark.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        let mark = self.mark.as_bytes();
+        let bears = |environ: Vec<u8>| environ.split(|byte| *byte == 0).any(|line| line == mark);
+        let mut alive = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap() {
+            let path = entry.unwrap().path();
+            // What has just ended has no environment.
+            if fs::read(path.join("environ")).is_ok_and(bears) {
+                let line = fs::read(path.join("cmdline")).unwrap_or_default();
+                alive.push(format!("{path:?}: {}", String::from_utf8_lossy(&line)));
+            }
+        }
+        alive
+    }
+
+    /// No process a second later at most.
+    pub(crate) fn nothing_left(&self) {
+        let gone = within(Duration::from_secs(1), || self.alive().is_empty());
+        assert!(gone, "still there: {:?}", self.alive());
+    }
+}
+
+pub(crate) fn code(output: &Output) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    let status = output.status;
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap())
+}
+
+pub(crate) fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whether `condition` comes true before the limit.
+pub(crate) fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if deadline.has_passed() {
+            return false;
+        }
+        sleep_until(now() + Duration::from_millis(2)).unwrap();
+    }
+}
+
+/// Cgroups that the launcher with this number has made below the tests' own.
+pub(crate) fn cgroups(launcher: u32) -> Vec<PathBuf> {
+    let Ok(own) = Layout::read(&Paths::default()).unwrap().own_v2() else {
+        return Vec::new();
+    };
+    let prefix = format!("allgone-{launcher}-");
+    fs::read_dir(own)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+        })
+        .collect()
+}

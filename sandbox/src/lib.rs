@@ -8,6 +8,7 @@ pub mod duration;
 pub mod end;
 pub mod error;
 mod events;
+pub mod help;
 pub mod options;
 pub mod plan;
 pub mod report;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use allgone::sys::spawn::launch::die_of;
 use sandbox::end::Exit;
 use sandbox::error::{FAILED, RunError};
-use sandbox::{options, run, timeout};
+use sandbox::{help, options, run, timeout};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -18,6 +18,12 @@ fn main() -> ExitCode {
     let answer = if as_timeout {
         timeout::parse(args).map_err(RunError::from)
     } else if args.next_if(|word| word == "run").is_some() {
+        if args
+            .next_if(|word| word == "--help" || word == "-h")
+            .is_some()
+        {
+            return other(["run".into(), "--help".into()].into_iter());
+        }
         options::parse(args).map_err(RunError::from)
     } else {
         return other(args);
@@ -32,13 +38,40 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is no run.
-fn other(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let verb = args.next().unwrap_or_default();
-    say(&format!(
-        "allgone: unknown command {verb:?}: allgone run [OPTIONS] -- PROGRAM"
-    ));
-    ExitCode::from(FAILED)
+/// Everything but a run, which may take its time.
+fn other(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let words = std::iter::once(OsString::from("allgone")).chain(args);
+    let matches = match help::command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(e) => {
+            // Help is no mistake, and goes to standard output.
+            let asked = !e.use_stderr();
+            return answer(e.print().map(|()| asked));
+        }
+    };
+    let mut out = std::io::stdout();
+    answer(match matches.subcommand() {
+        Some(("doctor", _)) => help::doctor(&mut out),
+        Some(("man", _)) => help::man(&mut out).map(|()| true),
+        Some(("completions", words)) => {
+            if let Some(shell) = words.get_one::<clap_complete::Shell>("shell") {
+                help::completions(*shell, &mut out);
+            }
+            Ok(true)
+        }
+        _ => Ok(false),
+    })
+}
+
+fn answer(good: std::io::Result<bool>) -> ExitCode {
+    match good {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(e) => {
+            say(&format!("allgone: could not write the answer: {e}"));
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 /// To standard error; if that is gone there is nobody to tell.

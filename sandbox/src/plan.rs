@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use allgone::SysError;
 use allgone::layout::{Layout, Paths};
-use allgone::sys::spawn::launch::{Need, Rlimit, Setup, namespaces};
+use allgone::sys::spawn::launch::{Launch, Need, Orders, Rlimit, Setup, namespaces};
 use allgone::sys::time;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -37,6 +37,9 @@ impl Place {
             .join(OsStr::from_bytes(self.name.to_bytes()))
     }
 }
+
+/// Steps in their order.
+pub(crate) type Steps<'a> = Vec<(Setup<'a>, Need)>;
 
 /// Everything that the steps need, owned.
 #[derive(Debug)]
@@ -155,6 +158,29 @@ impl Plan {
         let limits = self.limits.iter();
         let limit = |(_, limit): &(&str, Rlimit)| (Setup::Limit(*limit), Need::Required);
         limits.map(limit).collect()
+    }
+
+    /// All that is started, from the steps before main and in it.
+    pub(crate) fn launch<'a>(
+        &'a self,
+        steps: &'a (Steps<'a>, Steps<'a>),
+        mask: u64,
+        signals: BorrowedFd<'a>,
+        orders: Orders,
+    ) -> Launch<'a> {
+        Launch {
+            flags: self.namespaces,
+            main_flags: self.main_namespaces,
+            before: &steps.0,
+            after: &steps.1,
+            paths: &self.paths,
+            argv: &self.argv,
+            mask,
+            signals,
+            cgroup: self.cgroup(),
+            cgroup_need: self.cgroup_need(),
+            orders,
+        }
     }
 
     /// The limits that main sets for itself.

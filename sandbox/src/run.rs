@@ -6,7 +6,7 @@ use std::time::Duration;
 use allgone::MonoNs;
 use allgone::SysError;
 use allgone::error::retry_eintr;
-use allgone::sys::spawn::launch::{Launch, Launched, MESSAGE_BYTES, Message, Orders, block_all};
+use allgone::sys::spawn::launch::{Launched, MESSAGE_BYTES, Message, Orders, block_all};
 use allgone::sys::spawn::results::{Cause, Results};
 use allgone::sys::wait::{Change, Whose, waitid};
 use allgone::sys::{descriptor, pidfd, time};
@@ -34,6 +34,25 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// Blocks every signal of this process, whose only thread this has to be, and leaves them blocked.
 pub fn run(options: &Options) -> Result<Exit, RunError> {
+    if options.dry_run {
+        return dry_run(options);
+    }
+    whole(options)?.0
+}
+
+/// Says what would be done.
+fn dry_run(options: &Options) -> Result<Exit, RunError> {
+    let plan = Plan::of(options)?;
+    let steps = (plan.before(), plan.after());
+    let null = std::fs::File::open("/dev/null")
+        .map_err(|e| SysError::io("open", allgone::Target::Path("/dev/null".into()), &e))?;
+    let orders = orders(options, None, time::now());
+    crate::words::dry_run(&plan, &plan.launch(&steps, 0, null.as_fd(), orders));
+    Ok(Exit::Code(0))
+}
+
+/// A run, with all that is known of its end beside the exit code.
+pub(crate) fn whole(options: &Options) -> Result<(Result<Exit, RunError>, Ending), RunError> {
     let mask = block_all().map_err(|e| SysError::plain("block signals", e))?;
     let began = time::now();
     let report = Report::open(options)?;
@@ -46,24 +65,9 @@ pub fn run(options: &Options) -> Result<Exit, RunError> {
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals =
         SignalFd::with_flags(&SigSet::all(), flags).map_err(|e| SysError::plain("signalfd", e))?;
-    let (before, after) = (plan.before(), plan.after());
-    let launch = Launch {
-        flags: plan.namespaces,
-        main_flags: plan.main_namespaces,
-        before: &before,
-        after: &after,
-        paths: &plan.paths,
-        argv: &plan.argv,
-        mask,
-        signals: signals.as_fd(),
-        cgroup: plan.cgroup(),
-        cgroup_need: plan.cgroup_need(),
-        orders: orders(options, lease.as_ref(), began),
-    };
-    if options.dry_run {
-        crate::words::dry_run(&plan, &launch);
-        return Ok(Exit::Code(0));
-    }
+    let steps = (plan.before(), plan.after());
+    let orders = orders(options, lease.as_ref(), began);
+    let launch = plan.launch(&steps, mask, signals.as_fd(), orders);
     let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
     let launched = launch.start(&results).map_err(RunError::namespaces)?;
     let mut watch = Watch {
@@ -105,7 +109,7 @@ pub fn run(options: &Options) -> Result<Exit, RunError> {
     if options.verbose {
         crate::words::ending(&plan, &launch, &results, &ending);
     }
-    answer
+    Ok((answer, ending))
 }
 
 fn orders(options: &Options, lease: Option<&OwnedFd>, began: MonoNs) -> Orders {
@@ -118,6 +122,7 @@ fn orders(options: &Options, lease: Option<&OwnedFd>, began: MonoNs) -> Orders {
         main_only: options.wait_main,
         cpu_limit_us: options.cpu_time.map(us),
         processors: options.cpu_time.map_or(1, |_| processors()),
+        tell_birth: options.events.is_some(),
         lease: lease.map(AsRawFd::as_raw_fd),
     }
 }

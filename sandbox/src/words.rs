@@ -41,13 +41,18 @@ pub(crate) fn ending(plan: &Plan, launch: &Launch<'_>, results: &Results, ending
         ending.took(),
         ending.cause
     );
-    match &ending.proof {
-        Proof::Removed(path) => eprintln!(
-            "allgone: proved: init reaped, cgroup {:?} empty and removed",
-            path.display().to_string()
-        ),
-        Proof::Reaped(why) => eprintln!("allgone: proved: init reaped; no cgroup: {why:?}"),
-        Proof::Unproved(why) => eprintln!("allgone: not proved: {why:?}"),
+    eprintln!("allgone: {}", proof(&ending.proof));
+}
+
+/// The proof, in one line.
+pub(crate) fn proof(proof: &Proof) -> String {
+    match proof {
+        Proof::Removed(path) => {
+            let path = path.display().to_string();
+            format!("proved: init reaped, cgroup {path:?} empty and removed")
+        }
+        Proof::Reaped(why) => format!("proved: init reaped; no cgroup: {why:?}"),
+        Proof::Unproved(why) => format!("not proved: {why:?}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Whose, allgone, code, errors};
+use crate::support::{Whose, allgone, code, errors, named};
 
 fn told(args: &[&str]) -> (i32, String) {
     let output = allgone(Whose::Own, args).output();
@@ -129,4 +129,21 @@ fn a_dry_run_starts_nothing() {
     let (code, said) = told(&["--dry-run", "--", "touch", "/nonexistent/file"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("execve(\"touch\")"), "{said}");
+}
+
+#[test]
+fn help_man_page_and_doctor_answer() {
+    for (args, word) in [
+        (&["run", "--help"][..], "--timeout"),
+        (&["--help"], "doctor"),
+        (&["man"], "timeout"),
+        (&["completions", "bash"], "timeout"),
+        (&["doctor"], "works: proved"),
+    ] {
+        let output = named(Whose::Own, "allgone", args).output();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(code(&output), 0, "{args:?}: {output:?}");
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+    assert_eq!(named(Whose::Own, "allgone", &["no-such"]).code(), 125);
 }

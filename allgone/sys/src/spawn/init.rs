@@ -38,6 +38,9 @@ pub struct Orders {
     pub cpu_limit_us: Option<u64>,
     /// How many processors may be used at a time.
     pub processors: u64,
+    /// Whether the launcher is told that the main process exists. To wake it costs a run more than
+    /// a namespace does.
+    pub tell_birth: bool,
     /// Ended when nobody holds the other end of this descriptor any more.
     pub lease: Option<RawFd>,
 }
@@ -110,7 +113,9 @@ impl Message {
 impl Init<'_> {
     /// Runs until everything is over, and ends this process.
     pub(super) fn run(mut self) -> ! {
-        self.tell(Message::Born(self.main));
+        if self.orders.tell_birth {
+            self.tell(Message::Born(self.main));
+        }
         loop {
             if self.reap() {
                 exit_now(0)
@@ -124,6 +129,16 @@ impl Init<'_> {
 
     /// Takes in whatever has changed. Whether all is over.
     fn reap(&mut self) -> bool {
+        let had_main = self.main > 0;
+        let over = self.reap_all();
+        // Not if nobody is left: that is told by the end of this process.
+        if had_main && self.main < 0 && !over {
+            self.tell(Message::MainEnded);
+        }
+        over
+    }
+
+    fn reap_all(&mut self) -> bool {
         loop {
             let Some((pid, code, status)) = change(libc::WNOHANG | libc::WSTOPPED) else {
                 return false;
@@ -146,7 +161,6 @@ impl Init<'_> {
                         self.results.set_cause(Cause::MainEnded);
                         return true;
                     }
-                    self.tell(Message::MainEnded);
                 }
                 libc::CLD_STOPPED => self.tell(Message::Stopped(status)),
                 _ => {}

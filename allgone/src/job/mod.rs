@@ -21,7 +21,7 @@
 //!
 //! A job is one descriptor ([`AsFd`](std::os::fd::AsFd)) that is readable when
 //! [`Job::try_wait`] is to be called: it goes into any event loop, and thousands of jobs into one.
-//! With the feature `tokio` there is [`AsyncJob`].
+//! With the feature `tokio` there is `AsyncJob`.
 //!
 //! Nothing here touches the state of the process that uses it: see [`Job::effects`].
 

@@ -2,7 +2,7 @@
 //!
 //! [`Program`] is what to execute, with everything opened beforehand. [`SpawnOptions`] holds what
 //! detectors and strategies require of its birth: a detector's `arm` and a strategy's `prepare`
-//! change it. [`Command`] prepares a program in the manner of the standard library.
+//! change it. [`Command`](crate::Command) prepares a program in the manner of the standard library.
 
 mod child;
 mod options;

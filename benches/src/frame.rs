@@ -7,7 +7,7 @@ use std::rc::Rc;
 use harness::detect::AnyDetector;
 use harness::expect::Expectation;
 use harness::fleet::Mechanism;
-use harness::host::{Base, Detected, Host, Options, ProbeError, Support, run_name};
+use harness::host::{Base, Detected, Host, Options, ProbeError, Support, detect, run_name};
 use harness::kill::AnyStrategy;
 use harness::record::TrialRecord;
 use harness::trial::{Protection, Run, RunOptions, Site, TrialSpec, Words};
@@ -46,22 +46,22 @@ pub(crate) fn with(group: &'static str, body: impl FnOnce(&mut Frame<'_>)) -> Re
         ..Options::default()
     };
     let protection = Rc::new(Protection::begin(None, 1, &INTERRUPTED).map_err(|e| e.to_string())?);
-    let mut host = match Host::detect(&options).map_err(|e| e.to_string())? {
-        Detected::Host(host) => *host,
+    let mut here = match detect(&options).map_err(|e| e.to_string())? {
+        Detected::Here(host) => *host,
         Detected::Rerun(rerun) => {
             left_out(group, rerun.why);
             return Ok(());
         }
     };
-    let Some(base) = &host.base else {
-        let why = host
+    let Some(base) = &here.host.base else {
+        let why = here
             .no_base
             .map_or_else(|| "no cgroup was found".to_owned(), |none| none.to_string());
         left_out(format_args!("{group}, what needs a cgroup of it"), why);
         return Ok(());
     };
-    let ended = in_run(group, &protection, &host, base, body);
-    match host.give_back().first() {
+    let ended = in_run(group, &protection, &here.host, base, body);
+    match here.give_back().first() {
         Some(error) => Err(format!("could not undo a change: {error}")),
         None => ended,
     }

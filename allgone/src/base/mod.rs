@@ -183,6 +183,14 @@ impl Drop for Inner {
     }
 }
 
+/// A name that nothing else has, and that says whose it is: `<prefix><pid>-<start>-<pidns>.<n>`.
+///
+/// Errors: `/proc` cannot be read.
+pub fn unique_name(prefix: &str) -> Result<String, SysError> {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ok(format!("{}.{number}", own_name(prefix)?))
+}
+
 /// The prefix of the names that this process gives.
 fn own_name(prefix: &str) -> Result<String, SysError> {
     Ok(format!("{prefix}{}", OwnerId::own()?))

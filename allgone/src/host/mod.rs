@@ -1,6 +1,7 @@
 //! Where the cgroup hierarchies of this machine are mounted, and what this process may do.
 
 mod capability;
+pub mod features;
 mod kernel;
 pub mod probe;
 
@@ -8,7 +9,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::base::Base;
+use crate::base::{Base, PREFIX};
 use crate::cgroup::CgroupError;
 use crate::error::{SysError, Target};
 use crate::layout::{Layout, LayoutError, Paths};
@@ -72,6 +73,8 @@ pub struct Host {
     pub layout: Layout,
     /// The base, if there is one.
     pub base: Option<Base>,
+    /// How the names begin of what is made to try something where there is no base.
+    pub prefix: &'static str,
 }
 
 /// The facts about the machine could not be read.
@@ -118,6 +121,7 @@ impl Host {
             capabilities: Capabilities::parse(&text).unwrap_or_default(),
             layout: Layout::read(paths)?,
             base: None,
+            prefix: PREFIX,
         })
     }
 

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 
 use super::{Host, ProbeError, Support};
+use crate::base::Refusal;
 use crate::cgroup::Cgroup;
 use crate::error::{SysError, retry_eintr};
 use crate::probe::in_child;
@@ -19,6 +20,13 @@ use crate::sys::wait::{Whose, waitid};
 /// What to do where there is no cgroup to use.
 const NO_BASE: &str = "a cgroup v2 directory in which this process may make others: run as root, \
     or in a delegated cgroup (`systemd-run --user --scope -p Delegate=yes`)";
+
+/// Reasons why a system call may be hidden although the kernel has it.
+pub const SECCOMP: &str = "allow the call in the seccomp policy of the container or service \
+    (docker: --security-opt seccomp=unconfined)";
+
+/// What to do where descriptors have run out.
+pub const DESCRIPTORS: &str = "too many open files: raise RLIMIT_NOFILE (ulimit -n)";
 
 /// Runs `attempt` on a new cgroup below the base, then kills what is in the cgroup and removes it.
 /// An error of the attempt comes before an error of the removal.
@@ -77,32 +85,57 @@ pub fn lists(host: &Host) -> Result<Support, ProbeError> {
     })
 }
 
-/// Support from the result of a trial, if the errors that mean "not available" are known.
+/// `Ok` is available; the listed answers mean missing, with their remedies; any other answer is an
+/// error.
+pub fn answer<T>(
+    op: &'static str,
+    result: Result<T, Errno>,
+    known: &[(Errno, &str)],
+) -> Result<Support, ProbeError> {
+    let errno = match result {
+        Ok(_) => return Ok(Support::Available),
+        Err(errno) => errno,
+    };
+    match known.iter().find(|(e, _)| *e == errno) {
+        Some((_, remedy)) => Ok(Support::missing(SysError::plain(op, errno), remedy)),
+        None => Err(SysError::plain(op, errno).into()),
+    }
+}
+
+/// As [`answer`], where the ways in which a kernel says "not here" are not a list.
 pub fn tried<T>(
-    op: &str,
+    op: &'static str,
     result: Result<T, Errno>,
     remedy: impl FnOnce(Errno) -> Option<&'static str>,
 ) -> Result<Support, ProbeError> {
     match result {
         Ok(_) => Ok(Support::Available),
         Err(errno) => match remedy(errno) {
-            Some(remedy) => Ok(Support::missing(format!("{op}: {errno}"), remedy)),
-            None => Err(SysError::plain("probe", errno).into()),
+            Some(remedy) => answer(op, Err::<T, _>(errno), &[(errno, remedy)]),
+            None => answer(op, Err::<T, _>(errno), &[]),
         },
     }
 }
 
+/// Missing, as this refusal says.
+pub fn missing(refusal: &Refusal, remedy: &str) -> Support {
+    let remedy = match refusal.errno() {
+        Some(Errno::EAGAIN) => {
+            "a limit is reached: raise RLIMIT_NPROC (ulimit -u) or pids.max of the cgroups above"
+        }
+        _ => remedy,
+    };
+    Support::missing(refusal, remedy)
+}
+
 /// Whether processes have descriptors here, through which they can be waited for and signalled.
 pub fn pidfd() -> Result<Support, ProbeError> {
-    tried(
-        "pidfd_open",
-        pidfd::open(nix::unistd::Pid::this()),
-        |errno| match errno {
-            Errno::ENOSYS => Some("Linux 5.3 or later"),
-            Errno::EPERM => Some("a seccomp policy that allows pidfd_open"),
-            _ => None,
-        },
-    )
+    let known = [
+        (Errno::ENOSYS, "Linux 5.3"),
+        (Errno::EPERM, SECCOMP),
+        (Errno::EMFILE, DESCRIPTORS),
+    ];
+    answer("pidfd_open", pidfd::open(nix::unistd::Pid::this()), &known)
 }
 
 /// Creates one process in `cgroup` (with further clone flags) that ends at once, because it has to

@@ -4,7 +4,7 @@
 //! In this order: what the user named; own cgroup; the v2 mount of a hybrid machine; a scope from
 //! systemd. Each place is tried for real ([`Place::qualify`]), and each refusal is kept with its
 //! reason. What is never done: changing a cgroup, a controller or a limit beyond what delegation
-//! requires, and what is done is listed in [`super::Host::changes`].
+//! requires, and what is done is listed in [`super::Surveyed::changes`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

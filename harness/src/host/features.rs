@@ -1,50 +1,38 @@
 //! Named features of a machine, each really tried: what `scenario doctor` lists and what
-//! `HARNESS_REQUIRE` may demand.
+//! `HARNESS_REQUIRE` may demand. Those of the library are in [`allgone::host::features`].
+
+use std::sync::LazyLock;
 
 use thiserror::Error;
 
-use super::probes::{cgroup, process, tracing};
-use super::{Host, ProbeError, Support};
+use super::probes::{process, tracing};
+use super::{Host, Support};
 
-/// A feature that can be tried for.
-#[derive(Clone, Copy, Debug)]
-pub struct Feature {
-    /// Kebab-case.
-    pub name: &'static str,
-    /// What having it means, one sentence.
-    pub summary: &'static str,
-    probe: fn(&Host) -> Result<Support, ProbeError>,
-}
+pub use allgone::host::features::Feature;
 
-impl Feature {
-    /// Tries, cheaply, and undoes everything.
-    pub fn probe(&self, host: &Host) -> Result<Support, ProbeError> {
-        (self.probe)(host)
-    }
-}
+/// All features, sorted by name.
+pub static FEATURES: LazyLock<Vec<&'static Feature>> = LazyLock::new(|| {
+    let mut all: Vec<_> = allgone::host::features::FEATURES
+        .iter()
+        .chain(OF_CONTENDERS)
+        .collect();
+    all.sort_by_key(|feature| feature.name);
+    all
+});
 
 macro_rules! features {
     ($($name:literal $probe:path, $summary:literal;)*) => {
-        /// All features, sorted by name.
-        pub static FEATURES: &[Feature] = &[$(Feature { name: $name, summary: $summary,
-            probe: $probe }),*];
+        /// What contenders need beyond the features of the library.
+        static OF_CONTENDERS: &[Feature] = &[$(Feature { name: $name, summary: $summary,
+            run: $probe }),*];
     };
 }
 
 features! {
     "bpf" tracing::bpf, "a BPF program can be attached to a raw tracepoint";
-    "cgroup-kill" cgroup::kill, "a write to cgroup.kill ends a process";
-    "cgroup2-write" cgroup::write, "a child of the base cgroup can be made and removed";
-    "clone-into-cgroup" cgroup::clone_into, "clone3 lets a process be born in a cgroup";
-    "freezer" cgroup::freezer, "a write to cgroup.freeze stops a process, and cgroup.events says \
-        when";
     "inotify" process::inotify, "one more inotify instance can be had";
     "io-uring" tracing::io_uring, "an io_uring can be made";
-    "memory-limit" cgroup::memory_limit, "a memory limit can be had for children of the base";
     "pid-namespace" process::pid_namespace, "a process can be the init of a new PID namespace";
-    "pidfd" process::pidfd, "pidfd_open names a process";
-    "pidfd-info" process::pidfd_info, "PIDFD_GET_INFO identifies the process behind a pidfd";
-    "pids-limit" cgroup::pids_limit, "a limit on tasks can be had for children of the base";
     "proc-connector" tracing::proc_connector, "the kernel reports forks and exits through the \
         netlink connector";
     "root" process::root, "effective user 0 that may change user and group";
@@ -54,11 +42,6 @@ features! {
     "tracepoints" tracing::tracepoints, "the kernel's scheduler can be listened to, and names \
         processes as they are named here";
     "userns" process::user_namespace, "a user namespace can be made";
-    "v1-freezer" cgroup::v1_freezer, "an own cgroup of the v1 freezer hierarchy can be made and \
-        frozen";
-    "v1-memory" cgroup::v1_memory, "an own cgroup of the v1 memory hierarchy can be made and \
-        limited";
-    "v1-pids" cgroup::v1_pids, "an own cgroup of the v1 pids hierarchy can be made and limited";
 }
 
 /// A name in a list of requirements that is not a feature.
@@ -73,9 +56,9 @@ pub struct UnknownFeature {
 
 /// Finds a feature by its name, or names the one that comes nearest.
 pub fn by_name(name: &str) -> Result<&'static Feature, UnknownFeature> {
-    let found = FEATURES.iter().find(|f| f.name == name);
+    let found = FEATURES.iter().copied().find(|f| f.name == name);
     found.ok_or_else(|| {
-        let likeness = |f: &&Feature| -> u32 {
+        let likeness = |f: &&&Feature| -> u32 {
             let score = strsim::jaro_winkler(f.name, name) * 1e6;
             #[expect(
                 clippy::cast_possible_truncation,

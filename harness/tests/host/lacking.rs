@@ -3,7 +3,7 @@
 use harness::cgroup::Cgroup;
 use harness::host::base::Options;
 use harness::host::name::RunName;
-use harness::host::{Host, Layout, LimitSource, NoBase, Paths, Refusal, Support, features};
+use harness::host::{Layout, LimitSource, NoBase, Paths, Refusal, Support, features, look};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -141,7 +141,7 @@ pub(crate) fn inotify_exhausted() -> Outcome {
     use nix::sys::inotify::{InitFlags, Inotify};
     worker(|| {
         as_nobody(|_| {
-            let host = Host::without_base(&Paths::default()).map_err(text)?;
+            let host = look(&Paths::default()).map_err(text)?;
             let mut instances = Vec::new();
             while let Ok(instance) = Inotify::init(InitFlags::IN_CLOEXEC) {
                 instances.push(instance);

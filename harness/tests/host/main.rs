@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let mut host = support::host();
     let trials = TESTS
         .iter()
-        .map(|test| test.trial(&required, &host))
+        .map(|test| test.trial(&required, &host.host))
         .collect();
     for failed in host.give_back() {
         eprintln!("not taken back: {failed}");

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use harness::host::base::Options;
-use harness::host::{Detected, Host, Paths, rerun};
+use harness::host::{Detected, Paths, detect, rerun};
 
 use crate::support::{Outcome, ensure, text};
 
@@ -15,13 +15,13 @@ pub(crate) fn as_program() -> ExitCode {
         paths: Paths::below(root),
         ..Options::here()
     };
-    match Host::detect(&options) {
+    match detect(&options) {
         Ok(Detected::Rerun(mut rerun)) => {
             eprintln!("{}", rerun.why);
             eprintln!("exec: {}", rerun.command.exec());
             ExitCode::from(1)
         }
-        Ok(Detected::Host(host)) => {
+        Ok(Detected::Here(host)) => {
             eprintln!(
                 "{}",
                 host.no_base

@@ -38,9 +38,9 @@ pub(crate) fn base_is_found() -> Outcome {
 pub(crate) fn every_probe_answers() -> Outcome {
     worker(|| {
         let mut host = host();
-        for feature in FEATURES {
+        for feature in FEATURES.iter() {
             match feature
-                .probe(&host)
+                .probe(&host.host)
                 .map_err(|e| format!("{}: {e}", feature.name))?
             {
                 Support::Available => {}
@@ -82,10 +82,10 @@ pub(crate) fn clone3_hidden() -> Outcome {
         apply_filter(&program).map_err(text)?;
 
         let mut host = host();
-        ensure(host.base.is_some(), || format!("{:?}", host.no_base))?;
+        ensure(host.host.base.is_some(), || format!("{:?}", host.no_base))?;
         let support = features::by_name("clone-into-cgroup")
             .map_err(text)?
-            .probe(&host)
+            .probe(&host.host)
             .map_err(text)?;
         let Support::Missing { why, remedy } = support else {
             return Err("clone3 should be hidden".to_owned());
@@ -93,7 +93,7 @@ pub(crate) fn clone3_hidden() -> Outcome {
         ensure(why.contains("ENOSYS") && remedy.contains("seccomp"), || {
             format!("{why}; {remedy}")
         })?;
-        let base = host.base.as_ref().ok_or("no base")?;
+        let base = host.host.base.as_ref().ok_or("no base")?;
         let bug = killed_at_birth(base.cgroup()).map_err(text)?;
         let failed = host.give_back();
         ensure(failed.is_empty(), || format!("{failed:?}"))?;

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use harness::host::base::{Options, find};
 use harness::host::name::RunName;
-use harness::host::{Base, Detected, Found, Held, Host, Layout, NoBase, Paths, leftovers};
+use harness::host::{
+    Base, Detected, Found, Held, Layout, NoBase, Paths, Surveyed, detect, leftovers,
+};
 use harness::sys::{fork, pidfd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -17,9 +19,9 @@ pub(crate) fn options() -> Options {
     Options::default()
 }
 
-pub(crate) fn host() -> Host {
-    match Host::detect(&options()) {
-        Ok(Detected::Host(host)) => *host,
+pub(crate) fn host() -> Surveyed {
+    match detect(&options()) {
+        Ok(Detected::Here(host)) => *host,
         Ok(Detected::Rerun(_)) => unreachable!("no program was given, so it cannot be run again"),
         Err(e) => panic!("{e}"),
     }

@@ -5,7 +5,7 @@ use harness::detect::DETECTORS;
 use harness::host::bugs::{self, KILLED_AT_BIRTH, KernelBug, Presence, SPARES_DEAD_LEADERS};
 use harness::host::environment::Environment;
 use harness::host::features::FEATURES;
-use harness::host::{Host, Paths, ProbeError, Support};
+use harness::host::{Paths, ProbeError, Support, Surveyed};
 use harness::kill::STRATEGIES;
 use serde::Serialize;
 
@@ -46,7 +46,7 @@ struct Bug {
 /// Probes this machine and prints the results. Code 3 if no run is possible.
 pub(super) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let around = Surroundings::look(args.cgroup.clone(), false)?;
-    let diagnosis = diagnose(&around.host);
+    let diagnosis = diagnose(&around.here);
     let undone = around.leave()?;
     let mut text = match args.format {
         Format::Table => text(&diagnosis),
@@ -67,11 +67,12 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     })
 }
 
-fn diagnose(host: &Host) -> Diagnosis {
+fn diagnose(here: &Surveyed) -> Diagnosis {
+    let host = &here.host;
     Diagnosis {
         usable: host.base.is_some(),
-        no_base: host.no_base.as_ref().map(ToString::to_string),
-        environment: Environment::capture(&Paths::default(), host),
+        no_base: here.no_base.as_ref().map(ToString::to_string),
+        environment: Environment::capture(&Paths::default(), host, &here.changes()),
         features: FEATURES
             .iter()
             .map(|f| Finding::new(f.name, f.summary, f.probe(host)))

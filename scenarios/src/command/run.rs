@@ -27,7 +27,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
 
 /// Plans, plays and sums up on a machine that has been probed.
 fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result<Exit, Failure> {
-    let (host, base) = (&around.host, around.base()?);
+    let (host, base) = (&around.here.host, around.base()?);
     let offers = Offers::of(host);
     let plan = plan::plan(request, &offers, u64::from(rand::random::<u32>()))?;
     let name = harness::host::run_name().context("could not name the run")?;
@@ -44,7 +44,7 @@ fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result
     output
         .document(PLAN, &document)
         .map_err(Failure::incomplete)?;
-    let environment = Environment::capture(&Paths::default(), host);
+    let environment = Environment::capture(&Paths::default(), host, &around.here.changes());
     output
         .document(ENVIRONMENT, &environment)
         .map_err(Failure::incomplete)?;

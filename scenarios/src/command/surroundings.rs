@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context, anyhow};
-use harness::host::{Base, Detected, Host, Options};
+use harness::host::{self, Base, Detected, Options, Surveyed};
 use harness::trial::{Protection, TrialError, Words};
 
 use super::exit::{Exit, Failure};
@@ -23,7 +23,7 @@ static INTERRUPTED: Words = Words {
 #[derive(Debug)]
 pub(super) struct Surroundings {
     /// What there is.
-    pub host: Host,
+    pub here: Surveyed,
     /// From before the first probe on.
     pub protection: Rc<Protection>,
 }
@@ -42,9 +42,9 @@ impl Surroundings {
             journal: Some(protection.journal()),
             ..Options::here()
         };
-        match Host::detect(&options).context("could not read the facts about this machine")? {
-            Detected::Host(host) => Ok(Self {
-                host: *host,
+        match host::detect(&options).context("could not read the facts about this machine")? {
+            Detected::Here(here) => Ok(Self {
+                here: *here,
                 protection: Rc::new(protection),
             }),
             Detected::Rerun(mut rerun) => {
@@ -60,7 +60,7 @@ impl Surroundings {
 
     /// The base; having none is a missing feature.
     pub(super) fn base(&self) -> Result<&Base, Failure> {
-        match (&self.host.base, &self.host.no_base) {
+        match (&self.here.host.base, &self.here.no_base) {
             (Some(base), _) => Ok(base),
             (None, Some(no_base)) => Err(Failure::missing(no_base.clone())),
             (None, None) => Err(Failure::missing(anyhow!("no cgroup was found"))),
@@ -83,8 +83,8 @@ impl Surroundings {
     /// Undoes what was changed to get the base, and ends the protection. Returns what could not be
     /// undone. An error if a guard has died: then the results are not reliable.
     pub(super) fn leave(mut self) -> Result<Vec<String>, Failure> {
-        let errors = self.host.give_back();
-        // A run that is over has undone its own changes.
+        let errors = self.here.give_back();
+        // A run that is over has given its share back.
         Rc::into_inner(self.protection)
             .map_or(Ok(()), Protection::end)
             .map_err(ended)?;

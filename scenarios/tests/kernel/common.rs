@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::detect::{self, AnyDetector};
 use harness::expect::Plane;
-use harness::host::{Base, Detected, Host, Options};
+use harness::host::{Base, Detected, Options, Surveyed, detect};
 use harness::kill::AnyStrategy;
 use harness::param;
 use harness::record::TrialRecord;
@@ -51,18 +51,19 @@ pub(crate) fn ensure(condition: bool, what: impl FnOnce() -> String) -> Result<(
 
 /// The cgroup below which this process may make its own. Only called by tests that need one.
 pub(crate) fn base() -> &'static Base {
-    static HOST: OnceLock<Host> = OnceLock::new();
+    static HOST: OnceLock<Surveyed> = OnceLock::new();
     let host = HOST.get_or_init(|| {
         let options = Options {
             program: None,
             ..Options::here()
         };
-        match Host::detect(&options).expect("it was looked at before") {
-            Detected::Host(host) => *host,
+        match detect(&options).expect("it was looked at before") {
+            Detected::Here(here) => *here,
             Detected::Rerun(_) => unreachable!("no program was given"),
         }
     });
-    host.base
+    host.host
+        .base
         .as_ref()
         .expect("the test needs a base, and there was one")
 }

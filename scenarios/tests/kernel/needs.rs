@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::detect::DETECTORS;
 use harness::host::features::FEATURES;
-use harness::host::{Detected, Host, Options, Support};
+use harness::host::{Detected, Options, Support, detect};
 use harness::kill::STRATEGIES;
 use harness::requirements::OF_OTHER_TESTS;
 
@@ -62,8 +62,8 @@ impl Machine {
             program: None,
             ..Options::here()
         };
-        let host = match Host::detect(&options).map_err(|e| e.to_string())? {
-            Detected::Host(host) => host,
+        let host = match detect(&options).map_err(|e| e.to_string())? {
+            Detected::Here(here) => here.host,
             Detected::Rerun(rerun) => {
                 return Err(format!("no program was given, and yet: {}", rerun.why));
             }
@@ -85,7 +85,7 @@ impl Machine {
             (OWN_LIMITS, super::fleet::no_own_limits()),
             (FILE_SYSTEM_FREEZE, super::place::FrozenFiles::make().err()),
         ]);
-        for feature in FEATURES {
+        for feature in FEATURES.iter() {
             has.insert(feature.name, support(feature.probe(&host)));
         }
         for detector in DETECTORS {

@@ -13,7 +13,7 @@ use crate::host::{Host, LimitSource};
 
 impl Environment {
     /// Reads everything, changes nothing.
-    pub fn capture(paths: &Paths, host: &Host) -> Self {
+    pub fn capture(paths: &Paths, host: &Host, changes: &[String]) -> Self {
         let cpuinfo = paths.read("/proc/cpuinfo").unwrap_or_default();
         let own = |text: Option<&str>| text.map(str::to_owned);
         let model = field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model"));
@@ -23,7 +23,7 @@ impl Environment {
             schema: SCHEMA,
             captured_unix_s: unix_time(),
             kernel: kernel(paths, &host.release),
-            cgroups: cgroups(host),
+            cgroups: cgroups(host, changes),
             cpu: Cpu {
                 model: own(model),
                 online: paths
@@ -140,7 +140,7 @@ fn chosen(text: &str) -> Option<String> {
     Some(word.to_owned())
 }
 
-fn cgroups(host: &Host) -> Cgroups {
+fn cgroups(host: &Host, changes: &[String]) -> Cgroups {
     let layout = &host.layout;
     let kind = match (
         layout.v2().is_some(),
@@ -195,7 +195,7 @@ fn cgroups(host: &Host) -> Cgroups {
                         ..
                     }
             ),
-            changes: host.changes(),
+            changes: changes.to_vec(),
             notes: base.notes().to_vec(),
         }),
     }
@@ -283,8 +283,8 @@ mod tests {
     #[test]
     fn an_empty_machine_has_only_unknowns() {
         let dir = tempfile::tempdir().unwrap();
-        let host = Host::without_base(&Paths::default()).unwrap();
-        let env = Environment::capture(&Paths::below(dir.path()), &host);
+        let host = crate::host::look(&Paths::default()).unwrap();
+        let env = Environment::capture(&Paths::below(dir.path()), &host, &[]);
         assert_eq!(env.cpu.model, None);
         assert_eq!(env.cpu.online, None);
         assert_eq!(env.memory_bytes, None);
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn it_survives_a_round_trip() {
         let paths = Paths::default();
-        let env = Environment::capture(&paths, &Host::without_base(&paths).unwrap());
+        let env = Environment::capture(&paths, &crate::host::look(&paths).unwrap(), &[]);
         let text = serde_json::to_string(&env).unwrap();
         assert_eq!(serde_json::from_str::<Environment>(&text).unwrap(), env);
         assert!(

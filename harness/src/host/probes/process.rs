@@ -1,45 +1,12 @@
 //! What can be done with processes.
 
-use std::os::fd::AsFd;
-
 use nix::errno::Errno;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::prctl;
-use nix::unistd::Pid;
 
 use super::{SECCOMP, answer, missing};
 use crate::host::{Host, ProbeError, Support, another_user};
 use allgone::probe::Subject;
-
-const DESCRIPTORS: &str = "too many open files: raise RLIMIT_NOFILE (ulimit -n)";
-
-/// Feature `pidfd`.
-pub(in crate::host) fn pidfd(_: &Host) -> Result<Support, ProbeError> {
-    let opened = crate::sys::pidfd::open(Pid::this());
-    answer(
-        "pidfd_open",
-        opened,
-        &[
-            (Errno::ENOSYS, "Linux 5.3"),
-            (Errno::EPERM, SECCOMP),
-            (Errno::EMFILE, DESCRIPTORS),
-        ],
-    )
-}
-
-/// Feature `pidfd-info`.
-pub(in crate::host) fn pidfd_info(_: &Host) -> Result<Support, ProbeError> {
-    let info =
-        crate::sys::pidfd::open(Pid::this()).and_then(|fd| crate::sys::pidfd::info(fd.as_fd()));
-    let known = [
-        (Errno::ENOTTY, "Linux 6.13"),
-        (Errno::EINVAL, "Linux 6.13"),
-        (Errno::ENOSYS, "Linux 6.13"),
-        (Errno::EPERM, SECCOMP),
-        (Errno::EMFILE, DESCRIPTORS),
-    ];
-    answer("ioctl(PIDFD_GET_INFO)", info, &known)
-}
 
 /// Feature `inotify`: `EMFILE` is the limit of instances of this user, or the limit of descriptors.
 pub(in crate::host) fn inotify(_: &Host) -> Result<Support, ProbeError> {

@@ -88,7 +88,7 @@ pub(super) fn scale(args: &ScaleArgs) -> Result<Exit, Failure> {
 fn with_host(args: &ScaleArgs, chosen: &Selection, around: &Surroundings) -> Result<Exit, Failure> {
     // Missing mechanisms are found before anything is planned.
     around.base()?;
-    let host = &around.host;
+    let host = &around.here.host;
     let (mechanisms, skipped) = offered(chosen, host)?;
     let seed = args
         .seed
@@ -112,7 +112,10 @@ fn with_host(args: &ScaleArgs, chosen: &Selection, around: &Surroundings) -> Res
         .document(PLAN, &document)
         .map_err(Failure::incomplete)?;
     output
-        .document(ENVIRONMENT, &Environment::capture(&Paths::default(), host))
+        .document(
+            ENVIRONMENT,
+            &Environment::capture(&Paths::default(), host, &around.here.changes()),
+        )
         .map_err(Failure::incomplete)?;
     if !args.quiet {
         let dir = output.dir().display();

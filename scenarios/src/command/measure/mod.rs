@@ -152,7 +152,7 @@ fn with_host(
     around: &Surroundings,
     begun: Option<&Begun>,
 ) -> Result<Exit, Failure> {
-    let (host, base) = (&around.host, around.base()?);
+    let (host, base) = (&around.here.host, around.base()?);
     let drawn = begun
         .and_then(Begun::seed)
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));
@@ -174,7 +174,7 @@ fn with_host(
         .unwrap_or_default()
         .begin()
         .map_err(Failure::usage)?;
-    let environment = Environment::capture(&Paths::default(), host);
+    let environment = Environment::capture(&Paths::default(), host, &around.here.changes());
     let emulated = environment.virtualisation.emulated == Some(true);
     let mut output = match begun {
         None => {

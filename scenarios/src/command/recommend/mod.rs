@@ -10,7 +10,7 @@ mod tests;
 use clap::{Args, ValueEnum};
 use harness::detect::DETECTORS;
 use harness::host::bugs::{self, Presence, SPARES_DEAD_LEADERS};
-use harness::host::{Host, Support};
+use harness::host::{Support, Surveyed};
 use harness::kill::STRATEGIES;
 use serde::Serialize;
 
@@ -88,7 +88,7 @@ struct Advice {
 pub(super) fn recommend(args: &RecommendArgs) -> Result<Exit, Failure> {
     let evidence = Evidence::committed()?;
     let around = Surroundings::look(args.cgroup.clone(), true)?;
-    let answer = answer(&around.host, &evidence, args.situation);
+    let answer = answer(&around.here, &evidence, args.situation);
     let undone = around.leave()?;
     let mut said = match args.format {
         Format::Table => page::text(&answer),
@@ -107,7 +107,8 @@ pub(super) fn recommend(args: &RecommendArgs) -> Result<Exit, Failure> {
     })
 }
 
-fn answer(host: &Host, evidence: &Evidence, only: Option<Situation>) -> Answer {
+fn answer(here: &Surveyed, evidence: &Evidence, only: Option<Situation>) -> Answer {
+    let host = &here.host;
     let offers = Offers::of(host);
     let tried = host
         .base
@@ -125,7 +126,7 @@ fn answer(host: &Host, evidence: &Evidence, only: Option<Situation>) -> Answer {
             .base
             .as_ref()
             .map(|base| format!("{} ({})", base.cgroup().path().display(), base.how())),
-        no_base: host.no_base.as_ref().map(ToString::to_string),
+        no_base: here.no_base.as_ref().map(ToString::to_string),
         kernel_bug: tried.map(|tried| Spared {
             id: SPARES_DEAD_LEADERS.id,
             answer: match tried {

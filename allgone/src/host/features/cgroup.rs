@@ -3,17 +3,17 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use allgone::base::{PROBE_MEMORY, PROBE_TASKS, try_v1};
-use allgone::limits::Limit;
-use allgone::probe::Subject;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{SECCOMP, missing};
+use crate::base::{PROBE_MEMORY, PROBE_TASKS, Refusal, try_v1, unique_name};
 use crate::cgroup::{Cgroup, CgroupError, GRACE, remove_v1_when_empty};
 use crate::error::{SysError, Target, retry_eintr};
-use crate::host::name::probe_name;
-use crate::host::{Host, LimitSource, ProbeError, Refusal, Support, V1Dir, in_child};
+use crate::host::probe::{SECCOMP, missing};
+use crate::host::{Host, ProbeError, Support};
+use crate::layout::V1Dir;
+use crate::limits::{Limit, LimitSource};
+use crate::probe::{Subject, in_child};
 use crate::sys::spawn::Entry;
 
 const NO_BASE: &str = "there is no base cgroup; the result of the search says why and what would \
@@ -25,19 +25,18 @@ fn with_base(
 ) -> Result<Support, ProbeError> {
     match &host.base {
         None => Ok(Support::missing("no base cgroup", NO_BASE)),
-        Some(base) => {
-            in_child(base.cgroup(), trial).or_else(|refusal| Ok(missing(&refusal, NO_BASE)))
-        }
+        Some(base) => in_child(base.cgroup(), &base.child_name()?, trial)
+            .or_else(|refusal| Ok(missing(&refusal, NO_BASE))),
     }
 }
 
 /// Feature `cgroup2-write`.
-pub(in crate::host) fn write(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn write(host: &Host) -> Result<Support, ProbeError> {
     with_base(host, |_| Ok(Support::Available))
 }
 
 /// Feature `pids-limit`: the search tries it before it takes a base, so its result holds.
-pub(in crate::host) fn pids_limit(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn pids_limit(host: &Host) -> Result<Support, ProbeError> {
     Ok(match host.base.as_ref().map(|b| b.limits()) {
         Some(LimitSource::V2 { .. } | LimitSource::V1 { .. }) => Support::Available,
         Some(LimitSource::None) => Support::missing(
@@ -49,7 +48,7 @@ pub(in crate::host) fn pids_limit(host: &Host) -> Result<Support, ProbeError> {
 }
 
 /// Feature `memory-limit`.
-pub(in crate::host) fn memory_limit(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn memory_limit(host: &Host) -> Result<Support, ProbeError> {
     let Some(base) = &host.base else {
         return Ok(Support::missing("no base cgroup", NO_BASE));
     };
@@ -76,7 +75,7 @@ pub(in crate::host) fn memory_limit(host: &Host) -> Result<Support, ProbeError> 
 }
 
 /// Feature `clone-into-cgroup`.
-pub(in crate::host) fn clone_into(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn clone_into(host: &Host) -> Result<Support, ProbeError> {
     with_base(host, |child| {
         let fate = Subject::start(Some(child), 0, false)?.end()?;
         Ok(match fate.entry {
@@ -97,7 +96,7 @@ fn clone3_remedy(errno: Errno) -> &'static str {
 }
 
 /// Feature `cgroup-kill`.
-pub(in crate::host) fn kill(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn kill(host: &Host) -> Result<Support, ProbeError> {
     with_base(host, |child| {
         let subject = Subject::start(Some(child), 0, true)?;
         match child.kill() {
@@ -112,7 +111,7 @@ pub(in crate::host) fn kill(host: &Host) -> Result<Support, ProbeError> {
 }
 
 /// Feature `freezer`.
-pub(in crate::host) fn freezer(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn freezer(host: &Host) -> Result<Support, ProbeError> {
     with_base(host, |child| {
         let subject = Subject::start(Some(child), 0, true)?;
         if let Err(e) = child.freeze(true) {
@@ -174,20 +173,24 @@ fn v1(
 }
 
 /// Feature `v1-pids`.
-pub(in crate::host) fn v1_pids(host: &Host) -> Result<Support, ProbeError> {
-    v1(host, "pids", |dir| try_v1(dir, &probe_name()?, PROBE_TASKS))
+pub(super) fn v1_pids(host: &Host) -> Result<Support, ProbeError> {
+    v1(host, "pids", |dir| {
+        try_v1(dir, &unique_name(host.prefix)?, PROBE_TASKS)
+    })
 }
 
 /// Feature `v1-memory`.
-pub(in crate::host) fn v1_memory(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn v1_memory(host: &Host) -> Result<Support, ProbeError> {
     let limit: Limit = PROBE_MEMORY;
-    v1(host, "memory", |dir| try_v1(dir, &probe_name()?, limit))
+    v1(host, "memory", |dir| {
+        try_v1(dir, &unique_name(host.prefix)?, limit)
+    })
 }
 
 /// Feature `v1-freezer`: an empty cgroup is frozen at once.
-pub(in crate::host) fn v1_freezer(host: &Host) -> Result<Support, ProbeError> {
+pub(super) fn v1_freezer(host: &Host) -> Result<Support, ProbeError> {
     v1(host, "freezer", |dir| {
-        let path = dir.path.join(probe_name()?);
+        let path = dir.path.join(unique_name(host.prefix)?);
         let fail = |op| {
             let path = path.clone();
             move |e: std::io::Error| SysError::io(op, Target::Path(path), &e)

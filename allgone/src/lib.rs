@@ -55,3 +55,8 @@ pub use effects::Effects;
 pub use error::{SysError, Target};
 pub use job::{Command, Completion, Job, Proof};
 pub use set::ProcessSet;
+
+/// The program of the README is compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

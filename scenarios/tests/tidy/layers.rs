@@ -87,6 +87,33 @@ fn no_directories_import_each_other_in_a_circle() {
     );
 }
 
+#[test]
+fn the_library_needs_nix_libc_and_thiserror() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--package",
+            "allgone",
+            "--edges",
+            "normal",
+            "--depth",
+            "1",
+        ])
+        .args(["--prefix", "none", "--offline", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&tree.stderr);
+    assert!(tree.status.success(), "cargo tree: {said}");
+    let text = String::from_utf8_lossy(&tree.stdout);
+    let names: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let may = ["allgone", "allgone-sys", "nix", "thiserror"];
+    assert_eq!(names, BTreeSet::from(may), "libc comes with allgone-sys");
+}
+
 /// A crate that is made of these files.
 fn made(files: &[(&str, &str)]) -> (tempfile::TempDir, Imports) {
     let dir = tempfile::tempdir().unwrap();

@@ -214,7 +214,7 @@ fn where_clone3_is_refused_the_process_moves_itself_and_says_so() {
 fn where_no_process_can_be_made_nothing_is_left() {
     let calls = [nix::libc::SYS_clone3, nix::libc::SYS_clone];
     for (errno, says) in [
-        (Errno::EAGAIN, "a limit on tasks is met"),
+        (Errno::EAGAIN, "a limit on tasks is reached"),
         (Errno::EPERM, "seccomp policy"),
     ] {
         let own = Own::new();

@@ -143,6 +143,16 @@ fn share(plan: &Plan<'_>, cgroup: BorrowedFd<'_>) -> Result<Executed, NotExecute
         failure: None,
         stack: Vec::with_capacity(STACK_BYTES / size_of::<u128>()),
     }));
+    // Blocked for as long as the memory is shared: `errno` is shared too, and a sleep that a signal
+    // interrupts would overwrite what the child is about to read there.
+    let blocked = match Blocked::all() {
+        Ok(blocked) => blocked,
+        Err(errno) => {
+            // SAFETY: there is no child, so nobody else has the pointer.
+            drop(unsafe { Box::from_raw(common) });
+            return Err(errno.into());
+        }
+    };
     // SAFETY: it has just been made, and the child does not exist yet.
     let born = unsafe { bear(plan.clone_flags, cgroup, common) };
     let (pid, pidfd) = match born {
@@ -168,6 +178,7 @@ fn share(plan: &Plan<'_>, cgroup: BorrowedFd<'_>) -> Result<Executed, NotExecute
     }
     // SAFETY: the kernel has cleared the word, so the child has released the memory.
     let common = unsafe { Box::from_raw(common) };
+    drop(blocked);
     if let Some(failure) = common.failure {
         reap(pidfd.as_fd())?;
         return Err(NotExecuted::Child(failure));
@@ -183,7 +194,7 @@ fn share(plan: &Plan<'_>, cgroup: BorrowedFd<'_>) -> Result<Executed, NotExecute
     })
 }
 
-/// Makes the child, with every signal blocked in both until it exists.
+/// Makes the child. Every signal is blocked in the caller, and so in the child.
 ///
 /// # Safety
 ///
@@ -213,10 +224,8 @@ unsafe fn bear(
         cgroup: u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::EBADF)?,
         ..CloneArgs::default()
     };
-    let blocked = Blocked::all()?;
     // SAFETY: the stack is the child's alone and aligned, and `common` is as `child` needs it.
     let ret = unsafe { clone3_calling(&mut args, child, common.cast()) };
-    drop(blocked);
     if ret < 0 {
         return Err(Errno::from_raw(i32::try_from(-ret).unwrap_or(libc::EIO)));
     }

@@ -45,9 +45,26 @@ fn main() -> ExitCode {
                 Failed::from(text.unwrap_or_default())
             })
         })
-        .with_ignored_flag(missing.is_some())
+        .with_ignored_flag(missing.is_some() || lacks(name))
     });
     libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+}
+
+/// Whether a test needs what is not here, which is said.
+fn lacks(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    let why = match test {
+        "what_a_program_gets" if !root => "only root becomes another user",
+        "memory_that_may_not_be_executed" if !root => "only root makes a PID namespace",
+        "memory_that_may_not_be_executed"
+            if !std::path::Path::new("/proc/sys/vm/memfd_noexec").exists() =>
+        {
+            "this kernel has no vm.memfd_noexec (Linux 6.3)"
+        }
+        _ => return false,
+    };
+    println!("{test} is ignored: {why}");
+    true
 }
 
 /// A test and its name.

@@ -43,6 +43,8 @@ fn compile(out: &Path) -> Result<(), String> {
         .args([
             "--crate-name",
             "allgone_guard",
+            "--cap-lints",
+            "allow",
             "--edition",
             "2024",
             "--crate-type",

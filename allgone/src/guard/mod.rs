@@ -24,7 +24,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -166,7 +166,7 @@ impl Guard {
             own: &own_name,
         };
         let base_again = base.try_clone()?;
-        let (pidfd, way, attempts) = run(&birth, options)?;
+        let (pidfd, way, attempts) = run(&birth, options, &base.path().join(&own))?;
         Ok(Self {
             socket,
             pidfd,
@@ -364,11 +364,25 @@ fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 fn run(
     birth: &Birth<'_>,
     options: &GuardOptions,
+    at: &Path,
 ) -> Result<(OwnedFd, Way, Vec<Attempt>), GuardError> {
+    /// What is done before there is a program to run.
+    const OF_NO_WAY: [&str; 6] = [
+        "rt_sigprocmask",
+        "clone",
+        "mkdir",
+        "open its own cgroup",
+        "clone3",
+        "write cgroup.procs",
+    ];
     let mut attempts = Vec::new();
     let mut attempt = |way: Way, how: Result<How<'_>, StartFailure>| {
         let failed = match how.and_then(|how| guard::start(birth, how)) {
-            Ok(pidfd) => return Some((pidfd, way)),
+            Ok(pidfd) => return Ok(Some((pidfd, way))),
+            // No other way to run it would help.
+            Err(failed) if OF_NO_WAY.contains(&failed.step) => {
+                return Err(SysError::path(failed.step, at, failed.errno));
+            }
             Err(failed) => failed,
         };
         attempts.push(Attempt {
@@ -376,7 +390,7 @@ fn run(
             step: failed.step,
             errno: failed.errno,
         });
-        None
+        Ok(None)
     };
     let mut started = None;
     if options.in_memory {
@@ -386,7 +400,7 @@ fn run(
             step: "memfd_create",
             errno: *errno,
         });
-        started = attempt(Way::Memory, how);
+        started = attempt(Way::Memory, how)?;
     }
     for path in &options.installed {
         if started.is_none() {
@@ -396,11 +410,11 @@ fn run(
                 step: "open",
                 errno: Errno::from_raw(e.raw_os_error().unwrap_or(0)),
             });
-            started = attempt(Way::Installed(path.clone()), how);
+            started = attempt(Way::Installed(path.clone()), how)?;
         }
     }
     if started.is_none() && options.fork {
-        started = attempt(Way::Fork, Ok(How::Fork));
+        started = attempt(Way::Fork, Ok(How::Fork))?;
     }
     match started {
         Some((pidfd, way)) => Ok((pidfd, way, attempts)),

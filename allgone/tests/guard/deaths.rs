@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
         "a_host_keeps_its_children_and_signals",
         a_host_keeps_its_children_and_signals,
     ),
+    ("a_fork_is_not_the_host", a_fork_is_not_the_host),
     (
         "a_guard_without_descriptors_refuses_and_goes_on",
         a_guard_without_descriptors_refuses_and_goes_on,
@@ -170,7 +171,7 @@ fn both_die_and_the_host_knows() {
     base.wait_clear(PATIENCE);
 }
 
-fn ends_with(base: &Base, mode: &str, word: &str) {
+pub(crate) fn ends_with(base: &Base, mode: &str, word: &str) {
     let mut child = host(base, &[mode]);
     let mut text = String::new();
     child
@@ -186,6 +187,10 @@ fn ends_with(base: &Base, mode: &str, word: &str) {
 
 fn a_host_keeps_its_children_and_signals() {
     ends_with(&Base::must(), "quiet", "quiet");
+}
+
+fn a_fork_is_not_the_host() {
+    ends_with(&Base::must(), "fork", "refused");
 }
 
 fn a_guard_without_descriptors_refuses_and_goes_on() {

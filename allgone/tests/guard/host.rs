@@ -1,5 +1,7 @@
 //! A host in a process of its own.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -14,7 +16,8 @@ use allgone::sys::time::{now, sleep_until};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::base::{PATIENCE, PREFIX, Shell, next, pid_of, strings, until};
 
@@ -37,6 +40,9 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         "lose" => lose(&base),
         "few-descriptors" => few_descriptors(&base),
         "ladder" => ladder(&base),
+        "no-clone3" => no_clone3(&base),
+        "no-memfd" => no_memfd(&base),
+        "fork" => fork(&base),
         end => die(&base, end, rest[0].parse().unwrap()),
     }
     ExitCode::SUCCESS
@@ -205,6 +211,73 @@ fn few_descriptors(base: &Cgroup) {
     guard
         .spawn(cgroup.as_fd(), &Request::new(&paths, &argv))
         .unwrap();
+    say("refused");
+}
+
+/// From now on `call` fails in this thread, and in all that it starts.
+fn refuse(call: i64, errno: Errno) {
+    let filter = SeccompFilter::new(
+        BTreeMap::from([(call, Vec::new())]),
+        SeccompAction::Allow,
+        SeccompAction::Errno((errno as i32).unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+/// A seccomp policy has not heard of clone3: guard and jobs move into their cgroups by themselves.
+fn no_clone3(base: &Cgroup) {
+    refuse(nix::libc::SYS_clone3, Errno::ENOSYS);
+    let guard = guard(base);
+    let mut shell = Shell::start(&guard, base, 1, "setsid sleep 1000 & exit 6");
+    assert_eq!(shell.spawned.moved, Some(Errno::ENOSYS));
+    assert!(matches!(shell.next(), Said::Ended(ended) if ended.status == 6));
+    assert!(shell.cgroup.events().unwrap().populated);
+    shell.cgroup.kill().unwrap();
+    assert!(matches!(shell.next(), Said::Empty(_)));
+    say("moved");
+}
+
+/// A seccomp policy refuses files in memory.
+fn no_memfd(base: &Cgroup) {
+    let lock = Guard::start(base, "before.", &GuardOptions::default());
+    drop(lock.unwrap());
+    refuse(nix::libc::SYS_execveat, Errno::EPERM);
+    let none = GuardOptions::default().installed([]);
+    let error = Guard::start(base, PREFIX, &none).unwrap_err().to_string();
+    assert!(
+        error.contains("a file in memory: execveat: EPERM"),
+        "{error}"
+    );
+    assert!(error.contains("seccomp"), "{error}");
+    // A fork executes nothing.
+    let guard = Guard::start(base, PREFIX, &none.fork(true)).unwrap();
+    let mut shell = Shell::start(&guard, base, 1, "exit 0");
+    assert!(matches!(shell.next(), Said::Ended(_)));
+    say("named");
+}
+
+/// A fork of the host may neither use the guard nor end it.
+fn fork(base: &Cgroup) {
+    let guard = guard(base);
+    let mut shell = Shell::start(&guard, base, 1, "exec sleep 1000");
+    let guard = RefCell::new(Some(guard));
+    let copy = allgone::sys::fork::worker(0, None, || {
+        let guard = guard.take().unwrap();
+        let none = strings(&["/bin/true"]);
+        let refused = guard.spawn(base.as_fd(), &Request::new(&none, &none));
+        let refused = matches!(refused, Err(RefusedError::Fork));
+        // Its own copy, as at the end of a program.
+        drop(guard);
+        i32::from(!refused)
+    });
+    let flags = WaitPidFlag::WEXITED;
+    let ended = waitid(Id::PIDFd(copy.unwrap().pidfd.as_fd()), flags).unwrap();
+    assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+    let guard = guard.take().unwrap();
+    assert!(shell.spawned.channel.hear().unwrap().is_none());
+    assert!(!guard.has_died().unwrap());
     say("refused");
 }
 

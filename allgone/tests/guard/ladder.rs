@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 use crate::Test;
 use crate::base::{Base, PATIENCE, PREFIX, Shell};
+use crate::deaths::ends_with;
 
 pub(crate) const TESTS: &[Test] = &[
     ("from_memory_first", from_memory_first),
@@ -19,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
         "memory_that_may_not_be_executed",
         memory_that_may_not_be_executed,
     ),
+    ("what_seccomp_refuses", what_seccomp_refuses),
+    ("a_base_that_is_gone", a_base_that_is_gone),
 ];
 
 fn works(base: &Base, guard: &Guard) {
@@ -118,4 +121,28 @@ fn memory_that_may_not_be_executed() {
         "{text}"
     );
     base.wait_clear(PATIENCE);
+}
+
+fn what_seccomp_refuses() {
+    ends_with(&Base::must(), "no-clone3", "moved");
+    ends_with(&Base::must(), "no-memfd", "named");
+}
+
+/// That is no matter of how the program is run.
+fn a_base_that_is_gone() {
+    let base = Base::must();
+    let gone = base.cgroup.create("gone").unwrap();
+    base.cgroup.remove_child("gone").unwrap();
+    let options = GuardOptions::default().fork(true);
+    let error = Guard::start(&gone, PREFIX, &options).unwrap_err();
+    assert!(matches!(error, GuardError::Sys(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("could not mkdir ") && text.contains("ENO"),
+        "{text}"
+    );
+    // Nor is a name that is taken.
+    let _first = base.guard();
+    let error = Guard::start(&base.cgroup, PREFIX, &options).unwrap_err();
+    assert!(error.to_string().contains("EEXIST"), "{error}");
 }

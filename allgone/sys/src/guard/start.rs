@@ -167,7 +167,7 @@ fn make_cgroup(me: &mut Shared) -> Result<(), (&'static str, raw::Errno)> {
     call::make_dir(base, own).map_err(|errno| ("mkdir", errno))?;
     me.cgroup = call::open(base, own, call::DIRECTORY).map_err(|errno| {
         match call::remove_dir(base, own) {
-            Ok(()) | Err(_) => ("open", errno),
+            Ok(()) | Err(_) => ("open its own cgroup", errno),
         }
     })?;
     Ok(())
@@ -183,6 +183,8 @@ extern "C" fn guard(shared: *mut Shared) -> ! {
 }
 
 fn become_guard(me: &mut Shared) -> (&'static str, raw::Errno) {
+    // Copies: the go-between uses the numbers, too, of its own descriptors.
+    let (mut given, mut exe) = (me.given, me.exe);
     let mut steps = || -> Result<(), (&'static str, raw::Errno)> {
         let at = |step| move |errno| (step, errno);
         if me.join {
@@ -193,13 +195,13 @@ fn become_guard(me: &mut Shared) -> (&'static str, raw::Errno) {
         process::new_session().map_err(at("setsid"))?;
         process::change_dir_to(c"/").map_err(at("chdir"))?;
         // First out of the way of the numbers they get.
-        for fd in me.given.iter_mut().chain(me.exe.iter_mut()) {
+        for fd in given.iter_mut().chain(exe.iter_mut()) {
             *fd = call::copy_above(*fd, born::FREE).map_err(at("fcntl"))?;
         }
-        for (target, fd) in (0..).zip(me.given) {
+        for (target, fd) in (0..).zip(given) {
             call::copy_to(fd, target).map_err(at("dup3"))?;
         }
-        let exe = me.exe.unwrap_or(-1);
+        let exe = exe.unwrap_or(-1);
         let kept = [0, 1, 2, 3, 4, exe];
         let kept = if exe < 0 { &kept[..5] } else { &kept[..] };
         let closed = close_all_but(kept);
@@ -208,7 +210,7 @@ fn become_guard(me: &mut Shared) -> (&'static str, raw::Errno) {
     if let Err(failed) = steps() {
         return failed;
     }
-    match me.exe {
+    match exe {
         Some(exe) => {
             let (argv, envp) = (me.argv.as_ptr() as usize, [0usize; 1]);
             // SAFETY: two arrays of strings that end in null.

@@ -200,6 +200,7 @@ mod tests {
         let shared = [
             "control_files",
             "freeze",
+            "in_thread",
             "mod",
             "report",
             "signal",

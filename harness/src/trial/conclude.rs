@@ -1,46 +1,96 @@
-//! From what was seen to a conclusion: outcome, expectation, held.
+//! The fourth phase of a trial: from what was seen to a conclusion, which is outcome, expectation,
+//! held.
 
 use super::broken::Broken;
+use super::canary::LiveCanary;
 use super::judge::{self, Truth};
-use super::play::Seen;
+use super::observe::End;
+use super::oom::OomKills;
+use super::others::canaries_hit;
+use super::prepare::Trial;
 use super::reaper::Ending;
+use super::settle::Settled;
 use super::{Expected, TrialSpec};
 use crate::expect::Canary;
-use crate::record::{Cause, Outcome, TrialRecord};
+use crate::record::{Cause, LedgerRecord, Outcome, TrialRecord};
 
-/// Draws the conclusion: outcome, expectation, held.
-pub(super) fn conclude(
-    spec: &TrialSpec<'_>,
-    ending: Option<Ending>,
-    record: &mut TrialRecord,
-    seen: &mut Seen,
-    hit: Vec<Canary>,
-) {
-    if let Some(Ending::Guard(pid)) = ending {
-        seen.broken = Some(Broken::new(
-            Cause::GuardKilled,
-            format!("a guard of the run (process {pid}) was killed, so the run was ended"),
-        ));
-    } else if seen.interrupted {
-        record.outcome = Outcome::Interrupted;
-        record.note = Some("the run was interrupted during this trial".to_owned());
-        return;
+/// A trial whose record is complete but for the stamps of cleaning.
+#[derive(Debug)]
+pub(super) struct Concluded<'t, 'b> {
+    pub(super) trial: Trial<'t, 'b>,
+    /// Canaries to be ended.
+    pub(super) canaries: Vec<LiveCanary>,
+}
+
+impl<'t, 'b> Settled<'t, 'b> {
+    /// Looks first for everything that the mechanism did not do, then at the mechanism.
+    pub(super) fn conclude(mut self) -> Concluded<'t, 'b> {
+        // What breaks while a run is interrupted is not the mechanism's fault.
+        let ending = self.trial.run.reaper.ending();
+        if ending.is_some() {
+            self.end = End::Interrupted;
+        }
+        let oom = OomKills::so_far(&self.trial.site).since(self.trial.oom);
+        let hit = match &self.end {
+            End::Interrupted => Ok(Vec::new()),
+            End::Broken(broken) => Err(broken.clone()),
+            End::Whole | End::LivesOn | End::Damaged(_) | End::ObserverGone(..) => {
+                canaries_hit(&self, oom)
+            }
+        };
+        let hit = hit.and_then(|hit| match self.failed {
+            Some(error) => Err(Broken::harness(error)),
+            None => Ok(hit),
+        });
+        let Trial {
+            spec, site, record, ..
+        } = &mut self.trial;
+        let sums = site.ledger.sums();
+        record.ledger = LedgerRecord {
+            births: sums.births,
+            deaths: sums.deaths,
+            refused: sums.refused,
+        };
+        match (ending, hit) {
+            (Some(Ending::Guard(pid)), _) => broken(record, guard_killed(pid)),
+            (Some(Ending::Signal(_)), _) => {
+                record.outcome = Outcome::Interrupted;
+                record.note = Some("the run was interrupted during this trial".to_owned());
+            }
+            (None, Err(what)) => broken(record, what),
+            (None, Ok(hit)) => judged(spec, record, hit, self.tree.witness),
+        }
+        Concluded {
+            trial: self.trial,
+            canaries: self.canaries.live,
+        }
     }
-    if let Some(Broken { cause, what }) = seen.broken.take() {
-        record.outcome = Outcome::Broken;
-        record.cause = Some(cause);
-        record.note = Some(what);
-        // Nothing that was seen in such a trial counts for or against a mechanism.
-        record.survivors.clear();
-        return;
-    }
+}
+
+fn guard_killed(pid: nix::unistd::Pid) -> Broken {
+    Broken::new(
+        Cause::GuardKilled,
+        format!("a guard of the run (process {pid}) was killed, so the run was ended"),
+    )
+}
+
+/// Nothing that was seen in such a trial counts for or against a mechanism.
+fn broken(record: &mut TrialRecord, Broken { cause, what }: Broken) {
+    record.outcome = Outcome::Broken;
+    record.cause = Some(cause);
+    record.note = Some(what);
+    record.survivors.clear();
+}
+
+/// The mechanism is measured by what is expected of it.
+fn judged(spec: &TrialSpec<'_>, record: &mut TrialRecord, hit: Vec<Canary>, witness: Option<i32>) {
     record.canaries_hit = hit;
     let hit = &record.canaries_hit;
     let stamps = &record.stamps;
     let truth = Truth {
         lower_ns: stamps.over_lower_ns,
         upper_ns: stamps.over_upper_ns,
-        witness: seen.witness.is_some(),
+        witness: witness.is_some(),
     };
     let (held, expected, expectation) = match (spec.expected, &record.verdict) {
         (Expected::Detect(expected), Some(verdict)) => {
@@ -72,7 +122,7 @@ pub(super) fn conclude(
     record.held = held;
     record.expected = expected;
     record.expectation = Some(expectation.to_owned());
-    if let Some(pid) = seen.witness {
+    if let Some(pid) = witness {
         record.note = Some(format!(
             "process {pid} was alive when the detector said \"empty\""
         ));

@@ -2,34 +2,41 @@
 //!
 //! The harness (the calling process) makes the site and is the oracle; a forked *observer* holds
 //! detector and strategy; two *guards* stand by in case the harness dies ([`Protection`]). [`Run`]
-//! plays trials one after another. `play` (and, from the verdict on, `ending`) is the harness's
-//! side of one trial, `observer` the observer's side.
+//! runs trials one after another. On the harness's side a trial has five phases, each of which
+//! consumes the one before: `prepare`, `observe`, `settle`, `conclude`, `clean`. `observer` is the
+//! observer's side.
 
 mod broken;
 mod canary;
+mod clean;
 mod conclude;
-mod ending;
 mod error;
 mod guard;
 mod idle;
 mod judge;
+mod killing;
 mod leaks;
 mod limits;
+mod messages;
+mod observe;
 mod observer;
 mod oom;
 mod oracle;
 mod others;
 mod pin;
 mod plan;
-mod play;
+mod prepare;
 mod protection;
 mod reaper;
 mod run;
+mod settle;
 mod site;
 mod spec;
+mod start;
 mod startable;
 mod trace;
 pub(crate) mod users;
+mod watch;
 
 pub(crate) use observer::cpu_time;
 use pin::only;

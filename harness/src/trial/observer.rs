@@ -1,9 +1,7 @@
 //! The observer: a process of its own per trial, in which detector and strategy run.
 //!
-//! It is forked from the harness without exec, so it needs no arguments; it reports one [`Message`]
-//! a line.
+//! It is forked from the harness without exec, so it needs no arguments; it reports by [`Message`].
 
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,53 +9,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitPidFlag;
 use nix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
 
 use super::broken::Broken;
 use super::canary::WaitingCanary;
+use super::messages::{Message, say};
 use super::{Root, Site, SpawnPlan, TrialSpec, oom, oracle};
 use crate::MonoNs;
-use crate::error::{SysError, Target, retry_eintr};
-use crate::record::{Cause, Counters, KillReport, Verdict};
+use crate::error::{SysError, retry_eintr};
+use crate::record::Cause;
 use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry};
 use crate::sys::wait::{Whose, waitid};
 use crate::sys::{self, time};
 use crate::{detect, kill};
-
-/// What the observer tells the harness, in this order.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Message {
-    /// The workload was started.
-    Started {
-        armed_ns: u64,
-        spawn_ns: (u64, u64),
-        pid: i32,
-        entry: String,
-        /// Processes of the tree have other numbers than those in the ledger: they are in a PID
-        /// namespace of their own.
-        renumbered: bool,
-    },
-    /// A canary was started; the harness has to reap and check it.
-    Canary { pid: i32 },
-    /// The strategy has issued its kill.
-    Killed {
-        ready_ns: Option<u64>,
-        report: KillReport,
-    },
-    /// Processes of the tree were ended before the strategy acted, and by something else than their
-    /// script.
-    Damaged { pids: Vec<i32> },
-    /// The detector has a verdict.
-    Done {
-        verdict: Verdict,
-        counters: Counters,
-        cpu_ns: u64,
-        /// The main process has ended.
-        main_ended: bool,
-    },
-    /// The trial broke.
-    Broken(Broken),
-}
 
 /// The main function of an observer. If there is `start`, it waits for a byte from it before it
 /// arms. `oom`: the OOM kills in this trial's cgroups so far. Returns its exit code.
@@ -78,13 +41,6 @@ pub(super) fn run(
         Ok(()) => 0,
         Err(broken) => i32::from(say(&mut tell, &Message::Broken(broken)).is_err()) + 1,
     }
-}
-
-fn say(tell: &mut std::fs::File, message: &Message) -> Result<(), Broken> {
-    let mut line = serde_json::to_vec(message).map_err(|e| Broken::harness(e.to_string()))?;
-    line.push(b'\n');
-    tell.write_all(&line)
-        .map_err(|e| Broken::harness(SysError::io("report to the harness", Target::Nothing, &e)))
 }
 
 fn observe(

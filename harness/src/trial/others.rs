@@ -9,97 +9,84 @@ use nix::unistd::Pid;
 
 use super::broken::{Broken, end_in_words, is_exhaustion, signal_of};
 use super::canary::Fate;
+use super::observe::End;
 use super::observer::NEVER_PLAYED;
 use super::oom::OomKills;
 use super::oracle;
-use super::play::Seen;
+use super::prepare::Trial;
+use super::settle::Settled;
 use super::{Run, Site, TrialSpec};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::{Canary, Plane};
 use crate::record::{Cause, TrialRecord, Verdict};
+use crate::sys::wait::Change;
 
 /// So many processes are named one by one.
 const FEW: usize = 3;
 
-/// Looks for everything that the mechanism did not do, and notes it in `seen.broken`. Returns the
-/// canaries that the strategy hit.
-pub(super) fn judge_others(
-    run: &Run<'_>,
-    spec: &TrialSpec<'_>,
-    site: &Site,
+/// Looks for everything that the mechanism did not do. Returns the canaries that the strategy hit,
+/// or what broke the trial.
+pub(super) fn canaries_hit(
+    settled: &Settled<'_, '_>,
     oom: OomKills,
-    record: &TrialRecord,
-    seen: &mut Seen,
-) -> Vec<Canary> {
-    if seen.interrupted || seen.broken.is_some() {
-        return Vec::new();
+) -> Result<Vec<Canary>, Broken> {
+    let Trial {
+        spec, site, record, ..
+    } = &settled.trial;
+    if let End::ObserverGone(pid, status) = settled.end {
+        return Err(observer_gone(pid, status, oom));
     }
-    let mut hit = Vec::new();
-    let found = observer_ended(seen, oom)
-        .map_or_else(
-            || tree_damaged(run, spec, site, oom, record, seen),
-            |broken| Ok(Some(broken)),
-        )
-        .and_then(|broken| match broken {
-            None => canaries(run, oom, record, seen, &mut hit),
-            broken => Ok(broken),
-        });
-    match found {
-        Ok(broken) => {
-            seen.broken = broken
-                .or_else(|| exhausted(record))
-                .or_else(|| refused(spec, site))
-        }
-        Err(e) => seen.broken = Some(Broken::harness(e)),
+    if let Some(broken) = tree_damaged(settled, oom).map_err(Broken::harness)? {
+        return Err(broken);
     }
-    hit.sort_unstable();
-    hit
+    let hit = hit(settled, oom)?;
+    match exhausted(record).or_else(|| refused(spec, site)) {
+        Some(broken) => Err(broken),
+        None => Ok(hit),
+    }
 }
 
 /// The observer ended without its last message.
-fn observer_ended(seen: &Seen, oom: OomKills) -> Option<Broken> {
-    let (pid, status) = seen.observer?;
+fn observer_gone(pid: Pid, status: Option<Change>, oom: OomKills) -> Broken {
     let end = end_in_words(status);
     if status.and_then(signal_of).is_none() {
-        return Some(Broken::harness(format!(
-            "the observer ({pid}) gave no verdict: it {end}"
-        )));
+        return Broken::harness(format!("the observer ({pid}) gave no verdict: it {end}"));
     }
     let cause = match oom.in_trial {
         0 => Cause::ObserverKilled,
         _ => Cause::OomKilled,
     };
-    Some(Broken::new(
+    Broken::new(
         cause,
         format!("the observer ({pid}) {end}, {}", oom.suspect()),
-    ))
+    )
 }
 
 /// Processes of the tree were ended by something else than their script, the trial's strategy or
 /// its cleaning.
-fn tree_damaged(
-    run: &Run<'_>,
-    spec: &TrialSpec<'_>,
-    site: &Site,
-    oom: OomKills,
-    record: &TrialRecord,
-    seen: &Seen,
-) -> Result<Option<Broken>, SysError> {
+fn tree_damaged(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Option<Broken>, SysError> {
+    let Trial {
+        run,
+        spec,
+        site,
+        record,
+        ..
+    } = &settled.trial;
     let by_oom = record.kill.as_ref().is_some_and(|report| report.by_oom);
     let sums = site.ledger.sums();
-    let (lost, number) = match (&seen.damaged, record.plane) {
-        (Some(pids), _) => (pids.clone(), pids.len()),
+    let (lost, number) = match (&settled.end, record.plane) {
+        (End::Damaged(pids), _) => (pids.clone(), pids.len()),
         // All others that are missing were killed by the strategy.
-        (None, Plane::Kill) => (Vec::new(), 0),
-        (None, Plane::Detect) if record.stamps.unpopulated_ns.is_some() => {
+        (_, Plane::Kill) => (Vec::new(), 0),
+        (_, Plane::Detect) if record.stamps.unpopulated_ns.is_some() => {
             let unstamped = site.ledger.entries().filter(|entry| entry.exit.is_none());
             let missing =
                 usize::try_from(sums.births.saturating_sub(sums.deaths)).unwrap_or(usize::MAX);
             (unstamped.map(|entry| entry.pid).collect(), missing)
         }
-        (None, Plane::Detect) if seen.renumbered => (Vec::new(), 0),
-        (None, Plane::Detect) => {
+        (_, Plane::Detect) if settled.tree.renumbered => (Vec::new(), 0),
+        (_, Plane::Detect) => {
             let lost = oracle::ended(site)?;
             let number = lost.len();
             (lost, number)
@@ -120,7 +107,7 @@ fn tree_damaged(
             in_words(run, &lost, number, oom),
         )));
     }
-    let never_played = record.plane == Plane::Detect && seen.main_ended && sums.births == 0;
+    let never_played = record.plane == Plane::Detect && settled.tree.main_ended && sums.births == 0;
     Ok(never_played.then(|| Broken::new(Cause::NotStarted, NEVER_PLAYED)))
 }
 
@@ -145,47 +132,45 @@ fn in_words(run: &Run<'_>, lost: &[i32], number: usize, oom: OomKills) -> String
     )
 }
 
-/// Which canaries the strategy hit, and whether one was ended by something else.
-fn canaries(
-    run: &Run<'_>,
-    oom: OomKills,
-    record: &TrialRecord,
-    seen: &Seen,
-    hit: &mut Vec<Canary>,
-) -> Result<Option<Broken>, SysError> {
+/// Which canaries the strategy hit, or that one was ended by something else.
+fn hit(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Vec<Canary>, Broken> {
+    let Trial { run, record, .. } = &settled.trial;
     let begun = record.kill.as_ref().map(|report| MonoNs(report.begun_ns));
     let by_oom = record.kill.as_ref().is_some_and(|report| report.by_oom);
     let mut fates = Vec::new();
-    for canary in &seen.canaries {
+    for canary in &settled.canaries.live {
         let status = run.reaper.status_of(canary.pid);
-        fates.push((canary.kind, status, canary.fate(status, begun)?));
+        let fate = canary.fate(status, begun).map_err(Broken::harness)?;
+        fates.push((canary.kind, status, fate));
     }
-    for (kind, status) in &seen.dead_canaries {
+    for (kind, status) in &settled.canaries.dead {
         fates.push((
             *kind,
             Some(*status),
             super::canary::judge(Some(*status), None, false, begun),
         ));
     }
+    let mut hit = Vec::new();
     for (kind, status, fate) in fates {
         let end = end_in_words(status);
         match fate {
             Fate::Unharmed => {}
             Fate::Lost(why) => {
                 let what = format!("the canary {kind} {end}, {why}, {}", oom.suspect());
-                return Ok(Some(Broken::new(Cause::CanaryKilled, what)));
+                return Err(Broken::new(Cause::CanaryKilled, what));
             }
             Fate::Hit if oom.on_machine > 0 && !by_oom => {
                 let what = format!(
                     "the canary {kind} {end} while the strategy acted, {}",
                     oom.suspect()
                 );
-                return Ok(Some(Broken::new(Cause::OomKilled, what)));
+                return Err(Broken::new(Cause::OomKilled, what));
             }
             Fate::Hit => hit.push(kind),
         }
     }
-    Ok(None)
+    hit.sort_unstable();
+    Ok(hit)
 }
 
 /// The mechanism failed because a resource of the machine was exhausted.

@@ -10,10 +10,11 @@ use nix::sys::time::TimeSpec;
 
 use super::leaks::{self, LeakReport, Snapshot};
 use super::limits::V1Limits;
+use super::prepare::Trial;
 use super::protection::Protection;
 use super::reaper::{Ending, Reaper};
 use super::users;
-use super::{Limits, Site, TrialError, TrialSpec, limits, play};
+use super::{Limits, Site, TrialError, TrialSpec, limits};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::host::named::{self, Named};
@@ -105,7 +106,8 @@ impl<'b> Run<'b> {
 
     /// Runs one trial. A trial that breaks is a record; an error means that the run cannot go on.
     pub fn trial(&mut self, spec: &TrialSpec<'_>) -> Result<TrialRecord, TrialError> {
-        let record = play::play(self, spec);
+        let record = Trial::prepare(self, spec)
+            .and_then(|trial| trial.observe().settle().conclude().clean());
         self.reaper.forget();
         record
     }

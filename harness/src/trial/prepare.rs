@@ -1,0 +1,91 @@
+//! The first phase of a trial: its site, the counters as they stand before it, and an empty record.
+
+use std::collections::BTreeMap;
+
+use super::oom::OomKills;
+use super::{Run, Site, TrialError, TrialSpec};
+use crate::expect::Plane;
+use crate::record::{Counters, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord};
+
+/// One trial, as every phase of it has it.
+///
+/// A phase consumes the one before: `Trial` -> [`Observed`](super::observe::Observed) ->
+/// [`Settled`](super::settle::Settled) -> [`Concluded`](super::conclude::Concluded) -> record. An
+/// error in one of them is kept, the next ones leave out what it has made pointless, and cleaning
+/// undoes everything.
+#[derive(Debug)]
+pub(super) struct Trial<'t, 'b> {
+    pub(super) run: &'t mut Run<'b>,
+    pub(super) spec: &'t TrialSpec<'t>,
+    pub(super) site: Site,
+    /// The OOM kills before the trial.
+    pub(super) oom: OomKills,
+    /// What is known so far.
+    pub(super) record: TrialRecord,
+}
+
+impl<'t, 'b> Trial<'t, 'b> {
+    /// Makes the site. After an error nothing of it is there, and the run cannot go on.
+    pub(super) fn prepare(
+        run: &'t mut Run<'b>,
+        spec: &'t TrialSpec<'t>,
+    ) -> Result<Self, TrialError> {
+        let site = Site::make(run, spec)?;
+        let record = blank(run, spec);
+        let oom = OomKills::so_far(&site);
+        Ok(Self {
+            run,
+            spec,
+            site,
+            oom,
+            record,
+        })
+    }
+
+    /// Whether something is killed in it.
+    pub(super) fn kills(&self) -> bool {
+        self.spec.plane() == Plane::Kill
+    }
+}
+
+fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
+    TrialRecord {
+        schema: SCHEMA,
+        run: run.name().to_owned(),
+        seq: spec.seq,
+        block: None,
+        twin: 0,
+        plane: spec.plane(),
+        scenario: spec.scenario.to_owned(),
+        detector: spec.detector.spec().id.to_owned(),
+        strategy: spec.strategy.map(|s| s.spec().id.to_owned()),
+        params: spec
+            .params
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<BTreeMap<_, _>>(),
+        seed: spec.seed,
+        gap_ns: u64::try_from(spec.gap.as_nanos()).ok(),
+        entry: String::new(),
+        stamps: Stamps {
+            intended_ns: spec.conditions.intended.map(|at| at.0),
+            ..Stamps::default()
+        },
+        stages: None,
+        verdict: None,
+        outcome: Outcome::Broken,
+        expected: String::new(),
+        expectation: None,
+        held: false,
+        note: None,
+        cause: None,
+        counters: Counters::default(),
+        cpu_ns: None,
+        idle: None,
+        ledger: LedgerRecord::default(),
+        kill: None,
+        survivors: Vec::new(),
+        canaries_hit: Vec::new(),
+        errors: Vec::new(),
+    }
+}

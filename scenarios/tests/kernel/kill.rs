@@ -266,7 +266,7 @@ fn dead_leader() -> Result<(), String> {
         let named = record
             .survivors
             .iter()
-            .all(|s| s.reason == Reason::DeadLeader.to_string());
+            .all(|s| s.reason == Reason::DeadLeader.id());
         ensure(named && (survives != record.survivors.is_empty()), || {
             format!("{id}: {:?}", record.survivors)
         })?;

@@ -59,7 +59,14 @@ pub(crate) fn errors(
         }
         libc::SYS_ftruncate | libc::SYS_fallocate => ("ftruncate", &[ENOMEM, ENOSPC, EPERM]),
         libc::SYS_fsync | libc::SYS_fdatasync => ("fsync", &[ENOSPC]),
-        libc::SYS_flock => ("flock", &[ENOMEM, EAGAIN]),
+        // flock(2): memory is needed for a lock, not for giving it back.
+        libc::SYS_flock if args[1] & u64::from(libc::LOCK_UN.cast_unsigned()) != 0 => {
+            return None;
+        }
+        libc::SYS_flock if args[1] & u64::from(libc::LOCK_NB.cast_unsigned()) != 0 => {
+            ("flock", &[ENOMEM, EAGAIN])
+        }
+        libc::SYS_flock => ("flock", &[ENOMEM]),
         libc::SYS_chown | libc::SYS_fchown | libc::SYS_fchownat | libc::SYS_lchown => {
             ("chown", &[ENOMEM, ENOSPC, EPERM])
         }

@@ -32,6 +32,7 @@ pub struct Placeholder {
     _gate: OwnedFd,
     since: MonoNs,
     ended: bool,
+    starter: u32,
 }
 
 impl Placeholder {
@@ -58,6 +59,7 @@ impl Placeholder {
             _gate: gate,
             since: now(),
             ended: false,
+            starter: std::process::id(),
         })
     }
 
@@ -114,6 +116,10 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Drop for Placeholder {
     fn drop(&mut self) {
+        // In a forked copy of its starter: it is not the copy's to end.
+        if self.starter != std::process::id() {
+            return;
+        }
         // A placeholder that is left keeps its cgroup populated, and the owner of the cgroup gets
         // that error.
         match self.end() {

@@ -1,6 +1,7 @@
 //! A job in a tokio runtime.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -13,7 +14,7 @@ use crate::error::{SysError, Target};
 
 /// A [`Job`] whose end is awaited in a tokio runtime (feature `tokio`).
 ///
-/// It is registered by its one descriptor; no thread, no signal handler and no timer of the runtime
+/// It is registered by a duplicate of its one descriptor, so it holds one more; no thread, no signal handler and no timer of the runtime
 /// are used. A wait can be dropped and started again at any time, as `tokio::time::timeout` and
 /// `tokio::select!` do.
 ///
@@ -35,34 +36,43 @@ use crate::error::{SysError, Target};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct AsyncJob(AsyncFd<Job>);
+pub struct AsyncJob {
+    /// Nothing else can reach or close it, which is what `AsyncFd` relies on: the job itself is
+    /// handed out by `get_mut`, and could be exchanged. Dropped first.
+    ready: AsyncFd<OwnedFd>,
+    job: Job,
+}
 
 impl AsyncJob {
     /// Registers a job with the runtime of the calling task.
     ///
-    /// Errors: epoll_ctl(2); the job is then dropped. Panics outside of a runtime, as tokio does.
+    /// Errors: fcntl(2), epoll_ctl(2); the job is then dropped. Panics outside of a runtime, as tokio does.
     pub fn new(job: Job) -> Result<Self, JobError> {
-        #[allow(
-            deprecated,
-            reason = "a job keeps its descriptor for life, which tokio cannot know"
-        )]
-        let registered = AsyncFd::with_interest(job, Interest::READABLE);
-        Ok(Self(registered.map_err(|e| failed(&e))?))
+        let own = job.as_fd().try_clone_to_owned().map_err(|e| failed(&e))?;
+        // Its successor, since tokio 1.54, is unsafe, because a type may close its descriptor while
+        // it is registered. An `OwnedFd` does not.
+        #[allow(deprecated, reason = "see above; and this works with earlier versions")]
+        let registered = AsyncFd::with_interest(own, Interest::READABLE);
+        Ok(Self {
+            ready: registered.map_err(|e| failed(&e))?,
+            job,
+        })
     }
 
     /// The job.
     pub fn get_ref(&self) -> &Job {
-        self.0.get_ref()
+        &self.job
     }
 
-    /// The job.
+    /// The job. It must not be exchanged for another one: a wait would then sleep until the first
+    /// one has something new.
     pub fn get_mut(&mut self) -> &mut Job {
-        self.0.get_mut()
+        &mut self.job
     }
 
     /// Takes it out of the runtime again.
     pub fn into_inner(self) -> Job {
-        self.0.into_inner()
+        self.job
     }
 
     /// Waits until it is over. Can be cancelled.
@@ -70,10 +80,10 @@ impl AsyncJob {
     /// Errors: as [`Job::try_wait`].
     pub async fn wait(&mut self) -> Result<Completion, JobError> {
         loop {
-            if let Some(done) = self.0.get_mut().try_wait()? {
+            if let Some(done) = self.job.try_wait()? {
                 return Ok(done);
             }
-            let mut ready = self.0.readable_mut().await.map_err(|e| failed(&e))?;
+            let mut ready = self.ready.readable().await.map_err(|e| failed(&e))?;
             // Cleared before the next check: a later event makes it ready again.
             ready.clear_ready();
         }
@@ -81,13 +91,13 @@ impl AsyncJob {
 
     /// As [`Job::kill`]. If it is cancelled, the kill goes on at the next wait.
     pub async fn kill(&mut self) -> Result<Completion, JobError> {
-        self.0.get_mut().start_kill()?;
+        self.job.start_kill()?;
         self.wait().await
     }
 
     /// As [`Job::terminate`]. If it is cancelled, it goes on at the next wait.
     pub async fn terminate(&mut self, grace: Duration) -> Result<Completion, JobError> {
-        self.0.get_mut().start_terminate(grace)?;
+        self.job.start_terminate(grace)?;
         self.wait().await
     }
 }

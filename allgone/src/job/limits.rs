@@ -68,6 +68,13 @@ impl V1Limits {
     }
 }
 
+impl V1Limits {
+    /// Nothing is removed any more.
+    pub(super) fn disown(&mut self) {
+        self.dirs.clear();
+    }
+}
+
 impl Drop for V1Limits {
     fn drop(&mut self) {
         // Removed already, unless the start has failed.

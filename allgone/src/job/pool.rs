@@ -26,7 +26,7 @@ const WARM_UP: Duration = Duration::from_millis(25);
 /// no warm cgroup makes one, and [`Mechanisms`](super::Mechanisms) says so.
 ///
 /// Each cgroup costs a process, that is a child of the host, and four descriptors. Dropping the
-/// pool ends and removes them.
+/// pool ends and removes them; in a copy of the process that was made by fork(2), it does nothing.
 ///
 /// ```no_run
 /// use allgone::{Base, Command, job::Pool};
@@ -41,6 +41,7 @@ pub struct Pool {
     base: Base,
     starter: Arc<dyn Starter>,
     warm: Mutex<Option<Warm>>,
+    host: u32,
 }
 
 impl Pool {
@@ -53,6 +54,7 @@ impl Pool {
             base,
             starter,
             warm: Mutex::new(Some(Warm::new(size, WARM_UP))),
+            host: std::process::id(),
         };
         pool.refill()?;
         Ok(pool)
@@ -110,6 +112,10 @@ impl Sealed for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // In a forked copy of the host, placeholders do nothing when they are dropped either.
+        if self.host != std::process::id() {
+            return;
+        }
         let warm = self.warm.get_mut().unwrap_or_else(PoisonError::into_inner);
         // What cannot be removed is left: a drop cannot report an error.
         if let Some(Ok(cgroups)) = warm.take().map(Warm::drain) {

@@ -463,6 +463,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         // A forked copy of the host does nothing.
         if self.host != std::process::id() {
+            self.site.disown();
             return;
         }
         if self

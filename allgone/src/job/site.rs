@@ -64,6 +64,14 @@ impl Site {
         self.v1.as_ref()
     }
 
+    /// For a forked copy of the host: what there is belongs to the original, and dropping it does
+    /// nothing.
+    pub(super) fn disown(&mut self) {
+        if let Some(v1) = &mut self.v1 {
+            v1.disown();
+        }
+    }
+
     /// Removes it with everything below, by the base's descriptor. `false`: it has members, so it
     /// is too early. Does not wait and does not kill.
     pub(super) fn remove(&self) -> Result<bool, CgroupError> {

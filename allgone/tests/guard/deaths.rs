@@ -27,6 +27,10 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("a_fork_is_not_the_host", a_fork_is_not_the_host),
     (
+        "a_host_that_forks_keeps_its_jobs",
+        a_host_that_forks_keeps_its_jobs,
+    ),
+    (
         "a_guard_without_descriptors_refuses_and_goes_on",
         a_guard_without_descriptors_refuses_and_goes_on,
     ),
@@ -191,6 +195,10 @@ fn a_host_keeps_its_children_and_signals() {
 
 fn a_fork_is_not_the_host() {
     ends_with(&Base::must(), "fork", "refused");
+}
+
+fn a_host_that_forks_keeps_its_jobs() {
+    ends_with(&Base::must(), "forks", "forked");
 }
 
 fn a_guard_without_descriptors_refuses_and_goes_on() {

@@ -9,8 +9,12 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use allgone::Base;
 use allgone::cgroup::Cgroup;
 use allgone::guard::{Guard, GuardOptions, RefusedError, Request, Said};
+use allgone::job::{Guarded, Job, Place, Pool, Proof, Stdio};
+use allgone::limits::LimitSource;
+use allgone::sys::fork::{Worker, worker};
 use allgone::sys::spawn::exit_now;
 use allgone::sys::time::{now, sleep_until};
 use nix::errno::Errno;
@@ -43,6 +47,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         "no-clone3" => no_clone3(&base),
         "no-memfd" => no_memfd(&base),
         "fork" => fork(&base),
+        "forks" => forks(&base),
         end => die(&base, end, rest[0].parse().unwrap()),
     }
     ExitCode::SUCCESS
@@ -64,7 +69,7 @@ fn die(base: &Cgroup, end: &str, after_us: u64) {
     let end = match end.strip_prefix("fork-") {
         // A copy of this process, with copies of all its descriptors, lives on.
         Some(end) => {
-            allgone::sys::fork::worker(0, None, || wait_for_the_test().map_or(1, |()| 0)).unwrap();
+            worker(0, None, || wait_for_the_test().map_or(1, |()| 0)).unwrap();
             end
         }
         None => end,
@@ -294,4 +299,98 @@ fn ladder(base: &Cgroup) {
     say(&format!("{} after {}", guard.way(), guard.attempts()[0]));
     let mut shell = Shell::start(&guard, base, 1, "exit 0");
     assert!(matches!(shell.next(), Said::Ended(_)));
+}
+
+/// Forks while jobs run: a copy that drops what it has ends nothing, and a copy that keeps it holds
+/// nothing up.
+fn forks(base: &Cgroup) {
+    let own = Base::given(
+        base.try_clone().unwrap(),
+        LimitSource::None,
+        "test".to_owned(),
+    );
+    let mut guarded = Some(Guarded::start(&own).unwrap());
+    let guard = guarded.clone().unwrap();
+    let mut pools = [
+        Some(Pool::new(&own, 1).unwrap()),
+        Some(Pool::new(&guard, 1).unwrap()),
+    ];
+    let mut jobs = vec![lasting(&own), lasting(&guard)];
+    let mut held = Some(guard);
+
+    let copy = worker(0, None, || {
+        jobs.clear();
+        pools = [None, None];
+        (guarded, held) = (None, None);
+        0
+    });
+    assert_eq!(end_of(&copy.unwrap()), 0, "dropping returned");
+    for job in &mut jobs {
+        assert!(job.try_wait().unwrap().is_none(), "it was not ended");
+        assert_eq!(job.cgroup().procs().unwrap().pids.len(), 2);
+    }
+    for pool in &pools {
+        let pool = pool.as_ref().unwrap();
+        pool.wait_warm();
+        let done = proved(&mut brief(pool));
+        assert!(done.mechanisms.prepopulated, "its cgroup is still there");
+    }
+
+    // Lives until the end, with a copy of every descriptor.
+    let (gate, opener) = std::io::pipe().unwrap();
+    let mut opener = Some(opener);
+    let copy = worker(0, None, || {
+        opener = None;
+        (&gate).read_to_end(&mut Vec::new()).map_or(1, |_| 0)
+    });
+    let copy = copy.unwrap();
+    for job in &mut jobs {
+        job.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let ended = job.wait(now() + Duration::from_millis(50)).unwrap();
+        assert!(ended.is_none(), "another process of it lives");
+        let done = job.kill().unwrap();
+        assert_eq!(done.proof, Proof::Removed);
+        assert_eq!(done.status.unwrap().code(), Some(7));
+    }
+    proved(&mut brief(&own));
+    proved(&mut brief(guarded.as_ref().unwrap()));
+    let leaves = lasting(held.as_ref().unwrap());
+    drop(leaves);
+    // They hold the guard, too.
+    jobs.clear();
+    (guarded, held, pools) = (None, None, [None, None]);
+    assert!(guarded.is_none() && held.is_none() && pools.iter().all(Option::is_none));
+    assert_eq!(base.children().unwrap().count(), 0);
+    drop(opener);
+    assert_eq!(end_of(&copy), 0);
+    say("forked");
+}
+
+/// A job of two processes; the first ends when it is told to, the other does not.
+fn lasting(place: &impl Place) -> Job {
+    let mut command = allgone::Command::new("sh");
+    command.args(["-c", "setsid sleep 1000 & read x; exit 7"]);
+    let job = command.stdin(Stdio::piped()).spawn(place).unwrap();
+    until(PATIENCE, || {
+        (job.cgroup().procs().unwrap().pids.len() == 2).then_some(())
+    })
+    .unwrap();
+    job
+}
+
+fn brief(place: &impl Place) -> Job {
+    allgone::Command::new("true").spawn(place).unwrap()
+}
+
+fn proved(job: &mut Job) -> allgone::Completion {
+    let done = job.wait(now() + PATIENCE).unwrap().unwrap();
+    assert!(done.success() && done.proof == Proof::Removed, "{done:?}");
+    done
+}
+
+fn end_of(copy: &Worker) -> i32 {
+    let flags = WaitPidFlag::WEXITED;
+    let whose = allgone::sys::wait::Whose::Pidfd(copy.pidfd.as_fd());
+    let end = allgone::sys::wait::waitid(whose, flags).unwrap().unwrap();
+    end.status
 }

@@ -31,7 +31,7 @@ fn outside(more: &[&str], how: &str) {
         .args(more)
         .env("CARGO_TARGET_DIR", target)
         .output()
-        .unwrap();
+        .expect("cargo can be run");
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{errors}");

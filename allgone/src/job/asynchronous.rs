@@ -14,9 +14,9 @@ use crate::error::{SysError, Target};
 
 /// A [`Job`] whose end is awaited in a tokio runtime (feature `tokio`).
 ///
-/// It is registered by a duplicate of its one descriptor, so it holds one more; no thread, no signal handler and no timer of the runtime
-/// are used. A wait can be dropped and started again at any time, as `tokio::time::timeout` and
-/// `tokio::select!` do.
+/// It is registered by a duplicate of its one descriptor, so it holds one more; no thread, no
+/// signal handler and no timer of the runtime are used. A wait can be dropped and started again at
+/// any time, as `tokio::time::timeout` and `tokio::select!` do.
 ///
 /// Dropping it drops the job, which may block the thread for up to
 /// [`DROP_LIMIT`](super::DROP_LIMIT) if it is not over.
@@ -46,7 +46,8 @@ pub struct AsyncJob {
 impl AsyncJob {
     /// Registers a job with the runtime of the calling task.
     ///
-    /// Errors: fcntl(2), epoll_ctl(2); the job is then dropped. Panics outside of a runtime, as tokio does.
+    /// Errors: fcntl(2), epoll_ctl(2); the job is then dropped. Panics outside of a runtime, as
+    /// tokio does.
     pub fn new(job: Job) -> Result<Self, JobError> {
         let own = job.as_fd().try_clone_to_owned().map_err(|e| failed(&e))?;
         // Its successor, since tokio 1.54, is unsafe, because a type may close its descriptor while

@@ -2,8 +2,7 @@
 //!
 //! - The end of a program, by a job's one descriptor and by a bare `waitpid(2)`: from the moment at
 //!   which the program says that it ends to the one at which that is known. Programs live for 0 and
-//!   1 ms. An orphan is the last process of a job, whose parent, the first process, has ended before
-//!   it.
+//!   1 ms. An orphan is the last process of a job, and its parent, the first one, has ended before.
 //! - A whole job (`true`: cgroup, spawn, wait, proof, removal) and `std::process::Command`, with 10
 //!   MiB and with MIB (2048) resident. A fresh guard is started for the one job; its end is counted
 //!   in a row of its own.

@@ -28,6 +28,11 @@ pub const MARK: &str = "allgone.enabled";
 /// How long another process may take over its changes to the base.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 
+/// Why nothing is enabled by a kernel without `CONFIG_FILE_LOCKING`. What is enabled already can be
+/// used.
+const NO_LOCKS: &str = "this kernel has no file locks, without which nobody could know when to \
+    disable a controller again: enable it by hand";
+
 /// Controllers that limits need, the one that must be there first.
 pub(super) const WANTED: [&str; 3] = ["pids", "memory", "cpu"];
 
@@ -55,7 +60,10 @@ impl Shared {
         base: &Cgroup,
         authority: Result<&'static str, &'static str>,
     ) -> Result<(Self, Enabled), Refusal> {
-        let _lock = lock(base)?;
+        let Some(_lock) = lock(base)? else {
+            let enabled = Self::default().enable(base, Err(NO_LOCKS))?;
+            return Ok((Self::default(), enabled));
+        };
         let mut shared = Self::default();
         for child in base.child_names()? {
             match child.into_string() {
@@ -195,13 +203,15 @@ fn hold(base: &Cgroup, name: String) -> Result<(String, Flock<File>), SysError> 
     }
 }
 
-/// Locks the base for a change. Errors: `ETIMEDOUT` another process holds it for long.
-fn lock(base: &Cgroup) -> Result<Flock<File>, SysError> {
+/// Locks the base for a change. `None`: the kernel has no file locks. Errors: `ETIMEDOUT` another
+/// process holds it for long.
+fn lock(base: &Cgroup) -> Result<Option<Flock<File>>, SysError> {
     let deadline = now() + LOCK_LIMIT;
     let mut file = directory(base, ".")?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
+            Ok(lock) => return Ok(Some(lock)),
+            Err((_, Errno::ENOSYS)) => return Ok(None),
             Err((back, Errno::EWOULDBLOCK)) if !deadline.has_passed() => file = back,
             Err((_, Errno::EWOULDBLOCK)) => {
                 return Err(SysError::path("lock", base.path(), Errno::ETIMEDOUT));
@@ -324,7 +334,7 @@ mod tests {
     #[test]
     fn a_change_waits_for_another_and_gives_up() {
         let fake = Fake::new("pids", "");
-        let held = lock(&fake.cgroup()).unwrap();
+        let held = lock(&fake.cgroup()).unwrap().unwrap();
         let refused = Shared::join(&fake.cgroup(), MAY).unwrap_err();
         assert_eq!(refused.errno(), Some(Errno::ETIMEDOUT), "{refused}");
         drop(held);

@@ -29,7 +29,7 @@ use scenarios::script::FOREVER;
 use super::common::{Test, base, ensure};
 use super::kill::text;
 use super::needs::{CGROUP2_WRITE, CLONE_INTO_CGROUP};
-use super::place::{Place, V1Dir, workload};
+use super::place::{Place, V1Dir, reap_all, workload};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -223,7 +223,8 @@ fn in_fresh_process(
     hear.read_to_string(&mut said).map_err(text)?;
     waitid(Whose::Pidfd(started.pidfd.as_fd()), WaitPidFlag::WEXITED).map_err(text)?;
     let label = harness::host::named::shared(&place.site.label());
-    harness::host::named::take_down(&label, time::now() + PATIENCE, &mut || {}).map_err(text)?;
+    // What the process leaves comes to this one, and keeps the hierarchy until it is reaped.
+    harness::host::named::take_down(&label, time::now() + PATIENCE, &mut reap_all).map_err(text)?;
     said.extend(wrong);
     ensure(said.is_empty(), || said)
 }

@@ -10,7 +10,7 @@ use super::others::canaries_hit;
 use super::prepare::Trial;
 use super::reaper::Ending;
 use super::settle::Settled;
-use super::{Expected, TrialSpec};
+use super::{Expected, TrialError, TrialSpec};
 use crate::expect::Canary;
 use crate::record::{Cause, LedgerRecord, Outcome, TrialRecord};
 
@@ -39,6 +39,7 @@ impl<'t, 'b> Settled<'t, 'b> {
             }
         };
         let hit = hit.and_then(|hit| match self.failed {
+            Some(error @ TrialError::Canary) => Err(Broken::by(Cause::CanaryKilled, error)),
             Some(error) => Err(Broken::harness(error)),
             None => Ok(hit),
         });

@@ -52,6 +52,9 @@ pub enum TrialError {
             ended it if the harness had died next"
     )]
     Guard(i32),
+    /// A canary was killed from outside while the trial was being set up.
+    #[error("a canary ended before it was set up, and so before the strategy's first act")]
+    Canary,
     /// Guards find what they remove by its name.
     #[error("the run's name {0:?} does not begin with the name that is protected")]
     Unprotected(String),

@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitPidFlag;
 use nix::time::{ClockId, clock_gettime};
 
+use super::TrialError;
 use super::broken::Broken;
 use super::canary::WaitingCanary;
 use super::messages::{Message, say};
@@ -115,9 +116,7 @@ fn observe(
         wait_for_exec(&root).map_err(|e| Broken::by(Cause::NotStarted, e))?;
         child_failure(&root)?;
         let canary = waiting.join_group(root.pid).map_err(|e| match e.errno {
-            Errno::ECHILD => {
-                Broken::new(Cause::CanaryKilled, "a canary ended before it was set up")
-            }
+            Errno::ECHILD => Broken::by(Cause::CanaryKilled, TrialError::Canary),
             _ => Broken::harness(e),
         })?;
         say(

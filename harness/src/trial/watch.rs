@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::TrialError;
@@ -62,7 +63,13 @@ impl<'t, 'b> Watch<'t, 'b> {
     /// it may still run.
     pub(super) fn until_end(&mut self) -> Result<(), TrialError> {
         if let Some(killing) = &mut self.killing {
-            killing.start_canaries(&self.trial)?;
+            killing
+                .start_canaries(&self.trial)
+                .map_err(|e| match e.errno {
+                    // It ended without an answer.
+                    Errno::ECHILD => TrialError::Canary,
+                    _ => e.into(),
+                })?;
         }
         let mut observer = RunningObserver::start(&self.trial)?;
         self.follow(&mut observer)?;

@@ -44,9 +44,9 @@ use crate::sys::pidfd;
 use crate::sys::spawn::ReportPipe;
 use crate::sys::wait::{Whose, waitid};
 
+pub use crate::spawn::Request;
 pub use channel::{Channel, Ended, Said};
 pub use error::{Attempt, GuardError, RefusedError};
-pub use request::Request;
 
 /// How long the exec of a program may take, and the end of a guard.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! Requests to the guard to start a program.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -13,55 +13,12 @@ use nix::sys::stat::Mode;
 
 use super::RefusedError;
 use crate::error::{SysError, retry_eintr};
+use crate::spawn::Request;
 use crate::sys::guard::sealed;
 use crate::sys::guard::wire::{self, Header, Limit, Spawn};
-use crate::sys::spawn::{Credentials, Rlimit, Session};
+use crate::sys::spawn::Session;
 
-/// A program for the guard to start: everything is prepared, nothing is looked up.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Paths to execute, the first that there is, as execvp(3).
-    pub paths: &'a [CString],
-    /// Arguments, the zeroth included.
-    pub argv: &'a [CString],
-    /// Environment, complete.
-    pub envp: &'a [CString],
-    /// Directory to change to, as the user that it has become; otherwise the host's.
-    pub dir: Option<&'a CStr>,
-    /// Descriptors with their numbers in the program. All others are closed.
-    pub fds: &'a [(BorrowedFd<'a>, RawFd)],
-    /// Session and process group.
-    pub session: Session,
-    /// User to become, with no groups, no capabilities and `no_new_privs`.
-    pub credentials: Option<Credentials>,
-    /// No exec gives it privileges.
-    pub no_new_privs: bool,
-    /// Limits that are set; otherwise the host's of now.
-    pub limits: &'a [Rlimit],
-    /// File mode creation mask; otherwise the host's when the guard was started.
-    pub umask: Option<u32>,
-    /// `tasks` files of v1 cgroups to enter.
-    pub tasks: &'a [BorrowedFd<'a>],
-}
-
-impl<'a> Request<'a> {
-    /// The default request: a session of its own, no environment, no descriptors.
-    pub fn new(paths: &'a [CString], argv: &'a [CString]) -> Self {
-        Self {
-            paths,
-            argv,
-            envp: &[],
-            dir: None,
-            fds: &[],
-            session: Session::New,
-            credentials: None,
-            no_new_privs: false,
-            limits: &[],
-            umask: None,
-            tasks: &[],
-        }
-    }
-
+impl Request<'_> {
     fn flags(&self) -> u32 {
         let if_so = |flag: u32, so: bool| if so { flag } else { 0 };
         if_so(wire::SESSION, self.session == Session::New)
@@ -86,7 +43,7 @@ impl<'a> Request<'a> {
         RESOURCES
             .into_iter()
             .map(|resource| {
-                let mut asked = self.limits.iter().rev();
+                let mut asked = self.rlimits.iter().rev();
                 let (soft, hard) = match asked.find(|asked| asked.resource == resource) {
                     Some(asked) => (asked.soft, asked.hard),
                     None => getrlimit(resource)?,

@@ -12,12 +12,13 @@ use super::effects::{JobEffects, Orphans};
 use super::error::StartError;
 use super::place::{Ground, Place, Sealed};
 use super::site::Site;
-use super::start::{Heard, Main, MainEnd, Request, Started, Starter};
+use super::start::{Heard, Main, MainEnd, Started, Starter};
 use crate::base::Base;
 use crate::cgroup::Cgroup;
 use crate::effects::Effects;
 use crate::error::{SysError, Target};
-use crate::guard::{self, Channel, Guard, GuardError, GuardOptions, RefusedError, Said};
+use crate::guard::{Channel, Guard, GuardError, GuardOptions, RefusedError, Said};
+use crate::spawn::Request;
 use crate::sys::spawn::Entry;
 use crate::sys::wait::{Change, Usage};
 
@@ -26,7 +27,7 @@ use crate::sys::wait::{Change, Usage};
 ///
 /// The host gets no `SIGCHLD` for these jobs and loses none to a `waitpid(-1)`, orphans are told of
 /// as soon as the last one has ended, and if the host dies, by whatever death, all jobs are killed
-/// and removed. See [`guard`] for what jobs have of it.
+/// and removed. See [`guard`](crate::guard) for what jobs have of it.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -106,20 +107,7 @@ impl Starter for Parent {
     }
 
     fn start(&self, cgroup: &Cgroup, request: &Request<'_>) -> Result<Started, StartError> {
-        let asked = guard::Request {
-            paths: request.paths,
-            argv: request.argv,
-            envp: request.envp,
-            dir: request.dir,
-            fds: request.fds,
-            session: request.session,
-            credentials: request.credentials,
-            no_new_privs: request.no_new_privs,
-            limits: request.rlimits,
-            umask: request.umask,
-            tasks: request.tasks,
-        };
-        let spawned = self.guard.spawn(cgroup.as_fd(), &asked);
+        let spawned = self.guard.spawn(cgroup.as_fd(), request);
         let spawned = spawned.map_err(|e| refused(e, cgroup, request))?;
         Ok(Started {
             pid: spawned.pid,

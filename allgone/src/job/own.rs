@@ -8,10 +8,11 @@ use nix::unistd::Pid;
 
 use super::effects::JobEffects;
 use super::error::StartError;
-use super::start::{Heard, Main, MainEnd, Request, Started, Starter};
+use super::start::{Heard, Main, MainEnd, Started, Starter};
 use crate::base::Base;
 use crate::cgroup::Cgroup;
 use crate::error::{SysError, retry_eintr};
+use crate::spawn::Request;
 use crate::sys::spawn::{Exe, NotExecuted, Plan, execute};
 use crate::sys::time::now;
 use crate::sys::wait::{Whose, waitid_usage};

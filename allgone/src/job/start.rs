@@ -1,9 +1,8 @@
 //! The interface between a job and the process that starts its first process: the host itself
 //! (`own.rs`), or another process on its behalf.
 
-use std::ffi::{CStr, CString};
 use std::fmt;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::unistd::Pid;
 
@@ -13,7 +12,8 @@ use crate::MonoNs;
 use crate::base::Base;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
-use crate::sys::spawn::{Credentials, Entry, Rlimit, Session};
+use crate::spawn::Request;
+use crate::sys::spawn::Entry;
 use crate::sys::wait::{Change, Usage};
 
 /// Starts the first process of a job. Shared by all jobs of a base.
@@ -29,34 +29,6 @@ pub trait Starter: fmt::Debug + Send + Sync + 'static {
     ///
     /// After an error a kill of `cgroup` ends everything that is left of the attempt.
     fn start(&self, cgroup: &Cgroup, request: &Request<'_>) -> Result<Started, StartError>;
-}
-
-/// The work of the child as data, prepared beforehand.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Paths to execute, the first that there is, as execvp(3).
-    pub paths: &'a [CString],
-    /// Arguments, the zeroth included.
-    pub argv: &'a [CString],
-    /// Environment, complete.
-    pub envp: &'a [CString],
-    /// Directory to change to; otherwise the host's.
-    pub dir: Option<&'a CStr>,
-    /// Descriptors with their numbers in the program; 0, 1 and 2 are among them. All others are
-    /// closed.
-    pub fds: &'a [(BorrowedFd<'a>, RawFd)],
-    /// Session and process group.
-    pub session: Session,
-    /// User to become.
-    pub credentials: Option<Credentials>,
-    /// No exec gives it privileges.
-    pub no_new_privs: bool,
-    /// Limits that are set; otherwise the host's.
-    pub rlimits: &'a [Rlimit],
-    /// File mode creation mask; otherwise the host's.
-    pub umask: Option<u32>,
-    /// `tasks` files of v1 cgroups to enter.
-    pub tasks: &'a [BorrowedFd<'a>],
 }
 
 /// A first process that has executed its program.

@@ -6,6 +6,7 @@
 
 mod child;
 mod options;
+mod request;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -21,6 +22,7 @@ use crate::sys::time;
 
 pub use child::Child;
 pub use options::{Gate, SpawnOptions};
+pub use request::Request;
 
 /// A program that is ready to be started.
 #[derive(Clone, Copy, Debug)]

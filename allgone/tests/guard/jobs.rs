@@ -137,7 +137,7 @@ fn what_a_program_gets() {
             (its_output.as_fd(), 2),
             (zero.as_fd(), 0),
         ],
-        limits: &[
+        rlimits: &[
             limit(Resource::RLIMIT_NOFILE, 99, 100),
             limit(Resource::RLIMIT_CORE, 0, 0),
         ],
@@ -203,7 +203,7 @@ fn what_fails_before_exec_is_told() {
     };
     assert_eq!(fails(&beyond).0, Step::Descriptors);
     let limits = Request {
-        limits: &[limit(Resource::RLIMIT_NOFILE, 2, 1)],
+        rlimits: &[limit(Resource::RLIMIT_NOFILE, 2, 1)],
         ..request
     };
     assert_eq!(fails(&limits), (Step::Rlimit, Errno::EINVAL));

@@ -1,14 +1,14 @@
 //! The launcher is killed, at any moment: nothing of its run lives a second later, and no cgroup is
 //! left.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use allgone::sys::time::{now, sleep_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Whose, allgone, cgroups, users, within};
+use crate::support::{Marked, Whose, allgone, cgroups, users, within};
 
 const PAYLOAD: &str = "trap '' TERM INT HUP; (setsid sh -c 'sleep 1000 & sleep 1000' &); \
                        sleep 1000 & kill -STOP $!; sleep 1000";
@@ -44,16 +44,23 @@ fn at_moments_spread_over_start_and_life() {
     }
 }
 
-#[test]
-fn init_is_killed() {
+/// A run whose payload is complete, its launcher, and its init.
+fn with_init() -> (Marked, Child, Pid) {
     let mut run = allgone(Whose::Own, &["--", "sh", "-c", PAYLOAD]);
-    let mut child = run.command.spawn().unwrap();
-    let launcher = i32::try_from(child.id()).unwrap();
+    let child = run.command.spawn().unwrap();
+    let launcher = child.id();
     let children = format!("/proc/{launcher}/task/{launcher}/children");
     let init = || -> Option<i32> { std::fs::read_to_string(&children).ok()?.trim().parse().ok() };
     assert!(within(Duration::from_secs(5), || init().is_some()
         && run.alive().len() > 4));
-    kill(Pid::from_raw(init().unwrap()), Signal::SIGKILL).unwrap();
+    let init = Pid::from_raw(init().unwrap());
+    (run, child, init)
+}
+
+#[test]
+fn init_is_killed() {
+    let (run, mut child, init) = with_init();
+    kill(init, Signal::SIGKILL).unwrap();
     child.wait().unwrap();
     assert_eq!(cgroups(child.id()), Vec::<std::path::PathBuf>::new());
     run.nothing_left();
@@ -61,14 +68,8 @@ fn init_is_killed() {
 
 #[test]
 fn init_is_stopped_and_the_launcher_killed() {
-    let mut run = allgone(Whose::Own, &["--", "sh", "-c", PAYLOAD]);
-    let mut child = run.command.spawn().unwrap();
-    let launcher = i32::try_from(child.id()).unwrap();
-    let children = format!("/proc/{launcher}/task/{launcher}/children");
-    let init = || -> Option<i32> { std::fs::read_to_string(&children).ok()?.trim().parse().ok() };
-    assert!(within(Duration::from_secs(5), || init().is_some()
-        && run.alive().len() > 4));
-    kill(Pid::from_raw(init().unwrap()), Signal::SIGSTOP).unwrap();
+    let (run, mut child, init) = with_init();
+    kill(init, Signal::SIGSTOP).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     run.nothing_left();

@@ -110,11 +110,13 @@ pub struct Mechanisms {
 /// How the end of a job was noticed. The proof is a read of `populated` in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToldBy {
-    /// The end of the first process, which was the last one.
+    /// The end of the first process: `populated` was 0 when it was noticed.
     Main,
     /// The process that had started it, when another process ended as the last one.
     Starter,
-    /// `cgroup.events`, or a read of it at intervals: other processes lived longer than the first.
+    /// `cgroup.events`, or a read of it at intervals: `populated` was still 1 when the end of the
+    /// first process was noticed. Others lived longer, or the kernel counted it for a moment more
+    /// (from 6.19 on).
     Events,
 }
 

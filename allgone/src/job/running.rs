@@ -306,13 +306,13 @@ impl Job {
             return self.name_survivors();
         }
         if self.status.is_some() {
+            // Whatever tells later, the end of the first process did not.
+            self.mechanisms.told_by = ToldBy::Events;
             if !self.watched
                 && let Some(events) = &self.events
             {
                 self.bell.on_news(events.as_fd())?;
                 self.watched = true;
-            } else if !self.main.hints() {
-                self.mechanisms.told_by = ToldBy::Events;
             }
             self.backoff.looked(now);
             let look = self.backoff.until(now + LOOK);

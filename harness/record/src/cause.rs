@@ -34,6 +34,8 @@ pub enum Cause {
     NotReady,
     /// The mechanism could not be set up, or failed in a way that is not a verdict.
     MechanismFailed,
+    /// The harness did not run when it was to, for seconds, and a deadline passed meanwhile.
+    NotScheduled,
     /// The harness could not do its own part.
     HarnessFailed,
 }
@@ -54,6 +56,7 @@ impl Cause {
             Self::NotStarted => "not-started",
             Self::NotReady => "not-ready",
             Self::MechanismFailed => "mechanism-failed",
+            Self::NotScheduled => "not-scheduled",
             Self::HarnessFailed => "harness-failed",
         }
     }
@@ -76,6 +79,7 @@ mod tests {
             Cause::OomKilled,
             Cause::StoppedFromOutside,
             Cause::GuardKilled,
+            Cause::NotScheduled,
             Cause::HarnessFailed,
         ] {
             assert_eq!(

@@ -1,6 +1,8 @@
 //! The fourth phase of a trial: from what was seen to a conclusion, which is outcome, expectation,
 //! held.
 
+use std::time::Duration;
+
 use super::broken::Broken;
 use super::canary::LiveCanary;
 use super::judge::{self, Truth};
@@ -43,6 +45,7 @@ impl<'t, 'b> Settled<'t, 'b> {
             Some(error) => Err(Broken::harness(error)),
             None => Ok(hit),
         });
+        let stalled = self.trial.stalled();
         let Trial {
             spec, site, record, ..
         } = &mut self.trial;
@@ -59,7 +62,12 @@ impl<'t, 'b> Settled<'t, 'b> {
                 record.note = Some("the run was interrupted during this trial".to_owned());
             }
             (None, Err(what)) => broken(record, what),
-            (None, Ok(hit)) => judged(spec, record, hit, self.tree.witness),
+            (None, Ok(hit)) => {
+                judged(spec, record, hit, self.tree.witness);
+                if !stalled.is_zero() && blamed_for_lateness(record) {
+                    broken(record, not_scheduled(stalled));
+                }
+            }
         }
         Concluded {
             trial: self.trial,
@@ -72,6 +80,27 @@ fn guard_killed(pid: nix::unistd::Pid) -> Broken {
     Broken::new(
         Cause::GuardKilled,
         format!("a guard of the run (process {pid}) was killed, so the run was ended"),
+    )
+}
+
+/// Whether the mechanism failed by being late. An early verdict or a canary that was hit cannot be
+/// explained by a machine that stood still.
+fn blamed_for_lateness(record: &TrialRecord) -> bool {
+    let late = matches!(
+        record.outcome,
+        Outcome::Missed | Outcome::StillRunning | Outcome::Survived
+    );
+    !record.held && late && record.canaries_hit.is_empty()
+}
+
+fn not_scheduled(stalled: Duration) -> Broken {
+    Broken::new(
+        Cause::NotScheduled,
+        format!(
+            "the harness did not run for {:.1} s in which it was to: the machine was suspended or \
+                overloaded, and a deadline passed meanwhile",
+            stalled.as_secs_f64()
+        ),
     )
 }
 

@@ -1,6 +1,7 @@
 //! The first phase of a trial: its site, the counters as they stand before it, and an empty record.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::oom::OomKills;
 use super::{Run, Site, TrialError, TrialSpec};
@@ -20,6 +21,8 @@ pub(super) struct Trial<'t, 'b> {
     pub(super) site: Site,
     /// The OOM kills before the trial.
     pub(super) oom: OomKills,
+    /// [`Run::stalled`] before the trial.
+    stalled_before: Duration,
     /// What is known so far.
     pub(super) record: TrialRecord,
 }
@@ -33,13 +36,21 @@ impl<'t, 'b> Trial<'t, 'b> {
         let site = Site::make(run, spec)?;
         let record = blank(run, spec);
         let oom = OomKills::so_far(&site);
+        run.begins_to_wait();
+        let stalled_before = run.stalled();
         Ok(Self {
             run,
             spec,
             site,
             oom,
+            stalled_before,
             record,
         })
+    }
+
+    /// For how long the harness has not run during the trial although it was to.
+    pub(super) fn stalled(&self) -> Duration {
+        self.run.stalled().saturating_sub(self.stalled_before)
     }
 
     /// Whether something is killed in it.

@@ -15,6 +15,7 @@ use super::protection::Protection;
 use super::reaper::{Ending, Reaper};
 use super::users;
 use super::{Limits, Site, TrialError, TrialSpec, limits};
+use crate::MonoNs;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::host::named::{self, Named};
@@ -28,6 +29,10 @@ use crate::users::Reserved;
 const CLEANING: Duration = Duration::from_secs(60);
 /// How long killed children may take until they can be reaped.
 const DYING: Duration = Duration::from_secs(5);
+
+/// If the harness comes back from a wait so much later than asked for, the machine was suspended or
+/// overloaded. A mechanism that is late in such a trial is not blamed for it.
+const STALL: Duration = Duration::from_secs(2);
 
 /// What the user decides about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,9 @@ pub struct Run<'b> {
     pub(super) reaper: Reaper,
     /// The hierarchy that trials share, once one has made it.
     shared: Option<Named>,
+    stalled: Duration,
+    /// When the last wait ended.
+    waited: MonoNs,
     // Last, to be dropped when signals are handled as before.
     protection: Rc<Protection>,
 }
@@ -83,6 +91,8 @@ impl<'b> Run<'b> {
                 before,
                 reaper,
                 shared: None,
+                stalled: Duration::ZERO,
+                waited: time::now(),
                 protection,
             }),
             Err(error) => {
@@ -175,6 +185,16 @@ impl<'b> Run<'b> {
         self.reaper.reaped()
     }
 
+    /// For how long in all the harness has not run although it was to: see [`STALL`].
+    pub(super) fn stalled(&self) -> Duration {
+        self.stalled
+    }
+
+    /// From here on [`Run::stalled`] is measured: what came before was no part of a trial.
+    pub(super) fn begins_to_wait(&mut self) {
+        self.waited = time::now();
+    }
+
     /// Waits for the next signal, the next message, or `timeout`, whichever is first; reaps.
     pub(crate) fn rest(
         &mut self,
@@ -188,6 +208,13 @@ impl<'b> Run<'b> {
             Err(errno) => return Err(SysError::plain("ppoll", errno)),
         }
         drop(fds);
+        // Since the wait before: it may be between two waits that nothing runs.
+        let now = time::now();
+        let late = now.since(self.waited).saturating_sub(timeout);
+        self.waited = now;
+        if late >= STALL {
+            self.stalled += late;
+        }
         self.reaper.look()
     }
 

@@ -110,7 +110,7 @@ impl<'t, 'b> Watch<'t, 'b> {
             .conditions
             .intended
             .map_or_else(time::now, |at| at.max(time::now()));
-        let hung = begin + spec.ready_timeout() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
+        let limit = spec.ready_timeout() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
         let tick = match (self.killing.is_some(), spec.conditions.idle) {
             (true, _) => oracle::KILL_TICK,
             (false, true) => idle::INTERVAL,
@@ -140,7 +140,8 @@ impl<'t, 'b> Watch<'t, 'b> {
                 self.broken = Some(broken);
                 return Ok(());
             }
-            if hung.has_passed() {
+            // While the harness did not run, the observer presumably did not run either.
+            if (begin + limit + self.trial.stalled()).has_passed() {
                 self.broken = Some(Broken::new(
                     Cause::ObserverHung,
                     format!(

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use harness::record::Cause;
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
@@ -80,7 +81,12 @@ struct Seen {
     said: String,
     /// Outcome and note of each record.
     noted: Vec<String>,
+    /// The machine stood still during the run: what failed then is not what was made to fail.
+    stalled: bool,
 }
+
+/// How often a run is repeated because the machine stood still.
+const AGAIN: usize = 3;
 
 /// Which calls fail.
 #[derive(Clone, Copy, Debug)]
@@ -128,10 +134,22 @@ pub(crate) fn campaign(
     let cases = choose(&watched.calls, choice, seed);
     let seen = super::abreast(abreast, cases, move |_, case| {
         let answer = (|| {
-            let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
             let text = serde_json::to_string(&(case, limit)).map_err(|e| e.to_string())?;
-            let answer = delegate(&format!("refuse={text}"), dir.path())?;
-            serde_json::from_str::<Seen>(&answer).map_err(|e| format!("{e}: {answer}"))
+            let mut repeated = 0;
+            loop {
+                let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+                let answer = delegate(&format!("refuse={text}"), dir.path())?;
+                let seen: Seen =
+                    serde_json::from_str(&answer).map_err(|e| format!("{e}: {answer}"))?;
+                if !seen.stalled || repeated == AGAIN {
+                    return Ok(seen);
+                }
+                repeated += 1;
+                eprintln!(
+                    "{} as call {}: the machine stood still; again",
+                    case.name, case.k
+                );
+            }
         })();
         // A long form prints its findings at once.
         if let Some(what) = complaint(case, &answer) {
@@ -366,6 +384,9 @@ pub(crate) fn refuse(case: &str, dir: &Path) -> Result<String, String> {
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .map(|record| format!("{}: {}", record["outcome"], record["note"]))
         .collect();
+    let not_scheduled = format!("\"{}\"", Cause::NotScheduled);
+    let mut records = place.records().into_iter();
+    seen.stalled = records.any(|record| record.contains(&not_scheduled));
     if !seen.wrong.is_empty() {
         place.tidy(pid);
     }

@@ -1,11 +1,13 @@
 //! A stop from outside (SIGSTOP) is recognised where the kernel tells of it, and breaks the trial.
 
 use std::path::Path;
+use std::time::Duration;
 
 use harness::kill;
 use harness::param::FOREVER;
-use harness::record::Cause;
+use harness::record::{Cause, Outcome};
 use harness::sys::fork::worker;
+use harness::sys::time::{now, sleep_until};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
@@ -27,6 +29,11 @@ pub(crate) fn tests() -> Vec<Test> {
             "stopped::a_stopped_tree_is_not_ready_to_be_killed",
             &[CGROUP2_WRITE, PIDS_LIMIT],
             stopped_before_it_was_ready,
+        ),
+        Test::new(
+            "stopped::a_harness_that_does_not_run_blames_no_mechanism_for_being_late",
+            &[CGROUP2_WRITE],
+            harness_stopped,
         ),
     ]
 }
@@ -118,6 +125,40 @@ fn stopped_before_it_was_ready() -> Result<(), String> {
     .map_err(|e| e.to_string())?;
     let record = play(&spec)?;
     ensure(record.cause == Some(Cause::StoppedFromOutside), || {
+        format!("{record:?}")
+    })
+}
+
+/// The deadline passes while the tree lives, which is not what is expected here. With a harness that
+/// ran all the time this is held against the mechanism.
+fn harness_stopped() -> Result<(), String> {
+    let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
+    let mut spec = spec(scenario, reference(), None);
+    let live = Op::Live { ns: 1_500_000_000 };
+    let script = Script::new(vec![vec![live]]).map_err(|e| e.to_string())?;
+    spec.workload = scenarios::workload(&script).map_err(|e| e.to_string())?;
+    spec.deadline = Duration::from_millis(500);
+    let record = play(&spec)?;
+    ensure(
+        record.outcome == Outcome::StillRunning && !record.held && record.cause.is_none(),
+        || format!("{record:?}"),
+    )?;
+    let me = std::process::id();
+    // The run reaps it.
+    worker(0, None, || {
+        let plays = || members(me, "trial-0/site").iter().any(|pid| sleeps(*pid));
+        let stopped = wait_until("it plays", plays).and_then(|()| {
+            let harness = Pid::parent();
+            send(harness, Signal::SIGSTOP).map_err(|e| e.to_string())?;
+            // The harness waits for at most a second at a time.
+            sleep_until(now() + Duration::from_millis(3_500)).map_err(|e| e.to_string())?;
+            send(harness, Signal::SIGCONT).map_err(|e| e.to_string())
+        });
+        i32::from(stopped.is_err())
+    })
+    .map_err(|e| e.to_string())?;
+    let record = play(&spec)?;
+    ensure(record.cause == Some(Cause::NotScheduled), || {
         format!("{record:?}")
     })
 }

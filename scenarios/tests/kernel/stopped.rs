@@ -129,8 +129,8 @@ fn stopped_before_it_was_ready() -> Result<(), String> {
     })
 }
 
-/// The deadline passes while the tree lives, which is not what is expected here. With a harness that
-/// ran all the time this is held against the mechanism.
+/// The deadline passes while the tree lives, which is not what is expected here. With a harness
+/// that ran all the time this is held against the mechanism.
 fn harness_stopped() -> Result<(), String> {
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
     let mut spec = spec(scenario, reference(), None);

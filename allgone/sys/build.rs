@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    for watched in ["build.rs", "src/guard", "src/spawn/step.rs"] {
+    for watched in ["build.rs", "src/bare", "src/guard", "src/spawn/step.rs"] {
         println!("cargo::rerun-if-changed={watched}");
     }
     println!("cargo::rustc-check-cfg=cfg(guard_program)");

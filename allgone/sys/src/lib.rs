@@ -18,6 +18,8 @@ pub mod actor;
 pub mod alarm;
 #[cfg(feature = "instrument")]
 pub mod alloc;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod bare;
 #[cfg(feature = "instrument")]
 pub mod board;
 pub mod bpf;

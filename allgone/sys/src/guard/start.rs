@@ -15,10 +15,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::program::raw::{self, number};
 use super::program::serve::{Guard, Memory};
-use super::program::{call, ground::Ground, process};
+use super::program::{ground::Ground, process};
 use super::{Birth, How, StartFailure, wire::born};
+use crate::bare::call;
+use crate::bare::raw::{self, number};
 use crate::spawn::{close_all_but, signals};
 
 const CLONE_VM: usize = 0x100;

@@ -7,25 +7,27 @@
 #![no_std]
 #![no_main]
 
-#[path = "../wire.rs"]
-mod wire;
+#[path = "../../bare/mod.rs"]
+mod bare;
 #[path = "../../spawn/step.rs"]
 mod step;
+#[path = "../wire.rs"]
+mod wire;
 
-mod call;
 mod channel;
 mod child;
 mod ground;
 mod jobs;
 mod poll;
 mod process;
-mod raw;
 mod second;
 mod serve;
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
+
+use bare::{call, raw, tree};
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(

@@ -3,15 +3,14 @@
 //! can be executed.
 
 use super::wire;
+use crate::bare::{call, raw, tree};
 use crate::spawn::step;
 
-pub(super) mod call;
 mod channel;
 mod child;
 pub(super) mod ground;
 mod jobs;
 mod poll;
 pub(super) mod process;
-pub(super) mod raw;
 mod second;
 pub(super) mod serve;

@@ -8,13 +8,13 @@ use super::raw::{Errno, number, syscall};
 /// A descriptor's number. Nothing here closes by itself.
 pub(crate) type Fd = i32;
 
-pub(super) fn fd(number: usize) -> Result<Fd, Errno> {
+pub(crate) fn fd(number: usize) -> Result<Fd, Errno> {
     Fd::try_from(number).map_err(|_| Errno::INVAL)
 }
 
 /// A descriptor or another `int` as an argument: sign-extended, as C passes it.
 #[expect(clippy::cast_sign_loss, reason = "the register of a C int")]
-pub(super) const fn int(value: i32) -> usize {
+pub(crate) const fn int(value: i32) -> usize {
     value as isize as usize
 }
 

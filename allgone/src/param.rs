@@ -74,7 +74,8 @@ impl Axis {
     }
 }
 
-fn parse_ns(text: &str) -> Option<u64> {
+/// Reads a time as axes and scripts write it: `0`, `250us`, `5ms`, `2s`, `forever`.
+pub fn parse_ns(text: &str) -> Option<u64> {
     if text == "forever" {
         return Some(FOREVER);
     }
@@ -91,7 +92,8 @@ fn parse_ns(text: &str) -> Option<u64> {
     number.checked_mul(scale)
 }
 
-fn format_ns(ns: u64) -> String {
+/// Writes a time as [`parse_ns`] reads it, in the largest unit in which it is whole.
+pub fn format_ns(ns: u64) -> String {
     match ns {
         FOREVER => "forever".to_owned(),
         0 => "0".to_owned(),

@@ -47,7 +47,9 @@ fn sleep_with(children: usize) -> i32 {
         }
     }
     match inherited(Workload::LEDGER_FD).and_then(|fd| Ledger::open(fd.as_fd())) {
-        Ok(ledger) => ledger.set_ready(),
+        Ok(ledger) => {
+            ledger.set_ready();
+        }
         Err(_) => return 2,
     }
     sleep_for_ever()

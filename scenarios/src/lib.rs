@@ -1,20 +1,21 @@
 //! Hostile workloads, and the expectations for the mechanisms that watch or end them.
 //!
-//! A [`cases::Scenario`] writes a [`script::Script`]: a small program for a tree of processes. The
+//! A [`cases::Scenario`] writes a [`script::Script`]: a small program for a tree of processes. An
 //! [`actor`] plays it, as a process that is this same executable, re-run. What each kind of
 //! mechanism ought to say about it is stated per scope, never per mechanism: a scenario does not
 //! know what watches it.
 //!
 //! Invariant: `cases` and `script` import nothing of `harness::detect` or `harness::kill`.
 
-pub mod actor;
 pub mod cases;
 pub mod command;
 mod expectations;
 pub mod script;
 pub mod visibility;
+mod workload;
 
-pub use actor::workload;
+pub use actor;
 pub use cases::{SCENARIOS, Scenario, ScenarioSpec, by_id};
 pub use expectations::expected;
 pub use script::{Op, Script, ScriptError};
+pub use workload::workload;

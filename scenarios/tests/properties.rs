@@ -6,6 +6,7 @@
 
 mod support;
 
+use actor::text::Named;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use scenarios::script::model::{Change, Ending, play};
@@ -16,7 +17,7 @@ const BOUNDS: Bounds = Bounds {
     processes: 40,
     depth: 5,
     live_ns: 5_000_000,
-    burrow: true,
+    cgroups: true,
 };
 
 /// What the shrinker brings down: operations, children and sleeps.
@@ -45,6 +46,14 @@ proptest! {
     #[test]
     fn a_script_survives_the_way_to_the_actor(script in Scripts(BOUNDS)) {
         prop_assert_eq!(Script::from_bytes(&script.to_bytes()), Ok(script));
+    }
+
+    #[test]
+    fn a_script_that_is_printed_is_read_as_the_same(script in Scripts(BOUNDS)) {
+        let text = script.to_string();
+        let read: Result<Named, _> = text.parse();
+        prop_assert_eq!(read.as_ref().map(Named::to_string), Ok(text));
+        prop_assert_eq!(read.map(Named::into_script), Ok(script));
     }
 
     #[test]

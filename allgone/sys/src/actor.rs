@@ -6,6 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
+use crate::MonoNs;
 use crate::check;
 
 /// A new descriptor for the file inherited as `number`, which stays open: an actor closes nothing
@@ -19,6 +20,54 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     }))?;
     // SAFETY: the kernel has just made this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(copy).map_err(|_| Errno::EBADF)?) })
+}
+
+/// Has the kernel send `SIGKILL` to this process at `deadline`, or at once if it has passed: to a
+/// stopped process, too, to one that ignores signals, and to one whose first thread has ended. The
+/// timer cannot be taken back; it ends with the process, and with an exec, and no child inherits
+/// it.
+///
+/// Sources: timer_create(2), timer_settime(2); kernel/time/posix-timers.c, good_sigevent(). Errors:
+/// `EAGAIN` the user's limit on pending signals (`RLIMIT_SIGPENDING`).
+pub fn kill_self_at(deadline: MonoNs) -> Result<(), Errno> {
+    // SAFETY: all-zero bytes are a valid `sigevent`: integers, and pointers that are not used.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGKILL;
+    let mut timer: libc::c_int = 0;
+    // SAFETY: both point to what the kernel expects: a sigevent to read, and an int to write, which
+    // is the kernel's own timer id (not the C library's).
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_timer_create,
+            libc::CLOCK_MONOTONIC,
+            &raw const event,
+            &raw mut timer,
+        )
+    })?;
+    // A value of zero would disarm the timer; a deadline in the past fires at once.
+    let nanoseconds = i64::try_from(deadline.0.max(1)).unwrap_or(i64::MAX);
+    let at = libc::itimerspec {
+        it_interval: libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+        it_value: libc::timespec {
+            tv_sec: nanoseconds / 1_000_000_000,
+            tv_nsec: nanoseconds % 1_000_000_000,
+        },
+    };
+    // SAFETY: `timer` is the one just made, `at` is valid, and the old value is not asked for.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_timer_settime,
+            timer,
+            libc::TIMER_ABSTIME,
+            &raw const at,
+            std::ptr::null_mut::<libc::itimerspec>(),
+        )
+    })
+    .map(|_| ())
 }
 
 /// Closes every descriptor of this process. Mappings stay.

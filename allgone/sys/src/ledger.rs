@@ -195,13 +195,16 @@ impl Ledger {
     }
 
     /// Says that the tree is complete and can be killed; wakes the observer that waits for that.
-    pub fn set_ready(&self) {
-        if self.page().ready.swap(1, Ordering::SeqCst) == 0 {
+    /// Returns whether nobody had said it before.
+    pub fn set_ready(&self) -> bool {
+        let first = self.page().ready.swap(1, Ordering::SeqCst) == 0;
+        if first {
             // The observer may not be waiting; the word has been set before, so nothing is lost.
             match futex::wake_all(&self.page().ready) {
                 Ok(_) | Err(_) => {}
             }
         }
+        first
     }
 
     /// Arrives at barrier `index` and waits until `count` have arrived.

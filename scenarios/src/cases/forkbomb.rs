@@ -9,7 +9,7 @@ use harness::param::ParamPoint;
 use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
-use crate::script::{Op, Script, ScriptError};
+use crate::script::{Each, Op, Script, ScriptError};
 use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
@@ -58,7 +58,9 @@ impl Scenario for Forkbomb {
     }
 
     fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
-        Script::new(vec![vec![Op::Bomb { setsid: false }]])
+        Script::new(vec![vec![Op::Bomb {
+            each: Each::Nothing,
+        }]])
     }
 
     fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {

@@ -8,7 +8,7 @@ use harness::param::ParamPoint;
 use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
-use crate::script::{Op, Script, ScriptError};
+use crate::script::{Each, Op, Script, ScriptError};
 use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
@@ -49,7 +49,10 @@ impl Scenario for ForkbombDeaf {
     }
 
     fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
-        Script::new(vec![vec![Op::IgnoreSignals, Op::Bomb { setsid: true }]])
+        Script::new(vec![vec![
+            Op::IgnoreSignals,
+            Op::Bomb { each: Each::Setsid },
+        ]])
     }
 
     fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {

@@ -10,7 +10,7 @@ use harness::param::ParamPoint;
 use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
-use crate::script::{Op, Script, ScriptError};
+use crate::script::{Each, Op, Script, ScriptError};
 use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
@@ -56,7 +56,9 @@ impl Scenario for ForkbombNested {
     }
 
     fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
-        Script::new(vec![vec![Op::BurrowBomb]])
+        Script::new(vec![vec![Op::Bomb {
+            each: Each::EnterCgroup,
+        }]])
     }
 
     fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {

@@ -8,7 +8,7 @@ use harness::param::ParamPoint;
 use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
-use crate::script::{Op, Script, ScriptError};
+use crate::script::{Each, Op, Script, ScriptError};
 use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
@@ -48,7 +48,7 @@ impl Scenario for ForkbombSetsid {
     }
 
     fn script(&self, _at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
-        Script::new(vec![vec![Op::Bomb { setsid: true }]])
+        Script::new(vec![vec![Op::Bomb { each: Each::Setsid }]])
     }
 
     fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {

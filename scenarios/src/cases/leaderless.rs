@@ -76,12 +76,12 @@ impl Scenario for Leaderless {
         Script::new(vec![
             vec![
                 Op::Fork { block: 1, count },
-                Op::ShedLeader,
+                Op::ExitLeader,
                 all,
                 Op::Ready,
                 sleep,
             ],
-            vec![Op::ShedLeader, all, sleep],
+            vec![Op::ExitLeader, all, sleep],
         ])
     }
 

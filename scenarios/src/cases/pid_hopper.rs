@@ -69,7 +69,7 @@ impl Scenario for PidHopper {
         };
         Script::new(vec![
             vec![Op::Fork { block: 1, count }, all],
-            vec![all, Op::AwaitParent, Op::Ready, Op::Hop],
+            vec![all, Op::AwaitParent, Op::Ready, Op::ForkExitLoop],
         ])
     }
 

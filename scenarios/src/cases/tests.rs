@@ -73,7 +73,11 @@ fn every_script_is_valid_and_keeps_what_its_spec_says() {
                     spec.id
                 );
                 assert_eq!(script.says_ready(), spec.stage.says_ready, "{}", spec.id);
-                assert!(spec.stage.delegated || !script.burrows(), "{}", spec.id);
+                assert!(
+                    spec.stage.delegated || !script.makes_cgroups(),
+                    "{}",
+                    spec.id
+                );
                 assert!(
                     spec.stage.hostile || model(*scenario, &at, plane).births() < TASKS,
                     "{}",
@@ -175,7 +179,7 @@ fn what_strategies_ought_to_leave_follows_from_the_model() {
                 .blocks
                 .iter()
                 .flatten()
-                .any(|op| *op == Op::ShedLeader);
+                .any(|op| *op == Op::ExitLeader);
             for (scope, sweep) in Scope::ALL
                 .into_iter()
                 .flat_map(|scope| SWEEPS.map(|sweep| (scope, sweep)))

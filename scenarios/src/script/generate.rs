@@ -16,8 +16,8 @@ pub struct Bounds {
     pub depth: u32,
     /// The longest single sleep.
     pub live_ns: u64,
-    /// Whether processes may burrow into cgroups of their own.
-    pub burrow: bool,
+    /// Whether processes may make cgroups and move there.
+    pub cgroups: bool,
 }
 
 impl Default for Bounds {
@@ -27,7 +27,7 @@ impl Default for Bounds {
             processes: 24,
             depth: 4,
             live_ns: 2_000_000,
-            burrow: false,
+            cgroups: false,
         }
     }
 }
@@ -78,8 +78,8 @@ impl Draft {
                 8 => Some(Op::CloseAll),
                 9 => Some(Op::IgnoreSignals),
                 10 if block != 0 => Some(Op::AwaitParent),
-                11 => Some(Op::ShedLeader),
-                12 if self.bounds.burrow => Some(Op::Burrow),
+                11 => Some(Op::ExitLeader),
+                12 if self.bounds.cgroups => Some(Op::EnterCgroup),
                 12 => Some(Op::WaitGo),
                 _ => Some(Op::Ready),
             };
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn every_kind_of_operation_comes_up() {
         let bounds = Bounds {
-            burrow: true,
+            cgroups: true,
             ..Bounds::default()
         };
         let ops: Vec<Op> = (0..500)
@@ -151,8 +151,8 @@ mod tests {
             Op::CloseAll,
             Op::IgnoreSignals,
             Op::AwaitParent,
-            Op::Burrow,
-            Op::ShedLeader,
+            Op::EnterCgroup,
+            Op::ExitLeader,
             Op::Ready,
         ] {
             assert!(ops.contains(&op), "{op:?}");

@@ -5,6 +5,7 @@
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness::record::Outcome;
@@ -18,7 +19,7 @@ use scenarios::script::model;
 use scenarios::script::{Bounds, FOREVER, Op, Script};
 
 use super::common::{Test, base, ensure, play, reference, spec};
-use super::needs::CGROUP2_WRITE;
+use super::needs::{CGROUP2_WRITE, MOUNT};
 use super::stage::{Ends, Tree, renamed};
 use super::support::{Scripts, config};
 
@@ -67,8 +68,8 @@ pub(crate) fn tests() -> Vec<Test> {
             a_process_lives_without_its_leader,
         ),
         (
-            "a_hopper_has_ever_new_numbers",
-            a_hopper_has_ever_new_numbers,
+            "one_that_forks_and_exits_has_ever_new_numbers",
+            one_that_forks_and_exits_has_ever_new_numbers,
         ),
         (
             "what_the_kernel_refuses_is_not_played_on",
@@ -90,19 +91,24 @@ pub(crate) fn tests() -> Vec<Test> {
         })
     };
     let everywhere = all.into_iter().map(|(name, body)| test((name, &[], body)));
-    let burrow = [
+    let cgroups = [
         test((
-            "who_burrows_leaves_its_cgroup_but_not_the_subtree",
+            "who_enters_a_cgroup_of_its_own_stays_in_the_subtree",
             &[CGROUP2_WRITE],
-            burrow,
+            enter_cgroup,
         )),
         Test::new(
-            "actor::a_delegated_site_can_be_burrowed_into",
+            "actor::a_cgroup_can_be_made_in_a_delegated_site",
             &[CGROUP2_WRITE],
-            delegated_burrow,
+            delegated_cgroup,
         ),
     ];
-    everywhere.chain(burrow).collect()
+    let alone = test((
+        "an_actor_needs_no_proc_and_no_descriptor",
+        &[MOUNT],
+        without_proc,
+    ));
+    everywhere.chain(cgroups).chain([alone]).collect()
 }
 
 fn tree(blocks: Vec<Vec<Op>>) -> Tree {
@@ -289,8 +295,8 @@ fn who_ignores_signals_dies_of_sigkill_alone() {
 
 fn a_process_lives_without_its_leader() {
     let mut tree = tree(vec![
-        vec![Op::ShedLeader, fork(1), Op::Ready, Op::Live { ns: FOREVER }],
-        vec![Op::ShedLeader, Op::Live { ns: 0 }],
+        vec![Op::ExitLeader, fork(1), Op::Ready, Op::Live { ns: FOREVER }],
+        vec![Op::ExitLeader, Op::Live { ns: 0 }],
     ]);
     tree.wait_ready();
     let pid = tree.main;
@@ -321,8 +327,8 @@ fn a_process_lives_without_its_leader() {
     assert_eq!(tree.ledger.sums().deaths, 1, "the child left by itself");
 }
 
-fn a_hopper_has_ever_new_numbers() {
-    let mut tree = tree(vec![vec![fork(1)], vec![Op::Hop]]);
+fn one_that_forks_and_exits_has_ever_new_numbers() {
+    let mut tree = tree(vec![vec![fork(1)], vec![Op::ForkExitLoop]]);
     let enough = harness::sys::time::now() + std::time::Duration::from_secs(20);
     while tree.ledger.sums().deaths < 20 && !enough.has_passed() {}
     // Its pid changes too fast for a signal, so it is stopped by a group signal.
@@ -333,7 +339,7 @@ fn a_hopper_has_ever_new_numbers() {
         .iter()
         .filter(|end| matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _)))
         .count();
-    // The hopper and, on a busy machine, its parent and grandparent, which are still exiting. All
+    // The last and, on a busy machine, its parent and grandparent, which are still exiting. All
     // others have ended by themselves.
     assert!(killed >= 1, "nobody was hit: {ends:?}");
     let left = ends
@@ -367,17 +373,45 @@ fn an_actor_without_script_or_ledger_says_so() {
     assert_eq!(tree.ledger.sums().births, 0);
 }
 
+fn without_proc() {
+    // Found by its name, a program has that name as its argv[0].
+    let dir = tempfile::tempdir().unwrap();
+    let exe = std::env::current_exe().unwrap();
+    std::os::unix::fs::symlink(exe, dir.path().join("actor")).unwrap();
+    let script = "main: fork a x2; barrier 0 of 3; a: setsid; barrier 0 of 3; ready; live 1ms";
+    let steps = "mount -t tmpfs none /proc && ! test -e /proc/self && exec 0<&- 1<&- 2<&- && \
+        PATH=$1 exec actor --ready-file \"$1/ready\" --deadline 20s \"$2\"";
+    let status = Command::new("unshare")
+        .args(["--mount", "sh", "-c", steps, "sh"])
+        .arg(dir.path())
+        .arg(script)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    // The main process does not wait for the others to end, but they are past the barrier.
+    let enough = harness::sys::time::now() + std::time::Duration::from_secs(20);
+    let ready = dir.path().join("ready");
+    while std::fs::read(&ready).unwrap_or_default() != b"READY\n" {
+        assert!(!enough.has_passed(), "never ready");
+    }
+}
+
 fn the_guard_against_allocation_bites() {
     let mut tree = Tree::play(&renamed(ALLOCATES), None);
     assert_eq!(tree.ends(), [WaitStatus::Exited(tree.main, FORBIDDEN)]);
 }
 
-fn burrow() {
-    let name = harness::host::run_name().unwrap() + ".burrow";
+fn enter_cgroup() {
+    let name = harness::host::run_name().unwrap() + ".enter";
     let cgroup = base().cgroup().create(&name).unwrap();
     let blocks = vec![
         vec![fork(1), Op::Live { ns: FOREVER }],
-        vec![Op::Burrow, Op::Burrow, Op::Ready, Op::Live { ns: FOREVER }],
+        vec![
+            Op::EnterCgroup,
+            Op::EnterCgroup,
+            Op::Ready,
+            Op::Live { ns: FOREVER },
+        ],
     ];
     let workload = scenarios::workload(&Script::new(blocks).unwrap()).unwrap();
     let mut tree = Tree::play(&workload, Some(cgroup.as_fd()));
@@ -396,15 +430,15 @@ fn burrow() {
     cgroup.remove_tree().map_err(|(_, e)| e).unwrap();
 }
 
-fn delegated_burrow() -> Result<(), String> {
+fn delegated_cgroup() -> Result<(), String> {
     let mut spec = spec(scenarios::by_id("fork-exit").unwrap(), reference(), None);
     // An orphan two levels down. If it could not make its cgroup, it would end, and the main
     // process would wait at the barrier for ever.
     let script = Script::new(vec![
         vec![fork(1), Op::Barrier { index: 0, count: 2 }],
         vec![
-            Op::Burrow,
-            Op::Burrow,
+            Op::EnterCgroup,
+            Op::EnterCgroup,
             Op::Barrier { index: 0, count: 2 },
             Op::AwaitParent,
             Op::Live { ns: 50_000_000 },

@@ -387,7 +387,7 @@ fn stopped() -> Result<(), String> {
 
 fn dead_leader() -> Result<(), String> {
     let place = Place::make()?;
-    let workload = workload(vec![vec![Op::ShedLeader, Op::Live { ns: FOREVER }]])?;
+    let workload = workload(vec![vec![Op::ExitLeader, Op::Live { ns: FOREVER }]])?;
     let root = place.actor(&workload, |_| {})?;
     wait_for_state(root.pid, 'Z')?;
     let survivor = one(&place)?;

@@ -8,13 +8,14 @@ use super::imports::{Imports, circles, of_crate, told};
 use super::{none, root};
 
 /// The crates of the workspace with where they are, and which of the others each may know.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("allgone/sys", &[]),
     ("allgone", &["allgone_sys"]),
     ("harness/record", &[]),
     ("reports", &["harness_record"]),
     ("harness", &["allgone", "allgone_sys", "harness_record"]),
-    ("scenarios", &["allgone", "harness"]),
+    ("scenarios/actor", &["allgone", "allgone_sys"]),
+    ("scenarios", &["actor", "allgone", "harness"]),
     ("sandbox", &["allgone"]),
     ("benches", &["allgone", "harness"]),
     ("kernel-patch/lab", &[]),
@@ -22,7 +23,8 @@ const CRATES: [(&str, &[&str]); 10] = [
 ];
 
 /// How the source names those that others can depend on.
-const LIBRARIES: [&str; 9] = [
+const LIBRARIES: [&str; 10] = [
+    "actor",
     "allgone",
     "allgone_sys",
     "benches",

@@ -140,7 +140,7 @@ fn a_scenario_does_not_know_who_watches_it() {
         let of_scenario = [
             "scenarios/src/cases/",
             "scenarios/src/script/",
-            "scenarios/src/actor/",
+            "scenarios/actor/src/",
         ];
         if of_scenario.iter().any(|dir| path.starts_with(dir)) && !path.ends_with("tests.rs") {
             let code = code(&text);

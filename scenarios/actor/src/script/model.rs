@@ -4,14 +4,15 @@
 //! Expectations are checked against it, without a single process. Time is virtual: only
 //! [`Op::Live`] takes any. Where the real kernel may choose an order, the model chooses one; so its
 //! order is certain only where time, a barrier or [`Op::AwaitParent`] decides it. A bomb grows to
-//! the limit and is then parked until a process ends; a hop is one process that stays.
+//! the limit and is then parked until a process ends; [`Op::ForkExitLoop`] is one process that
+//! stays.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use harness::expect::Scope;
+use allgone::scope::Scope;
 
-use super::{FOREVER, Op, Script};
+use super::{Each, FOREVER, Op, Script};
 
 /// What happens to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum Change {
     /// It closes its descriptors.
     Closed,
     /// It moves into a cgroup below its own.
-    Burrowed,
+    EnteredCgroup,
     /// It says that the tree is complete.
     Ready,
     /// A fork is refused.
@@ -110,7 +111,7 @@ impl Table {
             Change::Session => (process.session, process.group) = (pid, pid),
             Change::Group => process.group = pid,
             Change::Closed => process.holds = false,
-            Change::Burrowed => process.depth += 1,
+            Change::EnteredCgroup => process.depth += 1,
             Change::Ended => process.alive = false,
             Change::Born { .. } | Change::Ready | Change::Refused => {}
         }
@@ -339,9 +340,9 @@ impl Kernel<'_> {
                 Op::Setsid => self.note(pid, Change::Session),
                 Op::Setpgid => self.note(pid, Change::Group),
                 Op::CloseAll => self.note(pid, Change::Closed),
-                Op::Burrow => self.note(pid, Change::Burrowed),
+                Op::EnterCgroup => self.note(pid, Change::EnteredCgroup),
                 Op::Ready => self.note(pid, Change::Ready),
-                Op::IgnoreSignals | Op::WaitGo | Op::ShedLeader => {}
+                Op::IgnoreSignals | Op::WaitGo | Op::ExitLeader => {}
                 Op::AwaitParent => {
                     if self.table.0[pid]
                         .parent
@@ -360,37 +361,12 @@ impl Kernel<'_> {
                     }
                     return;
                 }
-                Op::Bomb { setsid } => {
-                    let leads = self.table.0[pid].group == pid;
-                    if setsid && !leads {
-                        self.note(pid, Change::Session);
-                    }
-                    if self.birth(Some(pid), here) {
-                        self.runnable.push_back((pid, here));
-                    } else {
-                        if !setsid || self.table.0[pid].session == pid && pid != 0 {
-                            self.note(pid, Change::Ready);
-                        }
-                        self.bombs.push((pid, here));
-                    }
+                Op::Bomb { each } => {
+                    self.bomb(pid, here, each);
                     return;
                 }
-                Op::BurrowBomb => {
-                    if pid != 0 && self.table.0[pid].depth == 0 {
-                        self.note(pid, Change::Burrowed);
-                    }
-                    if self.birth(Some(pid), here) {
-                        self.runnable.push_back((pid, here));
-                    } else {
-                        if self.table.0[pid].depth > 0 {
-                            self.note(pid, Change::Ready);
-                        }
-                        self.bombs.push((pid, here));
-                    }
-                    return;
-                }
-                Op::Hop => {
-                    // One hop is enough: an orphan with a new pid. The rest would be the same
+                Op::ForkExitLoop => {
+                    // Once is enough: an orphan with a new pid. The rest would be the same
                     // again.
                     if self.table.0[pid]
                         .parent
@@ -407,5 +383,38 @@ impl Kernel<'_> {
             }
         }
         self.end(pid);
+    }
+    /// Process `pid` tries to fork once; then it is the next one's turn.
+    fn bomb(&mut self, pid: usize, here: Place, each: Each) {
+        let Process {
+            group,
+            session,
+            depth,
+            ..
+        } = self.table.0[pid];
+        let done = match each {
+            Each::Nothing => true,
+            // The main process leads its session, and begins none.
+            Each::Setsid => {
+                if group != pid {
+                    self.note(pid, Change::Session);
+                }
+                pid != 0 && (group != pid || session == pid)
+            }
+            Each::EnterCgroup => {
+                if pid != 0 && depth == 0 {
+                    self.note(pid, Change::EnteredCgroup);
+                }
+                pid != 0
+            }
+        };
+        if self.birth(Some(pid), here) {
+            self.runnable.push_back((pid, here));
+        } else {
+            if done {
+                self.note(pid, Change::Ready);
+            }
+            self.bombs.push((pid, here));
+        }
     }
 }

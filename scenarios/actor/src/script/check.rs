@@ -1,48 +1,53 @@
 //! Whether a script can be played.
 
-use harness::sys::ledger::{BARRIERS, SLOTS};
-use thiserror::Error;
+use std::borrow::Cow;
+use std::fmt;
+
+use allgone_sys::ledger::{BARRIERS, SLOTS};
 
 use super::model::{self, Ending};
 use super::{Op, Script};
 
+/// Where something stands in a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index of the block.
+    pub block: usize,
+    /// Index of the operation in it; the whole block if there is none.
+    pub op: Option<usize>,
+}
+
 /// Why a script cannot be played.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScriptError {
     /// It has no main block.
-    #[error("a script needs a block for its main process")]
     Empty,
     /// The bytes are no script.
-    #[error("could not read the script: {0}")]
     Unreadable(String),
     /// A fork names a block that does not exist.
-    #[error("block {block} forks block {target}, and there are {blocks} blocks")]
     UnknownBlock {
         /// Where.
         block: usize,
+        /// Which operation.
+        op: usize,
         /// What it names.
         target: usize,
         /// How many there are.
         blocks: usize,
     },
-    /// Blocks fork each other in a circle. What forks for ever is [`Op::Bomb`] or [`Op::Hop`].
-    #[error(
-        "block {block} forks itself, directly or through others; for a tree without end use bomb \
-            or hop"
-    )]
+    /// Blocks fork each other in a circle. What forks for ever is [`Op::Bomb`] or
+    /// [`Op::ForkExitLoop`].
     Cycle {
         /// One block of the circle.
         block: usize,
     },
     /// No process plays the block.
-    #[error("block {block} is never forked")]
     Unused {
         /// Which.
         block: usize,
     },
     /// Operations after one that never ends.
-    #[error("block {block} has operations after number {op}, which never ends")]
     Unreachable {
         /// Where.
         block: usize,
@@ -50,36 +55,43 @@ pub enum ScriptError {
         op: usize,
     },
     /// More processes than the ledger can list.
-    #[error("the tree has {processes} processes; the ledger lists {SLOTS}")]
     TooManyProcesses {
         /// How many there would be.
         processes: u64,
     },
     /// No such barrier.
-    #[error("barrier {index} does not exist; there are {BARRIERS}")]
     UnknownBarrier {
+        /// Where.
+        block: usize,
+        /// Which operation.
+        op: usize,
         /// Which.
         index: usize,
     },
     /// A barrier is passed by another number of processes than it waits for.
-    #[error("barrier {index} waits for {wanted} processes and {arrivals} come")]
     Barrier {
+        /// Where.
+        block: usize,
+        /// Which operation.
+        op: usize,
         /// Which.
         index: usize,
-        /// For how many an operation waits.
+        /// For how many it waits.
         wanted: u32,
         /// How many come.
         arrivals: u64,
     },
     /// The processes wait for each other.
-    #[error("processes wait for ever at barrier {index}")]
     Stuck {
-        /// Which.
+        /// Where one of them waits.
+        block: usize,
+        /// In which operation.
+        op: usize,
+        /// At which barrier.
         index: usize,
     },
     /// The kernel would answer `EPERM`: the leader of a process group cannot begin a session, and
     /// the leader of a session cannot begin a group.
-    #[error("operation {op} of block {block}: the process leads its group already")]
     Leader {
         /// Where.
         block: usize,
@@ -87,12 +99,96 @@ pub enum ScriptError {
         op: usize,
     },
     /// The main process has no parent in the tree.
-    #[error("operation {op} of block 0: the main process's parent is not part of the tree")]
     NoParent {
         /// Which operation.
         op: usize,
     },
 }
+
+/// The name of a block that was given none: `main`, `block-1`, `block-2`.
+pub fn block_name(block: usize) -> Cow<'static, str> {
+    match block {
+        0 => "main".into(),
+        other => format!("block-{other}").into(),
+    }
+}
+
+impl ScriptError {
+    /// Which part of the script it is about.
+    pub fn place(&self) -> Option<Place> {
+        let (block, op) = match *self {
+            Self::Empty | Self::Unreadable(_) => return None,
+            Self::Cycle { block } | Self::Unused { block } => (block, None),
+            Self::TooManyProcesses { .. } => (0, None),
+            Self::NoParent { op } => (0, Some(op)),
+            // The operation that cannot be reached.
+            Self::Unreachable { block, op } => (block, Some(op + 1)),
+            Self::UnknownBlock { block, op, .. }
+            | Self::UnknownBarrier { block, op, .. }
+            | Self::Barrier { block, op, .. }
+            | Self::Stuck { block, op, .. }
+            | Self::Leader { block, op } => (block, Some(op)),
+        };
+        Some(Place { block, op })
+    }
+
+    /// What is wrong, without the place, for blocks with these names.
+    pub fn told<'n>(&self, name: impl Fn(usize) -> Cow<'n, str>) -> String {
+        match *self {
+            Self::Empty => "a script needs a block for its main process".to_owned(),
+            Self::Unreadable(ref why) => format!("could not read the script: {why}"),
+            Self::UnknownBlock {
+                block,
+                target,
+                blocks,
+                ..
+            } => format!(
+                "block {} forks block number {target}, and there are {blocks} blocks",
+                name(block)
+            ),
+            Self::Cycle { block } => format!(
+                "block {} forks itself, directly or through others; for a tree without end use \
+                    bomb or fork-exit-loop",
+                name(block)
+            ),
+            Self::Unused { block } => format!("block {} is never forked", name(block)),
+            Self::Unreachable { block, .. } => format!(
+                "block {} goes on after an operation that never ends",
+                name(block)
+            ),
+            Self::TooManyProcesses { processes } => {
+                format!("the tree has {processes} processes; the ledger lists {SLOTS}")
+            }
+            Self::UnknownBarrier { index, .. } => {
+                format!("barrier {index} does not exist; there are {BARRIERS}, and the first is 0")
+            }
+            Self::Barrier {
+                index,
+                wanted,
+                arrivals,
+                ..
+            } => format!("barrier {index} waits for {wanted} processes and {arrivals} come"),
+            Self::Stuck { index, .. } => format!("processes wait for ever at barrier {index}"),
+            Self::Leader { .. } => "the process leads its group or session already".to_owned(),
+            Self::NoParent { .. } => "the main process's parent is not part of the tree".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Place {
+            block,
+            op: Some(op),
+        }) = self.place()
+        {
+            write!(f, "operation {} of {}: ", op + 1, block_name(block))?;
+        }
+        f.write_str(&self.told(block_name))
+    }
+}
+
+impl std::error::Error for ScriptError {}
 
 impl Script {
     /// Whether the script can be played: blocks and barriers exist, the tree is finite and no
@@ -115,7 +211,7 @@ impl Script {
         self.check_barriers(&players)
     }
 
-    /// How many tasks the tree has at most; bombs and hops are counted once. A process without its
+    /// How many tasks the tree has at most; operations that fork for ever are counted as one process. A process without its
     /// first thread counts as two.
     pub fn tasks(&self) -> u64 {
         let Ok(players) = self.players() else {
@@ -125,7 +221,7 @@ impl Script {
             self.blocks
                 .iter()
                 .zip(players)
-                .map(|(ops, n)| match ops.contains(&Op::ShedLeader) {
+                .map(|(ops, n)| match ops.contains(&Op::ExitLeader) {
                     true => n.saturating_mul(2),
                     false => n,
                 });
@@ -139,12 +235,17 @@ impl Script {
                 Op::Fork { block: target, .. } if target >= self.blocks.len() => {
                     return Err(ScriptError::UnknownBlock {
                         block,
+                        op: at,
                         target,
                         blocks: self.blocks.len(),
                     });
                 }
                 Op::Barrier { index, .. } if index >= BARRIERS => {
-                    return Err(ScriptError::UnknownBarrier { index });
+                    return Err(ScriptError::UnknownBarrier {
+                        block,
+                        op: at,
+                        index,
+                    });
                 }
                 Op::Setsid | Op::Setpgid if leads => {
                     return Err(ScriptError::Leader { block, op: at });
@@ -160,8 +261,8 @@ impl Script {
         Ok(())
     }
 
-    /// How many processes play each block; bombs and hops are counted once.
-    pub(super) fn players(&self) -> Result<Vec<u64>, ScriptError> {
+    /// How many processes play each block; operations that fork for ever are counted as one process.
+    pub fn players(&self) -> Result<Vec<u64>, ScriptError> {
         let mut players = vec![0u64; self.blocks.len()];
         players[0] = 1;
         for block in self.order()? {
@@ -213,19 +314,23 @@ impl Script {
     fn check_barriers(&self, players: &[u64]) -> Result<(), ScriptError> {
         let mut arrivals = [0u64; BARRIERS];
         let uses = || {
-            self.blocks.iter().zip(players).flat_map(|(ops, n)| {
-                ops.iter().filter_map(move |op| match *op {
-                    Op::Barrier { index, count } => Some((index, count, *n)),
-                    _ => None,
-                })
+            self.blocks.iter().enumerate().flat_map(|(block, ops)| {
+                ops.iter()
+                    .enumerate()
+                    .filter_map(move |(op, it)| match *it {
+                        Op::Barrier { index, count } => Some((block, op, index, count)),
+                        _ => None,
+                    })
             })
         };
-        for (index, _, n) in uses() {
-            arrivals[index] += n;
+        for (block, _, index, _) in uses() {
+            arrivals[index] = arrivals[index].saturating_add(players[block]);
         }
-        for (index, wanted, _) in uses() {
+        for (block, op, index, wanted) in uses() {
             if u64::from(wanted) != arrivals[index] {
                 return Err(ScriptError::Barrier {
+                    block,
+                    op,
                     index,
                     wanted,
                     arrivals: arrivals[index],
@@ -234,8 +339,9 @@ impl Script {
         }
         if uses().next().is_some()
             && let Ending::Stuck { barrier } = model::play(self, SLOTS).ending
+            && let Some((block, op, index, _)) = uses().find(|u| u.2 == barrier)
         {
-            return Err(ScriptError::Stuck { index: barrier });
+            return Err(ScriptError::Stuck { block, op, index });
         }
         Ok(())
     }
@@ -243,6 +349,7 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Each;
     use super::*;
     use Op::{AwaitParent, Barrier, Bomb, Fork, Live, Ready, Setpgid, Setsid};
 
@@ -258,11 +365,16 @@ mod tests {
             error(vec![vec![fork(1)]]),
             ScriptError::UnknownBlock {
                 block: 0,
+                op: 0,
                 target: 1,
                 blocks: 1
             }
         );
         assert_eq!(error(vec![vec![fork(0)]]), ScriptError::Cycle { block: 0 });
+        assert_eq!(
+            error(vec![vec![fork(1)], vec![Setsid, Setpgid]]).to_string(),
+            "operation 2 of block-1: the process leads its group or session already"
+        );
         assert_eq!(
             error(vec![vec![fork(1)], vec![fork(2)], vec![fork(1)]]),
             ScriptError::Cycle { block: 1 }
@@ -276,7 +388,12 @@ mod tests {
             ScriptError::Unused { block: 1 }
         );
         assert_eq!(
-            error(vec![vec![Bomb { setsid: false }, Ready]]),
+            error(vec![vec![
+                Bomb {
+                    each: Each::Nothing
+                },
+                Ready
+            ]]),
             ScriptError::Unreachable { block: 0, op: 0 }
         );
         assert_eq!(
@@ -296,7 +413,11 @@ mod tests {
                 index: 16,
                 count: 1
             }]]),
-            ScriptError::UnknownBarrier { index: 16 }
+            ScriptError::UnknownBarrier {
+                block: 0,
+                op: 0,
+                index: 16
+            }
         );
     }
 
@@ -337,6 +458,8 @@ mod tests {
         assert_eq!(
             error(vec![vec![fork(2), at(0, 2)], vec![at(0, 3)]]),
             ScriptError::Barrier {
+                block: 0,
+                op: 1,
                 index: 0,
                 wanted: 2,
                 arrivals: 3
@@ -344,18 +467,30 @@ mod tests {
         );
         assert_eq!(
             error(vec![vec![at(0, 2), fork(1)], vec![at(0, 2)]]),
-            ScriptError::Stuck { index: 0 }
+            ScriptError::Stuck {
+                block: 0,
+                op: 0,
+                index: 0
+            }
         );
         assert_eq!(
             error(vec![
                 vec![fork(1), at(0, 2), at(1, 2)],
                 vec![at(1, 2), at(0, 2)]
             ]),
-            ScriptError::Stuck { index: 0 }
+            ScriptError::Stuck {
+                block: 0,
+                op: 1,
+                index: 0
+            }
         );
         assert_eq!(
             error(vec![vec![fork(1), at(0, 2)], vec![AwaitParent, at(0, 2)]]),
-            ScriptError::Stuck { index: 0 }
+            ScriptError::Stuck {
+                block: 0,
+                op: 1,
+                index: 0
+            }
         );
         assert!(Script::new(vec![vec![fork(1), Live { ns: 0 }], vec![AwaitParent]]).is_ok());
     }

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use harness::host::{Layout, Paths};
+use allgone::layout::{Layout, Paths};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -15,7 +15,7 @@ const CAPACITY: usize = 4096;
 
 /// The directory of this process's cgroup in the v2 hierarchy.
 #[derive(Clone, Copy)]
-pub(super) struct OwnCgroup {
+pub(crate) struct OwnCgroup {
     path: [u8; CAPACITY],
     length: usize,
 }
@@ -29,7 +29,7 @@ impl fmt::Debug for OwnCgroup {
 impl OwnCgroup {
     /// Asks the kernel. `None`: no v2 hierarchy is mounted, or not the part of it that this process
     /// is in.
-    pub(super) fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let path = Layout::read(&Paths::default()).ok()?.own_v2().ok()?;
         let mut home = Self {
             path: [0; CAPACITY],
@@ -43,9 +43,9 @@ impl OwnCgroup {
     /// that as its own cgroup.
     ///
     /// Errors: `EACCES` the cgroup was not delegated, `ENAMETOOLONG`, and as mkdir(2).
-    pub(super) fn burrow(&mut self, pid: i32) -> Result<(), Errno> {
+    pub(super) fn enter_new(&mut self, pid: i32) -> Result<(), Errno> {
         let length = self.length;
-        let moved = self.dig(pid);
+        let moved = self.make_and_move(pid);
         if moved.is_err()
             && let Some(added) = self.path.get_mut(length..self.length)
         {
@@ -55,7 +55,7 @@ impl OwnCgroup {
         moved
     }
 
-    fn dig(&mut self, pid: i32) -> Result<(), Errno> {
+    fn make_and_move(&mut self, pid: i32) -> Result<(), Errno> {
         self.push(b"/")?;
         let mut digits = [0; 10];
         self.push(decimal(pid.unsigned_abs(), &mut digits))?;

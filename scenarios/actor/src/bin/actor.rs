@@ -1,0 +1,5 @@
+//! The program `actor`: a tree of processes that does what a script says, and no more.
+
+fn main() -> ! {
+    actor::main()
+}

@@ -1,0 +1,66 @@
+//! Waiting: for time, for the parent, for others, for the observer.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use allgone_sys::{pidfd, time};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::getppid;
+
+use super::Player;
+use crate::script::FOREVER;
+
+/// Sleeps as the script says; part of the workload, not a synchronisation.
+pub(super) fn live(ns: u64) -> Result<(), Errno> {
+    /// The kernel has no "for ever".
+    const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+    let span = if ns == FOREVER {
+        LONG
+    } else {
+        Duration::from_nanos(ns)
+    };
+    let mut until = time::now() + span;
+    loop {
+        match time::sleep_until(until) {
+            Ok(()) if ns == FOREVER => until = until + LONG,
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+impl Player<'_> {
+    /// Sleeps until the process that forked this one has ended.
+    pub(super) fn await_parent(&self) -> Result<(), Errno> {
+        if getppid() != self.parent {
+            return Ok(());
+        }
+        let parent = match pidfd::open(self.parent) {
+            Err(Errno::ESRCH) => return Ok(()),
+            other => other?,
+        };
+        // If it ended in between, its pid may belong to another process by now.
+        while getppid() == self.parent {
+            match poll(
+                &mut [PollFd::new(parent.as_fd(), PollFlags::POLLIN)],
+                PollTimeout::NONE,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn pass_barrier(&self, index: usize, count: u32) -> Result<(), Errno> {
+        self.setting.ledger.barrier(index, count);
+        Ok(())
+    }
+
+    pub(super) fn wait_go(&self) -> Result<(), Errno> {
+        self.setting.ledger.wait_go();
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! From the arguments to the first operation: everything that may allocate and fail.
+
+mod args;
+mod load;
+
+use std::ffi::{CStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use allgone_sys::spawn::exit_now;
+
+use crate::play::Player;
+use args::Asked;
+
+pub use args::USAGE;
+
+/// `argv[0]` of an actor that is another program, re-run.
+pub const NAME: &CStr = c"actor";
+
+/// Exit code of a main process that does not understand its arguments.
+const USAGE_ERROR: i32 = 2;
+/// Exit code of a main process that found no script, or one that it does not understand.
+pub const NO_SCRIPT: i32 = 72;
+/// Exit code of a main process that found no ledger.
+pub const NO_LEDGER: i32 = 73;
+/// Exit code of a main process that has to make cgroups and could not find its own.
+pub const NO_CGROUP: i32 = 74;
+/// Exit code of a main process that could not use what "ready" was to be said through.
+pub const NO_READY: i32 = 75;
+
+static PLAYING: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process has begun to play. From here on it must not allocate.
+pub fn playing() -> bool {
+    PLAYING.load(Ordering::Relaxed)
+}
+
+/// Why nothing is played.
+#[derive(Debug)]
+struct Failure {
+    code: i32,
+    message: String,
+}
+
+impl Failure {
+    fn new(code: i32, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// Turns this process into an actor if its `argv[0]` is [`NAME`]; then it does not return.
+/// Otherwise it returns at once.
+///
+/// To be called as the very first thing in `main`, while there is one thread.
+pub fn main_if_actor() {
+    let mut words = std::env::args_os();
+    if words
+        .next()
+        .is_some_and(|name| name.as_bytes() == NAME.to_bytes())
+    {
+        run(words)
+    }
+}
+
+/// The program: understands its arguments ([`USAGE`]), plays, and ends as its main process does.
+pub fn main() -> ! {
+    let mut words = std::env::args_os();
+    words.next();
+    run(words)
+}
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "help and errors of a program; nothing is printed once it plays"
+)]
+fn run(words: impl Iterator<Item = OsString>) -> ! {
+    let setting = args::parse(words).and_then(|asked| match asked {
+        Asked::Play(play) => load::load(play),
+        Asked::Print(source) => Err(Failure::new(0, load::read(source)?.to_string())),
+        Asked::Help => Err(Failure::new(0, args::help())),
+    });
+    match setting {
+        Ok(setting) => {
+            PLAYING.store(true, Ordering::Relaxed);
+            Player::new(&setting).play()
+        }
+        Err(Failure { code: 0, message }) => {
+            print!("{message}");
+            exit_now(0)
+        }
+        Err(Failure { code, message }) => {
+            eprintln!("actor: {message}");
+            exit_now(code)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The table of operations: one line each, from which the reader, the printer and the help are
+//! made.
+
+use std::borrow::Cow;
+
+use super::TextError;
+use super::argument::{Argument, Barrier, Block, Copies, Of, Step, Time};
+use super::lex::Words;
+use crate::script::Op;
+
+/// The names of blocks, for printing.
+pub(super) type Names<'a, 'n> = &'a dyn Fn(usize) -> Cow<'n, str>;
+
+macro_rules! operations {
+    ($($word:literal $op:ident { $($field:ident: $kind:ident),* })*) => {
+        /// The words that operations begin with.
+        pub const WORDS: &[&str] = &[$($word),*];
+
+        /// How an operation is written: its word and what follows.
+        pub fn usage(word: &str) -> Option<String> {
+            match word {
+                $($word => Some([$word, $(<$kind as Argument>::USAGE),*].join(" ")),)*
+                _ => None,
+            }
+        }
+
+        /// The operation that begins with `word`; `None`: no operation does.
+        pub(super) fn read(word: &str, words: &mut Words<'_, '_>) -> Result<Option<Op>, TextError> {
+            Ok(Some(match word {
+                $($word => Op::$op { $($field: $kind::read(words)?),* },)*
+                _ => return Ok(None),
+            }))
+        }
+
+        /// The operation as it is written.
+        pub(super) fn write(op: Op, names: Names<'_, '_>) -> String {
+            match op {
+                $(Op::$op { $($field),* } => {
+                    let parts: &[String] = &[$word.to_owned(), $($kind::write($field, names)),*];
+                    let parts = parts.iter().filter(|part| !part.is_empty());
+                    parts.map(String::as_str).collect::<Vec<_>>().join(" ")
+                })*
+            }
+        }
+    };
+}
+
+operations! {
+    "live" Live { ns: Time }
+    "fork" Fork { block: Block, count: Copies }
+    "setsid" Setsid {}
+    "setpgid" Setpgid {}
+    "close-all" CloseAll {}
+    "ignore-signals" IgnoreSignals {}
+    "await-parent" AwaitParent {}
+    "barrier" Barrier { index: Barrier, count: Of }
+    "wait-go" WaitGo {}
+    "ready" Ready {}
+    "exit-leader" ExitLeader {}
+    "enter-cgroup" EnterCgroup {}
+    "bomb" Bomb { each: Step }
+    "fork-exit-loop" ForkExitLoop {}
+}

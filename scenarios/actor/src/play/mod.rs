@@ -117,8 +117,8 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Has the kernel end this process at the deadline. To be called in each new process: a timer is
-    /// not inherited.
+    /// Has the kernel end this process at the deadline. To be called in each new process: a timer
+    /// is not inherited.
     fn keep_deadline(&self) -> Result<(), Errno> {
         self.setting.deadline.map_or(Ok(()), kill_self_at)
     }

@@ -211,8 +211,8 @@ impl Script {
         self.check_barriers(&players)
     }
 
-    /// How many tasks the tree has at most; operations that fork for ever are counted as one process. A process without its
-    /// first thread counts as two.
+    /// How many tasks the tree has at most; what forks for ever is counted once. A process without
+    /// its first thread counts as two.
     pub fn tasks(&self) -> u64 {
         let Ok(players) = self.players() else {
             return u64::MAX;
@@ -261,7 +261,7 @@ impl Script {
         Ok(())
     }
 
-    /// How many processes play each block; operations that fork for ever are counted as one process.
+    /// How many processes play each block; what forks for ever is counted once.
     pub fn players(&self) -> Result<Vec<u64>, ScriptError> {
         let mut players = vec![0u64; self.blocks.len()];
         players[0] = 1;

@@ -5,8 +5,12 @@
 //! another language is simple.
 
 mod cause;
+mod earlier;
+mod entry;
 mod error;
+mod fallback;
 mod kill;
+mod note;
 mod plane;
 mod scale;
 mod scope;
@@ -20,10 +24,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use cause::Cause;
+pub use entry::Entry;
 pub use error::ErrorRecord;
+pub use fallback::{Fallback, FallbackKind};
 pub use kill::KillReport;
+pub use note::Note;
 pub use plane::{Canary, Plane};
-pub use scale::ScaleRecord;
+pub use scale::{ScaleNote, ScaleRecord};
 pub use scope::sees_the_cgroup;
 pub use times::{Elapsed, KillTimes};
 pub use verdict::{Counters, Verdict};
@@ -32,7 +39,8 @@ pub use verdict::{Counters, Verdict};
 ///
 /// - 2: reasons are names where a reader has to tell them apart ([`TrialRecord::expectation`],
 ///   [`Survivor::reason`], the `errno` of [`Verdict::Unknown`]); `reused_ns` was `framed_ns`.
-pub const SCHEMA: u32 = 2;
+/// - 3: [`Entry`], [`Note`], [`ScaleNote`] and [`Fallback`] have kinds; each was one text.
+pub const SCHEMA: u32 = 3;
 
 /// One trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,8 +74,9 @@ pub struct TrialRecord {
     /// drawn.
     #[serde(default)]
     pub gap_ns: Option<u64>,
-    /// How the workload came into its cgroup: `born`, or `moved: <errno>`.
-    pub entry: String,
+    /// How the workload came into its cgroup. Absent if the trial broke before it was started.
+    #[serde(default, deserialize_with = "earlier::one")]
+    pub entry: Option<Entry>,
     /// When things happened.
     pub stamps: Stamps,
     /// The stages from exit to verdict, in a run with tracing.
@@ -87,7 +96,8 @@ pub struct TrialRecord {
     /// Whether the outcome is as expected.
     pub held: bool,
     /// Why not, or why the trial broke.
-    pub note: Option<String>,
+    #[serde(default, deserialize_with = "earlier::one")]
+    pub note: Option<Note>,
     /// Why the trial broke, by kind. Absent where it did not, and in records that are older than
     /// kinds.
     #[serde(default)]
@@ -373,9 +383,14 @@ mod tests {
         r#""canaries_hit":[],"errors":[]}"#,
     ];
 
+    fn read(line: &str) -> TrialRecord {
+        read_lines(line.as_bytes()).next().unwrap().unwrap()
+    }
+
     #[test]
     fn a_record_of_schema_1_can_be_read() {
-        let old = read_lines(OLD.concat().as_bytes()).next().unwrap().unwrap();
+        let old = read(&OLD.concat());
+        assert_eq!((&old.entry, &old.note), (&Some(Entry::Born), &None));
         assert_eq!((old.schema, old.stamps.reused_ns), (1, Some(5)));
         assert_eq!((old.expectation.as_deref(), old.cause), (None, None));
         assert_eq!(old.survivors[0].reason, "not killed");
@@ -387,16 +402,61 @@ mod tests {
 
     #[test]
     fn a_record_has_one_name_for_each_thing_and_a_newer_one_is_refused() {
-        let mut new = read_lines(OLD.concat().as_bytes()).next().unwrap().unwrap();
+        let mut new = read(&OLD.concat());
         new.schema = SCHEMA;
         let mut line = Vec::new();
         write_line(&mut line, &new).unwrap();
         let text = String::from_utf8(line).unwrap();
         assert!(text.contains("\"reused_ns\":5") && !text.contains("framed_ns"));
-        let newer = text.replace("{\"schema\":2", "{\"schema\":3");
+        let newer = text.replace("{\"schema\":3", "{\"schema\":4");
         assert!(matches!(
             read_lines(newer.as_bytes()).next(),
-            Some(Err(ReadError::Schema { found: 3, .. }))
+            Some(Err(ReadError::Schema { found: 4, .. }))
         ));
+    }
+
+    #[test]
+    fn words_of_earlier_schemas_become_kinds_and_are_written_as_such() {
+        let moved = Entry::Moved {
+            errno: "ENOSYS".to_owned(),
+        };
+        for (words, entry) in [
+            ("", None),
+            ("none", Some(Entry::None)),
+            (
+                "moved: clone3 into the cgroup was refused with ENOSYS",
+                Some(moved),
+            ),
+        ] {
+            let line = OLD
+                .concat()
+                .replace("\"entry\":\"born\"", &format!("\"entry\":\"{words}\""))
+                .replace("\"note\":null", "\"note\":\"n\"");
+            let old = read(&line);
+            assert_eq!(old.entry, entry);
+            assert_eq!(old.note.as_ref().unwrap().to_string(), "n");
+            let mut line = Vec::new();
+            write_line(&mut line, &old).unwrap();
+            assert_eq!(read(&String::from_utf8(line).unwrap()), old);
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_name() {
+        let json = |note: Note| serde_json::to_string(&note).unwrap();
+        assert_eq!(
+            json(Note::WasAlive { pid: 7 }),
+            r#"{"kind":"was-alive","pid":7}"#
+        );
+        assert_eq!(json(Note::Interrupted), r#"{"kind":"interrupted"}"#);
+        let hit = Note::CanariesHit {
+            canaries: vec![Canary::SameUid],
+        };
+        assert_eq!(
+            json(hit),
+            r#"{"kind":"canaries-hit","canaries":["same-uid"]}"#
+        );
+        let entry = serde_json::to_string(&Entry::Born).unwrap();
+        assert_eq!(entry, r#"{"kind":"born"}"#);
     }
 }

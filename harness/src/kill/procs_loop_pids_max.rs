@@ -9,11 +9,12 @@ use nix::sys::signal::Signal;
 
 use allgone::kill::sweep;
 
-use super::common::{acting, probe};
+use super::common::{acting, own, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError, ControlFile};
 use crate::expect::{Reach, Scope, Sweep};
+use crate::record::FallbackKind;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
@@ -85,8 +86,10 @@ fn kill_all(
             limit.write("0")?;
             report.held_ns = Some(crate::sys::time::now().0);
         }
-        None => report
-            .fall_back("no pids.max was found: killed in a loop while births went on".to_owned()),
+        None => report.fall_back(own(
+            FallbackKind::DidNotStopBirths,
+            "no pids.max was found: killed in a loop while births went on",
+        )),
     }
     sweep::until_unpopulated(cgroup, Signal::SIGKILL, deadline, report)?;
     Ok(())

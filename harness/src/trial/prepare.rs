@@ -77,7 +77,7 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
             .collect::<BTreeMap<_, _>>(),
         seed: spec.seed,
         gap_ns: u64::try_from(spec.gap.as_nanos()).ok(),
-        entry: String::new(),
+        entry: None,
         stamps: Stamps {
             intended_ns: spec.conditions.intended.map(|at| at.0),
             ..Stamps::default()

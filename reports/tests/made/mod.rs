@@ -44,7 +44,7 @@ pub(crate) fn trial(
         params: BTreeMap::from([("lifetime".to_owned(), lifetime)]),
         seed: 1,
         gap_ns: Some(20_000_000),
-        entry: "born".to_owned(),
+        entry: Some(harness_record::Entry::Born),
         stamps: Stamps {
             armed_ns: Some(over - 1_000_000_000),
             spawn_ns: Some(over - lifetime - 200_000),

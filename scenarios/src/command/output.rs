@@ -381,7 +381,7 @@ mod tests {
             params: std::collections::BTreeMap::new(),
             seed: 0,
             gap_ns: None,
-            entry: "born".to_owned(),
+            entry: Some(Entry::Born),
             stamps: Stamps::default(),
             stages: None,
             verdict: None,

@@ -94,6 +94,10 @@ pub(super) fn records(out: &Path) -> Result<Vec<TrialRecord>, String> {
     records.map_err(|e| e.to_string())
 }
 
+pub(super) fn note_of(record: &TrialRecord) -> String {
+    record.note.iter().map(ToString::to_string).collect()
+}
+
 /// A running command, and where it records.
 pub(super) fn begin(dir: &Path, args: &[&str]) -> Result<(Child, PathBuf), String> {
     let out = dir.join("out");
@@ -157,7 +161,7 @@ fn killed_actor() -> Result<(), String> {
             format!("{detector}: {code:?} {text} {err}")
         })?;
         let records = records(&out)?;
-        let note = records[0].note.clone().unwrap_or_default();
+        let note = note_of(&records[0]);
         ensure(
             records[0].outcome == Outcome::Broken
                 && records[0].cause == Some(Cause::KilledFromOutside),
@@ -197,7 +201,7 @@ fn killed_observer() -> Result<(), String> {
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     ensure(code == Some(5), || format!("{code:?} {text} {err}"))?;
     let record = &records(&out)?[0];
-    let note = record.note.clone().unwrap_or_default();
+    let note = note_of(record);
     let named = note.contains(&format!(
         "the observer ({observer}) was ended by SIGKILL, by something outside"
     ));
@@ -240,7 +244,7 @@ fn killed_canary() -> Result<(), String> {
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     ensure(code == Some(5), || format!("{code:?} {text} {err}"))?;
     let record = &records(&out)?[0];
-    let note = record.note.clone().unwrap_or_default();
+    let note = note_of(record);
     ensure(
         record.cause == Some(Cause::CanaryKilled) && record.canaries_hit.is_empty(),
         || format!("{record:?}"),
@@ -264,7 +268,7 @@ fn killed_before() -> Result<(), String> {
             && record.kill.is_none(),
         || format!("{record:?}"),
     )?;
-    let note = record.note.unwrap_or_default();
+    let note = note_of(&record);
     ensure(note.contains("was ended by SIGKILL"), || note)
 }
 

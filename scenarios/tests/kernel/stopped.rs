@@ -15,7 +15,7 @@ use scenarios::script::{Op, Script};
 
 use super::common::{Test, ensure, play, reference, spec, told, wait_until};
 use super::needs::{CGROUP2_WRITE, PIDS_LIMIT};
-use super::outside::{begin, members, records};
+use super::outside::{begin, members, note_of, records};
 
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
@@ -78,7 +78,7 @@ fn stopped() -> Result<(), String> {
         let what = format!("{dir_of_victim}, {goes_on}: {code:?} {text} {err}");
         ensure(code == Some(5), || what.clone())?;
         let record = &records(&out)?[0];
-        let note = record.note.clone().unwrap_or_default();
+        let note = note_of(record);
         ensure(
             record.cause == Some(Cause::StoppedFromOutside)
                 && note.contains(&format!("process {victim} was stopped")),

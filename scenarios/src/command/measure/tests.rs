@@ -68,7 +68,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
             .collect(),
         seed: planned.script_seed,
         gap_ns: None,
-        entry: "born".to_owned(),
+        entry: Some(harness::record::Entry::Born),
         stamps: Stamps::default(),
         stages: None,
         verdict: None,

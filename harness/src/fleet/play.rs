@@ -96,7 +96,7 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
         let Some(tell) = tell.take() else { return 104 };
         let told = v1
             .as_ref()
-            .map_or(Ok(()), |limits| limits.join().map_err(|e| e.to_string()));
+            .map_or(Ok(()), |limits| limits.enter().map_err(|e| e.to_string()));
         let loop_of = Loop {
             spec,
             populated,

@@ -104,6 +104,7 @@ fn nearest_limit(set: &ProcessSet) -> Result<Option<ControlFile>, CgroupError> {
             Err(e) => return Err(e),
         }
     }
-    let limit = set.v1().map(|limits| limits.pids.join("pids.max"));
+    let limits = set.v1().and_then(|limits| limits.pids.as_ref());
+    let limit = limits.map(|dir| dir.join("pids.max"));
     limit.map(ControlFile::open).transpose()
 }

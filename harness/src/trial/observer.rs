@@ -52,7 +52,7 @@ fn observe(
 ) -> Result<(), Broken> {
     nix::unistd::setsid().map_err(|e| Broken::harness(SysError::plain("setsid", e)))?;
     if let Some(limits) = &site.v1 {
-        limits.join().map_err(Broken::harness)?;
+        limits.enter().map_err(Broken::harness)?;
     }
     if let Some(cpu) = spec.conditions.observer_cpu {
         super::pin(cpu).map_err(Broken::harness)?;

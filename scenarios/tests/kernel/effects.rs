@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use allgone::effects::{Effects, Holds, Reaps};
+use allgone::limits::V1Dirs;
 use allgone::spawn::Child;
 use harness::detect::{AnyDetector, DETECTORS, Signal};
 use harness::expect::Plane;
@@ -18,7 +19,7 @@ use harness::sys::fork::{Worker, worker};
 use harness::sys::spawn::Credentials;
 use harness::sys::time;
 use harness::sys::wait::{Whose, waitid};
-use harness::trial::{SpawnPlan, V1Limits, Workload};
+use harness::trial::{SpawnPlan, Workload};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::WaitPidFlag;
@@ -327,8 +328,8 @@ fn limit_tasks(place: &mut Place) -> Result<Option<V1Dir>, String> {
     match base().limits() {
         LimitSource::V1 { .. } => {
             let dir = V1Dir::make("pids")?;
-            place.site.v1 = Some(V1Limits {
-                pids: dir.path().to_owned(),
+            place.site.v1 = Some(V1Dirs {
+                pids: Some(dir.path().to_owned()),
                 memory: None,
             });
             Ok(Some(dir))

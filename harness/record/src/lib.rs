@@ -9,7 +9,9 @@ mod earlier;
 mod entry;
 mod error;
 mod fallback;
+pub mod figures;
 mod kill;
+mod lines;
 mod note;
 mod plane;
 mod scale;
@@ -18,16 +20,15 @@ mod times;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 pub use cause::Cause;
 pub use entry::Entry;
 pub use error::ErrorRecord;
 pub use fallback::{Fallback, FallbackKind};
 pub use kill::KillReport;
+pub use lines::{ReadError, fault, read_lines, write_line};
 pub use note::Note;
 pub use plane::{Canary, Plane};
 pub use scale::{ScaleNote, ScaleRecord};
@@ -119,6 +120,45 @@ pub struct TrialRecord {
     pub canaries_hit: Vec<Canary>,
     /// Errors after which the trial went on: operation, target, errno.
     pub errors: Vec<ErrorRecord>,
+}
+
+impl TrialRecord {
+    /// The record of a trial of which nothing is known yet. As long as it stays so, the trial is
+    /// broken.
+    pub fn blank(run: &str, seq: u32, plane: Plane, scenario: &str, detector: &str) -> Self {
+        Self {
+            schema: SCHEMA,
+            run: run.to_owned(),
+            seq,
+            block: None,
+            twin: 0,
+            plane,
+            scenario: scenario.to_owned(),
+            detector: detector.to_owned(),
+            strategy: None,
+            params: BTreeMap::new(),
+            seed: 0,
+            gap_ns: None,
+            entry: None,
+            stamps: Stamps::default(),
+            stages: None,
+            verdict: None,
+            outcome: Outcome::Broken,
+            expected: String::new(),
+            expectation: None,
+            held: false,
+            note: None,
+            cause: None,
+            counters: Counters::default(),
+            cpu_ns: None,
+            idle: None,
+            ledger: LedgerRecord::default(),
+            kill: None,
+            survivors: Vec::new(),
+            canaries_hit: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
 }
 
 /// When things happened, in nanoseconds of `CLOCK_MONOTONIC`. What did not happen is absent.
@@ -280,89 +320,6 @@ pub struct Survivor {
     pub reason: String,
     /// What that is concluded from.
     pub evidence: String,
-}
-
-/// A line that is no record of this version.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The file.
-    #[error("could not read line {line}: {source}")]
-    Io {
-        /// Line number, from 1.
-        line: usize,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The text.
-    #[error("line {line} is not a trial record: {fault}")]
-    Json {
-        /// Line number, from 1.
-        line: usize,
-        /// What the parser met, and in which column.
-        fault: String,
-    },
-    /// A newer writer.
-    #[error("line {line} has schema {found}; this program reads up to {SCHEMA}")]
-    Schema {
-        /// Line number, from 1.
-        line: usize,
-        /// What the line says.
-        found: u32,
-    },
-}
-
-impl ReadError {
-    /// The same of another line: of the file, where its lines are read one by one.
-    #[must_use]
-    pub fn at_line(mut self, number: usize) -> Self {
-        match &mut self {
-            Self::Io { line, .. } | Self::Json { line, .. } | Self::Schema { line, .. } => {
-                *line = number
-            }
-        }
-        self
-    }
-}
-
-/// What is wrong with one line of JSON. The parser counts lines, too: of a text of one line, which
-/// says nothing about the file.
-pub fn fault(error: &serde_json::Error) -> String {
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let text = error.to_string();
-    match text.strip_suffix(&place) {
-        Some(what) => format!("{what} (column {})", error.column()),
-        None => text,
-    }
-}
-
-/// Writes one record as one line and flushes, so that a later crash loses nothing.
-pub fn write_line(out: &mut impl Write, record: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    out.write_all(&line)?;
-    out.flush()
-}
-
-/// Reads records, one a line. An unfinished last line (a crash while writing) is an error of that
-/// line only.
-pub fn read_lines(input: impl BufRead) -> impl Iterator<Item = Result<TrialRecord, ReadError>> {
-    input.lines().enumerate().map(|(index, text)| {
-        let line = index + 1;
-        let text = text.map_err(|source| ReadError::Io { line, source })?;
-        let record: TrialRecord = serde_json::from_str(&text).map_err(|e| ReadError::Json {
-            line,
-            fault: fault(&e),
-        })?;
-        if record.schema > SCHEMA {
-            Err(ReadError::Schema {
-                line,
-                found: record.schema,
-            })
-        } else {
-            Ok(record)
-        }
-    })
 }
 
 #[cfg(test)]

@@ -98,10 +98,11 @@ pub(super) fn note_of(record: &TrialRecord) -> String {
     record.note.iter().map(ToString::to_string).collect()
 }
 
-/// A running command, and where it records.
-pub(super) fn begin(dir: &Path, args: &[&str]) -> Result<(Child, PathBuf), String> {
+/// A running command with these arguments, and where it records.
+pub(super) fn begin(dir: &Path, args: &str) -> Result<(Child, PathBuf), String> {
     let out = dir.join("out");
-    let child = scenario(dir, args)
+    let args: Vec<&str> = args.split(' ').collect();
+    let child = scenario(dir, &args)
         .arg("--out")
         .arg(&out)
         .stdout(Stdio::piped())
@@ -143,18 +144,8 @@ fn is_sleeping_child(pid: i32) -> bool {
 fn killed_actor() -> Result<(), String> {
     for detector in ["subreaper", "cgroup-events-poll", "waitpid-main"] {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let args = [
-            "fork-exit",
-            "--set",
-            "lifetime=5s",
-            "--deadline",
-            "10s",
-            "--trials",
-            "1",
-            "--detector",
-            detector,
-        ];
-        let (child, out) = begin(dir.path(), &args)?;
+        let args = "fork-exit --set lifetime=5s --deadline 10s --trials 1 --detector";
+        let (child, out) = begin(dir.path(), &format!("{args} {detector}"))?;
         let victim = kill_from_outside(child.id(), "trial-0/site", is_sleeping_child)?;
         let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
         ensure(code == Some(5), || {
@@ -181,18 +172,8 @@ fn killed_actor() -> Result<(), String> {
 
 fn killed_observer() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let args = [
-        "exit-now",
-        "--set",
-        "lifetime=2s",
-        "--deadline",
-        "5s",
-        "--trials",
-        "1",
-        "--detector",
-        "waitpid-main",
-    ];
-    let (child, out) = begin(dir.path(), &args)?;
+    let args = "exit-now --set lifetime=2s --deadline 5s --trials 1 --detector waitpid-main";
+    let (child, out) = begin(dir.path(), args)?;
     let pid = child.id();
     wait_until("the workload plays", || {
         !members(pid, "trial-0/site").is_empty()
@@ -221,18 +202,8 @@ fn killed_canary() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     // The observer waits for the length of the gap, when the canaries exist already and the
     // workload does not.
-    let args = [
-        "exit-now",
-        "--gap",
-        "1s",
-        "--trials",
-        "1",
-        "--detector",
-        "none",
-        "--kill",
-        "cgroup-kill",
-    ];
-    let (child, out) = begin(dir.path(), &args)?;
+    let args = "exit-now --gap 1s --trials 1 --detector none --kill cgroup-kill";
+    let (child, out) = begin(dir.path(), args)?;
     let pid = child.id();
     // Not the process that is started before the first trial, to see whether it can be.
     wait_until("the trial begins", || {
@@ -285,18 +256,8 @@ fn hit_canary() -> Result<(), String> {
 
 fn oom() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let args = [
-        "forkbomb",
-        "--memory",
-        "4M",
-        "--trials",
-        "2",
-        "--detector",
-        "none",
-        "--kill",
-        "cgroup-kill,killpg",
-    ];
-    let (child, out) = begin(dir.path(), &args)?;
+    let args = "forkbomb --memory 4M --trials 2 --detector none --kill cgroup-kill,killpg";
+    let (child, out) = begin(dir.path(), args)?;
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     let records = records(&out)?;
     let blamed = |r: &&TrialRecord| {
@@ -440,18 +401,8 @@ fn nothing_is_cleaned() -> Result<(), String> {
 
 fn listening_elsewhere() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let args = [
-        "exit-now",
-        "--set",
-        "lifetime=60s",
-        "--deadline",
-        "90s",
-        "--trials",
-        "1",
-        "--detector",
-        "proc-connector",
-    ];
-    let (mut listener, _) = begin(dir.path(), &args)?;
+    let args = "exit-now --set lifetime=60s --deadline 90s --trials 1 --detector proc-connector";
+    let (mut listener, _) = begin(dir.path(), args)?;
     let pid = listener.id();
     wait_until("somebody listens", || {
         !members(pid, "trial-0/site").is_empty()

@@ -46,18 +46,9 @@ fn stopped() -> Result<(), String> {
         ("trial-0/site", false),
     ] {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let args = [
-            "exit-now",
-            "--set",
-            "lifetime=2s",
-            "--deadline",
-            "5s",
-            "--trials",
-            "1",
-            "--detector",
-            "cgroup-events-poll",
-        ];
-        let (child, out) = begin(dir.path(), &args)?;
+        let args =
+            "exit-now --set lifetime=2s --deadline 5s --trials 1 --detector cgroup-events-poll";
+        let (child, out) = begin(dir.path(), args)?;
         let pid = child.id();
         wait_until("the workload plays", || {
             members(pid, "trial-0/site").iter().any(|pid| sleeps(*pid))

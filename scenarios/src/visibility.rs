@@ -3,7 +3,7 @@
 //! Each scenario states, per scope, what that scope [`Sees`]; the rest follows here, once for all
 //! scenarios.
 
-use harness::expect::{Expectation, KillExpectation, Sweep};
+use harness::expect::{Expectation, KillExpectation, Scope, Sweep};
 use harness::param::FOREVER;
 
 /// A tree that lives on for at least this long after a mechanism has lost sight of it is missed in
@@ -22,6 +22,26 @@ pub enum Sees {
 }
 
 impl Sees {
+    /// What each scope sees of children that outlive the main process and do nothing else to hide.
+    pub fn of_orphans(scope: Scope) -> Self {
+        match scope {
+            Scope::Main => Self::Part("the main process has ended, its child is alive"),
+            Scope::LinkedDescendants => Self::Race(
+                "the child is an orphan: a mechanism that has not seen it before its parent ended \
+                    finds no link to it",
+            ),
+            Scope::ProcessGroup
+            | Scope::Session
+            | Scope::ReapedDescendants
+            | Scope::FdHolders
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup
+            | Scope::CgroupAlone
+            | Scope::SystemWide => Self::All,
+        }
+    }
+
     /// The expectation for a detector. `alone_ns`: how long the tree lives on after its main
     /// process.
     pub fn expect(self, alone_ns: u64) -> Expectation {

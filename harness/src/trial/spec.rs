@@ -51,6 +51,16 @@ pub struct Stage {
     pub says_ready: bool,
 }
 
+impl Stage {
+    /// Nothing but to wait until an actor says that the tree is complete.
+    pub const PLAIN: Self = Self {
+        hostile: false,
+        delegated: false,
+        owner_removes: false,
+        says_ready: true,
+    };
+}
+
 /// One trial, ready to be run.
 #[derive(Debug)]
 pub struct TrialSpec<'a> {

@@ -15,12 +15,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     id: "exit-now",
     summary: "One process, which exits after `lifetime`.",
     planes: &[Plane::Detect, Plane::Kill],
-    stage: Stage {
-        hostile: false,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
-    },
+    stage: Stage::PLAIN,
     axes: &[SHORT_LIFE],
     sources: &[
         "kernel/cgroup/cgroup.c, cgroup_file_notify(): CGROUP_FILE_NOTIFY_MIN_INTV (b12e35832805, \

@@ -15,12 +15,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     id: "fork-exit",
     summary: "The main process forks and exits; the child lives on for `lifetime`.",
     planes: &[Plane::Detect, Plane::Kill],
-    stage: Stage {
-        hostile: false,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
-    },
+    stage: Stage::PLAIN,
     axes: &[LIFE_ALONE],
     sources: &[
         "wait(2)",
@@ -31,25 +26,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 /// An orphan.
 #[derive(Debug)]
 pub(super) struct ForkExit;
-
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("the main process has ended, its child is alive"),
-        Scope::LinkedDescendants => Sees::Race(
-            "the child is an orphan: a mechanism that has not seen it before its parent ended \
-                finds no link to it",
-        ),
-        Scope::ProcessGroup
-        | Scope::Session
-        | Scope::ReapedDescendants
-        | Scope::FdHolders
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup
-        | Scope::CgroupAlone
-        | Scope::SystemWide => Sees::All,
-    }
-}
 
 impl Scenario for ForkExit {
     fn spec(&self) -> &'static ScenarioSpec {
@@ -70,10 +46,10 @@ impl Scenario for ForkExit {
     }
 
     fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&LIFE_ALONE))
+        Sees::of_orphans(scope).expect(at.get(&LIFE_ALONE))
     }
 
     fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+        Sees::of_orphans(reach.scope).expect_kill(at.get(&LIFE_ALONE))
     }
 }

@@ -19,9 +19,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     planes: &[Plane::Kill],
     stage: Stage {
         hostile: true,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
+        ..Stage::PLAIN
     },
     axes: &[],
     sources: &[

@@ -20,8 +20,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     stage: Stage {
         hostile: true,
         delegated: true,
-        owner_removes: false,
-        says_ready: true,
+        ..Stage::PLAIN
     },
     axes: &[],
     sources: &[

@@ -17,9 +17,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     planes: &[Plane::Kill],
     stage: Stage {
         hostile: true,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
+        ..Stage::PLAIN
     },
     axes: &[],
     sources: &["setsid(2)", "kernel/fork.c, copy_process()"],

@@ -5,33 +5,19 @@
 //! treats it as dead.
 
 use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope, Sweep};
-use harness::param::{Axis, ParamPoint, Unit};
+use harness::param::ParamPoint;
 use harness::trial::Stage;
 
-use super::{Scenario, ScenarioSpec};
+use super::{COPIES, Scenario, ScenarioSpec, count};
 use crate::script::{FOREVER, Op, Script, ScriptError};
 use crate::visibility::Sees;
-
-/// How many, beside the main process.
-const COPIES: Axis = Axis {
-    name: "copies",
-    unit: Unit::Count,
-    default: 4,
-    kill_default: None,
-    doc: "how many processes without a first thread there are beside the main process",
-};
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "leaderless",
     summary: "Processes with a first thread that has exited, while another sleeps until it is \
         killed.",
     planes: &[Plane::Kill],
-    stage: Stage {
-        hostile: false,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
-    },
+    stage: Stage::PLAIN,
     axes: &[COPIES],
     sources: &[
         "pthread_exit(3)",
@@ -67,7 +53,7 @@ impl Scenario for Leaderless {
     }
 
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
-        let count = u32::try_from(at.get(&COPIES)).unwrap_or(u32::MAX);
+        let count = count(at, &COPIES);
         let all = Op::Barrier {
             index: 0,
             count: count.saturating_add(1),

@@ -12,7 +12,9 @@ mod forkbomb_setsid;
 mod leaderless;
 mod owner_removes;
 mod pid_hopper;
+mod pipe_holder;
 mod setsid;
+mod signal_ignorer;
 mod sleepers;
 
 use std::fmt;
@@ -66,7 +68,9 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &leaderless::Leaderless,
     &owner_removes::OwnerRemoves,
     &pid_hopper::PidHopper,
+    &pipe_holder::PipeHolder,
     &setsid::Setsid,
+    &signal_ignorer::SignalIgnorer,
     &sleepers::Sleepers,
 ];
 
@@ -106,6 +110,20 @@ const LIFE_ALONE: Axis = Axis {
     kill_default: Some(FOREVER),
     doc: "how long the tree lives on after its main process has ended",
 };
+
+/// How many processes of the same kind there are beside the main process.
+const COPIES: Axis = Axis {
+    name: "copies",
+    unit: Unit::Count,
+    default: 4,
+    kill_default: None,
+    doc: "how many processes of the kind there are beside the main process",
+};
+
+/// The value of a counting axis, as operations take it.
+fn count(at: &ParamPoint, axis: &Axis) -> u32 {
+    u32::try_from(at.get(axis)).unwrap_or(u32::MAX)
+}
 
 #[cfg(test)]
 mod tests;

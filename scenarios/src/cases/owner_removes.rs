@@ -18,10 +18,8 @@ static SPEC: ScenarioSpec = ScenarioSpec {
         cgroup at once.",
     planes: &[Plane::Detect],
     stage: Stage {
-        hostile: false,
-        delegated: false,
         owner_removes: true,
-        says_ready: true,
+        ..Stage::PLAIN
     },
     axes: &[SHORT_LIFE],
     sources: &[

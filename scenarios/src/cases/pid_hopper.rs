@@ -28,9 +28,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     planes: &[Plane::Kill],
     stage: Stage {
         hostile: true,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
+        ..Stage::PLAIN
     },
     axes: &[HOPPERS],
     sources: &["kernel/fork.c, copy_process()", "kernel/pid.c, alloc_pid()"],

@@ -17,12 +17,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     summary: "A daemon: two forks, a session of its own, every descriptor closed; it lives on for \
         `lifetime`.",
     planes: &[Plane::Detect, Plane::Kill],
-    stage: Stage {
-        hostile: false,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
-    },
+    stage: Stage::PLAIN,
     axes: &[LIFE_ALONE],
     sources: &["daemon(7)", "setsid(2)"],
 };

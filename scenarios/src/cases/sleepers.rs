@@ -23,12 +23,7 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     id: "sleepers",
     summary: "So many processes that sleep until they are killed.",
     planes: &[Plane::Kill],
-    stage: Stage {
-        hostile: false,
-        delegated: false,
-        owner_removes: false,
-        says_ready: true,
-    },
+    stage: Stage::PLAIN,
     axes: &[SLEEPERS],
     sources: &["clock_nanosleep(2)"],
 };

@@ -184,13 +184,18 @@ impl Cgroup {
     }
 
     /// The processes of this cgroup and of all its descendants. A child that disappears while the
-    /// tree is walked is left out; that is a proof that it had no members.
+    /// tree is walked is left out; that is a proof that it had no members. A threaded child is left
+    /// out, too: its processes are listed by the domain above it. Errors: as [`Cgroup::procs`].
     pub fn procs_recursive(&self) -> Result<Members, CgroupError> {
         let mut all = self.procs()?;
         for child in self.descendants()? {
             match child?.procs() {
                 Ok(members) => all.extend(members),
-                Err(e) if matches!(e.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => {}
+                Err(e)
+                    if matches!(
+                        e.errno(),
+                        Some(Errno::ENODEV | Errno::ENOENT | Errno::EOPNOTSUPP)
+                    ) => {}
                 Err(e) => return Err(e),
             }
         }

@@ -181,7 +181,7 @@ fn hear(socket: &Socket, number: u32) -> Result<(), DetectError> {
 /// One event that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// A thread of process `parent` made a thread or a process.
+    /// A thread or a process was made: `child`, of process `group`, whose parent is `parent`.
     Fork { parent: i32, child: i32, group: i32 },
     /// A thread has ended.
     Exit { thread: i32 },
@@ -247,7 +247,10 @@ impl Books {
                 child,
                 group,
             } => {
-                if self.threads.values().any(|process| *process == parent) {
+                // The parent of a new thread is that of its process, not the process that made it
+                // (`real_parent`: CLONE_THREAD implies CLONE_PARENT).
+                let ours = |process: &i32| *process == parent || *process == group;
+                if self.threads.values().any(ours) {
                     self.threads.insert(child, group);
                 }
             }
@@ -401,7 +404,7 @@ mod tests {
             0,
             0,
             Event::Fork {
-                parent: 10,
+                parent: 1,
                 child: 11,
                 group: 10,
             },

@@ -14,7 +14,7 @@ use super::reaper::Ending;
 use super::settle::Settled;
 use super::{Expected, TrialError, TrialSpec};
 use crate::expect::Canary;
-use crate::record::{Cause, LedgerRecord, Note, Outcome, TrialRecord};
+use crate::record::{Cause, LedgerRecord, Outcome, TrialRecord};
 
 /// A trial whose record is complete but for the stamps of cleaning.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl<'t, 'b> Settled<'t, 'b> {
             (Some(Ending::Guard(pid)), _) => broken(record, guard_killed(pid)),
             (Some(Ending::Signal(_)), _) => {
                 record.outcome = Outcome::Interrupted;
-                record.note = Some(Note::Interrupted);
+                record.note = Some("the run was interrupted during this trial".to_owned());
             }
             (None, Err(what)) => broken(record, what),
             (None, Ok(hit)) => {
@@ -105,10 +105,10 @@ fn not_scheduled(stalled: Duration) -> Broken {
 }
 
 /// Nothing that was seen in such a trial counts for or against a mechanism.
-fn broken(record: &mut TrialRecord, Broken { cause, what, errno }: Broken) {
+fn broken(record: &mut TrialRecord, Broken { cause, what }: Broken) {
     record.outcome = Outcome::Broken;
     record.cause = Some(cause);
-    record.note = Some(Note::Broke { what, errno });
+    record.note = Some(what);
     record.survivors.clear();
 }
 
@@ -153,10 +153,10 @@ fn judged(spec: &TrialSpec<'_>, record: &mut TrialRecord, hit: Vec<Canary>, witn
     record.expected = expected;
     record.expectation = Some(expectation.to_owned());
     if let Some(pid) = witness {
-        record.note = Some(Note::WasAlive { pid });
+        record.note = Some(format!(
+            "process {pid} was alive when the detector said \"empty\""
+        ));
     } else if !held && !hit.is_empty() {
-        record.note = Some(Note::CanariesHit {
-            canaries: hit.clone(),
-        });
+        record.note = Some(format!("canaries hit: {hit:?}"));
     }
 }

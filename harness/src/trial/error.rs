@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use allgone::limits::LimitError;
 use nix::errno::Errno;
 use thiserror::Error;
 
@@ -20,9 +19,6 @@ pub enum TrialError {
     /// A cgroup file.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// A limit around a trial.
-    #[error("could not limit a trial: {0}")]
-    Limit(#[from] LimitError),
     /// Own cgroups.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -92,7 +88,6 @@ impl Reason for TrialError {
         match self {
             Self::Sys(e) => Some(e.errno),
             Self::Cgroup(e) => e.errno(),
-            Self::Limit(e) => e.errno(),
             Self::NotExecutable { errno, .. } => Some(*errno),
             _ => None,
         }

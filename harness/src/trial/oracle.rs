@@ -141,10 +141,15 @@ impl SurvivalProof {
     }
 }
 
-/// Whether the process sleeps or is stopped, unkilled. The signals are read before the state: see
-/// [`SurvivalProof`].
+/// Whether a thread of the process sleeps or is stopped, unkilled; the first one may have ended.
 fn sleeps_on(pid: i32) -> bool {
-    let (Ok(status), Ok(stat)) = (proc::status(pid), proc::stat(pid)) else {
+    proc::threads(pid).is_ok_and(|threads| threads.iter().any(|thread| is_spared(thread.pid)))
+}
+
+/// The signals are read before the state: see [`SurvivalProof`]. A thread has its own directory in
+/// `/proc`, which no list shows.
+fn is_spared(tid: i32) -> bool {
+    let (Ok(status), Ok(stat)) = (proc::status(tid), proc::stat(tid)) else {
         return false;
     };
     !status.has_pending(Signal::SIGKILL) && matches!(stat.state, 'S' | 'T') && !stat.is_exiting()

@@ -182,10 +182,7 @@ fn exhausted(record: &TrialRecord) -> Option<Broken> {
     }) = &record.verdict
         && is_exhaustion(errno)
     {
-        return Some(Broken {
-            errno: Some(errno.clone()),
-            ..Broken::new(Cause::OutOfResources, why.clone())
-        });
+        return Some(Broken::new(Cause::OutOfResources, why.clone()));
     }
     let survived = record.stamps.unpopulated_ns.is_none();
     let errors = record.kill.iter().flat_map(|report| &report.errors);
@@ -195,10 +192,7 @@ fn exhausted(record: &TrialRecord) -> Option<Broken> {
             "the strategy could not {} {}: {}",
             error.op, error.target, error.errno
         );
-        Broken {
-            errno: Some(error.errno.clone()),
-            ..Broken::new(Cause::OutOfResources, what)
-        }
+        Broken::new(Cause::OutOfResources, what)
     })
 }
 

@@ -189,7 +189,7 @@ impl<'t, 'b> Watch<'t, 'b> {
                 record.stamps.armed_ns = Some(armed_ns);
                 record.stamps.spawn_ns = Some(spawn_ns.0);
                 record.stamps.spawned_ns = Some(spawn_ns.1);
-                record.entry = Some(entry);
+                record.entry = entry;
             }
             Message::Canary { pid } => {
                 if let Some(killing) = &mut self.killing {

@@ -135,8 +135,8 @@ fn reasons(campaign: &Campaign<'_>) -> Vec<String> {
         .filter(|t| matches!(t.outcome, Outcome::Broken | Outcome::Interrupted))
         .map(|t| {
             t.note
-                .as_ref()
-                .map_or_else(|| "interrupted".to_owned(), ToString::to_string)
+                .clone()
+                .unwrap_or_else(|| "interrupted".to_owned())
                 .replace('\n', " ")
         })
         .collect();

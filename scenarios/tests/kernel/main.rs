@@ -11,6 +11,7 @@
 )]
 
 mod actor;
+mod bugs;
 mod campaign;
 mod cli;
 mod common;
@@ -28,6 +29,7 @@ mod outside;
 mod own_loop;
 mod place;
 mod protect;
+mod random;
 mod spawn;
 mod stage;
 mod stand_ins;
@@ -36,6 +38,7 @@ mod stopped;
 mod support;
 mod survivors;
 mod trial;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     let ignored = Arc::new(Mutex::new(BTreeMap::<String, u32>::new()));
     let tests = [
         actor::tests(),
+        bugs::tests(),
         campaign::tests(),
         cli::tests(),
         detect::tests(),
@@ -81,10 +85,12 @@ fn main() -> ExitCode {
         own_loop::tests(),
         outside::tests(),
         protect::tests(),
+        random::tests(),
         spawn::tests(),
         stopped::tests(),
         survivors::tests(),
         trial::tests(),
+        windows::tests(),
     ];
     let trials = tests
         .into_iter()

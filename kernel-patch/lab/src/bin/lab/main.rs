@@ -8,7 +8,6 @@
 #[macro_use]
 mod say;
 
-mod ask;
 mod build;
 mod compare;
 mod doctor;

@@ -34,6 +34,9 @@ pub enum Proof {
     Removed(PathBuf),
     /// Init has been reaped; there was no cgroup, with the reason.
     Reaped(String),
+    /// The tracer has been reaped, which kills what it traced; and then all that had become the
+    /// launcher's, until that had no child any more.
+    NoneLeft,
     /// Not proved: who is left, or what could not be known.
     Unproved(String),
 }
@@ -94,7 +97,7 @@ fn survivors(place: &Place) -> Option<String> {
 }
 
 /// A process in words: number, state, and where in the kernel it sleeps.
-fn state(pid: Pid) -> String {
+pub(crate) fn state(pid: Pid) -> String {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
     let status = read("status").unwrap_or_default();
     let state = status.lines().find_map(|line| line.strip_prefix("State:"));
@@ -172,12 +175,15 @@ fn failure(options: &Options, launch: &Launch<'_>, index: usize, errno: Errno) -
     }
     let step = launch.describe().into_iter().nth(index);
     let hint = match errno {
-        Errno::EPERM | Errno::EACCES if !options.bare => ": --bare does without mounts of its own",
+        Errno::EPERM | Errno::EACCES if !options.bare && !launch.traces => {
+            ": --bare does without mounts of its own"
+        }
         _ => "",
     };
     RunError::Step {
         step: step.map_or_else(|| format!("step {index}"), |(call, _)| call),
         errno,
         hint,
+        of_tier: !launch.is_limit(index),
     }
 }

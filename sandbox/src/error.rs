@@ -7,6 +7,8 @@ use allgone::SysError;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use crate::tier::Tier;
+
 /// The arguments make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Usage {
@@ -66,6 +68,8 @@ pub enum RunError {
         errno: Errno,
         /// What the user can do.
         hint: &'static str,
+        /// Whether another tier would do without it.
+        of_tier: bool,
     },
     /// No namespace.
     #[error("could not make the namespaces: {errno}: {hint}")]
@@ -75,6 +79,9 @@ pub enum RunError {
         /// What the user can do.
         hint: &'static str,
     },
+    /// Nothing that may be tried works here.
+    #[error("could not run by any mechanism: {}", listed(.0))]
+    NoTier(Vec<(Tier, RunError)>),
     /// Processor time that nothing would count here.
     #[error("could not enforce --{option}: {why} (--best-effort goes on without it)")]
     Limit {
@@ -103,9 +110,19 @@ pub const UNPROVED: u8 = 123;
 /// The time limit ended it.
 pub const TIMED_OUT: u8 = 124;
 
+fn listed(refused: &[(Tier, RunError)]) -> String {
+    let each = refused
+        .iter()
+        .map(|(tier, why)| format!("{}: {why}", tier.name()));
+    each.collect::<Vec<_>>().join("; ")
+}
+
 impl RunError {
-    /// What `clone3` refused.
-    pub(crate) fn namespaces(errno: Errno) -> Self {
+    /// What `clone3` refused to this tier.
+    pub(crate) fn start(tier: Tier, errno: Errno) -> Self {
+        if tier != Tier::Namespace {
+            return Self::Sys(SysError::plain("start init", errno));
+        }
         let hint = match errno {
             Errno::ENOSPC => "raise /proc/sys/user/max_{user,pid}_namespaces, or nest less deep",
             Errno::EAGAIN => "a limit on tasks is reached: `ulimit -u`, or pids.max of the cgroup",
@@ -115,6 +132,26 @@ impl RunError {
             }
         };
         Self::Namespaces { errno, hint }
+    }
+
+    /// Nothing that was tried works: the one reason, or all.
+    pub(crate) fn refused(mut refused: Vec<(Tier, Self)>) -> Self {
+        match (refused.pop(), refused.is_empty()) {
+            (Some((_, only)), true) => only,
+            (last, _) => {
+                refused.extend(last);
+                Self::NoTier(refused)
+            }
+        }
+    }
+
+    /// Whether another tier may do what this one could not.
+    pub(crate) fn is_of_tier(&self) -> bool {
+        match self {
+            Self::Namespaces { .. } | Self::Limit { .. } => true,
+            Self::Step { of_tier, .. } => *of_tier,
+            _ => false,
+        }
     }
 
     /// As timeout(1): 125, 126, 127; and 123.

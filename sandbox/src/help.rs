@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::error::RunError;
 use crate::options::OPTIONS;
+use crate::tier::Tier;
 
 const AFTER: &str = "\
 Exit codes: the program's; 124 ended by --timeout, --cpu-time or --lease; 123 the end could not be \
@@ -75,9 +76,15 @@ pub fn completions(shell: Shell, out: &mut impl Write) {
 /// What the machine allows, one line each; whether a program can be run at all.
 pub fn doctor(out: &mut impl Write) -> std::io::Result<bool> {
     let mut any = false;
-    for (name, bare) in [("run", false), ("run --bare", true)] {
+    let ways = [
+        ("run", Tier::Namespace, false),
+        ("run --bare", Tier::Namespace, true),
+        ("run --tier traced", Tier::Traced, false),
+    ];
+    for (name, tier, bare) in ways {
         let options = crate::options::Options {
             bare,
+            tier: Some(tier),
             program: vec!["true".into()],
             ..Default::default()
         };

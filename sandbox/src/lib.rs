@@ -13,5 +13,8 @@ pub mod options;
 pub mod plan;
 pub mod report;
 pub mod run;
+mod strays;
+pub mod tier;
 pub mod timeout;
+mod watch;
 mod words;

@@ -12,6 +12,7 @@ use nix::libc;
 
 use crate::duration::{parse_bytes, parse_count, parse_duration};
 use crate::error::Usage;
+use crate::tier::Tier;
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +108,15 @@ pub const OPTIONS: &[Opt] = &[
         "Write a JSON line when it has started, when main has ended, when all has",
     ),
     Opt {
-        values: &["namespace"],
+        values: Tier::NAMES,
+        ..valued(
+            "tier",
+            "TIER",
+            "Run by this mechanism; otherwise by the strongest that the machine allows",
+        )
+    },
+    Opt {
+        values: Tier::NAMES,
         ..valued("require", "TIER", "Refuse to run by any weaker mechanism")
     },
     flag(
@@ -152,8 +161,10 @@ pub struct Options {
     pub report: Option<OsString>,
     /// `--events`.
     pub events: Option<i32>,
+    /// `--tier`.
+    pub tier: Option<Tier>,
     /// `--require`.
-    pub require: bool,
+    pub require: Option<Tier>,
     /// `--best-effort`.
     pub best_effort: bool,
     /// `--verbose`.
@@ -182,7 +193,8 @@ impl Default for Options {
             nofile: None,
             report: None,
             events: None,
-            require: false,
+            tier: None,
+            require: None,
             best_effort: false,
             verbose: false,
             dry_run: false,
@@ -271,7 +283,8 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
         "nofile" => options.nofile = Some(number()?),
         "report" if !text.is_empty() => options.report = Some(value.to_owned()),
         "events" => options.events = Some(descriptor()?),
-        "require" => options.require = true,
+        "tier" => options.tier = Tier::named(text),
+        "require" => options.require = Tier::named(text),
         "best-effort" => options.best_effort = true,
         "verbose" => options.verbose = true,
         "dry-run" => options.dry_run = true,
@@ -289,8 +302,14 @@ fn check(options: Options) -> Result<Options, Usage> {
             without: "--timeout, --cpu-time or --lease",
         });
     }
-    if options.require && options.best_effort {
+    if options.require.is_some() && options.best_effort {
         return Err(Usage::Contradiction("require", "best-effort"));
+    }
+    if Tier::candidates(options.tier, options.require)
+        .next()
+        .is_none()
+    {
+        return Err(Usage::Contradiction("tier", "require"));
     }
     if options.program.first().is_none_or(|name| name.is_empty()) {
         return Err(Usage::NoProgram);
@@ -349,6 +368,8 @@ mod tests {
             ("--grace 1 true", "--grace"),
             ("--nofile 0 true", "--nofile"),
             ("--require namespace --best-effort true", "contradict"),
+            ("--require namespace --tier traced true", "contradict"),
+            ("--tier bubblewrap true", "--tier"),
             ("--bare", "no program"),
             ("--bare --", "no program"),
         ] {

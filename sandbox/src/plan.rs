@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use allgone::SysError;
 use allgone::layout::{Layout, Paths};
-use allgone::sys::spawn::launch::{Launch, Need, Orders, Rlimit, Setup, namespaces};
+use allgone::sys::spawn::launch::{
+    Instruction, Launch, Need, Orders, Rlimit, Setup, namespaces, refusing_untraced,
+};
 use allgone::sys::time;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -18,6 +20,7 @@ use nix::sys::stat::Mode;
 
 use crate::error::RunError;
 use crate::options::Options;
+use crate::tier::Tier;
 
 /// Where the program's cgroup is made.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub(crate) type Steps<'a> = Vec<(Setup<'a>, Need)>;
 /// Everything that the steps need, owned.
 #[derive(Debug)]
 pub struct Plan {
+    /// What the promises rest on.
+    pub tier: Tier,
     /// Namespaces of init.
     pub namespaces: u64,
     /// Further ones of main.
@@ -60,26 +65,40 @@ pub struct Plan {
     /// Whether it may not run without a cgroup.
     needs_cgroup: bool,
     limits: Vec<(&'static str, Rlimit)>,
+    /// What keeps a traced tree whole.
+    filter: Vec<Instruction>,
 }
 
 impl Plan {
     /// Looks where a cgroup may be made, and decides.
-    pub fn of(options: &Options) -> Result<Self, RunError> {
+    pub fn of(options: &Options, tier: Tier) -> Result<Self, RunError> {
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-        let mut flags = namespaces::PID;
+        let traced = tier == Tier::Traced;
+        let private = !options.bare && !traced;
+        let mut flags = if traced { 0 } else { namespaces::PID };
         let mut maps = None;
-        if !uid.is_root() {
+        if !uid.is_root() && !traced {
             flags |= namespaces::USER;
             maps = Some((
                 text(format!("{uid} {uid} 1"))?,
                 text(format!("{gid} {gid} 1"))?,
             ));
         }
-        if !options.bare {
+        if private {
             flags |= namespaces::MOUNT | namespaces::IPC | namespaces::UTS;
         }
-        let needs_cgroup = options.cpu_time.is_some() && !options.best_effort;
-        let place = place();
+        let filter = if traced {
+            refusing_untraced().map_err(|e| SysError::plain("make a filter for this machine", e))?
+        } else {
+            Vec::new()
+        };
+        // A tracer counts by itself.
+        let needs_cgroup = options.cpu_time.is_some() && !options.best_effort && !traced;
+        let place = if traced {
+            Err("none is made in this tier".to_owned())
+        } else {
+            place()
+        };
         if let (Err(why), true) = (&place, needs_cgroup) {
             let (option, why) = ("cpu-time", format!("it needs a cgroup: {why}"));
             return Err(RunError::Limit { option, why });
@@ -89,8 +108,9 @@ impl Plan {
             ("nofile", Resource::RLIMIT_NOFILE, options.nofile),
         ];
         Ok(Self {
+            tier,
             namespaces: flags,
-            main_namespaces: if options.bare { 0 } else { namespaces::CGROUP },
+            main_namespaces: if private { namespaces::CGROUP } else { 0 },
             place,
             paths: paths(
                 options
@@ -105,7 +125,7 @@ impl Plan {
                 .map(|word| text(word.as_bytes().to_vec()))
                 .collect::<Result<_, _>>()?,
             maps,
-            private: !options.bare,
+            private,
             cpu_time: options.cpu_time.is_some(),
             needs_cgroup,
             limits: limits
@@ -120,6 +140,7 @@ impl Plan {
                     Some((name, limit))
                 })
                 .collect(),
+            filter,
         })
     }
 
@@ -133,6 +154,15 @@ impl Plan {
                 write(c"/proc/self/uid_map", users),
                 write(c"/proc/self/gid_map", groups),
             ]);
+        }
+        if self.tier == Tier::Traced {
+            // A tracer has nothing to take away, and the kernel kills its tracees with it.
+            let steps = [
+                Setup::DeathSignal(libc::SIGKILL),
+                Setup::Subreaper,
+                Setup::Dumpable,
+            ];
+            return steps.map(|step| (step, Need::Required)).into();
         }
         // Not SIGKILL: init ends everything when the launcher is gone, and takes the cgroup away.
         // The signal wakes it if something has stopped it.
@@ -157,7 +187,12 @@ impl Plan {
     pub fn after(&self) -> Vec<(Setup<'_>, Need)> {
         let limits = self.limits.iter();
         let limit = |(_, limit): &(&str, Rlimit)| (Setup::Limit(*limit), Need::Required);
-        limits.map(limit).collect()
+        let mut steps: Steps<'_> = limits.map(limit).collect();
+        if self.tier == Tier::Traced {
+            let keep = [Setup::NoNewPrivs, Setup::Filter(&self.filter)];
+            steps.extend(keep.map(|step| (step, Need::Required)));
+        }
+        steps
     }
 
     /// All that is started, from the steps before main and in it.
@@ -169,6 +204,7 @@ impl Plan {
         orders: Orders,
     ) -> Launch<'a> {
         Launch {
+            traces: self.tier == Tier::Traced,
             flags: self.namespaces,
             main_flags: self.main_namespaces,
             before: &steps.0,

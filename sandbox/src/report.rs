@@ -18,9 +18,21 @@ use crate::end::{Ending, Exit, Proof};
 use crate::error::RunError;
 use crate::options::Options;
 use crate::plan::Plan;
+use crate::tier::Tier;
 
 /// The version of report and events. It grows when a reader of the one before would misread it.
 pub const VERSION: u32 = 1;
+
+/// What was asked for, and what was made of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) plan: &'a Plan,
+    pub(crate) launch: &'a Launch<'a>,
+    pub(crate) results: &'a Results,
+    /// Stronger tiers that do not work here.
+    pub(crate) refused: &'a [(Tier, RunError)],
+}
 
 /// An open report.
 #[derive(Debug)]
@@ -57,13 +69,17 @@ impl Report {
     /// Writes it. Errors: a full disk, a reader that is gone.
     pub(crate) fn write(
         mut self,
-        options: &Options,
-        plan: &Plan,
-        launch: &Launch<'_>,
-        results: &Results,
+        parts: Parts<'_>,
         ending: &Ending,
         answer: &Result<Exit, RunError>,
     ) -> Result<(), RunError> {
+        let Parts {
+            options,
+            plan,
+            launch,
+            results,
+            refused,
+        } = parts;
         let (exit_code, error) = match answer {
             Ok(Exit::Code(code)) => (i32::from(*code), None),
             Ok(Exit::Signal(signal)) => (128 + signal, None),
@@ -76,7 +92,10 @@ impl Report {
             .collect();
         let report = json!({
             "version": VERSION,
-            "tier": "namespace",
+            "tier": plan.tier.name(),
+            "lacks": plan.tier.lacks(),
+            "refused": refused_of(refused),
+            "tracing": tracing_of(plan, results),
             "program": program,
             "exit_code": exit_code,
             "error": error,
@@ -114,6 +133,9 @@ pub(crate) fn proof_of(proof: &Proof) -> Value {
         Proof::Reaped(why) => json!({
             "proved": true, "init": "reaped", "cgroup": null, "why_no_cgroup": why,
         }),
+        Proof::NoneLeft => json!({
+            "proved": true, "init": "reaped", "tracees": 0, "children": 0,
+        }),
         Proof::Unproved(why) => json!({"proved": false, "why": why}),
     }
 }
@@ -128,6 +150,21 @@ fn cause(cause: Cause) -> &'static str {
         Cause::MainEnded => "main-ended",
         Cause::Asked => "signal",
     }
+}
+
+fn refused_of(refused: &[(Tier, RunError)]) -> Value {
+    let each = refused.iter();
+    each.map(|(tier, why)| json!({"tier": tier.name(), "why": why.to_string()}))
+        .collect()
+}
+
+/// What the tracing cost.
+fn tracing_of(plan: &Plan, results: &Results) -> Value {
+    if plan.tier != Tier::Traced {
+        return Value::Null;
+    }
+    let (stops, births) = results.traced();
+    json!({"stops": stops, "births": births})
 }
 
 /// Of everything that was reaped, by init and here.
@@ -154,7 +191,11 @@ fn asked(options: &Options, plan: &Plan, ending: &Ending) -> Value {
         say("timeout", Some("init and launcher"));
     }
     if options.cpu_time.is_some() {
-        say("cpu-time", in_cgroup.then_some("cpu.stat of the cgroup"));
+        let by = match plan.tier {
+            Tier::Traced => Some("clocks of the traced processes"),
+            Tier::Namespace => in_cgroup.then_some("cpu.stat of the cgroup"),
+        };
+        say("cpu-time", by);
     }
     if options.lease.is_some() {
         say("lease", Some("init"));

@@ -5,30 +5,24 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::SysError;
-use allgone::error::retry_eintr;
-use allgone::sys::spawn::launch::{Launched, MESSAGE_BYTES, Message, Orders, block_all};
-use allgone::sys::spawn::results::{Cause, Results};
-use allgone::sys::wait::{Change, Whose, waitid};
-use allgone::sys::{descriptor, pidfd, time};
-use nix::errno::Errno;
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
-use nix::sys::wait::WaitPidFlag;
-use nix::unistd::Pid;
+use allgone::sys::spawn::launch::{Orders, block_all};
+use allgone::sys::spawn::results::Results;
+use allgone::sys::{descriptor, time};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::end::{Ending, Exit, Proof};
 use crate::error::RunError;
 use crate::events::Events;
 use crate::options::Options;
 use crate::plan::Plan;
-use crate::report::Report;
+use crate::report::{Parts, Report};
+use crate::strays::Strays;
+use crate::tier::Tier;
+use crate::watch::{END_LIMIT, Watch};
 
 /// How much later than init the launcher acts on a deadline, so that it acts only if init does not.
 const BEHIND: Duration = Duration::from_millis(100);
-/// How long the end of everything may take after SIGKILL before it counts as not proved.
-const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs a program to the end of all of it.
 ///
@@ -40,76 +34,159 @@ pub fn run(options: &Options) -> Result<Exit, RunError> {
     whole(options)?.0
 }
 
-/// Says what would be done.
+/// Says what would be done by the strongest tier that may be tried.
 fn dry_run(options: &Options) -> Result<Exit, RunError> {
-    let plan = Plan::of(options)?;
-    let steps = (plan.before(), plan.after());
-    let null = std::fs::File::open("/dev/null")
-        .map_err(|e| SysError::io("open", allgone::Target::Path("/dev/null".into()), &e))?;
-    let orders = orders(options, None, time::now());
-    crate::words::dry_run(&plan, &plan.launch(&steps, 0, null.as_fd(), orders));
-    Ok(Exit::Code(0))
+    let mut refused = Vec::new();
+    for tier in Tier::candidates(options.tier, options.require) {
+        let plan = match Plan::of(options, tier) {
+            Ok(plan) => plan,
+            Err(e) => {
+                refused.push((tier, e));
+                continue;
+            }
+        };
+        let steps = (plan.before(), plan.after());
+        let null = std::fs::File::open("/dev/null")
+            .map_err(|e| SysError::io("open", allgone::Target::Path("/dev/null".into()), &e))?;
+        let orders = orders(options, None, time::now());
+        crate::words::dry_run(&plan, &plan.launch(&steps, 0, null.as_fd(), orders));
+        return Ok(Exit::Code(0));
+    }
+    Err(RunError::refused(refused))
 }
 
 /// A run, with all that is known of its end beside the exit code.
 pub(crate) fn whole(options: &Options) -> Result<(Result<Exit, RunError>, Ending), RunError> {
-    let mask = block_all().map_err(|e| SysError::plain("block signals", e))?;
-    let began = time::now();
-    let report = Report::open(options)?;
-    let mut events = Events::open(options.events)?;
-    let lease = options.lease.map(|number| {
-        descriptor::copy(number).map_err(|e| SysError::plain("use the descriptor of --lease", e))
-    });
-    let lease = lease.transpose()?;
-    let plan = Plan::of(options)?;
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    let signals =
-        SignalFd::with_flags(&SigSet::all(), flags).map_err(|e| SysError::plain("signalfd", e))?;
-    let steps = (plan.before(), plan.after());
-    let orders = orders(options, lease.as_ref(), began);
-    let launch = plan.launch(&steps, mask, signals.as_fd(), orders);
-    let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
-    let launched = launch.start(&results).map_err(RunError::namespaces)?;
-    let mut watch = Watch {
-        launched: &launched,
-        signals: &signals,
-        results: &results,
-        events: &mut events,
-        plan: &plan,
-        backstop: launch
-            .orders
-            .deadline
-            .map(|at| at + options.grace.unwrap_or_default() + BEHIND),
-        main_ended: false,
-        main_stopped: false,
-        asked: false,
-        killed: None,
-    };
-    let init = watch.until_the_end()?;
-    drop(launched.socket);
-    let ended = time::now();
-    let proof = match init {
-        Some(_) => Proof::of(&plan, &launch, &results),
-        None => Proof::init_lives(launched.pid),
-    };
-    let ending = Ending {
-        init,
-        main: results.main_end(),
-        cause: results.cause(),
-        killed: results.was_killed(),
-        proof,
-        began,
-        ended,
-    };
-    events.all_ended(&ending);
-    let answer = ending.exit(options, &launch, &results);
-    if let Some(report) = report {
-        report.write(options, &plan, &launch, &results, &ending, &answer)?;
+    let mut ground = Ground::prepare(options)?;
+    let mut candidates = Tier::candidates(options.tier, options.require).peekable();
+    while let Some(tier) = candidates.next() {
+        let last = candidates.peek().is_none();
+        let attempt = Plan::of(options, tier).and_then(|plan| ground.attempt(&plan, last));
+        let (refused, ending) = match attempt {
+            // Nothing of the program has run, and nothing is left.
+            Err(refused) if refused.is_of_tier() => (refused, None),
+            Ok((Err(refused), ending)) if refused.is_of_tier() => (refused, Some(ending)),
+            other => return other,
+        };
+        ground.refused.push((tier, refused));
+        if let (true, Some(ending)) = (last, ending) {
+            return Ok((Err(RunError::refused(ground.refused)), ending));
+        }
     }
-    if options.verbose {
-        crate::words::ending(&plan, &launch, &results, &ending);
+    Err(RunError::refused(ground.refused))
+}
+
+/// What all attempts share.
+struct Ground<'a> {
+    options: &'a Options,
+    mask: u64,
+    began: MonoNs,
+    report: Option<Report>,
+    events: Events,
+    lease: Option<OwnedFd>,
+    signals: SignalFd,
+    /// The tiers that do not work here.
+    refused: Vec<(Tier, RunError)>,
+}
+
+impl<'a> Ground<'a> {
+    fn prepare(options: &'a Options) -> Result<Self, RunError> {
+        let mask = block_all().map_err(|e| SysError::plain("block signals", e))?;
+        let began = time::now();
+        let report = Report::open(options)?;
+        let events = Events::open(options.events)?;
+        let lease = options.lease.map(|number| {
+            let failed = |e| SysError::plain("use the descriptor of --lease", e);
+            descriptor::copy(number).map_err(failed)
+        });
+        let lease = lease.transpose()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&SigSet::all(), flags)
+            .map_err(|e| SysError::plain("signalfd", e))?;
+        Ok(Self {
+            options,
+            mask,
+            began,
+            report,
+            events,
+            lease,
+            signals,
+            refused: Vec::new(),
+        })
     }
-    Ok((answer, ending))
+
+    /// Runs it by the tier of `plan`. What `last` refuses is reported.
+    fn attempt(
+        &mut self,
+        plan: &Plan,
+        last: bool,
+    ) -> Result<(Result<Exit, RunError>, Ending), RunError> {
+        let options = self.options;
+        let steps = (plan.before(), plan.after());
+        let orders = orders(options, self.lease.as_ref(), self.began);
+        let launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
+        let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
+        let strays = match plan.tier {
+            Tier::Traced => Some(Strays::begin()?),
+            Tier::Namespace => None,
+        };
+        let launched = launch
+            .start(&results)
+            .map_err(|e| RunError::start(plan.tier, e))?;
+        let mut watch = Watch {
+            launched: &launched,
+            signals: &self.signals,
+            results: &results,
+            events: &mut self.events,
+            plan,
+            backstop: launch
+                .orders
+                .deadline
+                .map(|at| at + options.grace.unwrap_or_default() + BEHIND),
+            main_ended: false,
+            main_stopped: false,
+            asked: false,
+            killed: None,
+        };
+        let init = watch.until_the_end()?;
+        drop(launched.socket);
+        let proof = match (init, strays) {
+            (None, _) => Proof::init_lives(launched.pid),
+            (Some(_), None) => Proof::of(plan, &launch, &results),
+            (Some(_), Some(strays)) => match strays.end(&self.signals, time::now() + END_LIMIT) {
+                Ok(()) => Proof::NoneLeft,
+                Err(who) => Proof::Unproved(who),
+            },
+        };
+        let ending = Ending {
+            init,
+            main: results.main_end(),
+            cause: results.cause(),
+            killed: results.was_killed(),
+            proof,
+            began: self.began,
+            ended: time::now(),
+        };
+        let answer = ending.exit(options, &launch, &results);
+        if !last && answer.as_ref().is_err_and(RunError::is_of_tier) {
+            return Ok((answer, ending));
+        }
+        self.events.all_ended(&ending);
+        if let Some(report) = self.report.take() {
+            let parts = Parts {
+                options,
+                plan,
+                launch: &launch,
+                results: &results,
+                refused: &self.refused,
+            };
+            report.write(parts, &ending, &answer)?;
+        }
+        if options.verbose {
+            crate::words::ending(plan, &launch, &results, &ending, &self.refused);
+        }
+        Ok((answer, ending))
+    }
 }
 
 fn orders(options: &Options, lease: Option<&OwnedFd>, began: MonoNs) -> Orders {
@@ -130,165 +207,4 @@ fn orders(options: &Options, lease: Option<&OwnedFd>, began: MonoNs) -> Orders {
 /// How many processors it may run on at a time, at most.
 fn processors() -> u64 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u64)
-}
-
-/// The launcher while the program runs.
-struct Watch<'a> {
-    launched: &'a Launched,
-    signals: &'a SignalFd,
-    results: &'a Results,
-    events: &'a mut Events,
-    plan: &'a Plan,
-    /// When init is killed if it has not ended by itself.
-    backstop: Option<MonoNs>,
-    main_ended: bool,
-    main_stopped: bool,
-    /// Whether a signal to end has been passed on to what main left.
-    asked: bool,
-    /// When init was killed.
-    killed: Option<MonoNs>,
-}
-
-impl Watch<'_> {
-    /// Until init has been reaped. `None`: it was killed and does not end.
-    fn until_the_end(&mut self) -> Result<Option<Change>, RunError> {
-        loop {
-            let due = match self.killed {
-                Some(at) => Some(at + END_LIMIT),
-                None => self.backstop,
-            };
-            let [ended, told, signal] = self.poll(due)?;
-            if ended {
-                let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
-                let pidfd = Whose::Pidfd(self.launched.pidfd.as_fd());
-                return retry_eintr(|| waitid(pidfd, flags))
-                    .map_err(|e| SysError::pid("waitid", self.launched.pid.as_raw(), e).into());
-            }
-            if told {
-                self.hear()?;
-            }
-            if signal {
-                while let Ok(Some(info)) = self.signals.read_signal() {
-                    self.pass_on(&info);
-                }
-            }
-            if due.is_some_and(MonoNs::has_passed) {
-                if self.killed.is_some() {
-                    return Ok(None);
-                }
-                self.kill(Cause::Timeout);
-            }
-        }
-    }
-
-    fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 3], RunError> {
-        let mut fds = [
-            PollFd::new(self.launched.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.launched.socket.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-        ];
-        let timeout = due.map_or(PollTimeout::NONE, |at| {
-            // Rounded up, so that it is due when this returns.
-            let left = at.remaining() + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(SysError::plain("poll", e).into()),
-        }
-        Ok(fds.map(|fd| fd.any().unwrap_or(false)))
-    }
-
-    fn hear(&mut self) -> Result<(), RunError> {
-        let mut bytes = [0; MESSAGE_BYTES];
-        match nix::unistd::read(&self.launched.socket, &mut bytes) {
-            // Its end is told by the pidfd; until then there is nothing more to hear.
-            Ok(0) | Err(Errno::EINTR | Errno::ECONNRESET) => return Ok(()),
-            Ok(_) => {}
-            Err(e) => return Err(SysError::plain("read from init", e).into()),
-        }
-        match Message::parse(bytes) {
-            Some(Message::Born(_)) => self.events.started(self.launched.pid, self.plan),
-            Some(Message::Stopped(signal)) => {
-                self.main_stopped = true;
-                stop(signal);
-            }
-            Some(Message::MainEnded) => {
-                self.main_ended = true;
-                self.events.main_ended(self.results.main_end());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What a signal to the launcher means for the program. What the terminal sends, the program
-    /// has got as well, being in the same process group.
-    fn pass_on(&mut self, info: &siginfo) {
-        let Ok(signal) = i32::try_from(info.ssi_signo) else {
-            return;
-        };
-        let from_terminal = info.ssi_code == libc::SI_KERNEL;
-        let asks_to_end = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-        let stops = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-        match signal {
-            libc::SIGCHLD | libc::SIGPIPE | libc::SIGURG => {}
-            libc::SIGCONT => {
-                self.main_stopped = false;
-                self.tell(Message::Signal(signal));
-            }
-            _ if stops.contains(&signal) && (self.main_ended || self.main_stopped) => stop(signal),
-            _ if self.main_ended && asks_to_end.contains(&signal) => {
-                // There is no main process any more that could answer: the second time it is no
-                // request.
-                if self.asked {
-                    self.kill(Cause::Asked);
-                } else {
-                    self.asked = true;
-                    self.tell(Message::Signal(signal));
-                }
-            }
-            _ if from_terminal => {}
-            _ => self.tell(Message::Signal(signal)),
-        }
-    }
-
-    fn tell(&self, message: Message) {
-        // If it cannot hear it, it is about to end, or is stopped and ended by the deadline.
-        match nix::unistd::write(&self.launched.socket, &message.bytes()) {
-            Ok(_) | Err(_) => {}
-        }
-    }
-
-    /// SIGKILL to init, and so to everything.
-    fn kill(&mut self, cause: Cause) {
-        self.results.set_cause(cause);
-        // `ESRCH`: it has just ended.
-        match pidfd::send_signal(self.launched.pidfd.as_fd(), Some(Signal::SIGKILL)) {
-            Ok(()) | Err(_) => {}
-        }
-        self.killed.get_or_insert_with(time::now);
-    }
-}
-
-/// Stops this process as its program was stopped from the terminal, so that the shell sees it;
-/// returns when it is continued. Without a terminal nobody would continue it, and whoever waits for
-/// it would wait for ever; and a program that stops itself by SIGSTOP is no matter of the shell's.
-fn stop(signal: i32) {
-    let signal = match Signal::try_from(signal) {
-        Ok(signal @ (Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU)) => signal,
-        _ => return,
-    };
-    if std::fs::File::open("/dev/tty").is_err() {
-        return;
-    }
-    let only = SigSet::from_iter([signal]);
-    // Sent while it is blocked and delivered at the unblocking. In a process group that no shell
-    // watches the kernel drops all but SIGSTOP, and the program goes on being waited for.
-    let stopped = kill(Pid::this(), signal)
-        .and_then(|()| only.thread_unblock())
-        .and_then(|()| only.thread_block());
-    match stopped {
-        Ok(()) | Err(_) => {}
-    }
 }

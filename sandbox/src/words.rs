@@ -9,11 +9,13 @@ use allgone::sys::spawn::launch::{Launch, Need};
 use allgone::sys::spawn::results::Results;
 
 use crate::end::{Ending, Proof};
+use crate::error::RunError;
 use crate::plan::Plan;
+use crate::tier::Tier;
 
 /// The steps, before any of them is made.
 pub(crate) fn dry_run(plan: &Plan, launch: &Launch<'_>) {
-    eprintln!("allgone: tier namespace: clone3({:#x})", plan.namespaces);
+    tier(plan);
     if let Err(why) = &plan.place {
         eprintln!("allgone: no cgroup: {why}");
     }
@@ -22,9 +24,26 @@ pub(crate) fn dry_run(plan: &Plan, launch: &Launch<'_>) {
     }
 }
 
+fn tier(plan: &Plan) {
+    let name = plan.tier.name();
+    eprintln!("allgone: tier {name}: clone3({:#x})", plan.namespaces);
+    for lack in plan.tier.lacks() {
+        eprintln!("allgone:   {lack}");
+    }
+}
+
 /// How it ended, and what each step cost.
-pub(crate) fn ending(plan: &Plan, launch: &Launch<'_>, results: &Results, ending: &Ending) {
-    eprintln!("allgone: tier namespace: clone3({:#x})", plan.namespaces);
+pub(crate) fn ending(
+    plan: &Plan,
+    launch: &Launch<'_>,
+    results: &Results,
+    ending: &Ending,
+    refused: &[(Tier, RunError)],
+) {
+    for (tier, why) in refused {
+        eprintln!("allgone: not by tier {}: {why}", tier.name());
+    }
+    tier(plan);
     for (index, (call, need)) in launch.describe().into_iter().enumerate() {
         match results.step(index) {
             // An exec that succeeds leaves nobody to note it.
@@ -35,6 +54,10 @@ pub(crate) fn ending(plan: &Plan, launch: &Launch<'_>, results: &Results, ending
                 eprintln!("allgone:   {} {us:>6} us {call}{answer}", kind(need));
             }
         }
+    }
+    if plan.tier == Tier::Traced {
+        let (stops, births) = results.traced();
+        eprintln!("allgone: traced: {stops} stops for {births} new processes and threads");
     }
     eprintln!(
         "allgone: ended after {:?}, by {:?}",
@@ -52,6 +75,7 @@ pub(crate) fn proof(proof: &Proof) -> String {
             format!("proved: init reaped, cgroup {path:?} empty and removed")
         }
         Proof::Reaped(why) => format!("proved: init reaped; no cgroup: {why:?}"),
+        Proof::NoneLeft => "proved: init reaped, no tracee and no child left".to_owned(),
         Proof::Unproved(why) => format!("not proved: {why:?}"),
     }
 }

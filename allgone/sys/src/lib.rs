@@ -48,7 +48,6 @@ pub mod pidfd;
 pub mod privilege;
 #[cfg(feature = "instrument")]
 pub mod probe;
-#[cfg(feature = "instrument")]
 pub mod ptrace;
 pub mod spawn;
 pub mod time;

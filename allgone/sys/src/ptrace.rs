@@ -20,15 +20,23 @@ fn request(request: libc::c_uint, pid: Pid, data: libc::c_long) -> Result<(), Er
     check(ret).map(|_| ())
 }
 
+/// All ways in which a process makes another.
+const BIRTHS: libc::c_int =
+    libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
+
 /// Attaches to `pid` without stopping it, and to all processes that it forks, vforks or clones,
 /// from their birth (Linux 3.4).
 ///
 /// Errors: `EPERM` (not dumpable, traced already, Yama), `ESRCH`.
 pub fn seize(pid: Pid) -> Result<(), Errno> {
-    let options = libc::PTRACE_O_TRACEFORK
-        | libc::PTRACE_O_TRACEVFORK
-        | libc::PTRACE_O_TRACECLONE
-        | libc::PTRACE_O_TRACEEXEC;
+    let options = BIRTHS | libc::PTRACE_O_TRACEEXEC;
+    request(libc::PTRACE_SEIZE, pid, libc::c_long::from(options))
+}
+
+/// As [`seize`], without a stop at exec; and when the calling thread ends, the kernel kills `pid`
+/// and all that were attached to after it (`PTRACE_O_EXITKILL`, Linux 3.8). Async-signal-safe.
+pub fn seize_until_exit(pid: Pid) -> Result<(), Errno> {
+    let options = BIRTHS | libc::PTRACE_O_EXITKILL;
     request(libc::PTRACE_SEIZE, pid, libc::c_long::from(options))
 }
 

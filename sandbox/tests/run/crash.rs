@@ -14,12 +14,11 @@ const PAYLOAD: &str = "trap '' TERM INT HUP; (setsid sh -c 'sleep 1000 & sleep 1
                        sleep 1000 & kill -STOP $!; sleep 1000";
 
 /// How many moments: 30, or as many as the environment says.
-fn moments() -> u32 {
+pub(crate) fn moments() -> u32 {
     std::env::var("LAUNCHER_KILLS").map_or(30, |count| count.parse().unwrap())
 }
 
-fn killed_at(whose: Whose, bare: bool, after: Duration) {
-    let options = if bare { &["--bare"][..] } else { &[] };
+fn killed_at(whose: Whose, options: &[&str], after: Duration) {
     let mut run = allgone(whose, &[options, &["--", "sh", "-c", PAYLOAD]].concat());
     run.command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = run.command.spawn().unwrap();
@@ -29,7 +28,11 @@ fn killed_at(whose: Whose, bare: bool, after: Duration) {
     child.wait().unwrap();
     run.nothing_left();
     let removed = within(Duration::from_secs(1), || cgroups(number).is_empty());
-    assert!(removed, "{after:?} {whose:?}: {:?}", cgroups(number));
+    assert!(
+        removed,
+        "{after:?} {whose:?} {options:?}: {:?}",
+        cgroups(number)
+    );
 }
 
 #[test]
@@ -39,7 +42,9 @@ fn at_moments_spread_over_start_and_life() {
         // The start takes about 2 ms; the last third is life.
         let after = Duration::from_micros(6_000) * at / count;
         for &whose in users() {
-            killed_at(whose, at % 2 == 0, after);
+            for options in [&[][..], &["--bare"], &["--tier", "traced"]] {
+                killed_at(whose, options, after);
+            }
         }
     }
 }
@@ -48,13 +53,43 @@ fn at_moments_spread_over_start_and_life() {
 fn with_init() -> (Marked, Child, Pid) {
     let mut run = allgone(Whose::Own, &["--", "sh", "-c", PAYLOAD]);
     let child = run.command.spawn().unwrap();
-    let launcher = child.id();
-    let children = format!("/proc/{launcher}/task/{launcher}/children");
-    let init = || -> Option<i32> { std::fs::read_to_string(&children).ok()?.trim().parse().ok() };
-    assert!(within(Duration::from_secs(5), || init().is_some()
+    assert!(within(Duration::from_secs(5), || init_of(&child).is_some()
         && run.alive().len() > 4));
-    let init = Pid::from_raw(init().unwrap());
+    let init = init_of(&child).unwrap();
     (run, child, init)
+}
+
+/// The launcher's one child.
+pub(crate) fn init_of(launcher: &Child) -> Option<Pid> {
+    let launcher = launcher.id();
+    let children = format!("/proc/{launcher}/task/{launcher}/children");
+    let text = std::fs::read_to_string(children).ok()?;
+    text.trim().parse().ok().map(Pid::from_raw)
+}
+
+/// Cgroups that the program has made go too, as deep as they are.
+#[test]
+fn the_launcher_is_killed_and_the_program_has_made_cgroups() {
+    let make = "IFS=:; while read -r _ controllers own; do \
+                  [ -n \"$controllers\" ] && continue; \
+                  for mount in /sys/fs/cgroup /sys/fs/cgroup/unified; do \
+                    [ -e $mount/cgroup.procs ] && cd $mount$own && mkdir -p a/b/c d/e && break; \
+                  done; done < /proc/self/cgroup; [ -d a/b ] && echo made || echo none; sleep 1000";
+    let mut run = allgone(Whose::Own, &["--bare", "--", "bash", "-c", make]);
+    run.command.stdout(Stdio::piped());
+    let mut child = run.command.spawn().unwrap();
+    let mut said = [0; 4];
+    let mut out = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut out, &mut said).unwrap();
+    let number = child.id();
+    let mine = cgroups(number);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run.nothing_left();
+    // Where there is no cgroup to be had, none is made in it.
+    assert_eq!(&said == b"made", !mine.is_empty(), "{mine:?}");
+    let removed = within(Duration::from_secs(1), || cgroups(number).is_empty());
+    assert!(removed, "{:?}", cgroups(number));
 }
 
 #[test]

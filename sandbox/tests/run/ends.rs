@@ -12,8 +12,8 @@ use crate::support::{Whose, allgone, cgroups, code, named, users, within};
 #[test]
 fn the_exit_status_is_the_programs() {
     for &whose in users() {
-        for bare in [&["--bare"][..], &[]] {
-            let run = |script| allgone(whose, &[bare, &["--", "sh", "-c", script]].concat());
+        for tier in TIERS {
+            let run = |script| allgone(whose, &[tier, &["--", "sh", "-c", script]].concat());
             assert_eq!(run("exit 0").code(), 0);
             assert_eq!(run("exit 7").code(), 7);
             assert_eq!(run("kill -KILL $$").code(), 137);
@@ -21,6 +21,9 @@ fn the_exit_status_is_the_programs() {
         }
     }
 }
+
+/// The ways in which a program is run.
+const TIERS: [&[&str]; 3] = [&[], &["--bare"], &["--tier", "traced"]];
 
 #[test]
 fn streams_pass_through_and_nothing_is_printed() {
@@ -36,8 +39,10 @@ fn streams_pass_through_and_nothing_is_printed() {
     );
 }
 
+const GRACE: [&str; 2] = ["--grace", "100ms"];
+
 /// Each leaves its main process behind, or resists.
-const HOSTILE: [(&str, &str); 6] = [
+pub(crate) const HOSTILE: [(&str, &str); 6] = [
     (
         "daemon",
         "(setsid sh -c 'sleep 1000 & sleep 1000' >/dev/null 2>&1 &)",
@@ -65,11 +70,21 @@ const HOSTILE: [(&str, &str); 6] = [
 fn hostile_programs_end_at_the_deadline() {
     for &whose in users() {
         for (name, script) in HOSTILE {
-            for grace in [&[][..], &["--grace", "100ms"]] {
-                let options = [&["-t", "300ms"], grace, &["--", "sh", "-c", script]].concat();
+            for (tier, grace) in [
+                (TIERS[0], &[][..]),
+                (TIERS[1], &GRACE),
+                (TIERS[2], &[]),
+                (TIERS[2], &GRACE),
+            ] {
+                let limit = &["-t", "300ms"][..];
+                let options = [tier, limit, grace, &["--", "sh", "-c", script]].concat();
                 let output = allgone(whose, &options).output();
                 // The grace ends what does not resist, so that may even be a success.
-                assert_eq!(code(&output), 124, "{name} {grace:?} {whose:?}: {output:?}");
+                assert_eq!(
+                    code(&output),
+                    124,
+                    "{name} {options:?} {whose:?}: {output:?}"
+                );
             }
         }
     }
@@ -77,53 +92,62 @@ fn hostile_programs_end_at_the_deadline() {
 
 #[test]
 fn all_are_waited_for_or_main_alone() {
-    let script = "(setsid sh -c 'sleep 0.2; echo late' &) ; echo main";
-    let output = allgone(Whose::Own, &["--", "sh", "-c", script]).output();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "main\nlate\n");
-    let script = "(setsid sh -c 'sleep 5; echo late' &) ; echo main; exit 3";
-    let output = allgone(Whose::Own, &["--wait", "main", "--", "sh", "-c", script]).output();
-    assert_eq!(code(&output), 3);
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "main\n");
+    for tier in TIERS {
+        let script = "(setsid sh -c 'sleep 0.2; echo late' &) ; echo main";
+        let output = allgone(Whose::Own, &[tier, &["--", "sh", "-c", script]].concat()).output();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "main\nlate\n");
+        let script = "(setsid sh -c 'sleep 5; echo late' &) ; echo main; exit 3";
+        let main = &["--wait", "main", "--", "sh", "-c", script][..];
+        let output = allgone(Whose::Own, &[tier, main].concat()).output();
+        assert_eq!(code(&output), 3);
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "main\n");
+    }
 }
 
 #[test]
 fn a_grace_lets_a_program_tidy_up() {
     let script = "trap 'echo tidy; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
-    let options = ["-t", "300ms", "--grace", "5s", "--", "sh", "-c", script];
-    let output = allgone(Whose::Own, &options).output();
-    assert_eq!(code(&output), 124);
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "ready\ntidy\n");
+    for tier in TIERS {
+        let grace = &["-t", "300ms", "--grace", "5s", "--", "sh", "-c", script][..];
+        let output = allgone(Whose::Own, &[tier, grace].concat()).output();
+        assert_eq!(code(&output), 124);
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "ready\ntidy\n");
+    }
 }
 
 #[test]
 fn a_signal_to_the_launcher_reaches_the_program() {
     let script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done";
-    let mut run = allgone(Whose::Own, &["--", "sh", "-c", script]);
-    let mut child = run.command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    kill(pid(&child), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(5));
-    run.nothing_left();
+    for tier in TIERS {
+        let mut run = allgone(Whose::Own, &[tier, &["--", "sh", "-c", script]].concat());
+        let mut child = run.command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        kill(pid(&child), Signal::SIGTERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(5));
+        run.nothing_left();
+    }
 }
 
 #[test]
 fn what_main_left_is_asked_to_end_and_then_made_to() {
     let script = "(trap '' TERM; setsid sh -c 'echo ready; exec sleep 1000' &) ";
-    let mut run = allgone(Whose::Own, &["--", "sh", "-c", script]);
-    let mut child = run.command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let ended = within(Duration::from_secs(10), || {
-        kill(pid(&child), Signal::SIGTERM).unwrap();
-        child.try_wait().unwrap().is_some()
-    });
-    assert!(ended, "{:?}", run.alive());
-    run.nothing_left();
+    for tier in TIERS {
+        let mut run = allgone(Whose::Own, &[tier, &["--", "sh", "-c", script]].concat());
+        let mut child = run.command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let ended = within(Duration::from_secs(10), || {
+            kill(pid(&child), Signal::SIGTERM).unwrap();
+            child.try_wait().unwrap().is_some()
+        });
+        assert!(ended, "{:?}", run.alive());
+        run.nothing_left();
+    }
 }
 
 #[test]
@@ -162,18 +186,20 @@ fn a_lease_ends_with_its_holder() {
 
 #[test]
 fn processor_time_of_the_whole_tree_is_limited_or_refused() {
-    let script = "while :; do :; done & while :; do :; done & wait";
-    let mut run = allgone(
-        Whose::Own,
-        &["--cpu-time", "200ms", "-t", "60s", "--report", "2"],
-    );
-    run.command.args(["--", "sh", "-c", script]);
-    let output = run.output();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    match code(&output) {
-        124 => assert!(said.contains("\"ended_by\": \"cpu-time\""), "{said}"),
-        125 => assert!(said.contains("cgroup"), "{said}"),
-        other => panic!("{other}: {said}"),
+    // Some of it is used by processes that have ended by then.
+    let script = "sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done'; \
+                  while :; do :; done & while :; do :; done & wait";
+    for tier in TIERS {
+        let limits = &["--cpu-time", "200ms", "-t", "60s", "--report", "2"][..];
+        let mut run = allgone(Whose::Own, &[tier, limits].concat());
+        run.command.args(["--", "sh", "-c", script]);
+        let output = run.output();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match code(&output) {
+            124 => assert!(said.contains("\"ended_by\": \"cpu-time\""), "{said}"),
+            125 => assert!(said.contains("cgroup"), "{said}"),
+            other => panic!("{other}: {said}"),
+        }
     }
 }
 

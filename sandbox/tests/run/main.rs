@@ -5,8 +5,10 @@
     reason = "the whole program is a test"
 )]
 
+mod container;
 mod crash;
 mod ends;
 mod mistakes;
 mod support;
 mod terminal;
+mod traced;

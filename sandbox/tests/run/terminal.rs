@@ -82,14 +82,21 @@ impl Drop for Session {
 #[test]
 fn control_c_ends_the_program_and_the_shell_sees_the_signal() {
     let mut session = Session::start();
-    session.run("-- sh -c 'echo be\"\"gun; exec sleep 1000'");
-    session.expect("begun");
-    session.press("\u{3}");
-    session.expect("ready> ");
-    session.press("echo code=$?\r");
-    session.expect("code=130");
+    for tier in ["", "--tier traced"] {
+        session.run(&format!(
+            "{tier} -- sh -c 'echo be\"\"gun; exec sleep 1000'"
+        ));
+        session.expect("begun");
+        session.press("\u{3}");
+        session.expect("ready> ");
+        session.press("echo code=$?\r");
+        session.expect("code=130");
+    }
     // A program that takes it goes on, and the launcher with it.
-    session.run("-- sh -c 'trap \"echo ta\"\"ken\" INT; echo be\"\"gun; sleep 1000; sleep 1000'");
+    // It counts them, so that none has to come at a certain moment.
+    let counts = "trap \"n=1\\$n; echo ta\"\"ken\" INT; echo be\"\"gun; \
+                  while [ \"$n\" != 11 ]; do sleep 0.05; done";
+    session.run(&format!("-- sh -c '{counts}'"));
     session.expect("begun");
     session.press("\u{3}");
     session.expect("taken");
@@ -101,18 +108,22 @@ fn control_c_ends_the_program_and_the_shell_sees_the_signal() {
 #[test]
 fn control_z_stops_it_and_fg_goes_on() {
     let mut session = Session::start();
-    session.run("-- sh -c 'echo be\"\"gun; read line; echo got-$line'");
-    session.expect("begun");
-    session.press("\u{1a}");
-    session.expect("Stopped");
-    session.expect("ready> ");
-    session.press("echo between\r");
-    session.expect("between\r\n");
-    session.press("fg\r");
-    session.expect("run");
-    session.press("text\r");
-    session.expect("got-text");
-    session.expect("ready> ");
+    for tier in ["", "--tier traced"] {
+        session.run(&format!(
+            "{tier} -- sh -c 'echo be\"\"gun; read line; echo got-$line'"
+        ));
+        session.expect("begun");
+        session.press("\u{1a}");
+        session.expect("Stopped");
+        session.expect("ready> ");
+        session.press("echo between\r");
+        session.expect("between\r\n");
+        session.press("fg\r");
+        session.expect("run");
+        session.press("text\r");
+        session.expect("got-text");
+        session.expect("ready> ");
+    }
 }
 
 #[test]

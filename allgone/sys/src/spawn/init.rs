@@ -1,26 +1,33 @@
-//! The init of a launched program: PID 1 of its PID namespace, forked without exec.
+//! The init of a launched program: PID 1 of its PID namespace, or the tracer of all that it starts;
+//! forked without exec.
 //!
 //! It reaps, keeps the deadline, ends everything when the launcher is gone, and then takes the
 //! cgroup away. It allocates nothing, takes no lock, formats nothing and cannot unwind. All signals
 //! are blocked in it; SIGKILL and SIGSTOP from inside the namespace never reach it.
 //!
 //! It is outside of the program's cgroup: what freezes, throttles or kills that does not reach it.
-//! Its end kills whatever is left in the namespace, and is complete only when all of that has been
+//! Its end kills whatever is left. In a namespace it is complete only when all of that has been
 //! reaped (`zap_pid_ns_processes()`, kernel/pid_namespace.c): so for the launcher it is the proof.
+//! What a tracer leaves becomes the launcher's to reap.
 //!
-//! Sources: pid_namespaces(7), waitid(2), signalfd(2), ppoll(2).
+//! Sources: pid_namespaces(7), ptrace(2), waitid(2), signalfd(2), ppoll(2).
 
+use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
 use super::exit_now;
 use super::results::{Cause, Results};
+use super::tracees::Tracees;
 use crate::check;
 use crate::time::{MonoNs, now};
 
 /// How often processor time is looked at when little of it is left, in nanoseconds.
 const CPU_LOOK_NS: u64 = 5_000_000;
+/// How many changes of children are taken in before the deadline is looked at again: those that
+/// fork and fork make more of them without end.
+const BATCH: u32 = 256;
 
 /// What init does besides reaping.
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +63,11 @@ pub(super) struct Init<'a> {
     /// `cpu.stat`, or -1.
     pub(super) cpu_stat: RawFd,
     /// Directory and name of the cgroup to remove if the launcher cannot.
-    pub(super) cgroup: Option<(RawFd, *const libc::c_char)>,
+    pub(super) cgroup: Option<(RawFd, &'a CStr)>,
     pub(super) main: libc::pid_t,
     pub(super) results: &'a Results,
+    /// What is traced, if this is a tracer and not the init of a namespace.
+    pub(super) tracees: Option<Tracees<'a>>,
 }
 
 /// What init and launcher tell each other: a kind and a number.
@@ -117,61 +126,101 @@ impl Init<'_> {
             self.tell(Message::Born(self.main));
         }
         loop {
-            if self.reap() {
+            let found = self.reap();
+            if let Found::Over = found {
                 exit_now(0)
             }
             if let Some(cause) = self.due() {
                 self.end(cause);
             }
-            self.wait();
+            self.wait(found);
         }
     }
 
-    /// Takes in whatever has changed. Whether all is over.
-    fn reap(&mut self) -> bool {
+    /// Takes in what has changed.
+    fn reap(&mut self) -> Found {
         let had_main = self.main > 0;
-        let over = self.reap_all();
+        let found = self.reap_batch();
         // Not if nobody is left: that is told by the end of this process.
-        if had_main && self.main < 0 && !over {
+        if had_main && self.main < 0 && !matches!(found, Found::Over) {
             self.tell(Message::MainEnded);
         }
-        over
+        found
     }
 
-    fn reap_all(&mut self) -> bool {
-        loop {
-            let Some((pid, code, status)) = change(libc::WNOHANG | libc::WSTOPPED) else {
-                return false;
+    fn reap_batch(&mut self) -> Found {
+        for _ in 0..BATCH {
+            let (pid, code, status) = match self.next_change() {
+                Next::Change(pid, code, status) => (pid, code, status),
+                Next::None => return Found::Nothing,
+                Next::Alone => {
+                    self.results.set_alone();
+                    return Found::Over;
+                }
             };
-            // Nobody is left.
-            if pid < 0 {
-                return true;
-            }
-            if pid == 0 {
-                return false;
-            }
+            let stop = match (code, &mut self.tracees) {
+                (libc::CLD_TRAPPED, Some(tracees)) => tracees.stopped(pid, status),
+                (libc::CLD_STOPPED, _) => Some(status),
+                _ => None,
+            };
             if pid != self.main {
                 continue;
             }
-            match code {
-                libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED => {
-                    self.results.set_main_end(code, status);
-                    self.main = -1;
-                    if self.orders.main_only {
-                        self.results.set_cause(Cause::MainEnded);
-                        return true;
-                    }
-                }
-                libc::CLD_STOPPED => self.tell(Message::Stopped(status)),
-                _ => {}
+            if let Some(signal) = stop {
+                self.tell(Message::Stopped(signal));
             }
+            if ended(code) {
+                self.results.set_main_end(code, status);
+                self.main = -1;
+                if self.orders.main_only {
+                    self.results.set_cause(Cause::MainEnded);
+                    return Found::Over;
+                }
+            }
+        }
+        Found::More
+    }
+
+    fn next_change(&mut self) -> Next {
+        let flags = libc::WNOHANG | libc::WSTOPPED;
+        let Some(tracees) = &mut self.tracees else {
+            return change(libc::P_ALL, 0, flags);
+        };
+        if self.orders.cpu_limit_us.is_none() {
+            let next = change(libc::P_ALL, 0, flags);
+            if let Next::Change(pid, code, _) = next
+                && ended(code)
+            {
+                tracees.forget(pid);
+            }
+            return next;
+        }
+        // A process has its clock until it is reaped.
+        let next = change(libc::P_ALL, 0, flags | libc::WNOWAIT);
+        let Next::Change(pid, code, _) = next else {
+            return next;
+        };
+        if ended(code) {
+            tracees.ending(pid);
+        }
+        // It is still as it was, for nothing else takes it in; unless it was killed in a stop, and
+        // then this is its end.
+        match change(libc::P_PID, pid, flags) {
+            Next::Change(pid, again, status) => {
+                if ended(again) && !ended(code) {
+                    tracees.ending(pid);
+                }
+                Next::Change(pid, again, status)
+            }
+            // Killed in a stop, and not yet at its end.
+            Next::None | Next::Alone => Next::Change(pid, 0, 0),
         }
     }
 
     /// Whether it has to be ended now, and why.
     fn due(&mut self) -> Option<Cause> {
         if let Some(limit) = self.orders.cpu_limit_us
-            && cpu_used_us(self.cpu_stat).is_some_and(|used| used >= limit)
+            && self.cpu_used_us().is_some_and(|used| used >= limit)
         {
             self.orders.cpu_limit_us = None;
             return Some(Cause::CpuTime);
@@ -189,14 +238,14 @@ impl Init<'_> {
             self.results.set_killed();
             exit_now(0)
         };
-        send_all(self.orders.signal);
-        send_all(libc::SIGCONT);
+        self.send_all(self.orders.signal);
+        self.send_all(libc::SIGCONT);
         self.orders.deadline = Some(MonoNs(now().0.saturating_add(grace)));
         self.orders.cpu_limit_us = None;
     }
 
     /// Sleeps until something happens, and takes in what the launcher said.
-    fn wait(&mut self) {
+    fn wait(&mut self, found: Found) {
         let events = |fd, events| libc::pollfd {
             fd,
             events,
@@ -208,7 +257,11 @@ impl Init<'_> {
             // A hang-up is always told.
             events(self.orders.lease.unwrap_or(-1), 0),
         ];
-        let timeout = self.timeout();
+        let timeout = match found {
+            // What it says has been taken in before.
+            Found::More => Some(timespec(0)),
+            _ => self.timeout(),
+        };
         let timeout = timeout
             .as_ref()
             .map_or(std::ptr::null(), std::ptr::from_ref);
@@ -246,7 +299,7 @@ impl Init<'_> {
         }
         match Message::parse(bytes) {
             Some(Message::Signal(signal)) if self.main > 0 => send(self.main, signal),
-            Some(Message::Signal(signal)) => send_all(signal),
+            Some(Message::Signal(signal)) => self.send_all(signal),
             Some(Message::End) => self.end(Cause::Asked),
             _ => {}
         }
@@ -255,27 +308,30 @@ impl Init<'_> {
     /// Kills everything, waits for it, removes the cgroup, ends.
     fn launcher_gone(&self) -> ! {
         self.results.set_cause(Cause::LauncherGone);
-        send_all(libc::SIGKILL);
-        while change(0).is_some_and(|(pid, ..)| pid >= 0) {}
+        if self.tracees.is_some() {
+            // The kernel kills them all, and there is no cgroup.
+            exit_now(0)
+        }
+        send(-1, libc::SIGKILL);
+        while matches!(change(libc::P_ALL, 0, 0), Next::Change(..)) {}
         if let Some((parent, name)) = self.cgroup {
             // A process may leave its cgroup a moment after it can be reaped (Linux 6.19).
             for _ in 0..500 {
-                // SAFETY: a string of the launcher's plan, which this process has a copy of.
-                let ret = unsafe { libc::unlinkat(parent, name, libc::AT_REMOVEDIR) };
-                if ret == 0 || Errno::last() != Errno::EBUSY {
-                    break;
+                // With what the program has made in it, as deep as that may be.
+                match super::setup::remove_cgroup(parent, name) {
+                    Err(Errno::EBUSY) => pause_ms(2),
+                    Ok(()) | Err(_) => break,
                 }
-                pause_ms(2);
             }
         }
         exit_now(0)
     }
 
     /// Until the next thing that is due by time.
-    fn timeout(&self) -> Option<libc::timespec> {
+    fn timeout(&mut self) -> Option<libc::timespec> {
         let due = self.orders.deadline.map(|at| at.0.saturating_sub(now().0));
         let look = self.orders.cpu_limit_us.and_then(|limit| {
-            let left = limit.saturating_sub(cpu_used_us(self.cpu_stat)?);
+            let left = limit.saturating_sub(self.cpu_used_us()?);
             // As many processors as there may be use it up that much sooner.
             let processors = self.orders.processors.max(1);
             Some((left.saturating_mul(1000) / processors).max(CPU_LOOK_NS))
@@ -285,6 +341,21 @@ impl Init<'_> {
             (due, look) => due.or(look)?,
         };
         Some(timespec(next))
+    }
+
+    fn cpu_used_us(&mut self) -> Option<u64> {
+        match &mut self.tracees {
+            Some(tracees) => Some(tracees.cpu_us()),
+            None => cpu_used_us(self.cpu_stat),
+        }
+    }
+
+    /// To every process but this one. That nobody is left is no error.
+    fn send_all(&mut self, signal: i32) {
+        match &mut self.tracees {
+            Some(tracees) => tracees.send_all(signal),
+            None => send(-1, signal),
+        }
     }
 
     /// Tells the launcher. If it does not read, or is gone, that is found elsewhere.
@@ -310,32 +381,56 @@ fn pause_ms(ms: u64) {
     unsafe { libc::ppoll(std::ptr::null_mut(), 0, &time, std::ptr::null()) };
 }
 
-/// Any change of any child: number (0: none yet, with `WNOHANG`; -1: no child is left), code and
-/// status. `None`: try again.
-fn change(flags: libc::c_int) -> Option<(libc::pid_t, libc::c_int, libc::c_int)> {
+/// What a look at the children has found.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// It is over.
+    Over,
+    /// Nothing more for now.
+    Nothing,
+    /// There may be more.
+    More,
+}
+
+/// The next change of a child.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Number, code and status.
+    Change(libc::pid_t, libc::c_int, libc::c_int),
+    /// None yet, with `WNOHANG`; or it could not be asked for.
+    None,
+    /// There is no such child any more.
+    Alone,
+}
+
+fn ended(code: libc::c_int) -> bool {
+    matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)
+}
+
+/// Any change of these children.
+fn change(kind: libc::idtype_t, pid: libc::pid_t, flags: libc::c_int) -> Next {
     // SAFETY: all zeros is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = flags | libc::WEXITED | libc::__WALL;
+    let id = libc::id_t::try_from(pid).unwrap_or(0);
     loop {
         // SAFETY: `info` is writable for the call.
-        let ret = unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) };
+        let ret = unsafe { libc::waitid(kind, id, &mut info, flags) };
         match check(libc::c_long::from(ret)) {
             Ok(_) => break,
             Err(Errno::EINTR) => {}
-            Err(Errno::ECHILD) => return Some((-1, 0, 0)),
-            Err(_) => return None,
+            Err(Errno::ECHILD) => return Next::Alone,
+            Err(_) => return Next::None,
         }
     }
     // SAFETY: waitid fills in the SIGCHLD part of the union, or leaves zeros.
     let pid = unsafe { info.si_pid() };
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
-    Some((pid, info.si_code, status))
-}
-
-/// To every process of the namespace but this one. That nobody is left is no error.
-fn send_all(signal: i32) {
-    send(-1, signal);
+    match pid {
+        0 => Next::None,
+        pid => Next::Change(pid, info.si_code, status),
+    }
 }
 
 fn send(pid: libc::pid_t, signal: i32) {

@@ -1,8 +1,9 @@
 //! A program with an init of its own: the launcher's way of starting.
 //!
-//! One `clone3` makes init in its namespaces. Init sets up what [`Launch::before`] says, makes the
-//! main process in its cgroup, and stays. The main process sets up what [`Launch::after`] says and
-//! becomes the program. What became of each step stands in a shared page.
+//! One `clone3` makes init in its namespaces, or as a tracer without any. Init sets up what
+//! [`Launch::before`] says, makes the main process in its cgroup, and stays. The main process sets
+//! up what [`Launch::after`] says and becomes the program. What became of each step stands in a
+//! shared page.
 //!
 //! Only for a process with one thread that has blocked all signals ([`block_all`]): the launcher
 //! itself. Sources: clone3(2), pid_namespaces(7), user_namespaces(7).
@@ -15,12 +16,16 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 use super::descriptors::{Table, close_all_but};
+use super::gate::Gate;
 use super::init::Init;
 use super::results::Results;
 use super::setup::Made;
 use super::steps::{Action, Sequence, pointers};
+use super::tracees::{self, Tracees};
 use super::{clone_with_pidfd, clone3, exit_now};
+use crate::mapping::Mapping;
 
+pub use super::filter::{Instruction, refusing_untraced};
 pub use super::init::{MESSAGE_BYTES, Message, Orders};
 pub use super::setup::Setup;
 pub use super::signals::{block_all, die_of};
@@ -45,8 +50,10 @@ pub mod namespaces {
 /// Everything that is to happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// Namespaces of init, of which a PID namespace is one.
+    /// Namespaces of init, of which a PID namespace is one unless it is a tracer.
     pub flags: u64,
+    /// Whether init traces all that it starts (`PTRACE_O_EXITKILL`).
+    pub traces: bool,
     /// Further namespaces of main: one of cgroups is rooted where it is made.
     pub main_flags: u64,
     /// Made by init, before main.
@@ -89,7 +96,13 @@ impl<'a> Launch<'a> {
             lines.collect::<Vec<_>>()
         };
         let mut lines = setup(self.before);
-        lines.push((format!("clone3({:#x})", self.main_flags), Need::Required));
+        let seize = if self.traces {
+            ", ptrace(PTRACE_SEIZE, PTRACE_O_EXITKILL)"
+        } else {
+            ""
+        };
+        let clone = format!("clone3({:#x}){seize}", self.main_flags);
+        lines.push((clone, Need::Required));
         lines.extend(setup(self.after));
         lines.push(("rt_sigprocmask(SIG_SETMASK)".to_owned(), Need::Required));
         let name = self.argv.first().map(CString::as_c_str).unwrap_or(c"");
@@ -101,6 +114,13 @@ impl<'a> Launch<'a> {
     pub fn cgroup_step(&self) -> Option<usize> {
         let makes = |(setup, _): &(Setup<'_>, Need)| matches!(setup, Setup::MakeCgroup { .. });
         self.before.iter().position(makes)
+    }
+
+    /// Whether the step with this index is a limit that main sets for itself.
+    pub fn is_limit(&self, index: usize) -> bool {
+        let after = index.checked_sub(self.before.len() + 1);
+        let step = after.and_then(|index| self.after.get(index));
+        matches!(step, Some((Setup::Limit(_), _)))
     }
 
     /// Whether the step with this index is the exec.
@@ -115,6 +135,8 @@ impl<'a> Launch<'a> {
     pub fn start(&self, results: &Results) -> Result<Launched, Errno> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        let seen = self.traces.then(|| Mapping::anonymous(tracees::BYTES));
+        let seen = seen.transpose()?;
         let main = Main {
             orders: self.orders,
             socket: theirs.as_raw_fd(),
@@ -122,6 +144,7 @@ impl<'a> Launch<'a> {
             cgroup: self.cgroup.map(|(parent, name)| (parent.as_raw_fd(), name)),
             need: self.cgroup_need,
             flags: self.main_flags,
+            seen: seen.as_ref(),
         };
         let setup = |(setup, need): &(Setup<'a>, Need)| Action::Setup(*setup, *need);
         let mut actions: Vec<Action<'_>> = self.before.iter().map(setup).collect();
@@ -189,15 +212,21 @@ pub(super) struct Main<'a> {
     cgroup: Option<(RawFd, &'a CStr)>,
     need: Need,
     flags: u64,
+    /// Room for what is traced, if all of it is.
+    seen: Option<&'a Mapping>,
 }
 
-impl Main<'_> {
+impl<'a> Main<'a> {
     /// Returns in main only.
-    pub(super) fn fork(self, made: Made, results: Option<&Results>) -> Result<(), Errno> {
+    pub(super) fn fork(self, made: Made, results: Option<&'a Results>) -> Result<(), Errno> {
         let results = results.ok_or(Errno::EINVAL)?;
+        let gate = self.seen.map(|_| Gate::new()).transpose()?;
         let Some(main) = self.born(made, results)? else {
-            return Ok(());
+            return gate.map_or(Ok(()), Gate::pass);
         };
+        if let Some(gate) = gate {
+            gate.open_for(main)?;
+        }
         let mut kept = [
             self.socket,
             self.signals,
@@ -217,9 +246,14 @@ impl Main<'_> {
             socket: self.socket,
             signals: self.signals,
             cpu_stat: made.cpu_stat,
-            cgroup: removed.map(|(parent, name)| (parent, name.as_ptr())),
+            cgroup: removed,
             main: main.as_raw(),
             results,
+            tracees: self.seen.map(|seen| {
+                let mut tracees = Tracees::new(seen, results);
+                tracees.add(main.as_raw());
+                tracees
+            }),
         }
         .run()
     }

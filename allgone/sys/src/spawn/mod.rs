@@ -12,6 +12,8 @@
 mod child;
 mod clone;
 mod descriptors;
+mod filter;
+mod gate;
 mod init;
 pub mod launch;
 mod report;
@@ -23,6 +25,7 @@ pub(crate) mod step;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod tracees;
 
 use std::ffi::{CStr, CString};
 use std::io;

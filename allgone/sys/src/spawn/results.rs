@@ -89,6 +89,11 @@ struct Shared {
     /// Why main is not in the cgroup.
     outside: AtomicI32,
     main_at_ns: AtomicU64,
+    /// Stops of tracees, and tasks that were born traced.
+    stops: AtomicU64,
+    births: AtomicU64,
+    /// 1: init found that nobody is left.
+    alone: AtomicU32,
     slots: [Slot; STEPS],
 }
 
@@ -153,6 +158,34 @@ impl Results {
         let cause = self.shared().cause.load(Ordering::Acquire);
         let known = Cause::ALL.into_iter().find(|known| *known as u32 == cause);
         known.unwrap_or(Cause::None)
+    }
+
+    /// How often a task was stopped for its tracer, and how many tasks were born traced: what the
+    /// tracing cost.
+    pub fn traced(&self) -> (u64, u64) {
+        let shared = self.shared();
+        let [stops, births] = [&shared.stops, &shared.births];
+        (
+            stops.load(Ordering::Relaxed),
+            births.load(Ordering::Relaxed),
+        )
+    }
+
+    pub(super) fn count_stop(&self) {
+        self.shared().stops.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_birth(&self) {
+        self.shared().births.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether init ended because it had neither a child nor a tracee any more.
+    pub fn was_alone(&self) -> bool {
+        self.shared().alone.load(Ordering::Acquire) == 1
+    }
+
+    pub(super) fn set_alone(&self) {
+        self.shared().alone.store(1, Ordering::Release);
     }
 
     /// Whether SIGKILL was needed.

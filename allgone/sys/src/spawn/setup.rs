@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 
+use super::filter::Instruction;
 use super::steps::Rlimit;
 use crate::check;
 
@@ -27,6 +28,8 @@ pub enum Setup<'a> {
     /// `PR_SET_DUMPABLE 0`: the program, which may have the same user, can neither trace this
     /// process nor read its memory. Exec takes it back.
     NotDumpable,
+    /// `PR_SET_DUMPABLE 1`: processes of the same user may trace this one, as its init is about to.
+    Dumpable,
     /// `PR_SET_NO_NEW_PRIVS`.
     NoNewPrivs,
     /// `PR_SET_CHILD_SUBREAPER`: orphans of the tree become this process's children.
@@ -70,6 +73,8 @@ pub enum Setup<'a> {
     OpenCpuStat,
     /// `setrlimit(2)`.
     Limit(Rlimit),
+    /// `seccomp(2)`: a filter of system calls. Needs `no_new_privs`, or `CAP_SYS_ADMIN`.
+    Filter(&'a [Instruction]),
 }
 
 /// What steps make for those after them.
@@ -98,6 +103,7 @@ impl Setup<'_> {
             Self::Write { path, text } => write_file(libc::AT_FDCWD, path, text),
             Self::DeathSignal(signal) => prctl(libc::PR_SET_PDEATHSIG, signal),
             Self::NotDumpable => prctl(libc::PR_SET_DUMPABLE, 0),
+            Self::Dumpable => prctl(libc::PR_SET_DUMPABLE, 1),
             Self::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
             Self::Subreaper => prctl(libc::PR_SET_CHILD_SUBREAPER, 1),
             Self::Mount {
@@ -141,6 +147,7 @@ impl Setup<'_> {
                 Err(Errno::ECANCELED)
             }
             Self::Limit(limit) => super::child::set_limit(limit),
+            Self::Filter(filter) => super::filter::install(filter),
         }
     }
 }
@@ -174,6 +181,22 @@ pub(super) fn join(cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
     write_file(cgroup.as_raw_fd(), c"cgroup.procs", c"0")
 }
 
+/// Removes the cgroup `name` in `parent`, and what its members have made in it. Async-signal-safe.
+/// Errors: `EBUSY` one of them has members.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) fn remove_cgroup(parent: RawFd, name: &CStr) -> Result<(), Errno> {
+    crate::bare::tree::remove_tree(parent, name).map_err(|errno| Errno::from_raw(errno.0))
+}
+
+/// Removes the cgroup `name` in `parent`. Async-signal-safe. Errors: `EBUSY` it has members, or
+/// they have made others in it.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) fn remove_cgroup(parent: RawFd, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: a live string and integers.
+    let ret = unsafe { libc::unlinkat(parent, name.as_ptr(), libc::AT_REMOVEDIR) };
+    check(libc::c_long::from(ret)).map(|_| ())
+}
+
 /// As in the output of strace.
 impl fmt::Display for Setup<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,6 +204,7 @@ impl fmt::Display for Setup<'_> {
             Self::Write { path, text } => write!(f, "write({path:?}, {text:?})"),
             Self::DeathSignal(signal) => write!(f, "prctl(PR_SET_PDEATHSIG, {signal})"),
             Self::NotDumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
+            Self::Dumpable => f.write_str("prctl(PR_SET_DUMPABLE, 1)"),
             Self::NoNewPrivs => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1)"),
             Self::Subreaper => f.write_str("prctl(PR_SET_CHILD_SUBREAPER, 1)"),
             Self::Mount {
@@ -201,6 +225,10 @@ impl fmt::Display for Setup<'_> {
             Self::Cgroup { file, text } => write!(f, "write(cgroup/{file:?}, {text:?})"),
             Self::OpenCpuStat => f.write_str("openat(cgroup, \"cpu.stat\")"),
             Self::Limit(limit) => write!(f, "setrlimit({:?}, {})", limit.resource, limit.hard),
+            Self::Filter(filter) => {
+                let length = filter.len();
+                write!(f, "seccomp(SECCOMP_SET_MODE_FILTER, {length} instructions)")
+            }
         }
     }
 }

@@ -1,0 +1,88 @@
+//! What a tracer leaves: it is killed by the kernel and becomes the launcher's to reap. When all of
+//! that has been reaped, nothing is left.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use allgone::sys::wait::{Whose, waitid};
+use allgone::{MonoNs, SysError};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+
+/// Makes this process the parent of orphans, and remembers what was its child before.
+#[derive(Debug)]
+pub(crate) struct Strays {
+    before: Vec<i32>,
+}
+
+impl Strays {
+    /// Before anything is started. Errors: a machine without /proc, if there are children already
+    /// (this program may have been executed by a process that had some).
+    pub(crate) fn begin() -> Result<Self, SysError> {
+        prctl::set_child_subreaper(true)
+            .map_err(|e| SysError::plain("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+        // Nothing that is started may take this process over.
+        prctl::set_dumpable(false).map_err(|e| SysError::plain("prctl(PR_SET_DUMPABLE)", e))?;
+        let flags = WaitPidFlag::WEXITED
+            | WaitPidFlag::WNOHANG
+            | WaitPidFlag::WNOWAIT
+            | WaitPidFlag::__WALL;
+        let before = match waitid(Whose::Any, flags) {
+            Err(Errno::ECHILD) => Vec::new(),
+            _ => children()?,
+        };
+        Ok(Self { before })
+    }
+
+    /// Reaps what is left. Errors: who is still there at the deadline.
+    pub(crate) fn end(&self, signals: &SignalFd, deadline: MonoNs) -> Result<(), String> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
+        loop {
+            // Before the look, so that an end after it is told again.
+            while let Ok(Some(_)) = signals.read_signal() {}
+            match waitid(Whose::Any, flags) {
+                Ok(Some(_)) | Err(Errno::EINTR) => continue,
+                Err(Errno::ECHILD) => return Ok(()),
+                Ok(None) => {}
+                Err(e) => return Err(format!("waitid: {e}")),
+            }
+            let mut left = children().map_err(|e| e.to_string())?;
+            left.retain(|pid| !self.before.contains(pid));
+            if left.is_empty() {
+                return Ok(());
+            }
+            if deadline.has_passed() {
+                let left = left
+                    .into_iter()
+                    .map(|pid| crate::end::state(Pid::from_raw(pid)));
+                let left = left.collect::<Vec<_>>().join(", ");
+                return Err(format!("did not end after SIGKILL: {left}"));
+            }
+            let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            let left = deadline.remaining() + Duration::from_millis(1);
+            match poll(
+                &mut fds,
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+            ) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(format!("poll: {e}")),
+            }
+        }
+    }
+}
+
+/// The numbers of this process's children, which has one thread.
+fn children() -> Result<Vec<i32>, SysError> {
+    let this = std::process::id();
+    let path = format!("/proc/self/task/{this}/children");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| SysError::io("read", allgone::Target::Path(path.into()), &e))?;
+    Ok(text
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect())
+}

@@ -1,0 +1,187 @@
+//! The launcher while the program runs: passes on signals, and keeps what init does not.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use allgone::MonoNs;
+use allgone::SysError;
+use allgone::error::retry_eintr;
+use allgone::sys::spawn::launch::{Launched, MESSAGE_BYTES, Message};
+use allgone::sys::spawn::results::{Cause, Results};
+use allgone::sys::wait::{Change, Whose, waitid};
+use allgone::sys::{pidfd, time};
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SignalFd, siginfo};
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+
+use crate::error::RunError;
+use crate::events::Events;
+use crate::plan::Plan;
+
+/// How long the end of everything may take after SIGKILL before it counts as not proved.
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// The launcher while the program runs.
+pub(crate) struct Watch<'a> {
+    pub(crate) launched: &'a Launched,
+    pub(crate) signals: &'a SignalFd,
+    pub(crate) results: &'a Results,
+    pub(crate) events: &'a mut Events,
+    pub(crate) plan: &'a Plan,
+    /// When init is killed if it has not ended by itself.
+    pub(crate) backstop: Option<MonoNs>,
+    pub(crate) main_ended: bool,
+    pub(crate) main_stopped: bool,
+    /// Whether a signal to end has been passed on to what main left.
+    pub(crate) asked: bool,
+    /// When init was killed.
+    pub(crate) killed: Option<MonoNs>,
+}
+
+impl Watch<'_> {
+    /// Until init has been reaped. `None`: it was killed and does not end.
+    pub(crate) fn until_the_end(&mut self) -> Result<Option<Change>, RunError> {
+        loop {
+            let due = match self.killed {
+                Some(at) => Some(at + END_LIMIT),
+                None => self.backstop,
+            };
+            let [ended, told, signal] = self.poll(due)?;
+            if ended {
+                let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
+                let pidfd = Whose::Pidfd(self.launched.pidfd.as_fd());
+                return retry_eintr(|| waitid(pidfd, flags))
+                    .map_err(|e| SysError::pid("waitid", self.launched.pid.as_raw(), e).into());
+            }
+            if told {
+                self.hear()?;
+            }
+            if signal {
+                while let Ok(Some(info)) = self.signals.read_signal() {
+                    self.pass_on(&info);
+                }
+            }
+            if due.is_some_and(MonoNs::has_passed) {
+                if self.killed.is_some() {
+                    return Ok(None);
+                }
+                self.kill(Cause::Timeout);
+            }
+        }
+    }
+
+    fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 3], RunError> {
+        let mut fds = [
+            PollFd::new(self.launched.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.launched.socket.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        let timeout = due.map_or(PollTimeout::NONE, |at| {
+            // Rounded up, so that it is due when this returns.
+            let left = at.remaining() + Duration::from_millis(1);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(SysError::plain("poll", e).into()),
+        }
+        Ok(fds.map(|fd| fd.any().unwrap_or(false)))
+    }
+
+    fn hear(&mut self) -> Result<(), RunError> {
+        let mut bytes = [0; MESSAGE_BYTES];
+        match nix::unistd::read(&self.launched.socket, &mut bytes) {
+            // Its end is told by the pidfd; until then there is nothing more to hear.
+            Ok(0) | Err(Errno::EINTR | Errno::ECONNRESET) => return Ok(()),
+            Ok(_) => {}
+            Err(e) => return Err(SysError::plain("read from init", e).into()),
+        }
+        match Message::parse(bytes) {
+            Some(Message::Born(_)) => self.events.started(self.launched.pid, self.plan),
+            Some(Message::Stopped(signal)) => {
+                self.main_stopped = true;
+                stop(signal);
+            }
+            Some(Message::MainEnded) => {
+                self.main_ended = true;
+                self.events.main_ended(self.results.main_end());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a signal to the launcher means for the program. What the terminal sends, the program
+    /// has got as well, being in the same process group.
+    fn pass_on(&mut self, info: &siginfo) {
+        let Ok(signal) = i32::try_from(info.ssi_signo) else {
+            return;
+        };
+        let from_terminal = info.ssi_code == libc::SI_KERNEL;
+        let asks_to_end = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+        let stops = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+        match signal {
+            libc::SIGCHLD | libc::SIGPIPE | libc::SIGURG => {}
+            libc::SIGCONT => {
+                self.main_stopped = false;
+                self.tell(Message::Signal(signal));
+            }
+            _ if stops.contains(&signal) && (self.main_ended || self.main_stopped) => stop(signal),
+            _ if self.main_ended && asks_to_end.contains(&signal) => {
+                // There is no main process any more that could answer: the second time it is no
+                // request.
+                if self.asked {
+                    self.kill(Cause::Asked);
+                } else {
+                    self.asked = true;
+                    self.tell(Message::Signal(signal));
+                }
+            }
+            _ if from_terminal => {}
+            _ => self.tell(Message::Signal(signal)),
+        }
+    }
+
+    fn tell(&self, message: Message) {
+        // If it cannot hear it, it is about to end, or is stopped and ended by the deadline.
+        match nix::unistd::write(&self.launched.socket, &message.bytes()) {
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// SIGKILL to init, and so to everything.
+    fn kill(&mut self, cause: Cause) {
+        self.results.set_cause(cause);
+        // `ESRCH`: it has just ended.
+        match pidfd::send_signal(self.launched.pidfd.as_fd(), Some(Signal::SIGKILL)) {
+            Ok(()) | Err(_) => {}
+        }
+        self.killed.get_or_insert_with(time::now);
+    }
+}
+
+/// Stops this process as its program was stopped from the terminal, so that the shell sees it;
+/// returns when it is continued. Without a terminal nobody would continue it, and whoever waits for
+/// it would wait for ever; and a program that stops itself by SIGSTOP is no matter of the shell's.
+fn stop(signal: i32) {
+    let signal = match Signal::try_from(signal) {
+        Ok(signal @ (Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU)) => signal,
+        _ => return,
+    };
+    if std::fs::File::open("/dev/tty").is_err() {
+        return;
+    }
+    let only = SigSet::from_iter([signal]);
+    // Sent while it is blocked and delivered at the unblocking. In a process group that no shell
+    // watches the kernel drops all but SIGSTOP, and the program goes on being waited for.
+    let stopped = kill(Pid::this(), signal)
+        .and_then(|()| only.thread_unblock())
+        .and_then(|()| only.thread_block());
+    match stopped {
+        Ok(()) | Err(_) => {}
+    }
+}

@@ -3,8 +3,9 @@
 use crate::host::features::{Feature, UnknownFeature, by_name};
 
 /// Names that `HARNESS_REQUIRE` may hold and that do not concern this library: `browser` (the tests
-/// of `reports` show their page in one).
-pub const OF_OTHER_TESTS: [&str; 1] = ["browser"];
+/// of `reports` show their page in one), `cgroup2-memory` (those of the guard need the memory
+/// controller of version 2).
+pub const OF_OTHER_TESTS: [&str; 2] = ["browser", "cgroup2-memory"];
 
 /// Reads a list such as `cgroup2-write,pidfd` (the value of `HARNESS_REQUIRE`). Blanks and empty
 /// items are skipped, repetitions kept once.

@@ -4,7 +4,9 @@
 //! `waitpid(-1)` of its own, and pays for no copy of its page tables. The guard is the subreaper of
 //! the jobs: it reaps orphans at once, and reports that a job is empty as soon as its last process
 //! has ended. If the host dies, in whatever way, the guard kills and removes all its jobs; if the
-//! guard dies, a second one does.
+//! guard dies, a second one does. If both are killed together, only the host is left to act, and
+//! does when it looks at a job; if all three are, nothing is. What that means where the kernel
+//! kills whole cgroups for want of memory is on the page of [`sys::guard`](crate::sys::guard).
 //!
 //! One guard serves any number of jobs below one directory. It has a cgroup of its own there, and
 //! about 100 KiB of memory; two processes. What the jobs have of it is on the page of
@@ -153,7 +155,7 @@ impl Guard {
         let (prefix_name, own_name) = (name(prefix)?, name(&own)?);
         let (socket, its_socket) = pair().map_err(sys("socketpair"))?;
         let host = pidfd::open(Pid::this()).map_err(sys("pidfd_open"))?;
-        let lock = guard::locked().map_err(sys("memfd_create"))?;
+        let lock = guard::locked().map_err(sys("lock a file in memory"))?;
         let home = home(base);
         let birth = Birth {
             socket: its_socket.as_fd(),

@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use allgone::guard::Said;
+use allgone::limits::LimitSource;
 use allgone::sys::time::{now, sleep_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -34,10 +35,14 @@ pub(crate) const TESTS: &[Test] = &[
         "a_guard_without_descriptors_refuses_and_goes_on",
         a_guard_without_descriptors_refuses_and_goes_on,
     ),
+    (
+        "a_guard_without_tasks_refuses_and_goes_on",
+        a_guard_without_tasks_refuses_and_goes_on,
+    ),
 ];
 
 /// The promise.
-const ONE_SECOND: Duration = Duration::from_secs(1);
+pub(crate) const ONE_SECOND: Duration = Duration::from_secs(1);
 
 fn host(base: &Base, args: &[&str]) -> Child {
     Command::new(std::env::current_exe().unwrap())
@@ -50,12 +55,12 @@ fn host(base: &Base, args: &[&str]) -> Child {
         .unwrap()
 }
 
-fn count(variable: &str, default: usize) -> usize {
+pub(crate) fn count(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
 /// A moment below `most_us`: the clock's last digits are as good as any.
-fn moment(most_us: u64) -> u64 {
+pub(crate) fn moment(most_us: u64) -> u64 {
     let x = now().0.wrapping_mul(6_364_136_223_846_793_005);
     (x >> 33) % most_us
 }
@@ -176,7 +181,11 @@ fn both_die_and_the_host_knows() {
 }
 
 pub(crate) fn ends_with(base: &Base, mode: &str, word: &str) {
-    let mut child = host(base, &[mode]);
+    says(base, &[mode], word);
+}
+
+fn says(base: &Base, args: &[&str], word: &str) {
+    let mut child = host(base, args);
     let mut text = String::new();
     child
         .stdout
@@ -203,4 +212,21 @@ fn a_host_that_forks_keeps_its_jobs() {
 
 fn a_guard_without_descriptors_refuses_and_goes_on() {
     ends_with(&Base::must(), "few-descriptors", "refused");
+}
+
+/// A limit on tasks, in whichever version of cgroups it can be had.
+fn a_guard_without_tasks_refuses_and_goes_on() {
+    let base = Base::must();
+    let found = allgone::Base::find().unwrap();
+    if let LimitSource::V1 { pids, .. } = found.limits() {
+        let name = format!("allgone-guard-test-{}-tasks", std::process::id());
+        let dir = pids.path.join(name);
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("pids.max"), "16").unwrap();
+        says(&base, &["few-tasks", dir.to_str().unwrap()], "refused");
+        until(PATIENCE, || std::fs::remove_dir(&dir).ok()).unwrap();
+    } else {
+        base.cgroup.write("pids.max", "16").unwrap();
+        says(&base, &["few-tasks"], "refused");
+    }
 }

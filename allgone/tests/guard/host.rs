@@ -15,6 +15,7 @@ use allgone::guard::{Guard, GuardOptions, RefusedError, Request, Said};
 use allgone::job::{Guarded, Job, Place, Pool, Proof, Stdio};
 use allgone::limits::LimitSource;
 use allgone::sys::fork::{Worker, worker};
+use allgone::sys::privilege::{Credentials, become_user};
 use allgone::sys::spawn::exit_now;
 use allgone::sys::time::{now, sleep_until};
 use nix::errno::Errno;
@@ -42,12 +43,14 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     match mode.as_str() {
         "quiet" => quiet(&base),
         "lose" => lose(&base),
+        "few-tasks" => few_tasks(&base, rest.first()),
         "few-descriptors" => few_descriptors(&base),
         "ladder" => ladder(&base),
         "no-clone3" => no_clone3(&base),
         "no-memfd" => no_memfd(&base),
         "fork" => fork(&base),
         "forks" => forks(&base),
+        "oom" => run_out_of_memory(&base, rest),
         end => die(&base, end, rest[0].parse().unwrap()),
     }
     ExitCode::SUCCESS
@@ -97,6 +100,50 @@ fn die(base: &Cgroup, end: &str, after_us: u64) {
     }
     wait_for_the_test().unwrap();
     // Not reached, or the test is over.
+    std::mem::drop(jobs);
+}
+
+/// Enters `limited`, becomes `user`, starts jobs, and after a time takes memory until it is killed,
+/// with a bystander in its cgroup.
+#[expect(clippy::zombie_processes, reason = "its host dies with it")]
+fn run_out_of_memory(base: &Cgroup, args: &[String]) {
+    let [limited, user, after_us] = args else {
+        panic!("{args:?}")
+    };
+    let (user, after_us) = (user.parse().unwrap(), after_us.parse().unwrap());
+    std::fs::write(PathBuf::from(limited).join("cgroup.procs"), "0").unwrap();
+    if user != 0 {
+        become_user(Credentials {
+            uid: user,
+            gid: user,
+        })
+        .unwrap();
+    }
+    Command::new("sleep")
+        .arg("1000")
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::spawn(move || {
+        sleep_until(now() + Duration::from_micros(after_us)).unwrap();
+        let mut taken = Vec::new();
+        loop {
+            // Not zeros, which no page would be needed for.
+            taken.push(vec![1u8; 1 << 20]);
+            std::hint::black_box(&taken);
+        }
+    });
+    let guard = guard(base);
+    let mut jobs = Vec::new();
+    for number in 0..12 {
+        let script = HOSTILE[number % HOSTILE.len()];
+        jobs.push(Shell::start(&guard, base, number, script));
+        if number == 0 {
+            say("started");
+        }
+    }
+    wait_for_the_test().unwrap();
     std::mem::drop(jobs);
 }
 
@@ -216,6 +263,39 @@ fn few_descriptors(base: &Cgroup) {
     guard
         .spawn(cgroup.as_fd(), &Request::new(&paths, &argv))
         .unwrap();
+    say("refused");
+}
+
+/// May have few tasks: in its base, or, if it is told one, in a v1 cgroup with host and guard.
+fn few_tasks(base: &Cgroup, limited: Option<&String>) {
+    if let Some(dir) = limited {
+        std::fs::write(PathBuf::from(dir).join("cgroup.procs"), "0").unwrap();
+    }
+    let guard = guard(base);
+    let start = |number: usize| {
+        let cgroup = base.create(&format!("{PREFIX}{number}")).unwrap();
+        let (paths, argv) = (strings(&["/bin/sleep"]), strings(&["sleep", "1000"]));
+        guard.spawn(cgroup.as_fd(), &Request::new(&paths, &argv))
+    };
+    let mut kept = Vec::new();
+    let refused = loop {
+        match start(kept.len()) {
+            Ok(spawned) => kept.push(spawned),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(refused, RefusedError::Clone(Errno::EAGAIN)),
+        "{refused}"
+    );
+    assert!(kept.len() > 4, "{}", kept.len());
+    assert!(!guard.has_died().unwrap());
+    base.remove_child(&format!("{PREFIX}{}", kept.len()))
+        .unwrap();
+    // There is room again when one has ended.
+    base.child(&format!("{PREFIX}0")).unwrap().kill().unwrap();
+    assert!(matches!(next(&mut kept[0].channel), Said::Ended(_)));
+    start(kept.len()).unwrap();
     say("refused");
 }
 

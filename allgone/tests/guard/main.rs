@@ -14,6 +14,7 @@ mod guarded;
 mod host;
 mod jobs;
 mod ladder;
+mod oom;
 mod protocol;
 
 use std::process::ExitCode;
@@ -28,12 +29,16 @@ fn main() -> ExitCode {
     let missing = base::Base::new().err();
     if let Some(why) = &missing {
         println!("ignored, because {why}");
+        if is_required("cgroup2-write") {
+            return ExitCode::FAILURE;
+        }
     }
     let tests = [
         jobs::TESTS,
         guarded::TESTS,
         deaths::TESTS,
         ladder::TESTS,
+        oom::TESTS,
         protocol::TESTS,
     ]
     .concat();
@@ -50,10 +55,23 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
 }
 
+/// Whether what a test needs has to be there.
+fn is_required(feature: &str) -> bool {
+    let list = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
+    list.split(',').any(|name| name.trim() == feature)
+}
+
 /// Whether a test needs what is not here, which is said.
 fn lacks(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
+    if let Some(why) = oom::lacks(test).filter(|_| !is_required("cgroup2-memory")) {
+        println!("{test} is ignored: {why}");
+        return true;
+    }
     let why = match test {
+        "a_guard_without_tasks_refuses_and_goes_on" if !has_a_limit_on_tasks() => {
+            "no limit on tasks can be had here"
+        }
         "what_a_program_gets" if !root => "only root becomes another user",
         "memory_that_may_not_be_executed" if !root => "only root makes a PID namespace",
         "memory_that_may_not_be_executed"
@@ -65,6 +83,11 @@ fn lacks(test: &str) -> bool {
     };
     println!("{test} is ignored: {why}");
     true
+}
+
+fn has_a_limit_on_tasks() -> bool {
+    let found = allgone::Base::find();
+    found.is_ok_and(|base| *base.limits() != allgone::limits::LimitSource::None)
 }
 
 /// A test and its name.

@@ -29,7 +29,7 @@ pub enum What {
 }
 
 /// Everything that any command of the lab uses.
-pub const NEEDS: [Need; 22] = [
+pub const NEEDS: [Need; 25] = [
     need(
         What::Program("qemu-system-x86_64"),
         "qemu-system-x86",
@@ -73,8 +73,11 @@ pub const NEEDS: [Need; 22] = [
     ),
     test_program("sh", "dash"),
     test_program("cat", "coreutils"),
+    test_program("mkdir", "coreutils"),
     test_program("mount", "mount"),
     test_program("prlimit", "util-linux"),
+    test_program("setsid", "util-linux"),
+    test_program("sleep", "coreutils"),
     test_program("unshare", "util-linux"),
 ];
 

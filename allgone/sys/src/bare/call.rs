@@ -62,9 +62,11 @@ pub(crate) fn write(to: Fd, bytes: &[u8]) -> Result<usize, Errno> {
     unsafe { syscall(number::WRITE, [int(to), at, length, 0, 0, 0]) }
 }
 
-/// `O_RDONLY`, `O_WRONLY`, and `O_DIRECTORY`, which the two architectures number differently.
+/// `O_RDONLY`, `O_WRONLY`, `O_RDWR`, and `O_DIRECTORY`, which the two architectures number
+/// differently.
 pub(crate) const READ_ONLY: i32 = 0;
 pub(crate) const WRITE_ONLY: i32 = 1;
+pub(crate) const READ_WRITE: i32 = 2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) const DIRECTORY: i32 = 0o200_000;
 #[cfg(target_arch = "aarch64")]

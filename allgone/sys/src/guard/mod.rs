@@ -35,14 +35,35 @@
 //! - *The guard's*: its second (`program/second.rs`), a copy of it that does nothing else, does the
 //!   same at once. Channels and pidfd tell the host.
 //! - *The second's*: the guard forks another.
-//! - Both at once: the host is told by the channels, and has the descriptors to do it.
+//! - *Guard and second at once*: nothing outside of the host acts. The channels tell the host,
+//!   which has the descriptors to do it, the next time that it looks at the job.
+//! - *All three at once*: nothing acts. Jobs live on, unless the same thing has killed them.
+//!
+//! # When memory runs out
+//!
+//! A host that the OOM killer ends is dead like any other. But where `memory.oom.group` is set, the
+//! kernel ends a whole cgroup at once: the highest one that has it set, from the victim's cgroup up
+//! to the one whose memory has run out, with all below.
+//!
+//! - The guard is not below that cgroup (the base is beside the host's cgroup): nothing is special.
+//! - It is below it, as with a base in the host's own cgroup, and has `CAP_SYS_RESOURCE`: the
+//!   kernel spares guard and second, whose score adjustment is -1000 (proc_pid_oom_score_adj(5)),
+//!   and they remove what is left. A job gets what the host had when the guard was started.
+//! - It is below it and lacks the capability: all die at once, the jobs too, because their cgroups
+//!   are below the same one. Nothing lives, unless it has taken -1000 itself. Cgroups without
+//!   members stay, until somebody removes them, as systemd does when a unit ends.
+//! - A fork instead of a program ([`How::Fork`]) is never spared: its memory is the host's.
+//!
+//! Until the first job has been started, a kill of this kind may leave the guard's cgroup and an
+//! empty one for that job: up to its exec the guard shares the host's memory, and the kernel ends
+//! all that share it.
 //!
 //! # What a job gets from the guard
 //!
 //! Directory, limits, descriptors, and, if asked for, user and umask come with the request. All
 //! else is the host's as it was when the guard was started: umask, namespaces, root directory,
-//! ignored signals but `SIGCHLD` and `SIGPIPE` (default), user, capabilities, seccomp filter,
-//! priority, affinity, keyring. No signal is blocked.
+//! `oom_score_adj`, ignored signals but `SIGCHLD` and `SIGPIPE` (default), user, capabilities,
+//! seccomp filter, priority, affinity, keyring. No signal is blocked.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod program;
@@ -135,6 +156,8 @@ pub fn sealed(bytes: &[u8]) -> Result<OwnedFd, Errno> {
 
 /// A file whose byte 0 this process has locked for writing (fcntl(2) `F_SETLK`), until it closes a
 /// descriptor of it, ends, or becomes another program. Forks do not have the lock.
+///
+/// Errors: `EACCES` the kernel has no locks on files (`CONFIG_FILE_LOCKING`); memfd_create(2).
 pub fn locked() -> Result<OwnedFd, Errno> {
     /// `F_WRLCK`.
     const WRITE_LOCK: libc::c_short = 1;

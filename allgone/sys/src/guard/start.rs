@@ -235,7 +235,8 @@ fn serve_here(ground: Ground) -> (&'static str, raw::Errno) {
     // SAFETY: zeroed, as large as that and aligned to a page, and of integers whose zero is a
     // value; nobody else has it.
     let memory = unsafe { &mut *at };
-    match Guard::begin(memory, ground) {
+    // Not spared by the OOM killer: this copy of the host's memory may be large.
+    match Guard::begin(memory, ground, false) {
         Ok(guard) => guard.serve(),
         Err(errno) => ("begin", errno),
     }

@@ -44,10 +44,12 @@ pub enum Step {
     Main,
     /// `rt_sigprocmask` of what the caller had.
     Mask,
+    /// write to `oom_score_adj`.
+    OomScore,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Signals,
         Self::Affinity,
         Self::JoinCgroup,
@@ -68,6 +70,7 @@ impl Step {
         Self::Setup,
         Self::Main,
         Self::Mask,
+        Self::OomScore,
     ];
 
     /// The name used in messages and records.
@@ -93,6 +96,7 @@ impl Step {
             Self::Setup => "set-up",
             Self::Main => "clone3",
             Self::Mask => "rt_sigprocmask",
+            Self::OomScore => "write oom_score_adj",
         }
     }
 }

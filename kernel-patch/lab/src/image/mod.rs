@@ -4,7 +4,7 @@ mod cpio;
 mod programs;
 
 pub use cpio::Writer;
-pub use programs::{Programs, shared_libraries, workspace_root};
+pub use programs::{Programs, Suite, shared_libraries, workspace_root};
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

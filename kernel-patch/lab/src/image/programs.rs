@@ -17,6 +17,33 @@ const TARGET_DIR: &str = "target/static";
 /// Programs of the workspace that an image can have: package and program.
 const KNOWN: [(&str, &str); 2] = [("lab-probe", "lab-probe"), ("scenarios", "scenario")];
 
+/// Integration tests of the project that can be run in a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Suite {
+    /// Every scenario with everything that is registered (package scenarios, test kernel).
+    Kernel,
+    /// The guard of jobs, its host and their deaths (package allgone, test guard).
+    Guard,
+}
+
+impl Suite {
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Kernel => "scenarios",
+            Self::Guard => "allgone",
+        }
+    }
+
+    /// The name of the test.
+    #[must_use]
+    pub const fn test(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Guard => "guard",
+        }
+    }
+}
+
 /// What was built.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -103,41 +130,37 @@ impl Programs {
         })
     }
 
-    /// Builds the project's integration tests (package `scenarios`, test `kernel`) as a static
-    /// program; `None` when the workspace has none.
+    /// Builds suites of integration tests as static programs, away from other builds. Returns them
+    /// in the order asked for.
     ///
     /// # Errors
-    /// When cargo fails or does not say where the program is.
-    pub fn build_ring() -> Result<Option<PathBuf>> {
-        let root = workspace_root()?;
-        if !root.join("scenarios/tests/kernel/main.rs").is_file() {
-            return Ok(None);
+    /// When cargo fails, or does not say where a program is.
+    pub fn build_suites(suites: &[Suite]) -> Result<Vec<PathBuf>> {
+        let mut cargo = cargo(&workspace_root()?);
+        cargo.args(["test", "--no-run", "--release", "--quiet"]);
+        cargo.args(["--message-format", "json"]);
+        for suite in suites {
+            cargo.args(["--package", suite.package(), "--test", suite.test()]);
         }
-        let text = process::text(
-            cargo(&root)
-                .args([
-                    "test",
-                    "--no-run",
-                    "--release",
-                    "--quiet",
-                    "--message-format",
-                    "json",
-                ])
-                .args(["--package", "scenarios", "--test", "kernel"]),
-        )?;
-        let executable = |line: &str| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            let is_ring = message["target"]["name"] == "kernel";
-            message["executable"]
-                .as_str()
-                .filter(|_| is_ring)
-                .map(PathBuf::from)
+        let text = process::text(&mut cargo)?;
+        let program = |suite: &Suite| {
+            let executable = |line: &str| {
+                let message: serde_json::Value = serde_json::from_str(line).ok()?;
+                let is_it = message["target"]["name"] == suite.test();
+                message["executable"]
+                    .as_str()
+                    .filter(|_| is_it)
+                    .map(PathBuf::from)
+            };
+            text.lines().find_map(executable).with_context(|| {
+                format!(
+                    "cargo does not say where the test {} of {} is",
+                    suite.test(),
+                    suite.package()
+                )
+            })
         };
-        let path = text
-            .lines()
-            .find_map(executable)
-            .context("cargo does not say where the integration tests is")?;
-        Ok(Some(path))
+        suites.iter().map(program).collect()
     }
 
     /// The place here of the program called `name`.

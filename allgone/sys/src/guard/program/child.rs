@@ -5,6 +5,7 @@
 //! which closes by itself at exec.
 
 use super::call::{self, Fd};
+use super::oom::Spared;
 use super::process;
 use super::raw::Errno;
 use super::step::Step;
@@ -67,9 +68,10 @@ impl<'a> Request<'a> {
     }
 
     /// Makes all steps; the last is exec. In the child only. `join`: it is not in its cgroup yet.
-    pub(crate) fn run(mut self, join: bool) -> ! {
+    /// `spared`: it has the guard's score adjustment.
+    pub(crate) fn run(mut self, join: bool, spared: Option<&Spared>) -> ! {
         let mut index = 0;
-        let Err((step, errno)) = self.steps(join, &mut index);
+        let Err((step, errno)) = self.steps(join, spared, &mut index);
         let mut message = [step as u8; 9];
         message[1..5].copy_from_slice(&u32::to_ne_bytes(index));
         message[5..].copy_from_slice(&i32::to_ne_bytes(errno.0));
@@ -82,6 +84,7 @@ impl<'a> Request<'a> {
     fn steps(
         &mut self,
         join: bool,
+        spared: Option<&Spared>,
         index: &mut u32,
     ) -> Result<core::convert::Infallible, (Step, Errno)> {
         let mut step = |kind: Step, done: Result<(), Errno>| {
@@ -92,6 +95,10 @@ impl<'a> Request<'a> {
         let flag = |flag: u32| spawn.flags & flag != 0;
         // Nothing is handled in the guard, so this lets no handler run.
         step(Step::Signals, process::signal_mask(0))?;
+        // Before it becomes another user, who may not.
+        if let Some(spared) = spared {
+            step(Step::OomScore, spared.give_back())?;
+        }
         if join {
             step(Step::JoinCgroup, enter(self.fd(CGROUP)))?;
         }

@@ -18,6 +18,7 @@ mod channel;
 mod child;
 mod ground;
 mod jobs;
+mod oom;
 mod poll;
 mod process;
 mod second;
@@ -66,7 +67,7 @@ unsafe extern "C" fn begin(stack: *const usize) -> ! {
     };
     // SAFETY: the only reference that is ever made, to integers and states whose zero is a value.
     let memory = unsafe { (*MEMORY.0.get()).assume_init_mut() };
-    match serve::Guard::begin(memory, ground) {
+    match serve::Guard::begin(memory, ground, true) {
         Ok(guard) => guard.serve(),
         Err(errno) => process::exit(errno.0),
     }

@@ -10,6 +10,7 @@ mod channel;
 mod child;
 pub(super) mod ground;
 mod jobs;
+mod oom;
 mod poll;
 pub(super) mod process;
 mod second;

@@ -6,6 +6,7 @@ use super::channel::{self, CONTROL_WORDS, Came, tell};
 use super::child::{CGROUP, CHANNEL, Request};
 use super::ground::Ground;
 use super::jobs::Jobs;
+use super::oom::Spared;
 use super::poll::{self, Event, Poll};
 use super::process::{self, Disposition};
 use super::raw::Errno;
@@ -41,6 +42,8 @@ pub(crate) struct Guard<'a> {
     poll: Poll,
     signals: Fd,
     second: Second,
+    /// Set if the OOM killer spares this process.
+    spared: Option<Spared>,
     /// No descriptor of a job has a number from here on. So there is always room for the first that
     /// comes with a request, through which a refusal is told.
     files: Fd,
@@ -58,8 +61,13 @@ enum End {
 }
 
 impl<'a> Guard<'a> {
-    /// What has to stand before the first request.
-    pub(crate) fn begin(memory: &'a mut Memory, ground: Ground) -> Result<Self, Errno> {
+    /// What has to stand before the first request. `spare`: the OOM killer is to spare this
+    /// process.
+    pub(crate) fn begin(
+        memory: &'a mut Memory,
+        ground: Ground,
+        spare: bool,
+    ) -> Result<Self, Errno> {
         const PR_SET_CHILD_SUBREAPER: usize = 36;
         // Only SIGKILL and SIGSTOP come through.
         process::signal_mask(u64::MAX)?;
@@ -69,6 +77,8 @@ impl<'a> Guard<'a> {
         process::on_signal(SIGPIPE, &Disposition::Default)?;
         process::prctl(PR_SET_CHILD_SUBREAPER, 1)?;
         process::set_name(c"allgone-guard");
+        // Before the second is forked, which is to be spared, too.
+        let spared = if spare { Spared::from_now_on() } else { None };
         // Two descriptors a job. What a job may have is said with each request.
         let [_, hard] = process::limit(process::NOFILE, None)?;
         process::limit(process::NOFILE, Some([hard, hard]))?;
@@ -84,6 +94,7 @@ impl<'a> Guard<'a> {
             poll,
             signals,
             second: Second::start(ground)?,
+            spared,
             files,
         })
     }
@@ -233,7 +244,7 @@ impl<'a> Guard<'a> {
             forked => forked,
         };
         match forked {
-            Ok((0, _)) => request.run(refused != Errno(0)),
+            Ok((0, _)) => request.run(refused != Errno(0), self.spared.as_ref()),
             Ok((pid, pidfd)) => {
                 let notice = Notice {
                     kind: wire::STARTED,

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lab::build::{Build, Outcome as BuildOutcome};
 use lab::cache::Cache;
 use lab::doctor::{NEEDS, What};
-use lab::image::{Programs, workspace_root};
+use lab::image::{Programs, Suite, workspace_root};
 use lab::kernel::Kernel;
 use lab::ktap::Outcome;
 use lab::protocol::{Ended, Message, Step};
@@ -40,6 +40,15 @@ pub(crate) struct Args {
     /// Leave out the project's integration tests
     #[arg(long)]
     no_integration: bool,
+    /// Which of the project's integration tests to run
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "kernel",
+        conflicts_with = "no_integration"
+    )]
+    suite: Vec<Suite>,
     /// Of the project's integration tests, run only the tests whose names contain this
     #[arg(long, value_name = "PART", conflicts_with = "no_integration")]
     ring: Option<String>,
@@ -53,13 +62,30 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
-    // The integration tests start the command.
-    let wanted: &[&str] = if args.no_integration {
+    let suites: &[Suite] = if args.no_integration {
         &[]
     } else {
+        &args.suite
+    };
+    // The tests with scenarios start the command.
+    let wanted: &[&str] = if suites.contains(&Suite::Kernel) {
         &["scenario"]
+    } else {
+        &[]
     };
     let mut programs = Programs::build(wanted)?;
+    if args.no_selftests
+        && let Some(name) = &args.kernel
+    {
+        let kernel = Kernel::find(cache, name)?;
+        return Ok(exit_code(ring(
+            cache,
+            args,
+            suites,
+            &mut programs,
+            &kernel,
+        )?));
+    }
     let (tree, built) = args.build.outcome(cache)?;
     let kernel = match &args.kernel {
         Some(name) => Kernel::find(cache, name)?,
@@ -72,14 +98,16 @@ pub(crate) fn test(cache: &Cache, args: &Args) -> Result<ExitCode> {
         let results = run_selftests(cache, &args.options, &programs, &kernel, &selftests)?;
         clean &= report(&results, args)?;
     }
-    if !args.no_integration {
-        clean &= ring(cache, args, &mut programs, &kernel)?;
-    }
-    Ok(if clean {
+    clean &= ring(cache, args, suites, &mut programs, &kernel)?;
+    Ok(exit_code(clean))
+}
+
+fn exit_code(clean: bool) -> ExitCode {
+    if clean {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// Builds the selftests of a tree beside its kernel.
@@ -191,24 +219,34 @@ fn read_known(path: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// The project's integration tests. The features of this kernel are declared, so that a test cannot
-/// be skipped silently.
-fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) -> Result<bool> {
-    let Some(path) = Programs::build_ring()? else {
-        bail!(
-            "the workspace has no integration tests (package scenarios, test kernel): \
-                --no-integration leaves it out"
-        );
-    };
-    programs.tools.insert("kernel-ring".to_owned(), path);
-    let mut argv = ["kernel-ring", "--test-threads=1"]
-        .map(str::to_owned)
-        .to_vec();
-    argv.extend(args.ring.clone());
+/// What a machine of the lab has: a test that lacks it there fails instead of being ignored.
+const HAS: &str = "root,cgroup2-write,cgroup2-memory,pidfd,clone-into-cgroup";
+
+/// The project's integration tests, one suite after the other, in one machine.
+fn ring(
+    cache: &Cache,
+    args: &Args,
+    suites: &[Suite],
+    programs: &mut Programs,
+    kernel: &Kernel,
+) -> Result<bool> {
+    if suites.is_empty() {
+        return Ok(true);
+    }
+    let mut steps = Vec::new();
+    for (suite, path) in suites.iter().zip(Programs::build_suites(suites)?) {
+        let program = format!("{}-tests", suite.test());
+        programs.tools.insert(program.clone(), path);
+        let mut argv = vec![program, "--test-threads=1".to_owned()];
+        argv.extend(args.ring.clone());
+        steps.push(Step {
+            argv,
+            dir: "/".to_owned(),
+            limit_s: args.options.limit,
+        });
+    }
     let mut options = args.options.clone();
-    options
-        .env
-        .push("HARNESS_REQUIRE=root,cgroup2-write,pidfd,clone-into-cgroup".to_owned());
+    options.env.push(format!("HARNESS_REQUIRE={HAS}"));
     // The tests of the command find it in the machine, not where it was built.
     options.env.push("SCENARIO=/bin/scenario".to_owned());
     for tool in NEEDS
@@ -225,24 +263,21 @@ fn ring(cache: &Cache, args: &Args, programs: &mut Programs, kernel: &Kernel) ->
         })?;
         options.with.push(path.display().to_string());
     }
-    let step = Step {
-        argv,
-        dir: "/".to_owned(),
-        limit_s: options.limit,
-    };
-    let (boot, _) =
-        options.boot(
-            cache,
-            programs,
-            kernel,
-            vec![step],
-            false,
-            |message| match message {
-                Message::Out(line) if args.ktap => say::err(line),
-                message => pass_on(message),
-            },
-        )?;
-    Ok(matches!(boot.steps[..], [(Ended::Exit(0), _)]))
+    let (boot, _) = options.boot(
+        cache,
+        programs,
+        kernel,
+        steps,
+        false,
+        |message| match message {
+            Message::Out(line) if args.ktap => say::err(line),
+            message => pass_on(message),
+        },
+    )?;
+    Ok(boot
+        .steps
+        .iter()
+        .all(|(ended, _)| matches!(ended, Ended::Exit(0))))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Compiles the guard's program with the compiler that compiles this crate: one `rustc`, no cargo,
-//! no network, no other crate.
+//! no network, no other crate. It is linked by the linker that comes with the compiler, for either
+//! architecture on any machine; where there is none, by the one that links this crate.
 //!
 //! If that cannot be, or the architecture is another, what is embedded is empty, and the guard says
 //! so when it is started.
@@ -23,11 +24,14 @@ fn main() {
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR")).join("allgone-guard");
-    match compile(&out) {
+    let compiled = compile(&out, Linker::OfRustc)
+        .or_else(|first| compile(&out, Linker::OfCrate).map_err(|then| [first, then]));
+    match compiled {
         Ok(()) => println!("cargo::rustc-cfg=guard_program"),
-        Err(why) => {
+        Err([first, then]) => {
             println!(
-                "cargo::warning=could not compile the guard's program, so none is embedded: {why}"
+                "cargo::warning=could not compile the guard's program, so none is embedded: with \
+                rust-lld: {first}; with the crate's linker: {then}"
             );
         }
     }
@@ -37,58 +41,68 @@ fn variable(name: &str) -> OsString {
     env::var_os(name).unwrap_or_default()
 }
 
-fn compile(out: &Path) -> Result<(), String> {
+/// What links the program.
+#[derive(Clone, Copy)]
+enum Linker {
+    /// `rust-lld`, which rustup's toolchains have.
+    OfRustc,
+    /// What cargo was told, or else the C compiler.
+    OfCrate,
+}
+
+impl Linker {
+    /// No library, one static program; two segments, on page boundaries: fewer pages to map and to
+    /// copy.
+    fn arguments(self, rustc: &mut Command) {
+        let both = ["-nostdlib", "-static"];
+        let (own, lay_out): (&[&str], [&str; 3]) = match self {
+            Self::OfRustc => {
+                rustc.args(["-C", "linker=rust-lld", "-C", "linker-flavor=ld.lld"]);
+                (
+                    &["--no-pie"],
+                    ["--build-id=none", "-znorelro", "--gc-sections"],
+                )
+            }
+            Self::OfCrate => {
+                if let Some(linker) = env::var_os("RUSTC_LINKER") {
+                    let mut argument = OsString::from("linker=");
+                    argument.push(linker);
+                    rustc.arg("-C").arg(argument);
+                }
+                (
+                    &["-nostartfiles", "-no-pie"],
+                    ["-Wl,--build-id=none", "-Wl,-z,norelro", "-Wl,--gc-sections"],
+                )
+            }
+        };
+        for argument in both.iter().chain(own).chain(&lay_out) {
+            rustc.arg("-C").arg(format!("link-arg={argument}"));
+        }
+    }
+}
+
+fn compile(out: &Path, linker: Linker) -> Result<(), String> {
     let mut rustc = Command::new(variable("RUSTC"));
     rustc
-        .args([
-            "--crate-name",
-            "allgone_guard",
-            "--cap-lints",
-            "allow",
-            "--edition",
-            "2024",
-            "--crate-type",
-            "bin",
-        ])
+        .args(["--crate-name", "allgone_guard", "--crate-type", "bin"])
+        .args(["--cap-lints", "allow", "--edition", "2024"])
         .arg("--target")
-        .arg(variable("TARGET"))
-        .args([
-            "-C",
-            "opt-level=2",
-            "-C",
-            "panic=abort",
-            "-C",
-            "debuginfo=0",
-            "-C",
-            "strip=symbols",
-        ])
-        .args([
-            "-C",
-            "codegen-units=1",
-            "-C",
-            "lto=fat",
-            "-C",
-            "overflow-checks=off",
-        ])
-        .args([
-            "-C",
-            "relocation-model=static",
-            "-C",
-            "target-feature=+crt-static",
-        ])
-        .args(["-C", "force-unwind-tables=no"]);
-    for argument in ["-nostdlib", "-nostartfiles", "-static", "-no-pie"] {
-        rustc.arg("-C").arg(format!("link-arg={argument}"));
+        .arg(variable("TARGET"));
+    for option in [
+        "opt-level=2",
+        "panic=abort",
+        "debuginfo=0",
+        "strip=symbols",
+        "codegen-units=1",
+        "lto=fat",
+        "overflow-checks=off",
+        "relocation-model=static",
+        "target-feature=+crt-static",
+        "force-unwind-tables=no",
+    ] {
+        rustc.args(["-C", option]);
     }
-    // Two segments, on page boundaries: fewer pages to map and to copy.
-    for argument in ["-Wl,--build-id=none", "-Wl,-z,norelro", "-Wl,--gc-sections"] {
-        rustc.arg("-C").arg(format!("link-arg={argument}"));
-    }
-    if let Some(linker) = env::var_os("RUSTC_LINKER") {
-        let mut argument = OsString::from("linker=");
-        argument.push(linker);
-        rustc.arg("-C").arg(argument);
-    }
+    linker.arguments(&mut rustc);
     rustc.arg("-o").arg(out).arg("src/guard/program/main.rs");
     let output = rustc
         .output()

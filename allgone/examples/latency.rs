@@ -3,6 +3,9 @@
 //! - The end of a program, by a job's one descriptor and by a bare `waitpid(2)`: from the moment at
 //!   which the program says that it ends to the one at which that is known. Programs live for 0 and
 //!   1 ms. An orphan is the last process of a job, and its parent, the first one, has ended before.
+//!   By default a job has a session of its own, which the bare process has not: the kernel makes a
+//!   group for its scheduler with it, and takes that apart while the process ends
+//!   (`CONFIG_SCHED_AUTOGROUP`). A row shows the job without.
 //! - A whole job (`true`: cgroup, spawn, wait, proof, removal) and `std::process::Command`, with 10
 //!   MiB and with MIB (2048) resident. A fresh guard is started for the one job; its end is counted
 //!   in a row of its own.
@@ -20,6 +23,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use allgone::job::{Guarded, Place, Stdio};
+use allgone::sys::spawn::Session;
 use allgone::sys::time::{now, sleep_until};
 use allgone::{Base, Command};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -91,12 +95,19 @@ fn measure(rounds: usize, mib: usize) {
                 rounds,
                 [
                     ("bare waitpid", "", &mut || by_waitpid(us)),
-                    ("job", "1.25", &mut || by_job(&base, ENDS, us)),
-                    ("guarded job", "2.0", &mut || by_job(&guarded, ENDS, us)),
-                    ("guarded job, an orphan", "2.0", &mut || {
-                        by_job(&guarded, LEAVES, us)
+                    ("job", "1.25", &mut || by_job(&base, Session::New, ENDS, us)),
+                    ("job in the host's session", "1.25", &mut || {
+                        by_job(&base, Session::Inherit, ENDS, us)
                     }),
-                    ("job, an orphan", "", &mut || by_job(&base, LEAVES, us)),
+                    ("guarded job", "2.0", &mut || {
+                        by_job(&guarded, Session::New, ENDS, us)
+                    }),
+                    ("guarded job, an orphan", "2.0", &mut || {
+                        by_job(&guarded, Session::New, LEAVES, us)
+                    }),
+                    ("job, an orphan", "", &mut || {
+                        by_job(&base, Session::New, LEAVES, us)
+                    }),
                 ],
             ),
         );
@@ -155,8 +166,9 @@ fn run(place: &impl Place) -> u64 {
     now().0 - start.0
 }
 
-fn by_job(place: &impl Place, what: &str, us: &str) -> u64 {
+fn by_job(place: &impl Place, session: Session, what: &str, us: &str) -> u64 {
     let mut command = Command::new(own());
+    command.session(session);
     command.args([what, us]).stdout(Stdio::piped());
     let mut job = command.spawn(place).unwrap();
     let known = loop {
@@ -164,7 +176,7 @@ fn by_job(place: &impl Place, what: &str, us: &str) -> u64 {
         poll(&mut fds, PollTimeout::try_from(10_000).unwrap()).unwrap();
         if let Some(done) = job.try_wait().unwrap() {
             assert!(done.success());
-            // The removal that follows the proof is part of the whole job, and not of the latency.
+            // What follows (reaping, removal) is part of the whole job, and not of the latency.
             break done.known.0;
         }
     };

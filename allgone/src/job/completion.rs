@@ -19,7 +19,8 @@ pub struct Completion {
     pub started: MonoNs,
     /// When the end of the first process was known; `None` if it never was.
     pub main_ended: Option<MonoNs>,
-    /// When the proof was obtained.
+    /// When all was known: how the first process ended, and that nobody is left. The first process
+    /// is reaped, and the cgroup removed, right after that.
     pub known: MonoNs,
     /// The resources that were used.
     pub usage: Usage,
@@ -107,10 +108,13 @@ pub struct Mechanisms {
     pub ended_by: Option<Ended>,
 }
 
-/// How the end of a job was noticed. The proof is a read of `populated` in every case.
+/// How the end of a job was noticed. The proof is a read of `populated` in every case. A job that
+/// was killed is no exception: its processes end after the kill, and that is noticed in one of
+/// these ways. Of a job that is not known to be gone it says what the last look followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToldBy {
-    /// The end of the first process: `populated` was 0 when it was noticed.
+    /// The end of the first process, or the loss of its parent: `populated` was 0 when it was
+    /// noticed.
     Main,
     /// The process that had started it, when another process ended as the last one.
     Starter,

@@ -14,7 +14,8 @@ pub struct JobEffects {
     /// What happens to processes that have lost their parent.
     pub orphans: Orphans,
     /// Whether jobs are killed and removed if the host ends without having done so, in whatever
-    /// way. Otherwise they live on, and their cgroups stay.
+    /// way. Otherwise they live on, and their cgroups stay. Where one thing may end host and guard
+    /// together is on the page of [`sys::guard`](crate::sys::guard).
     pub ends_with_host: bool,
 }
 
@@ -31,8 +32,8 @@ pub enum Orphans {
     OfStarter,
 }
 
-/// A directory, a descriptor of the first process, the job's own descriptor; and what is opened
-/// when the first process has ended and others live on: `cgroup.events` and a timer.
+/// A directory, `cgroup.events`, a descriptor of the first process, the job's own descriptor; and a
+/// timer, which is made when the first process has ended and others live on, or for a kill.
 const DESCRIPTORS: u8 = 5;
 
 impl JobEffects {

@@ -204,3 +204,15 @@ pub enum JobError {
     #[error(transparent)]
     Detect(#[from] DetectError),
 }
+
+impl JobError {
+    /// Whether a kill has failed because there is no such cgroup any more.
+    pub(super) fn is_of_a_removed_cgroup(&self) -> bool {
+        let errno = match self {
+            Self::Kill(KillError::Cgroup(e)) | Self::Cgroup(e) => e.errno(),
+            Self::Kill(KillError::Sys(e)) | Self::Sys(e) => Some(e.errno),
+            _ => None,
+        };
+        matches!(errno, Some(Errno::ENOENT | Errno::ENODEV))
+    }
+}

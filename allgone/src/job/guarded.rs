@@ -186,8 +186,8 @@ impl Main for GuardsChild {
     }
 }
 
-/// A directory, a descriptor of the first process, the job's own descriptor, the channel; and what
-/// is opened when the first process has ended and others live on.
+/// A directory, `cgroup.events`, a descriptor of the first process, the job's own descriptor, the
+/// channel; and a timer, which is made when the first process has ended and others live on.
 const DESCRIPTORS: u8 = 6;
 
 impl JobEffects {

@@ -15,7 +15,7 @@ use crate::error::{SysError, retry_eintr};
 use crate::spawn::Request;
 use crate::sys::spawn::{Exe, NotExecuted, Plan, execute};
 use crate::sys::time::now;
-use crate::sys::wait::{Whose, waitid_usage};
+use crate::sys::wait::{Whose, waitid, waitid_usage};
 
 /// The host starts them itself.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ impl Starter for Own {
                 main: Box::new(OwnChild {
                     pid: executed.pid,
                     told: false,
+                    zombie: false,
                 }),
                 pid: executed.pid,
                 pidfd: executed.pidfd,
@@ -66,6 +67,8 @@ impl Starter for Own {
 struct OwnChild {
     pid: Pid,
     told: bool,
+    /// Its end was reported, and it has not been reaped.
+    zombie: bool,
 }
 
 impl Main for OwnChild {
@@ -77,12 +80,10 @@ impl Main for OwnChild {
         if self.told {
             return Heard::Nothing;
         }
-        // By its descriptor: touches no other child.
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
-        match retry_eintr(|| waitid_usage(Whose::Pidfd(pidfd), flags)) {
+        match retry_eintr(|| waitid_usage(Whose::Pidfd(pidfd), ENDED | WaitPidFlag::WNOWAIT)) {
             Ok(None) => Heard::Nothing,
             Ok(Some((change, usage))) => {
-                self.told = true;
+                (self.told, self.zombie) = (true, true);
                 Heard::Ended(MainEnd {
                     change,
                     usage: Some(usage),
@@ -96,10 +97,24 @@ impl Main for OwnChild {
         }
     }
 
+    fn release(&mut self, pidfd: BorrowedFd<'_>) {
+        if std::mem::take(&mut self.zombie) {
+            // Another part of the host may have been first; how it ended is known.
+            match retry_eintr(|| waitid(Whose::Pidfd(pidfd), ENDED)) {
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
     fn hints(&self) -> bool {
         false
     }
 }
+
+/// By its descriptor: touches no other child.
+const ENDED: WaitPidFlag = WaitPidFlag::WEXITED
+    .union(WaitPidFlag::WNOHANG)
+    .union(WaitPidFlag::__WALL);
 
 fn lost(errno: Errno) -> &'static str {
     match errno {

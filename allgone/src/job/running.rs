@@ -23,7 +23,6 @@ use crate::MonoNs;
 use crate::cgroup::EventsFile;
 use crate::detect::Backoff;
 use crate::error::{SysError, Target};
-use crate::kill::KillError;
 use crate::spawn::Request;
 use crate::survivors::{self, Survivor};
 use crate::sys::spawn::Entry;
@@ -54,9 +53,10 @@ pub enum Leftovers {
 /// call notices: [`Job::try_wait`], [`Job::wait`] and what is built on them.
 ///
 /// Its descriptor ([`AsFd`]) is readable (level-triggered) when `try_wait` is to be called. It can
-/// be registered in any event loop, once for the whole life of the job. A job holds four
-/// descriptors (a directory, a descriptor of the first process, its own, and a timer or none) and
-/// one more while others outlive the first process, besides its streams.
+/// be registered in any event loop, once for the whole life of the job. When the job is over it may
+/// stay readable; it is to be taken out of the loop then. A job holds five descriptors (a
+/// directory, `cgroup.events`, a descriptor of the first process, its own, and a timer or none),
+/// besides its streams.
 ///
 /// Dropping a job that is not over kills everything in it and removes its cgroup, which takes up to
 /// [`DROP_LIMIT`]; what is still alive then is left behind. To learn about that, call [`Job::kill`]
@@ -71,6 +71,10 @@ pub struct Job {
     pidfd: OwnedFd,
     main: Box<dyn Main>,
     status: Option<Result<MainEnd, SysError>>,
+    /// Nothing more will be heard of the first process.
+    lost: bool,
+    /// Its source is in the job's descriptor.
+    listening: bool,
     events: Option<EventsFile>,
     watched: bool,
     backoff: Backoff,
@@ -117,6 +121,8 @@ impl Job {
         let prepopulated = ground.placeholder.is_some();
         let job = Self {
             effects: ground.starter.effects(),
+            // While the program begins to run. Without a descriptor to spare it is opened later.
+            events: ground.site.cgroup().events_file().ok(),
             site: ground.site,
             bell,
             ending: Ending::default(),
@@ -124,7 +130,8 @@ impl Job {
             pidfd,
             main,
             status: None,
-            events: None,
+            lost: false,
+            listening: true,
             watched: false,
             backoff: Backoff::default(),
             empty_since: None,
@@ -241,17 +248,17 @@ impl Job {
                 }
                 Heard::Ended(end) => {
                     worth_it = true;
-                    self.main_is_over(Ok(end))?;
+                    self.main_is_over(Ok(end));
                     break;
                 }
                 Heard::Lost(e) => {
                     worth_it = true;
-                    self.main_is_over(Err(e))?;
+                    self.main_is_over(Err(e));
                     if self.effects.ends_with_host {
                         // The process that was to end it with the host is gone. The job may have
                         // been killed and its cgroup removed already; the next read says so.
                         match self.kill_now() {
-                            Err(e) if is_gone(&e) => {}
+                            Err(e) if e.is_of_a_removed_cgroup() => {}
                             other => other?,
                         }
                     }
@@ -259,23 +266,37 @@ impl Job {
                 }
             }
         }
-        if worth_it { self.look_at_all() } else { Ok(()) }
+        let looked = if worth_it { self.look_at_all() } else { Ok(()) };
+        if self.status.is_some() {
+            self.main.release(self.pidfd.as_fd());
+        }
+        looked?;
+        if self.done.is_none() {
+            self.stop_listening()?;
+        }
+        Ok(())
     }
 
-    fn main_is_over(&mut self, how: Result<MainEnd, SysError>) -> Result<(), JobError> {
-        let lost = how.is_err();
+    fn main_is_over(&mut self, how: Result<MainEnd, SysError>) {
+        self.lost |= how.is_err();
         // What is known stays known when its parent is lost after it.
         self.status.get_or_insert(how);
         self.backoff.hint(now());
-        if lost || !self.main.hints() {
+    }
+
+    /// Takes a source that has nothing more to say out of the job's descriptor, which it would keep
+    /// readable. Only if the job goes on: its end is not to wait for that.
+    fn stop_listening(&mut self) -> Result<(), SysError> {
+        let told_all = self.lost || self.status.is_some() && !self.main.hints();
+        if told_all && self.listening {
             self.bell.forget(self.main.source(self.pidfd.as_fd()))?;
+            self.listening = false;
         }
         Ok(())
     }
 
     /// Reads `populated`, and goes on from there.
     fn look_at_all(&mut self) -> Result<(), JobError> {
-        let now = now();
         if self.events.is_none() {
             match self.site.cgroup().events_file() {
                 Ok(events) => self.events = Some(events),
@@ -285,7 +306,9 @@ impl Job {
         let Some(events) = &self.events else {
             return Ok(());
         };
-        match events.read() {
+        let read = events.read();
+        let now = now();
+        match read {
             Ok(events) if events.populated => {
                 self.empty_since = None;
                 self.others_live(now)
@@ -416,24 +439,13 @@ impl Job {
     /// Takes what there is to be heard of the first process, for nobody.
     pub(super) fn reap(&mut self) {
         drop(self.main.hear(self.pidfd.as_fd()));
+        self.main.release(self.pidfd.as_fd());
     }
 
     /// How the first process came into its cgroup.
     pub fn entry(&self) -> Entry {
         self.mechanisms.entry
     }
-}
-
-/// Whether a kill has failed because there is no such cgroup any more.
-fn is_gone(error: &JobError) -> bool {
-    let errno = match error {
-        JobError::Kill(KillError::Cgroup(e)) => e.errno(),
-        JobError::Kill(KillError::Sys(e)) => Some(e.errno),
-        JobError::Cgroup(e) => e.errno(),
-        JobError::Sys(e) => Some(e.errno),
-        _ => None,
-    };
-    matches!(errno, Some(Errno::ENOENT | Errno::ENODEV))
 }
 
 /// The system call that failed. A file whose content is not understood has none.

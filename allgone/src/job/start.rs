@@ -52,6 +52,10 @@ pub trait Main: fmt::Debug + Send + 'static {
     /// Returns one report that has not been returned yet. Never sleeps.
     fn hear(&mut self, pidfd: BorrowedFd<'_>) -> Heard;
 
+    /// Reaps the first process, whose end was reported, if that is for this process to do. Apart
+    /// from the report, because it takes longer than to look whether others live.
+    fn release(&mut self, _pidfd: BorrowedFd<'_>) {}
+
     /// Whether it returns [`Heard::Look`] when a process other than the first ends.
     fn hints(&self) -> bool;
 }
@@ -63,7 +67,7 @@ pub enum Heard {
     Nothing,
     /// A process of the job has ended: `populated` should be read.
     Look,
-    /// The first process has ended and was reaped. Reported once.
+    /// The first process has ended. Reported once.
     Ended(MainEnd),
     /// Its parent is gone, or something else has reaped it: how it ended will not be known. Said
     /// once, and nothing after it.

@@ -1,12 +1,14 @@
 //! Jobs that are started through a guard.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use allgone::Base as JobBase;
-use allgone::job::{Command, Guarded, Job, Pool, Proof, StartError};
+use allgone::job::{Command, Guarded, Job, Pool, Proof, StartError, ToldBy};
 use allgone::limits::LimitSource;
 use allgone::sys::time::now;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -23,6 +25,10 @@ pub(crate) const TESTS: &[Test] = &[
         a_lost_guard_is_in_the_completion,
     ),
     ("what_was_known_stays_known", what_was_known_stays_known),
+    (
+        "without_guard_and_second_only_the_host_acts",
+        without_guard_and_second_only_the_host_acts,
+    ),
     (
         "unguarded_jobs_of_the_base_are_let_alone",
         unguarded_jobs_of_the_base_are_let_alone,
@@ -53,6 +59,7 @@ fn a_guarded_job_is_proved() {
     let completion = done(&mut job);
     assert_eq!(completion.status.unwrap().code(), Some(3));
     assert_eq!(completion.proof, Proof::Removed);
+    assert_ne!(completion.mechanisms.told_by, ToldBy::Main, "one lived on");
     drop(job);
     // Killed, with an orphan-to-be.
     let mut job = shell("setsid sleep 1000 & wait").spawn(&guarded).unwrap();
@@ -144,6 +151,35 @@ fn a_lost_guard_is_in_the_completion() {
         drop((job, guarded));
         base.wait_clear(Duration::from_secs(1));
     }
+}
+
+/// Until it looks, the job lives. What it does not look at, it ends by dropping it.
+fn without_guard_and_second_only_the_host_acts() {
+    let base = Base::must();
+    let guarded = Guarded::start(&jobs(&base)).unwrap();
+    let mut looked_at = shell("setsid sleep 1000 & wait").spawn(&guarded).unwrap();
+    let dropped = shell("setsid sleep 1000 & wait").spawn(&guarded).unwrap();
+    kill_guard(&guarded, true);
+    until(PATIENCE, || {
+        guarded.guard().has_died().unwrap().then_some(())
+    })
+    .unwrap();
+    // Each job's descriptor says that there is something to look at.
+    let patience = PollTimeout::try_from(PATIENCE).unwrap();
+    for job in [&looked_at, &dropped] {
+        let mut ready = [PollFd::new(job.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut ready, patience), Ok(1));
+        assert!(
+            job.cgroup().events().unwrap().populated,
+            "nothing else acts"
+        );
+    }
+    assert_eq!(done(&mut looked_at).proof, Proof::Removed);
+    let path = dropped.cgroup().path().to_path_buf();
+    drop(dropped);
+    assert!(!path.exists());
+    drop((looked_at, guarded));
+    base.wait_clear(PATIENCE);
 }
 
 fn what_was_known_stays_known() {

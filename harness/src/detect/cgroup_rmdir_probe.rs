@@ -38,7 +38,8 @@ static SPEC: DetectorSpec = DetectorSpec {
     late: "by up to one interval; on 6.19 a little more (a dying task still counts). On 7.0 rmdir \
         itself may sleep uninterruptibly until dying tasks are gone",
     idle_cost: "one refused rmdir per interval, which takes cgroup_mutex: it makes every mkdir, \
-        rmdir and migration on the machine wait",
+        rmdir and migration on the machine wait. Sub-cgroups that are empty are removed, also one \
+        that a member has just made and is about to enter",
     overflow: "cannot: it asks for the state",
     loses_on_removal: false,
     sources: &[

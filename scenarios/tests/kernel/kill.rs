@@ -258,9 +258,15 @@ fn dead_leader() -> Result<(), String> {
         ("cgroup-kill-sweep", false),
         ("freeze-kill", false),
     ] {
-        let record = play(&spec(leaderless, reference(), Some(strategy(id))))?;
+        let mut spec = spec(leaderless, reference(), Some(strategy(id)));
+        spec.deadline = Duration::from_secs(20);
+        let record = play(&spec)?;
         let survived = record.outcome == Outcome::Survived;
         ensure(survived == survives && record.held, || {
+            format!("{id}: {record:?}")
+        })?;
+        // That it survives is proved by its other thread, and not by waiting.
+        ensure(survived == record.verdict.is_none(), || {
             format!("{id}: {record:?}")
         })?;
         let named = record

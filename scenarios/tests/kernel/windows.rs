@@ -57,6 +57,11 @@ pub(crate) fn tests() -> Vec<Test> {
             listed_as_a_zombie,
         ),
     ];
+    tests.push(Test::new(
+        "windows::the_removal_probe_takes_a_cgroup_that_is_about_to_be_entered",
+        &[CGROUP2_WRITE, CLONE_INTO_CGROUP],
+        taken_away,
+    ));
     for detector in DETECTORS.iter().filter(|d| is_sound(d.spec())) {
         let spec = detector.spec();
         let mut test = |name: &str, body: fn(AnyDetector) -> Result<(), String>| {
@@ -131,6 +136,32 @@ fn lives_unlisted(detector: AnyDetector) -> Result<(), String> {
         )?;
     }
     Ok(())
+}
+
+/// Known and asserted: what a member has made and not yet entered is removed, though the member
+/// lives.
+fn taken_away() -> Result<(), String> {
+    let detector = detect::by_id("cgroup-rmdir-probe").ok_or("not registered")?;
+    let mut place = Place::make()?;
+    place.site.params = param::defaults(detector.spec().axes, Plane::Detect);
+    let program = workload(vec![vec![Op::Live { ns: FOREVER }]])?;
+    let mut plan = SpawnPlan::new(&place.site, &program).map_err(text)?;
+    let mut armed = detector
+        .arm(&place.site.set(), &mut plan.options)
+        .map_err(text)?;
+    let root = plan.spawn().map_err(text)?;
+    drop(plan);
+    armed.attach(&root).map_err(text)?;
+    place.site.cgroup.create("new").map_err(text)?;
+    // At least one look, whatever the time.
+    let verdict = armed.wait(time::now()).map_err(text)?;
+    armed.finish();
+    let left = place.site.cgroup.child("new").map_err(|e| e.errno());
+    ensure(
+        matches!(verdict, Verdict::DeadlinePassed { .. })
+            && matches!(left, Err(Some(Errno::ENOENT))),
+        || format!("{verdict:?}, {left:?}"),
+    )
 }
 
 /// The site is removed at some moment after its end: before, while and after the timer fires that

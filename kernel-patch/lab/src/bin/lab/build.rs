@@ -11,6 +11,8 @@ use lab::kernel::Origin;
 use lab::source::Tree;
 
 #[derive(Debug, clap::Args)]
+// Commands that build have a group of this name, too.
+#[group(skip)]
 pub(crate) struct Args {
     /// The fetched source to build: `newest`, or the beginning of a version such as 6.12
     #[arg(long, default_value = "newest", value_name = "VERSION")]

@@ -46,6 +46,18 @@ pub fn parse_count(text: &str) -> Option<u64> {
         .flatten()
 }
 
+/// A number with up to three decimals, in thousandths: `2`, `0.5`, `1.25`.
+pub fn parse_thousandths(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    if decimals.is_empty() || decimals.len() > 3 {
+        return None;
+    }
+    let decimals = parse_count(&format!("{decimals:0<3}"))?;
+    parse_count(whole)?
+        .checked_mul(1_000)?
+        .checked_add(decimals)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +91,25 @@ mod tests {
             "99999999999h",
         ] {
             assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn thousandths() {
+        assert_eq!(parse_thousandths("2"), Some(2_000));
+        assert_eq!(parse_thousandths("0.5"), Some(500));
+        assert_eq!(parse_thousandths("1.025"), Some(1_025));
+        for text in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "1.0000",
+            "-1",
+            "1.x",
+            "99999999999999999999",
+        ] {
+            assert_eq!(parse_thousandths(text), None, "{text}");
         }
     }
 

@@ -14,7 +14,8 @@ use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 
 use crate::error::{RunError, TIMED_OUT};
 use crate::options::Options;
-use crate::plan::{Place, Plan};
+use crate::place::Place;
+use crate::plan::Plan;
 
 /// How this process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,16 @@ pub enum Proof {
 }
 
 impl Proof {
-    /// After init has been reaped: removes the cgroup.
+    /// After init has been reaped: removes the cgroups.
     pub(crate) fn of(plan: &Plan, launch: &Launch<'_>, results: &Results) -> Self {
+        let own = Self::of_own(plan, launch, results);
+        match (own, plan.group_limits.remove()) {
+            (unproved @ Self::Unproved(_), _) | (unproved, Ok(())) => unproved,
+            (_, Err(why)) => Self::Unproved(why),
+        }
+    }
+
+    fn of_own(plan: &Plan, launch: &Launch<'_>, results: &Results) -> Self {
         let place = match &plan.place {
             Ok(place) => place,
             Err(why) => return Self::Reaped(why.clone()),
@@ -121,6 +130,8 @@ pub struct Ending {
     pub cause: Cause,
     /// Whether SIGKILL was needed.
     pub killed: bool,
+    /// How often the kernel killed for want of the memory that `--memory` allows, if that is known.
+    pub oom_kills: Option<u64>,
     /// The proof.
     pub proof: Proof,
     /// When the run began.

@@ -82,7 +82,7 @@ pub enum RunError {
     /// Nothing that may be tried works here.
     #[error("could not run by any mechanism: {}", listed(.0))]
     NoTier(Vec<(Tier, RunError)>),
-    /// Processor time that nothing would count here.
+    /// A limit that nothing enforces here.
     #[error("could not enforce --{option}: {why} (--best-effort goes on without it)")]
     Limit {
         /// The option.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::duration::{parse_bytes, parse_count, parse_duration};
+use crate::duration::{parse_bytes, parse_count, parse_duration, parse_thousandths};
 use crate::error::Usage;
 use crate::tier::Tier;
 
@@ -88,6 +88,21 @@ pub const OPTIONS: &[Opt] = &[
         "Only a PID namespace and a cgroup: /tmp, /proc and host name stay the caller's",
     ),
     valued(
+        "pids",
+        "N",
+        "At most so many processes and threads at a time, zombies included (pids.max)",
+    ),
+    valued(
+        "memory",
+        "BYTES",
+        "No more memory for all of it (memory.max)",
+    ),
+    valued(
+        "cpu",
+        "N",
+        "No more processor time than N processors have: 0.5, 2 (cpu.max)",
+    ),
+    valued(
         "fsize",
         "BYTES",
         "No file may grow beyond this (RLIMIT_FSIZE)",
@@ -153,6 +168,12 @@ pub struct Options {
     pub wait_main: bool,
     /// `--bare`.
     pub bare: bool,
+    /// `--pids`.
+    pub pids: Option<u64>,
+    /// `--memory`, in bytes.
+    pub memory: Option<u64>,
+    /// `--cpu`, in thousandths of a processor.
+    pub cpu_thousandths: Option<u64>,
     /// `--fsize`, in bytes.
     pub fsize: Option<u64>,
     /// `--nofile`.
@@ -189,6 +210,9 @@ impl Default for Options {
             lease: None,
             wait_main: false,
             bare: false,
+            pids: None,
+            memory: None,
+            cpu_thousandths: None,
             fsize: None,
             nofile: None,
             report: None,
@@ -279,6 +303,16 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
         "lease" => options.lease = Some(descriptor()?),
         "wait" => options.wait_main = text == "main",
         "bare" => options.bare = true,
+        "pids" => options.pids = Some(number()?),
+        "memory" => {
+            let bytes = parse_bytes(text).filter(|bytes| *bytes > 0);
+            options.memory = Some(bytes.ok_or_else(wrong)?);
+        }
+        // The kernel counts no less than a millisecond in a tenth of a second.
+        "cpu" => {
+            let cpu = parse_thousandths(text).filter(|cpu| *cpu >= 10);
+            options.cpu_thousandths = Some(cpu.ok_or_else(wrong)?);
+        }
         "fsize" => options.fsize = Some(parse_bytes(text).ok_or_else(wrong)?),
         "nofile" => options.nofile = Some(number()?),
         "report" if !text.is_empty() => options.report = Some(value.to_owned()),
@@ -367,6 +401,9 @@ mod tests {
             ("--bare=1 true", "unknown option"),
             ("--grace 1 true", "--grace"),
             ("--nofile 0 true", "--nofile"),
+            ("--pids 0 true", "--pids"),
+            ("--memory 0 true", "--memory"),
+            ("--cpu 0.001 true", "--cpu"),
             ("--require namespace --best-effort true", "contradict"),
             ("--require namespace --tier traced true", "contradict"),
             ("--tier bubblewrap true", "--tier"),

@@ -1,48 +1,35 @@
 //! From what is asked for to the steps that are made: pure but for one look at where this process
-//! is in the cgroup hierarchy.
+//! is in the cgroup hierarchies.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use allgone::SysError;
-use allgone::layout::{Layout, Paths};
 use allgone::sys::spawn::launch::{
-    Instruction, Launch, Need, Orders, Rlimit, Setup, namespaces, refusing_untraced,
+    File, Instruction, Launch, Need, Orders, Rlimit, Setup, namespaces, refusing_untraced,
 };
-use allgone::sys::time;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::resource::Resource;
-use nix::sys::stat::Mode;
 
 use crate::error::RunError;
+use crate::grouplimits::GroupLimits;
 use crate::options::Options;
+use crate::place::{self, Place};
 use crate::tier::Tier;
-
-/// Where the program's cgroup is made.
-#[derive(Debug)]
-pub struct Place {
-    /// The directory above: this process's own cgroup.
-    pub parent: OwnedFd,
-    /// Where that is.
-    pub parent_path: PathBuf,
-    /// The name of the new one.
-    pub name: CString,
-}
-
-impl Place {
-    /// The path of the new one.
-    pub fn path(&self) -> PathBuf {
-        self.parent_path
-            .join(OsStr::from_bytes(self.name.to_bytes()))
-    }
-}
 
 /// Steps in their order.
 pub(crate) type Steps<'a> = Vec<(Setup<'a>, Need)>;
+
+/// What is borrowed from a plan to launch it.
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    before: Steps<'a>,
+    after: Steps<'a>,
+    groups: Vec<(BorrowedFd<'a>, &'a CStr)>,
+    pub(crate) lifts: Vec<File<'a>>,
+}
 
 /// Everything that the steps need, owned.
 #[derive(Debug)]
@@ -65,6 +52,8 @@ pub struct Plan {
     /// Whether it may not run without a cgroup.
     needs_cgroup: bool,
     limits: Vec<(&'static str, Rlimit)>,
+    /// Limits on all of it.
+    pub group_limits: GroupLimits,
     /// What keeps a traced tree whole.
     filter: Vec<Instruction>,
 }
@@ -94,10 +83,16 @@ impl Plan {
         };
         // A tracer counts by itself.
         let needs_cgroup = options.cpu_time.is_some() && !options.best_effort && !traced;
-        let place = if traced {
-            Err("none is made in this tier".to_owned())
+        let name = place::name();
+        let (place, group_limits) = if traced {
+            let none = "none is made in this tier";
+            let limits = GroupLimits::none(options, "it needs a cgroup")?;
+            (Err(none.to_owned()), limits)
         } else {
-            place()
+            let layout = place::layout();
+            let place = place::place(&layout, &name);
+            let limits = GroupLimits::of(options, &layout, &place, &name)?;
+            (place, limits)
         };
         if let (Err(why), true) = (&place, needs_cgroup) {
             let (option, why) = ("cpu-time", format!("it needs a cgroup: {why}"));
@@ -140,6 +135,7 @@ impl Plan {
                     Some((name, limit))
                 })
                 .collect(),
+            group_limits,
             filter,
         })
     }
@@ -177,6 +173,7 @@ impl Plan {
                 steps.push((Setup::OpenCpuStat, need));
             }
         }
+        steps.extend(self.group_limits.before(&self.place));
         if self.private {
             steps.extend(private_mounts());
         }
@@ -187,7 +184,8 @@ impl Plan {
     pub fn after(&self) -> Vec<(Setup<'_>, Need)> {
         let limits = self.limits.iter();
         let limit = |(_, limit): &(&str, Rlimit)| (Setup::Limit(*limit), Need::Required);
-        let mut steps: Steps<'_> = limits.map(limit).collect();
+        let mut steps: Steps<'_> = self.group_limits.after().collect();
+        steps.extend(limits.map(limit));
         if self.tier == Tier::Traced {
             let keep = [Setup::NoNewPrivs, Setup::Filter(&self.filter)];
             steps.extend(keep.map(|step| (step, Need::Required)));
@@ -195,10 +193,20 @@ impl Plan {
         steps
     }
 
-    /// All that is started, from the steps before main and in it.
+    /// What [`Plan::launch`] borrows.
+    pub(crate) fn prepare(&self) -> Prepared<'_> {
+        Prepared {
+            before: self.before(),
+            after: self.after(),
+            groups: self.group_limits.groups(),
+            lifts: self.group_limits.lifts(&self.place),
+        }
+    }
+
+    /// All that is started.
     pub(crate) fn launch<'a>(
         &'a self,
-        steps: &'a (Steps<'a>, Steps<'a>),
+        steps: &'a Prepared<'a>,
         mask: u64,
         signals: BorrowedFd<'a>,
         orders: Orders,
@@ -207,14 +215,16 @@ impl Plan {
             traces: self.tier == Tier::Traced,
             flags: self.namespaces,
             main_flags: self.main_namespaces,
-            before: &steps.0,
-            after: &steps.1,
+            before: &steps.before,
+            after: &steps.after,
             paths: &self.paths,
             argv: &self.argv,
             mask,
             signals,
             cgroup: self.cgroup(),
             cgroup_need: self.cgroup_need(),
+            groups: &steps.groups,
+            lifts: &steps.lifts,
             orders,
         }
     }
@@ -271,24 +281,6 @@ fn private_mounts() -> [(Setup<'static>, Need); 3] {
             Some(c"mode=1777"),
         ),
     ]
-}
-
-/// A cgroup of this process's own, below which another can be made.
-fn place() -> Result<Place, String> {
-    let layout = Layout::read(&Paths::default()).map_err(|e| e.to_string())?;
-    let parent_path = layout.own_v2().map_err(|e| e.to_string())?;
-    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let parent = nix::fcntl::open(&parent_path, flags, Mode::empty())
-        .map_err(|e| SysError::path("open", &parent_path, e).to_string())?;
-    // The clock keeps a process that has been given the number of one that was killed from meeting
-    // what that left.
-    let name = format!("allgone-{}-{:x}", std::process::id(), time::now().0);
-    let name = CString::new(name).map_err(|e| e.to_string())?;
-    Ok(Place {
-        parent,
-        parent_path,
-        name,
-    })
 }
 
 fn text(bytes: impl Into<Vec<u8>>) -> Result<CString, RunError> {

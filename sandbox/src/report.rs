@@ -105,7 +105,8 @@ impl Report {
             "wall_ms": ending.took().as_secs_f64() * 1_000.0,
             "usage": usage(),
             "proof": proof_of(&ending.proof),
-            "asked": asked(options, plan, ending),
+            "oom_kills": ending.oom_kills,
+            "asked": asked(options, plan, launch, results, ending),
             "steps": steps(launch, results),
         });
         let failed = |source, path| RunError::Report { path, source };
@@ -181,7 +182,13 @@ fn usage() -> Value {
 
 /// What was asked for, with what enforced it. A required thing that could not be had is an error,
 /// so only `--best-effort` leaves something here that nothing enforced.
-fn asked(options: &Options, plan: &Plan, ending: &Ending) -> Value {
+fn asked(
+    options: &Options,
+    plan: &Plan,
+    launch: &Launch<'_>,
+    results: &Results,
+    ending: &Ending,
+) -> Value {
     let in_cgroup = matches!(ending.proof, Proof::Removed(_));
     let mut asked = Vec::new();
     let mut say = |option: &str, by: Option<&str>| {
@@ -202,6 +209,15 @@ fn asked(options: &Options, plan: &Plan, ending: &Ending) -> Value {
     }
     for name in plan.limit_names() {
         say(name, Some("setrlimit"));
+    }
+    for (name, file) in plan.group_limits.enforced() {
+        let file = launch
+            .is_written(results, file)
+            .then(|| file.to_string_lossy());
+        say(name, file.as_deref());
+    }
+    for (name, why) in &plan.group_limits.missing {
+        asked.push(json!({"option": name, "enforced": false, "by": null, "why": why}));
     }
     Value::Array(asked)
 }

@@ -45,7 +45,7 @@ fn dry_run(options: &Options) -> Result<Exit, RunError> {
                 continue;
             }
         };
-        let steps = (plan.before(), plan.after());
+        let steps = plan.prepare();
         let null = std::fs::File::open("/dev/null")
             .map_err(|e| SysError::io("open", allgone::Target::Path("/dev/null".into()), &e))?;
         let orders = orders(options, None, time::now());
@@ -122,7 +122,7 @@ impl<'a> Ground<'a> {
         last: bool,
     ) -> Result<(Result<Exit, RunError>, Ending), RunError> {
         let options = self.options;
-        let steps = (plan.before(), plan.after());
+        let steps = plan.prepare();
         let orders = orders(options, self.lease.as_ref(), self.began);
         let launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
         let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
@@ -139,6 +139,7 @@ impl<'a> Ground<'a> {
             results: &results,
             events: &mut self.events,
             plan,
+            lifts: &steps.lifts,
             backstop: launch
                 .orders
                 .deadline
@@ -150,6 +151,7 @@ impl<'a> Ground<'a> {
         };
         let init = watch.until_the_end()?;
         drop(launched.socket);
+        let oom_kills = plan.group_limits.oom_kills(&plan.place);
         let proof = match (init, strays) {
             (None, _) => Proof::init_lives(launched.pid),
             (Some(_), None) => Proof::of(plan, &launch, &results),
@@ -163,6 +165,7 @@ impl<'a> Ground<'a> {
             main: results.main_end(),
             cause: results.cause(),
             killed: results.was_killed(),
+            oom_kills,
             proof,
             began: self.began,
             ended: time::now(),

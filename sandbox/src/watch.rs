@@ -6,7 +6,7 @@ use std::time::Duration;
 use allgone::MonoNs;
 use allgone::SysError;
 use allgone::error::retry_eintr;
-use allgone::sys::spawn::launch::{Launched, MESSAGE_BYTES, Message};
+use allgone::sys::spawn::launch::{File, Launched, MESSAGE_BYTES, Message};
 use allgone::sys::spawn::results::{Cause, Results};
 use allgone::sys::wait::{Change, Whose, waitid};
 use allgone::sys::{pidfd, time};
@@ -32,6 +32,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) results: &'a Results,
     pub(crate) events: &'a mut Events,
     pub(crate) plan: &'a Plan,
+    /// What is written before init is killed.
+    pub(crate) lifts: &'a [File<'a>],
     /// When init is killed if it has not ended by itself.
     pub(crate) backstop: Option<MonoNs>,
     pub(crate) main_ended: bool,
@@ -156,6 +158,11 @@ impl Watch<'_> {
     /// SIGKILL to init, and so to everything.
     fn kill(&mut self, cause: Cause) {
         self.results.set_cause(cause);
+        for lift in self.lifts {
+            match lift.write() {
+                Ok(()) | Err(_) => {}
+            }
+        }
         // `ESRCH`: it has just ended.
         match pidfd::send_signal(self.launched.pidfd.as_fd(), Some(Signal::SIGKILL)) {
             Ok(()) | Err(_) => {}

@@ -44,6 +44,9 @@ pub(crate) fn ending(
         eprintln!("allgone: not by tier {}: {why}", tier.name());
     }
     tier(plan);
+    for (option, why) in &plan.group_limits.missing {
+        eprintln!("allgone: --{option} is not enforced: {why}");
+    }
     for (index, (call, need)) in launch.describe().into_iter().enumerate() {
         match results.step(index) {
             // An exec that succeeds leaves nobody to note it.

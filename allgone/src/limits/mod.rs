@@ -69,7 +69,7 @@ pub enum Interface {
 
 impl Limit {
     /// What is written to which files, in this order.
-    fn writes(self, interface: Interface) -> Vec<(&'static str, String)> {
+    pub fn writes(self, interface: Interface) -> Vec<(&'static str, String)> {
         match (self, interface) {
             (Self::Tasks(tasks), _) => vec![("pids.max", tasks.to_string())],
             (Self::MemoryBytes(bytes), Interface::V1) => {

@@ -8,6 +8,7 @@
 mod container;
 mod crash;
 mod ends;
+mod limits;
 mod mistakes;
 mod support;
 mod terminal;

@@ -13,14 +13,15 @@
 //! Sources: pid_namespaces(7), ptrace(2), waitid(2), signalfd(2), ppoll(2).
 
 use std::ffi::CStr;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 
+use super::changes::{Next, change, ended};
 use super::exit_now;
 use super::results::{Cause, Results};
+use super::setup::{File, remove_cgroup};
 use super::tracees::Tracees;
-use crate::check;
 use crate::time::{MonoNs, now};
 
 /// How often processor time is looked at when little of it is left, in nanoseconds.
@@ -63,7 +64,11 @@ pub(super) struct Init<'a> {
     /// `cpu.stat`, or -1.
     pub(super) cpu_stat: RawFd,
     /// Directory and name of the cgroup to remove if the launcher cannot.
-    pub(super) cgroup: Option<(RawFd, &'a CStr)>,
+    pub(super) cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
+    /// Further ones.
+    pub(super) groups: &'a [(BorrowedFd<'a>, &'a CStr)],
+    /// What is written before everything is killed.
+    pub(super) lifts: &'a [File<'a>],
     pub(super) main: libc::pid_t,
     pub(super) results: &'a Results,
     /// What is traced, if this is a tracer and not the init of a namespace.
@@ -128,6 +133,7 @@ impl Init<'_> {
         loop {
             let found = self.reap();
             if let Found::Over = found {
+                self.lift();
                 exit_now(0)
             }
             if let Some(cause) = self.due() {
@@ -236,6 +242,7 @@ impl Init<'_> {
         self.results.set_cause(cause);
         let Some(grace) = self.orders.grace_ns.take() else {
             self.results.set_killed();
+            self.lift();
             exit_now(0)
         };
         self.send_all(self.orders.signal);
@@ -312,19 +319,29 @@ impl Init<'_> {
             // The kernel kills them all, and there is no cgroup.
             exit_now(0)
         }
+        self.lift();
         send(-1, libc::SIGKILL);
         while matches!(change(libc::P_ALL, 0, 0), Next::Change(..)) {}
-        if let Some((parent, name)) = self.cgroup {
+        for (parent, name) in self.cgroup.into_iter().chain(self.groups.iter().copied()) {
             // A process may leave its cgroup a moment after it can be reaped (Linux 6.19).
             for _ in 0..500 {
                 // With what the program has made in it, as deep as that may be.
-                match super::setup::remove_cgroup(parent, name) {
+                match remove_cgroup(parent, name) {
                     Err(Errno::EBUSY) => pause_ms(2),
                     Ok(()) | Err(_) => break,
                 }
             }
         }
         exit_now(0)
+    }
+
+    /// Takes quotas away, so that what is about to be killed can run to its end.
+    fn lift(&self) {
+        for file in self.lifts {
+            match file.write() {
+                Ok(()) | Err(_) => {}
+            }
+        }
     }
 
     /// Until the next thing that is due by time.
@@ -390,47 +407,6 @@ enum Found {
     Nothing,
     /// There may be more.
     More,
-}
-
-/// The next change of a child.
-#[derive(Clone, Copy, Debug)]
-enum Next {
-    /// Number, code and status.
-    Change(libc::pid_t, libc::c_int, libc::c_int),
-    /// None yet, with `WNOHANG`; or it could not be asked for.
-    None,
-    /// There is no such child any more.
-    Alone,
-}
-
-fn ended(code: libc::c_int) -> bool {
-    matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)
-}
-
-/// Any change of these children.
-fn change(kind: libc::idtype_t, pid: libc::pid_t, flags: libc::c_int) -> Next {
-    // SAFETY: all zeros is a valid siginfo_t.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let flags = flags | libc::WEXITED | libc::__WALL;
-    let id = libc::id_t::try_from(pid).unwrap_or(0);
-    loop {
-        // SAFETY: `info` is writable for the call.
-        let ret = unsafe { libc::waitid(kind, id, &mut info, flags) };
-        match check(libc::c_long::from(ret)) {
-            Ok(_) => break,
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECHILD) => return Next::Alone,
-            Err(_) => return Next::None,
-        }
-    }
-    // SAFETY: waitid fills in the SIGCHLD part of the union, or leaves zeros.
-    let pid = unsafe { info.si_pid() };
-    // SAFETY: as above.
-    let status = unsafe { info.si_status() };
-    match pid {
-        0 => Next::None,
-        pid => Next::Change(pid, info.si_code, status),
-    }
 }
 
 fn send(pid: libc::pid_t, signal: i32) {

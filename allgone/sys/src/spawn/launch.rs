@@ -27,7 +27,7 @@ use crate::mapping::Mapping;
 
 pub use super::filter::{Instruction, refusing_untraced};
 pub use super::init::{MESSAGE_BYTES, Message, Orders};
-pub use super::setup::Setup;
+pub use super::setup::{File, Setup, remove_cgroup};
 pub use super::signals::{block_all, die_of};
 pub use super::steps::{Need, Rlimit};
 
@@ -72,9 +72,17 @@ pub struct Launch<'a> {
     pub cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
     /// Whether main may be born outside of it, if it cannot be born in it.
     pub cgroup_need: Need,
+    /// Further cgroups that `before` makes, each by the directory above and its name; at most
+    /// [`GROUPS`].
+    pub groups: &'a [(BorrowedFd<'a>, &'a CStr)],
+    /// What is written before everything is killed: a quota that would make it slow.
+    pub lifts: &'a [File<'a>],
     /// What init does.
     pub orders: Orders,
 }
+
+/// How many further cgroups there may be: one for each v1 controller that limits something.
+pub const GROUPS: usize = 4;
 
 /// The init that was started.
 #[derive(Debug)]
@@ -116,6 +124,25 @@ impl<'a> Launch<'a> {
         self.before.iter().position(makes)
     }
 
+    /// Whether all that is written to `file`, and the entry into its cgroup, has succeeded.
+    pub fn is_written(&self, results: &Results, file: &CStr) -> bool {
+        let before = self.before.iter().enumerate();
+        let after = (self.before.len() + 1..).zip(self.after);
+        let mut found = false;
+        for (index, (setup, _)) in before.chain(after) {
+            let Setup::WriteIn(File { path, .. }) = setup else {
+                continue;
+            };
+            let of_it = *path == file;
+            found |= of_it;
+            let good = || results.step(index).is_some_and(|step| step.error.is_none());
+            if (of_it || path.to_bytes().ends_with(b"/tasks")) && !good() {
+                return false;
+            }
+        }
+        found
+    }
+
     /// Whether the step with this index is a limit that main sets for itself.
     pub fn is_limit(&self, index: usize) -> bool {
         let after = index.checked_sub(self.before.len() + 1);
@@ -141,7 +168,9 @@ impl<'a> Launch<'a> {
             orders: self.orders,
             socket: theirs.as_raw_fd(),
             signals: self.signals.as_raw_fd(),
-            cgroup: self.cgroup.map(|(parent, name)| (parent.as_raw_fd(), name)),
+            cgroup: self.cgroup,
+            groups: self.groups,
+            lifts: self.lifts,
             need: self.cgroup_need,
             flags: self.main_flags,
             seen: seen.as_ref(),
@@ -209,7 +238,9 @@ pub(super) struct Main<'a> {
     orders: Orders,
     socket: RawFd,
     signals: RawFd,
-    cgroup: Option<(RawFd, &'a CStr)>,
+    cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
+    groups: &'a [(BorrowedFd<'a>, &'a CStr)],
+    lifts: &'a [File<'a>],
     need: Need,
     flags: u64,
     /// Room for what is traced, if all of it is.
@@ -227,13 +258,18 @@ impl<'a> Main<'a> {
         if let Some(gate) = gate {
             gate.open_for(main)?;
         }
-        let mut kept = [
+        let own = [
             self.socket,
             self.signals,
             self.orders.lease.unwrap_or(-1),
-            self.cgroup.map_or(-1, |(parent, _)| parent),
+            self.cgroup.map_or(-1, |(parent, _)| parent.as_raw_fd()),
             made.cpu_stat,
         ];
+        let groups = self.groups.iter().map(|(parent, _)| parent.as_raw_fd());
+        let mut kept = [-1; 5 + GROUPS];
+        for (room, number) in kept.iter_mut().zip(own.into_iter().chain(groups)) {
+            *room = number;
+        }
         kept.sort_unstable();
         // What init inherited it must not hold open: others wait for the end of it. If that cannot
         // be had, its end comes with init's own.
@@ -247,6 +283,8 @@ impl<'a> Main<'a> {
             signals: self.signals,
             cpu_stat: made.cpu_stat,
             cgroup: removed,
+            groups: self.groups,
+            lifts: self.lifts,
             main: main.as_raw(),
             results,
             tracees: self.seen.map(|seen| {

@@ -9,6 +9,7 @@
 //!
 //! Sources: clone3(2) (Linux 5.3; `CLONE_INTO_CGROUP` 5.7), execveat(2), kernel/fork.c.
 
+mod changes;
 mod child;
 mod clone;
 mod descriptors;

@@ -13,6 +13,24 @@ use super::filter::Instruction;
 use super::steps::Rlimit;
 use crate::check;
 
+/// A file by its path below a directory, and what is written to it in one `write(2)`.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// The directory.
+    pub dir: BorrowedFd<'a>,
+    /// The path below it.
+    pub path: &'a CStr,
+    /// What to write.
+    pub text: &'a CStr,
+}
+
+impl File<'_> {
+    /// Writes it. Async-signal-safe. Errors: as openat(2) and write(2).
+    pub fn write(self) -> Result<(), Errno> {
+        write_file(self.dir.as_raw_fd(), self.path, self.text)
+    }
+}
+
 /// One thing to set up.
 #[derive(Clone, Copy, Debug)]
 pub enum Setup<'a> {
@@ -62,6 +80,15 @@ pub enum Setup<'a> {
         /// Its name.
         name: &'a CStr,
     },
+    /// `mkdirat(2)` of a further cgroup, in a v1 hierarchy.
+    MakeDir {
+        /// The directory above.
+        parent: BorrowedFd<'a>,
+        /// Its name.
+        name: &'a CStr,
+    },
+    /// Writes to a file below a directory that the launcher has opened.
+    WriteIn(File<'a>),
     /// Writes to a file of that cgroup. `ECANCELED`: there is none.
     Cgroup {
         /// The file.
@@ -127,12 +154,12 @@ impl Setup<'_> {
                 check(libc::c_long::from(ret)).map(|_| ())
             }
             Self::MakeCgroup { parent, name } => {
-                // SAFETY: a live string and integers.
-                let ret = unsafe { libc::mkdirat(parent.as_raw_fd(), name.as_ptr(), 0o755) };
-                check(libc::c_long::from(ret))?;
+                make_dir(parent, name)?;
                 made.cgroup_made = true;
                 Ok(())
             }
+            Self::MakeDir { parent, name } => make_dir(parent, name),
+            Self::WriteIn(file) => file.write(),
             Self::OpenCgroup { parent, name } if made.cgroup_made => {
                 let flags = libc::O_DIRECTORY | libc::O_RDONLY;
                 made.cgroup = open(parent.as_raw_fd(), name, flags)?;
@@ -165,6 +192,12 @@ fn open(dir: RawFd, path: &CStr, flags: libc::c_int) -> Result<RawFd, Errno> {
     RawFd::try_from(fd).map_err(|_| Errno::EBADF)
 }
 
+fn make_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: a live string and integers.
+    let ret = unsafe { libc::mkdirat(parent.as_raw_fd(), name.as_ptr(), 0o755) };
+    check(libc::c_long::from(ret)).map(|_| ())
+}
+
 fn write_file(dir: RawFd, path: &CStr, text: &CStr) -> Result<(), Errno> {
     let file = open(dir, path, libc::O_WRONLY)?;
     let bytes = text.to_bytes();
@@ -184,16 +217,17 @@ pub(super) fn join(cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
 /// Removes the cgroup `name` in `parent`, and what its members have made in it. Async-signal-safe.
 /// Errors: `EBUSY` one of them has members.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn remove_cgroup(parent: RawFd, name: &CStr) -> Result<(), Errno> {
+pub fn remove_cgroup(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let parent = parent.as_raw_fd();
     crate::bare::tree::remove_tree(parent, name).map_err(|errno| Errno::from_raw(errno.0))
 }
 
 /// Removes the cgroup `name` in `parent`. Async-signal-safe. Errors: `EBUSY` it has members, or
 /// they have made others in it.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn remove_cgroup(parent: RawFd, name: &CStr) -> Result<(), Errno> {
+pub fn remove_cgroup(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     // SAFETY: a live string and integers.
-    let ret = unsafe { libc::unlinkat(parent, name.as_ptr(), libc::AT_REMOVEDIR) };
+    let ret = unsafe { libc::unlinkat(parent.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) };
     check(libc::c_long::from(ret)).map(|_| ())
 }
 
@@ -220,8 +254,11 @@ impl fmt::Display for Setup<'_> {
                     "mount({source:?}, {target:?}, {kind:?}, {flags:#x}, {options:?})"
                 )
             }
-            Self::MakeCgroup { name, .. } => write!(f, "mkdirat(parent, {name:?})"),
+            Self::MakeCgroup { name, .. } | Self::MakeDir { name, .. } => {
+                write!(f, "mkdirat(parent, {name:?})")
+            }
             Self::OpenCgroup { name, .. } => write!(f, "openat(parent, {name:?})"),
+            Self::WriteIn(File { path, text, .. }) => write!(f, "write(parent/{path:?}, {text:?})"),
             Self::Cgroup { file, text } => write!(f, "write(cgroup/{file:?}, {text:?})"),
             Self::OpenCpuStat => f.write_str("openat(cgroup, \"cpu.stat\")"),
             Self::Limit(limit) => write!(f, "setrlimit({:?}, {})", limit.resource, limit.hard),

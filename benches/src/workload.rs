@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use harness::sys::actor::inherited;
-use harness::sys::fork::actor_fork;
+use harness::sys::fork::{ActorFork, actor_fork};
 use harness::sys::ledger::Ledger;
 use harness::sys::spawn::exit_now;
 use harness::trial::Workload;
@@ -40,7 +40,7 @@ pub fn main_if_workload() {
 /// says that it was never ready.
 fn sleep_with(children: usize) -> i32 {
     for _ in 0..children {
-        match actor_fork() {
+        match actor_fork(ActorFork::Plain) {
             Ok(Some(_)) => {}
             Ok(None) => sleep_for_ever(),
             Err(_) => return 1,

@@ -109,32 +109,11 @@ pub fn without_leader<T>(state: &mut T, play: fn(&mut T) -> !) -> Errno {
         let start = unsafe { &mut *start.cast::<Start<'_, T>>() };
         (start.1)(start.0)
     }
-    const STACK: usize = 64 << 10;
-    const FLAGS: libc::c_int = libc::CLONE_VM
-        | libc::CLONE_FS
-        | libc::CLONE_FILES
-        | libc::CLONE_SIGHAND
-        | libc::CLONE_THREAD
-        | libc::CLONE_SYSVSEM;
-
     let mut start = Start(state, play);
-    // SAFETY: an anonymous mapping at an address that the kernel chooses.
-    let stack = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            STACK,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
-            -1,
-            0,
-        )
+    let top = match new_stack() {
+        Ok(top) => top,
+        Err(errno) => return errno,
     };
-    if stack == libc::MAP_FAILED {
-        return Errno::last();
-    }
-    // SAFETY: the end of the mapping just made; stacks grow down on every architecture that this
-    // workspace runs on.
-    let top = unsafe { stack.byte_add(STACK) };
     // SAFETY: the stack is the thread's alone, and `start` outlives it: this function does not
     // return once there is a thread. The two threads share what glibc keeps per thread, and from
     // here on this one makes a single system call, which does not touch it.
@@ -142,7 +121,7 @@ pub fn without_leader<T>(state: &mut T, play: fn(&mut T) -> !) -> Errno {
         libc::clone(
             begin::<T>,
             top,
-            FLAGS,
+            THREAD,
             std::ptr::from_mut(&mut start).cast(),
         )
     };
@@ -152,5 +131,112 @@ pub fn without_leader<T>(state: &mut T, play: fn(&mut T) -> !) -> Errno {
     loop {
         // SAFETY: ends the calling thread; nothing on its stack is ever dropped.
         unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+}
+
+/// Starts a thread that sleeps for ever. Allocates nothing; its stack is a mapping of 64 KiB.
+///
+/// Errors: `ENOMEM`, `EAGAIN` a limit on tasks. Sources: clone(2) `CLONE_THREAD`, pause(2).
+pub fn sleeping_thread() -> Result<(), Errno> {
+    extern "C" fn sleep(_: *mut libc::c_void) -> libc::c_int {
+        loop {
+            // SAFETY: no arguments. An actor has no signal handler, so the call does not return,
+            // and does not touch the `errno` that this thread shares with the one that made it.
+            unsafe { libc::syscall(libc::SYS_pause) };
+        }
+    }
+    let top = new_stack()?;
+    // SAFETY: the stack is the thread's alone and stays mapped; the thread makes one system call.
+    let thread = unsafe { libc::clone(sleep, top, THREAD, std::ptr::null_mut()) };
+    check(libc::c_long::from(thread)).map(|_| ())
+}
+
+/// What threads share.
+const THREAD: libc::c_int = libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM;
+
+/// Where the stack of a new thread begins: the end of a mapping of 64 KiB that stays. Source:
+/// mmap(2).
+fn new_stack() -> Result<*mut libc::c_void, Errno> {
+    const STACK: usize = 64 << 10;
+    let stack = new_memory(STACK, libc::MAP_STACK)?;
+    // SAFETY: the end of the mapping just made; stacks grow down on every architecture that this
+    // workspace runs on.
+    Ok(unsafe { stack.byte_add(STACK) })
+}
+
+fn new_memory(length: usize, flags: libc::c_int) -> Result<*mut libc::c_void, Errno> {
+    // SAFETY: an anonymous mapping at an address that the kernel chooses.
+    let at = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
+            -1,
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    Ok(at)
+}
+
+/// Maps so many bytes and writes to every page of them: resident memory until the process ends.
+/// Zero is nothing.
+///
+/// Errors: `ENOMEM`; at a limit of the cgroup the process may be killed instead. Source: mmap(2).
+pub fn touch(bytes: usize) -> Result<(), Errno> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let at = new_memory(bytes, 0)?;
+    let mut page = 0;
+    while page < bytes {
+        // SAFETY: within the mapping just made.
+        unsafe { at.cast::<u8>().wrapping_add(page).write_volatile(1) };
+        page += 4096;
+    }
+    Ok(())
+}
+
+/// Opens a descriptor that stays open until the process ends, or closes all.
+///
+/// Errors: `EMFILE`, `ENFILE`, `ENOMEM`. Source: eventfd(2).
+pub fn keep_descriptor() -> Result<(), Errno> {
+    // SAFETY: integers only.
+    check(libc::c_long::from(unsafe { libc::eventfd(0, 0) })).map(|_| ())
+}
+
+/// Sets the nice value of this process. Errors: `EACCES` it is lower than it was, `EPERM`. Source:
+/// setpriority(2).
+pub fn set_nice(value: u8) -> Result<(), Errno> {
+    // SAFETY: integers only; 0 is the calling process.
+    let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, libc::c_int::from(value)) };
+    check(libc::c_long::from(set)).map(|_| ())
+}
+
+/// Ends this process by `SIGSEGV`, as a fault of its own would: whatever it did with that signal.
+///
+/// Sources: signal(7), core(5).
+pub fn die_of_segv() -> ! {
+    // SAFETY: SIG_DFL is a valid disposition.
+    unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+    // SAFETY: an all-zero set is a valid argument for sigemptyset, which makes it valid.
+    let mut none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: points to a set.
+    unsafe { libc::sigemptyset(&raw mut none) };
+    // SAFETY: a valid set; the old one is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
+    loop {
+        // Not raise(3), which does not know processes of a bare clone.
+        let pid = nix::unistd::getpid();
+        // SAFETY: integers only.
+        unsafe { libc::kill(pid.as_raw(), libc::SIGSEGV) };
     }
 }

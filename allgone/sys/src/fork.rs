@@ -103,14 +103,40 @@ pub fn thread_count() -> Result<usize, Errno> {
     Ok(count)
 }
 
-/// `fork(2)` for an actor: the single-threaded interpreter of a script. `None` in the child.
-/// Errors: `EAGAIN` at a limit.
+/// How an actor makes a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorFork {
+    /// As fork(2).
+    Plain,
+    /// `CLONE_PARENT`: a child of the caller's parent. `EINVAL` for the first process of a PID
+    /// namespace.
+    Beside,
+    /// Without an exit signal: only a wait with `__WALL` or `__WCLONE` reaps it.
+    Silent,
+    /// `CLONE_VFORK`, with a copy of the memory: the caller sleeps until the child has ended or
+    /// made an exec.
+    Vfork,
+    /// `CLONE_NEWUSER | CLONE_NEWPID`: the first process of a PID namespace. `EPERM` or `ENOSPC`
+    /// where user namespaces are not to be had.
+    Pidns,
+}
+
+/// `fork(2)` for an actor, the interpreter of a script, by its bare system call. `None` in the
+/// child. Errors: `EAGAIN` at a limit. Source: clone(2).
 ///
-/// Must only be called by a process with one thread; actors never start one through std.
-pub fn actor_fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: actors have a single thread (they are `main` and nothing else), so the copy is
-    // complete.
-    unsafe { spawn::raw_fork() }
+/// Must only be called by an actor: other threads of it do nothing but sleep, so that the copy is
+/// complete.
+pub fn actor_fork(how: ActorFork) -> Result<Option<Pid>, Errno> {
+    let flags = match how {
+        ActorFork::Plain => libc::SIGCHLD,
+        ActorFork::Beside => libc::CLONE_PARENT | libc::SIGCHLD,
+        ActorFork::Silent => 0,
+        ActorFork::Vfork => libc::CLONE_VFORK | libc::SIGCHLD,
+        ActorFork::Pidns => libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::SIGCHLD,
+    };
+    // SAFETY: one thread of an actor plays (`main`, or the one that follows it), the others sleep
+    // in the kernel and hold no lock, so the copy is complete. None of the flags shares memory.
+    unsafe { spawn::raw_fork_as(flags) }
 }
 
 #[cfg(test)]

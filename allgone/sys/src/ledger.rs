@@ -163,10 +163,15 @@ impl Ledger {
         self.page().births.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes an announcement back: the fork was refused.
+    /// Takes an announcement back.
+    pub fn take_back(&self) {
+        self.page().births.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes an announcement back, and counts that a limit refused the fork.
     pub fn refused(&self) {
         let page = self.page();
-        page.births.fetch_sub(1, Ordering::SeqCst);
+        self.take_back();
         if page.refused.fetch_add(1, Ordering::SeqCst) == 0 {
             page.first_refused_ns.store(now().0, Ordering::SeqCst);
         }

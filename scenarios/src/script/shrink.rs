@@ -8,10 +8,7 @@ use super::{FOREVER, Op, Script};
 pub fn smaller(script: &Script) -> impl Iterator<Item = Script> + use<> {
     let mut found = Vec::new();
     for block in 1..script.blocks.len() {
-        found.push(without(
-            script,
-            |op| matches!(*op, Op::Fork { block: target, .. } if target == block),
-        ));
+        found.push(without(script, |op| op.block() == Some(block)));
     }
     found.extend((1..script.blocks.len()).flat_map(|block| lifted(script, block)));
     for index in script.ops().filter_map(barrier) {
@@ -52,14 +49,14 @@ fn without(script: &Script, unwanted: impl Fn(&Op) -> bool) -> Script {
 /// them. Only where `block` is forked once: elsewhere it would stay, and the script would not be
 /// smaller.
 fn lifted(script: &Script, block: usize) -> Vec<Script> {
-    let forks = |op: &Op| matches!(*op, Op::Fork { block: target, .. } if target == block);
+    let forks = |op: &Op| op.block() == Some(block);
     if script.ops().filter(forks).count() != 1 {
         return Vec::new();
     }
     let children = script.blocks[block]
         .iter()
         .copied()
-        .filter(|op| matches!(op, Op::Fork { .. }));
+        .filter(|op| op.fork().is_some());
     let with = |child: Op| {
         let mut lifted = script.clone();
         for op in lifted.blocks.iter_mut().flatten().filter(|op| forks(op)) {
@@ -103,7 +100,7 @@ fn mend(mut script: Script) -> Option<Script> {
 fn drop_block(script: &mut Script, unused: usize) {
     script.blocks.remove(unused);
     for op in script.blocks.iter_mut().flatten() {
-        if let Op::Fork { block, .. } = op
+        if let Some(block) = op.block_mut()
             && *block > unused
         {
             *block -= 1;

@@ -24,6 +24,7 @@ mod kill;
 mod left;
 mod needs;
 mod older_kernels;
+mod operations;
 mod order;
 mod outside;
 mod own_loop;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         fleet::tests(),
         kill::tests(),
         older_kernels::tests(),
+        operations::tests(),
         left::tests(),
         order::tests(),
         own_loop::tests(),

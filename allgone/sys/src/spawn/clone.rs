@@ -163,11 +163,22 @@ pub(crate) unsafe fn clone_with_pidfd(flags: u64) -> Result<Option<(Pid, OwnedFd
 /// The child may only make async-signal-safe calls until it execs or exits, unless the process has
 /// a single thread.
 pub(crate) unsafe fn raw_fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: the caller's promise; the flags share nothing.
+    unsafe { raw_fork_as(libc::SIGCHLD) }
+}
+
+/// As [`raw_fork`], with these flags of clone(2), exit signal included.
+///
+/// # Safety
+///
+/// As [`raw_fork`], and `CLONE_VM` must not be among the flags.
+#[expect(clippy::cast_sign_loss, reason = "flags are bits")]
+pub(crate) unsafe fn raw_fork_as(flags: libc::c_int) -> Result<Option<Pid>, Errno> {
     // SAFETY: without CLONE_VM and without a stack, clone is fork.
     let pid = check(unsafe {
         libc::syscall(
             libc::SYS_clone,
-            libc::SIGCHLD as libc::c_ulong,
+            flags as libc::c_ulong,
             0usize,
             0usize,
             0usize,

@@ -43,7 +43,7 @@ pub use crate::privilege::Credentials;
 pub use clone::{CLONE_AUTOREAP, CLONE_NEWPID, CLONE_NNP, CLONE_PARENT, CLONE_PIDFD_AUTOKILL};
 pub(crate) use clone::{clone_with_pidfd, clone3};
 #[cfg(feature = "instrument")]
-pub(crate) use clone::{clone3_as, raw_fork};
+pub(crate) use clone::{clone3_as, raw_fork_as};
 pub(crate) use descriptors::close_all_but;
 pub use report::{ChildFailure, Report as ReportPipe};
 pub use shared::{Executed, NotExecuted, execute};

@@ -19,7 +19,7 @@ use allgone_sys::spawn::exit_now;
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
-use crate::script::{Op, Script};
+use crate::script::{How, Op, Script};
 pub(crate) use own_cgroup::OwnCgroup;
 pub(crate) use ready::ReadyAt;
 
@@ -50,8 +50,10 @@ pub(crate) struct Player<'a> {
     /// Its row in the ledger.
     row: Option<usize>,
     pid: Pid,
-    /// The process that forked it, whether or not that is still its parent.
+    /// Its parent at birth, whether or not that is still its parent.
     parent: Pid,
+    /// The child that it forked last.
+    youngest: Option<Pid>,
 }
 
 impl<'a> Player<'a> {
@@ -70,6 +72,7 @@ impl<'a> Player<'a> {
             row: ledger.born(pid.as_raw()),
             pid,
             parent: getppid(),
+            youngest: None,
         }
     }
 
@@ -114,6 +117,24 @@ impl<'a> Player<'a> {
             Op::EnterCgroup => self.enter_cgroup(),
             Op::Bomb { each } => self.bomb(each),
             Op::ForkExitLoop => self.fork_exit_loop(),
+            Op::Exit { code } => self.leave(code.into()),
+            Op::Crash => self.crash(),
+            Op::ForkParent { block } => self.fork_as(How::Beside, block),
+            Op::ForkSilent { block } => self.fork_as(How::Silent, block),
+            Op::Vfork { block } => self.fork_as(How::Vfork, block),
+            Op::ForkPidns { block } => self.fork_as(How::Pidns, block),
+            Op::Trace { block } => self.fork_as(How::Traced, block),
+            Op::Reap => tree::reap(),
+            Op::Subreaper => tree::become_subreaper(),
+            Op::Stop => self.stop(),
+            Op::AwaitStopped => self.await_stopped(),
+            Op::Continue => self.let_go_on(),
+            Op::Threads { count } => tree::start_threads(count),
+            Op::Spin { ns } => time::spin(ns),
+            Op::Nice { value } => time::be_nice(value),
+            Op::Touch { bytes } => hold::touch(bytes),
+            Op::OpenFiles { count } => hold::open_files(count),
+            Op::Rename { name } => hold::rename(name),
         }
     }
 

@@ -30,6 +30,19 @@ pub(super) fn live(ns: u64) -> Result<(), Errno> {
     }
 }
 
+/// Uses a processor as long as the script says.
+pub(super) fn spin(ns: u64) -> Result<(), Errno> {
+    let until = time::now() + Duration::from_nanos(ns);
+    while !until.has_passed() {
+        std::hint::spin_loop();
+    }
+    Ok(())
+}
+
+pub(super) fn be_nice(value: u8) -> Result<(), Errno> {
+    allgone_sys::actor::set_nice(value)
+}
+
 impl Player<'_> {
     /// Sleeps until the process that forked this one has ended.
     pub(super) fn await_parent(&self) -> Result<(), Errno> {

@@ -10,90 +10,16 @@
 //! its family). The compiler names all four places.
 
 mod check;
+mod error;
 pub mod model;
+mod op;
 
 use serde::{Deserialize, Serialize};
 
 pub use allgone::param::FOREVER;
-pub use check::{Place, ScriptError, block_name};
-
-/// One thing that a process does. Unless said otherwise it takes no time, and a refusal by the
-/// kernel ends the process with the exit code [`crate::REFUSED`]: a tree that is not what the
-/// script says must not look as if it were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Op {
-    /// Sleeps for so many nanoseconds; [`FOREVER`] is until killed.
-    Live {
-        /// How long.
-        ns: u64,
-    },
-    /// Forks `count` children that play `block`. A fork that a limit refuses is counted in the
-    /// ledger, and the parent goes on.
-    Fork {
-        /// What they play.
-        block: usize,
-        /// How many.
-        count: u32,
-    },
-    /// `setsid(2)`: leaves session, process group and terminal.
-    Setsid,
-    /// `setpgid(0, 0)`: a process group of its own in the same session.
-    Setpgid,
-    /// Closes every descriptor, inherited ones included.
-    CloseAll,
-    /// Ignores every signal that can be ignored.
-    IgnoreSignals,
-    /// Sleeps until the parent has ended: an orphan from here on.
-    AwaitParent,
-    /// Arrives at a barrier and waits until `count` processes have. A barrier can be used once.
-    Barrier {
-        /// Which.
-        index: usize,
-        /// For how many.
-        count: u32,
-    },
-    /// Waits until the observer lets go: it has attached.
-    WaitGo,
-    /// Says that the tree is complete and can be killed.
-    Ready,
-    /// Its first thread ends, and another goes on: the process lives without its leader.
-    ExitLeader,
-    /// Makes a cgroup below its own and moves there. Needs a cgroup that was delegated to the
-    /// process's user, a mounted cgroup v2, and `/proc` at the start.
-    EnterCgroup,
-    /// A fork bomb: forks itself for ever, and so does every copy. At a limit it keeps trying; the
-    /// first refusal says [`Op::Ready`].
-    Bomb {
-        /// What every copy does first. "Ready" is then said by a process that has done so.
-        each: Each,
-    },
-    /// Forks once and ends, and so does the child, for ever: one process with ever new numbers.
-    ForkExitLoop,
-}
-
-/// What each copy of a fork bomb does before it forks on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Each {
-    /// Nothing.
-    Nothing,
-    /// Begins a session of its own (the first process cannot: it leads its group).
-    Setsid,
-    /// Makes a cgroup below its parent's and moves there, as [`Op::EnterCgroup`] does; a copy that
-    /// cannot stays where it is.
-    EnterCgroup,
-}
-
-impl Op {
-    /// Whether a process that comes here never leaves by itself.
-    pub fn never_ends(self) -> bool {
-        matches!(
-            self,
-            Self::Live { ns: FOREVER } | Self::Bomb { .. } | Self::ForkExitLoop
-        )
-    }
-}
+use allgone_sys::ledger::SLOTS;
+pub use error::{Place, ScriptError, block_name};
+pub use op::{Comm, Each, Fork, How, Op};
 
 /// A tree of processes, as a program. [`Script::check`] says whether it can be played.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,7 +39,9 @@ impl Script {
 
     /// Whether its tree ends without being killed.
     pub fn ends_by_itself(&self) -> bool {
+        let stops = || self.ops().any(|op| op == Op::Stop);
         !self.ops().any(Op::never_ends)
+            && (!stops() || model::play(self, SLOTS).ending == model::Ending::Over)
     }
 
     /// Whether a process says "ready".

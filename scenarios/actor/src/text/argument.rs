@@ -5,7 +5,7 @@ use allgone::param::{format_ns, parse_ns};
 use super::TextError;
 use super::forms::Names;
 use super::lex::Words;
-use crate::script::Each;
+use crate::script::{Comm, Each};
 
 /// One kind of argument.
 pub(super) trait Argument {
@@ -140,6 +140,129 @@ impl Argument for Step {
         };
         word.to_owned()
     }
+}
+
+/// How many of something.
+pub(super) struct Number;
+
+impl Argument for Number {
+    type Value = u32;
+    const USAGE: &'static str = "N";
+
+    fn read(words: &mut Words<'_, '_>) -> Result<u32, TextError> {
+        words.take("a number, such as 3", digits)
+    }
+
+    fn write(count: u32, _: Names<'_, '_>) -> String {
+        count.to_string()
+    }
+}
+
+/// An exit code.
+pub(super) struct Code;
+
+impl Argument for Code {
+    type Value = u8;
+    const USAGE: &'static str = "CODE";
+
+    fn read(words: &mut Words<'_, '_>) -> Result<u8, TextError> {
+        words.take("an exit code, 0 to 255", digits)
+    }
+
+    fn write(code: u8, _: Names<'_, '_>) -> String {
+        code.to_string()
+    }
+}
+
+/// A nice value that needs no privilege.
+pub(super) struct Nice;
+
+impl Argument for Nice {
+    type Value = u8;
+    const USAGE: &'static str = "VALUE";
+
+    fn read(words: &mut Words<'_, '_>) -> Result<u8, TextError> {
+        words.take("a nice value, 0 to 19", |text| {
+            digits(text).filter(|value| *value < 20)
+        })
+    }
+
+    fn write(value: u8, _: Names<'_, '_>) -> String {
+        value.to_string()
+    }
+}
+
+/// An amount of memory: `512K`, `64M`, `2G`, powers of 1024.
+pub(super) struct Size;
+
+/// The units, largest first.
+const UNITS: [(&str, u64); 4] = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10), ("", 1)];
+
+impl Argument for Size {
+    type Value = u64;
+    const USAGE: &'static str = "SIZE";
+
+    fn read(words: &mut Words<'_, '_>) -> Result<u64, TextError> {
+        words.take("a size such as 4096, 512K, 64M or 2G", |text| {
+            let (number, unit) = UNITS
+                .iter()
+                .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+            digits::<u64>(number)?.checked_mul(*unit)
+        })
+    }
+
+    fn write(bytes: u64, _: Names<'_, '_>) -> String {
+        let whole = UNITS
+            .iter()
+            .find(|(_, unit)| bytes != 0 && bytes.is_multiple_of(*unit));
+        whole.map_or_else(
+            || bytes.to_string(),
+            |(name, unit)| format!("{}{name}", bytes / unit),
+        )
+    }
+}
+
+/// A name of a process: a plain word, or any bytes in quotation marks.
+pub(super) struct Name;
+
+impl Argument for Name {
+    type Value = Comm;
+    const USAGE: &'static str = "NAME";
+
+    fn read(words: &mut Words<'_, '_>) -> Result<Comm, TextError> {
+        let wanted = "a name of at most 15 bytes, such as worker or \"a\\n\\xff\"";
+        words.take(wanted, |text| match text.strip_prefix('"') {
+            None => Comm::new(text.as_bytes()),
+            Some(rest) => Comm::new(&unescape(rest.strip_suffix('"')?)?),
+        })
+    }
+
+    fn write(name: Comm, _: Names<'_, '_>) -> String {
+        format!("\"{}\"", name.as_bytes().escape_ascii())
+    }
+}
+
+/// Undoes what [`slice::escape_ascii`] does. Other characters stand for themselves.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next()? {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'x' => {
+                    let digits = [rest.next()?, rest.next()?];
+                    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                }
+                other @ (b'\\' | b'"' | b'\'') => other,
+                _ => return None,
+            },
+            plain => plain,
+        });
+    }
+    Some(bytes)
 }
 
 /// A whole number as it is printed: no sign, no leading zero.

@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use super::TextError;
-use super::argument::{Argument, Barrier, Block, Copies, Of, Step, Time};
+use super::argument::{
+    Argument, Barrier, Block, Code, Copies, Name, Nice, Number, Of, Size, Step, Time,
+};
 use super::lex::Words;
 use crate::script::Op;
 
@@ -60,4 +62,22 @@ operations! {
     "enter-cgroup" EnterCgroup {}
     "bomb" Bomb { each: Step }
     "fork-exit-loop" ForkExitLoop {}
+    "exit" Exit { code: Code }
+    "crash" Crash {}
+    "fork-parent" ForkParent { block: Block }
+    "fork-silent" ForkSilent { block: Block }
+    "vfork" Vfork { block: Block }
+    "fork-pidns" ForkPidns { block: Block }
+    "trace" Trace { block: Block }
+    "reap" Reap {}
+    "subreaper" Subreaper {}
+    "stop" Stop {}
+    "await-stopped" AwaitStopped {}
+    "continue" Continue {}
+    "threads" Threads { count: Number }
+    "spin" Spin { ns: Time }
+    "nice" Nice { value: Nice }
+    "touch" Touch { bytes: Size }
+    "open-files" OpenFiles { count: Number }
+    "rename" Rename { name: Name }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::script::{Each, FOREVER, Op};
+use crate::script::{Comm, Each, FOREVER, Op};
 
 const DAEMON: &str = "\
 main:
@@ -152,7 +152,7 @@ fn mistakes_have_a_line_a_column_and_what_was_expected() {
             "main:\n  live forever\n  ready",
             3,
             3,
-            "goes on after an operation that never ends",
+            "goes on after an operation that ends the process",
         ),
         ("main: setsid", 1, 7, "leads its group"),
         (
@@ -166,6 +166,20 @@ fn mistakes_have_a_line_a_column_and_what_was_expected() {
             1,
             7,
             "waits for 2 processes and 1 come",
+        ),
+        ("main: exit 256", 1, 12, "an exit code, 0 to 255"),
+        ("main: nice 20", 1, 12, "a nice value, 0 to 19"),
+        ("main: touch 1T", 1, 13, "a size such as"),
+        ("main: touch 99999999999G", 1, 13, "a size such as"),
+        ("main: rename sixteen-bytes-xx", 1, 14, "at most 15 bytes"),
+        ("main: rename \"\\q\"", 1, 14, "at most 15 bytes"),
+        ("main: rename \"\\x00\"", 1, 14, "at most 15 bytes"),
+        ("main: stop; continue", 1, 13, "has forked no child before"),
+        (
+            "main: fork a; reap\na: await-parent",
+            1,
+            15,
+            "wait for each other for ever",
         ),
         (
             "main: fork a x200\na: fork b x200\nb:",
@@ -191,6 +205,51 @@ fn mistakes_have_a_line_a_column_and_what_was_expected() {
         assert!(problem.contains(part), "{text:?}: {problem}");
         assert_eq!((l, c), (line, column), "{text:?}: {problem}");
     }
+}
+
+#[test]
+fn each_operation_is_printed_as_it_is_read() {
+    let text = "\
+main:
+  fork-parent a
+  fork-silent a
+  vfork a
+  fork-pidns a
+  trace a
+  fork b
+  await-stopped
+  continue
+  reap
+  subreaper
+  threads 3
+  spin 5ms
+  nice 19
+  touch 64M
+  open-files 100
+  rename \"a b\\n\\xff\\\"\\\\\"
+  exit 7
+a:
+  touch 4097
+  crash
+b:
+  stop
+";
+    let named: Named = text.parse().unwrap();
+    assert_eq!(named.to_string(), text);
+    let name = Comm::new(b"a b\n\xff\"\\").unwrap();
+    assert!(named.script().ops().any(|op| op == Op::Rename { name }));
+    assert_eq!(
+        Script::from_bytes(&named.script().to_bytes()).as_ref(),
+        Ok(named.script())
+    );
+    let plain = script("main: rename worker; touch 1024; touch 0").blocks;
+    let name = Comm::new(b"worker").unwrap();
+    let expected = [
+        Op::Rename { name },
+        Op::Touch { bytes: 1024 },
+        Op::Touch { bytes: 0 },
+    ];
+    assert_eq!(plain, [expected]);
 }
 
 #[test]

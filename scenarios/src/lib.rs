@@ -11,6 +11,7 @@ pub mod cases;
 pub mod command;
 mod expectations;
 pub mod script;
+mod scripted;
 pub mod visibility;
 mod workload;
 
@@ -18,4 +19,5 @@ pub use actor;
 pub use cases::{SCENARIOS, Scenario, ScenarioSpec, by_id};
 pub use expectations::expected;
 pub use script::{Op, Script, ScriptError};
+pub use scripted::Scripted;
 pub use workload::workload;

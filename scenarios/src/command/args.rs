@@ -38,6 +38,7 @@ Examples:
   scenario forkbomb --detector none --kill cgroup-kill --kill freeze-kill --trials 20
   scenario forkbomb --kill sound --trials 200 --detector none --stages
   scenario sleepers --set sleepers=10,100,1000 --tasks 1100 --memory 2G --kill sound --detector none
+  scenario show setsid                     its script and what is expected; --script FILE runs one
   scenario all --dry-run                   what would be run, in which order
   scenario scale --sites 1,1000            one loop over many sites, mechanism by mechanism
   scenario measure --help                  a run as a campaign: resumable, A/A rows, open loop
@@ -114,6 +115,8 @@ pub(super) enum Verb {
     Scale(ScaleArgs),
     /// List scenarios, detectors and strategies, with the axes that --set takes.
     List(ListArgs),
+    /// Show a scenario: its script as text, its axes, and what is expected of each scope and reach.
+    Show(ShowArgs),
     /// Say what this machine offers, what is missing, why, and how to get it.
     Doctor(DoctorArgs),
     /// Name the detector and the strategy to use on this machine, with the reason and the measured
@@ -152,6 +155,14 @@ pub(super) struct RunArgs {
     /// killed by the strategies, and the detectors watch every scenario that ends by itself.
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<String>,
+
+    /// Run this script instead of a scenario; `-` is standard input
+    ///
+    /// What is expected is worked out from a model of what each scope sees; where that depends on
+    /// the order of events, nothing is. `scenarios/doc/scripts.md` explains the language.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "vm"],
+        help_heading = "What is run")]
+    pub script: Option<PathBuf>,
 
     /// Detectors to run: an id, a pattern such as `cgroup-*`, a scope such as `scope:cgroup`, `all`
     /// or `none` [default: all]
@@ -317,6 +328,20 @@ pub(super) struct ListArgs {
     pub format: ListFormat,
 }
 
+/// Arguments of `scenario show`.
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The scenario (`scenario list` names them)
+    #[arg(required_unless_present = "script", value_name = "SCENARIO")]
+    pub scenario: Option<String>,
+    /// Show this script instead; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    pub script: Option<PathBuf>,
+    /// Set an axis: lifetime=5ms
+    #[arg(long, value_name = "AXIS=VALUE")]
+    pub set: Vec<String>,
+}
+
 /// Arguments of `scenario doctor`.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -371,6 +396,10 @@ mod tests {
         );
         assert!(Cli::try_parse_from(["scenario", "list", "--trials", "3"]).is_err());
         assert!(Cli::try_parse_from(["scenario", "forkbomb", "--trials", "0"]).is_err());
+        let cli = Cli::try_parse_from(["scenario", "--script", "-", "--trials", "2"]).unwrap();
+        assert!(cli.run.script.is_some() && cli.run.scenarios.is_empty());
+        assert!(Cli::try_parse_from(["scenario", "forkbomb", "--script", "-"]).is_err());
+        assert!(Cli::try_parse_from(["scenario", "--trials", "2"]).is_err());
     }
 
     #[test]
@@ -400,6 +429,7 @@ mod tests {
             "measure",
             "scale",
             "list",
+            "show",
             "doctor",
             "recommend",
             "clean",

@@ -1,10 +1,11 @@
 //! A run that cannot work is refused before anything is started, with an alternative.
 
 use harness::expect::Plane;
+use harness::sys::ledger::SLOTS;
 
 use super::exit::Failure;
 use super::request::Request;
-use crate::script::{FOREVER, Op, Script};
+use crate::script::{Script, model};
 
 /// Refuses a tree that outlives the detector's deadline, and one that does not fit into its limit
 /// on tasks.
@@ -15,12 +16,12 @@ pub(super) fn check(
     script: &Script,
 ) -> Result<(), Failure> {
     let deadline_ns = u64::try_from(request.deadline.as_nanos()).unwrap_or(u64::MAX);
-    let longest = script.ops().filter_map(|op| match op {
-        Op::Live { ns } if ns != FOREVER => Some(ns),
-        _ => None,
-    });
-    let longest = longest.max().unwrap_or(0);
-    if plane == Plane::Detect && longest >= deadline_ns {
+    // In the model, with virtual time. What forks for ever is not watched until its end.
+    let over = || model::play(script, SLOTS).over_at_ns();
+    let ends = plane == Plane::Detect && script.ends_by_itself();
+    if let Some(longest) = ends.then(over).flatten()
+        && longest >= deadline_ns
+    {
         let seconds = longest / 1_000_000_000 + 2;
         return Err(Failure::usage(format!(
             "{label}: the tree lives for {} ms and the deadline is {} ms, so its end would be \

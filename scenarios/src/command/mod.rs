@@ -26,7 +26,9 @@ mod report;
 mod request;
 mod run;
 mod scale;
+mod script_file;
 mod select;
+mod show;
 pub mod soundness;
 mod stages;
 mod stats;
@@ -96,6 +98,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Verb::Measure(args)) => measure::measure(&args),
         Some(Verb::Scale(args)) => fleet::scale(&args),
         Some(Verb::List(args)) => list::list(&args),
+        Some(Verb::Show(args)) => show::show(&args),
         Some(Verb::Doctor(args)) => doctor::doctor(&args),
         Some(Verb::Recommend(args)) => recommend::recommend(&args),
         Some(Verb::Clean(args)) => clean::clean(&args),

@@ -17,6 +17,8 @@ const KEPT: usize = 10;
 
 /// The plan of a run, as it was decided.
 pub(super) const PLAN: &str = "plan.json";
+/// Name of the script, where one was run.
+pub(super) const SCRIPT: &str = "script.txt";
 /// The machine it ran on.
 pub(super) const ENVIRONMENT: &str = "environment.json";
 /// One line for each trial.

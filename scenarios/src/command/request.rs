@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use actor::text::Named;
 use harness::detect::{self, DETECTORS, Signal};
 use harness::expect::{KillExpectation, Plane, Scope};
 use harness::kill::{self, KillSpec, STRATEGIES};
@@ -12,6 +13,7 @@ use super::args::{RunArgs, reserved};
 use super::exit::Failure;
 use super::gap::Gap;
 use super::list::kebab;
+use super::script_file;
 use super::select::{Names, Selection, Unknown};
 use crate::Scenario;
 use crate::cases::SCENARIOS;
@@ -58,6 +60,8 @@ impl Claim {
 /// A resolved command line.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
+    /// The script, if one was given instead of scenarios.
+    pub script: Option<Named>,
     /// Scenarios with an end that is to be detected.
     pub watched: Vec<&'static dyn Scenario>,
     /// Scenarios that are to be killed.
@@ -88,7 +92,7 @@ pub(super) struct Request {
 
 /// Resolves a command line.
 pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
-    let named = named_scenarios(&args.scenarios)?;
+    let script = args.script.as_deref().map(script_file::read).transpose()?;
     let known: Vec<&'static str> = DETECTORS.iter().map(|d| d.spec().id).collect();
     let detectors = Names::new("detector", &known)
         .grouped("scope", |id| {
@@ -104,7 +108,11 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
         })
         .select(&kill, &args.no_kill)
         .map_err(unknown)?;
-    let (watched, killed) = planes(&named, !args.kill.is_empty());
+    let kill_asked = !args.kill.is_empty();
+    let (watched, killed) = match &script {
+        Some((name, script)) => script_file::planes(name, script, kill_asked),
+        None => planes(&named_scenarios(&args.scenarios)?, kill_asked),
+    };
     let watched = if detectors.ids.is_empty() {
         Vec::new()
     } else {
@@ -136,6 +144,7 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
         },
         twins: Vec::new(),
         references: references(&args.reference)?,
+        script: script.map(|(_, script)| script),
         watched,
         killed,
         detectors,
@@ -263,7 +272,7 @@ fn planes(
 }
 
 /// All of `--set`. An axis that is set twice would make unwanted rows, or the same row again.
-fn assignments(texts: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> {
+pub(super) fn assignments(texts: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> {
     let mut sets: Vec<(String, Vec<String>)> = Vec::new();
     for text in texts {
         let (axis, values) = assignment(text)?;

@@ -8,7 +8,7 @@ use harness::host::environment::Environment;
 use super::args::{Format, RunArgs};
 use super::conclude::{conclude, print};
 use super::exit::{Exit, Failure};
-use super::output::{ENVIRONMENT, Output, PLAN};
+use super::output::{ENVIRONMENT, Output, PLAN, SCRIPT};
 use super::plan::{self, Offers};
 use super::record::{PlanRecord, arguments};
 use super::report;
@@ -44,6 +44,11 @@ fn with_host(args: &RunArgs, request: &Request, around: &Surroundings) -> Result
     output
         .document(PLAN, &document)
         .map_err(Failure::incomplete)?;
+    if let Some(script) = &request.script {
+        output
+            .text(SCRIPT, &script.to_string())
+            .map_err(Failure::incomplete)?;
+    }
     let environment = Environment::capture(&Paths::default(), host, &around.here.changes());
     output
         .document(ENVIRONMENT, &environment)

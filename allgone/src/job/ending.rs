@@ -149,6 +149,10 @@ impl Job {
     /// As [`Job::kill`], without waiting: the job's descriptor becomes readable when
     /// [`Job::try_wait`] has to be called, which continues the kill and finally returns the
     /// completion.
+    ///
+    /// Neither sleeps, but both make the system calls of the kill in the calling thread, and a
+    /// write to `cgroup.kill` or `cgroup.freeze` waits for `cgroup_mutex`, for which the kernel
+    /// gives no bound.
     pub fn start_kill(&mut self) -> Result<(), JobError> {
         let set = self.set();
         self.start_ending(kill::RECOMMENDED, set, KILL_LIMIT)

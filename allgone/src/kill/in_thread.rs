@@ -218,7 +218,9 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Its step does not return until it is let go, as one that waits for `cgroup_mutex`.
+    /// Its step does not return until the test lets it, like one that waits for `cgroup_mutex`. A
+    /// test cannot hold the mutex itself: every holder in the kernel releases it without waiting
+    /// for user space.
     #[derive(Debug)]
     struct Held {
         entered: Sender<()>,

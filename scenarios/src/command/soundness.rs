@@ -2,6 +2,7 @@
 //! test compares the file with this, so neither can drift.
 
 use allgone::Effects;
+use allgone::scope::{Scope, Sweep};
 use harness::detect::{DETECTORS, DetectorSpec, Wake};
 use harness::kill::{KillSpec, STRATEGIES};
 
@@ -71,6 +72,7 @@ pub fn page() -> String {
             ),
         );
     }
+    words(&mut page);
     page.push_str("\n## Detectors, one by one\n");
     DETECTORS.iter().for_each(|d| detector(&mut page, d.spec()));
     page.push_str("\n## Strategies, one by one\n");
@@ -78,6 +80,52 @@ pub fn page() -> String {
         .iter()
         .for_each(|s| strategy(&mut page, s.spec()));
     page
+}
+
+/// What the names in the tables mean.
+fn words(page: &mut String) {
+    page.push_str("\n## What is seen and reached\n\n");
+    for scope in Scope::ALL {
+        fact(page, &kebab(&scope), of_scope(scope));
+    }
+    page.push_str("\n## How a strategy sweeps\n\n");
+    for sweep in [Sweep::Atomic, Sweep::Held, Sweep::UntilNone, Sweep::Once] {
+        fact(page, &kebab(&sweep), of_sweep(sweep));
+    }
+}
+
+fn of_scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Main => "the process that was started, nothing else",
+        Scope::ProcessGroup => "members of the process group of the first process",
+        Scope::Session => "members of its session",
+        Scope::ReapedDescendants => {
+            "descendants, as far as they become children of the watching process when their \
+             parents end (a subreaper)"
+        }
+        Scope::LinkedDescendants => {
+            "descendants, found by the parent links of live processes: an orphan is lost"
+        }
+        Scope::FdHolders => "every process that holds an inherited descriptor open",
+        Scope::User => "processes of a user that no other process has",
+        Scope::PidNamespace => "members of a PID namespace",
+        Scope::Cgroup => "members of a cgroup and of all its descendants",
+        Scope::CgroupAlone => {
+            "members of the cgroup itself: those that have moved to a descendant are lost"
+        }
+        Scope::SystemWide => {
+            "every process of the machine: the mechanism works out which of them belong to the set"
+        }
+    }
+}
+
+fn of_sweep(sweep: Sweep) -> &'static str {
+    match sweep {
+        Sweep::Atomic => "the kernel kills all in one go, forks in progress included",
+        Sweep::Held => "members are kept from forking first, then killed one by one",
+        Sweep::UntilNone => "members are killed one by one, in repeated passes, until none is seen",
+        Sweep::Once => "one pass over the members",
+    }
 }
 
 fn detector(page: &mut String, spec: &DetectorSpec) {

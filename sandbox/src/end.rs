@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::cgroup::{Cgroup, remove_when_empty};
-use allgone::sys::spawn::launch::Launch;
+use allgone::sys::spawn::launch::{Hold, Launch};
 use allgone::sys::spawn::results::{Cause, MainEnd, Results};
 use allgone::sys::wait::Change;
 use nix::errno::Errno;
@@ -186,7 +186,7 @@ fn failure(options: &Options, launch: &Launch<'_>, index: usize, errno: Errno) -
     }
     let step = launch.describe().into_iter().nth(index);
     let hint = match errno {
-        Errno::EPERM | Errno::EACCES if !options.bare && !launch.traces => {
+        Errno::EPERM | Errno::EACCES if !options.bare && matches!(launch.hold, Hold::Namespace) => {
             ": --bare does without mounts of its own"
         }
         _ => "",

@@ -82,6 +82,9 @@ pub enum RunError {
     /// Nothing that may be tried works here.
     #[error("could not run by any mechanism: {}", listed(.0))]
     NoTier(Vec<(Tier, RunError)>),
+    /// No cgroup.
+    #[error("could not make a cgroup: {0}")]
+    NoCgroup(String),
     /// A limit that nothing enforces here.
     #[error("could not enforce --{option}: {why} (--best-effort goes on without it)")]
     Limit {
@@ -148,7 +151,7 @@ impl RunError {
     /// Whether another tier may do what this one could not.
     pub(crate) fn is_of_tier(&self) -> bool {
         match self {
-            Self::Namespaces { .. } | Self::Limit { .. } => true,
+            Self::Namespaces { .. } | Self::NoCgroup(_) | Self::Limit { .. } => true,
             Self::Step { of_tier, .. } => *of_tier,
             _ => false,
         }

@@ -80,6 +80,7 @@ pub fn doctor(out: &mut impl Write) -> std::io::Result<bool> {
         ("run", Tier::Namespace, false),
         ("run --bare", Tier::Namespace, true),
         ("run --tier traced", Tier::Traced, false),
+        ("run --tier cgroup", Tier::Cgroup, false),
     ];
     for (name, tier, bare) in ways {
         let options = crate::options::Options {

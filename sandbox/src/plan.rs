@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use allgone::SysError;
 use allgone::sys::spawn::launch::{
-    File, Instruction, Launch, Need, Orders, Rlimit, Setup, namespaces, refusing_untraced,
+    File, Hold, Instruction, Launch, Need, Orders, Rlimit, Setup, namespaces, refusing_untraced,
 };
 use nix::errno::Errno;
 use nix::libc;
@@ -36,6 +36,8 @@ pub(crate) struct Prepared<'a> {
 pub struct Plan {
     /// What the promises rest on.
     pub tier: Tier,
+    /// What ends the cgroup, by its path below the directory above.
+    kill: CString,
     /// Namespaces of init.
     pub namespaces: u64,
     /// Further ones of main.
@@ -63,10 +65,11 @@ impl Plan {
     pub fn of(options: &Options, tier: Tier) -> Result<Self, RunError> {
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let traced = tier == Tier::Traced;
-        let private = !options.bare && !traced;
-        let mut flags = if traced { 0 } else { namespaces::PID };
+        let namespaced = tier == Tier::Namespace;
+        let private = !options.bare && namespaced;
+        let mut flags = if namespaced { namespaces::PID } else { 0 };
         let mut maps = None;
-        if !uid.is_root() && !traced {
+        if !uid.is_root() && namespaced {
             flags |= namespaces::USER;
             maps = Some((
                 text(format!("{uid} {uid} 1"))?,
@@ -94,6 +97,10 @@ impl Plan {
             let limits = GroupLimits::of(options, &layout, &place, &name)?;
             (place, limits)
         };
+        let needs_cgroup = needs_cgroup || tier == Tier::Cgroup;
+        if let (Err(why), Tier::Cgroup) = (&place, tier) {
+            return Err(RunError::NoCgroup(why.clone()));
+        }
         if let (Err(why), true) = (&place, needs_cgroup) {
             let (option, why) = ("cpu-time", format!("it needs a cgroup: {why}"));
             return Err(RunError::Limit { option, why });
@@ -104,6 +111,7 @@ impl Plan {
         ];
         Ok(Self {
             tier,
+            kill: text([name.to_bytes(), b"/cgroup.kill"].concat())?,
             namespaces: flags,
             main_namespaces: if private { namespaces::CGROUP } else { 0 },
             place,
@@ -164,11 +172,17 @@ impl Plan {
         // The signal wakes it if something has stopped it.
         steps.push((Setup::DeathSignal(libc::SIGCONT), Need::Required));
         steps.push((Setup::NotDumpable, Need::Required));
+        if self.tier == Tier::Cgroup {
+            steps.push((Setup::Subreaper, Need::Required));
+        }
         if let Ok(place) = &self.place {
             let (parent, name) = (place.parent.as_fd(), place.name.as_c_str());
             let need = self.cgroup_need();
             steps.push((Setup::MakeCgroup { parent, name }, need));
             steps.push((Setup::OpenCgroup { parent, name }, need));
+            if let (Tier::Cgroup, Some(kill)) = (self.tier, self.kill()) {
+                steps.push((Setup::Needs(kill), need));
+            }
             if self.cpu_time {
                 steps.push((Setup::OpenCpuStat, need));
             }
@@ -193,6 +207,16 @@ impl Plan {
         steps
     }
 
+    /// What ends all that is in the cgroup.
+    pub(crate) fn kill(&self) -> Option<File<'_>> {
+        let place = self.place.as_ref().ok()?;
+        Some(File {
+            dir: place.parent.as_fd(),
+            path: &self.kill,
+            text: c"1",
+        })
+    }
+
     /// What [`Plan::launch`] borrows.
     pub(crate) fn prepare(&self) -> Prepared<'_> {
         Prepared {
@@ -212,7 +236,11 @@ impl Plan {
         orders: Orders,
     ) -> Launch<'a> {
         Launch {
-            traces: self.tier == Tier::Traced,
+            hold: match (self.tier, self.kill()) {
+                (Tier::Cgroup, Some(kill)) => Hold::Cgroup(kill),
+                (Tier::Traced, _) => Hold::Trace,
+                (Tier::Namespace | Tier::Cgroup, _) => Hold::Namespace,
+            },
             flags: self.namespaces,
             main_flags: self.main_namespaces,
             before: &steps.before,

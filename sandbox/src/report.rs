@@ -200,7 +200,7 @@ fn asked(
     if options.cpu_time.is_some() {
         let by = match plan.tier {
             Tier::Traced => Some("clocks of the traced processes"),
-            Tier::Namespace => in_cgroup.then_some("cpu.stat of the cgroup"),
+            Tier::Namespace | Tier::Cgroup => in_cgroup.then_some("cpu.stat of the cgroup"),
         };
         say("cpu-time", by);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::SysError;
-use allgone::sys::spawn::launch::{Orders, block_all};
+use allgone::sys::spawn::launch::{Hold, Orders, block_all};
 use allgone::sys::spawn::results::Results;
 use allgone::sys::{descriptor, time};
 use nix::sys::signal::SigSet;
@@ -127,7 +127,7 @@ impl<'a> Ground<'a> {
         let launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
         let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
         let strays = match plan.tier {
-            Tier::Traced => Some(Strays::begin()?),
+            Tier::Traced | Tier::Cgroup => Some(Strays::begin()?),
             Tier::Namespace => None,
         };
         let launched = launch
@@ -155,10 +155,19 @@ impl<'a> Ground<'a> {
         let proof = match (init, strays) {
             (None, _) => Proof::init_lives(launched.pid),
             (Some(_), None) => Proof::of(plan, &launch, &results),
-            (Some(_), Some(strays)) => match strays.end(&self.signals, time::now() + END_LIMIT) {
-                Ok(()) => Proof::NoneLeft,
-                Err(who) => Proof::Unproved(who),
-            },
+            (Some(_), Some(strays)) => {
+                // Init has done it, unless it was killed.
+                if let Hold::Cgroup(kill) = launch.hold {
+                    match kill.write() {
+                        Ok(()) | Err(_) => {}
+                    }
+                }
+                match strays.end(&self.signals, time::now() + END_LIMIT) {
+                    Ok(()) if plan.tier == Tier::Cgroup => Proof::of(plan, &launch, &results),
+                    Ok(()) => Proof::NoneLeft,
+                    Err(who) => Proof::Unproved(who),
+                }
+            }
         };
         let ending = Ending {
             init,

@@ -4,6 +4,8 @@
 /// A mechanism. The later ones are the stronger ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
+    /// A cgroup alone.
+    Cgroup,
     /// No namespace and no cgroup: init traces all that is started (`PTRACE_O_EXITKILL`).
     Traced,
     /// A PID namespace, and a cgroup where one may be had.
@@ -12,15 +14,16 @@ pub enum Tier {
 
 impl Tier {
     /// All, the strongest first.
-    pub const ALL: [Self; 2] = [Self::Namespace, Self::Traced];
+    pub const ALL: [Self; 3] = [Self::Namespace, Self::Traced, Self::Cgroup];
     /// Their names in the same order, as options take them.
-    pub const NAMES: &[&str] = &["namespace", "traced"];
+    pub const NAMES: &[&str] = &["namespace", "traced", "cgroup"];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Namespace => "namespace",
             Self::Traced => "traced",
+            Self::Cgroup => "cgroup",
         }
     }
 
@@ -33,6 +36,15 @@ impl Tier {
     pub fn lacks(self) -> &'static [&'static str] {
         match self {
             Self::Namespace => &[],
+            Self::Cgroup => &[
+                "if launcher and init are killed in the same moment, nothing ends the program",
+                "a program that may write to other cgroups can leave its own; its end is not \
+                 proved then",
+                "--grace reaches the main process alone",
+                "no /proc, /tmp, host name or IPC of its own",
+                "the program sees and can signal other processes of its user, this launcher \
+                 included",
+            ],
             Self::Traced => &[
                 "no /proc, /tmp, host name or IPC of its own",
                 "the program sees and can signal other processes of its user, this launcher \

@@ -5,6 +5,7 @@
     reason = "the whole program is a test"
 )]
 
+mod cgroup;
 mod container;
 mod crash;
 mod ends;

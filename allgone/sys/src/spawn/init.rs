@@ -71,8 +71,18 @@ pub(super) struct Init<'a> {
     pub(super) lifts: &'a [File<'a>],
     pub(super) main: libc::pid_t,
     pub(super) results: &'a Results,
-    /// What is traced, if this is a tracer and not the init of a namespace.
-    pub(super) tracees: Option<Tracees<'a>>,
+    pub(super) reach: Reach<'a>,
+}
+
+/// Which processes it ends, and how.
+#[derive(Debug)]
+pub(super) enum Reach<'a> {
+    /// All of its PID namespace: with its own end.
+    Namespace,
+    /// What it traces: with its own end.
+    Tracees(Tracees<'a>),
+    /// A cgroup: by writing this.
+    Cgroup(File<'a>),
 }
 
 /// What init and launcher tell each other: a kind and a number.
@@ -133,8 +143,7 @@ impl Init<'_> {
         loop {
             let found = self.reap();
             if let Found::Over = found {
-                self.lift();
-                exit_now(0)
+                self.kill()
             }
             if let Some(cause) = self.due() {
                 self.end(cause);
@@ -164,8 +173,8 @@ impl Init<'_> {
                     return Found::Over;
                 }
             };
-            let stop = match (code, &mut self.tracees) {
-                (libc::CLD_TRAPPED, Some(tracees)) => tracees.stopped(pid, status),
+            let stop = match (code, &mut self.reach) {
+                (libc::CLD_TRAPPED, Reach::Tracees(tracees)) => tracees.stopped(pid, status),
                 (libc::CLD_STOPPED, _) => Some(status),
                 _ => None,
             };
@@ -189,7 +198,7 @@ impl Init<'_> {
 
     fn next_change(&mut self) -> Next {
         let flags = libc::WNOHANG | libc::WSTOPPED;
-        let Some(tracees) = &mut self.tracees else {
+        let Reach::Tracees(tracees) = &mut self.reach else {
             return change(libc::P_ALL, 0, flags);
         };
         if self.orders.cpu_limit_us.is_none() {
@@ -242,8 +251,7 @@ impl Init<'_> {
         self.results.set_cause(cause);
         let Some(grace) = self.orders.grace_ns.take() else {
             self.results.set_killed();
-            self.lift();
-            exit_now(0)
+            self.kill()
         };
         self.send_all(self.orders.signal);
         self.send_all(libc::SIGCONT);
@@ -315,13 +323,18 @@ impl Init<'_> {
     /// Kills everything, waits for it, removes the cgroup, ends.
     fn launcher_gone(&self) -> ! {
         self.results.set_cause(Cause::LauncherGone);
-        if self.tracees.is_some() {
-            // The kernel kills them all, and there is no cgroup.
-            exit_now(0)
-        }
         self.lift();
-        send(-1, libc::SIGKILL);
-        while matches!(change(libc::P_ALL, 0, 0), Next::Change(..)) {}
+        match self.reach {
+            // The kernel kills them all, and there is no cgroup.
+            Reach::Tracees(_) => exit_now(0),
+            Reach::Namespace => send(-1, libc::SIGKILL),
+            Reach::Cgroup(kill) => write(kill),
+        }
+        // What has left the cgroup is not waited for; and what is in it and has ended, its removal
+        // does not wait for either.
+        while matches!(self.reach, Reach::Namespace)
+            && matches!(change(libc::P_ALL, 0, 0), Next::Change(..))
+        {}
         for (parent, name) in self.cgroup.into_iter().chain(self.groups.iter().copied()) {
             // A process may leave its cgroup a moment after it can be reaped (Linux 6.19).
             for _ in 0..500 {
@@ -337,11 +350,7 @@ impl Init<'_> {
 
     /// Takes quotas away, so that what is about to be killed can run to its end.
     fn lift(&self) {
-        for file in self.lifts {
-            match file.write() {
-                Ok(()) | Err(_) => {}
-            }
-        }
+        self.lifts.iter().copied().for_each(write);
     }
 
     /// Until the next thing that is due by time.
@@ -361,18 +370,30 @@ impl Init<'_> {
     }
 
     fn cpu_used_us(&mut self) -> Option<u64> {
-        match &mut self.tracees {
-            Some(tracees) => Some(tracees.cpu_us()),
-            None => cpu_used_us(self.cpu_stat),
+        match &mut self.reach {
+            Reach::Tracees(tracees) => Some(tracees.cpu_us()),
+            Reach::Namespace | Reach::Cgroup(_) => cpu_used_us(self.cpu_stat),
         }
     }
 
-    /// To every process but this one. That nobody is left is no error.
+    /// To every process but this one; of a cgroup, whose members' numbers could be others' by the
+    /// time that they are used, to main alone. That nobody is left is no error.
     fn send_all(&mut self, signal: i32) {
-        match &mut self.tracees {
-            Some(tracees) => tracees.send_all(signal),
-            None => send(-1, signal),
+        match &mut self.reach {
+            Reach::Tracees(tracees) => tracees.send_all(signal),
+            Reach::Namespace => send(-1, signal),
+            Reach::Cgroup(_) if self.main > 0 => send(self.main, signal),
+            Reach::Cgroup(_) => {}
         }
+    }
+
+    /// Ends what is left, and this process. The launcher takes in what it leaves.
+    fn kill(&self) -> ! {
+        self.lift();
+        if let Reach::Cgroup(kill) = self.reach {
+            write(kill);
+        }
+        exit_now(0)
     }
 
     /// Tells the launcher. If it does not read, or is gone, that is found elsewhere.
@@ -407,6 +428,13 @@ enum Found {
     Nothing,
     /// There may be more.
     More,
+}
+
+/// Writes what is no less needed if it fails: the launcher does it again, or says so.
+fn write(file: File<'_>) {
+    match file.write() {
+        Ok(()) | Err(_) => {}
+    }
 }
 
 fn send(pid: libc::pid_t, signal: i32) {

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use super::descriptors::{Table, close_all_but};
 use super::gate::Gate;
-use super::init::Init;
+use super::init::{Init, Reach};
 use super::results::Results;
 use super::setup::Made;
 use super::steps::{Action, Sequence, pointers};
@@ -50,10 +50,10 @@ pub mod namespaces {
 /// Everything that is to happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// Namespaces of init, of which a PID namespace is one unless it is a tracer.
+    /// Namespaces of init, of which a PID namespace is one if that is what holds it together.
     pub flags: u64,
-    /// Whether init traces all that it starts (`PTRACE_O_EXITKILL`).
-    pub traces: bool,
+    /// What holds all of it together.
+    pub hold: Hold<'a>,
     /// Further namespaces of main: one of cgroups is rooted where it is made.
     pub main_flags: u64,
     /// Made by init, before main.
@@ -81,6 +81,17 @@ pub struct Launch<'a> {
     pub orders: Orders,
 }
 
+/// What holds a run together, so that all of it can be ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Hold<'a> {
+    /// A PID namespace: its end is init's.
+    Namespace,
+    /// Init traces all that it starts (`PTRACE_O_EXITKILL`): its end is init's.
+    Trace,
+    /// A cgroup: it is ended by writing this, `cgroup.kill` (Linux 5.14).
+    Cgroup(File<'a>),
+}
+
 /// How many further cgroups there may be: one for each v1 controller that limits something.
 pub const GROUPS: usize = 4;
 
@@ -104,10 +115,9 @@ impl<'a> Launch<'a> {
             lines.collect::<Vec<_>>()
         };
         let mut lines = setup(self.before);
-        let seize = if self.traces {
-            ", ptrace(PTRACE_SEIZE, PTRACE_O_EXITKILL)"
-        } else {
-            ""
+        let seize = match self.hold {
+            Hold::Trace => ", ptrace(PTRACE_SEIZE, PTRACE_O_EXITKILL)",
+            Hold::Namespace | Hold::Cgroup(_) => "",
         };
         let clone = format!("clone3({:#x}){seize}", self.main_flags);
         lines.push((clone, Need::Required));
@@ -162,8 +172,10 @@ impl<'a> Launch<'a> {
     pub fn start(&self, results: &Results) -> Result<Launched, Errno> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-        let seen = self.traces.then(|| Mapping::anonymous(tracees::BYTES));
-        let seen = seen.transpose()?;
+        let seen = match self.hold {
+            Hold::Trace => Some(Mapping::anonymous(tracees::BYTES)?),
+            Hold::Namespace | Hold::Cgroup(_) => None,
+        };
         let main = Main {
             orders: self.orders,
             socket: theirs.as_raw_fd(),
@@ -173,6 +185,7 @@ impl<'a> Launch<'a> {
             lifts: self.lifts,
             need: self.cgroup_need,
             flags: self.main_flags,
+            hold: self.hold,
             seen: seen.as_ref(),
         };
         let setup = |(setup, need): &(Setup<'a>, Need)| Action::Setup(*setup, *need);
@@ -243,6 +256,7 @@ pub(super) struct Main<'a> {
     lifts: &'a [File<'a>],
     need: Need,
     flags: u64,
+    hold: Hold<'a>,
     /// Room for what is traced, if all of it is.
     seen: Option<&'a Mapping>,
 }
@@ -287,11 +301,15 @@ impl<'a> Main<'a> {
             lifts: self.lifts,
             main: main.as_raw(),
             results,
-            tracees: self.seen.map(|seen| {
-                let mut tracees = Tracees::new(seen, results);
-                tracees.add(main.as_raw());
-                tracees
-            }),
+            reach: match (self.seen, self.hold) {
+                (Some(seen), _) => {
+                    let mut tracees = Tracees::new(seen, results);
+                    tracees.add(main.as_raw());
+                    Reach::Tracees(tracees)
+                }
+                (None, Hold::Cgroup(kill)) => Reach::Cgroup(kill),
+                (None, _) => Reach::Namespace,
+            },
         }
         .run()
     }

@@ -89,6 +89,8 @@ pub enum Setup<'a> {
     },
     /// Writes to a file below a directory that the launcher has opened.
     WriteIn(File<'a>),
+    /// Opens such a file for writing and closes it again: it will be needed.
+    Needs(File<'a>),
     /// Writes to a file of that cgroup. `ECANCELED`: there is none.
     Cgroup {
         /// The file.
@@ -160,6 +162,12 @@ impl Setup<'_> {
             }
             Self::MakeDir { parent, name } => make_dir(parent, name),
             Self::WriteIn(file) => file.write(),
+            Self::Needs(file) => {
+                let opened = open(file.dir.as_raw_fd(), file.path, libc::O_WRONLY)?;
+                // SAFETY: opened above; nothing else has the number.
+                unsafe { libc::close(opened) };
+                Ok(())
+            }
             Self::OpenCgroup { parent, name } if made.cgroup_made => {
                 let flags = libc::O_DIRECTORY | libc::O_RDONLY;
                 made.cgroup = open(parent.as_raw_fd(), name, flags)?;
@@ -259,6 +267,7 @@ impl fmt::Display for Setup<'_> {
             }
             Self::OpenCgroup { name, .. } => write!(f, "openat(parent, {name:?})"),
             Self::WriteIn(File { path, text, .. }) => write!(f, "write(parent/{path:?}, {text:?})"),
+            Self::Needs(File { path, .. }) => write!(f, "openat(parent, {path:?}, O_WRONLY)"),
             Self::Cgroup { file, text } => write!(f, "write(cgroup/{file:?}, {text:?})"),
             Self::OpenCpuStat => f.write_str("openat(cgroup, \"cpu.stat\")"),
             Self::Limit(limit) => write!(f, "setrlimit({:?}, {})", limit.resource, limit.hard),

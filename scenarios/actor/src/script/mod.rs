@@ -6,7 +6,7 @@
 //! [`Op::ForkExitLoop`]).
 //!
 //! To add an operation: a variant here, its line in the table of [`crate::text`], its arm in
-//! [`model`] (what follows from it) and its arm in [`crate::play`] (what it does, in the module of
+//! [`model`] (what follows from it) and its arm in `crate::play` (what it does, in the module of
 //! its family). The compiler names all four places.
 
 mod check;

@@ -77,6 +77,7 @@ fn of(mut arguments: Vec<CString>) -> io::Result<Workload> {
         exe: File::open("/proc/self/exe")?.into(),
         argv: arguments,
         envp: Vec::new(),
+        stops: false,
         // Nothing reads it, but the file has to exist.
         input: memfd_create(c"nothing", MFdFlags::MFD_CLOEXEC)?,
     })

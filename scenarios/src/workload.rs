@@ -13,7 +13,7 @@ use harness::trial::Workload;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::script::Script;
+use crate::script::{Op, Script};
 
 /// `script`, ready to be started: this executable as an actor, with an empty environment. Its
 /// processes have no deadline of their own, because a trial has guards.
@@ -36,6 +36,7 @@ pub fn workload(script: &Script) -> io::Result<Workload> {
                 | SealFlag::F_SEAL_SEAL,
         ),
     )?;
+    let stops = script.ops().any(|op| op == Op::Stop);
     let script = CString::new(format!("--script-fd={}", Workload::INPUT_FD))?;
     let ledger = CString::new(format!("--ledger-fd={}", Workload::LEDGER_FD))?;
     Ok(Workload {
@@ -43,5 +44,6 @@ pub fn workload(script: &Script) -> io::Result<Workload> {
         argv: vec![actor::NAME.to_owned(), script, ledger],
         envp: Vec::new(),
         input,
+        stops,
     })
 }

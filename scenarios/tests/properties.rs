@@ -18,13 +18,16 @@ const BOUNDS: Bounds = Bounds {
     depth: 5,
     live_ns: 5_000_000,
     cgroups: true,
+    others: true,
 };
 
 /// What the shrinker brings down: operations, children and sleeps.
 fn weight(script: &Script) -> (usize, u128) {
     let amount = |op: Op| match op {
-        Op::Live { ns } => u128::from(ns),
-        Op::Fork { count, .. } => u128::from(count),
+        Op::Live { ns } | Op::Spin { ns } => u128::from(ns),
+        Op::Fork { count, .. } | Op::Threads { count } => u128::from(count),
+        // One child, and more than a plain fork.
+        Op::Vfork { .. } | Op::ForkSilent { .. } | Op::ForkParent { .. } => 2,
         _ => 0,
     };
     (script.ops().count(), script.ops().map(amount).sum())
@@ -87,7 +90,7 @@ proptest! {
         let mut alive = 0usize;
         for event in &history.events {
             match event.change {
-                Change::Born { .. } => alive += 1,
+                change if change.is_birth() => alive += 1,
                 Change::Ended => alive -= 1,
                 _ => {}
             }

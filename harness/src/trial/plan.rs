@@ -28,6 +28,9 @@ pub struct Workload {
     pub envp: Vec<CString>,
     /// What it reads: a script.
     pub input: OwnedFd,
+    /// Whether its processes stop themselves: then a stop (SIGSTOP) of one is no sign that
+    /// something outside of the trial was at work.
+    pub stops: bool,
 }
 
 impl Workload {

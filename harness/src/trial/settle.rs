@@ -103,7 +103,7 @@ impl<'t, 'b> Observed<'t, 'b> {
             if deadline.has_passed() || run.reaper.ending().is_some() {
                 break;
             }
-            if !kills {
+            if !kills && !spec.workload.stops {
                 // Nothing of such a trial stops anything.
                 let stopped = oracle::stopped(site)?;
                 if !stopped.is_empty() {

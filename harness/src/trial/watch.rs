@@ -165,10 +165,13 @@ impl<'t, 'b> Watch<'t, 'b> {
     /// tree: what is measured from then on is the length of the stop. The harness is told of its
     /// own children alone, but of these even where they go on at once.
     fn stopped(&self, observer: Pid) -> Option<Broken> {
-        let Trial { run, site, .. } = &self.trial;
+        let Trial {
+            run, spec, site, ..
+        } = &self.trial;
+        let foreign = self.killing.is_none() && !spec.workload.stops;
         let of_trial = |pid: &i32| {
             *pid == observer.as_raw()
-                || self.killing.is_none() && site.ledger.entries().any(|entry| entry.pid == *pid)
+                || foreign && site.ledger.entries().any(|entry| entry.pid == *pid)
         };
         let stopped = run.reaper.stopped().iter().copied();
         let pids: Vec<i32> = stopped.filter(of_trial).collect();

@@ -5,6 +5,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 
+use super::model::{self, Ending};
 use super::{Op, Script};
 
 /// How large a random script may become.
@@ -18,16 +19,21 @@ pub struct Bounds {
     pub live_ns: u64,
     /// Whether processes may make cgroups and move there.
     pub cgroups: bool,
+    /// Whether there may be threads, other ways to fork, stops, subreapers, and processes that use
+    /// or hold something.
+    pub others: bool,
 }
 
 impl Default for Bounds {
-    /// 24 processes in up to four generations, that sleep for 2 ms at most and make no cgroups.
+    /// 24 processes in up to four generations, that sleep for 2 ms at most, make no cgroups, and
+    /// have one thread each.
     fn default() -> Self {
         Self {
             processes: 24,
             depth: 4,
             live_ns: 2_000_000,
             cgroups: false,
+            others: false,
         }
     }
 }
@@ -44,6 +50,7 @@ pub fn random(seed: u64, bounds: &Bounds) -> Script {
         players: Vec::new(),
     };
     draft.block(1, 0);
+    draft.untangle();
     for index in 0..draft.rng.random_range(0..=2usize.min(BARRIERS)) {
         draft.barrier(index);
     }
@@ -68,7 +75,8 @@ impl Draft {
         self.players.push(players);
         let mut leads = block == 0;
         for _ in 0..self.rng.random_range(0..6) {
-            let op = match self.rng.random_range(0..13) {
+            let kinds = if self.bounds.others { 26 } else { 13 };
+            let op = match self.rng.random_range(0..kinds) {
                 0..=3 => self.fork(players, depth),
                 4..=5 => Some(Op::Live {
                     ns: self.rng.random_range(0..=self.bounds.live_ns),
@@ -81,11 +89,19 @@ impl Draft {
                 11 => Some(Op::ExitLeader),
                 12 if self.bounds.cgroups => Some(Op::EnterCgroup),
                 12 => Some(Op::WaitGo),
+                kind @ 13..=17 => self.fork_otherwise(kind, block, players, depth),
+                kind @ 18.. => Some(self.other(kind)),
                 _ => Some(Op::Ready),
             };
-            if let Some(op) = op {
-                leads |= matches!(op, Op::Setsid | Op::Setpgid);
-                self.script.blocks[block].push(op);
+            let Some(op) = op else { continue };
+            leads |= matches!(op, Op::Setsid | Op::Setpgid);
+            let ops = &mut self.script.blocks[block];
+            ops.push(op);
+            if op == Op::AwaitStopped {
+                ops.push(Op::Continue);
+            }
+            if op.is_last() {
+                break;
             }
         }
         block
@@ -93,13 +109,84 @@ impl Draft {
 
     fn fork(&mut self, players: u32, depth: u32) -> Option<Op> {
         let count = self.rng.random_range(1..=3);
+        let block = self.children(players, count, depth)?;
+        Some(Op::Fork { block, count })
+    }
+
+    /// The block of `count` children of each of `players` processes, if there may be so many.
+    fn children(&mut self, players: u32, count: u32, depth: u32) -> Option<usize> {
         let children = players * count;
         if depth >= self.bounds.depth || children > self.left {
             return None;
         }
         self.left -= children;
-        let block = self.block(children, depth + 1);
-        Some(Op::Fork { block, count })
+        Some(self.block(children, depth + 1))
+    }
+
+    /// One child that is not born as fork(2) does, or that is stopped and let go on.
+    fn fork_otherwise(&mut self, kind: u32, own: usize, players: u32, depth: u32) -> Option<Op> {
+        let block = self.children(players, 1, depth)?;
+        Some(match kind {
+            13 => Op::Vfork { block },
+            14 => Op::ForkSilent { block },
+            // The parent of the main process is not part of the tree.
+            15 if own != 0 => Op::ForkParent { block },
+            _ => {
+                // In a session of its own: the kernel sends SIGHUP to a group that is orphaned
+                // while a member of it is stopped.
+                let ops = &mut self.script.blocks[block];
+                ops.retain(|op| !matches!(op, Op::Setsid | Op::Setpgid));
+                ops.splice(0..0, [Op::Setsid, Op::Stop]);
+                self.script.blocks[own].push(Op::Fork { block, count: 1 });
+                Op::AwaitStopped
+            }
+        })
+    }
+
+    fn other(&mut self, kind: u32) -> Op {
+        match kind {
+            18 => Op::Threads {
+                count: self.rng.random_range(1..=2),
+            },
+            19 => Op::Subreaper,
+            20 => Op::Reap,
+            21 => Op::Exit {
+                code: self.rng.random_range(0..=3),
+            },
+            22 => Op::Spin {
+                ns: self.rng.random_range(0..=self.bounds.live_ns / 4),
+            },
+            23 => Op::Touch {
+                bytes: self.rng.random_range(1..=64 << 10),
+            },
+            24 => Op::OpenFiles {
+                count: self.rng.random_range(1..=16),
+            },
+            _ => Op::Nice {
+                value: self.rng.random_range(0..20),
+            },
+        }
+    }
+
+    /// Takes out what waits for children that wait for it.
+    fn untangle(&mut self) {
+        let over = |script: &Script| {
+            script.check().is_ok() && model::play(script, usize::MAX).ending == Ending::Over
+        };
+        if over(&self.script) {
+            return;
+        }
+        for ops in &mut self.script.blocks {
+            ops.retain(|op| *op != Op::Reap);
+        }
+        if over(&self.script) {
+            return;
+        }
+        for op in self.script.blocks.iter_mut().flatten() {
+            if let Op::Vfork { block } = *op {
+                *op = Op::Fork { block, count: 1 };
+            }
+        }
     }
 
     /// Puts a barrier into some of the blocks, and takes it out again if processes would wait for
@@ -136,6 +223,7 @@ mod tests {
     fn every_kind_of_operation_comes_up() {
         let bounds = Bounds {
             cgroups: true,
+            others: true,
             ..Bounds::default()
         };
         let ops: Vec<Op> = (0..500)
@@ -145,6 +233,15 @@ mod tests {
         assert!(has(|op| matches!(op, Op::Live { .. })));
         assert!(has(|op| matches!(op, Op::Fork { count: 3, .. })));
         assert!(has(|op| matches!(op, Op::Barrier { count: 2.., .. })));
+        assert!(has(|op| matches!(op, Op::Vfork { .. })));
+        assert!(has(|op| matches!(op, Op::ForkSilent { .. })));
+        assert!(has(|op| matches!(op, Op::ForkParent { .. })));
+        assert!(has(|op| matches!(op, Op::Threads { .. })));
+        assert!(has(|op| matches!(op, Op::Exit { .. })));
+        assert!(has(|op| matches!(op, Op::Spin { .. })));
+        assert!(has(|op| matches!(op, Op::Touch { .. })));
+        assert!(has(|op| matches!(op, Op::OpenFiles { .. })));
+        assert!(has(|op| matches!(op, Op::Nice { .. })));
         for op in [
             Op::Setsid,
             Op::Setpgid,
@@ -154,6 +251,11 @@ mod tests {
             Op::EnterCgroup,
             Op::ExitLeader,
             Op::Ready,
+            Op::Subreaper,
+            Op::Reap,
+            Op::Stop,
+            Op::AwaitStopped,
+            Op::Continue,
         ] {
             assert!(ops.contains(&op), "{op:?}");
         }

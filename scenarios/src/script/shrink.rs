@@ -78,6 +78,11 @@ fn less(op: Op) -> Option<Op> {
             count: count / 2,
         }),
         Op::Live { ns } if ns != 0 && ns != FOREVER => Some(Op::Live { ns: ns / 2 }),
+        Op::Spin { ns } if ns != 0 && ns != FOREVER => Some(Op::Spin { ns: ns / 2 }),
+        Op::Threads { count: count @ 2.. } => Some(Op::Threads { count: count / 2 }),
+        Op::Vfork { block } | Op::ForkSilent { block } | Op::ForkParent { block } => {
+            Some(Op::Fork { block, count: 1 })
+        }
         _ => None,
     }
 }

@@ -122,6 +122,7 @@ impl Scene {
             exe: open("/proc/self/status")?,
             argv: Vec::new(),
             envp: Vec::new(),
+            stops: false,
             input: open("/dev/null")?,
         };
         Ok(Self { place, passer_by })

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use harness::record::{Outcome, TrialRecord};
+use harness::record::{Cause, Outcome, TrialRecord};
 use harness::sys::time;
 use scenarios::Script;
 use scenarios::actor::text::Named;
@@ -42,7 +42,7 @@ pub(super) fn kept(mechanism: &str) -> Result<Vec<Script>, String> {
 
 /// Everything about a failure, in words.
 pub(super) fn explain(mechanism: Mechanism, script: Script, record: &TrialRecord) -> String {
-    let smallest = shrink(mechanism, script, record.outcome);
+    let smallest = shrink(mechanism, script, (record.outcome, record.cause));
     let record = serde_json::to_string_pretty(record).unwrap_or_else(|e| e.to_string());
     let text = smallest.to_string();
     let path = dir().join(format!("{}.{}.script", mechanism.id(), time::now().0));
@@ -53,8 +53,8 @@ pub(super) fn explain(mechanism: Mechanism, script: Script, record: &TrialRecord
     format!("{record}\nthe smallest tree that fails, {kept}:\n{text}")
 }
 
-/// The smallest tree found that fails with the same outcome.
-fn shrink(mechanism: Mechanism, script: Script, outcome: Outcome) -> Script {
+/// The smallest tree found that fails in the same way.
+fn shrink(mechanism: Mechanism, script: Script, like: (Outcome, Option<Cause>)) -> Script {
     let enough = time::now() + SHRINKING;
     let mut smallest = script;
     'smaller: loop {
@@ -67,7 +67,8 @@ fn shrink(mechanism: Mechanism, script: Script, outcome: Outcome) -> Script {
             }
             let tries = vec![candidate.clone(); TRIES];
             let failed = mechanism.first_that_fails(&tries);
-            if matches!(failed, Ok(Some((_, record))) if record.outcome == outcome) {
+            let alike = |record: &TrialRecord| (record.outcome, record.cause) == like;
+            if matches!(failed, Ok(Some((_, record))) if alike(&record)) {
                 smallest = candidate;
                 continue 'smaller;
             }

@@ -8,7 +8,7 @@ use harness::expect::{Expectation, KillExpectation, Plane, Scope, Sweep};
 use harness::host::bugs::{self, Presence};
 use harness::kill::AnyStrategy;
 use harness::param;
-use harness::trial::{Expected, Stage, TrialSpec};
+use harness::trial::{Expected, Limits, Stage, TrialSpec};
 use scenarios::script::model::{self, Ending};
 use scenarios::script::{Bounds, FOREVER, Op, Script, random};
 
@@ -39,9 +39,18 @@ pub(super) fn to_watch(seed: u64, spec: &DetectorSpec) -> Result<Script, String>
     let bounds = Bounds {
         // It removes empty cgroups, one that a process has just made and is about to enter, too.
         cgroups: spec.id != "cgroup-rmdir-probe",
+        others: true,
         ..Bounds::default()
     };
-    let script = random(seed, &bounds);
+    let mut script = random(seed, &bounds);
+    if spec.id == "proc-connector" {
+        // It says that such a child escapes it: the parent may be a process of the harness by then.
+        for op in script.blocks.iter_mut().flatten() {
+            if let Op::ForkParent { block } = *op {
+                *op = Op::Fork { block, count: 1 };
+            }
+        }
+    }
     match model::play(&script, usize::MAX).emptied(spec.scope) {
         Some((_, 0)) => Ok(script),
         other => Err(format!(
@@ -55,6 +64,7 @@ pub(super) fn to_watch(seed: u64, spec: &DetectorSpec) -> Result<Script, String>
 pub(super) fn to_kill(seed: u64, strategy: AnyStrategy) -> Result<Script, String> {
     let bounds = Bounds {
         cgroups: true,
+        others: true,
         ..Bounds::default()
     };
     let mut blocks = random(seed, &bounds).blocks;
@@ -63,7 +73,8 @@ pub(super) fn to_kill(seed: u64, strategy: AnyStrategy) -> Result<Script, String
             ops.retain(|op| *op != Op::ExitLeader);
         }
         // Bits of the seed decide; a tree of one block always stays.
-        if seed.rotate_right(at) & 1 == 1 || at == 0 && !seed.is_multiple_of(4) {
+        let stays = seed.rotate_right(at) & 1 == 1 || at == 0 && !seed.is_multiple_of(4);
+        if stays && !ops.last().is_some_and(|op| op.is_last()) {
             ops.push(Op::Live { ns: FOREVER });
         }
     }
@@ -72,9 +83,10 @@ pub(super) fn to_kill(seed: u64, strategy: AnyStrategy) -> Result<Script, String
     {
         return Ok(script);
     }
-    // A process that stays may keep others from a barrier for ever.
+    // A process that stays may keep others waiting for ever.
+    let waits = |op: &Op| matches!(op, Op::Barrier { .. } | Op::AwaitParent | Op::Reap);
     for ops in &mut blocks {
-        ops.retain(|op| !matches!(op, Op::Barrier { .. }));
+        ops.retain(|op| !waits(op));
     }
     blocks[0].insert(0, Op::Ready);
     Script::new(blocks).map_err(|e| format!("seed {seed}: {e}"))
@@ -112,6 +124,10 @@ pub(super) fn trial<'a>(
             Some(_) => Expected::Kill(KillExpectation::Empties),
         },
         deadline: PATIENCE,
+        limits: Limits {
+            tasks: script.tasks().max(Limits::default().tasks),
+            ..Limits::default()
+        },
         ..spec(any, detector, strategy)
     })
 }

@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod host;
 pub mod kill;
 pub mod param;
+pub(crate) mod process_events;
 pub mod requirements;
 pub(crate) mod tracepoint;
 pub mod trial;

@@ -80,5 +80,6 @@ fn of(mut arguments: Vec<CString>) -> io::Result<Workload> {
         stops: false,
         // Nothing reads it, but the file has to exist.
         input: memfd_create(c"nothing", MFdFlags::MFD_CLOEXEC)?,
+        program: None,
     })
 }

@@ -23,6 +23,10 @@ pub enum Expectation {
     Removed(&'static str),
     /// May sleep on although all is over (a lost wake-up). Either outcome is accepted and recorded.
     MayBeLost(&'static str),
+    /// As `Sound`, of a program that may run for longer than the deadline: then it says nothing.
+    SoundIfItEnds,
+    /// Nothing: what it sees of the workload depends on what that is. Any outcome is recorded.
+    Open(&'static str),
     /// The pair makes no sense and is not run.
     NotApplicable(&'static str),
 }
@@ -37,6 +41,8 @@ impl Expectation {
             Self::NeverFires(_) => "never-fires",
             Self::Removed(_) => "removed",
             Self::MayBeLost(_) => "may-be-lost",
+            Self::SoundIfItEnds => "sound-if-it-ends",
+            Self::Open(_) => "none",
             Self::NotApplicable(_) => "not-applicable",
         }
     }

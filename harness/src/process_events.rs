@@ -255,7 +255,9 @@ mod tests {
         assert!(!books.enter(fork(99, 98)));
         books.enter(Event::Exit { thread: 20 });
         assert_eq!(books.threads.keys().copied().collect::<Vec<_>>(), [30]);
-        assert!(books.enter(Event::Exec { thread: 30 }) && !books.enter(Event::Exec { thread: 98 }));
+        assert!(
+            books.enter(Event::Exec { thread: 30 }) && !books.enter(Event::Exec { thread: 98 })
+        );
         books.enter(Event::Exit { thread: 30 });
         assert!(books.threads.is_empty());
     }

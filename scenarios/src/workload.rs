@@ -45,5 +45,6 @@ pub fn workload(script: &Script) -> io::Result<Workload> {
         envp: Vec::new(),
         input,
         stops,
+        program: None,
     })
 }

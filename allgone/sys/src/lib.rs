@@ -36,6 +36,8 @@ pub mod interrupt;
 #[cfg(feature = "instrument")]
 pub mod iouring;
 #[cfg(feature = "instrument")]
+pub mod lease;
+#[cfg(feature = "instrument")]
 pub mod ledger;
 mod mapping;
 #[cfg(feature = "instrument")]

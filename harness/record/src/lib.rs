@@ -8,6 +8,7 @@ mod cause;
 mod error;
 mod kill;
 mod plane;
+mod program;
 mod scale;
 mod scope;
 mod times;
@@ -23,6 +24,7 @@ pub use cause::Cause;
 pub use error::ErrorRecord;
 pub use kill::KillReport;
 pub use plane::{Canary, Plane};
+pub use program::{ProgramRecord, TruthSource};
 pub use scale::ScaleRecord;
 pub use scope::sees_the_cgroup;
 pub use times::{Elapsed, KillTimes};
@@ -32,7 +34,8 @@ pub use verdict::{Counters, Verdict};
 ///
 /// - 2: reasons are names where a reader has to tell them apart ([`TrialRecord::expectation`],
 ///   [`Survivor::reason`], the `errno` of [`Verdict::Unknown`]); `reused_ns` was `framed_ns`.
-pub const SCHEMA: u32 = 2;
+/// - 3: the outcome `cannot-tell`, in trials of programs ([`TrialRecord::program`]).
+pub const SCHEMA: u32 = 3;
 
 /// One trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,8 +83,9 @@ pub struct TrialRecord {
     /// What was expected, in words, with the reason.
     pub expected: String,
     /// The same as a name: `sound`, `early`, `may-be-early`, `never-fires`, `removed`,
-    /// `may-be-lost`, `not-applicable`; of a strategy `empties`, `may-survive`, `survives`. Absent
-    /// where nothing was expected (a broken trial), and in records of schema 1.
+    /// `may-be-lost`, `not-applicable`; of a strategy `empties`, `may-survive`, `survives`; of a
+    /// detector of a program `sound-if-it-ends`, `none`. Absent where nothing was expected (a
+    /// broken trial), and in records of schema 1.
     #[serde(default)]
     pub expectation: Option<String>,
     /// Whether the outcome is as expected.
@@ -101,6 +105,10 @@ pub struct TrialRecord {
     pub idle: Option<IdleRecord>,
     /// What the actors wrote into the ledger.
     pub ledger: LedgerRecord,
+    /// The workload, if it is not a scenario's but any program, and how the truth about it is
+    /// known.
+    #[serde(default)]
+    pub program: Option<ProgramRecord>,
     /// What the strategy did.
     pub kill: Option<KillReport>,
     /// The processes that survived the kill, with the reasons.
@@ -229,6 +237,9 @@ pub enum Outcome {
     Missed,
     /// Nothing had ended by the deadline, and it said nothing.
     StillRunning,
+    /// It decided between the last moment at which something was certainly alive and the first at
+    /// which all were certainly gone. Only of programs: a scenario's actors stamp their ends.
+    CannotTell,
     /// Said that the site was removed.
     Removed,
     /// Said that it does not know.
@@ -393,10 +404,10 @@ mod tests {
         write_line(&mut line, &new).unwrap();
         let text = String::from_utf8(line).unwrap();
         assert!(text.contains("\"reused_ns\":5") && !text.contains("framed_ns"));
-        let newer = text.replace("{\"schema\":2", "{\"schema\":3");
+        let newer = text.replace("{\"schema\":3", "{\"schema\":4");
         assert!(matches!(
             read_lines(newer.as_bytes()).next(),
-            Some(Err(ReadError::Schema { found: 3, .. }))
+            Some(Err(ReadError::Schema { found: 4, .. }))
         ));
     }
 }

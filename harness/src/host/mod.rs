@@ -13,6 +13,7 @@ pub mod name;
 pub mod named;
 mod probes;
 pub mod rerun;
+pub(crate) mod scratch;
 
 use self::delegation::Delegation;
 use crate::cgroup::CgroupError;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::broken::Broken;
+use super::broken::{Broken, end_in_words};
 use super::canary::LiveCanary;
 use super::judge::{self, Truth};
 use super::observe::End;
@@ -47,7 +47,12 @@ impl<'t, 'b> Settled<'t, 'b> {
         });
         let stalled = self.trial.stalled();
         let Trial {
-            spec, site, record, ..
+            run,
+            spec,
+            site,
+            record,
+            outside,
+            ..
         } = &mut self.trial;
         let sums = site.ledger.sums();
         record.ledger = LedgerRecord {
@@ -55,6 +60,10 @@ impl<'t, 'b> Settled<'t, 'b> {
             deaths: sums.deaths,
             refused: sums.refused,
         };
+        record.program = outside.as_ref().map(|outside| {
+            let status = outside.main().and_then(|pid| run.reaper.status_of(pid));
+            outside.record(status.map(|status| end_in_words(Some(status))))
+        });
         match (ending, hit) {
             (Some(Ending::Guard(pid)), _) => broken(record, guard_killed(pid)),
             (Some(Ending::Signal(_)), _) => {
@@ -121,6 +130,7 @@ fn judged(spec: &TrialSpec<'_>, record: &mut TrialRecord, hit: Vec<Canary>, witn
         lower_ns: stamps.over_lower_ns,
         upper_ns: stamps.over_upper_ns,
         witness: witness.is_some(),
+        from_outside: record.program.is_some(),
     };
     let (held, expected, expectation) = match (spec.expected, &record.verdict) {
         (Expected::Detect(expected), Some(verdict)) => {

@@ -14,6 +14,18 @@ pub(super) struct Truth {
     pub(super) upper_ns: Option<u64>,
     /// Something was seen alive right after the detector had said "empty".
     pub(super) witness: bool,
+    /// The bounds were seen from outside, and not stamped by the workload: what is decided between
+    /// them may be right or early.
+    pub(super) from_outside: bool,
+}
+
+impl Truth {
+    /// Whether it is not known if something was alive then.
+    fn leaves_open(self, at_ns: u64) -> bool {
+        self.from_outside
+            && self.lower_ns.is_none_or(|lower| lower <= at_ns)
+            && self.upper_ns.is_some_and(|upper| at_ns < upper)
+    }
 }
 
 /// The outcome of a detector's verdict.
@@ -24,14 +36,18 @@ pub(super) fn outcome(verdict: &Verdict, truth: Truth) -> Outcome {
                 truth.lower_ns.is_some_and(|lower| *decided_ns < lower) || truth.upper_ns.is_none();
             if lived_on || truth.witness {
                 Outcome::Early
+            } else if truth.leaves_open(*decided_ns) {
+                Outcome::CannotTell
             } else {
                 Outcome::Right
             }
         }
         Verdict::SiteRemoved { .. } => Outcome::Removed,
         Verdict::Unknown { .. } => Outcome::Unknown,
+        Verdict::DeadlinePassed { at_ns } if truth.leaves_open(*at_ns) => Outcome::CannotTell,
         Verdict::DeadlinePassed { at_ns } => {
-            match truth.upper_ns.and(truth.lower_ns.or(truth.upper_ns)) {
+            let stamped = truth.lower_ns.filter(|_| !truth.from_outside);
+            match truth.upper_ns.and(stamped.or(truth.upper_ns)) {
                 Some(over) if over < *at_ns => Outcome::Missed,
                 _ => Outcome::StillRunning,
             }
@@ -45,7 +61,7 @@ pub(super) fn held(
     outcome: Outcome,
     loses_on_removal: bool,
 ) -> (bool, String, &'static str) {
-    use Outcome::{Early, Missed, Removed, Right, StillRunning, Unknown};
+    use Outcome::{CannotTell, Early, Missed, Removed, Right, StillRunning, Unknown};
     let (ok, why) = match expected {
         Expectation::Sound => (outcome == Right, None),
         Expectation::Early(why) => (outcome == Early, Some(why)),
@@ -57,7 +73,8 @@ pub(super) fn held(
             matches!(outcome, Right | Removed | Unknown) || (outcome == Missed && loses_on_removal),
             Some(why),
         ),
-        Expectation::NotApplicable(why) => (true, Some(why)),
+        Expectation::SoundIfItEnds => (matches!(outcome, Right | CannotTell | StillRunning), None),
+        Expectation::Open(why) | Expectation::NotApplicable(why) => (true, Some(why)),
     };
     (ok, in_words(expected.name(), why), expected.name())
 }
@@ -97,6 +114,7 @@ mod tests {
         lower_ns: Some(100),
         upper_ns: Some(120),
         witness: false,
+        from_outside: false,
     };
 
     fn empty_at(decided_ns: u64) -> Verdict {
@@ -135,6 +153,53 @@ mod tests {
             Outcome::Early,
             "it never ended"
         );
+    }
+
+    #[test]
+    fn between_the_bounds_of_an_outsider_it_cannot_be_told() {
+        let seen = Truth {
+            from_outside: true,
+            ..OVER
+        };
+        let silent = |at_ns| Verdict::DeadlinePassed { at_ns };
+        for (at, said, waited) in [
+            (99, Outcome::Early, Outcome::StillRunning),
+            (100, Outcome::CannotTell, Outcome::CannotTell),
+            (119, Outcome::CannotTell, Outcome::CannotTell),
+            (120, Outcome::Right, Outcome::StillRunning),
+            (121, Outcome::Right, Outcome::Missed),
+        ] {
+            assert_eq!(outcome(&empty_at(at), seen), said, "{at}");
+            assert_eq!(outcome(&silent(at), seen), waited, "{at}");
+        }
+        let never_seen = Truth {
+            lower_ns: None,
+            ..seen
+        };
+        assert_eq!(outcome(&empty_at(1), never_seen), Outcome::CannotTell);
+        let lives = Truth {
+            upper_ns: None,
+            ..seen
+        };
+        assert_eq!(outcome(&empty_at(500), lives), Outcome::Early);
+        assert_eq!(outcome(&silent(500), lives), Outcome::StillRunning);
+    }
+
+    #[test]
+    fn of_a_program_no_early_verdict_and_no_miss_is_expected_where_the_scope_sees_it() {
+        let sound = |outcome| held(Expectation::SoundIfItEnds, outcome, true).0;
+        assert!(
+            [Outcome::Right, Outcome::CannotTell, Outcome::StillRunning]
+                .into_iter()
+                .all(sound)
+        );
+        assert!(
+            ![Outcome::Early, Outcome::Missed, Outcome::Unknown]
+                .into_iter()
+                .any(sound)
+        );
+        let (ok, words, name) = held(Expectation::Open("x"), Outcome::Early, false);
+        assert!(ok && words == "none: x" && name == "none");
     }
 
     #[test]

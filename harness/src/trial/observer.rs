@@ -125,7 +125,12 @@ fn observe(
                 pid: canary.pid.as_raw(),
             },
         )?;
-        if let Some(pids) = wait_until_ready(site, spec, &root, oom, renumbered)? {
+        if let Some(program) = &spec.workload.program {
+            idle_until(time::now() + program.kill_after);
+            if oom::in_trial(site) > oom {
+                return say(tell, &Message::Damaged { pids: Vec::new() });
+            }
+        } else if let Some(pids) = wait_until_ready(site, spec, &root, oom, renumbered)? {
             return say(tell, &Message::Damaged { pids });
         }
         let ready_at = time::now();
@@ -296,7 +301,7 @@ fn start_owner(site: &Site, root: &Root) -> Result<(), SysError> {
 }
 
 fn idle_until(until: MonoNs) {
-    // A gap between trials, not a synchronisation: it only influences the cost of the next birth.
+    // A gap between trials, or the life of a program before it is killed; not a synchronisation.
     while matches!(time::sleep_until(until), Err(Errno::EINTR)) {}
 }
 

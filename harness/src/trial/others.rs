@@ -107,7 +107,10 @@ fn tree_damaged(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Option<Broke
             in_words(run, &lost, number, oom),
         )));
     }
-    let never_played = record.plane == Plane::Detect && settled.tree.main_ended && sums.births == 0;
+    let never_played = spec.workload.program.is_none()
+        && record.plane == Plane::Detect
+        && settled.tree.main_ended
+        && sums.births == 0;
     Ok(never_played.then(|| Broken::new(Cause::NotStarted, NEVER_PLAYED)))
 }
 

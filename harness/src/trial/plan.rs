@@ -5,19 +5,21 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use allgone::spawn::{Program, SpawnOptions};
+use allgone::spawn::{self, SpawnOptions};
 use nix::errno::Errno;
 
 use super::Site;
 use super::only;
+use super::program::Program;
 use crate::error::SysError;
 use crate::expect::Plane;
 use crate::sys::spawn::{Credentials, Session};
 
 pub use allgone::spawn::{Child as Root, Gate, SpawnError};
 
-/// A program that is ready to be started: opened, with complete arguments. It finds `input` on
-/// descriptor [`Workload::INPUT_FD`] and the ledger on [`Workload::LEDGER_FD`].
+/// A program that is ready to be started: opened, with complete arguments. An actor finds `input`
+/// on descriptor [`Workload::INPUT_FD`] and the ledger on [`Workload::LEDGER_FD`]; any other
+/// program finds `input` as its standard input, and no ledger.
 #[derive(Debug)]
 pub struct Workload {
     /// The program.
@@ -31,6 +33,8 @@ pub struct Workload {
     /// Whether its processes stop themselves: then a stop (SIGSTOP) of one is no sign that
     /// something outside of the trial was at work.
     pub stops: bool,
+    /// It is not an actor, which stamps a ledger, but any program.
+    pub program: Option<Program>,
 }
 
 impl Workload {
@@ -95,14 +99,21 @@ impl<'t> SpawnPlan<'t> {
             .write(true)
             .open("/dev/null")
             .map_err(SpawnError::Clone)?;
-        let inherit = [
-            (null.as_fd(), 0),
-            (null.as_fd(), 1),
-            (null.as_fd(), 2),
-            (self.workload.input.as_fd(), Workload::INPUT_FD),
-            (self.ledger, Workload::LEDGER_FD),
-        ];
-        Program {
+        let input = self.workload.input.as_fd();
+        let inherit = match &self.workload.program {
+            None => vec![
+                (null.as_fd(), 0),
+                (null.as_fd(), 1),
+                (null.as_fd(), 2),
+                (input, Workload::INPUT_FD),
+                (self.ledger, Workload::LEDGER_FD),
+            ],
+            Some(program) => {
+                let output = program.output.as_ref().map_or(null.as_fd(), AsFd::as_fd);
+                vec![(input, 0), (output, 1), (output, 2)]
+            }
+        };
+        spawn::Program {
             envp: &self.workload.envp,
             inherit: &inherit,
             session: self.session,
@@ -112,7 +123,7 @@ impl<'t> SpawnPlan<'t> {
                 Some(cpu) => Some(only(cpu).map_err(|e| SpawnError::Clone(e.into()))?),
                 None => None,
             },
-            ..Program::new(self.workload.exe.as_fd(), &self.workload.argv)
+            ..spawn::Program::new(self.workload.exe.as_fd(), &self.workload.argv)
         }
         .spawn_in(self.cgroup, &self.options)
     }

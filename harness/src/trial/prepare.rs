@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::oom::OomKills;
+use super::program::Outside;
 use super::{Run, Site, TrialError, TrialSpec};
 use crate::expect::Plane;
 use crate::record::{Counters, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord};
@@ -23,6 +24,8 @@ pub(super) struct Trial<'t, 'b> {
     pub(super) oom: OomKills,
     /// [`Run::stalled`] before the trial.
     stalled_before: Duration,
+    /// How the truth is known, if the workload is not an actor.
+    pub(super) outside: Option<Outside>,
     /// What is known so far.
     pub(super) record: TrialRecord,
 }
@@ -33,6 +36,7 @@ impl<'t, 'b> Trial<'t, 'b> {
         run: &'t mut Run<'b>,
         spec: &'t TrialSpec<'t>,
     ) -> Result<Self, TrialError> {
+        let outside = Outside::of(&spec.workload)?;
         let site = Site::make(run, spec)?;
         let record = blank(run, spec);
         let oom = OomKills::so_far(&site);
@@ -44,6 +48,7 @@ impl<'t, 'b> Trial<'t, 'b> {
             site,
             oom,
             stalled_before,
+            outside,
             record,
         })
     }
@@ -94,6 +99,7 @@ fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
         cpu_ns: None,
         idle: None,
         ledger: LedgerRecord::default(),
+        program: None,
         kill: None,
         survivors: Vec::new(),
         canaries_hit: Vec::new(),

@@ -60,11 +60,21 @@ impl<'t, 'b> Observed<'t, 'b> {
             }
         }
         let kills = self.trial.kills();
-        let Trial { site, record, .. } = &mut self.trial;
+        let Trial {
+            site,
+            record,
+            outside,
+            ..
+        } = &mut self.trial;
         record.stamps.over_upper_ns = record.stamps.unpopulated_ns;
-        record.stamps.over_lower_ns = match kills {
-            false => site.ledger.sums().last_exit.map(|at| at.0),
-            true => record.kill.as_ref().map(|k| k.first_signal_ns),
+        record.stamps.over_lower_ns = match (kills, outside) {
+            // A program's last sign of life, if it came after the first signal.
+            (true, outside) => {
+                let first = record.kill.as_ref().map(|k| k.first_signal_ns);
+                first.max(outside.as_ref().and_then(|outside| outside.bounds().0))
+            }
+            (false, None) => site.ledger.sums().last_exit.map(|at| at.0),
+            (false, Some(outside)) => outside.bounds().0,
         };
         record.stamps.running_ns = site.ledger.entries().map(|entry| entry.born.0).min();
         record.idle = self.samples.of(record);
@@ -86,10 +96,24 @@ impl<'t, 'b> Observed<'t, 'b> {
             spec,
             site,
             record,
+            outside,
             ..
         } = &mut self.trial;
         let deadline = oracle::settle_deadline(spec.deadline);
         while record.stamps.unpopulated_ns.is_none() {
+            if let (Some(outside), false) = (outside.as_mut(), kills) {
+                outside.look(site)?;
+                record.stamps.unpopulated_ns = outside.bounds().1;
+                if record.stamps.unpopulated_ns.is_some()
+                    || deadline.has_passed()
+                    || run.reaper.ending().is_some()
+                {
+                    break;
+                }
+                let told: Vec<_> = outside.fd().into_iter().collect();
+                run.rest(&told, oracle::SETTLE_TICK)?;
+                continue;
+            }
             let state = oracle::look(site)?;
             let sums = site.ledger.sums();
             // Before 6.19 `populated 0` comes before the exit is reported, since then after it;

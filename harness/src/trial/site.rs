@@ -1,7 +1,7 @@
 //! What belongs to one trial: a watched cgroup, the cgroup around it that carries the limits, and
 //! the ledger.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allgone::ProcessSet;
@@ -12,6 +12,7 @@ use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Plane;
 use crate::host::LimitSource;
+use crate::host::scratch;
 use crate::param::{Axis, ParamPoint};
 use crate::sys::ledger::Ledger;
 use crate::sys::spawn::Credentials;
@@ -84,6 +85,17 @@ impl Site {
         Self::below(run, parent, v1, spec).map_err(|error| run.undo(&Self::part(spec), error))
     }
 
+    /// Run and trial in one word, before there is a site.
+    fn name_of(run: &str, seq: u32) -> String {
+        format!("{run}.trial-{seq}")
+    }
+
+    /// The directory that a program has in trial `seq` of `run` for its files, which nothing else
+    /// may write to. It is removed with the trial.
+    pub fn scratch_of(run: &str, seq: u32) -> PathBuf {
+        scratch::path(&Self::name_of(run, seq))
+    }
+
     /// The name of this trial's part of the run.
     pub(super) fn part(spec: &TrialSpec<'_>) -> String {
         format!("trial-{}", spec.seq)
@@ -96,6 +108,9 @@ impl Site {
         spec: &TrialSpec<'_>,
     ) -> Result<Self, TrialError> {
         let cgroup = parent.create("site")?;
+        if spec.workload.program.is_some() {
+            scratch::make(&Self::name_of(run.name(), spec.seq), run.credentials())?;
+        }
         if spec.stage.delegated
             && let Some(Credentials { uid, gid }) = run.credentials()
         {

@@ -14,6 +14,7 @@ use super::messages::Message;
 use super::observe::{End, Observed, Tree};
 use super::oracle;
 use super::prepare::Trial;
+use super::program::Outside;
 use super::start::RunningObserver;
 use crate::error::Recorded;
 use crate::record::{Cause, Verdict};
@@ -72,6 +73,9 @@ impl<'t, 'b> Watch<'t, 'b> {
                 })?;
         }
         let mut observer = RunningObserver::start(&self.trial)?;
+        if let Some(outside) = &mut self.trial.outside {
+            outside.observed_by(observer.pid());
+        }
         self.follow(&mut observer)?;
         let patience = match self.done {
             true => Duration::from_secs(1),
@@ -110,20 +114,29 @@ impl<'t, 'b> Watch<'t, 'b> {
             .conditions
             .intended
             .map_or_else(time::now, |at| at.max(time::now()));
-        let limit = spec.ready_timeout() + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
-        let tick = match (self.killing.is_some(), spec.conditions.idle) {
-            (true, _) => oracle::KILL_TICK,
-            (false, true) => idle::INTERVAL,
-            (false, false) => Duration::from_secs(1),
+        let program = spec.workload.program.as_ref();
+        let runs = program.map_or(Duration::ZERO, |program| program.kill_after);
+        let limit = spec.ready_timeout() + runs + spec.deadline * 2 + spec.gap + OBSERVER_SLACK;
+        let tick = match (self.killing.is_some(), program, spec.conditions.idle) {
+            (true, _, _) => oracle::KILL_TICK,
+            (false, Some(_), _) => oracle::SETTLE_TICK,
+            (false, None, true) => idle::INTERVAL,
+            (false, None, false) => Duration::from_secs(1),
         };
         loop {
-            self.trial.run.rest(&observer.fds(), tick)?;
+            let Trial { run, outside, .. } = &mut self.trial;
+            let told = outside.as_ref().and_then(Outside::fd);
+            run.rest(&[observer.fds(), Vec::from_iter(told)].concat(), tick)?;
             if let Some(tracer) = &mut observer.tracer {
                 tracer.read();
             }
             let ended = observer.has_ended()?;
             for message in observer.messages.drain()? {
                 self.take(message);
+            }
+            let Trial { site, outside, .. } = &mut self.trial;
+            if let Some(outside) = outside {
+                outside.look(site)?;
             }
             if let Some(killing) = &mut self.killing {
                 killing.look(&mut self.trial)?;
@@ -184,7 +197,7 @@ impl<'t, 'b> Watch<'t, 'b> {
             Message::Started {
                 armed_ns,
                 spawn_ns,
-                pid: _,
+                pid,
                 entry,
                 renumbered,
             } => {
@@ -193,6 +206,9 @@ impl<'t, 'b> Watch<'t, 'b> {
                 record.stamps.spawn_ns = Some(spawn_ns.0);
                 record.stamps.spawned_ns = Some(spawn_ns.1);
                 record.entry = entry;
+                if let Some(outside) = &mut self.trial.outside {
+                    outside.started(pid);
+                }
             }
             Message::Canary { pid } => {
                 if let Some(killing) = &mut self.killing {

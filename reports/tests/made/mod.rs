@@ -79,6 +79,7 @@ pub(crate) fn trial(
             samples: 6,
         }),
         ledger: LedgerRecord::default(),
+        program: None,
         kill: None,
         survivors: Vec::new(),
         canaries_hit: Vec::new(),

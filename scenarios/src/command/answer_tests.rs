@@ -12,7 +12,7 @@ use super::super::exit::Exit;
 use super::super::lines;
 use super::super::plan::Skip;
 use super::super::stats::Sample;
-use super::super::summary::{Broken, KillFigures, RowKey};
+use super::super::summary::{Bounds, Broken, KillFigures, RowKey};
 use super::*;
 
 fn row(plane: Plane, scenario: &str, mechanism: &str, outcome: Outcome, ns: u64) -> Row {
@@ -28,6 +28,7 @@ fn row(plane: Plane, scenario: &str, mechanism: &str, outcome: Outcome, ns: u64)
         outcomes: BTreeMap::from([(outcome, 3)]),
         held: 3,
         latency: Sample::new(vec![ns; 3 * usize::from(timed)], 0),
+        between: Bounds::default(),
         wakeups: Sample::default(),
         cpu: Sample::default(),
         population: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::exec::ExecArgs;
 use super::exit::Exit;
 use super::fleet::ScaleArgs;
 use super::gap::Gap;
@@ -40,6 +41,7 @@ Examples:
   scenario sleepers --set sleepers=10,100,1000 --tasks 1100 --memory 2G --kill sound --detector none
   scenario show setsid                     its script and what is expected; --script FILE runs one
   scenario all --dry-run                   what would be run, in which order
+  scenario exec -- make -j4                any program as a workload
   scenario scale --sites 1,1000            one loop over many sites, mechanism by mechanism
   scenario measure --help                  a run as a campaign: resumable, A/A rows, open loop
   scenario doctor                          what this machine offers, what is missing, how to get it
@@ -107,6 +109,9 @@ pub(super) enum Verb {
     /// Run scenarios. The same as without this word: `scenario run forkbomb` is `scenario
     /// forkbomb`.
     Run(Box<RunArgs>),
+    /// Run any program as a workload: which detectors know when all of it is gone, which strategies
+    /// end it.
+    Exec(Box<ExecArgs>),
     /// Measure: a run as a campaign that can be interrupted, goes on in several sittings, and
     /// records what disturbs it.
     Measure(Box<MeasureArgs>),
@@ -427,6 +432,7 @@ mod tests {
         for word in [
             "run",
             "measure",
+            "exec",
             "scale",
             "list",
             "show",

@@ -10,8 +10,10 @@ use super::args::{Format, RunArgs};
 use super::exit::{Exit, Failure};
 use super::lines;
 use super::output::Output;
+use super::outside::{self, Sources};
 use super::plan::{self, Plan};
 use super::report::{self, Report};
+use super::subject::Subject;
 use super::summary::{Row, Tally};
 use super::term::note;
 use super::trial_loop::Played;
@@ -36,8 +38,11 @@ pub(super) fn conclude(
             )
         })
         .collect();
+    let mut sources = Sources::default();
     for (planned, record) in plan.order.iter().zip(output.trials()) {
-        tallies[planned.row].add(&record.map_err(Failure::incomplete)?);
+        let record = record.map_err(Failure::incomplete)?;
+        tallies[planned.row].add(&record);
+        sources.add(&record);
     }
     let mut rows: Vec<Row> = tallies.into_iter().map(Tally::row).collect();
     together(&mut rows);
@@ -63,15 +68,23 @@ pub(super) fn conclude(
     };
     // Standard output belongs to the trials if --json says so, and only to them.
     let colour = !args.json && lines::colour();
-    if let Err(error) = output.text(SUMMARY, &report::text(&report, false)) {
+    let programs = plan
+        .cells
+        .iter()
+        .any(|cell| matches!(cell.subject, Subject::Program(_)));
+    let text = |colour| match programs {
+        true => outside::text(&report, &sources, colour),
+        false => report::text(&report, colour),
+    };
+    if let Err(error) = output.text(SUMMARY, &text(false)) {
         note(format!("error: {error:#}"));
     }
     let summary = match (args.format, args.all) {
         (Format::Json, _) => {
             report::json(&report).context("could not write the summary as JSON")?
         }
-        (Format::Table, true) => report::text(&report, colour),
-        (Format::Table, false) => {
+        (Format::Table, all) if all || programs => text(colour),
+        (Format::Table, _) => {
             let mut page = lines::text(&answer::page(&report), colour);
             if args.stages {
                 page.push_str(&report::stages_text(&report));

@@ -10,6 +10,7 @@ mod clean;
 mod conclude;
 mod costs;
 mod doctor;
+mod exec;
 mod exit;
 mod feasible;
 mod fleet;
@@ -19,7 +20,9 @@ mod lines;
 mod list;
 mod measure;
 mod output;
+mod outside;
 mod plan;
+mod program;
 mod recommend;
 mod record;
 mod report;
@@ -32,6 +35,7 @@ mod show;
 pub mod soundness;
 mod stages;
 mod stats;
+mod subject;
 mod summary;
 mod surroundings;
 mod table;
@@ -86,6 +90,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         None => Some(&cli.run),
         Some(Verb::Run(args)) => Some(&**args),
         Some(Verb::Measure(args)) => Some(&args.run),
+        Some(Verb::Exec(args)) => Some(&args.run),
         Some(_) => None,
     };
     log_to_stderr(asked.map_or("warn", |args| &args.log))?;
@@ -96,6 +101,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         None => run::run(&cli.run),
         Some(Verb::Run(args)) => run::run(&args),
         Some(Verb::Measure(args)) => measure::measure(&args),
+        Some(Verb::Exec(args)) => exec::exec(&args),
         Some(Verb::Scale(args)) => fleet::scale(&args),
         Some(Verb::List(args)) => list::list(&args),
         Some(Verb::Show(args)) => show::show(&args),

@@ -397,6 +397,7 @@ mod tests {
             cpu_ns: None,
             idle: None,
             ledger: LedgerRecord::default(),
+            program: None,
             kill: None,
             survivors: Vec::new(),
             canaries_hit: Vec::new(),

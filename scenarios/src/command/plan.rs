@@ -15,11 +15,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::exit::Failure;
-use super::feasible;
 use super::request::{Claim, Request};
 use super::select::Unknown;
+use super::subject::Subject;
 use super::summary::RowKey;
-use crate::Scenario;
 
 /// What this machine offers, by id.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +54,7 @@ impl Offers {
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     /// The workload.
-    pub scenario: &'static dyn Scenario,
+    pub subject: Subject,
     /// The detectors: one, or in the kill plane several that take turns, block by block. Never
     /// empty.
     pub watchers: Vec<AnyDetector>,
@@ -160,6 +159,10 @@ pub(super) fn expected_in_words(expected: Expected) -> String {
         Expected::Kill(KillExpectation::Empties) => "leaves nothing alive".to_owned(),
         Expected::Kill(KillExpectation::MaySurvive(why)) => format!("may leave survivors: {why}"),
         Expected::Kill(KillExpectation::Survives(why)) => format!("leaves survivors: {why}"),
+        Expected::Detect(Expectation::SoundIfItEnds) => {
+            "says \"empty\" when it is over, not before; it may not end".to_owned()
+        }
+        Expected::Detect(Expectation::Open(why)) => format!("no expectation: {why}"),
         Expected::Detect(Expectation::NotApplicable(why))
         | Expected::Kill(KillExpectation::NotApplicable(why)) => {
             format!("not applicable: {why}")
@@ -210,7 +213,7 @@ impl<'a> Builder<'a> {
         }
         for scenario in watched {
             for detector in &available {
-                self.rows(scenario, std::slice::from_ref(detector), None)?;
+                self.rows(&scenario, std::slice::from_ref(detector), None)?;
             }
         }
         Ok(())
@@ -243,7 +246,7 @@ impl<'a> Builder<'a> {
         }
         for scenario in killed {
             for strategy in &available {
-                self.rows(scenario, &watchers, Some(*strategy))?;
+                self.rows(&scenario, &watchers, Some(*strategy))?;
             }
         }
         Ok(())
@@ -278,7 +281,7 @@ impl<'a> Builder<'a> {
     /// Adds a row for each combination of the values that were set.
     fn rows(
         &mut self,
-        scenario: &'static dyn Scenario,
+        subject: &Subject,
         watchers: &[AnyDetector],
         strategy: Option<AnyStrategy>,
     ) -> Result<(), Failure> {
@@ -287,7 +290,7 @@ impl<'a> Builder<'a> {
         } else {
             Plane::Detect
         };
-        let of_scenario = scenario.spec().axes;
+        let of_scenario = subject.axes();
         let mut of_mechanism: Vec<&'static Axis> =
             watchers.iter().flat_map(|d| d.spec().axes).collect();
         of_mechanism.extend(strategy.iter().flat_map(|s| s.spec().axes));
@@ -329,29 +332,24 @@ impl<'a> Builder<'a> {
             let mechanism = strategy.map_or(watchers[0].spec().id, |s| s.spec().id);
             let key = RowKey {
                 plane,
-                scenario: format!("{}{scenario_label}", scenario.spec().id),
+                scenario: format!("{}{scenario_label}", subject.id()),
                 mechanism: format!("{mechanism}{mechanism_label}"),
             };
-            self.row(scenario, watchers, strategy, params, key)?;
+            self.row(subject, watchers, strategy, params, key)?;
         }
         Ok(())
     }
 
     fn row(
         &mut self,
-        scenario: &'static dyn Scenario,
+        subject: &Subject,
         watchers: &[AnyDetector],
         strategy: Option<AnyStrategy>,
         params: ParamPoint,
         key: RowKey,
     ) -> Result<(), Failure> {
-        // A valid value may still give no valid script (more tasks than a script can have). That is
-        // the user's mistake, and is found here.
-        let script = scenario
-            .script(&params, key.plane, 0)
-            .map_err(|e| Failure::usage(format!("{}: {e}", key.scenario)))?;
-        feasible::check(self.request, &key.scenario, key.plane, &script)?;
-        let expected = crate::expected(scenario, &params, watchers[0], strategy);
+        subject.check(self.request, &key.scenario, key.plane, &params)?;
+        let expected = subject.expected(&params, watchers[0], strategy);
         if let Expected::Detect(Expectation::NotApplicable(why))
         | Expected::Kill(KillExpectation::NotApplicable(why)) = expected
         {
@@ -376,7 +374,7 @@ impl<'a> Builder<'a> {
                 key.mechanism.push_str(" (twin)");
             }
             self.cells.push(Cell {
-                scenario,
+                subject: subject.clone(),
                 watchers: watchers.to_vec(),
                 strategy,
                 params: params.clone(),

@@ -52,12 +52,12 @@ fn two_planes_and_never_a_cube() {
     for cell in &plan.cells {
         match cell.strategy {
             Some(_) => {
-                assert_eq!(cell.scenario.spec().id, "forkbomb");
+                assert_eq!(cell.subject.id(), "forkbomb");
                 let turns: Vec<_> = (0..4).map(|block| cell.detector(block).spec().id).collect();
                 assert_eq!(turns[..3], REFERENCES, "they take turns");
                 assert_eq!(turns[3], turns[0]);
             }
-            None => assert_ne!(cell.scenario.spec().id, "forkbomb"),
+            None => assert_ne!(cell.subject.id(), "forkbomb"),
         }
     }
     let kills = plan

@@ -43,7 +43,7 @@ pub(super) struct PlanRecord<'a> {
 #[derive(Debug, Serialize)]
 struct RowRecord<'a> {
     plane: Plane,
-    scenario: &'static str,
+    scenario: &'a str,
     detector: &'static str,
     /// In the kill plane: all detectors. They take turns, block by block; `detector` is the first.
     detectors: Vec<&'static str>,
@@ -106,7 +106,7 @@ impl<'a> PlanRecord<'a> {
                 .iter()
                 .map(|cell| RowRecord {
                     plane: cell.key.plane,
-                    scenario: cell.scenario.spec().id,
+                    scenario: cell.subject.id(),
                     detector: cell.watchers[0].spec().id,
                     detectors: cell.watchers.iter().map(|d| d.spec().id).collect(),
                     strategy: cell.strategy.map(|s| s.spec().id),

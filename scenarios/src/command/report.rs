@@ -105,7 +105,11 @@ pub(super) fn stages_text(report: &Report<'_>) -> String {
 }
 
 /// Adds a table; a row with a failure becomes a line that reports one.
-fn push_table(lines: &mut Vec<Line>, titles: [Option<&str>; 2], table: &comfy_table::Table) {
+pub(super) fn push_table(
+    lines: &mut Vec<Line>,
+    titles: [Option<&str>; 2],
+    table: &comfy_table::Table,
+) {
     lines.extend(
         titles
             .iter()
@@ -121,7 +125,7 @@ fn push_table(lines: &mut Vec<Line>, titles: [Option<&str>; 2], table: &comfy_ta
     lines.push(Line::plain(""));
 }
 
-fn skipped(text: &mut String, skipped: &[Skip]) {
+pub(super) fn skipped(text: &mut String, skipped: &[Skip]) {
     let missing: Vec<&Skip> = skipped
         .iter()
         .filter(|skip| skip.scenario.is_none())
@@ -216,6 +220,9 @@ struct RowDocument<'a> {
     outcomes: &'a BTreeMap<Outcome, usize>,
     /// Detect plane: end of the workload to verdict. Kill plane: decision to kill to `populated 0`.
     latency: SampleDocument,
+    /// Of a program, whose end is only known to lie in an interval: bounds of the latency's median.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_p50_between_ns: Option<(u64, u64)>,
     wakeups_p50: Option<u64>,
     cpu_p50_ns: Option<u64>,
     /// From asking for the workload to its own first stamp.
@@ -267,6 +274,12 @@ impl<'a> RowDocument<'a> {
             held: row.held,
             outcomes: &row.outcomes,
             latency: SampleDocument::new(&row.latency),
+            latency_p50_between_ns: row
+                .between
+                .least
+                .percentile(50)
+                .value()
+                .zip(row.between.most.percentile(50).value()),
             wakeups_p50: row.wakeups.percentile(50).value(),
             cpu_p50_ns: row.cpu.percentile(50).value(),
             launch: SampleDocument::new(&row.costs.launch),

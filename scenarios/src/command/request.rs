@@ -1,6 +1,7 @@
 //! The user's request, resolved against the registries. Needs no operating system: every mistake is
 //! found before anything starts.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actor::text::Named;
@@ -13,8 +14,10 @@ use super::args::{RunArgs, reserved};
 use super::exit::Failure;
 use super::gap::Gap;
 use super::list::kebab;
+use super::program::Program;
 use super::script_file;
 use super::select::{Names, Selection, Unknown};
+use super::subject::Subject;
 use crate::Scenario;
 use crate::cases::SCENARIOS;
 
@@ -63,9 +66,9 @@ pub(super) struct Request {
     /// The script, if one was given instead of scenarios.
     pub script: Option<Named>,
     /// Scenarios with an end that is to be detected.
-    pub watched: Vec<&'static dyn Scenario>,
+    pub watched: Vec<Subject>,
     /// Scenarios that are to be killed.
-    pub killed: Vec<&'static dyn Scenario>,
+    pub killed: Vec<Subject>,
     /// Detectors.
     pub detectors: Selection,
     /// Strategies.
@@ -93,12 +96,53 @@ pub(super) struct Request {
 /// Resolves a command line.
 pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
     let script = args.script.as_deref().map(script_file::read).transpose()?;
+    let kill_asked = !args.kill.is_empty();
+    let (watched, killed) = match &script {
+        Some((name, script)) => script_file::planes(name, script, kill_asked),
+        None => planes(&named_scenarios(&args.scenarios)?, kill_asked),
+    };
+    let subjects = |all: Vec<&'static dyn Scenario>| all.into_iter().map(Subject::Scenario);
+    let of = (subjects(watched).collect(), subjects(killed).collect());
+    let mut request = resolve_for(args, of, &args.detector, None)?;
+    request.script = script.map(|(_, script)| script);
+    Ok(request)
+}
+
+/// Resolves a command line about any program. It is watched by the detectors that also watch kills
+/// if none is named, because each of them starts it once more; it is killed only if a strategy is
+/// named, and then only watched if a detector is.
+pub(super) fn of_program(args: &RunArgs, program: Program) -> Result<Request, Failure> {
+    let program = Subject::Program(Rc::new(program));
+    let named = |all: &[String]| match all.is_empty() {
+        true => Vec::new(),
+        false => vec![program.clone()],
+    };
+    let detectors = match (args.detector.is_empty(), args.kill.is_empty()) {
+        (true, true) => REFERENCES.map(str::to_owned).to_vec(),
+        _ => args.detector.clone(),
+    };
+    let of = (named(&detectors), named(&args.kill));
+    let mut request = resolve_for(args, of, &detectors, Some(1))?;
+    if args.detector.is_empty() {
+        // They are only the default, so a missing one is a remark.
+        request.detectors.by_name.clear();
+    }
+    Ok(request)
+}
+
+/// Resolves the part that is about mechanisms, for what is to be watched and killed.
+fn resolve_for(
+    args: &RunArgs,
+    (watched, killed): (Vec<Subject>, Vec<Subject>),
+    detectors: &[String],
+    trials: Option<u32>,
+) -> Result<Request, Failure> {
     let known: Vec<&'static str> = DETECTORS.iter().map(|d| d.spec().id).collect();
     let detectors = Names::new("detector", &known)
         .grouped("scope", |id| {
             detect::by_id(id).map(|d| kebab(&d.spec().scope))
         })
-        .select(&args.detector, &args.no_detector)
+        .select(detectors, &args.no_detector)
         .map_err(unknown)?;
     let known: Vec<&'static str> = STRATEGIES.iter().map(|s| s.spec().id).collect();
     let (claim, kill) = claim(&args.kill);
@@ -108,11 +152,6 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
         })
         .select(&kill, &args.no_kill)
         .map_err(unknown)?;
-    let kill_asked = !args.kill.is_empty();
-    let (watched, killed) = match &script {
-        Some((name, script)) => script_file::planes(name, script, kill_asked),
-        None => planes(&named_scenarios(&args.scenarios)?, kill_asked),
-    };
     let watched = if detectors.ids.is_empty() {
         Vec::new()
     } else {
@@ -130,10 +169,9 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
         ));
     }
     let single = watched.len() == 1 && killed.is_empty();
+    let usual = if single { SOME_TRIALS } else { FEW_TRIALS };
     Ok(Request {
-        trials: args
-            .trials
-            .unwrap_or(if single { SOME_TRIALS } else { FEW_TRIALS }),
+        trials: args.trials.or(trials).unwrap_or(usual),
         sets: assignments(&args.set)?,
         seed: args.seed,
         deadline: args.deadline,
@@ -144,7 +182,7 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
         },
         twins: Vec::new(),
         references: references(&args.reference)?,
-        script: script.map(|(_, script)| script),
+        script: None,
         watched,
         killed,
         detectors,
@@ -322,8 +360,8 @@ mod tests {
         resolve(&cli.run).map_err(|f| f.error.to_string())
     }
 
-    fn ids(scenarios: &[&'static dyn Scenario]) -> Vec<&'static str> {
-        scenarios.iter().map(|s| s.spec().id).collect()
+    fn ids(subjects: &[Subject]) -> Vec<&str> {
+        subjects.iter().map(Subject::id).collect()
     }
 
     #[test]

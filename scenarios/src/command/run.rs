@@ -20,8 +20,13 @@ use super::trial_loop::{CampaignOptions, TrialLoop};
 /// Runs what `args` ask for.
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let request = request::resolve(args)?;
+    play(args, &request)
+}
+
+/// Runs what was resolved.
+pub(super) fn play(args: &RunArgs, request: &Request) -> Result<Exit, Failure> {
     let around = Surroundings::look(args.cgroup.clone(), args.no_limits)?;
-    let result = with_host(args, &request, &around);
+    let result = with_host(args, request, &around);
     around.leave_with(result)
 }
 

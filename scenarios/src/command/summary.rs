@@ -41,6 +41,8 @@ pub(super) struct Row {
     /// oracle's `populated 0`. Strategies are ranked by it, and all are cut off at the same time
     /// after the decision.
     pub latency: Sample,
+    /// Of a program, instead of the latency, of which only bounds are known.
+    pub between: Bounds,
     /// Returns from a sleep.
     pub wakeups: Sample,
     /// CPU time of the observer between arm and disarm.
@@ -54,6 +56,15 @@ pub(super) struct Row {
     pub kill: KillFigures,
     /// The trials that did not end as expected.
     pub broken: Vec<Broken>,
+}
+
+/// Bounds of a latency, trial by trial.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    /// It was at least this.
+    pub least: Sample,
+    /// It was at most this.
+    pub most: Sample,
 }
 
 /// The part that only the kill plane has.
@@ -128,6 +139,8 @@ pub(super) struct Tally {
     row: Row,
     deadline_ns: u64,
     latency: Values,
+    least: Values,
+    most: Values,
     wakeups: Values,
     cpu: Values,
     births: Option<u32>,
@@ -173,6 +186,7 @@ impl Tally {
                 outcomes: BTreeMap::new(),
                 held: 0,
                 latency: Sample::default(),
+                between: Bounds::default(),
                 wakeups: Sample::default(),
                 cpu: Sample::default(),
                 population: None,
@@ -181,6 +195,8 @@ impl Tally {
                 broken: Vec::new(),
             },
             latency: Values::default(),
+            least: Values::default(),
+            most: Values::default(),
             wakeups: Values::default(),
             cpu: Values::default(),
             births: None,
@@ -211,10 +227,17 @@ impl Tally {
         let births = Some(trial.ledger.births).filter(|births| *births > 0);
         self.births = births.filter(|_| first || self.births == births);
         let times = KillTimes::of(trial, self.deadline_ns);
-        self.latency.add(match row.key.plane {
-            Plane::Detect => detect_latency(trial),
-            Plane::Kill => times.to_empty,
-        });
+        match trial.program {
+            None => self.latency.add(match row.key.plane {
+                Plane::Detect => detect_latency(trial),
+                Plane::Kill => times.to_empty,
+            }),
+            Some(_) => {
+                let bounds = latency_bounds(trial);
+                self.least.seen.extend(bounds.map(|(least, _)| least));
+                self.most.seen.extend(bounds.map(|(_, most)| most));
+            }
+        }
         self.wakeups.seen.push(trial.counters.wakeups);
         self.cpu.seen.extend(trial.cpu_ns);
         self.costs.add(trial);
@@ -251,6 +274,10 @@ impl Tally {
         let knowing = self.knowing.into_iter();
         Row {
             latency: self.latency.sample(),
+            between: Bounds {
+                least: self.least.sample(),
+                most: self.most.sample(),
+            },
             wakeups: self.wakeups.sample(),
             cpu: self.cpu.sample(),
             population: self.births.map(u64::from),
@@ -312,6 +339,26 @@ fn detect_latency(trial: &TrialRecord) -> Option<Elapsed> {
     Some(Elapsed::Ns(at.saturating_sub(trial.stamps.over_lower_ns?)))
 }
 
+/// Bounds of the time from the end of a program to a verdict, or from the decision to kill it to its
+/// end: the end is only known to lie in an interval.
+fn latency_bounds(trial: &TrialRecord) -> Option<(u64, u64)> {
+    let (lower, upper) = (trial.stamps.over_lower_ns?, trial.stamps.over_upper_ns?);
+    match (&trial.verdict, &trial.kill, trial.outcome) {
+        (_, Some(kill), Outcome::Emptied) => {
+            let decision = trial.stamps.ready_ns.unwrap_or(kill.begun_ns);
+            let since = |at: u64| at.saturating_sub(decision);
+            Some((since(lower), since(upper)))
+        }
+        (Some(Verdict::Empty { decided_ns, .. }), None, Outcome::Right | Outcome::CannotTell) => {
+            Some((
+                decided_ns.saturating_sub(upper),
+                decided_ns.saturating_sub(lower),
+            ))
+        }
+        _ => None,
+    }
+}
+
 /// Whether a strategy that claims to be sound was.
 fn kept_its_word(trial: &TrialRecord) -> bool {
     let strategy = trial.strategy.as_deref().and_then(kill::by_id);
@@ -357,6 +404,7 @@ pub(super) mod tests {
                 outcomes: BTreeMap::from([(Outcome::Emptied, 1)]),
                 held: 1,
                 latency: Sample::new(vec![*ns], 0),
+                between: Bounds::default(),
                 wakeups: Sample::default(),
                 cpu: Sample::default(),
                 costs: Costs::default(),

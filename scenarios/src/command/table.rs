@@ -233,6 +233,7 @@ pub(super) fn name(outcome: Outcome) -> &'static str {
         Outcome::Early => "early",
         Outcome::Missed => "missed",
         Outcome::StillRunning => "still running",
+        Outcome::CannotTell => "cannot tell",
         Outcome::Removed => "site removed",
         Outcome::Unknown => "unknown",
         Outcome::Emptied => "emptied",

@@ -16,8 +16,9 @@ use super::args::RunArgs;
 use super::exit::Failure;
 use super::measure::{Schedule, noise};
 use super::output::{self, Output};
-use super::plan::{Plan, Planned};
+use super::plan::{Cell, Plan, Planned};
 use super::request::Request;
+use super::subject::{Start, Subject};
 use super::term::Progress;
 
 /// What a sitting plays, and how.
@@ -106,11 +107,24 @@ impl TrialLoop<'_> {
 
     /// An error if no workload can be started, for a reason that would break each trial.
     fn try_to_start(&self, run: &Run<'_>) -> anyhow::Result<()> {
-        let Some(cell) = self.plan.cells.first() else {
+        // That a program cannot be started is an outcome of its trials.
+        let Some(Cell {
+            subject: subject @ Subject::Scenario(_),
+            params,
+            key,
+            ..
+        }) = self.plan.cells.first()
+        else {
             return Ok(());
         };
-        let script = cell.scenario.script(&cell.params, cell.key.plane, 0)?;
-        Ok(run.try_to_start(&crate::workload(&script)?)?)
+        let start = Start {
+            run: self.name,
+            seq: 0,
+            params,
+            plane: key.plane,
+            seed: 0,
+        };
+        Ok(run.try_to_start(&subject.workload(&start)?)?)
     }
 
     /// The next trials, unrecorded: caches, page tables and the processor's clock are then as they
@@ -176,7 +190,7 @@ impl TrialLoop<'_> {
             let mut conditions = self.pace.conditions;
             conditions.idle = {
                 let cell = &self.plan.cells[planned.row];
-                crate::cases::sleeps(cell.scenario, &cell.params)
+                cell.subject.sleeps(&cell.params)
             };
             if let Some(starts) = &mut starts {
                 let opened = *opened.get_or_insert_with(time::now);
@@ -214,15 +228,19 @@ impl TrialLoop<'_> {
                 cell.key.mechanism, cell.key.scenario
             )
         };
-        let script = cell
-            .scenario
-            .script(&cell.params, cell.key.plane, planned.script_seed)
-            .with_context(what)?;
+        let seq = u32::try_from(seq).context("more trials than a record can number")?;
+        let start = Start {
+            run: self.name,
+            seq,
+            params: &cell.params,
+            plane: cell.key.plane,
+            seed: planned.script_seed,
+        };
         let spec = TrialSpec {
-            seq: u32::try_from(seq).context("more trials than a record can number")?,
-            scenario: cell.scenario.spec().id,
-            workload: crate::workload(&script).with_context(what)?,
-            stage: cell.scenario.spec().stage,
+            seq,
+            scenario: cell.subject.id(),
+            workload: cell.subject.workload(&start).with_context(what)?,
+            stage: cell.subject.stage(),
             params: cell.params.clone(),
             seed: planned.script_seed,
             detector: cell.detector(planned.block),

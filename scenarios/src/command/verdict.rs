@@ -307,6 +307,7 @@ mod tests {
             outcomes: outcomes.iter().copied().collect(),
             held: n,
             latency: Sample::new(vec![1_000; n], 0),
+            between: super::super::summary::Bounds::default(),
             wakeups: Sample::default(),
             cpu: Sample::default(),
             population: None,

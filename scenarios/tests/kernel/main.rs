@@ -29,6 +29,7 @@ mod order;
 mod outside;
 mod own_loop;
 mod place;
+mod programs;
 mod protect;
 mod random;
 mod spawn;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         order::tests(),
         own_loop::tests(),
         outside::tests(),
+        programs::tests(),
         protect::tests(),
         random::tests(),
         spawn::tests(),

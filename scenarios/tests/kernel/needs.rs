@@ -37,6 +37,24 @@ pub(crate) const V2_CPU: Need = "v2-cpu";
 /// A loop-mounted file system that can be frozen (FIFREEZE): a sleep that no signal ends.
 pub(crate) const FILE_SYSTEM_FREEZE: Need = "file-system-freeze";
 
+/// Programs that are real workloads, and can be executed by any user.
+const PROGRAMS: [Need; 14] = [
+    "program:cc",
+    "program:git",
+    "program:gpg-agent",
+    "program:initdb",
+    "program:make",
+    "program:node",
+    "program:npm",
+    "program:postgres",
+    "program:python3",
+    "program:screen",
+    "program:sh",
+    "program:ssh-agent",
+    "program:stress-ng",
+    "program:tmux",
+];
+
 /// This machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -88,6 +106,7 @@ impl Machine {
         for feature in FEATURES.iter() {
             has.insert(feature.name, support(feature.probe(&host)));
         }
+        has.extend(PROGRAMS.map(|need| (need, not_installed(need))));
         for detector in DETECTORS {
             has.insert(detector.spec().id, support(detector.probe(&host)));
         }
@@ -125,6 +144,23 @@ impl Machine {
             required: self.required.contains(name),
         })
     }
+}
+
+/// Why no user but root can execute a program, if so. The workloads have a user of their own, and
+/// find programs in this process's PATH.
+fn not_installed(need: Need) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let name = need.strip_prefix("program:").unwrap_or(need);
+    let for_all = |path: &std::path::Path| {
+        let all_may = |path: &std::path::Path| {
+            std::fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o001 != 0)
+        };
+        path.canonicalize()
+            .is_ok_and(|path| path.is_file() && path.ancestors().all(all_may))
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| for_all(&dir.join(name)));
+    (!found).then(|| "not installed for every user".to_owned())
 }
 
 fn mount() -> Option<String> {

@@ -124,6 +124,7 @@ impl Scene {
             envp: Vec::new(),
             stops: false,
             input: open("/dev/null")?,
+            program: None,
         };
         Ok(Self { place, passer_by })
     }

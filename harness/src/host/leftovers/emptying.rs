@@ -21,6 +21,7 @@ use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError, EventsFile, parse_members};
 use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
+use crate::host::scratch;
 use crate::sys::pidfd;
 
 /// One clean-up: until when it may go on, what is done meanwhile, and what it met.
@@ -55,6 +56,7 @@ impl Emptying<'_> {
                         .v1(&path, &path, !v2 || round > STUBBORN)
                         .map_err(CgroupError::from),
                     Kind::Hierarchy => self.hierarchy(&path),
+                    Kind::Scratch => scratch::remove(&path).map_err(CgroupError::from),
                     Kind::Tracing => rmdir(&path).map(|()| true).map_err(CgroupError::from),
                 };
                 match looked {

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 
 use super::mountinfo::Hierarchy;
 use super::name::{Owner, PREFIX, RunName};
-use super::{HostError, LEAF, Layout, Paths, named};
+use super::{HostError, LEAF, Layout, Paths, named, scratch};
 use crate::MonoNs;
 use crate::cgroup::CgroupError;
 use crate::error::{SysError, Target};
@@ -36,6 +36,8 @@ pub enum Kind {
     Hierarchy,
     /// An instance of tracefs.
     Tracing,
+    /// The directory of a program's files.
+    Scratch,
 }
 
 /// A cgroup, a hierarchy of cgroups, or a tracing instance of a run.
@@ -55,6 +57,7 @@ impl fmt::Display for Leftover {
             Kind::V2 | Kind::V1 => "cgroup",
             Kind::Hierarchy => "cgroup hierarchy",
             Kind::Tracing => "tracing instance",
+            Kind::Scratch => "directory",
         };
         write!(f, "{what} {}", self.path.display())
     }
@@ -227,7 +230,7 @@ impl<'a> Search<'a> {
         self.look_in(dirs, Kind::V1, deep);
     }
 
-    /// Hierarchies and tracing instances.
+    /// Hierarchies, tracing instances, and directories of programs.
     fn elsewhere(&mut self, layout: &Layout) {
         let names = named::names(&layout.own)
             .filter(|name| name.starts_with(PREFIX) && (self.wanted)(name));
@@ -243,6 +246,7 @@ impl<'a> Search<'a> {
             Kind::Tracing,
             false,
         );
+        self.look_in(vec![scratch::PARENT.into()], Kind::Scratch, false);
     }
 
     /// Notes what matches in `dirs` and, if `deep`, below them.
@@ -411,7 +415,9 @@ mod tests {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         let extra = dir.path().join("unified");
-        let found = find(&machine(dir.path()), Some(&extra)).unwrap();
+        let mut found = find(&machine(dir.path()), Some(&extra)).unwrap();
+        // Those of other runs on this machine.
+        found.retain(|leftover| leftover.kind != Kind::Scratch);
         let owner = |path: String| {
             found
                 .iter()

@@ -77,7 +77,7 @@ fn as_planned(seq: usize, record: &TrialRecord, plan: &Plan) -> Result<()> {
     let as_planned = usize::try_from(record.seq) == Ok(seq)
         && record.block == Some(planned.block)
         && record.seed == planned.script_seed
-        && record.scenario == cell.scenario.spec().id
+        && record.scenario == cell.subject.id()
         && record.detector == cell.detector(planned.block).spec().id
         && record.strategy.as_deref() == cell.strategy.map(|s| s.spec().id)
         && record.twin == cell.twin

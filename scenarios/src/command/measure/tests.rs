@@ -58,7 +58,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
         block: Some(planned.block),
         twin: cell.twin,
         plane: Plane::Detect,
-        scenario: cell.scenario.spec().id.to_owned(),
+        scenario: cell.subject.id().to_owned(),
         detector: cell.detector(planned.block).spec().id.to_owned(),
         strategy: None,
         params: cell
@@ -82,6 +82,7 @@ fn record(plan: &Plan, seq: usize) -> TrialRecord {
         cpu_ns: None,
         idle: None,
         ledger: LedgerRecord::default(),
+        program: None,
         kill: None,
         survivors: Vec::new(),
         canaries_hit: Vec::new(),

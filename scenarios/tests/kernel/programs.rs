@@ -1,0 +1,438 @@
+//! Real programs as workloads: what is recorded about them, and that nothing of them stays behind.
+//!
+//! A program that is not installed makes its test ignored, with that reason. No test here depends
+//! on how long a program takes, only on what is true of its record.
+
+use std::path::Path;
+
+use harness::record::{Cause, Outcome, TrialRecord, TruthSource, Verdict, read_lines};
+
+use super::common::{Test, ensure, scenario, told};
+use super::needs::{CGROUP2_WRITE, Need, PIDS_LIMIT};
+
+/// A program, what it needs to be installed, the script that starts it, and what is left of it when
+/// its first process ends.
+struct Real {
+    name: &'static str,
+    needs: &'static [Need],
+    script: &'static str,
+    kept: Kept,
+}
+
+/// What a script leaves to run on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Nothing: it waits for all that it started.
+    Nothing,
+    /// Processes that end by themselves.
+    Ending,
+    /// Processes that run until they are killed.
+    Forever,
+}
+
+/// The scripts change to the trial's own directory first. `await` waits for a line in a file by
+/// asking again, for ten seconds.
+const PRELUDE: &str = "cd \"$HOME\" || exit 9
+await() { n=0; until grep -q \"$1\" \"$2\" 2>/dev/null; do n=$((n+1)); [ $n -gt 200 ] && exit 8; sleep 0.05; done; }
+";
+
+const REAL: &[Real] = &[
+    Real {
+        name: "a_shell_with_background_jobs",
+        needs: &["program:sh"],
+        script: "sleep 0.2 & (sleep 0.3 & sleep 0.1) & setsid sleep 0.4 & exit 0",
+        kept: Kept::Ending,
+    },
+    Real {
+        name: "make_with_parallel_jobs",
+        needs: &["program:make"],
+        script: "printf 'all: a b c d\\na b c d:\\n\\t@sh -c \"sleep 0.1; : > $@\"\\n' > Makefile
+            make -j4 && [ -e a ] && [ -e d ]",
+        kept: Kept::Nothing,
+    },
+    Real {
+        name: "a_python_pool_whose_parent_is_killed",
+        needs: &["program:python3"],
+        script: "cat > pool.py <<'EOF'
+import multiprocessing, os, signal, time
+if __name__ == '__main__':
+    with multiprocessing.get_context('fork').Pool(3) as pool:
+        pool.map_async(time.sleep, [60] * 3)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+EOF
+            python3 pool.py; exit 0",
+        kept: Kept::Forever,
+    },
+    Real {
+        name: "git_gc",
+        needs: &["program:git"],
+        script: "git init -q repo && cd repo && git config user.email a@b && git config user.name a
+            for i in 1 2 3; do echo $i > f && git add f && git commit -qm $i; done
+            git gc --quiet",
+        kept: Kept::Nothing,
+    },
+    Real {
+        name: "gpg_agent_started_by_a_script",
+        needs: &["program:gpg-agent"],
+        script: "mkdir -m 700 g; GNUPGHOME=$HOME/g gpg-agent --daemon true",
+        kept: Kept::Forever,
+    },
+    Real {
+        name: "ssh_agent_started_by_a_script",
+        needs: &["program:ssh-agent"],
+        script: "ssh-agent > env && . ./env && [ -S \"$SSH_AUTH_SOCK\" ]",
+        kept: Kept::Forever,
+    },
+    Real {
+        name: "a_tmux_session",
+        needs: &["program:tmux"],
+        script: "tmux -L x -f /dev/null new-session -d 'echo up > up; sleep 60' && await up up",
+        kept: Kept::Forever,
+    },
+    Real {
+        name: "a_screen_session",
+        needs: &["program:screen"],
+        script: "mkdir -m 700 s; SCREENDIR=$HOME/s screen -dmS x sh -c 'echo up > up; sleep 60' \\
+            && await up up",
+        kept: Kept::Forever,
+    },
+    Real {
+        name: "npm_with_a_watcher",
+        needs: &["program:npm", "program:node"],
+        script: "cat > package.json <<'EOF'
+{\"name\": \"x\", \"version\": \"1.0.0\", \"scripts\": {\"watch\": \"node watch.js\"}}
+EOF
+            cat > watch.js <<'EOF'
+const fs = require('fs');
+fs.watch('.', () => {});
+fs.writeFileSync('up', 'up\\n');
+EOF
+            npm run watch --offline --no-update-notifier > log 2>&1 &
+            await up up",
+        kept: Kept::Forever,
+    },
+    Real {
+        name: "stress_ng_process_stressors",
+        needs: &["program:stress-ng"],
+        script: "stress-ng --fork 2 --clone 2 --zombie 2 --timeout 1s --quiet --temp-path \"$HOME\"",
+        kept: Kept::Nothing,
+    },
+    Real {
+        name: "a_c_compile",
+        needs: &["program:cc"],
+        script: "echo 'int main(void) { return 0; }' > x.c && cc -O2 -pipe -o x x.c && ./x",
+        kept: Kept::Nothing,
+    },
+    Real {
+        name: "postgresql_started_and_abandoned",
+        needs: &["program:initdb", "program:postgres"],
+        script: "initdb -D db -A trust -N > log 2>&1 || { cat log; exit 7; }
+            echo \"listen_addresses = ''\" >> db/postgresql.conf
+            echo \"unix_socket_directories = '$HOME'\" >> db/postgresql.conf
+            echo \"shared_buffers = 4MB\" >> db/postgresql.conf
+            postgres -D db > log 2>&1 &
+            await 'ready to accept' log",
+        kept: Kept::Forever,
+    },
+];
+
+/// All tests of this area.
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        Test::new(
+            "programs::the_truth_is_an_interval_and_every_record_says_from_what",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            interval,
+        ),
+        Test::new(
+            "programs::one_that_daemonises_is_missed_by_whoever_sees_only_the_first_process",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            daemon,
+        ),
+        Test::new(
+            "programs::one_that_cannot_start_is_a_recorded_outcome",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            cannot_start,
+        ),
+        Test::new(
+            "programs::one_that_is_not_there_ends_with_2",
+            &[],
+            not_there,
+        ),
+        Test::new(
+            "programs::one_that_outlives_the_deadline_is_still_running_and_then_removed",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            outlives,
+        ),
+        Test::new(
+            "programs::its_own_copy_is_asked_with_a_lease",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            own_copy,
+        ),
+        Test::new(
+            "programs::process_events_are_heard_where_they_are_allowed",
+            &[CGROUP2_WRITE, PIDS_LIMIT, "proc-connector"],
+            events,
+        ),
+        Test::new(
+            "programs::every_detector_and_strategy_does_what_is_expected_of_it",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            everything,
+        ),
+    ];
+    for real in REAL {
+        let needs = [&[CGROUP2_WRITE, PIDS_LIMIT], real.needs].concat();
+        tests.push(Test::new(
+            format!("programs::{}", real.name),
+            &needs,
+            || played(real),
+        ));
+    }
+    tests
+}
+
+/// Runs `scenario exec` and returns its exit code, what it printed, and its records.
+fn exec(
+    options: &[&str],
+    program: &[&str],
+) -> Result<(Option<i32>, String, Vec<TrialRecord>), String> {
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let out = dir.path().join("out");
+    let words = [
+        &[
+            "exec",
+            "--quiet",
+            "--all",
+            "--out",
+            out.to_str().ok_or("UTF-8")?,
+        ],
+        options,
+        &["--"],
+        program,
+    ]
+    .concat();
+    let output = scenario(dir.path(), &words)
+        .current_dir("/")
+        .output()
+        .map_err(|e| e.to_string())?;
+    let (code, out_text, err) = told(&output);
+    let records = match std::fs::File::open(out.join("trials.jsonl")) {
+        Ok(file) => read_lines(std::io::BufReader::new(file))
+            .collect::<Result<_, _>>()
+            .map_err(|e| e.to_string())?,
+        Err(_) => Vec::new(),
+    };
+    Ok((code, format!("{out_text}{err}"), records))
+}
+
+/// Whether the record is whole, and its interval has an order.
+fn is_honest(record: &TrialRecord) -> Result<(), String> {
+    let stamps = &record.stamps;
+    let program = record.program.as_ref();
+    ensure(
+        program.is_some_and(|program| program.truth.contains(&TruthSource::Cgroup)),
+        || format!("no source of the truth: {record:?}"),
+    )?;
+    if let (Some(lower), Some(upper)) = (stamps.over_lower_ns, stamps.over_upper_ns) {
+        ensure(lower <= upper || record.strategy.is_some(), || {
+            format!("the interval has no order: {record:?}")
+        })?;
+    }
+    let decided = match &record.verdict {
+        Some(Verdict::Empty { decided_ns, .. }) => *decided_ns,
+        _ => return Ok(()),
+    };
+    let right = match record.outcome {
+        Outcome::Early => {
+            stamps.over_lower_ns.is_some_and(|lower| decided < lower)
+                || stamps.over_upper_ns.is_none()
+        }
+        Outcome::Right => stamps.over_upper_ns.is_some_and(|upper| decided >= upper),
+        Outcome::CannotTell => stamps.over_upper_ns.is_some_and(|upper| decided < upper),
+        _ => true,
+    };
+    ensure(right, || {
+        format!("the outcome does not follow from the interval: {record:?}")
+    })
+}
+
+fn held(code: Option<i32>, text: &str, records: &[TrialRecord]) -> Result<(), String> {
+    ensure(code == Some(0) && !records.is_empty(), || {
+        format!("{code:?} {text}")
+    })?;
+    for record in records {
+        is_honest(record)?;
+        ensure(record.held, || format!("{text} {record:?}"))?;
+    }
+    Ok(())
+}
+
+/// Watched to its end if it has one, and killed while it is at work. Nothing is left either way.
+fn played(real: &Real) -> Result<(), String> {
+    let script = format!("{PRELUDE}{}", real.script);
+    let program = ["/bin/sh", "-c", script.as_str()];
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let log = dir.path().join("log");
+    let log = log.to_str().ok_or("not UTF-8")?;
+    let deadline = match real.kept {
+        Kept::Forever => "5s",
+        Kept::Nothing | Kept::Ending => "60s",
+    };
+    let watched = [
+        "--detector",
+        "cgroup-events-poll",
+        "--deadline",
+        deadline,
+        "--output",
+        log,
+    ];
+    let (code, text, records) = exec(&watched, &program)?;
+    let said = std::fs::read_to_string(log).unwrap_or_default();
+    held(code, &format!("{text} {said}"), &records)?;
+    let first = records[0].program.as_ref().and_then(|p| p.main.clone());
+    ensure(first.as_deref() == Some("exited with 0"), || {
+        format!("it did not do what it was to do: {first:?} {said}")
+    })?;
+    let lived = records[0].outcome == Outcome::StillRunning;
+    ensure(lived == (real.kept == Kept::Forever), || {
+        format!("{:?} {said}", records[0])
+    })?;
+    let killed = ["--kill", "cgroup-kill", "--kill-after", "300ms"];
+    let (code, text, records) = exec(&killed, &program)?;
+    held(code, &text, &records)?;
+    ensure(records[0].outcome == Outcome::Emptied, || {
+        format!("{text} {:?}", records[0])
+    })
+}
+
+fn interval() -> Result<(), String> {
+    let (code, text, records) = exec(&["--trials", "3"], &["sleep", "0.05"])?;
+    held(code, &text, &records)?;
+    for record in &records {
+        let stamps = &record.stamps;
+        ensure(
+            stamps.over_lower_ns.is_some() && stamps.over_upper_ns.is_some(),
+            || format!("an end without an interval: {record:?}"),
+        )?;
+        let program = record.program.as_ref().ok_or("no program")?;
+        ensure(program.argv == ["sleep", "0.05"], || format!("{program:?}"))?;
+    }
+    ensure(
+        text.contains("learned from") && text.contains('–'),
+        || format!("no interval and no source is printed: {text}"),
+    )
+}
+
+fn daemon() -> Result<(), String> {
+    let options = ["--detector", "pidfd-main,cgroup-events-poll"];
+    let (code, text, records) = exec(&options, &["/bin/sh", "-c", "setsid sleep 0.5 & exit 3"])?;
+    held(code, &text, &records)?;
+    let of = |id: &str| records.iter().find(|record| record.detector == id);
+    let naive = of("pidfd-main").ok_or("it was not run")?;
+    ensure(
+        naive.outcome == Outcome::Early && naive.expectation.as_deref() == Some("none"),
+        || format!("{naive:?}"),
+    )?;
+    let sound = of("cgroup-events-poll").ok_or("it was not run")?;
+    ensure(
+        matches!(sound.outcome, Outcome::Right | Outcome::CannotTell)
+            && sound.expectation.as_deref() == Some("sound-if-it-ends"),
+        || format!("{sound:?}"),
+    )?;
+    let main = sound.program.as_ref().and_then(|p| p.main.clone());
+    ensure(main.as_deref() == Some("exited with 3"), || {
+        format!("{main:?}")
+    })?;
+    ensure(text.contains("no expectation"), || text.clone())
+}
+
+fn cannot_start() -> Result<(), String> {
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let broken = dir.path().join("broken");
+    std::fs::write(&broken, "not a program").map_err(|e| e.to_string())?;
+    for mode in [0o755, 0o644] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))
+            .and_then(|()| std::fs::set_permissions(&broken, PermissionsExt::from_mode(mode)))
+            .map_err(|e| e.to_string())?;
+        let (code, text, records) = exec(&[], &[broken.to_str().ok_or("UTF-8")?])?;
+        ensure(code == Some(5) && !records.is_empty(), || {
+            format!("{code:?} {text}")
+        })?;
+        for record in &records {
+            ensure(
+                record.outcome == Outcome::Broken && record.cause == Some(Cause::NotStarted),
+                || format!("{record:?}"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn not_there() -> Result<(), String> {
+    let (code, text, records) = exec(&[], &["/no/such/program"])?;
+    ensure(
+        code == Some(2) && records.is_empty() && text.contains("nothing was started"),
+        || format!("{code:?} {text}"),
+    )
+}
+
+fn outlives() -> Result<(), String> {
+    let program = ["/bin/sh", "-c", "mkdir -p \"$HOME/a/b\" && exec sleep 60"];
+    let (code, text, records) = exec(
+        &["--deadline", "200ms", "--detector", "cgroup-events-poll"],
+        &program,
+    )?;
+    held(code, &text, &records)?;
+    ensure(records[0].outcome == Outcome::StillRunning, || {
+        format!("{:?}", records[0])
+    })?;
+    let scratch = harness::trial::Site::scratch_of(&records[0].run, 0);
+    ensure(!Path::exists(&scratch), || {
+        format!("{} was left", scratch.display())
+    })
+}
+
+fn own_copy() -> Result<(), String> {
+    let (code, text, records) = exec(&["--own-copy", "--trials", "2"], &["sleep", "0.05"])?;
+    held(code, &text, &records)?;
+    for record in &records {
+        let program = record.program.as_ref().ok_or("no program")?;
+        ensure(
+            program.truth.contains(&TruthSource::Lease) && !program.left_its_cgroup,
+            || format!("{record:?}"),
+        )?;
+        ensure(record.stamps.over_upper_ns.is_some(), || {
+            format!("{record:?}")
+        })?;
+    }
+    Ok(())
+}
+
+fn events() -> Result<(), String> {
+    let (code, text, records) = exec(&[], &["/bin/sh", "-c", "sleep 0.01; sleep 0.01"])?;
+    held(code, &text, &records)?;
+    let heard = |record: &TrialRecord| {
+        let program = record.program.as_ref();
+        program.is_some_and(|program| program.truth.contains(&TruthSource::ProcessEvents))
+    };
+    ensure(records.iter().any(heard), || {
+        format!("every stream was lost or not heard: {records:?}")
+    })
+}
+
+/// A program that starts, leaves its session and ends is seen as expected by everything there is.
+fn everything() -> Result<(), String> {
+    let program = ["/bin/sh", "-c", "sleep 0.05 & setsid sleep 0.1 & exit 0"];
+    let (code, text, records) = exec(&["--detector", "all"], &program)?;
+    held(code, &text, &records)?;
+    let program = [
+        "/bin/sh",
+        "-c",
+        "sleep 60 & setsid sleep 60 & exec sleep 60",
+    ];
+    let options = ["--kill", "all", "--kill-after", "50ms", "--deadline", "2s"];
+    let (code, text, records) = exec(&options, &program)?;
+    held(code, &text, &records)
+}

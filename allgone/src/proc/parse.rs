@@ -26,6 +26,11 @@ const PF_SIGNALED: u32 = 0x400;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 impl Stat {
+    /// Reads the content of `/proc/<pid>/stat`. `None`: it is not what the kernel writes.
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        stat(content)
+    }
+
     /// Dead: waiting to be reaped (`Z`) or being released (`X`). A zombie leader may have live
     /// threads.
     pub fn is_zombie(&self) -> bool {
@@ -90,6 +95,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// Reads the content of `/proc/<pid>/status`. `None`: it is not what the kernel writes.
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        status(content)
+    }
+
     /// Whether `signal` is pending, for the thread or for the process. A SIGKILL is: it was killed,
     /// and has not acted on it yet.
     pub fn has_pending(&self, signal: nix::sys::signal::Signal) -> bool {
@@ -143,6 +153,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Reads the content of `/proc/<pid>/cgroup`. `None`: it is not what the kernel writes.
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        membership(content)
+    }
+
     /// Its path in the v2 hierarchy, relative to the reader's cgroup namespace.
     pub fn v2(&self) -> Option<&str> {
         self.lines

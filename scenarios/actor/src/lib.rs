@@ -18,4 +18,5 @@ pub use play::REFUSED;
 pub use script::{Op, Script, ScriptError};
 pub use start::{
     NAME, NO_CGROUP, NO_LEDGER, NO_READY, NO_SCRIPT, USAGE, main, main_if_actor, playing,
+    understands,
 };

@@ -72,6 +72,16 @@ pub fn main() -> ! {
     run(words)
 }
 
+/// Whether [`main`] understands these words after `argv[0]`, and if not, what it says. Nothing is
+/// opened.
+///
+/// Errors: the message.
+pub fn understands(words: impl Iterator<Item = OsString>) -> Result<(), String> {
+    args::parse(words)
+        .map(drop)
+        .map_err(|failure| failure.message)
+}
+
 #[expect(
     clippy::print_stdout,
     clippy::print_stderr,

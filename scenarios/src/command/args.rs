@@ -14,7 +14,7 @@ use super::measure::MeasureArgs;
 use super::recommend::RecommendArgs;
 use super::request::{FEW_TRIALS, REFERENCES, SOME_TRIALS};
 use super::select::Unknown;
-use super::values::{log_filter, size, some_time};
+use super::values::{log_filter, long_time, size, some_time};
 use crate::SCENARIOS;
 
 /// The help for `--reference` beyond its default.
@@ -40,7 +40,8 @@ Examples:
   scenario forkbomb --kill sound --trials 200 --detector none --stages
   scenario sleepers --set sleepers=10,100,1000 --tasks 1100 --memory 2G --kill sound --detector none
   scenario show setsid                     its script and what is expected; --script FILE runs one
-  scenario all --dry-run                   what would be run, in which order
+  scenario all                             every row once, in at most five minutes
+  scenario all --full --format junit       several trials of each row, for a test system
   scenario exec -- make -j4                any program as a workload
   scenario scale --sites 1,1000            one loop over many sites, mechanism by mechanism
   scenario measure --help                  a run as a campaign: resumable, A/A rows, open loop
@@ -140,6 +141,19 @@ pub(super) enum Format {
     Json,
 }
 
+/// The shape of a run's summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum RunFormat {
+    /// For people.
+    Table,
+    /// For programs: one JSON document.
+    Json,
+    /// KTAP version 1, for `kunit.py parse` and what reads TAP: one row is one test.
+    Ktap,
+    /// JUnit XML, for hosted test systems: one row is one test.
+    Junit,
+}
+
 /// The shape of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ListFormat {
@@ -235,6 +249,16 @@ pub(super) struct RunArgs {
               scenario that ends by itself]"))]
     pub trials: Option<u32>,
 
+    /// Begin no trial that is expected to end later than this after the beginning, and name the
+    /// rows that were left out [default: none; of `all` without --trials and --full 5 minutes]
+    #[arg(long, value_name = "TIME", value_parser = long_time, help_heading = "What is run")]
+    pub budget: Option<Duration>,
+
+    /// With `all`: several trials of each row, in random order and without a budget, and not only
+    /// one
+    #[arg(long, help_heading = "What is run")]
+    pub full: bool,
+
     /// Seed of the order of trials and of the scripts [default: drawn, and recorded in plan.json]
     #[arg(long, value_name = "N", help_heading = "What is run")]
     pub seed: Option<u64>,
@@ -296,8 +320,8 @@ pub(super) struct RunArgs {
     pub out: Option<PathBuf>,
 
     /// Shape of the summary
-    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = RunFormat::Table, help_heading = "Output")]
+    pub format: RunFormat,
 
     /// Print every row, with costs and stages, and not only the answer
     ///
@@ -370,120 +394,5 @@ pub(super) struct CleanArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn words_are_commands_and_all_else_are_scenarios() {
-        let cli = Cli::try_parse_from(["scenario", "forkbomb", "--trials", "2"]).unwrap();
-        assert_eq!(
-            (cli.run.scenarios, cli.verb.is_none()),
-            (vec!["forkbomb".to_owned()], true)
-        );
-        let cli = Cli::try_parse_from(["scenario", "doctor"]).unwrap();
-        assert!(matches!(cli.verb, Some(Verb::Doctor(_))));
-        let cli = Cli::try_parse_from(["scenario", "run", "forkbomb", "--trials", "2"]).unwrap();
-        assert!(
-            matches!(cli.verb, Some(Verb::Run(args)) if args.scenarios == ["forkbomb"]
-                && args.trials == Some(2))
-        );
-        let help = Cli::try_parse_from(["scenario", "help"]).unwrap_err();
-        assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
-        let bare = Cli::try_parse_from(["scenario"]).unwrap_err();
-        assert!(
-            bare.use_stderr() && bare.to_string().contains("scenario forkbomb"),
-            "{bare}"
-        );
-        assert!(Cli::try_parse_from(["scenario", "list", "--trials", "3"]).is_err());
-        assert!(Cli::try_parse_from(["scenario", "forkbomb", "--trials", "0"]).is_err());
-        let cli = Cli::try_parse_from(["scenario", "--script", "-", "--trials", "2"]).unwrap();
-        assert!(cli.run.script.is_some() && cli.run.scenarios.is_empty());
-        assert!(Cli::try_parse_from(["scenario", "forkbomb", "--script", "-"]).is_err());
-        assert!(Cli::try_parse_from(["scenario", "--trials", "2"]).is_err());
-    }
-
-    #[test]
-    fn a_machine_may_be_named_and_takes_no_scenario_for_its_name() {
-        let parsed = |words: &[&str]| Cli::try_parse_from([&["scenario"], words].concat());
-        let cli = parsed(&["--vm", "forkbomb"]).unwrap();
-        assert_eq!(
-            (cli.run.vm.as_deref(), cli.run.scenarios),
-            (Some("newest"), vec!["forkbomb".to_owned()])
-        );
-        assert_eq!(
-            parsed(&["forkbomb", "--vm=6.12"])
-                .unwrap()
-                .run
-                .vm
-                .as_deref(),
-            Some("6.12")
-        );
-        assert!(parsed(&["forkbomb", "--vm", "--cgroup", "/x"]).is_err());
-    }
-
-    #[test]
-    fn no_scenario_has_a_name_that_means_something_else() {
-        let reserved = reserved();
-        for word in [
-            "run",
-            "measure",
-            "exec",
-            "scale",
-            "list",
-            "show",
-            "doctor",
-            "recommend",
-            "clean",
-            "help",
-            "all",
-            "none",
-        ] {
-            assert!(reserved.contains(&word.to_owned()), "{word}: {reserved:?}");
-        }
-        assert!(
-            SCENARIOS
-                .iter()
-                .all(|s| !reserved.contains(&s.spec().id.to_owned()))
-        );
-    }
-
-    #[test]
-    fn a_command_that_is_nearly_right_is_answered_with_the_right_one() {
-        let error = misspelt_word("mesure").unwrap().to_string();
-        assert!(
-            error.contains("unknown scenario or command") && error.contains("nearest are measure"),
-            "{error}"
-        );
-        for right in ["measure", "forkbomb", "--vm", "fork*"] {
-            assert_eq!(misspelt_word(right), None);
-        }
-    }
-
-    #[test]
-    fn defaults_in_the_help_are_the_real_ones() {
-        let help = Cli::command().render_help().to_string();
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(
-            help.contains(&format!("[default: {FEW_TRIALS}, or {SOME_TRIALS} for")),
-            "{help}"
-        );
-        assert!(
-            help.contains(&format!("[default: {}]", REFERENCES.join(", "))),
-            "{help}"
-        );
-    }
-
-    #[test]
-    fn the_long_help_has_examples_and_exit_codes() {
-        let help = Cli::command().render_long_help().to_string();
-        assert!(
-            help.contains("scenario forkbomb") && help.contains("4  an expectation did not hold"),
-            "{help}"
-        );
-    }
-}
+#[path = "args_tests.rs"]
+mod tests;

@@ -6,14 +6,17 @@ use anyhow::Context;
 use harness::record::Outcome;
 
 use super::answer::{self, SUMMARY};
-use super::args::{Format, RunArgs};
+use super::args::{RunArgs, RunFormat};
 use super::exit::{Exit, Failure};
+use super::junit;
+use super::ktap;
 use super::lines;
 use super::output::Output;
 use super::outside::{self, Sources};
 use super::plan::{self, Plan};
 use super::report::{self, Report};
 use super::subject::Subject;
+use super::suites;
 use super::summary::{Row, Tally};
 use super::term::note;
 use super::trial_loop::Played;
@@ -59,6 +62,9 @@ pub(super) fn conclude(
                 interrupted: true, ..
             } => "Interrupted",
             Played { paused: true, .. } => "Stopped by --for",
+            Played {
+                over_budget: true, ..
+            } => "Stopped by the budget",
             _ => "Stopped",
         },
         skipped: &plan.skipped,
@@ -80,11 +86,15 @@ pub(super) fn conclude(
         note(format!("error: {error:#}"));
     }
     let summary = match (args.format, args.all) {
-        (Format::Json, _) => {
+        (RunFormat::Ktap, _) => ktap::text(&suites::suites(&report)),
+        (RunFormat::Junit, _) => {
+            junit::text(name, &suites::suites(&report)).context("could not write JUnit XML")?
+        }
+        (RunFormat::Json, _) => {
             report::json(&report).context("could not write the summary as JSON")?
         }
-        (Format::Table, all) if all || programs => text(colour),
-        (Format::Table, _) => {
+        (RunFormat::Table, all) if all || programs => text(colour),
+        (RunFormat::Table, _) => {
             let mut page = lines::text(&answer::page(&report), colour);
             if args.stages {
                 page.push_str(&report::stages_text(&report));
@@ -124,7 +134,11 @@ fn exit_of(played: &Played, rows: &[Row]) -> Exit {
     let ended = |outcome: Outcome| rows.iter().any(|row| row.count(outcome) > 0);
     if !played.left.is_empty() {
         Exit::Internal
-    } else if played.interrupted || played.stopped.is_some() || ended(Outcome::Interrupted) {
+    } else if played.interrupted
+        || played.stopped.is_some()
+        || played.over_budget
+        || ended(Outcome::Interrupted)
+    {
         Exit::Incomplete
     } else if played.paused {
         Exit::Paused

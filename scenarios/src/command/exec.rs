@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::args::RunArgs;
 use super::exit::{Exit, Failure};
@@ -30,15 +30,17 @@ recorded.";
 
 /// Run any program as a workload.
 ///
-/// It runs inside limits and below the usual guards. If this command is root, the program has a user
-/// of its own without capabilities. HOME, TMPDIR and the like name a directory of the trial, which
-/// is removed with it; otherwise the environment and the working directory are this command's. It
-/// reads nothing. A program that cannot be started is an outcome (not-started), and so is one that
-/// lives on behind its first process.
+/// It runs inside limits and below the usual guards. If this command is root, the program has a
+/// user of its own without capabilities. HOME, TMPDIR and the like name a directory of the trial,
+/// which is removed with it; otherwise the environment and the working directory are this
+/// command's. It reads nothing. A program that cannot be started is an outcome (not-started), and
+/// so is one that lives on behind its first process.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_long_help = EXAMPLES,
-    mut_arg("scenarios", |arg| arg.required(false).hide(true).index(1)),
+    mut_arg("scenarios", |arg| {
+        arg.required(false).hide(true).index(1).num_args(1).action(ArgAction::Set)
+    }),
     mut_arg("vm", |arg| arg.hide(true)),
     mut_arg("deadline", |arg| arg.default_value("10s")),
     mut_arg("tasks", |arg| arg.default_value("256")),
@@ -124,6 +126,9 @@ mod tests {
         assert_eq!(args.program, ["sh", "-c", "--trials 7"]);
         assert_eq!(args.run.deadline, Duration::from_secs(10));
         assert_eq!((args.run.tasks, args.run.memory), (256, 1 << 30));
+        let plain = parsed(&["--", "sleep", "0.1"]).unwrap();
+        assert_eq!(plain.program, ["sleep", "0.1"]);
+        assert!(plain.run.scenarios.is_empty());
         assert!(parsed(&["sh"]).is_err() && parsed(&["--"]).is_err());
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Sources {
     truth: BTreeMap<TruthSource, usize>,
     ends: BTreeMap<String, usize>,
     left_its_cgroup: usize,
-    widest_ns: u64,
+    widest_ns: Option<u64>,
 }
 
 impl Sources {
@@ -39,7 +39,7 @@ impl Sources {
         self.left_its_cgroup += usize::from(program.left_its_cgroup);
         if let (Some(lower), Some(upper)) = (trial.stamps.over_lower_ns, trial.stamps.over_upper_ns)
         {
-            self.widest_ns = self.widest_ns.max(upper.saturating_sub(lower));
+            self.widest_ns = self.widest_ns.max(Some(upper.saturating_sub(lower)));
         }
     }
 
@@ -63,9 +63,12 @@ impl Sources {
         let ends = self.ends.iter().map(|(end, n)| (end.clone(), *n));
         let mut words = vec![
             format!(
-                "The end was learned from {}. It lies in an interval of {} at most.",
+                "The end was learned from {}. {}",
                 counted(truth.collect()),
-                ns(self.widest_ns)
+                match self.widest_ns {
+                    Some(widest) => format!("It lies in an interval of {} at most.", ns(widest)),
+                    None => "It was not seen.".to_owned(),
+                }
             ),
             format!("The first process: {}.", counted(ends.collect())),
         ];
@@ -155,7 +158,7 @@ mod tests {
             most: Sample::new(vec![1_000_000], 0),
         };
         let text = interval(&between);
-        assert!(text.contains('–') && text.contains("1.0 ms"), "{text}");
+        assert!(text.contains('–') && text.ends_with("1.00 ms"), "{text}");
         assert_eq!(interval(&Bounds::default()), "-");
     }
 

@@ -2,6 +2,7 @@
 //! the first trial.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use harness::detect::{self, AnyDetector, DETECTORS};
 use harness::expect::{Expectation, KillExpectation, Plane};
@@ -68,6 +69,8 @@ pub(super) struct Cell {
     pub key: RowKey,
     /// Which of several identical rows, from 0.
     pub twin: u32,
+    /// How long a trial of it takes, roughly and at most.
+    pub cost: Duration,
 }
 
 impl Cell {
@@ -135,9 +138,10 @@ pub(super) fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Resul
     let mut skipped = builder.skipped;
     skipped.sort();
     skipped.dedup();
+    let costs: Vec<Duration> = builder.cells.iter().map(|cell| cell.cost).collect();
     Ok(Plan {
         seed,
-        order: order(builder.cells.len(), request.trials, seed),
+        order: order(&costs, request.trials, request.budget.is_some(), seed),
         cells: builder.cells,
         skipped,
     })
@@ -170,14 +174,36 @@ pub(super) fn expected_in_words(expected: Expected) -> String {
     }
 }
 
+/// How long a trial takes, roughly and at most: as long as the tree lives, and until the deadline
+/// where the end, or a survivor's death, is waited for in vain.
+fn cost(expected: Expected, lives: Duration, deadline: Duration) -> Duration {
+    /// Site, start and removal.
+    const EACH: Duration = Duration::from_millis(50);
+    EACH + match expected {
+        Expected::Detect(
+            Expectation::NeverFires(_)
+            | Expectation::MayBeLost(_)
+            | Expectation::SoundIfItEnds
+            | Expectation::Open(_),
+        ) => deadline * 2,
+        Expected::Detect(_) => lives,
+        Expected::Kill(KillExpectation::Empties) => Duration::ZERO,
+        Expected::Kill(_) => deadline,
+    }
+}
+
 /// Complete blocks, each in an order of its own, so that drift of the machine affects all rows
-/// alike.
-fn order(cells: usize, trials: u32, seed: u64) -> Vec<Planned> {
+/// alike. With a budget what costs least comes first, so that the budget covers as many rows as it
+/// can; among equals the order is random.
+fn order(costs: &[Duration], trials: u32, cheap_first: bool, seed: u64) -> Vec<Planned> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut rows: Vec<usize> = (0..cells).collect();
+    let mut rows: Vec<usize> = (0..costs.len()).collect();
     let mut order = Vec::new();
     for block in 0..trials {
         rows.shuffle(&mut rng);
+        if cheap_first {
+            rows.sort_by_key(|row| costs[*row]);
+        }
         let script_seed = rng.next_u64();
         order.extend(rows.iter().map(|row| Planned {
             row: *row,
@@ -348,7 +374,7 @@ impl<'a> Builder<'a> {
         params: ParamPoint,
         key: RowKey,
     ) -> Result<(), Failure> {
-        subject.check(self.request, &key.scenario, key.plane, &params)?;
+        let lives = subject.check(self.request, &key.scenario, key.plane, &params)?;
         let expected = subject.expected(&params, watchers[0], strategy);
         if let Expected::Detect(Expectation::NotApplicable(why))
         | Expected::Kill(KillExpectation::NotApplicable(why)) = expected
@@ -381,6 +407,7 @@ impl<'a> Builder<'a> {
                 expected,
                 key,
                 twin,
+                cost: cost(expected, lives, self.request.deadline),
             });
         }
         Ok(())

@@ -28,7 +28,8 @@ fn planned(words: &[&str], offers: &Offers) -> Result<Plan, Failure> {
 
 #[test]
 fn blocks_are_complete_and_the_seed_decides() {
-    let order = order(5, 4, 1);
+    let same = [std::time::Duration::ZERO; 5];
+    let order = order(&same, 4, false, 1);
     assert_eq!(order.len(), 20);
     for block in order.chunks(5) {
         let mut rows: Vec<usize> = block.iter().map(|trial| trial.row).collect();
@@ -42,8 +43,8 @@ fn blocks_are_complete_and_the_seed_decides() {
             "one script seed for a block"
         );
     }
-    assert_eq!(super::order(5, 4, 1), order);
-    assert_ne!(super::order(5, 4, 2), order);
+    assert_eq!(super::order(&same, 4, false, 1), order);
+    assert_ne!(super::order(&same, 4, false, 2), order);
 }
 
 #[test]

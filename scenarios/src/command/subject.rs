@@ -1,6 +1,7 @@
 //! What is started in the trials of a row: the actor of a scenario, or any program.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use harness::detect::AnyDetector;
 use harness::expect::Plane;
@@ -74,17 +75,18 @@ impl Subject {
         }
     }
 
-    /// Refuses what cannot work. A valid value may still give no valid script (more tasks than a
-    /// script can have). That is the user's mistake, and is found here.
+    /// Refuses what cannot work, and returns how long the tree lives at most, if it ends. A valid
+    /// value may still give no valid script (more tasks than a script can have). That is the user's
+    /// mistake, and is found here.
     pub(super) fn check(
         &self,
         request: &Request,
         label: &str,
         plane: Plane,
         params: &ParamPoint,
-    ) -> Result<(), Failure> {
+    ) -> Result<Duration, Failure> {
         let Self::Scenario(scenario) = self else {
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
         let script = scenario
             .script(params, plane, 0)

@@ -339,8 +339,8 @@ fn detect_latency(trial: &TrialRecord) -> Option<Elapsed> {
     Some(Elapsed::Ns(at.saturating_sub(trial.stamps.over_lower_ns?)))
 }
 
-/// Bounds of the time from the end of a program to a verdict, or from the decision to kill it to its
-/// end: the end is only known to lie in an interval.
+/// Bounds of the time from the end of a program to a verdict, or from the decision to kill it to
+/// its end: the end is only known to lie in an interval.
 fn latency_bounds(trial: &TrialRecord) -> Option<(u64, u64)> {
     let (lower, upper) = (trial.stamps.over_lower_ns?, trial.stamps.over_upper_ns?);
     match (&trial.verdict, &trial.kill, trial.outcome) {

@@ -1,6 +1,7 @@
 //! One sitting: trials of a plan, one after another, from the place where the last sitting stopped.
 //! A plain run is a single sitting.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub(super) struct CampaignOptions {
     pub conditions: Conditions,
     /// Stop at the end of the block in which this time runs out.
     pub stop_after: Option<Duration>,
+    /// Begin no trial that would end later than this after the beginning.
+    pub budget: Option<Duration>,
     /// A trial that an interruption cut short is left out, because it will be run again.
     pub resumable: bool,
 }
@@ -67,6 +70,10 @@ pub(super) struct Played {
     pub interrupted: bool,
     /// The time was up before the plan was done.
     pub paused: bool,
+    /// The budget was used up before the plan was done.
+    pub over_budget: bool,
+    /// Rows of which no trial was run, because the budget did not allow it.
+    pub left_out: Vec<usize>,
     /// Why it stopped before the end of the plan.
     pub stopped: Option<anyhow::Error>,
     /// What was left behind.
@@ -167,6 +174,13 @@ impl TrialLoop<'_> {
                 played.interrupted = true;
                 break;
             }
+            let cost = self.plan.cells[planned.row].cost;
+            let over = |budget| time::now().since(began) + cost > budget;
+            if self.pace.budget.is_some_and(over) {
+                played.over_budget = true;
+                played.left_out = self.unplayed(seq);
+                break;
+            }
             let first = seq == from;
             if first || self.plan.order[seq - 1].block != planned.block {
                 if !first
@@ -210,6 +224,14 @@ impl TrialLoop<'_> {
             progress.done();
         }
         Ok(())
+    }
+
+    /// The rows that have no trial before number `seq`.
+    fn unplayed(&self, seq: usize) -> Vec<usize> {
+        let (before, after) = self.plan.order.split_at(seq);
+        let begun: BTreeSet<usize> = before.iter().map(|planned| planned.row).collect();
+        let rest: BTreeSet<usize> = after.iter().map(|planned| planned.row).collect();
+        rest.difference(&begun).copied().collect()
     }
 
     /// One trial.

@@ -32,6 +32,16 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`some_time`], with minutes: `5m`.
+pub(super) fn long_time(text: &str) -> Result<Duration, String> {
+    let minutes = text.strip_suffix('m').map(str::parse::<u32>);
+    match minutes {
+        Some(Ok(minutes @ 1..)) => Ok(Duration::from_secs(60) * minutes),
+        Some(_) => Err("a time such as 90s or 5m is needed".to_owned()),
+        None => some_time(text),
+    }
+}
+
 /// Accepts a level, or directives such as `warn,harness=debug`. The library would treat any other
 /// word as the name of a module.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {

@@ -35,6 +35,16 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         Test::new("cli::json_is_one_record_per_line", &[CGROUP2_WRITE], json),
         Test::new(
+            "cli::each_row_is_a_test_in_ktap_and_junit",
+            &[CGROUP2_WRITE],
+            test_formats,
+        ),
+        Test::new(
+            "cli::all_names_what_its_budget_left_out",
+            &[CGROUP2_WRITE],
+            left_out,
+        ),
+        Test::new(
             "cli::the_same_seed_gives_the_same_order",
             &[CGROUP2_WRITE],
             same_seed,
@@ -84,6 +94,58 @@ fn expect(args: &[&str], code: i32, words: &[&str]) -> Result<(String, String), 
         })?;
     }
     Ok((out, err))
+}
+
+fn test_formats() -> Result<(), String> {
+    let run = ["exit-now", "--detector", "pidfd-main,cgroup-events-poll"];
+    let of = |format| {
+        let rest = [
+            "--trials",
+            "1",
+            "--quiet",
+            "--deadline",
+            "20s",
+            "--format",
+            format,
+        ];
+        expect(&[&run[..], &rest].concat(), 0, &[]).map(|(out, _)| out)
+    };
+    let ktap = of("ktap")?;
+    ensure(ktap.starts_with("KTAP version 1\n1..2\n"), || ktap.clone())?;
+    for line in [
+        "    ok 1 detect cgroup-events-poll\n",
+        "    ok 2 detect pidfd-main\n",
+        "ok 1 exit-now\n",
+        "    ok 2 nothing was left behind\n",
+        "ok 2 run\n",
+    ] {
+        ensure(ktap.contains(line), || format!("{line:?} is not in {ktap}"))?;
+    }
+    let junit = of("junit")?;
+    for part in [
+        "<?xml",
+        "tests=\"4\"",
+        "failures=\"0\"",
+        "name=\"detect pidfd-main\"",
+    ] {
+        ensure(junit.contains(part), || {
+            format!("{part:?} is not in {junit}")
+        })?;
+    }
+    Ok(())
+}
+
+fn left_out() -> Result<(), String> {
+    let rows = [
+        "all",
+        "--detector",
+        "pidfd-main",
+        "--kill",
+        "none",
+        "--quiet",
+    ];
+    let words = ["The budget did not allow", "pidfd-main on exit-now", "0 of"];
+    expect(&[&rows[..], &["--budget", "1ms"]].concat(), 5, &words).map(|_| ())
 }
 
 fn wrong_names() -> Result<(), String> {

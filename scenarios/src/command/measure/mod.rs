@@ -22,7 +22,7 @@ use harness::record::Stamps;
 use harness::trial::Conditions;
 use serde_json::Value;
 
-use super::args::{Cli, Format, Verb};
+use super::args::{Cli, RunFormat, Verb};
 use super::conclude::{conclude, print};
 use super::exit::{Exit, Failure};
 use super::gap::Gap;
@@ -42,6 +42,11 @@ use sittings::{SITTINGS, Sittings};
 
 /// Begins a campaign, or goes on with one.
 pub(super) fn measure(given: &MeasureArgs) -> Result<Exit, Failure> {
+    if given.run.budget.is_some() || given.run.full {
+        return Err(Failure::usage(
+            "--budget and --full belong to a plain run; a campaign is stopped with --for",
+        ));
+    }
     let begun = match &given.resume {
         Some(dir) => Some(Begun::read(dir).map_err(Failure::bad_place)?),
         None => None,
@@ -162,8 +167,8 @@ fn with_host(
     let document = PlanRecord::new(&name, words, request, &plan, Some(campaign(args)));
     if args.run.dry_run {
         print(&match args.run.format {
-            Format::Table => report::plan_text(&plan),
-            Format::Json => document.to_json()?,
+            RunFormat::Table | RunFormat::Ktap | RunFormat::Junit => report::plan_text(&plan),
+            RunFormat::Json => document.to_json()?,
         })?;
         return Ok(Exit::Held);
     }
@@ -279,6 +284,7 @@ fn campaign(args: &MeasureArgs) -> Campaign {
 fn pace(args: &MeasureArgs, seed: u64) -> CampaignOptions {
     let pins = args.pin.unwrap_or_default();
     CampaignOptions {
+        budget: None,
         warm_up: args.warm_up,
         noise: args.noise,
         patience: args.patience,

@@ -32,6 +32,7 @@ mod place;
 mod programs;
 mod protect;
 mod random;
+mod scripted;
 mod spawn;
 mod stage;
 mod stand_ins;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         programs::tests(),
         protect::tests(),
         random::tests(),
+        scripted::tests(),
         spawn::tests(),
         stopped::tests(),
         survivors::tests(),

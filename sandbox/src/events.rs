@@ -36,7 +36,8 @@ impl Events {
         self.line(|| {
             let cgroup = plan.place.as_ref().map(|place| place.path()).ok();
             json!({
-                "version": VERSION, "event": "started", "init": init.as_raw(), "pid": main_of(init),
+                "version": VERSION, "event": "started", "tier": plan.tier.name(),
+                "init": init.as_raw(), "pid": main_of(init),
                 "cgroup": cgroup.map(|path| path.display().to_string()),
             })
         });

@@ -17,7 +17,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::error::RunError;
 use crate::options::Options;
-use crate::place::{Place, open_dir};
+use crate::place::{self, Place, open_dir};
 
 /// The period in which `--cpu` is counted: the kernel's default.
 const PERIOD_US: u64 = 100_000;
@@ -258,6 +258,13 @@ impl GroupLimits {
             }
         }
         Ok(())
+    }
+
+    /// Removes what other launchers have left in the same hierarchies.
+    pub(crate) fn sweep(&self) {
+        for hierarchy in &self.hierarchies {
+            place::sweep(hierarchy.parent.as_fd(), &hierarchy.parent_path);
+        }
     }
 
     /// How often the kernel killed for want of memory. Before they are removed.

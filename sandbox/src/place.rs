@@ -1,15 +1,20 @@
 //! Where cgroups of a run are made: in this process's own.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use allgone::SysError;
 use allgone::layout::{Layout, Paths};
+use allgone::sys::spawn::launch::remove_cgroup;
 use allgone::sys::time;
+use allgone::{MonoNs, SysError};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::signal::kill;
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
 /// Where the program's cgroup is made.
 #[derive(Debug)]
@@ -53,9 +58,71 @@ pub(crate) fn place(layout: &Result<Layout, String>, name: &CString) -> Result<P
     })
 }
 
+/// How old a cgroup has to be to count as left: by then its program was born in it.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
+
+/// Removes what other launchers have left below `parent`, which were killed with their init: old
+/// cgroups without members, named by a process that is gone.
+pub(crate) fn sweep(parent: BorrowedFd<'_>, path: &Path) {
+    // What cannot be listed or removed is no matter of this run's.
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if !name.to_str().is_some_and(is_left) {
+            continue;
+        }
+        if let Ok(name) = CString::new(name.as_bytes()) {
+            match remove_cgroup(parent, &name) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether it is the name of a run that began long ago, whose launcher is gone.
+fn is_left(name: &str) -> bool {
+    let Some((pid, began)) = name
+        .strip_prefix("allgone-")
+        .and_then(|n| n.split_once('-'))
+    else {
+        return false;
+    };
+    let (Ok(pid), Ok(began)) = (pid.parse(), u64::from_str_radix(began, 16)) else {
+        return false;
+    };
+    pid > 0
+        && (MonoNs(began) + LEFT_AFTER).has_passed()
+        && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+}
+
 /// Opens a directory.
 pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd, String> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     nix::fcntl::open(path, flags, Mode::empty())
         .map_err(|e| SysError::path("open", path, e).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_names_of_dead_launchers_are_left() {
+        let (this, nobody) = (std::process::id(), i32::MAX);
+        let now = time::now().0;
+        assert!(is_left(&format!("allgone-{nobody}-0")));
+        assert!(!is_left(&format!("allgone-{nobody}-{now:x}")));
+        for name in [
+            format!("allgone-{this}-0"),
+            format!("allgone-{nobody}"),
+            format!("scenario-{nobody}-0"),
+            "allgone-0-0".to_owned(),
+            "allgone--1-0".to_owned(),
+            format!("allgone-{nobody}-0-7"),
+        ] {
+            assert!(!is_left(&name), "{name}");
+        }
+    }
 }

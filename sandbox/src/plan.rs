@@ -217,6 +217,14 @@ impl Plan {
         })
     }
 
+    /// Removes what launchers have left that were killed with their init.
+    pub(crate) fn sweep(&self) {
+        if let Ok(place) = &self.place {
+            place::sweep(place.parent.as_fd(), &place.parent_path);
+        }
+        self.group_limits.sweep();
+    }
+
     /// What [`Plan::launch`] borrows.
     pub(crate) fn prepare(&self) -> Prepared<'_> {
         Prepared {

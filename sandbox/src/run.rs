@@ -24,6 +24,9 @@ use crate::watch::{END_LIMIT, Watch};
 /// How much later than init the launcher acts on a deadline, so that it acts only if init does not.
 const BEHIND: Duration = Duration::from_millis(100);
 
+/// How long a run has to last to take away what others have left.
+const SWEEP_AFTER: Duration = Duration::from_millis(100);
+
 /// Runs a program to the end of all of it.
 ///
 /// Blocks every signal of this process, whose only thread this has to be, and leaves them blocked.
@@ -144,6 +147,7 @@ impl<'a> Ground<'a> {
                 .orders
                 .deadline
                 .map(|at| at + options.grace.unwrap_or_default() + BEHIND),
+            sweep: Some(time::now() + SWEEP_AFTER),
             main_ended: false,
             main_stopped: false,
             asked: false,

@@ -36,6 +36,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) lifts: &'a [File<'a>],
     /// When init is killed if it has not ended by itself.
     pub(crate) backstop: Option<MonoNs>,
+    /// When to take away what others have left: not before a short run would have ended.
+    pub(crate) sweep: Option<MonoNs>,
     pub(crate) main_ended: bool,
     pub(crate) main_stopped: bool,
     /// Whether a signal to end has been passed on to what main left.
@@ -52,7 +54,8 @@ impl Watch<'_> {
                 Some(at) => Some(at + END_LIMIT),
                 None => self.backstop,
             };
-            let [ended, told, signal] = self.poll(due)?;
+            let next = [due, self.sweep].into_iter().flatten().min();
+            let [ended, told, signal] = self.poll(next)?;
             if ended {
                 let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
                 let pidfd = Whose::Pidfd(self.launched.pidfd.as_fd());
@@ -66,6 +69,10 @@ impl Watch<'_> {
                 while let Ok(Some(info)) = self.signals.read_signal() {
                     self.pass_on(&info);
                 }
+            }
+            if self.sweep.is_some_and(MonoNs::has_passed) {
+                self.sweep = None;
+                self.plan.sweep();
             }
             if due.is_some_and(MonoNs::has_passed) {
                 if self.killed.is_some() {

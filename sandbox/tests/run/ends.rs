@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::time::Duration;
 
+use allgone::layout::{Layout, Paths};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -213,6 +214,28 @@ fn no_cgroup_stays_after_a_run() {
         assert_eq!(cgroups(number), Vec::<std::path::PathBuf>::new());
         run.nothing_left();
     }
+}
+
+/// What is left of a launcher that was killed with its init: another one removes it.
+#[test]
+fn a_later_run_removes_what_an_earlier_one_left() {
+    let Ok(own) = Layout::read(&Paths::default()).unwrap().own_v2() else {
+        return;
+    };
+    let alive = std::process::id();
+    let [left, lives] = [
+        own.join("allgone-2147483647-0"),
+        own.join(format!("allgone-{alive}-0")),
+    ];
+    // Where none can be made, none is left.
+    if std::fs::create_dir_all(left.join("a/b")).is_err() {
+        return;
+    }
+    std::fs::create_dir(&lives).unwrap();
+    assert_eq!(allgone(Whose::Own, &["--", "sleep", "0.5"]).code(), 0);
+    let stays = lives.exists();
+    std::fs::remove_dir(&lives).unwrap();
+    assert!(!left.exists() && stays);
 }
 
 #[test]

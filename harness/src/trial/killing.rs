@@ -148,6 +148,7 @@ impl Killing {
         match LiveCanary::with_number(site, freed) {
             Ok(mut canary) => {
                 record.stamps.reused_ns = Some(time::now().0);
+                run.reaper.has_new_owner(freed);
                 if record.kill.as_ref().is_some_and(|report| !report.indirect) {
                     record
                         .errors

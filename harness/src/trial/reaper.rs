@@ -136,6 +136,11 @@ impl Reaper {
         self.stopped.clear();
     }
 
+    /// Forgets how the former owner of a number ended: another process has it now.
+    pub(super) fn has_new_owner(&mut self, pid: Pid) {
+        self.ended.remove(&pid.as_raw());
+    }
+
     /// The process that was reaped last since the previous call: its pid is free, and most likely
     /// not reused yet.
     pub(super) fn take_last(&mut self) -> Option<Pid> {

@@ -19,6 +19,9 @@ pub const ACTOR_UIDS: Range<u32> = UNUSED_UID..UNUSED_UID + 100;
 /// The users for a killer that its victims must not be able to signal.
 pub(crate) const KILLER_UIDS: Range<u32> = ACTOR_UIDS.end..ACTOR_UIDS.end + 100;
 
+/// The users of strangers: processes in a watched cgroup that are no actors.
+pub(crate) const STRANGER_UIDS: Range<u32> = KILLER_UIDS.end..KILLER_UIDS.end + 100;
+
 /// A user id of `range` that no process has now. Processes that look at the same time begin their
 /// search in different places.
 ///

@@ -5,9 +5,10 @@ use harness::detect::AnyDetector;
 use harness::expect::{Expectation, KillExpectation, Scope, Sweep};
 use harness::kill::AnyStrategy;
 use harness::param::ParamPoint;
-use harness::trial::Expected;
+use harness::trial::{Beside, Expected};
 
 use crate::cases::Scenario;
+use crate::visibility::Sees;
 
 /// What is expected when `detector` watches `scenario` and, if there is a `strategy`, that kills.
 pub fn expected(
@@ -16,13 +17,34 @@ pub fn expected(
     detector: AnyDetector,
     strategy: Option<AnyStrategy>,
 ) -> Expected {
+    let stage = scenario.spec().stage;
+    // How long a process lives that has moved into the site, and into no other hierarchy.
+    let moved_in = matches!(stage.beside, Beside::Joiner | Beside::Stranger);
+    let alone_ns = at.get(&Beside::LIFETIME);
     match strategy {
         None => {
-            let of_scope = scenario.expect(at, detector.spec().scope);
-            Expected::Detect(detector.expectation(of_scope, scenario.spec().stage.owner_removes))
+            let of_scope = match moved_in && has_own_hierarchy(detector.spec().id) {
+                true => ELSEWHERE.expect(alone_ns),
+                false => scenario.expect(at, detector.spec().scope),
+            };
+            Expected::Detect(detector.expectation(of_scope, stage.owner_removes))
+        }
+        Some(strategy) if moved_in && has_own_hierarchy(strategy.spec().id) => {
+            Expected::Kill(ELSEWHERE.expect_kill(alone_ns))
         }
         Some(strategy) => Expected::Kill(scenario.expect_kill(at, strategy.spec().reach)),
     }
+}
+
+const ELSEWHERE: Sees = Sees::Part(
+    "the mechanism's cgroup is in a hierarchy of version 1; the process has moved into the site \
+        alone",
+);
+
+/// Whether the mechanism puts the main process into a cgroup of its own besides the site. What is
+/// born below is in both; what moves into the site is not.
+fn has_own_hierarchy(id: &str) -> bool {
+    id.starts_with("v1-")
 }
 
 /// What is expected when `detector` watches any program and, if there is a `strategy`, that kills

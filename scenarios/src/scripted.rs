@@ -45,8 +45,8 @@ impl Scripted {
             stage: Stage {
                 hostile: grows(&script),
                 delegated: script.makes_cgroups(),
-                owner_removes: false,
                 says_ready: script.says_ready(),
+                ..Stage::PLAIN
             },
             axes: &[],
             sources: &[],
@@ -128,7 +128,7 @@ impl Scripted {
 fn grows(script: &Script) -> bool {
     script
         .ops()
-        .any(|op| matches!(op, Op::Bomb { .. } | Op::ForkExitLoop))
+        .any(|op| matches!(op, Op::Bomb { .. } | Op::ForkExitLoop | Op::Fill))
 }
 
 fn begins_session(op: Op) -> bool {

@@ -2,12 +2,14 @@
 //!
 //! Async-signal-safe; nothing here allocates.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use crate::MonoNs;
 use crate::check;
+use crate::spawn::clone3;
 
 /// A new descriptor for the file inherited as `number`, which stays open: an actor closes nothing
 /// unless its script says so.
@@ -68,6 +70,16 @@ pub fn kill_self_at(deadline: MonoNs) -> Result<(), Errno> {
         )
     })
     .map(|_| ())
+}
+
+/// Forks into the cgroup with that directory. `None` in the child.
+///
+/// Must only be called by a process with one thread. Sources: clone3(2), `CLONE_INTO_CGROUP` (Linux
+/// 5.7). Errors: `EACCES` the cgroup is not the caller's to enter, `EAGAIN` a limit.
+pub fn fork_into(cgroup: BorrowedFd<'_>) -> Result<Option<Pid>, Errno> {
+    // SAFETY: actors have a single thread, so the copy is complete.
+    let forked = unsafe { clone3(0, Some(cgroup)) }?;
+    Ok(forked.map(|(pid, _)| pid))
 }
 
 /// Closes every descriptor of this process. Mappings stay.

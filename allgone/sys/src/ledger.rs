@@ -25,6 +25,9 @@ use crate::time::{MonoNs, now};
 pub const SLOTS: usize = 16_384;
 /// How many barriers a script may use.
 pub const BARRIERS: usize = 16;
+/// Where the tree and a process outside of it meet: a request, and the answer.
+const ASKED: usize = BARRIERS;
+const ANSWERED: usize = BARRIERS + 1;
 
 /// One process of the tree.
 #[derive(Debug)]
@@ -47,7 +50,7 @@ struct Layout {
     go: AtomicU32,
     last_exit_ns: AtomicU64,
     first_refused_ns: AtomicU64,
-    barriers: [AtomicU32; BARRIERS],
+    barriers: [AtomicU32; BARRIERS + 2],
     slots: [Slot; SLOTS],
 }
 
@@ -177,6 +180,13 @@ impl Ledger {
         }
     }
 
+    /// Counts an operation that the kernel refused, and without which the tree is not what its
+    /// script says. It counts as a refused fork does.
+    pub fn not_played(&self) {
+        self.announce();
+        self.refused();
+    }
+
     /// Enters a new process; returns its row, or `None` when the rows are used up (it is counted
     /// all the same).
     pub fn born(&self, pid: i32) -> Option<usize> {
@@ -229,6 +239,23 @@ impl Ledger {
                 Ok(()) | Err(_) => arrived = word.load(Ordering::SeqCst),
             }
         }
+    }
+
+    /// Asks the process outside of the tree to do its part, once, and waits until it has. Waits for
+    /// ever where there is none.
+    pub fn ask(&self) {
+        self.barrier(ASKED, 2);
+        self.barrier(ANSWERED, 2);
+    }
+
+    /// The other side: waits until an actor has called [`Ledger::ask`].
+    pub fn wait_asked(&self) {
+        self.barrier(ASKED, 2);
+    }
+
+    /// Lets the actor that has asked go on.
+    pub fn answer(&self) {
+        self.barrier(ANSWERED, 2);
     }
 
     /// Waits until the observer has called [`Ledger::let_go`].

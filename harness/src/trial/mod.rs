@@ -6,6 +6,7 @@
 //! consumes the one before: `prepare`, `observe`, `settle`, `conclude`, `clean`. `observer` is the
 //! observer's side.
 
+mod beside;
 mod broken;
 mod canary;
 mod clean;
@@ -51,5 +52,5 @@ pub use program::Program;
 pub use protection::{Protection, Words};
 pub use run::{Run, RunOptions};
 pub use site::Site;
-pub use spec::{Conditions, Expected, Limits, Stage, TrialSpec};
+pub use spec::{Beside, Conditions, Expected, Limits, Stage, TrialSpec};
 pub use users::ACTOR_UIDS;

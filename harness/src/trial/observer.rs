@@ -11,6 +11,7 @@ use nix::sys::wait::WaitPidFlag;
 use nix::time::{ClockId, clock_gettime};
 
 use super::TrialError;
+use super::beside::Waiting;
 use super::broken::Broken;
 use super::canary::WaitingCanary;
 use super::messages::{Message, say};
@@ -59,6 +60,8 @@ fn observe(
     }
     idle_until(time::now() + spec.gap);
 
+    // Before the mechanisms: it must not inherit what they open.
+    let beside = Waiting::fork(site, spec)?;
     let set = site.set();
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(Broken::harness)?;
     plan.cpu = spec.conditions.workload_cpu;
@@ -88,6 +91,9 @@ fn observe(
     // mechanism.
     let cpu_before = cpu_time();
     let root = plan.spawn().map_err(|e| Broken::by(Cause::NotStarted, e))?;
+    if let Some(beside) = beside {
+        beside.tell(root.pid).map_err(Broken::harness)?;
+    }
     armed.attach(&root).map_err(Broken::mechanism)?;
     if let Some(killer) = &mut killer {
         killer.attach(&root).map_err(Broken::mechanism)?;

@@ -38,12 +38,32 @@ pub(super) enum State {
 /// The file is opened and closed each time: an open `cgroup.events` would keep the kernel from
 /// reporting its removal (7.1 and later).
 pub(super) fn look(site: &Site) -> Result<State, CgroupError> {
-    match site.cgroup.events() {
-        Ok(events) if events.populated => Ok(State::Populated),
-        Ok(_) => Ok(State::Unpopulated),
-        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => Ok(State::Removed),
-        Err(e) => Err(e),
+    let state = match site.cgroup.events() {
+        Ok(events) if events.populated => return Ok(State::Populated),
+        Ok(_) => State::Unpopulated,
+        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => State::Removed,
+        Err(e) => return Err(e),
+    };
+    match outside(site)?.is_empty() {
+        true => Ok(state),
+        false => Ok(State::Populated),
     }
+}
+
+/// Processes of the ledger that live outside of the site, where that can be: among the helpers of
+/// the trial.
+pub(super) fn outside(site: &Site) -> Result<Vec<i32>, CgroupError> {
+    if !site.outside {
+        return Ok(Vec::new());
+    }
+    let mut pids = site.control.procs()?.pids;
+    let lives = |pid| {
+        site.ledger
+            .entries()
+            .any(|e| e.pid == pid && e.exit.is_none())
+    };
+    pids.retain(|pid| lives(*pid));
+    Ok(pids)
 }
 
 /// Looks for an actor that is alive now although the detector has just said "empty": a row of the
@@ -109,6 +129,7 @@ pub(super) fn stopped(site: &Site) -> Result<Vec<i32>, CgroupError> {
 
 fn is_member(site: &Site, pid: i32) -> bool {
     matches!(site.cgroup.procs_recursive(), Ok(Members { pids, .. }) if pids.contains(&pid))
+        || outside(site).is_ok_and(|pids| pids.contains(&pid))
 }
 
 /// The search for proof that a process will survive although the strategy has said "issued".
@@ -132,12 +153,9 @@ impl SurvivalProof {
         if *self.written.get_or_insert(written) != written {
             return Ok(true);
         }
-        Ok(site
-            .cgroup
-            .procs_recursive()?
-            .pids
-            .into_iter()
-            .any(sleeps_on))
+        let mut pids = site.cgroup.procs_recursive()?.pids;
+        pids.extend(outside(site)?);
+        Ok(pids.into_iter().any(sleeps_on))
     }
 }
 

@@ -204,8 +204,8 @@ fn refused(spec: &TrialSpec<'_>, site: &Site) -> Option<Broken> {
     let refused = site.ledger.sums().refused;
     (refused > 0 && !spec.stage.hostile).then(|| {
         let what = format!(
-            "the workload could not play its script: {refused} forks were refused (RLIMIT_NPROC of \
-                the actors' user, or the limit on tasks)"
+            "the workload could not play its script: {refused} forks or other operations were \
+                refused (RLIMIT_NPROC of the actors' user, the limit on tasks, or missing rights)"
         );
         Broken::new(Cause::ForksRefused, what)
     })

@@ -9,10 +9,11 @@ use nix::errno::Errno;
 use super::broken::Broken;
 use super::killing::Canaries;
 use super::observe::{End, Observed, Tree};
-use super::oracle::{self, State};
+use super::oracle::{self, State, SurvivalProof};
 use super::prepare::Trial;
-use super::{TrialError, leaks};
+use super::{Site, TrialError, leaks};
 use crate::error::Recorded;
+use crate::proc;
 use crate::sys::time;
 
 /// How long reaping and removing may take before they count as not seen.
@@ -83,6 +84,7 @@ impl<'t, 'b> Observed<'t, 'b> {
                 Ok(survivors) => record.survivors = survivors.into_iter().map(recorded).collect(),
                 Err(e) => record.errors.push(e.recorded()),
             }
+            record.survivors.extend(survivors_outside(site)?);
         }
         Ok(())
     }
@@ -100,6 +102,7 @@ impl<'t, 'b> Observed<'t, 'b> {
             ..
         } = &mut self.trial;
         let deadline = oracle::settle_deadline(spec.deadline);
+        let mut survival = SurvivalProof::default();
         while record.stamps.unpopulated_ns.is_none() {
             if let (Some(outside), false) = (outside.as_mut(), kills) {
                 outside.look(site)?;
@@ -125,6 +128,10 @@ impl<'t, 'b> Observed<'t, 'b> {
                 break;
             }
             if deadline.has_passed() || run.reaper.ending().is_some() {
+                break;
+            }
+            // What lives outside has not been watched while the strategy acted: the site is empty.
+            if kills && site.outside && survival.is_proved(site)? {
                 break;
             }
             if !kills && !spec.workload.stops {
@@ -178,6 +185,26 @@ impl<'t, 'b> Observed<'t, 'b> {
             run.rest(&[], oracle::KILL_TICK)?;
         }
     }
+}
+
+/// The survivors that live outside of the site.
+fn survivors_outside(site: &Site) -> Result<Vec<crate::record::Survivor>, TrialError> {
+    let mut survivors = Vec::new();
+    for pid in oracle::outside(site)? {
+        let stat = match proc::stat(pid) {
+            Err(e) if proc::vanished(&e) => continue,
+            other => other?,
+        };
+        survivors.push(crate::record::Survivor {
+            pid,
+            comm: stat.comm,
+            state: stat.state.to_string(),
+            cgroup: site.control.path().display().to_string(),
+            reason: "not-signalled".to_owned(),
+            evidence: "it lives in a cgroup outside of the site".to_owned(),
+        });
+    }
+    Ok(survivors)
 }
 
 /// A survivor as it stands in a record.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use allgone::ProcessSet;
 
 use super::limits::V1Limits;
-use super::{Run, TrialError, TrialSpec};
+use super::{Beside, Run, TrialError, TrialSpec};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
 use crate::expect::Plane;
@@ -39,6 +39,8 @@ pub struct Site {
     pub ledger: Ledger,
     /// The actors' user; `None` if the harness is not root, and actors share its user.
     pub credentials: Option<Credentials>,
+    /// A process of the tree may live outside of the site, in [`Site::control`].
+    pub outside: bool,
     /// Which plane this trial belongs to.
     pub plane: Plane,
     /// The values of all axes.
@@ -123,6 +125,7 @@ impl Site {
             v1,
             ledger: Ledger::create().map_err(|e| SysError::plain("memfd_create", e))?,
             credentials: run.credentials(),
+            outside: spec.stage.beside == Beside::Broker,
             plane: spec.plane(),
             params: spec.params.clone(),
         })

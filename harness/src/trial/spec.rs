@@ -7,7 +7,7 @@ use crate::MonoNs;
 use crate::detect::AnyDetector;
 use crate::expect::{Expectation, KillExpectation, Plane};
 use crate::kill::AnyStrategy;
-use crate::param::ParamPoint;
+use crate::param::{Axis, FOREVER, ParamPoint, Unit};
 
 /// Limits around a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,41 @@ pub struct Stage {
     /// The kill waits until an actor says that the tree is complete
     /// ([`crate::sys::ledger::Ledger::set_ready`]).
     pub says_ready: bool,
+    /// What a process outside of the tree does when the tree asks for it
+    /// ([`crate::sys::ledger::Ledger::ask`]).
+    pub beside: Beside,
+}
+
+/// A process outside of the tree that has to do with it. It is started before the mechanisms are,
+/// and ended with the trial.
+///
+/// A process that it lets live outlives the main process by [`Beside::LIFETIME`]. It is entered in
+/// the ledger, so the oracle counts it as one of the tree's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Beside {
+    /// There is none.
+    #[default]
+    Nobody,
+    /// It forks a child, which stays outside of the site.
+    Broker,
+    /// It moves into the site, and has the actors' user.
+    Joiner,
+    /// It moves into the site, and has another user than the actors. Needs root.
+    Stranger,
+    /// It gets the pid of a member of the tree that has just been reaped, and must not be hit. It
+    /// is not asked.
+    ReusedPid,
+}
+
+impl Beside {
+    /// How long what comes from it lives on after the main process has ended.
+    pub const LIFETIME: Axis = Axis {
+        name: "lifetime",
+        unit: Unit::Nanoseconds,
+        default: 150_000_000,
+        kill_default: Some(FOREVER),
+        doc: "how long the tree lives on after its main process has ended",
+    };
 }
 
 impl Stage {
@@ -58,6 +93,7 @@ impl Stage {
         delegated: false,
         owner_removes: false,
         says_ready: true,
+        beside: Beside::Nobody,
     };
 }
 

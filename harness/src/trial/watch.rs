@@ -6,7 +6,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::TrialError;
 use super::broken::Broken;
 use super::idle::{self, Samples};
 use super::killing::Killing;
@@ -16,6 +15,7 @@ use super::oracle;
 use super::prepare::Trial;
 use super::program::Outside;
 use super::start::RunningObserver;
+use super::{Beside, TrialError};
 use crate::error::Recorded;
 use crate::record::{Cause, Verdict};
 use crate::sys::time;
@@ -45,7 +45,8 @@ pub(super) struct Watch<'t, 'b> {
 impl<'t, 'b> Watch<'t, 'b> {
     /// Nothing is started yet.
     pub(super) fn new(trial: Trial<'t, 'b>) -> Self {
-        let reusing = trial.spec.stage.hostile;
+        let stage = trial.spec.stage;
+        let reusing = stage.hostile || stage.beside == Beside::ReusedPid;
         let killing = trial.kills().then(|| Killing::new(reusing));
         Self {
             trial,

@@ -3,19 +3,37 @@
 //! Invariant: nothing here knows a detector or a strategy. A scenario answers for a scope
 //! ([`Scope`]) or a reach ([`Reach`]), and for all of them.
 
+mod broker;
+mod cgroup_bomb;
+mod chmod_000_cgroup;
+mod deep_cgroups;
+mod deep_path;
 mod exit_now;
+mod flapper;
 mod fork_exit;
 mod forkbomb;
 mod forkbomb_deaf;
 mod forkbomb_nested;
 mod forkbomb_setsid;
+mod frozen_child_cgroup;
+mod late_joiner;
 mod leaderless;
+mod migrate_out;
+mod mount_cgroup2;
+mod mount_inside;
+mod nested_cgroups;
 mod owner_removes;
 mod pid_hopper;
+mod pid_reuse;
 mod pipe_holder;
+mod placeholder_attacker;
+mod self_freezer;
 mod setsid;
+mod setuid_child;
 mod signal_ignorer;
 mod sleepers;
+mod tasks_exhausted;
+mod threaded_cgroup;
 
 use std::fmt;
 
@@ -59,19 +77,37 @@ pub trait Scenario: fmt::Debug + Sync {
 
 /// All scenarios, sorted by id.
 pub static SCENARIOS: &[&dyn Scenario] = &[
+    &broker::Broker,
+    &cgroup_bomb::CgroupBomb,
+    &chmod_000_cgroup::Chmod000Cgroup,
+    &deep_cgroups::DeepCgroups,
+    &deep_path::DeepPath,
     &exit_now::ExitNow,
+    &flapper::Flapper,
     &fork_exit::ForkExit,
     &forkbomb::Forkbomb,
     &forkbomb_deaf::ForkbombDeaf,
     &forkbomb_nested::ForkbombNested,
     &forkbomb_setsid::ForkbombSetsid,
+    &frozen_child_cgroup::FrozenChildCgroup,
+    &late_joiner::LateJoiner,
     &leaderless::Leaderless,
+    &migrate_out::MigrateOut,
+    &mount_cgroup2::MountCgroup2,
+    &mount_inside::MountInside,
+    &nested_cgroups::NestedCgroups,
     &owner_removes::OwnerRemoves,
     &pid_hopper::PidHopper,
+    &pid_reuse::PidReuse,
     &pipe_holder::PipeHolder,
+    &placeholder_attacker::PlaceholderAttacker,
+    &self_freezer::SelfFreezer,
     &setsid::Setsid,
+    &setuid_child::SetuidChild,
     &signal_ignorer::SignalIgnorer,
     &sleepers::Sleepers,
+    &tasks_exhausted::TasksExhausted,
+    &threaded_cgroup::ThreadedCgroup,
 ];
 
 /// Finds one by its id.

@@ -51,6 +51,7 @@ impl Place {
                     v1: None,
                     ledger: Ledger::create().expect("there is memory for a page"),
                     credentials: None,
+                    outside: false,
                     plane: Plane::Kill,
                     params: ParamPoint::default(),
                 },

@@ -3,8 +3,10 @@
 //! Everything here runs after the actor's last allocation, mostly in forked copies: no allocation,
 //! no locks, no logging, no panics. What operations do is in one module for each family of them.
 
+mod attack;
 mod cgroup;
 mod hold;
+mod namespace;
 mod own_cgroup;
 mod ready;
 mod session;
@@ -88,6 +90,7 @@ impl<'a> Player<'a> {
     fn go_on(&mut self) -> ! {
         while let Some(op) = self.next() {
             if self.step(op).is_err() {
+                self.setting.ledger.not_played();
                 self.leave(REFUSED);
             }
         }
@@ -135,6 +138,21 @@ impl<'a> Player<'a> {
             Op::Touch { bytes } => hold::touch(bytes),
             Op::OpenFiles { count } => hold::open_files(count),
             Op::Rename { name } => hold::rename(name),
+            Op::EnterThreadedCgroup => self.enter_threaded_cgroup(),
+            Op::EnterDeepCgroup { depth } => self.enter_deep_cgroup(depth),
+            Op::LeaveCgroup => self.leave_cgroup(),
+            Op::FreezeSelf | Op::FreezeLeft => self.freeze_last(true),
+            Op::ThawLeft => self.freeze_last(false),
+            Op::LockCgroup => self.lock_cgroup(),
+            Op::Flap { count } => self.flap(count),
+            Op::ChurnCgroups { count } => self.churn_cgroups(count),
+            Op::Escape => self.escape(),
+            Op::AttackCgroup => self.attack_cgroup(),
+            Op::MountCgroup2 => namespace::mount_cgroup2(),
+            Op::MountInside { count } => namespace::mount_inside(count),
+            Op::EnterDeepDirectory { depth } => namespace::enter_deep_directory(depth),
+            Op::Ask => self.ask(),
+            Op::Fill => self.fill(),
         }
     }
 

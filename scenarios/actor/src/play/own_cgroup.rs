@@ -7,8 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use allgone::layout::{Layout, Paths};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::UnlinkatFlags;
+
+use super::cgroup::persist;
 
 /// `PATH_MAX`.
 const CAPACITY: usize = 4096;
@@ -44,33 +47,81 @@ impl OwnCgroup {
     ///
     /// Errors: `EACCES` the cgroup was not delegated, `ENAMETOOLONG`, and as mkdir(2).
     pub(super) fn enter_new(&mut self, pid: i32) -> Result<(), Errno> {
-        let length = self.length;
-        let moved = self.make_and_move(pid);
-        if moved.is_err()
-            && let Some(added) = self.path.get_mut(length..self.length)
-        {
-            added.fill(0);
-            self.length = length;
+        let below = self.copy_below(pid)?;
+        persist(|| {
+            below.make_here()?;
+            below.write(b"/cgroup.procs", b"0")
+        })?;
+        *self = below;
+        Ok(())
+    }
+
+    /// The path of a cgroup below this one.
+    pub(super) fn copy_below(&self, name: i32) -> Result<Self, Errno> {
+        let mut below = *self;
+        below.push(b"/")?;
+        below.push(decimal(name.unsigned_abs(), &mut [0; 10]))?;
+        Ok(below)
+    }
+
+    /// Makes the cgroup with this path, unless it is there.
+    pub(super) fn make_here(&self) -> Result<(), Errno> {
+        match nix::unistd::mkdir(self.as_c_str()?, Mode::from_bits_truncate(0o755)) {
+            Err(Errno::EEXIST) => Ok(()),
+            other => other,
         }
-        moved
     }
 
-    fn make_and_move(&mut self, pid: i32) -> Result<(), Errno> {
-        self.push(b"/")?;
-        let mut digits = [0; 10];
-        self.push(decimal(pid.unsigned_abs(), &mut digits))?;
-        nix::unistd::mkdir(self.as_c_str()?, Mode::from_bits_truncate(0o755))?;
-        let mut procs = *self;
-        procs.push(b"/cgroup.procs")?;
-        let file = open(
-            procs.as_c_str()?,
-            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        nix::unistd::write(&file, b"0").map(|_| ())
+    /// Removes the cgroup with this path.
+    pub(super) fn remove(&self) -> Result<(), Errno> {
+        nix::unistd::unlinkat(AT_FDCWD, self.as_c_str()?, UnlinkatFlags::RemoveDir)
     }
 
-    fn push(&mut self, more: &[u8]) -> Result<(), Errno> {
+    /// Writes to a file of this cgroup; `file` begins with a slash.
+    pub(super) fn write(&self, file: &[u8], value: &[u8]) -> Result<(), Errno> {
+        let mut path = *self;
+        path.push(file)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let file = open(path.as_c_str()?, flags, Mode::empty())?;
+        nix::unistd::write(&file, value).map(|_| ())
+    }
+
+    /// Reads a file of this cgroup, as much as there is place for.
+    pub(super) fn read(&self, file: &[u8], into: &mut [u8]) -> Result<usize, Errno> {
+        let mut path = *self;
+        path.push(file)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = open(path.as_c_str()?, flags, Mode::empty())?;
+        nix::unistd::read(&file, into)
+    }
+
+    /// Sets the permissions of a file of this cgroup, or of its directory if the name is empty.
+    pub(super) fn set_mode(&self, file: &[u8], mode: u32) -> Result<(), Errno> {
+        let mut path = *self;
+        path.push(file)?;
+        let mode = Mode::from_bits_truncate(mode);
+        fchmodat(
+            AT_FDCWD,
+            path.as_c_str()?,
+            mode,
+            FchmodatFlags::FollowSymlink,
+        )
+    }
+
+    /// Goes to the cgroup above; false: there is none.
+    pub(super) fn ascend(&mut self) -> bool {
+        let slash = self.as_bytes().iter().rposition(|byte| *byte == b'/');
+        let Some(slash @ 1..) = slash else {
+            return false;
+        };
+        if let Some(tail) = self.path.get_mut(slash..self.length) {
+            tail.fill(0);
+        }
+        self.length = slash;
+        true
+    }
+
+    pub(super) fn push(&mut self, more: &[u8]) -> Result<(), Errno> {
         let end = self.length + more.len();
         // The last byte stays zero.
         if end >= CAPACITY {
@@ -88,13 +139,13 @@ impl OwnCgroup {
         self.path.get(..self.length).unwrap_or_default()
     }
 
-    fn as_c_str(&self) -> Result<&CStr, Errno> {
+    pub(super) fn as_c_str(&self) -> Result<&CStr, Errno> {
         CStr::from_bytes_until_nul(&self.path).map_err(|_| Errno::ENAMETOOLONG)
     }
 }
 
 /// Writes `number` without allocating.
-fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
+pub(super) fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     let mut first = digits.len();
     for (at, digit) in digits.iter_mut().enumerate().rev() {
         // One digit at a time, so the remainder fits.
@@ -124,6 +175,20 @@ mod tests {
         home.push(&vec![b'y'; CAPACITY - 3]).unwrap();
         assert_eq!(home.push(b"z"), Err(Errno::ENAMETOOLONG));
         assert_eq!(home.as_c_str().unwrap().count_bytes(), CAPACITY - 1);
+    }
+
+    #[test]
+    fn a_path_leads_up_to_the_root() {
+        let mut home = OwnCgroup {
+            path: [0; CAPACITY],
+            length: 0,
+        };
+        home.push(b"/x").unwrap();
+        let mut below = home.copy_below(12).unwrap();
+        assert_eq!(below.as_c_str().unwrap(), c"/x/12");
+        assert!(below.ascend());
+        assert_eq!(below.as_c_str().unwrap(), c"/x");
+        assert!(!below.ascend());
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Player<'_> {
         Ok(())
     }
 
+    pub(super) fn ask(&self) -> Result<(), Errno> {
+        self.setting.ledger.ask();
+        Ok(())
+    }
+
     pub(super) fn wait_go(&self) -> Result<(), Errno> {
         self.setting.ledger.wait_go();
         Ok(())

@@ -9,8 +9,8 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{getpid, setsid};
 
-use super::{Player, REFUSED};
-use crate::script::{Each, How};
+use super::{Player, REFUSED, time};
+use crate::script::{Each, FOREVER, How};
 
 /// The identity of a process after a fork.
 pub(super) enum Forked {
@@ -58,7 +58,7 @@ impl Player<'_> {
     }
 
     /// The first thing that a new process does.
-    fn born(&mut self, how: How) {
+    pub(super) fn born(&mut self, how: How) {
         if how != How::Beside {
             self.parent = self.pid;
         }
@@ -85,6 +85,16 @@ impl Player<'_> {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn fill(&mut self) -> Result<(), Errno> {
+        loop {
+            match self.fork() {
+                Forked::Parent => {}
+                Forked::Child => return time::live(FOREVER),
+                Forked::Refused => return Ok(()),
+            }
+        }
     }
 
     /// Returns only if it failed.

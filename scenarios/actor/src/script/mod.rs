@@ -47,7 +47,7 @@ impl Script {
     /// Whether a process says "ready".
     pub fn says_ready(&self) -> bool {
         self.ops()
-            .any(|op| matches!(op, Op::Ready | Op::Bomb { .. }))
+            .any(|op| matches!(op, Op::Ready | Op::Bomb { .. } | Op::ChurnCgroups { .. }))
     }
 
     /// Whether a process makes cgroups.
@@ -56,12 +56,21 @@ impl Script {
             matches!(
                 op,
                 Op::EnterCgroup
+                    | Op::EnterThreadedCgroup
+                    | Op::EnterDeepCgroup { .. }
+                    | Op::ChurnCgroups { .. }
                     | Op::Bomb {
                         each: Each::EnterCgroup
                     }
             )
         };
         self.ops().any(makes)
+    }
+
+    /// Whether a process has to know the path of its cgroup.
+    pub fn needs_own_cgroup(&self) -> bool {
+        let needs = |op| matches!(op, Op::Escape | Op::AttackCgroup);
+        self.makes_cgroups() || self.ops().any(needs)
     }
 
     /// All operations, in the order of the blocks.

@@ -137,6 +137,63 @@ pub enum Op {
         /// To this.
         name: Comm,
     },
+    /// Makes a threaded cgroup below its own and moves there. What belongs to it is then listed in
+    /// the cgroup above, and its own `cgroup.procs` cannot be read. The other needs are those of
+    /// [`Op::EnterCgroup`].
+    EnterThreadedCgroup,
+    /// Makes `depth` cgroups, each below the one before, and moves to the last.
+    EnterDeepCgroup {
+        /// How many.
+        depth: u32,
+    },
+    /// Moves back to the cgroup above the one that it entered last, and keeps hold of that one.
+    LeaveCgroup,
+    /// Freezes the cgroup that it is in, which it has made: it does not come back.
+    FreezeSelf,
+    /// Freezes the cgroup that it has left.
+    FreezeLeft,
+    /// Thaws the cgroup that it has left.
+    ThawLeft,
+    /// Takes all permissions from the cgroup that it is in, which it has made.
+    LockCgroup,
+    /// Goes from the cgroup that it is in, which it has made, to the one above and back, so many
+    /// times; [`FOREVER`] is until killed.
+    Flap {
+        /// How many times.
+        count: u64,
+    },
+    /// Makes up to `count` cgroups below its own, removes them, and so on for ever. Says
+    /// [`Op::Ready`] when it has made the first ones.
+    ChurnCgroups {
+        /// How many there are at most.
+        count: u32,
+    },
+    /// Tries to leave the cgroup in which the main process was born: moves to every cgroup above
+    /// it, and to the harness's own beside it, by `cgroup.procs` and by `clone3`. It goes where it
+    /// is let, and goes on where it is then.
+    Escape,
+    /// Tries to kill and to stop all other members of its cgroup.
+    AttackCgroup,
+    /// Mounts cgroup2 in user, mount and cgroup namespaces of its own, and tries to leave its
+    /// cgroup by that mount.
+    MountCgroup2,
+    /// Mounts so many file systems in a user and a mount namespace of its own, each in the one
+    /// before.
+    MountInside {
+        /// How many.
+        count: u32,
+    },
+    /// Makes so many directories, each in the one before, with long names, on a file system in a
+    /// mount namespace of its own, and stays in the last: no path leads there.
+    EnterDeepDirectory {
+        /// How many.
+        depth: u32,
+    },
+    /// Asks a process outside of the tree, which a trial has if its scenario says so, to do its
+    /// part, and waits until it has. Once in a tree.
+    Ask,
+    /// Forks children that sleep until they are killed, until a limit refuses one.
+    Fill,
 }
 
 /// A name as the kernel keeps one for each thread: at most 15 bytes, none of them zero, otherwise
@@ -218,6 +275,9 @@ impl Op {
                 | Self::Spin { ns: FOREVER }
                 | Self::Bomb { .. }
                 | Self::ForkExitLoop
+                | Self::FreezeSelf
+                | Self::Flap { count: FOREVER }
+                | Self::ChurnCgroups { .. }
         )
     }
 

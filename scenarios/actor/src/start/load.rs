@@ -24,9 +24,9 @@ pub(super) fn load(play: Play) -> Result<Setting, Failure> {
         Source::Json(fd) => read_json(fd)?,
         source => read(source)?.into_script(),
     };
-    let home = if script.makes_cgroups() {
-        let none = "could not find the own cgroup: the script makes cgroups, which needs /proc and \
-            a mounted cgroup v2 hierarchy";
+    let home = if script.needs_own_cgroup() {
+        let none = "could not find the own cgroup: the script has to know its path, which \
+            needs /proc and a mounted cgroup v2 hierarchy";
         Some(OwnCgroup::find().ok_or_else(|| Failure::new(NO_CGROUP, none))?)
     } else {
         None

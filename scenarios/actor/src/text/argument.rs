@@ -5,7 +5,7 @@ use allgone::param::{format_ns, parse_ns};
 use super::TextError;
 use super::forms::Names;
 use super::lex::Words;
-use crate::script::{Comm, Each};
+use crate::script::{Comm, Each, FOREVER};
 
 /// One kind of argument.
 pub(super) trait Argument {
@@ -89,6 +89,28 @@ impl Argument for Barrier {
 
     fn write(index: usize, _: Names<'_, '_>) -> String {
         index.to_string()
+    }
+}
+
+/// How many times: `20`, or `forever`.
+pub(super) struct Times;
+
+impl Argument for Times {
+    type Value = u64;
+    const USAGE: &'static str = "NUMBER | forever";
+
+    fn read(words: &mut Words<'_, '_>) -> Result<u64, TextError> {
+        words.take("a number such as 20, or forever", |text| match text {
+            "forever" => Some(FOREVER),
+            number => digits(number).filter(|n| *n != FOREVER),
+        })
+    }
+
+    fn write(count: u64, _: Names<'_, '_>) -> String {
+        match count {
+            FOREVER => "forever".to_owned(),
+            n => n.to_string(),
+        }
     }
 }
 

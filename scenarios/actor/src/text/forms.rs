@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::TextError;
 use super::argument::{
-    Argument, Barrier, Block, Code, Copies, Name, Nice, Number, Of, Size, Step, Time,
+    Argument, Barrier, Block, Code, Copies, Name, Nice, Number, Of, Size, Step, Time, Times,
 };
 use super::lex::Words;
 use crate::script::Op;
@@ -80,4 +80,20 @@ operations! {
     "touch" Touch { bytes: Size }
     "open-files" OpenFiles { count: Number }
     "rename" Rename { name: Name }
+    "enter-threaded-cgroup" EnterThreadedCgroup {}
+    "enter-deep-cgroup" EnterDeepCgroup { depth: Number }
+    "leave-cgroup" LeaveCgroup {}
+    "freeze-self" FreezeSelf {}
+    "freeze-left" FreezeLeft {}
+    "thaw-left" ThawLeft {}
+    "lock-cgroup" LockCgroup {}
+    "flap" Flap { count: Times }
+    "churn-cgroups" ChurnCgroups { count: Number }
+    "escape" Escape {}
+    "attack-cgroup" AttackCgroup {}
+    "mount-cgroup2" MountCgroup2 {}
+    "mount-inside" MountInside { count: Number }
+    "enter-deep-directory" EnterDeepDirectory { depth: Number }
+    "ask" Ask {}
+    "fill" Fill {}
 }

@@ -117,6 +117,7 @@ pub(super) fn trial<'a>(
             delegated: true,
             owner_removes: false,
             says_ready: strategy.is_some(),
+            ..Stage::PLAIN
         },
         params: param::defaults(axes, plane),
         expected: match strategy {

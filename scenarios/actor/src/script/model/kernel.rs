@@ -206,7 +206,45 @@ impl Kernel<'_> {
                 Op::EnterCgroup => self.noted(pid, Change::EnteredCgroup),
                 Op::Ready => self.noted(pid, Change::Ready),
                 Op::Subreaper => self.noted(pid, Change::Subreaper),
-                Op::IgnoreSignals
+                Op::LeaveCgroup => self.noted(pid, Change::LeftCgroup),
+                Op::EnterDeepCgroup { depth } => {
+                    (0..depth).for_each(|_| self.note(pid, Change::EnteredCgroup));
+                    None
+                }
+                Op::FreezeSelf => return,
+                Op::Fill => {
+                    while self.fork(pid, here) {
+                        // It sleeps.
+                        self.runnable.pop_back();
+                    }
+                    None
+                }
+                Op::Flap { count } => {
+                    for _ in 0..count.min(2) {
+                        self.note(pid, Change::LeftCgroup);
+                        self.note(pid, Change::EnteredCgroup);
+                    }
+                    match count {
+                        FOREVER => return,
+                        _ => None,
+                    }
+                }
+                Op::ChurnCgroups { .. } => {
+                    self.note(pid, Change::Ready);
+                    return;
+                }
+                // A threaded cgroup's members are listed in the cgroup above.
+                Op::EnterThreadedCgroup
+                | Op::FreezeLeft
+                | Op::ThawLeft
+                | Op::LockCgroup
+                | Op::Escape
+                | Op::AttackCgroup
+                | Op::MountCgroup2
+                | Op::MountInside { .. }
+                | Op::EnterDeepDirectory { .. }
+                | Op::Ask
+                | Op::IgnoreSignals
                 | Op::WaitGo
                 | Op::ExitLeader
                 | Op::Threads { .. }

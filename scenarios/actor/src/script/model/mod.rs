@@ -42,6 +42,8 @@ pub enum Change {
     Closed,
     /// It moves into a cgroup below its own.
     EnteredCgroup,
+    /// It moves back to the cgroup above.
+    LeftCgroup,
     /// It says that the tree is complete.
     Ready,
     /// A fork is refused.
@@ -159,6 +161,7 @@ impl Table {
             Change::Group => process.group = pid,
             Change::Closed => process.holds = false,
             Change::EnteredCgroup => process.depth += 1,
+            Change::LeftCgroup => process.depth = process.depth.saturating_sub(1),
             Change::Namespace => process.namespace = Some(pid),
             Change::Subreaper => process.subreaper = true,
             Change::Stopped => process.stopped = true,

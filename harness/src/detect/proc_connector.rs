@@ -4,16 +4,19 @@
 use std::collections::BTreeSet;
 
 use nix::errno::Errno;
+use nix::unistd::getpid;
 
 use super::common::probe;
 use super::common::proc_stat;
+use super::proc_scan;
 use super::{Counters, DetectError, Detector, DetectorSpec, Verdict, Wake, Watch};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::expect::Scope;
-use crate::process_events::{Books, ProcessEvents};
+use crate::process_events::{Books, Event, ProcessEvents};
 use allgone::Effects;
 use allgone::ProcessSet;
+use allgone::detect::kernel_path;
 use allgone::detect::{Progress, Sources, Tally};
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::spawn::{Child, SpawnOptions};
@@ -37,8 +40,7 @@ static SPEC: DetectorSpec = DetectorSpec {
     effects: Effects::descriptors(1),
     since: KernelVersion(2, 6),
     privilege: "CAP_NET_ADMIN, in the initial network, PID and user namespace",
-    escapes: "a child made with CLONE_PARENT (its parent is not in the list), and a process that \
-        joined the cgroup from outside",
+    escapes: "a process that joined the cgroup from outside",
     early: "when a process has escaped",
     late: "one wake-up, after the exit has been reported to the parent; more while the machine \
         forks a lot, as every event on it is read",
@@ -86,8 +88,11 @@ impl Detector for ProcConnector {
         }
     }
 
-    fn arm(&self, _: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+    fn arm(&self, set: &ProcessSet, _: &mut SpawnOptions) -> Result<Box<dyn Watch>, DetectError> {
+        let site = kernel_path::of(set.cgroup().path())?;
         Ok(Box::new(Listening {
+            site: site.to_string_lossy().into_owned(),
+            own: getpid().as_raw(),
             events: ProcessEvents::listen()?,
             lost: false,
             books: Books::default(),
@@ -98,6 +103,10 @@ impl Detector for ProcConnector {
 
 #[derive(Debug)]
 struct Listening {
+    /// The cgroup, as the kernel names it.
+    site: String,
+    /// The watching process, which is the main process's parent.
+    own: i32,
     events: ProcessEvents,
     books: Books,
     /// Whether something has been lost since the beginning.
@@ -124,6 +133,19 @@ fn rescan(books: &mut Books) -> Result<(), SysError> {
     }
 }
 
+/// A child that the main process has made with `CLONE_PARENT`. Its parent is the watching process,
+/// as that of the watching process's own children: the cgroup tells them apart.
+fn sibling(event: Event, own: i32, site: &str) -> Result<Option<(i32, i32)>, SysError> {
+    match event {
+        Event::Fork {
+            parent,
+            child,
+            group,
+        } if parent == own && proc_scan::has_member(site, group)? => Ok(Some((child, group))),
+        _ => Ok(None),
+    }
+}
+
 impl Watch for Listening {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         // The parent of its own fork event is not in the list, so it is entered by hand; what it
@@ -140,10 +162,20 @@ impl Watch for Listening {
 
     fn check(&mut self, now: MonoNs) -> Result<Progress, DetectError> {
         self.tally.check().reads += 1;
-        let books = &mut self.books;
-        let lost = self.events.drain(|_, event| {
-            books.enter(event);
+        let (books, site, own) = (&mut self.books, &self.site, self.own);
+        let mut failed = None;
+        let lost = self.events.drain(|_, event| match sibling(event, own, site) {
+            Ok(Some((child, group))) => {
+                books.threads.insert(child, group);
+            }
+            Ok(None) => {
+                books.enter(event);
+            }
+            Err(e) => failed = Some(e),
         })?;
+        if let Some(e) = failed {
+            return Err(e.into());
+        }
         if lost {
             self.lost = true;
             self.tally.counters.overflows += 1;

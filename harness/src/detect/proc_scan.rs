@@ -72,6 +72,18 @@ fn is_member(table: &str, site: &str) -> bool {
         .any(|path| Path::new(path).starts_with(site))
 }
 
+/// Whether process `pid` is in `site` or below it. One that has ended is not.
+pub(super) fn has_member(site: &str, pid: i32) -> Result<bool, SysError> {
+    let path = format!("/proc/{pid}/cgroup");
+    match std::fs::read_to_string(&path) {
+        Ok(table) => Ok(is_member(&table, site)),
+        Err(e) if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {
+            Ok(false)
+        }
+        Err(e) => Err(SysError::io("read", crate::Target::Path(path.into()), &e)),
+    }
+}
+
 impl Pass for Members {
     fn attach(&mut self, child: &Child) -> Result<(), DetectError> {
         entered(child)
@@ -82,13 +94,8 @@ impl Pass for Members {
             if stat.over() {
                 continue;
             }
-            let path = format!("/proc/{}/cgroup", stat.pid);
-            match std::fs::read_to_string(&path) {
-                Ok(table) if is_member(&table, &self.path) => return Ok(true),
-                Ok(_) => {}
-                Err(e)
-                    if matches!(e.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {}
-                Err(e) => return Err(SysError::io("read", crate::Target::Path(path.into()), &e)),
+            if has_member(&self.path, stat.pid)? {
+                return Ok(true);
             }
         }
         Ok(false)

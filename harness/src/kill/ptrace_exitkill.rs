@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::libc::SIGTRAP;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::ptrace::{self, Options};
+use nix::sys::ptrace::{Options, seize};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
@@ -22,8 +23,8 @@ use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
 use crate::expect::{Reach, Scope, Sweep};
 use crate::sys::fork::{Worker, worker};
-use crate::sys::pidfd;
 use crate::sys::wait::{Whose, waitid};
+use crate::sys::{pidfd, ptrace};
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
@@ -51,8 +52,7 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(3, 8),
     privilege: "CAP_SYS_PTRACE for another user's processes",
     faults: "clone(CLONE_UNTRACED) escapes; every fork, exec and signal stops for the tracer, so \
-        the workload runs at a fraction of its speed; no other process can trace it; stop \
-        signals have no effect on it",
+        the workload runs at a fraction of its speed; no other process can trace it",
     sources: &[
         "ptrace(2): PTRACE_O_EXITKILL",
         "kernel/ptrace.c: exit_ptrace()",
@@ -181,7 +181,7 @@ fn trace(main: Pid, mut tell: File) -> i32 {
         | Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEVFORK
         | Options::PTRACE_O_TRACECLONE;
-    let answer = ptrace::seize(main, options).map_or_else(|errno| errno as i32, |()| 0);
+    let answer = seize(main, options).map_or_else(|errno| errno as i32, |()| 0);
     if tell.write_all(&answer.to_ne_bytes()).is_err() || answer != 0 {
         return 1;
     }
@@ -191,7 +191,11 @@ fn trace(main: Pid, mut tell: File) -> i32 {
             WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL,
         ) {
             Ok(Some(change)) if !change.ended() => {
-                match ptrace::cont(change.pid, delivered(change.status)) {
+                let done = match reply(change.status) {
+                    Reply::Go(signal) => ptrace::cont(change.pid, signal),
+                    Reply::Stay => ptrace::listen(change.pid),
+                };
+                match done {
                     // ESRCH: it was killed meanwhile.
                     Ok(()) | Err(_) => {}
                 }
@@ -202,18 +206,23 @@ fn trace(main: Pid, mut tell: File) -> i32 {
     }
 }
 
-/// The signal to pass on after a stop: none after an event of ptrace itself (in the second byte),
-/// and none that stops.
-fn delivered(status: i32) -> Option<Signal> {
-    if status >> 8 != 0 {
-        return None;
+/// What to do with a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reply {
+    /// Go on, with this signal delivered.
+    Go(i32),
+    /// Stay in the group stop: the workload stops as it would without a tracer.
+    Stay,
+}
+
+fn reply(status: i32) -> Reply {
+    let (signal, event) = (status & 0xff, status >> 8);
+    match event {
+        0 => Reply::Go(signal),
+        ptrace::EVENT_STOP if signal != SIGTRAP => Reply::Stay,
+        // An event of ptrace itself, or the first stop of a new tracee.
+        _ => Reply::Go(0),
     }
-    Signal::try_from(status).ok().filter(|signal| {
-        !matches!(
-            signal,
-            Signal::SIGTRAP | Signal::SIGSTOP | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU
-        )
-    })
 }
 
 #[cfg(test)]
@@ -221,14 +230,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_real_signals_are_passed_on() {
-        assert_eq!(delivered(Signal::SIGTERM as i32), Some(Signal::SIGTERM));
-        assert_eq!(
-            delivered(Signal::SIGTRAP as i32 | (1 << 8)),
-            None,
-            "PTRACE_EVENT_FORK"
-        );
-        assert_eq!(delivered(Signal::SIGSTOP as i32), None);
-        assert_eq!(delivered(64), None);
+    fn signals_are_passed_on_and_a_group_stop_is_kept() {
+        let (term, stop) = (Signal::SIGTERM as i32, Signal::SIGSTOP as i32);
+        assert_eq!(reply(term), Reply::Go(term));
+        assert_eq!(reply(64), Reply::Go(64));
+        assert_eq!(reply(SIGTRAP | 1 << 8), Reply::Go(0), "PTRACE_EVENT_FORK");
+        assert_eq!(reply(SIGTRAP | ptrace::EVENT_STOP << 8), Reply::Go(0));
+        assert_eq!(reply(stop | ptrace::EVENT_STOP << 8), Reply::Stay);
     }
 }

@@ -46,6 +46,7 @@ impl Scripted {
                 hostile: grows(&script),
                 delegated: script.makes_cgroups(),
                 says_ready: script.says_ready(),
+                renumbered: script.ops().any(|op| matches!(op, Op::ForkPidns { .. })),
                 ..Stage::PLAIN
             },
             axes: &[],

@@ -22,6 +22,23 @@ pub enum Sees {
 }
 
 impl Sees {
+    /// What each scope reaches of a main process and its children, all alive.
+    pub fn of_companions(scope: Scope) -> Self {
+        match scope {
+            Scope::Main => Self::Part("only the first of several is killed"),
+            Scope::ProcessGroup
+            | Scope::Session
+            | Scope::ReapedDescendants
+            | Scope::LinkedDescendants
+            | Scope::FdHolders
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup
+            | Scope::CgroupAlone
+            | Scope::SystemWide => Self::All,
+        }
+    }
+
     /// What each scope sees of children that outlive the main process and do nothing else to hide.
     pub fn of_orphans(scope: Scope) -> Self {
         match scope {

@@ -164,15 +164,17 @@ impl Watch for Listening {
         self.tally.check().reads += 1;
         let (books, site, own) = (&mut self.books, &self.site, self.own);
         let mut failed = None;
-        let lost = self.events.drain(|_, event| match sibling(event, own, site) {
-            Ok(Some((child, group))) => {
-                books.threads.insert(child, group);
-            }
-            Ok(None) => {
-                books.enter(event);
-            }
-            Err(e) => failed = Some(e),
-        })?;
+        let lost = self
+            .events
+            .drain(|_, event| match sibling(event, own, site) {
+                Ok(Some((child, group))) => {
+                    books.threads.insert(child, group);
+                }
+                Ok(None) => {
+                    books.enter(event);
+                }
+                Err(e) => failed = Some(e),
+            })?;
         if let Some(e) = failed {
             return Err(e.into());
         }

@@ -65,6 +65,9 @@ fn observe(
     let set = site.set();
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(Broken::harness)?;
     plan.cpu = spec.conditions.workload_cpu;
+    if spec.stage.pid_1 {
+        plan.options.clone_flags |= CLONE_NEWPID;
+    }
     let mut armed = spec
         .detector
         .arm(&set, &mut plan.options)
@@ -98,7 +101,7 @@ fn observe(
     if let Some(killer) = &mut killer {
         killer.attach(&root).map_err(Broken::mechanism)?;
     }
-    let renumbered = plan.options.clone_flags & CLONE_NEWPID != 0;
+    let renumbered = spec.stage.renumbered || plan.options.clone_flags & CLONE_NEWPID != 0;
     // Descriptors that the workload was to inherit are closed here.
     drop(plan);
     site.ledger.let_go();
@@ -155,7 +158,7 @@ fn observe(
     }
 
     let verdict = armed
-        .wait(time::now() + spec.deadline)
+        .wait(time::now() + spec.patience())
         .map_err(Broken::mechanism)?;
     let cpu_ns = cpu_time().saturating_sub(cpu_before);
     if spec.strategy.is_none() {
@@ -192,7 +195,8 @@ fn wait_until_ready(
     loop {
         let ready =
             !spec.stage.says_ready || site.ledger.wait_ready(give_up.min(time::now() + LOOK));
-        if oom::in_trial(site) > oom {
+        let by_oom = oom::in_trial(site).saturating_sub(oom);
+        if by_oom > 0 && spec.stage.memory_bytes.is_none() {
             return Ok(Some(Vec::new()));
         }
         let mut ended = match renumbered {
@@ -209,7 +213,7 @@ fn wait_until_ready(
             }
             _ => {}
         }
-        if !ended.is_empty() {
+        if !ended.is_empty() && !spec.allows(ended.len(), by_oom) {
             return Ok(Some(ended));
         }
         if ready {

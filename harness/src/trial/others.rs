@@ -92,12 +92,15 @@ fn tree_damaged(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Option<Broke
             (lost, number)
         }
     };
+    if spec.allows(number, oom.on_machine) {
+        return Ok(never_played(settled));
+    }
     if oom.in_trial > 0 && !by_oom {
         let what = format!(
             "the kernel's OOM killer ended {} processes of the trial, whose limit on memory is {} \
                 KiB",
             oom.in_trial,
-            spec.limits.memory_bytes >> 10
+            spec.limits().memory_bytes >> 10
         );
         return Ok(Some(Broken::new(Cause::OomKilled, what)));
     }
@@ -107,11 +110,18 @@ fn tree_damaged(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Option<Broke
             in_words(run, &lost, number, oom),
         )));
     }
-    let never_played = spec.workload.program.is_none()
+    Ok(never_played(settled))
+}
+
+fn never_played(settled: &Settled<'_, '_>) -> Option<Broken> {
+    let Trial {
+        spec, site, record, ..
+    } = &settled.trial;
+    let never = spec.workload.program.is_none()
         && record.plane == Plane::Detect
         && settled.tree.main_ended
-        && sums.births == 0;
-    Ok(never_played.then(|| Broken::new(Cause::NotStarted, NEVER_PLAYED)))
+        && site.ledger.sums().births == 0;
+    never.then(|| Broken::new(Cause::NotStarted, NEVER_PLAYED))
 }
 
 /// Which process was ended, how, and by what, as far as can be known.
@@ -137,7 +147,10 @@ fn in_words(run: &Run<'_>, lost: &[i32], number: usize, oom: OomKills) -> String
 
 /// Which canaries the strategy hit, or that one was ended by something else.
 fn hit(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Vec<Canary>, Broken> {
-    let Trial { run, record, .. } = &settled.trial;
+    let Trial {
+        run, spec, record, ..
+    } = &settled.trial;
+    let own = u64::from(spec.stage.memory_bytes.is_some());
     let begun = record.kill.as_ref().map(|report| MonoNs(report.begun_ns));
     let by_oom = record.kill.as_ref().is_some_and(|report| report.by_oom);
     let mut fates = Vec::new();
@@ -162,7 +175,7 @@ fn hit(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Vec<Canary>, Broken> 
                 let what = format!("the canary {kind} {end}, {why}, {}", oom.suspect());
                 return Err(Broken::new(Cause::CanaryKilled, what));
             }
-            Fate::Hit if oom.on_machine > 0 && !by_oom => {
+            Fate::Hit if oom.on_machine > own && !by_oom => {
                 let what = format!(
                     "the canary {kind} {end} while the strategy acted, {}",
                     oom.suspect()

@@ -101,7 +101,10 @@ impl<'t, 'b> Observed<'t, 'b> {
             outside,
             ..
         } = &mut self.trial;
-        let deadline = oracle::settle_deadline(spec.deadline);
+        let deadline = match kills {
+            true => oracle::settle_deadline(spec.deadline),
+            false => oracle::settle_deadline(spec.patience()),
+        };
         let mut survival = SurvivalProof::default();
         while record.stamps.unpopulated_ns.is_none() {
             if let (Some(outside), false) = (outside.as_mut(), kills) {

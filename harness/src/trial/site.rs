@@ -83,7 +83,7 @@ impl Site {
         if spec.stage.hostile && *run.limits() == LimitSource::None && !run.options().no_limits {
             return Err(TrialError::NoBelt(spec.scenario.to_owned()));
         }
-        let (parent, v1) = run.belted(&Self::part(spec), spec.limits)?;
+        let (parent, v1) = run.belted(&Self::part(spec), spec.limits())?;
         Self::below(run, parent, v1, spec).map_err(|error| run.undo(&Self::part(spec), error))
     }
 

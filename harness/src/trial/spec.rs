@@ -52,6 +52,17 @@ pub struct Stage {
     /// What a process outside of the tree does when the tree asks for it
     /// ([`crate::sys::ledger::Ledger::ask`]).
     pub beside: Beside,
+    /// Its main process is the first process of a PID namespace of its own.
+    pub pid_1: bool,
+    /// Its processes do not all have the numbers in the ledger that they have here: some are in
+    /// another PID namespace.
+    pub renumbered: bool,
+    /// It stops itself and never goes on: nothing is gained by waiting for long where nothing is
+    /// killed.
+    pub stops: bool,
+    /// The memory that it may have, if that is less than the trial's limit: it goes beyond it, and
+    /// the kernel's OOM killer ends one process of it.
+    pub memory_bytes: Option<u64>,
 }
 
 /// A process outside of the tree that has to do with it. It is started before the mechanisms are,
@@ -94,6 +105,10 @@ impl Stage {
         owner_removes: false,
         says_ready: true,
         beside: Beside::Nobody,
+        pid_1: false,
+        renumbered: false,
+        stops: false,
+        memory_bytes: None,
     };
 }
 
@@ -156,6 +171,30 @@ impl TrialSpec<'_> {
         const EACH: Duration = Duration::from_millis(30);
         let tasks = u32::try_from(self.limits.tasks).unwrap_or(u32::MAX);
         Duration::from_secs(10) + EACH.saturating_mul(tasks)
+    }
+
+    /// How long the detector may wait.
+    pub(super) fn patience(&self) -> Duration {
+        /// For the verdict about a tree that never goes on.
+        const OF_STOPPED: Duration = Duration::from_millis(300);
+        match (self.plane(), self.stage.stops) {
+            (Plane::Detect, true) => self.deadline.min(OF_STOPPED),
+            _ => self.deadline,
+        }
+    }
+
+    /// The limits, the scenario's own included.
+    pub(super) fn limits(&self) -> Limits {
+        let own = self.stage.memory_bytes.unwrap_or(u64::MAX);
+        Limits {
+            memory_bytes: self.limits.memory_bytes.min(own),
+            ..self.limits
+        }
+    }
+
+    /// Whether the OOM killer may end so many processes of the tree without a word.
+    pub(super) fn allows(&self, ended: usize, by_oom: u64) -> bool {
+        self.stage.memory_bytes.is_some() && u64::try_from(ended).is_ok_and(|n| n <= by_oom)
     }
 
     /// Which plane the trial belongs to.

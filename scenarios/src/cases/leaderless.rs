@@ -31,22 +31,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct Leaderless;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("only the first of several is killed"),
-        Scope::ProcessGroup
-        | Scope::Session
-        | Scope::ReapedDescendants
-        | Scope::LinkedDescendants
-        | Scope::FdHolders
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup
-        | Scope::CgroupAlone
-        | Scope::SystemWide => Sees::All,
-    }
-}
-
 impl Scenario for Leaderless {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -81,7 +65,7 @@ impl Scenario for Leaderless {
                 "cgroup.kill signals first threads, and without the fix an exited one takes the \
                     signal to its grave",
             ),
-            _ => sees(reach.scope).expect_kill(FOREVER),
+            _ => Sees::of_companions(reach.scope).expect_kill(FOREVER),
         }
     }
 }

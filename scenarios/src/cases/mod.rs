@@ -3,12 +3,16 @@
 //! Invariant: nothing here knows a detector or a strategy. A scenario answers for a scope
 //! ([`Scope`]) or a reach ([`Reach`]), and for all of them.
 
+mod big_rss;
 mod broker;
 mod cgroup_bomb;
 mod chmod_000_cgroup;
+mod clone_parent;
+mod core_dumper;
 mod deep_cgroups;
 mod deep_path;
 mod exit_now;
+mod fd_hoarder;
 mod flapper;
 mod fork_exit;
 mod forkbomb;
@@ -18,22 +22,36 @@ mod forkbomb_setsid;
 mod frozen_child_cgroup;
 mod late_joiner;
 mod leaderless;
+mod limit_eater;
+mod many_threads;
+mod memory_hog;
 mod migrate_out;
 mod mount_cgroup2;
 mod mount_inside;
 mod nested_cgroups;
+mod nested_pidns;
+mod nested_subreaper;
+mod nice_swarm;
+mod no_exit_signal;
 mod owner_removes;
 mod pid_hopper;
 mod pid_reuse;
 mod pipe_holder;
 mod placeholder_attacker;
+mod program_is_pid_1;
+mod ptraced;
+mod rename_self;
 mod self_freezer;
 mod setsid;
 mod setuid_child;
 mod signal_ignorer;
 mod sleepers;
+mod stopped_tree;
+mod tail;
 mod tasks_exhausted;
 mod threaded_cgroup;
+mod vfork_parent;
+mod zombie_hoarder;
 
 use std::fmt;
 
@@ -65,6 +83,11 @@ pub trait Scenario: fmt::Debug + Sync {
     /// The facts.
     fn spec(&self) -> &'static ScenarioSpec;
 
+    /// Features of the machine ([`harness::host::features`]) without which it cannot be played.
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What its tree plays. Pure: the same for the same point, plane and seed.
     fn script(&self, at: &ParamPoint, plane: Plane, seed: u64) -> Result<Script, ScriptError>;
 
@@ -77,12 +100,16 @@ pub trait Scenario: fmt::Debug + Sync {
 
 /// All scenarios, sorted by id.
 pub static SCENARIOS: &[&dyn Scenario] = &[
+    &big_rss::BigRss,
     &broker::Broker,
     &cgroup_bomb::CgroupBomb,
     &chmod_000_cgroup::Chmod000Cgroup,
+    &clone_parent::CloneParent,
+    &core_dumper::CoreDumper,
     &deep_cgroups::DeepCgroups,
     &deep_path::DeepPath,
     &exit_now::ExitNow,
+    &fd_hoarder::FdHoarder,
     &flapper::Flapper,
     &fork_exit::ForkExit,
     &forkbomb::Forkbomb,
@@ -92,22 +119,36 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &frozen_child_cgroup::FrozenChildCgroup,
     &late_joiner::LateJoiner,
     &leaderless::Leaderless,
+    &limit_eater::LimitEater,
+    &many_threads::ManyThreads,
+    &memory_hog::MemoryHog,
     &migrate_out::MigrateOut,
     &mount_cgroup2::MountCgroup2,
     &mount_inside::MountInside,
     &nested_cgroups::NestedCgroups,
+    &nested_pidns::NestedPidns,
+    &nested_subreaper::NestedSubreaper,
+    &nice_swarm::NiceSwarm,
+    &no_exit_signal::NoExitSignal,
     &owner_removes::OwnerRemoves,
     &pid_hopper::PidHopper,
     &pid_reuse::PidReuse,
     &pipe_holder::PipeHolder,
     &placeholder_attacker::PlaceholderAttacker,
+    &program_is_pid_1::ProgramIsPid1,
+    &ptraced::Ptraced,
+    &rename_self::RenameSelf,
     &self_freezer::SelfFreezer,
     &setsid::Setsid,
     &setuid_child::SetuidChild,
     &signal_ignorer::SignalIgnorer,
     &sleepers::Sleepers,
+    &stopped_tree::StoppedTree,
+    &tail::Tail,
     &tasks_exhausted::TasksExhausted,
     &threaded_cgroup::ThreadedCgroup,
+    &vfork_parent::VforkParent,
+    &zombie_hoarder::ZombieHoarder,
 ];
 
 /// Finds one by its id.

@@ -32,22 +32,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct Sleepers;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("only the first of many is killed"),
-        Scope::ProcessGroup
-        | Scope::Session
-        | Scope::ReapedDescendants
-        | Scope::LinkedDescendants
-        | Scope::FdHolders
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup
-        | Scope::CgroupAlone
-        | Scope::SystemWide => Sees::All,
-    }
-}
-
 impl Scenario for Sleepers {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -71,6 +55,6 @@ impl Scenario for Sleepers {
     }
 
     fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(FOREVER)
+        Sees::of_companions(reach.scope).expect_kill(FOREVER)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use harness::expect::Plane;
 use harness::sys::ledger::SLOTS;
+use harness::trial::Stage;
 
 use super::exit::Failure;
 use super::request::Request;
@@ -15,6 +16,7 @@ pub(super) fn check(
     request: &Request,
     label: &str,
     plane: Plane,
+    stage: Stage,
     script: &Script,
 ) -> Result<Duration, Failure> {
     let deadline_ns = u64::try_from(request.deadline.as_nanos()).unwrap_or(u64::MAX);
@@ -32,7 +34,8 @@ pub(super) fn check(
         )));
     }
     let (tasks, limit) = (script.tasks(), request.limits.tasks);
-    if tasks > limit {
+    // What is hostile may run into the limit.
+    if tasks > limit && !stage.hostile {
         return Err(Failure::usage(format!(
             "{label}: the tree has {tasks} tasks and the limit is {limit}, so it could not be \
                 started; --tasks {tasks} allows it"

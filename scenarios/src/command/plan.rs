@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::detect::{self, AnyDetector, DETECTORS};
 use harness::expect::{Expectation, KillExpectation, Plane};
-use harness::host::{Host, ProbeError, Support};
+use harness::host::{Host, ProbeError, Support, features};
 use harness::kill::{self, AnyStrategy, STRATEGIES};
 use harness::param::{self, Axis, ParamPoint};
 use harness::trial::Expected;
@@ -20,6 +20,7 @@ use super::request::{Claim, Request};
 use super::select::Unknown;
 use super::subject::Subject;
 use super::summary::RowKey;
+use crate::SCENARIOS;
 
 /// What this machine offers, by id.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub(super) struct Offers {
     pub detectors: BTreeMap<&'static str, Support>,
     /// Strategies.
     pub strategies: BTreeMap<&'static str, Support>,
+    /// Scenarios that need more than a mechanism does.
+    pub scenarios: BTreeMap<&'static str, Support>,
 }
 
 impl Offers {
@@ -46,6 +49,14 @@ impl Offers {
             strategies: STRATEGIES
                 .iter()
                 .map(|s| (s.spec().id, answer(s.probe(host))))
+                .collect(),
+            scenarios: SCENARIOS
+                .iter()
+                .flat_map(|s| s.needs().iter().map(|need| (s.spec().id, *need)))
+                .map(|(id, need)| match features::by_name(need) {
+                    Ok(feature) => (id, answer(feature.probe(host))),
+                    Err(e) => (id, Support::missing(e, "see `scenario doctor`")),
+                })
                 .collect(),
         }
     }
@@ -238,6 +249,9 @@ impl<'a> Builder<'a> {
             }
         }
         for scenario in watched {
+            if !self.playable(&scenario, offers) {
+                continue;
+            }
             for detector in &available {
                 self.rows(&scenario, std::slice::from_ref(detector), None)?;
             }
@@ -271,11 +285,31 @@ impl<'a> Builder<'a> {
             }
         }
         for scenario in killed {
+            if !self.playable(&scenario, offers) {
+                continue;
+            }
             for strategy in &available {
                 self.rows(&scenario, &watchers, Some(*strategy))?;
             }
         }
         Ok(())
+    }
+
+    /// Whether this machine has what the scenario needs. If not, that is a remark.
+    fn playable(&mut self, subject: &Subject, offers: &Offers) -> bool {
+        let id = subject.id();
+        match offers.scenarios.get(id) {
+            Some(Support::Missing { why, remedy }) => {
+                self.skipped.push(Skip {
+                    mechanism: "every mechanism".to_owned(),
+                    scenario: Some(id.to_owned()),
+                    why: why.clone(),
+                    remedy: Some(remedy.clone()),
+                });
+                false
+            }
+            Some(Support::Available) | None => true,
+        }
     }
 
     /// Whether this machine offers `id`. If not, that is a remark, or an error where it is

@@ -91,7 +91,7 @@ impl Subject {
         let script = scenario
             .script(params, plane, 0)
             .map_err(|e| Failure::usage(format!("{label}: {e}")))?;
-        feasible::check(request, label, plane, &script)
+        feasible::check(request, label, plane, scenario.spec().stage, &script)
     }
 
     /// What is expected of a mechanism.

@@ -5,6 +5,6 @@
 mod generate;
 mod shrink;
 
-pub use actor::script::{Each, FOREVER, Op, Script, ScriptError, model};
+pub use actor::script::{Comm, Each, FOREVER, Op, Script, ScriptError, model};
 pub use generate::{Bounds, random};
 pub use shrink::smaller;

@@ -77,7 +77,8 @@ pub(crate) fn tests() -> Vec<Test> {
 /// One trial; the outcome is what the scenario says about the detector's scope.
 fn expectation_of_detector(scenario: &'static dyn Scenario, id: &'static str) -> Test {
     let name = format!("trial::expectation_holds::{}::{id}", scenario.spec().id);
-    Test::new(name, &[CGROUP2_WRITE, id], move || {
+    let needs = [&[CGROUP2_WRITE, id], scenario.needs()].concat();
+    Test::new(name, &needs, move || {
         let detector = harness::detect::by_id(id).ok_or("not registered")?;
         let mut spec = spec(scenario, detector, None);
         if matches!(spec.expected, Expected::Detect(Expectation::Early(_))) {
@@ -98,7 +99,8 @@ fn expectation_of_detector(scenario: &'static dyn Scenario, id: &'static str) ->
 /// As [`expectation_of_detector`], for a strategy's reach.
 fn expectation_of_strategy(scenario: &'static dyn Scenario, id: &'static str) -> Test {
     let name = format!("trial::expectation_holds::{}::{id}", scenario.spec().id);
-    Test::new(name, &[CGROUP2_WRITE, PIDS_LIMIT, id], move || {
+    let needs = [&[CGROUP2_WRITE, PIDS_LIMIT, id], scenario.needs()].concat();
+    Test::new(name, &needs, move || {
         let strategy = kill::by_id(id).ok_or("not registered")?;
         let mut spec = spec(scenario, reference(), Some(strategy));
         match spec.expected {

@@ -115,7 +115,6 @@ pub(super) fn trial<'a>(
         stage: Stage {
             hostile: strategy.is_some(),
             delegated: true,
-            owner_removes: false,
             says_ready: strategy.is_some(),
             ..Stage::PLAIN
         },

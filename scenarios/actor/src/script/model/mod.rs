@@ -275,6 +275,14 @@ impl History {
             .map(|(event, table)| (event.at_ns, table.alive()))
     }
 
+    /// How many processes `scope` saw at once at most.
+    pub fn most_seen(&self, scope: Scope) -> usize {
+        self.replay()
+            .map(|(_, table)| table.seen(scope))
+            .max()
+            .unwrap_or(0)
+    }
+
     /// The processes when "ready" was said first.
     pub fn when_ready(&self) -> Option<Table> {
         self.replay()

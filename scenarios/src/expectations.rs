@@ -2,12 +2,13 @@
 //! both.
 
 use harness::detect::AnyDetector;
-use harness::expect::{Expectation, KillExpectation, Scope, Sweep};
+use harness::expect::{Expectation, KillExpectation, Plane, Scope, Sweep};
 use harness::kill::AnyStrategy;
 use harness::param::ParamPoint;
 use harness::trial::{Beside, Expected};
 
 use crate::cases::Scenario;
+use crate::script::Op;
 use crate::visibility::Sees;
 
 /// What is expected when `detector` watches `scenario` and, if there is a `strategy`, that kills.
@@ -32,6 +33,12 @@ pub fn expected(
         Some(strategy) if moved_in && has_own_hierarchy(strategy.spec().id) => {
             Expected::Kill(ELSEWHERE.expect_kill(alone_ns))
         }
+        Some(strategy) if strategy.spec().id == "pdeathsig" && attacks(scenario, at) => {
+            Expected::Kill(KillExpectation::NotApplicable(
+                "the parent that the strategy kills has the workload's user and is in its cgroup: \
+                    the workload has killed it, and so itself, before",
+            ))
+        }
         Some(strategy) => Expected::Kill(scenario.expect_kill(at, strategy.spec().reach)),
     }
 }
@@ -40,6 +47,14 @@ const ELSEWHERE: Sees = Sees::Part(
     "the mechanism's cgroup is in a hierarchy of version 1; the process has moved into the site \
         alone",
 );
+
+/// Whether the workload kills what else is in its cgroup. The init of a PID namespace is safe from
+/// that: no signal from inside reaches it (pid_namespaces(7)).
+fn attacks(scenario: &dyn Scenario, at: &ParamPoint) -> bool {
+    scenario
+        .script(at, Plane::Kill, 0)
+        .is_ok_and(|script| script.ops().any(|op| op == Op::AttackCgroup))
+}
 
 /// Whether the mechanism puts the main process into a cgroup of its own besides the site. What is
 /// born below is in both; what moves into the site is not.

@@ -38,7 +38,8 @@ static SPEC: KillSpec = KillSpec {
     since: KernelVersion(2, 1),
     privilege: "",
     faults: "children do not inherit it; the process can clear it; set-user-ID programs clear it; \
-        it fires at the death of the parent's thread, not of the parent",
+        it fires at the death of the parent's thread, not of the parent; the parent has the \
+        workload's user, which may kill it",
     sources: &[
         "PR_SET_PDEATHSIG(2const)",
         "kernel/exit.c: reparent_leader()",

@@ -44,6 +44,11 @@ impl Scenario for Chmod000Cgroup {
         &SPEC
     }
 
+    // What is not root could not see for itself what survives, nor clean up by a walk.
+    fn needs(&self) -> &'static [&'static str] {
+        &["root"]
+    }
+
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![vec![
             Op::EnterCgroup,

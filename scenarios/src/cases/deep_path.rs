@@ -36,6 +36,10 @@ impl Scenario for DeepPath {
         &SPEC
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["userns"]
+    }
+
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![vec![
             Op::EnterDeepDirectory { depth: 40 },

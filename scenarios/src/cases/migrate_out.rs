@@ -46,6 +46,11 @@ impl Scenario for MigrateOut {
         &SPEC
     }
 
+    // With the harness's own user it would be let out: then it owns the cgroups above as well.
+    fn needs(&self) -> &'static [&'static str] {
+        &["root"]
+    }
+
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![vec![
             Op::EnterCgroup,

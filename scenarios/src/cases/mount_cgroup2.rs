@@ -39,6 +39,10 @@ impl Scenario for MountCgroup2 {
         &SPEC
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["userns"]
+    }
+
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![vec![
             Op::MountCgroup2,

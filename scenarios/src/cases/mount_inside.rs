@@ -35,6 +35,10 @@ impl Scenario for MountInside {
         &SPEC
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["userns"]
+    }
+
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![vec![
             Op::MountInside { count: 8 },

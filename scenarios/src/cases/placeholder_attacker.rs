@@ -36,6 +36,12 @@ impl Scenario for PlaceholderAttacker {
         &SPEC
     }
 
+    // With the harness's own user it could kill the harness's processes, which do not defend
+    // themselves against their own user.
+    fn needs(&self) -> &'static [&'static str] {
+        &["root"]
+    }
+
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![vec![
             Op::AttackCgroup,

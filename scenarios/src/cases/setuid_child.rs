@@ -56,6 +56,10 @@ impl Scenario for SetuidChild {
         &SPEC
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["root"]
+    }
+
     fn script(&self, _at: &ParamPoint, plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         let mut ops = vec![Op::Ask, Op::Ready];
         if plane == Plane::Kill {

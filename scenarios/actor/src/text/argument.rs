@@ -97,7 +97,7 @@ pub(super) struct Times;
 
 impl Argument for Times {
     type Value = u64;
-    const USAGE: &'static str = "NUMBER | forever";
+    const USAGE: &'static str = "N or forever";
 
     fn read(words: &mut Words<'_, '_>) -> Result<u64, TextError> {
         words.take("a number such as 20, or forever", |text| match text {

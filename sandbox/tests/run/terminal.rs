@@ -55,7 +55,7 @@ impl Session {
 
     /// Waits for a text, and forgets all up to its end.
     fn expect(&mut self, text: &str) {
-        let there = within(Duration::from_secs(10), || self.text().contains(text));
+        let there = within(Duration::from_secs(60), || self.text().contains(text));
         let all = self.text();
         assert!(there, "no {text:?} in {all:?}");
         self.from += all.find(text).unwrap() + text.len();

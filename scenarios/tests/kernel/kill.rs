@@ -204,7 +204,8 @@ fn without_permission() -> Result<(), String> {
     place.site.credentials = Some(USER);
     let root = sleeping(&place)?;
     wait_until("it is what it will be", || {
-        std::fs::read(format!("/proc/{}/cmdline", root.pid)).is_ok_and(|line| line.starts_with(b"actor\0"))
+        std::fs::read(format!("/proc/{}/cmdline", root.pid))
+            .is_ok_and(|line| line.starts_with(b"actor\0"))
     })?;
     let killer = worker(0, None, || {
         if become_user(USER).is_err() {

@@ -262,8 +262,8 @@ fn can_be_fooled(spec: &DetectorSpec, scenario: &dyn Scenario) -> bool {
     )
 }
 
-/// Whether no scope tells the end, as with what a daemon outside has started, or with a tree that is
-/// stopped for ever. Such a scenario does not help to choose between detectors.
+/// Whether no scope tells the end, as with what a daemon outside has started, or with a tree that
+/// is stopped for ever. Such a scenario does not help to choose between detectors.
 fn ends_unseen(scenario: &dyn Scenario) -> bool {
     let at = defaults(scenario.spec().axes, &[], Plane::Detect);
     let told = |scope: &Scope| matches!(scenario.expect(&at, *scope), Expectation::Sound);

@@ -18,8 +18,11 @@ struct Session {
 impl Session {
     fn start() -> Self {
         let binary = allgone(Whose::Own, &[]).command.get_program().to_owned();
+        // A test that runs in the background of a script has SIGINT ignored, and so would the shell
+        // and all that it starts.
+        let shell = "env --default-signal bash --norc --noprofile -i";
         let mut child = Command::new("script")
-            .args(["-qfc", "bash --norc --noprofile -i", "/dev/null"])
+            .args(["-qfc", shell, "/dev/null"])
             .env("TERM", "dumb")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

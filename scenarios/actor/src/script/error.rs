@@ -33,8 +33,8 @@ pub enum ScriptError {
         /// How many there are.
         blocks: usize,
     },
-    /// Blocks fork each other in a circle. What forks for ever is [`Op::Bomb`] or
-    /// [`Op::ForkExitLoop`].
+    /// Blocks fork each other in a circle. What forks for ever is [`Op::Bomb`](super::Op::Bomb) or
+    /// [`Op::ForkExitLoop`](super::Op::ForkExitLoop).
     Cycle {
         /// One block of the circle.
         block: usize,

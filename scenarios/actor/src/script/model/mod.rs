@@ -2,9 +2,9 @@
 //! order.
 //!
 //! Expectations are checked against it, without a single process. Time is virtual: only
-//! [`Op::Live`] takes any. Where the real kernel may choose an order, the model chooses one; so its
-//! order is certain only where time, a barrier or [`Op::AwaitParent`] decides it. A bomb grows to
-//! the limit and is then parked until a process ends; [`Op::ForkExitLoop`] is one process that
+//! `Op::Live` takes any. Where the real kernel may choose an order, the model chooses one; so its
+//! order is certain only where time, a barrier or `Op::AwaitParent` decides it. A bomb grows to
+//! the limit and is then parked until a process ends; `Op::ForkExitLoop` is one process that
 //! stays.
 
 mod kernel;

@@ -1,9 +1,10 @@
 //! The set of processes that is watched and killed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cgroup::Cgroup;
+use crate::limits::V1Dirs;
 use crate::param::{Axis, ParamPoint};
 use crate::sys::spawn::Credentials;
 
@@ -30,15 +31,6 @@ pub struct ProcessSet {
     user: Option<Credentials>,
     label: String,
     params: ParamPoint,
-}
-
-/// The directories of a set in v1 hierarchies, on a machine that has its controllers there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct V1Dirs {
-    /// In the pids hierarchy.
-    pub pids: PathBuf,
-    /// In the memory hierarchy, if there is one.
-    pub memory: Option<PathBuf>,
 }
 
 impl ProcessSet {

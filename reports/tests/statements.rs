@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use harness_record::{Outcome, TrialRecord};
+use harness_record::{Note, Outcome, TrialRecord};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reports::analysis::Campaign;
@@ -209,7 +209,10 @@ fn what_broke_is_in_no_figure() {
         trial.outcome = Outcome::Broken;
         trial.held = false;
         trial.verdict = None;
-        trial.note = Some("fs.inotify.max_user_instances is exhausted".to_owned());
+        trial.note = Some(Note::Broke {
+            what: "fs.inotify.max_user_instances is exhausted".to_owned(),
+            errno: Some("EMFILE".to_owned()),
+        });
     }
     let dataset = dataset(trials);
     let campaign = Campaign::of(&dataset);

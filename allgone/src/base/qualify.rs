@@ -12,7 +12,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use super::controllers::Shared;
 use super::{Base, Inner, Refusal, own_name};
 use crate::cgroup::{Cgroup, GRACE, remove_v1_when_empty};
-use crate::error::SysError;
+use crate::error::{SysError, Target};
 use crate::layout::{Layout, V1Dir};
 use crate::limits::{self, Interface, Limit, LimitSource};
 use crate::probe::{Subject, in_child};
@@ -122,8 +122,10 @@ pub fn open_v2(path: &Path) -> Result<Cgroup, Refusal> {
 
 /// Makes, limits and removes the cgroup `name` in a v1 hierarchy.
 pub fn try_v1(dir: &V1Dir, name: &str, limit: Limit) -> Result<(), SysError> {
-    let limited = limits::create_v1_limit(dir, Path::new(name), limit);
     let path = dir.path.join(name);
+    let made = std::fs::create_dir(&path);
+    let made = made.map_err(|e| SysError::io("mkdir", Target::Path(path.clone()), &e));
+    let limited = made.and_then(|()| limits::set(&path, Interface::V1, limit));
     let removed = if path.is_dir() {
         remove_v1_when_empty(&path, now() + GRACE)
     } else {

@@ -2,14 +2,12 @@
 //! directories of the same name in the v1 hierarchies, which the first process enters before exec.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-
-use nix::errno::Errno;
+use std::path::Path;
 
 use super::error::StartError;
 use super::site::Site;
-use crate::error::{SysError, Target};
-use crate::limits::{self, Interface, Limit, LimitSource};
+use crate::error::SysError;
+use crate::limits::{self, Limit, LimitError, V1Dirs};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,60 +16,37 @@ pub(super) struct Wanted {
     pub(super) memory_bytes: Option<u64>,
 }
 
-/// Directories in v1 hierarchies, with their `tasks` open.
-#[derive(Debug, Default)]
+/// Directories in v1 hierarchies that belong to the job, with their `tasks` open.
+#[derive(Debug)]
 pub(super) struct V1Limits {
-    dirs: Vec<(PathBuf, File)>,
+    dirs: V1Dirs,
+    tasks: Vec<File>,
 }
 
 impl V1Limits {
-    pub(super) fn tasks(&self) -> impl Iterator<Item = &File> {
-        self.dirs.iter().map(|(_, tasks)| tasks)
+    fn make(dirs: V1Dirs) -> Result<Self, SysError> {
+        dirs.make()?;
+        // From here on it is removed if something fails.
+        let mut made = Self {
+            dirs,
+            tasks: Vec::new(),
+        };
+        made.tasks = made.dirs.open_tasks()?;
+        Ok(made)
     }
 
-    fn add(&mut self, path: PathBuf, limit: Limit) -> Result<(), SysError> {
-        let made = std::fs::create_dir(&path);
-        made.map_err(|e| SysError::io("mkdir", Target::Path(path.clone()), &e))?;
-        let opened = limits::set(&path, Interface::V1, limit).and_then(|()| {
-            let tasks = path.join("tasks");
-            let file = File::options().write(true).open(&tasks);
-            file.map_err(|e| SysError::io("open", Target::Path(tasks), &e))
-        });
-        match opened {
-            Ok(tasks) => {
-                self.dirs.push((path, tasks));
-                Ok(())
-            }
-            Err(e) => {
-                // It has no members yet. The first error is the one to report.
-                match std::fs::remove_dir(&path) {
-                    Ok(()) | Err(_) => {}
-                }
-                Err(e)
-            }
-        }
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &File> {
+        self.tasks.iter()
     }
 
     /// Removes them. Errors: `EBUSY` one has members.
     pub(super) fn remove(&self) -> Result<(), SysError> {
-        for (path, _) in &self.dirs {
-            match nix::unistd::unlinkat(
-                nix::fcntl::AT_FDCWD,
-                path,
-                nix::unistd::UnlinkatFlags::RemoveDir,
-            ) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(e) => return Err(SysError::path("rmdir", path, e)),
-            }
-        }
-        Ok(())
+        self.dirs.remove()
     }
-}
 
-impl V1Limits {
     /// Nothing is removed any more.
     pub(super) fn disown(&mut self) {
-        self.dirs.clear();
+        self.dirs = V1Dirs::default();
     }
 }
 
@@ -87,45 +62,42 @@ impl Drop for V1Limits {
 /// Sets them on the job's cgroup, before anything is in it. Nothing is set that was not asked for,
 /// and what cannot be set is an error.
 pub(super) fn apply(site: &mut Site, wanted: Wanted) -> Result<(), StartError> {
-    let tasks = wanted.tasks.map(|n| ("the tasks", Limit::Tasks(n)));
-    let memory = wanted
-        .memory_bytes
-        .map(|n| ("the memory", Limit::MemoryBytes(n)));
-    let mut v1 = V1Limits::default();
-    for (what, limit) in tasks.into_iter().chain(memory) {
-        let is_memory = matches!(limit, Limit::MemoryBytes(_));
-        let set = match site.base().limits() {
-            LimitSource::V2 { memory, .. } if *memory || !is_memory => {
-                limits::set(site.cgroup().path(), Interface::V2, limit)
-            }
-            LimitSource::V1 { pids, .. } if !is_memory => v1.add(at(&pids.path, site), limit),
-            LimitSource::V1 {
-                memory: Some(memory),
-                ..
-            } => v1.add(at(&memory.path, site), limit),
-            _ => return Err(missing(what)),
-        };
-        set.map_err(|e| StartError::Limit {
-            what,
-            why: e.to_string(),
-            remedy: "",
-        })?;
+    let tasks = wanted.tasks.map(Limit::Tasks);
+    let memory = wanted.memory_bytes.map(Limit::MemoryBytes);
+    let wanted: Vec<Limit> = tasks.into_iter().chain(memory).collect();
+    let dirs = V1Dirs::of(site.base().limits(), Path::new(site.name()))
+        .map(|dirs| dirs.needed_for(&wanted))
+        .filter(|dirs| dirs.iter().next().is_some());
+    if let (Some(dirs), Some(first)) = (&dirs, wanted.first()) {
+        let made = V1Limits::make(dirs.clone()).map_err(|e| refused(*first, e.into()))?;
+        site.limit(made);
     }
-    if !v1.dirs.is_empty() {
-        site.limit(Some(v1));
+    for limit in wanted {
+        limits::enforce(
+            site.base().limits(),
+            site.cgroup().path(),
+            dirs.as_ref(),
+            limit,
+        )
+        .map_err(|e| refused(limit, e))?;
     }
     Ok(())
 }
 
-fn at(dir: &Path, site: &Site) -> PathBuf {
-    dir.join(site.name())
-}
-
-fn missing(what: &'static str) -> StartError {
+fn refused(limit: Limit, why: LimitError) -> StartError {
     StartError::Limit {
-        what,
-        why: "the base has no controller for it".to_owned(),
-        remedy: "enable the controller for the children of the base (cgroup.subtree_control), \
-                 or have it delegated",
+        what: match limit {
+            Limit::Tasks(_) => "the tasks",
+            Limit::MemoryBytes(_) => "the memory",
+            Limit::CpuQuota(_) => "the processor time",
+        },
+        remedy: match why {
+            LimitError::NoController => {
+                "enable the controller for the children of the base (cgroup.subtree_control), or \
+                 have it delegated"
+            }
+            LimitError::Sys(_) => "",
+        },
+        why: why.to_string(),
     }
 }

@@ -56,8 +56,8 @@ impl Site {
         &self.name
     }
 
-    pub(super) fn limit(&mut self, v1: Option<V1Limits>) {
-        self.v1 = v1;
+    pub(super) fn limit(&mut self, v1: V1Limits) {
+        self.v1 = Some(v1);
     }
 
     pub(super) fn v1(&self) -> Option<&V1Limits> {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::control_files::{ControlFiles, OPEN_LATE};
 use super::freeze::{FreezeSweep, Variant};
-use super::{KillError, KillReport, KillSpec, KillStrategy, Killer, Step};
+use super::{Fallback, KillError, KillReport, KillSpec, KillStrategy, Killer, Step};
 use crate::MonoNs;
 use crate::cgroup::CgroupError;
 use crate::detect::Sources;
@@ -87,23 +87,28 @@ impl KillOrSweep {
     fn write(&mut self, report: &mut KillReport) -> Result<(), KillError> {
         report.passes += 1;
         report.about_to_signal();
-        let refusal = match self.files.kill() {
+        match self.files.kill() {
             Ok(()) => {
                 report.sent(Ok(()), 0);
-                return Ok(());
+                Ok(())
             }
-            Err(e) => e,
-        };
-        let why = match refusal.errno() {
-            Some(Errno::ENOENT) => "this kernel has no cgroup.kill (Linux 5.14)",
-            Some(Errno::EOPNOTSUPP) => "the cgroup is threaded",
-            Some(Errno::EACCES | Errno::EPERM | Errno::EROFS) => "no permission",
-            _ => return Err(refusal.into()),
-        };
-        report.fall_back(format!("{refusal} ({why}): froze and signalled one by one"));
-        self.refused = true;
-        Ok(())
+            Err(CgroupError::Sys(refusal)) if is_refusal(refusal.errno) => {
+                report.fall_back(Fallback::FrozeAndSignalled(refusal));
+                self.refused = true;
+                Ok(())
+            }
+            Err(e) => Err(e.into()),
+        }
     }
+}
+
+/// Whether the set can be ended without `cgroup.kill` after this answer: there is no such file, the
+/// cgroup is threaded, or this user may not write to it.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EACCES | Errno::EPERM | Errno::EROFS
+    )
 }
 
 impl Killer for KillOrSweep {

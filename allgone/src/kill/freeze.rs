@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 
 use super::control_files::ControlFiles;
 use super::signal::by_number;
-use super::{KillError, KillReport, Killer, Step, sweep};
+use super::{Fallback, KillError, KillReport, Killer, Step, sweep};
 use crate::MonoNs;
 use crate::cgroup::{Census, Cgroup, CgroupError};
 use crate::detect::Sources;
@@ -118,8 +118,8 @@ impl FreezeSweep {
         self.phase = match self.files.freeze(true) {
             Ok(()) if self.variant.wait => Phase::Holding(now + self.patience),
             Ok(()) => Phase::Sweeping,
-            Err(e) if refused(&e) => {
-                report.fall_back(format!("{e}: killed in a loop without freezing"));
+            Err(CgroupError::Sys(e)) if refused(e.errno) => {
+                report.fall_back(Fallback::DidNotFreeze(e));
                 Phase::Looping
             }
             Err(e) => return Err(e),
@@ -172,9 +172,7 @@ impl Killer for FreezeSweep {
             } else if now < until {
                 return Ok(Step::Again((now + LOOK).min(until)));
             } else {
-                report.fall_back(
-                    "cgroup.events did not say `frozen 1` in time: went on without".to_owned(),
-                );
+                report.fall_back(Fallback::DidNotWaitForFrozen);
             }
             self.phase = Phase::Sweeping;
         }
@@ -209,9 +207,9 @@ impl Drop for FreezeSweep {
     }
 }
 
-fn refused(e: &CgroupError) -> bool {
+fn refused(errno: Errno) -> bool {
     matches!(
-        e.errno(),
-        Some(Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS)
+        errno,
+        Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS
     )
 }

@@ -12,6 +12,7 @@
 pub mod cgroup_kill;
 mod cgroup_kill_sweep;
 mod control_files;
+mod fallback;
 pub mod freeze;
 mod freeze_kill;
 mod in_thread;
@@ -40,6 +41,7 @@ use crate::sys::time::now;
 pub use cgroup_kill::CgroupKill;
 pub use cgroup_kill_sweep::CgroupKillSweep;
 pub use control_files::{ControlFiles, OPEN_LATE};
+pub use fallback::Fallback;
 pub use freeze_kill::FreezeKill;
 pub use in_thread::InThread;
 pub use report::KillReport;

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::Fallback;
 use crate::error::SysError;
 use crate::sys::time::now;
 
@@ -33,8 +34,8 @@ pub struct KillReport {
     pub indirect: bool,
     /// Whether the processes are ended by the kernel's OOM killer, on the strategy's order.
     pub by_oom: bool,
-    /// What it did instead of what its name says, and why. Never silent.
-    pub fallback: Option<String>,
+    /// What it did instead of what its name says, and why: each once.
+    pub fallbacks: Vec<Fallback>,
     /// Other errors it met and went on.
     pub errors: Vec<SysError>,
 }
@@ -79,14 +80,9 @@ impl KillReport {
     }
 
     /// Notes that it does something else than its name says, and why.
-    pub fn fall_back(&mut self, why: String) {
-        match &mut self.fallback {
-            None => self.fallback = Some(why),
-            Some(earlier) if !earlier.contains(&why) => {
-                earlier.push_str("; ");
-                earlier.push_str(&why);
-            }
-            Some(_) => {}
+    pub fn fall_back(&mut self, fallback: Fallback) {
+        if !self.fallbacks.contains(&fallback) {
+            self.fallbacks.push(fallback);
         }
     }
 
@@ -111,16 +107,17 @@ mod tests {
         for _ in 0..100 {
             report.sent(Err(Errno::EPERM), 9);
         }
-        report.fall_back("a".to_owned());
-        report.fall_back("b".to_owned());
-        report.fall_back("a".to_owned());
+        let by_number = Fallback::SignalledByNumber(Errno::ENOSYS);
+        report.fall_back(by_number.clone());
+        report.fall_back(Fallback::DidNotWaitForFrozen);
+        report.fall_back(by_number.clone());
         let report = report.issued();
         assert_eq!(
             (report.signals, report.esrch, report.errors.len()),
             (1, 1, 1)
         );
         assert_eq!(report.errors[0].errno, Errno::EPERM);
-        assert_eq!(report.fallback.as_deref(), Some("a; b"));
+        assert_eq!(report.fallbacks, [by_number, Fallback::DidNotWaitForFrozen]);
         assert!(
             report.begun_ns <= report.first_signal_ns
                 && report.first_signal_ns <= report.last_signal_ns

@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::KillReport;
 use super::signal::{by_number, by_pidfd, may_be_signalled};
+use super::{Fallback, KillReport};
 use crate::MonoNs;
 use crate::cgroup::Census;
 use crate::cgroup::{Cgroup, CgroupError};
@@ -85,9 +85,7 @@ fn signal_chunk(
                 done.insert(*pid);
             }
             Err(errno @ (Errno::ENOSYS | Errno::EPERM)) => {
-                report.fall_back(format!(
-                    "pidfd_open: {errno:?}: signalled by number, unprotected against pid reuse"
-                ));
+                report.fall_back(Fallback::SignalledByNumber(errno));
                 by_number(report, *pid, signal);
                 done.insert(*pid);
             }

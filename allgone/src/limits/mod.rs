@@ -1,12 +1,19 @@
 //! Limits on the members of a cgroup: tasks, memory, processor time, in v2 and on a hybrid machine
 //! in v1.
 
+mod v1;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::{SysError, Target};
+use nix::errno::Errno;
+use thiserror::Error;
+
+use crate::error::{Reason, SysError, Target};
 use crate::layout::V1Dir;
+
+pub use v1::V1Dirs;
 
 /// Where limits come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,17 @@ pub enum LimitSource {
     },
     /// Nowhere.
     None,
+}
+
+impl LimitSource {
+    /// Whether memory can be limited.
+    pub fn has_memory(&self) -> bool {
+        match self {
+            Self::V2 { memory, .. } => *memory,
+            Self::V1 { memory, .. } => memory.is_some(),
+            Self::None => false,
+        }
+    }
 }
 
 /// A limit for the members of a cgroup and of all its descendants.
@@ -107,28 +125,48 @@ pub fn set(dir: &Path, interface: Interface, limit: Limit) -> Result<(), SysErro
     Ok(())
 }
 
-/// Makes the cgroup `relative` below `dir` (parents included, each of which may already be there)
-/// and sets `limit` on it. Returns where it is. What was made before a failure is left for the
-/// caller's clean-up, which knows the run's name.
-pub fn create_v1_limit(dir: &V1Dir, relative: &Path, limit: Limit) -> Result<PathBuf, SysError> {
-    let path = dir.path.join(relative);
-    let mut at = dir.path.clone();
-    for name in relative.components() {
-        at.push(name);
-        match fs::create_dir(&at) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(SysError::io("mkdir", Target::Path(at), &e)),
+/// Why a limit could not be set.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// Nothing here enforces it.
+    #[error("the base has no controller for it")]
+    NoController,
+    /// The kernel refused.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+}
+
+impl Reason for LimitError {
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::NoController => None,
+            Self::Sys(e) => Some(e.errno),
         }
     }
-    set(&path, Interface::V1, limit)?;
-    Ok(path)
+}
+
+/// Sets `limit` where it comes from: on the cgroup at `v2`, which must be a child of the base and
+/// made by the caller, or on one of the directories `v1`.
+pub fn enforce(
+    source: &LimitSource,
+    v2: &Path,
+    v1: Option<&V1Dirs>,
+    limit: Limit,
+) -> Result<(), LimitError> {
+    let (dir, interface) = match (source, limit) {
+        (LimitSource::V2 { .. }, Limit::Tasks(_))
+        | (LimitSource::V2 { memory: true, .. }, Limit::MemoryBytes(_))
+        | (LimitSource::V2 { cpu: true, .. }, Limit::CpuQuota(_)) => (Some(v2), Interface::V2),
+        (LimitSource::V1 { .. }, _) => (v1.and_then(|dirs| dirs.for_limit(limit)), Interface::V1),
+        _ => (None, Interface::V2),
+    };
+    Ok(set(dir.ok_or(LimitError::NoController)?, interface, limit)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::errno::Errno;
 
     #[test]
     fn each_interface_has_its_file() {
@@ -146,6 +184,26 @@ mod tests {
         );
         set(dir.path(), Interface::V1, Limit::MemoryBytes(4096)).unwrap();
         assert_eq!(read("memory.limit_in_bytes"), "4096");
+    }
+
+    #[test]
+    fn a_limit_that_nothing_enforces_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let v2 = LimitSource::V2 {
+            memory: false,
+            cpu: false,
+        };
+        let memory = Limit::MemoryBytes(4096);
+        for source in [v2.clone(), LimitSource::None] {
+            let refused = enforce(&source, dir.path(), None, memory);
+            assert!(matches!(refused, Err(LimitError::NoController)));
+        }
+        fs::write(dir.path().join("pids.max"), "").unwrap();
+        enforce(&v2, dir.path(), None, Limit::Tasks(7)).unwrap();
+        assert_eq!(
+            fs::read_to_string(dir.path().join("pids.max")).unwrap(),
+            "7"
+        );
     }
 
     #[test]

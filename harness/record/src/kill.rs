@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ErrorRecord;
+use crate::{ErrorRecord, Fallback, earlier};
 
 /// What a strategy did.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,8 +36,10 @@ pub struct KillReport {
     /// Whether the processes are ended by the kernel's OOM killer, on the strategy's order.
     #[serde(default)]
     pub by_oom: bool,
-    /// What it did instead of what its name says, and why. It is always reported.
-    pub fallback: Option<String>,
+    /// What it did instead of what its name says, and why: always reported, and each once. One text
+    /// (`fallback`) up to schema 2.
+    #[serde(default, alias = "fallback", deserialize_with = "earlier::many")]
+    pub fallbacks: Vec<Fallback>,
     /// Other errors after which it went on.
     pub errors: Vec<ErrorRecord>,
 }
@@ -45,6 +47,7 @@ pub struct KillReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FallbackKind;
 
     #[test]
     fn an_older_report_can_be_read() {
@@ -54,5 +57,29 @@ mod tests {
         )
         .unwrap();
         assert_eq!((report.begun_ns, report.held_ns), (0, None));
+        assert!(report.fallbacks.is_empty());
+    }
+
+    #[test]
+    fn a_fallback_in_words_is_kept_as_text() {
+        const SINCE_3: &str =
+            r#""fallbacks":[{"kind":"did-not-freeze","errno":"EACCES","what":"w"}]"#;
+        for (fallback, kind) in [
+            (r#""fallback":"w""#, FallbackKind::Text),
+            (SINCE_3, FallbackKind::DidNotFreeze),
+        ] {
+            let line = format!(
+                r#"{{"first_signal_ns":1,"last_signal_ns":2,"issued_ns":3,"signals":1,"passes":1,
+                    "esrch":0,"foreign":0,"gave_up":false,{fallback},"errors":[]}}"#
+            );
+            let report: KillReport = serde_json::from_str(&line).unwrap();
+            assert_eq!(report.fallbacks.len(), 1);
+            assert_eq!(
+                (report.fallbacks[0].kind, report.fallbacks[0].what.as_str()),
+                (kind, "w")
+            );
+            let again = serde_json::to_string(&report).unwrap();
+            assert_eq!(serde_json::from_str::<KillReport>(&again).unwrap(), report);
+        }
     }
 }

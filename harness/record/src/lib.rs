@@ -5,8 +5,14 @@
 //! another language is simple.
 
 mod cause;
+mod earlier;
+mod entry;
 mod error;
+mod fallback;
+pub mod figures;
 mod kill;
+mod lines;
+mod note;
 mod plane;
 mod program;
 mod scale;
@@ -15,17 +21,19 @@ mod times;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 pub use cause::Cause;
+pub use entry::Entry;
 pub use error::ErrorRecord;
+pub use fallback::{Fallback, FallbackKind};
 pub use kill::KillReport;
+pub use lines::{ReadError, fault, read_lines, write_line};
+pub use note::Note;
 pub use plane::{Canary, Plane};
 pub use program::{ProgramRecord, TruthSource};
-pub use scale::ScaleRecord;
+pub use scale::{ScaleNote, ScaleRecord};
 pub use scope::sees_the_cgroup;
 pub use times::{Elapsed, KillTimes};
 pub use verdict::{Counters, Verdict};
@@ -35,6 +43,7 @@ pub use verdict::{Counters, Verdict};
 /// - 2: reasons are names where a reader has to tell them apart ([`TrialRecord::expectation`],
 ///   [`Survivor::reason`], the `errno` of [`Verdict::Unknown`]); `reused_ns` was `framed_ns`.
 /// - 3: the outcome `cannot-tell`, in trials of programs ([`TrialRecord::program`]).
+/// - 3: [`Entry`], [`Note`], [`ScaleNote`] and [`Fallback`] have kinds; each was one text.
 pub const SCHEMA: u32 = 3;
 
 /// One trial.
@@ -69,8 +78,9 @@ pub struct TrialRecord {
     /// drawn.
     #[serde(default)]
     pub gap_ns: Option<u64>,
-    /// How the workload came into its cgroup: `born`, or `moved: <errno>`.
-    pub entry: String,
+    /// How the workload came into its cgroup. Absent if the trial broke before it was started.
+    #[serde(default, deserialize_with = "earlier::one")]
+    pub entry: Option<Entry>,
     /// When things happened.
     pub stamps: Stamps,
     /// The stages from exit to verdict, in a run with tracing.
@@ -91,7 +101,8 @@ pub struct TrialRecord {
     /// Whether the outcome is as expected.
     pub held: bool,
     /// Why not, or why the trial broke.
-    pub note: Option<String>,
+    #[serde(default, deserialize_with = "earlier::one")]
+    pub note: Option<Note>,
     /// Why the trial broke, by kind. Absent where it did not, and in records that are older than
     /// kinds.
     #[serde(default)]
@@ -117,6 +128,46 @@ pub struct TrialRecord {
     pub canaries_hit: Vec<Canary>,
     /// Errors after which the trial went on: operation, target, errno.
     pub errors: Vec<ErrorRecord>,
+}
+
+impl TrialRecord {
+    /// The record of a trial of which nothing is known yet. As long as it stays so, the trial is
+    /// broken.
+    pub fn blank(run: &str, seq: u32, plane: Plane, scenario: &str, detector: &str) -> Self {
+        Self {
+            schema: SCHEMA,
+            run: run.to_owned(),
+            seq,
+            block: None,
+            twin: 0,
+            plane,
+            scenario: scenario.to_owned(),
+            detector: detector.to_owned(),
+            strategy: None,
+            params: BTreeMap::new(),
+            seed: 0,
+            gap_ns: None,
+            entry: None,
+            stamps: Stamps::default(),
+            stages: None,
+            verdict: None,
+            outcome: Outcome::Broken,
+            expected: String::new(),
+            expectation: None,
+            held: false,
+            note: None,
+            cause: None,
+            counters: Counters::default(),
+            cpu_ns: None,
+            idle: None,
+            ledger: LedgerRecord::default(),
+            program: None,
+            kill: None,
+            survivors: Vec::new(),
+            canaries_hit: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
 }
 
 /// When things happened, in nanoseconds of `CLOCK_MONOTONIC`. What did not happen is absent.
@@ -283,89 +334,6 @@ pub struct Survivor {
     pub evidence: String,
 }
 
-/// A line that is no record of this version.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The file.
-    #[error("could not read line {line}: {source}")]
-    Io {
-        /// Line number, from 1.
-        line: usize,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The text.
-    #[error("line {line} is not a trial record: {fault}")]
-    Json {
-        /// Line number, from 1.
-        line: usize,
-        /// What the parser met, and in which column.
-        fault: String,
-    },
-    /// A newer writer.
-    #[error("line {line} has schema {found}; this program reads up to {SCHEMA}")]
-    Schema {
-        /// Line number, from 1.
-        line: usize,
-        /// What the line says.
-        found: u32,
-    },
-}
-
-impl ReadError {
-    /// The same of another line: of the file, where its lines are read one by one.
-    #[must_use]
-    pub fn at_line(mut self, number: usize) -> Self {
-        match &mut self {
-            Self::Io { line, .. } | Self::Json { line, .. } | Self::Schema { line, .. } => {
-                *line = number
-            }
-        }
-        self
-    }
-}
-
-/// What is wrong with one line of JSON. The parser counts lines, too: of a text of one line, which
-/// says nothing about the file.
-pub fn fault(error: &serde_json::Error) -> String {
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let text = error.to_string();
-    match text.strip_suffix(&place) {
-        Some(what) => format!("{what} (column {})", error.column()),
-        None => text,
-    }
-}
-
-/// Writes one record as one line and flushes, so that a later crash loses nothing.
-pub fn write_line(out: &mut impl Write, record: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    out.write_all(&line)?;
-    out.flush()
-}
-
-/// Reads records, one a line. An unfinished last line (a crash while writing) is an error of that
-/// line only.
-pub fn read_lines(input: impl BufRead) -> impl Iterator<Item = Result<TrialRecord, ReadError>> {
-    input.lines().enumerate().map(|(index, text)| {
-        let line = index + 1;
-        let text = text.map_err(|source| ReadError::Io { line, source })?;
-        let record: TrialRecord = serde_json::from_str(&text).map_err(|e| ReadError::Json {
-            line,
-            fault: fault(&e),
-        })?;
-        if record.schema > SCHEMA {
-            Err(ReadError::Schema {
-                line,
-                found: record.schema,
-            })
-        } else {
-            Ok(record)
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -384,9 +352,14 @@ mod tests {
         r#""canaries_hit":[],"errors":[]}"#,
     ];
 
+    fn read(line: &str) -> TrialRecord {
+        read_lines(line.as_bytes()).next().unwrap().unwrap()
+    }
+
     #[test]
     fn a_record_of_schema_1_can_be_read() {
-        let old = read_lines(OLD.concat().as_bytes()).next().unwrap().unwrap();
+        let old = read(&OLD.concat());
+        assert_eq!((&old.entry, &old.note), (&Some(Entry::Born), &None));
         assert_eq!((old.schema, old.stamps.reused_ns), (1, Some(5)));
         assert_eq!((old.expectation.as_deref(), old.cause), (None, None));
         assert_eq!(old.survivors[0].reason, "not killed");
@@ -398,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_record_has_one_name_for_each_thing_and_a_newer_one_is_refused() {
-        let mut new = read_lines(OLD.concat().as_bytes()).next().unwrap().unwrap();
+        let mut new = read(&OLD.concat());
         new.schema = SCHEMA;
         let mut line = Vec::new();
         write_line(&mut line, &new).unwrap();
@@ -409,5 +382,50 @@ mod tests {
             read_lines(newer.as_bytes()).next(),
             Some(Err(ReadError::Schema { found: 4, .. }))
         ));
+    }
+
+    #[test]
+    fn words_of_earlier_schemas_become_kinds_and_are_written_as_such() {
+        let moved = Entry::Moved {
+            errno: "ENOSYS".to_owned(),
+        };
+        for (words, entry) in [
+            ("", None),
+            ("none", Some(Entry::None)),
+            (
+                "moved: clone3 into the cgroup was refused with ENOSYS",
+                Some(moved),
+            ),
+        ] {
+            let line = OLD
+                .concat()
+                .replace("\"entry\":\"born\"", &format!("\"entry\":\"{words}\""))
+                .replace("\"note\":null", "\"note\":\"n\"");
+            let old = read(&line);
+            assert_eq!(old.entry, entry);
+            assert_eq!(old.note.as_ref().unwrap().to_string(), "n");
+            let mut line = Vec::new();
+            write_line(&mut line, &old).unwrap();
+            assert_eq!(read(&String::from_utf8(line).unwrap()), old);
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_name() {
+        let json = |note: Note| serde_json::to_string(&note).unwrap();
+        assert_eq!(
+            json(Note::WasAlive { pid: 7 }),
+            r#"{"kind":"was-alive","pid":7}"#
+        );
+        assert_eq!(json(Note::Interrupted), r#"{"kind":"interrupted"}"#);
+        let hit = Note::CanariesHit {
+            canaries: vec![Canary::SameUid],
+        };
+        assert_eq!(
+            json(hit),
+            r#"{"kind":"canaries-hit","canaries":["same-uid"]}"#
+        );
+        let entry = serde_json::to_string(&Entry::Born).unwrap();
+        assert_eq!(entry, r#"{"kind":"born"}"#);
     }
 }

@@ -1,8 +1,11 @@
 //! One completion in a loop that watches many sites: one JSON line.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
+use crate::earlier::{self, Earlier};
 
 /// One job that ended while `sites` sites were watched, or, with [`Outcome::Broken`], why there are
 /// none.
@@ -47,5 +50,51 @@ pub struct ScaleRecord {
     /// Right: this site, no other, and not before it was empty.
     pub outcome: Outcome,
     /// Why it is not right, or why nothing could be measured.
-    pub note: Option<String>,
+    #[serde(default, deserialize_with = "earlier::one")]
+    pub note: Option<ScaleNote>,
+}
+
+/// Why a loop's answer is not right, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ScaleNote {
+    /// It said nothing until the deadline.
+    NothingSaid,
+    /// It said something else than that this site is empty.
+    SaidOtherwise {
+        /// What.
+        said: String,
+    },
+    /// The loop ended, or was ended, before its last job.
+    Unfinished,
+    /// A part of the loop could not be set up, or failed.
+    Failed {
+        /// What was tried on what, and the answer.
+        what: String,
+    },
+    /// A note of schema 1 or 2, which had no kind.
+    Text {
+        /// The note.
+        text: String,
+    },
+}
+
+impl Earlier for ScaleNote {
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self::Text {
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ScaleNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingSaid => f.write_str("nothing was said until the deadline"),
+            Self::Unfinished => f.write_str("the loop did not come to its end"),
+            Self::SaidOtherwise { said: text }
+            | Self::Failed { what: text }
+            | Self::Text { text } => f.write_str(text),
+        }
+    }
 }

@@ -1,18 +1,14 @@
 //! `cgroup.events` of all sites under one inotify instance.
 
-use std::collections::HashMap;
-use std::os::fd::AsFd;
-
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use nix::poll::{PollFd, PollFlags};
 
-use super::roster::{Roster, State};
+use super::queue::Queue;
+use super::roster::Roster;
 use super::{Completion, Fleet, Mechanism, MechanismSpec};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
 use crate::detect::sleep::{self, Slept};
-use crate::detect::{Counters, DetectError, limit};
-use crate::error::SysError;
+use crate::detect::{Counters, DetectError};
 use crate::host::{Host, ProbeError, Support};
 use crate::sys::fork::Worker;
 use crate::sys::time::now;
@@ -43,8 +39,7 @@ impl Mechanism for CgroupEventsInotify {
 
     fn open(&self, _: usize) -> Result<Box<dyn Fleet>, DetectError> {
         Ok(Box::new(Watching {
-            inotify: Inotify::init().map_err(|e| limit::inotify_init(limit::errno_of(&e)))?,
-            sites: HashMap::new(),
+            queue: Queue::new()?,
             roster: Roster::default(),
         }))
     }
@@ -52,45 +47,13 @@ impl Mechanism for CgroupEventsInotify {
 
 #[derive(Debug)]
 struct Watching {
-    inotify: Inotify,
-    sites: HashMap<WatchDescriptor, usize>,
+    queue: Queue,
     roster: Roster,
-}
-
-impl Watching {
-    /// Takes what is in the queue, and reads the sites that it names; all of them if something was
-    /// lost.
-    fn take(&mut self, woke: MonoNs, over: &mut Vec<Completion>) -> Result<(), SysError> {
-        let mut buffer = [0u8; 16_384];
-        let events = match self.inotify.read_events(&mut buffer) {
-            Ok(events) => events,
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-            Err(e) => return Err(SysError::plain("read of inotify", limit::errno_of(&e))),
-        };
-        for event in events {
-            if event.mask.contains(EventMask::Q_OVERFLOW) {
-                self.roster.counters.overflows += 1;
-                self.roster.look_at_all(woke, over);
-            } else if let Some(site) = self.sites.get(&event.wd)
-                && !self.roster.look(*site, woke, over)
-            {
-                self.roster.counters.spurious += 1;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Fleet for Watching {
     fn watch(&mut self, site: usize, cgroup: &Cgroup) -> Result<(), DetectError> {
-        let path = cgroup.path().join("cgroup.events");
-        let watch = self
-            .inotify
-            .watches()
-            .add(&path, WatchMask::MODIFY)
-            .map_err(|e| limit::inotify_watch(&path, limit::errno_of(&e)))?;
-        self.sites.insert(watch, site);
-        self.roster.add(site, State::path(cgroup))
+        self.queue.watch(site, cgroup, &mut self.roster)
     }
 
     fn started(&mut self, site: usize, _: &Worker) -> Result<(), DetectError> {
@@ -102,12 +65,12 @@ impl Fleet for Watching {
         let found = over.len();
         self.roster.look_at_fresh(now(), over);
         while over.len() == found {
-            let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(self.queue.fd(), PollFlags::POLLIN)];
             let Slept::Woken(woke) = sleep::on(&mut fds, deadline)? else {
                 return Ok(());
             };
             self.roster.counters.wakeups += 1;
-            self.take(woke, over)?;
+            self.queue.take(&mut self.roster, woke, over)?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod cgroup_events_scan;
 mod cgroups_rs_scan;
 mod pidfd_epoll;
 mod play;
+mod queue;
 mod roster;
 mod sleeper_set;
 mod subreaper_cgroup_events;

@@ -19,7 +19,7 @@ use super::{Completion, Fleet, Mechanism, SleeperSet};
 use crate::cgroup::Cgroup;
 use crate::detect::{Counters, Verdict};
 use crate::error::SysError;
-use crate::record::{Outcome, SCHEMA, ScaleRecord};
+use crate::record::{Outcome, SCHEMA, ScaleNote, ScaleRecord};
 use crate::sys::{fork, pidfd, time};
 use crate::trial::{Limits, Run, TrialError, cpu_time};
 
@@ -96,7 +96,7 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
         let Some(tell) = tell.take() else { return 104 };
         let told = v1
             .as_ref()
-            .map_or(Ok(()), |limits| limits.join().map_err(|e| e.to_string()));
+            .map_or(Ok(()), |limits| limits.enter().map_err(|e| e.to_string()));
         let loop_of = Loop {
             spec,
             populated,
@@ -140,7 +140,7 @@ pub fn measure(run: &mut Run<'_>, spec: &FleetSpec<'_>) -> Result<Vec<ScaleRecor
         };
         records.push(ScaleRecord {
             outcome,
-            note: Some("the loop did not come to its end".to_owned()),
+            note: Some(ScaleNote::Unfinished),
             ..blank(spec, populated, &name)
         });
     }
@@ -198,7 +198,7 @@ impl Loop<'_> {
             Ok(()) => 0,
             Err(why) => {
                 let record = ScaleRecord {
-                    note: Some(why),
+                    note: Some(ScaleNote::Failed { what: why }),
                     ..blank(self.spec, self.populated, self.run)
                 };
                 i32::from(say(&mut tell, &record).is_err()) + 1
@@ -335,13 +335,9 @@ fn judge(
     site: usize,
     exit: Option<u64>,
     over: &[Completion],
-) -> (Outcome, Option<u64>, Option<String>) {
+) -> (Outcome, Option<u64>, Option<ScaleNote>) {
     match over {
-        [] => (
-            Outcome::Missed,
-            None,
-            Some("nothing was said until the deadline".to_owned()),
-        ),
+        [] => (Outcome::Missed, None, Some(ScaleNote::NothingSaid)),
         [
             Completion {
                 site: said,
@@ -359,12 +355,16 @@ fn judge(
         ] if *said == site => (
             Outcome::Unknown,
             None,
-            Some(format!("{:?}", over[0].verdict)),
+            Some(ScaleNote::SaidOtherwise {
+                said: format!("{:?}", over[0].verdict),
+            }),
         ),
         _ => (
             Outcome::Early,
             None,
-            Some(format!("site {site} ended, and it said: {over:?}")),
+            Some(ScaleNote::SaidOtherwise {
+                said: format!("site {site} ended, and it said: {over:?}"),
+            }),
         ),
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl;
@@ -14,7 +13,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
-use super::roster::{Roster, State};
+use super::queue::Queue;
+use super::roster::Roster;
 use super::{Completion, Fleet, Mechanism, MechanismSpec};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
@@ -69,8 +69,7 @@ impl Mechanism for SubreaperCgroupEvents {
         Ok(Box::new(Supervising {
             signals: SignalFd::with_flags(&mask, flags)
                 .map_err(|e| limit::descriptor(SysError::plain("signalfd", e)))?,
-            inotify: Inotify::init().map_err(|e| limit::inotify_init(limit::errno_of(&e)))?,
-            watches: HashMap::new(),
+            queue: Queue::new()?,
             paths: HashMap::new(),
             jobs: HashMap::new(),
             pending: Vec::new(),
@@ -83,8 +82,7 @@ impl Mechanism for SubreaperCgroupEvents {
 #[derive(Debug)]
 struct Supervising {
     signals: SignalFd,
-    inotify: Inotify,
-    watches: HashMap<WatchDescriptor, usize>,
+    queue: Queue,
     paths: HashMap<PathBuf, usize>,
     jobs: HashMap<Pid, usize>,
     /// A process of theirs has ended, and they were still populated: to be looked at again.
@@ -135,37 +133,13 @@ impl Supervising {
             self.roster.counters.reaped += 1;
         }
     }
-
-    fn take_events(&mut self, woke: MonoNs, over: &mut Vec<Completion>) -> Result<(), SysError> {
-        let mut buffer = [0u8; 16_384];
-        let events = match self.inotify.read_events(&mut buffer) {
-            Ok(events) => events,
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-            Err(e) => return Err(SysError::plain("read of inotify", limit::errno_of(&e))),
-        };
-        for event in events {
-            if event.mask.contains(EventMask::Q_OVERFLOW) {
-                self.roster.counters.overflows += 1;
-                self.roster.look_at_all(woke, over);
-            } else if let Some(site) = self.watches.get(&event.wd) {
-                self.roster.look(*site, woke, over);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Fleet for Supervising {
     fn watch(&mut self, site: usize, cgroup: &Cgroup) -> Result<(), DetectError> {
-        let path = cgroup.path().join("cgroup.events");
-        let watch = self
-            .inotify
-            .watches()
-            .add(&path, WatchMask::MODIFY)
-            .map_err(|e| limit::inotify_watch(&path, limit::errno_of(&e)))?;
-        self.watches.insert(watch, site);
+        self.queue.watch(site, cgroup, &mut self.roster)?;
         self.paths.insert(kernel_path::of(cgroup.path())?, site);
-        self.roster.add(site, State::path(cgroup))
+        Ok(())
     }
 
     fn started(&mut self, site: usize, job: &Worker) -> Result<(), DetectError> {
@@ -191,7 +165,7 @@ impl Fleet for Supervising {
             self.backoff.looked(now());
             let mut fds = [
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.queue.fd(), PollFlags::POLLIN),
             ];
             let until = self.backoff.until(deadline);
             match sleep::on(&mut fds, until)? {
@@ -206,7 +180,7 @@ impl Fleet for Supervising {
             let changed = fds[1].any() == Some(true);
             self.roster.counters.wakeups += 1;
             if changed {
-                self.take_events(woke, over)?;
+                self.queue.take(&mut self.roster, woke, over)?;
             }
         }
     }

@@ -15,12 +15,13 @@ use nix::fcntl::OFlag;
 use allgone::kill::drive;
 use allgone::kill::freeze::{FreezeSweep, Variant};
 
-use super::common::probe;
+use super::common::{own, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::error::{SysError, Target};
 use crate::expect::{Reach, Scope, Sweep};
+use crate::record::FallbackKind;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
@@ -125,7 +126,10 @@ impl BlockingKiller for Ready {
         report.sent(Ok(()), 0);
         // The one case in which the release does nothing can be seen from outside.
         if self.cgroup.read("cgroup.type")?.trim() == "threaded" {
-            report.fall_back("the cgroup is threaded: froze and signalled one by one".to_owned());
+            report.fall_back(own(
+                FallbackKind::FrozeAndSignalled,
+                "the cgroup is threaded: froze and signalled one by one",
+            ));
             drive(&mut self.instead, deadline, &mut report)?;
         }
         Ok(report.issued())

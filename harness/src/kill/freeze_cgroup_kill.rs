@@ -14,7 +14,7 @@ use allgone::detect::Sources;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
 use allgone::kill::cgroup_kill::KillOrSweep;
 use allgone::kill::freeze::FREEZE_WAIT;
-use allgone::kill::{ControlFiles, Step};
+use allgone::kill::{ControlFiles, Fallback, Step};
 use allgone::spawn::SpawnOptions;
 
 /// The strategy.
@@ -113,9 +113,7 @@ impl Killer for Ready {
             } else if now < until {
                 return Ok(Step::Again((now + LOOK).min(until)));
             } else {
-                report.fall_back(
-                    "cgroup.events did not say `frozen 1` in time: went on without".to_owned(),
-                );
+                report.fall_back(Fallback::DidNotWaitForFrozen);
             }
             self.phase = Phase::Write;
         }

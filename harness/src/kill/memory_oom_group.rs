@@ -7,9 +7,10 @@
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::common::{acting, probe};
+use super::common::{acting, own, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::cgroup::{Cgroup, CgroupError};
+use crate::record::FallbackKind;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
@@ -81,7 +82,10 @@ fn has_limit(cgroup: &Cgroup) -> Result<bool, CgroupError> {
 fn kill(target: &Cgroup, is_parent: bool, report: &mut KillReport) -> Result<(), KillError> {
     report.by_oom = true;
     if is_parent {
-        report.fall_back("the site has no memory limit of its own: used its parent's".to_owned());
+        report.fall_back(own(
+            FallbackKind::UsedParentsLimit,
+            "the site has no memory limit of its own: used its parent's",
+        ));
     }
     let before = target.read("memory.max")?;
     report.passes = 1;

@@ -38,13 +38,14 @@ pub use allgone::kill::{
 };
 
 use allgone::host::{Host, ProbeError, Support};
-use allgone::kill::{CgroupKill, CgroupKillSweep, FreezeKill, TermGraceKill};
+use allgone::kill::{CgroupKill, CgroupKillSweep, Fallback, FreezeKill, TermGraceKill};
 use allgone::scope::Bystander;
 use allgone::spawn::{Child, SpawnOptions};
 use allgone::{MonoNs, ProcessSet};
 
 use self::AnyStrategy::{Blocking, Stepped};
 use crate::expect::Canary;
+use crate::record::FallbackKind;
 
 /// A strategy of either kind.
 #[derive(Clone, Copy, Debug)]
@@ -133,12 +134,20 @@ pub fn recorded(report: &KillReport) -> crate::record::KillReport {
         gave_up: report.gave_up,
         indirect: report.indirect,
         by_oom: report.by_oom,
-        fallback: report.fallback.clone(),
+        fallbacks: report.fallbacks.iter().map(recorded_fallback).collect(),
         errors: report
             .errors
             .iter()
             .map(crate::error::Recorded::recorded)
             .collect(),
+    }
+}
+
+fn recorded_fallback(fallback: &Fallback) -> crate::record::Fallback {
+    crate::record::Fallback {
+        kind: FallbackKind::by_name(fallback.name()).unwrap_or(FallbackKind::Other),
+        errno: fallback.errno().map(|errno| format!("{errno:?}")),
+        what: fallback.to_string(),
     }
 }
 
@@ -199,6 +208,7 @@ mod tests {
         let of_library = concat!(env!("CARGO_MANIFEST_DIR"), "/../allgone/src/kill");
         let shared = [
             "control_files",
+            "fallback",
             "freeze",
             "in_thread",
             "mod",

@@ -9,11 +9,12 @@ use nix::sys::signal::Signal;
 
 use allgone::kill::sweep;
 
-use super::common::{acting, probe};
+use super::common::{acting, own, probe};
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::{Cgroup, CgroupError, ControlFile};
 use crate::expect::{Reach, Scope, Sweep};
+use crate::record::FallbackKind;
 use allgone::Effects;
 use allgone::ProcessSet;
 use allgone::host::{Host, KernelVersion, ProbeError, Support};
@@ -85,8 +86,10 @@ fn kill_all(
             limit.write("0")?;
             report.held_ns = Some(crate::sys::time::now().0);
         }
-        None => report
-            .fall_back("no pids.max was found: killed in a loop while births went on".to_owned()),
+        None => report.fall_back(own(
+            FallbackKind::DidNotStopBirths,
+            "no pids.max was found: killed in a loop while births went on",
+        )),
     }
     sweep::until_unpopulated(cgroup, Signal::SIGKILL, deadline, report)?;
     Ok(())
@@ -101,6 +104,7 @@ fn nearest_limit(set: &ProcessSet) -> Result<Option<ControlFile>, CgroupError> {
             Err(e) => return Err(e),
         }
     }
-    let limit = set.v1().map(|limits| limits.pids.join("pids.max"));
+    let limits = set.v1().and_then(|limits| limits.pids.as_ref());
+    let limit = limits.map(|dir| dir.join("pids.max"));
     limit.map(ControlFile::open).transpose()
 }

@@ -11,12 +11,14 @@ use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use super::common::own;
 use super::{BlockingKiller, BlockingStrategy, KillError, KillReport, KillSpec};
 use crate::MonoNs;
 use crate::cgroup::parse_members;
 use crate::error::{SysError, Target, retry_eintr};
 use crate::expect::{Reach, Scope, Sweep};
 use crate::host::probe_name;
+use crate::record::FallbackKind;
 use crate::sys::time::now;
 use allgone::Effects;
 use allgone::ProcessSet;
@@ -210,9 +212,10 @@ impl BlockingKiller for Ready {
             if held {
                 report.held_ns = Some(now().0);
             } else {
-                report.fall_back(
-                    "freezer.state did not become FROZEN in time: went on without".to_owned(),
-                );
+                report.fall_back(own(
+                    FallbackKind::DidNotWaitForFrozen,
+                    "freezer.state did not become FROZEN in time: went on without",
+                ));
             }
             report.passes += 1;
             // A frozen process cannot end, so no pid can be reused.

@@ -12,8 +12,10 @@ use crate::sys::wait::Change;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Broken {
     pub(super) cause: Cause,
-    /// The process and the event, for the record's note.
+    /// The process and the event, or the operation that failed, for the record's note.
     pub(super) what: String,
+    /// The kernel's answer, if that is why.
+    pub(super) errno: Option<String>,
 }
 
 impl Broken {
@@ -21,6 +23,7 @@ impl Broken {
         Self {
             cause,
             what: what.into(),
+            errno: None,
         }
     }
 
@@ -31,7 +34,10 @@ impl Broken {
             Some(errno) if EXHAUSTION.contains(&errno) => Cause::OutOfResources,
             _ => cause,
         };
-        Self::new(cause, error.to_string())
+        Self {
+            errno: error.errno().map(|errno| format!("{errno:?}")),
+            ..Self::new(cause, error.to_string())
+        }
     }
 
     /// A process of the trial was stopped by something outside of it.
@@ -138,7 +144,9 @@ mod tests {
             errno: Errno::EMFILE,
             remedy: "raise it",
         };
-        assert_eq!(Broken::mechanism(limit).cause, Cause::OutOfResources);
+        let broken = Broken::mechanism(limit);
+        assert_eq!(broken.cause, Cause::OutOfResources);
+        assert_eq!(broken.errno.as_deref(), Some("EMFILE"));
         let opened = SysError::path("open", "/x/cgroup.events", Errno::ENFILE);
         assert_eq!(Broken::mechanism(opened).cause, Cause::OutOfResources);
         let forked = std::io::Error::from_raw_os_error(Errno::EAGAIN as i32);

@@ -14,7 +14,7 @@ use super::reaper::Ending;
 use super::settle::Settled;
 use super::{Expected, TrialError, TrialSpec};
 use crate::expect::Canary;
-use crate::record::{Cause, LedgerRecord, Outcome, TrialRecord};
+use crate::record::{Cause, LedgerRecord, Note, Outcome, TrialRecord};
 
 /// A trial whose record is complete but for the stamps of cleaning.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl<'t, 'b> Settled<'t, 'b> {
             (Some(Ending::Guard(pid)), _) => broken(record, guard_killed(pid)),
             (Some(Ending::Signal(_)), _) => {
                 record.outcome = Outcome::Interrupted;
-                record.note = Some("the run was interrupted during this trial".to_owned());
+                record.note = Some(Note::Interrupted);
             }
             (None, Err(what)) => broken(record, what),
             (None, Ok(hit)) => {
@@ -114,10 +114,10 @@ fn not_scheduled(stalled: Duration) -> Broken {
 }
 
 /// Nothing that was seen in such a trial counts for or against a mechanism.
-fn broken(record: &mut TrialRecord, Broken { cause, what }: Broken) {
+fn broken(record: &mut TrialRecord, Broken { cause, what, errno }: Broken) {
     record.outcome = Outcome::Broken;
     record.cause = Some(cause);
-    record.note = Some(what);
+    record.note = Some(Note::Broke { what, errno });
     record.survivors.clear();
 }
 
@@ -163,10 +163,10 @@ fn judged(spec: &TrialSpec<'_>, record: &mut TrialRecord, hit: Vec<Canary>, witn
     record.expected = expected;
     record.expectation = Some(expectation.to_owned());
     if let Some(pid) = witness {
-        record.note = Some(format!(
-            "process {pid} was alive when the detector said \"empty\""
-        ));
+        record.note = Some(Note::WasAlive { pid });
     } else if !held && !hit.is_empty() {
-        record.note = Some(format!("canaries hit: {hit:?}"));
+        record.note = Some(Note::CanariesHit {
+            canaries: hit.clone(),
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use allgone::limits::LimitError;
 use nix::errno::Errno;
 use thiserror::Error;
 
@@ -19,6 +20,9 @@ pub enum TrialError {
     /// A cgroup file.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// A limit around a trial.
+    #[error("could not limit a trial: {0}")]
+    Limit(#[from] LimitError),
     /// Own cgroups.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -88,6 +92,7 @@ impl Reason for TrialError {
         match self {
             Self::Sys(e) => Some(e.errno),
             Self::Cgroup(e) => e.errno(),
+            Self::Limit(e) => e.errno(),
             Self::NotExecutable { errno, .. } => Some(*errno),
             _ => None,
         }

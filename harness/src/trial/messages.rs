@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::broken::Broken;
 use crate::error::{SysError, Target};
-use crate::record::{Counters, KillReport, Verdict};
+use crate::record::{Counters, Entry, KillReport, Verdict};
 
 /// What the observer tells the harness, in this order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub(super) enum Message {
         armed_ns: u64,
         spawn_ns: (u64, u64),
         pid: i32,
-        entry: String,
+        entry: Entry,
         /// Processes of the tree have other numbers than those in the ledger: they are in a PID
         /// namespace of their own.
         renumbered: bool,

@@ -45,7 +45,6 @@ use pin::only;
 
 pub use error::TrialError;
 pub use leaks::LeakReport;
-pub use limits::V1Limits;
 pub use pin::pin;
 pub use plan::{Gate, Root, SpawnError, SpawnPlan, Workload};
 pub use program::Program;

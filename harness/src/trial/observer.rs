@@ -18,7 +18,7 @@ use super::messages::{Message, say};
 use super::{Root, Site, SpawnPlan, TrialSpec, oom, oracle};
 use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
-use crate::record::Cause;
+use crate::record::{self, Cause};
 use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry};
 use crate::sys::wait::{Whose, waitid};
 use crate::sys::{self, time};
@@ -53,7 +53,7 @@ fn observe(
 ) -> Result<(), Broken> {
     nix::unistd::setsid().map_err(|e| Broken::harness(SysError::plain("setsid", e)))?;
     if let Some(limits) = &site.v1 {
-        limits.join().map_err(Broken::harness)?;
+        limits.enter().map_err(Broken::harness)?;
     }
     if let Some(cpu) = spec.conditions.observer_cpu {
         super::pin(cpu).map_err(Broken::harness)?;
@@ -111,11 +111,11 @@ fn observe(
         spawn_ns: root.spawn_ns,
         pid: root.pid.as_raw(),
         entry: match root.entry {
-            Entry::Born => "born".to_owned(),
-            Entry::Moved(errno) => {
-                format!("moved: clone3 into the cgroup was refused with {errno:?}")
-            }
-            Entry::None => "none".to_owned(),
+            Entry::Born => record::Entry::Born,
+            Entry::Moved(errno) => record::Entry::Moved {
+                errno: format!("{errno:?}"),
+            },
+            Entry::None => record::Entry::None,
         },
         renumbered,
     };

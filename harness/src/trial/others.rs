@@ -198,7 +198,10 @@ fn exhausted(record: &TrialRecord) -> Option<Broken> {
     }) = &record.verdict
         && is_exhaustion(errno)
     {
-        return Some(Broken::new(Cause::OutOfResources, why.clone()));
+        return Some(Broken {
+            errno: Some(errno.clone()),
+            ..Broken::new(Cause::OutOfResources, why.clone())
+        });
     }
     let survived = record.stamps.unpopulated_ns.is_none();
     let errors = record.kill.iter().flat_map(|report| &report.errors);
@@ -208,7 +211,10 @@ fn exhausted(record: &TrialRecord) -> Option<Broken> {
             "the strategy could not {} {}: {}",
             error.op, error.target, error.errno
         );
-        Broken::new(Cause::OutOfResources, what)
+        Broken {
+            errno: Some(error.errno.clone()),
+            ..Broken::new(Cause::OutOfResources, what)
+        }
     })
 }
 

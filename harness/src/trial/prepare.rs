@@ -1,13 +1,12 @@
 //! The first phase of a trial: its site, the counters as they stand before it, and an empty record.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::oom::OomKills;
 use super::program::Outside;
 use super::{Run, Site, TrialError, TrialSpec};
 use crate::expect::Plane;
-use crate::record::{Counters, LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord};
+use crate::record::TrialRecord;
 
 /// One trial, as every phase of it has it.
 ///
@@ -65,44 +64,16 @@ impl<'t, 'b> Trial<'t, 'b> {
 }
 
 fn blank(run: &Run<'_>, spec: &TrialSpec<'_>) -> TrialRecord {
-    TrialRecord {
-        schema: SCHEMA,
-        run: run.name().to_owned(),
-        seq: spec.seq,
-        block: None,
-        twin: 0,
-        plane: spec.plane(),
-        scenario: spec.scenario.to_owned(),
-        detector: spec.detector.spec().id.to_owned(),
-        strategy: spec.strategy.map(|s| s.spec().id.to_owned()),
-        params: spec
-            .params
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect::<BTreeMap<_, _>>(),
-        seed: spec.seed,
-        gap_ns: u64::try_from(spec.gap.as_nanos()).ok(),
-        entry: String::new(),
-        stamps: Stamps {
-            intended_ns: spec.conditions.intended.map(|at| at.0),
-            ..Stamps::default()
-        },
-        stages: None,
-        verdict: None,
-        outcome: Outcome::Broken,
-        expected: String::new(),
-        expectation: None,
-        held: false,
-        note: None,
-        cause: None,
-        counters: Counters::default(),
-        cpu_ns: None,
-        idle: None,
-        ledger: LedgerRecord::default(),
-        program: None,
-        kill: None,
-        survivors: Vec::new(),
-        canaries_hit: Vec::new(),
-        errors: Vec::new(),
-    }
+    let detector = spec.detector.spec().id;
+    let mut record =
+        TrialRecord::blank(run.name(), spec.seq, spec.plane(), spec.scenario, detector);
+    record.strategy = spec.strategy.map(|s| s.spec().id.to_owned());
+    let values = spec.params.iter();
+    record.params = values
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    record.seed = spec.seed;
+    record.gap_ns = u64::try_from(spec.gap.as_nanos()).ok();
+    record.stamps.intended_ns = spec.conditions.intended.map(|at| at.0);
+    record
 }

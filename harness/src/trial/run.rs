@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use allgone::limits::V1Dirs;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::leaks::{self, LeakReport, Snapshot};
-use super::limits::V1Limits;
 use super::prepare::Trial;
 use super::protection::Protection;
 use super::reaper::{Ending, Reaper};
@@ -272,8 +272,8 @@ impl<'b> Run<'b> {
                 &mut meanwhile,
             ),
             Some(part) => {
-                let own = V1Limits::of(self.base.limits(), Path::new(name).join(part).as_path());
-                let own = own.iter().flat_map(V1Limits::dirs).cloned();
+                let own = V1Dirs::of(self.base.limits(), &Path::new(name).join(part));
+                let own = own.iter().flat_map(V1Dirs::iter).cloned();
                 let own = own.chain(shared).collect();
                 leftovers::remove_part(
                     self.cgroup.path().join(part),
@@ -314,10 +314,11 @@ impl<'b> Run<'b> {
         &mut self,
         name: &str,
         limits: Limits,
-    ) -> Result<(Cgroup, Option<V1Limits>), TrialError> {
+    ) -> Result<(Cgroup, Option<V1Dirs>), TrialError> {
         let made = || -> Result<_, TrialError> {
             let cgroup = self.cgroup.create(name)?;
-            let v1 = V1Limits::make(self.limits(), &Path::new(self.name()).join(name))?;
+            let v1 = V1Dirs::of(self.limits(), &Path::new(self.name()).join(name));
+            v1.iter().try_for_each(V1Dirs::make)?;
             limits::apply(self.limits(), &cgroup, v1.as_ref(), limits)?;
             Ok((cgroup, v1))
         };
@@ -375,7 +376,8 @@ fn make(base: &Base, name: &str) -> Result<(Cgroup, Cgroup), TrialError> {
             if memory { "+pids +memory" } else { "+pids" },
         )?;
     }
-    V1Limits::make(base.limits(), name.as_ref())?;
+    let v1 = V1Dirs::of(base.limits(), name.as_ref());
+    v1.iter().try_for_each(V1Dirs::make)?;
     let control = cgroup.create("control")?;
     Ok((cgroup, control))
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allgone::ProcessSet;
+use allgone::limits::V1Dirs;
 
-use super::limits::V1Limits;
 use super::{Beside, Run, TrialError, TrialSpec};
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
@@ -34,7 +34,7 @@ pub struct Site {
     /// Where the harness's own helpers live.
     pub control: Arc<Cgroup>,
     /// The limits of a hybrid machine.
-    pub v1: Option<V1Limits>,
+    pub v1: Option<V1Dirs>,
     /// What the actors tell.
     pub ledger: Ledger,
     /// The actors' user; `None` if the harness is not root, and actors share its user.
@@ -58,7 +58,7 @@ impl Site {
         ProcessSet::new(self.cgroup.clone())
             .with_parent(self.parent.clone())
             .with_helpers(self.control.clone())
-            .with_v1(self.v1.as_ref().map(V1Limits::dirs_of_set))
+            .with_v1(self.v1.clone())
             .with_user(self.credentials)
             .with_label(self.label())
             .with_params(self.params.clone())
@@ -106,7 +106,7 @@ impl Site {
     fn below(
         run: &Run<'_>,
         parent: Cgroup,
-        v1: Option<V1Limits>,
+        v1: Option<V1Dirs>,
         spec: &TrialSpec<'_>,
     ) -> Result<Self, TrialError> {
         let cgroup = parent.create("site")?;

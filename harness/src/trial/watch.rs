@@ -206,7 +206,7 @@ impl<'t, 'b> Watch<'t, 'b> {
                 record.stamps.armed_ns = Some(armed_ns);
                 record.stamps.spawn_ns = Some(spawn_ns.0);
                 record.stamps.spawned_ns = Some(spawn_ns.1);
-                record.entry = entry;
+                record.entry = Some(entry);
                 if let Some(outside) = &mut self.trial.outside {
                     outside.started(pid);
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use allgone::limits::{Limit, create_v1_limit};
+use allgone::limits::{Limit, V1Dirs, enforce};
 use harness::host::bugs::{Presence, killed_at_birth};
 use harness::host::features::{self, FEATURES};
 use harness::host::name::RunName;
@@ -17,8 +17,10 @@ pub(crate) fn base_is_found() -> Outcome {
         let mut base = search(&options()).map_err(text)?;
         if let LimitSource::V1 { pids, .. } = base.limits() {
             let name = format!("{}.limit", RunName::own().map_err(text)?);
-            let limit = create_v1_limit(pids, &Path::new(&name).join("7"), Limit::Tasks(64))
-                .map_err(text)?;
+            let limit = pids.path.join(&name).join("7");
+            std::fs::create_dir_all(&limit).map_err(text)?;
+            let dirs = V1Dirs::of(base.limits(), &Path::new(&name).join("7"));
+            enforce(base.limits(), &limit, dirs.as_ref(), Limit::Tasks(64)).map_err(text)?;
             let max = std::fs::read_to_string(limit.join("pids.max")).map_err(text)?;
             std::fs::remove_dir(&limit)
                 .and_then(|()| std::fs::remove_dir(pids.path.join(&name)))

@@ -135,8 +135,8 @@ fn reasons(campaign: &Campaign<'_>) -> Vec<String> {
         .filter(|t| matches!(t.outcome, Outcome::Broken | Outcome::Interrupted))
         .map(|t| {
             t.note
-                .clone()
-                .unwrap_or_else(|| "interrupted".to_owned())
+                .as_ref()
+                .map_or_else(|| "interrupted".to_owned(), ToString::to_string)
                 .replace('\n', " ")
         })
         .collect();

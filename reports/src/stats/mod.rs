@@ -17,7 +17,7 @@ pub use permute::{
     PERMUTATIONS, Paired, differences, double_ranks as ranks, holm, paired, unpaired,
 };
 pub use quantile::{Bound, Quantile, Sample};
-pub use rate::{share, upper_bound_of_none};
+pub use rate::share;
 pub use series::stretch;
 
 /// A latency beyond its deadline.

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use harness_record::KillReport;
-use harness_record::{Canary, Plane};
-use harness_record::{Counters, Verdict};
 use harness_record::{
-    IdleRecord, LedgerRecord, NoiseRecord, Outcome, Stamps, Survivor, TrialRecord,
+    Canary, Entry, IdleRecord, KillReport, NoiseRecord, Note, Outcome, Plane, Stamps, Survivor,
+    TrialRecord, Verdict,
 };
 use serde_json::json;
 
@@ -31,60 +29,45 @@ pub(crate) fn trial(
     latency: Option<u64>,
 ) -> TrialRecord {
     let over = 10_000_000_000 + u64::from(block) * 100_000_000;
-    TrialRecord {
-        schema: harness_record::SCHEMA,
-        run: run.to_owned(),
-        seq: 0,
-        block: Some(block),
-        twin: 0,
-        plane: Plane::Detect,
-        scenario: "made-up".to_owned(),
-        detector: mechanism.to_owned(),
-        strategy: None,
-        params: BTreeMap::from([("lifetime".to_owned(), lifetime)]),
-        seed: 1,
-        gap_ns: Some(20_000_000),
-        entry: "born".to_owned(),
-        stamps: Stamps {
-            armed_ns: Some(over - 1_000_000_000),
-            spawn_ns: Some(over - lifetime - 200_000),
-            spawned_ns: Some(over - lifetime - 50_000),
-            running_ns: Some(over - lifetime - 40_000),
-            over_lower_ns: Some(over),
-            ..Stamps::default()
-        },
-        stages: None,
-        verdict: latency.map(|ns| Verdict::Empty {
-            woke_ns: over + ns - 1,
-            decided_ns: over + ns,
-        }),
-        outcome: if latency.is_some() {
-            Outcome::Right
-        } else {
-            Outcome::Missed
-        },
-        expected: "says \"empty\" when it is over, not before".to_owned(),
-        expectation: Some("sound".to_owned()),
-        held: latency.is_some(),
-        note: latency
-            .is_none()
-            .then(|| "it said nothing until the deadline".to_owned()),
-        cause: None,
-        counters: Counters::default(),
-        cpu_ns: Some(300_000),
-        idle: Some(IdleRecord {
-            window_ns: 500_000_000,
-            cpu_ns: 1_000_000,
-            wakeups: 5,
-            samples: 6,
-        }),
-        ledger: LedgerRecord::default(),
-        program: None,
-        kill: None,
-        survivors: Vec::new(),
-        canaries_hit: Vec::new(),
-        errors: Vec::new(),
+    let mut trial = TrialRecord::blank(run, 0, Plane::Detect, "made-up", mechanism);
+    trial.block = Some(block);
+    trial.params = BTreeMap::from([("lifetime".to_owned(), lifetime)]);
+    trial.seed = 1;
+    trial.gap_ns = Some(20_000_000);
+    trial.entry = Some(Entry::Born);
+    trial.stamps = Stamps {
+        armed_ns: Some(over - 1_000_000_000),
+        spawn_ns: Some(over - lifetime - 200_000),
+        spawned_ns: Some(over - lifetime - 50_000),
+        running_ns: Some(over - lifetime - 40_000),
+        over_lower_ns: Some(over),
+        ..Stamps::default()
+    };
+    trial.verdict = latency.map(|ns| Verdict::Empty {
+        woke_ns: over + ns - 1,
+        decided_ns: over + ns,
+    });
+    trial.outcome = if latency.is_some() {
+        Outcome::Right
+    } else {
+        Outcome::Missed
+    };
+    trial.expected = "says \"empty\" when it is over, not before".to_owned();
+    trial.expectation = Some("sound".to_owned());
+    trial.held = latency.is_some();
+    trial.cpu_ns = Some(300_000);
+    trial.idle = Some(IdleRecord {
+        window_ns: 500_000_000,
+        cpu_ns: 1_000_000,
+        wakeups: 5,
+        samples: 6,
+    });
+    if latency.is_none() {
+        trial.note = Some(Note::Text {
+            text: "it said nothing until the deadline".to_owned(),
+        });
     }
+    trial
 }
 
 /// A trial of the kill plane.

@@ -341,6 +341,9 @@ pub(super) fn json_line(out: &mut impl Write, record: &impl Serialize) -> Result
 
 #[cfg(test)]
 mod tests {
+    use harness::expect::Plane;
+    use harness::record::Outcome;
+
     use super::*;
 
     #[test]
@@ -369,40 +372,10 @@ mod tests {
     }
 
     fn record() -> TrialRecord {
-        use harness::{expect::Plane, record::*};
-        TrialRecord {
-            schema: SCHEMA,
-            run: "r".to_owned(),
-            seq: 0,
-            block: Some(0),
-            twin: 0,
-            plane: Plane::Detect,
-            scenario: "exit-now".to_owned(),
-            detector: "waitpid-main".to_owned(),
-            strategy: None,
-            params: std::collections::BTreeMap::new(),
-            seed: 0,
-            gap_ns: None,
-            entry: "born".to_owned(),
-            stamps: Stamps::default(),
-            stages: None,
-            verdict: None,
-            outcome: Outcome::Right,
-            expected: String::new(),
-            expectation: None,
-            held: true,
-            note: None,
-            cause: None,
-            counters: Counters::default(),
-            cpu_ns: None,
-            idle: None,
-            ledger: LedgerRecord::default(),
-            program: None,
-            kill: None,
-            survivors: Vec::new(),
-            canaries_hit: Vec::new(),
-            errors: Vec::new(),
-        }
+        let mut record = TrialRecord::blank("r", 0, Plane::Detect, "exit-now", "waitpid-main");
+        record.outcome = Outcome::Right;
+        record.held = true;
+        record
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn push(text: &mut String, line: &str) {
 /// For programs.
 pub(super) fn json(report: &Report<'_>) -> serde_json::Result<String> {
     let mut text = serde_json::to_string_pretty(&Document {
-        schema: 2,
+        schema: 3,
         run: report.run,
         emulated: report.emulated,
         out: report.out,
@@ -249,7 +249,7 @@ struct KillDocument<'a> {
     survivors_max: usize,
     survivor_reasons: &'a BTreeMap<String, usize>,
     canaries_hit: &'a BTreeMap<Canary, usize>,
-    fallbacks: &'a BTreeMap<String, usize>,
+    fallbacks: &'a BTreeMap<&'static str, usize>,
     signals_p50: Option<u64>,
     passes_p50: Option<u64>,
     /// From the decision to the first signal.

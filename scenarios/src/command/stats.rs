@@ -1,5 +1,7 @@
 //! The few figures of the summary. Real statistics are made from the recorded trials, not here.
 
+pub(super) use harness::record::figures::duration as ns;
+
 /// A set of latencies. A trial in which the end was not seen by the deadline is *censored*: it
 /// counts as longer than every value that was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,36 +73,6 @@ impl Quantile {
     }
 }
 
-/// The largest rate that `0 of n` is compatible with at 95 % confidence, by the rule of three. One
-/// for fewer than three trials.
-///
-/// Source: J. A. Hanley, A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA
-/// 249 (1983).
-pub(super) fn upper_bound_of_none(n: usize) -> f64 {
-    match u32::try_from(n) {
-        Ok(n) if n > 3 => 3.0 / f64::from(n),
-        Ok(_) => 1.0,
-        Err(_) => 0.0,
-    }
-}
-
-/// A duration with three digits and the unit that suits it.
-pub(super) fn ns(value: u64) -> String {
-    let (scale, unit) = match value {
-        0..=999 => return format!("{value} ns"),
-        1_000..=999_999 => (1_000, "us"),
-        1_000_000..=999_999_999 => (1_000_000, "ms"),
-        _ => (1_000_000_000, "s"),
-    };
-    let whole = value / scale;
-    let thousandths = value % scale * 1_000 / scale;
-    match whole {
-        0..=9 => format!("{whole}.{:02} {unit}", thousandths / 10),
-        10..=99 => format!("{whole}.{} {unit}", thousandths / 100),
-        _ => format!("{whole} {unit}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -116,26 +88,6 @@ mod tests {
         assert_eq!(Sample::new(vec![1], 1).percentile(50), Quantile::Value(1));
         assert_eq!(Sample::new(vec![], 3).percentile(50), Quantile::Censored);
         assert_eq!((sample.later_than(20), sample.later_than(30)), (2, 1));
-    }
-
-    #[test]
-    fn durations_have_three_digits() {
-        for (value, text) in [
-            (0, "0 ns"),
-            (999, "999 ns"),
-            (71_000, "71.0 us"),
-            (15_653_000, "15.6 ms"),
-            (1_060_000_000, "1.06 s"),
-            (123_456_789, "123 ms"),
-        ] {
-            assert_eq!(ns(value), text);
-        }
-    }
-
-    #[test]
-    fn none_of_few_says_little() {
-        assert!((upper_bound_of_none(300) - 0.01).abs() < 1e-12);
-        assert!((upper_bound_of_none(3) - 1.0).abs() < 1e-12);
     }
 
     proptest! {

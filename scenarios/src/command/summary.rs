@@ -1,6 +1,6 @@
 //! The sums of recorded trials, row by row: a pure function of the plan's rows and the records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use harness::expect::{Canary, Plane};
@@ -92,8 +92,8 @@ pub(super) struct KillFigures {
     pub stages: [Sample; STAGES.len()],
     /// Reasons of survivors, with the number of processes.
     pub reasons: BTreeMap<String, usize>,
-    /// What strategies did instead of what their name says.
-    pub fallbacks: BTreeMap<String, usize>,
+    /// What strategies did instead of what their name says, by kind, with the number of trials.
+    pub fallbacks: BTreeMap<&'static str, usize>,
 }
 
 /// A stage of a kill: what it is called, and when it was reached.
@@ -320,7 +320,7 @@ impl Broken {
             seq: trial.seq,
             outcome: trial.outcome,
             cause: trial.cause,
-            note: trial.note.clone(),
+            note: trial.note.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -376,8 +376,10 @@ impl KillFigures {
         for survivor in &trial.survivors {
             *self.reasons.entry(survivor.reason.clone()).or_default() += 1;
         }
-        if let Some(fallback) = trial.kill.as_ref().and_then(|k| k.fallback.clone()) {
-            *self.fallbacks.entry(fallback).or_default() += 1;
+        let fallbacks = trial.kill.iter().flat_map(|report| &report.fallbacks);
+        let kinds: BTreeSet<&str> = fallbacks.map(|fallback| fallback.kind.name()).collect();
+        for kind in kinds {
+            *self.fallbacks.entry(kind).or_default() += 1;
         }
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::expect::Plane;
+use harness::record::figures::upper_bound_of_none;
 use harness::record::{Cause, Outcome};
 
 use super::lines::{Line, list, wrapped};
-use super::stats::{self, upper_bound_of_none};
+use super::stats;
 use super::summary::Row;
 use super::table;
 

@@ -7,8 +7,10 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use allgone::ProcessSet;
 use allgone::effects::{Effects, Holds, Reaps};
-use allgone::spawn::Child;
+use allgone::limits::V1Dirs;
+use allgone::spawn::{Child, SpawnOptions};
 use harness::detect::{AnyDetector, DETECTORS, Signal};
 use harness::expect::Plane;
 use harness::host::LimitSource;
@@ -18,7 +20,7 @@ use harness::sys::fork::{Worker, worker};
 use harness::sys::spawn::Credentials;
 use harness::sys::time;
 use harness::sys::wait::{Whose, waitid};
-use harness::trial::{SpawnPlan, V1Limits, Workload};
+use harness::trial::{SpawnPlan, Workload};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::WaitPidFlag;
@@ -249,34 +251,21 @@ fn of_detector(detector: AnyDetector) -> Result<(), String> {
     place.site.params = param::defaults(spec.axes, Plane::Detect);
     let waits = spec.signal == Signal::Emptiness;
     in_fresh_process(&place, waits.then_some(spec.effects.timer), |tell| {
-        let (bystander, program) = company()?;
-        let before = State::now()?;
-        let mut plan = SpawnPlan::new(&place.site, &program).map_err(text)?;
-        let mut armed = detector
-            .arm(&place.site.set(), &mut plan.options)
-            .map_err(text)?;
-        let gated = plan.options.is_gated();
-        let child = plan.spawn().map_err(text)?;
-        armed.attach(&child).map_err(text)?;
-        drop(plan);
-        let during = State::now()?;
-        let copies = copies(&before, &during, &child)?;
-        if waits {
-            tell.write_all(b"w").map_err(text)?;
-            armed.wait(time::now() + PATIENCE).map_err(text)?;
-        }
-        let after = State::now()?;
-        let reaps = reaped(&child, &bystander, &after)?;
-        armed.finish();
-        let seen = Seen {
-            before,
-            during,
-            after,
-            end: State::now()?,
-            gated,
-            reaps,
-            copies,
-        };
+        let seen = used(
+            &place,
+            |set, options| detector.arm(set, options).map_err(text),
+            |armed, child| armed.attach(child).map_err(text),
+            |armed, _| {
+                if waits {
+                    tell.write_all(b"w").map_err(text)?;
+                    armed.wait(time::now() + PATIENCE).map_err(text)?;
+                }
+                Ok(())
+            },
+            |armed| {
+                armed.finish();
+            },
+        )?;
         Ok(seen.compared_with(&spec.effects))
     })
 }
@@ -293,32 +282,51 @@ fn of_strategy(strategy: AnyStrategy) -> Result<(), String> {
     in_fresh_process(&place, None, |_| {
         // The strategy that kills a session is refused in one that is not the caller's.
         nix::unistd::setsid().map_err(text)?;
-        let (bystander, program) = company()?;
-        let before = State::now()?;
-        let mut plan = SpawnPlan::new(&place.site, &program).map_err(text)?;
-        let mut ready = strategy
-            .prepare(&place.site.set(), &mut plan.options)
-            .map_err(text)?;
-        let gated = plan.options.is_gated();
-        let child = plan.spawn().map_err(text)?;
-        ready.attach(&child).map_err(text)?;
-        drop(plan);
-        let during = State::now()?;
-        let copies = copies(&before, &during, &child)?;
-        ready.kill(&child, time::now() + PATIENCE).map_err(text)?;
-        let after = State::now()?;
-        let reaps = reaped(&child, &bystander, &after)?;
-        drop(ready);
-        let seen = Seen {
-            before,
-            during,
-            after,
-            end: State::now()?,
-            gated,
-            reaps,
-            copies,
-        };
+        let seen = used(
+            &place,
+            |set, options| strategy.prepare(set, options).map_err(text),
+            |ready, child| ready.attach(child).map_err(text),
+            |ready, child| {
+                let killed = ready.kill(child, time::now() + PATIENCE);
+                killed.map(|_| ()).map_err(text)
+            },
+            drop,
+        )?;
         Ok(seen.compared_with(&spec.effects))
+    })
+}
+
+/// Uses a mechanism from before it is armed until it has been given up, and looks at this process
+/// meanwhile.
+fn used<M>(
+    place: &Place,
+    arm: impl FnOnce(&ProcessSet, &mut SpawnOptions) -> Result<M, String>,
+    attach: impl FnOnce(&mut M, &Child) -> Result<(), String>,
+    act: impl FnOnce(&mut M, &Child) -> Result<(), String>,
+    give_up: impl FnOnce(M),
+) -> Result<Seen, String> {
+    let (bystander, program) = company()?;
+    let before = State::now()?;
+    let mut plan = SpawnPlan::new(&place.site, &program).map_err(text)?;
+    let mut armed = arm(&place.site.set(), &mut plan.options)?;
+    let gated = plan.options.is_gated();
+    let child = plan.spawn().map_err(text)?;
+    attach(&mut armed, &child)?;
+    drop(plan);
+    let during = State::now()?;
+    let copies = copies(&before, &during, &child)?;
+    act(&mut armed, &child)?;
+    let after = State::now()?;
+    let reaps = reaped(&child, &bystander, &after)?;
+    give_up(armed);
+    Ok(Seen {
+        before,
+        during,
+        after,
+        end: State::now()?,
+        gated,
+        reaps,
+        copies,
     })
 }
 
@@ -327,8 +335,8 @@ fn limit_tasks(place: &mut Place) -> Result<Option<V1Dir>, String> {
     match base().limits() {
         LimitSource::V1 { .. } => {
             let dir = V1Dir::make("pids")?;
-            place.site.v1 = Some(V1Limits {
-                pids: dir.path().to_owned(),
+            place.site.v1 = Some(V1Dirs {
+                pids: Some(dir.path().to_owned()),
                 memory: None,
             });
             Ok(Some(dir))

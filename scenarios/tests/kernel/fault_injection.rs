@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness::record::{Outcome, TrialRecord, read_lines};
+use harness::record::{Entry, Outcome, TrialRecord, read_lines};
 use harness::sys::fork::worker;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
@@ -90,7 +90,10 @@ fn clone3_refused() -> Result<(), String> {
         format!("{status:?}: {text}")
     })?;
     let records = records(&out.join("trials.jsonl"))?;
-    let moved = |r: &TrialRecord| r.entry.starts_with("moved") && r.entry.contains("ENOSYS");
+    let entry = Some(Entry::Moved {
+        errno: "ENOSYS".to_owned(),
+    });
+    let moved = |r: &TrialRecord| r.entry == entry;
     ensure(
         records.len() == 4 && records.iter().all(|r| moved(r) && r.held),
         || format!("{records:?}"),

@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use allgone::kill::Fallback;
 use allgone::survivors::Reason;
 use harness::cgroup::CgroupError;
 use harness::host::bugs::{self, Presence};
@@ -184,11 +185,11 @@ fn threaded_fallback() -> Result<(), String> {
         .write("cgroup.threads", &root.pid.to_string())
         .map_err(text)?;
     let report = kill_in(&place, "cgroup-kill", &root)?;
-    let fallback = report.fallback.clone().unwrap_or_default();
-    ensure(
-        fallback.contains("EOPNOTSUPP") && fallback.contains("threaded") && report.signals == 1,
-        || format!("{report:?}"),
-    )?;
+    let refused = match report.fallbacks.as_slice() {
+        [Fallback::FrozeAndSignalled(refusal)] => refusal.errno == Errno::EOPNOTSUPP,
+        _ => false,
+    };
+    ensure(refused && report.signals == 1, || format!("{report:?}"))?;
     wait_until("it is dead", || {
         pidfd::has_exited(root.pidfd.as_fd()) == Ok(true)
     })
@@ -213,10 +214,13 @@ fn without_permission() -> Result<(), String> {
         }
         match kill_in(&place, "cgroup-kill", &root) {
             Ok(report) => {
-                let fallback = report.fallback.unwrap_or_default();
-                i32::from(
-                    !(fallback.contains("no permission") && fallback.contains("without freezing")),
-                )
+                let names: Vec<_> = report.fallbacks.iter().map(Fallback::name).collect();
+                let refused = |errno| [Errno::EACCES, Errno::EPERM].contains(&errno);
+                let all = report
+                    .fallbacks
+                    .iter()
+                    .all(|f| f.errno().is_some_and(refused));
+                i32::from(!(names == ["froze-and-signalled", "did-not-freeze"] && all))
             }
             Err(_) => 3,
         }
@@ -322,7 +326,7 @@ fn frozen_child(id: &str) -> Result<(), String> {
         child.events().is_ok_and(|e| e.frozen)
     })?;
     let report = kill_in(&place, id, &root)?;
-    ensure(report.fallback.is_none() && report.signals > 0, || {
+    ensure(report.fallbacks.is_empty() && report.signals > 0, || {
         format!("{report:?}")
     })?;
     for fd in [inner.pidfd.as_fd(), root.pidfd.as_fd()] {

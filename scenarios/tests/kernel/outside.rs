@@ -94,10 +94,15 @@ pub(super) fn records(out: &Path) -> Result<Vec<TrialRecord>, String> {
     records.map_err(|e| e.to_string())
 }
 
-/// A running command, and where it records.
-pub(super) fn begin(dir: &Path, args: &[&str]) -> Result<(Child, PathBuf), String> {
+pub(super) fn note_of(record: &TrialRecord) -> String {
+    record.note.iter().map(ToString::to_string).collect()
+}
+
+/// A running command with these arguments, and where it records.
+pub(super) fn begin(dir: &Path, args: &str) -> Result<(Child, PathBuf), String> {
     let out = dir.join("out");
-    let child = scenario(dir, args)
+    let args: Vec<&str> = args.split(' ').collect();
+    let child = scenario(dir, &args)
         .arg("--out")
         .arg(&out)
         .stdout(Stdio::piped())
@@ -139,25 +144,15 @@ fn is_sleeping_child(pid: i32) -> bool {
 fn killed_actor() -> Result<(), String> {
     for detector in ["subreaper", "cgroup-events-poll", "waitpid-main"] {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let args = [
-            "fork-exit",
-            "--set",
-            "lifetime=5s",
-            "--deadline",
-            "10s",
-            "--trials",
-            "1",
-            "--detector",
-            detector,
-        ];
-        let (child, out) = begin(dir.path(), &args)?;
+        let args = "fork-exit --set lifetime=5s --deadline 10s --trials 1 --detector";
+        let (child, out) = begin(dir.path(), &format!("{args} {detector}"))?;
         let victim = kill_from_outside(child.id(), "trial-0/site", is_sleeping_child)?;
         let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
         ensure(code == Some(5), || {
             format!("{detector}: {code:?} {text} {err}")
         })?;
         let records = records(&out)?;
-        let note = records[0].note.clone().unwrap_or_default();
+        let note = note_of(&records[0]);
         ensure(
             records[0].outcome == Outcome::Broken
                 && records[0].cause == Some(Cause::KilledFromOutside),
@@ -177,18 +172,8 @@ fn killed_actor() -> Result<(), String> {
 
 fn killed_observer() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let args = [
-        "exit-now",
-        "--set",
-        "lifetime=2s",
-        "--deadline",
-        "5s",
-        "--trials",
-        "1",
-        "--detector",
-        "waitpid-main",
-    ];
-    let (child, out) = begin(dir.path(), &args)?;
+    let args = "exit-now --set lifetime=2s --deadline 5s --trials 1 --detector waitpid-main";
+    let (child, out) = begin(dir.path(), args)?;
     let pid = child.id();
     wait_until("the workload plays", || {
         !members(pid, "trial-0/site").is_empty()
@@ -197,7 +182,7 @@ fn killed_observer() -> Result<(), String> {
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     ensure(code == Some(5), || format!("{code:?} {text} {err}"))?;
     let record = &records(&out)?[0];
-    let note = record.note.clone().unwrap_or_default();
+    let note = note_of(record);
     let named = note.contains(&format!(
         "the observer ({observer}) was ended by SIGKILL, by something outside"
     ));
@@ -217,18 +202,8 @@ fn killed_canary() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     // The observer waits for the length of the gap, when the canaries exist already and the
     // workload does not.
-    let args = [
-        "exit-now",
-        "--gap",
-        "1s",
-        "--trials",
-        "1",
-        "--detector",
-        "none",
-        "--kill",
-        "cgroup-kill",
-    ];
-    let (child, out) = begin(dir.path(), &args)?;
+    let args = "exit-now --gap 1s --trials 1 --detector none --kill cgroup-kill";
+    let (child, out) = begin(dir.path(), args)?;
     let pid = child.id();
     // Not the process that is started before the first trial, to see whether it can be.
     wait_until("the trial begins", || {
@@ -240,7 +215,7 @@ fn killed_canary() -> Result<(), String> {
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     ensure(code == Some(5), || format!("{code:?} {text} {err}"))?;
     let record = &records(&out)?[0];
-    let note = record.note.clone().unwrap_or_default();
+    let note = note_of(record);
     ensure(
         record.cause == Some(Cause::CanaryKilled) && record.canaries_hit.is_empty(),
         || format!("{record:?}"),
@@ -264,7 +239,7 @@ fn killed_before() -> Result<(), String> {
             && record.kill.is_none(),
         || format!("{record:?}"),
     )?;
-    let note = record.note.unwrap_or_default();
+    let note = note_of(&record);
     ensure(note.contains("was ended by SIGKILL"), || note)
 }
 
@@ -281,18 +256,8 @@ fn hit_canary() -> Result<(), String> {
 
 fn oom() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let args = [
-        "forkbomb",
-        "--memory",
-        "4M",
-        "--trials",
-        "2",
-        "--detector",
-        "none",
-        "--kill",
-        "cgroup-kill,killpg",
-    ];
-    let (child, out) = begin(dir.path(), &args)?;
+    let args = "forkbomb --memory 4M --trials 2 --detector none --kill cgroup-kill,killpg";
+    let (child, out) = begin(dir.path(), args)?;
     let (code, text, err) = told(&child.wait_with_output().map_err(|e| e.to_string())?);
     let records = records(&out)?;
     let blamed = |r: &&TrialRecord| {
@@ -436,18 +401,8 @@ fn nothing_is_cleaned() -> Result<(), String> {
 
 fn listening_elsewhere() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let args = [
-        "exit-now",
-        "--set",
-        "lifetime=60s",
-        "--deadline",
-        "90s",
-        "--trials",
-        "1",
-        "--detector",
-        "proc-connector",
-    ];
-    let (mut listener, _) = begin(dir.path(), &args)?;
+    let args = "exit-now --set lifetime=60s --deadline 90s --trials 1 --detector proc-connector";
+    let (mut listener, _) = begin(dir.path(), args)?;
     let pid = listener.id();
     wait_until("somebody listens", || {
         !members(pid, "trial-0/site").is_empty()

@@ -1,20 +1,27 @@
-//! Watches in a loop of one's own: a check never sleeps and leaves no source ready that it has
-//! dealt with, and a loop that sleeps on the sources until the next look hears of the end.
+//! Watches and killers in a loop of one's own: a check never sleeps and leaves no source ready that
+//! it has dealt with, and a loop that sleeps on the sources until the next look hears of the end.
+//! For every registered mechanism that can be polled.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use allgone::detect::{Detector, Interest, Progress, Verdict, Watch};
+use allgone::detect::{Detector, Interest, Progress, Sources, Verdict, Watch};
+use allgone::kill::{KillReport, KillStrategy, Step};
+use harness::MonoNs;
 use harness::detect::{AnyDetector, DETECTORS, Signal};
 use harness::expect::Plane;
 use harness::host::named;
+use harness::kill::{AnyStrategy, STRATEGIES};
 use harness::param;
+use harness::sys::fork::worker;
 use harness::sys::time;
 use harness::trial::SpawnPlan;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
 use scenarios::Op;
 use scenarios::script::FOREVER;
 
-use super::common::{Test, ensure};
+use super::common::{Test, ensure, wait_until};
 use super::kill::text;
 use super::needs::{CGROUP2_WRITE, CLONE_INTO_CGROUP};
 use super::order::apart;
@@ -25,6 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Checks after which a source that is still ready is one that was not dealt with.
 const CHECKS: usize = 100;
+
+/// Milliseconds: longer than an event of the kernel is delayed by its rate limit. A mechanism that
+/// has no source for it waits in vain.
+const DELAYED: u8 = 100;
 
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
@@ -45,6 +56,18 @@ pub(crate) fn tests() -> Vec<Test> {
         "fanotify",
         "subreaper+cgroup-events",
     ];
+    let stepped = STRATEGIES.iter().filter_map(|strategy| match strategy {
+        AnyStrategy::Stepped(strategy) => Some(*strategy),
+        AnyStrategy::Blocking(_) => None,
+    });
+    let killers = stepped.map(|strategy| {
+        let id = strategy.spec().id;
+        Test::new(
+            format!("own_loop::plays_a_killer::{id}"),
+            &[CGROUP2_WRITE, CLONE_INTO_CGROUP, id],
+            move || apart(|| play_killer(strategy)),
+        )
+    });
     polled
         .flat_map(|detector| {
             let id = detector.spec().id;
@@ -56,6 +79,7 @@ pub(crate) fn tests() -> Vec<Test> {
             let shared = sharing.contains(&id).then(|| shares(detector));
             std::iter::once(played).chain(shared)
         })
+        .chain(killers)
         .collect()
 }
 
@@ -71,6 +95,10 @@ fn play(detector: &dyn Detector) -> Result<(), String> {
     drop(plan);
     watch.attach(&child).map_err(text)?;
     becomes_quiet(watch.as_mut())?;
+    stir(&place)?;
+    is_ready(&watch.sources(), PollTimeout::from(DELAYED))?;
+    becomes_quiet(watch.as_mut())?;
+    never_sleeps(watch.as_mut())?;
     if detector.spec().signal == Signal::Emptiness {
         place.site.cgroup.kill().map_err(text)?;
         let verdict = until_verdict(watch.as_mut())?;
@@ -84,16 +112,82 @@ fn play(detector: &dyn Detector) -> Result<(), String> {
     named::take_down(&shared, time::now() + PATIENCE, &mut reap_all).map_err(text)
 }
 
-/// While the first process lives nothing stays ready. (An event of its start may still come.)
+/// Events that are not the end: the cgroup is frozen and thawed, and a process ends in it.
+fn stir(place: &Place) -> Result<(), String> {
+    let cgroup = &place.site.cgroup;
+    cgroup.freeze(true).map_err(text)?;
+    wait_until("it is frozen", || cgroup.events().is_ok_and(|e| e.frozen))?;
+    cgroup.freeze(false).map_err(text)?;
+    let ended = worker(0, Some(cgroup.as_fd()), || 0).map_err(text)?;
+    wait_until("it has ended", || {
+        harness::sys::pidfd::has_exited(ended.pidfd.as_fd()) == Ok(true)
+    })
+}
+
+/// While the first process lives nothing stays ready. What is ready after a check is something new
+/// (an event of the start, say, which was delayed), and there is not much of that.
 fn becomes_quiet(watch: &mut dyn Watch) -> Result<(), String> {
     for _ in 0..CHECKS {
         let progress = watch.check(time::now()).map_err(text)?;
         ensure(progress.verdict.is_none(), || format!("{progress:?}"))?;
-        if !is_ready(watch, PollTimeout::ZERO)? {
+        if !is_ready(&watch.sources(), PollTimeout::ZERO)? {
             return Ok(());
         }
     }
     Err(format!("a source is ready after {CHECKS} checks"))
+}
+
+/// A check that sleeps gives up the processor each time; one that does not may still do so now and
+/// then, where it waits for a lock of the kernel.
+fn never_sleeps(watch: &mut dyn Watch) -> Result<(), String> {
+    let switches = || {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).map_err(text)?;
+        Ok::<_, String>(usage.voluntary_context_switches())
+    };
+    for _ in 0..CHECKS {
+        let before = switches()?;
+        let progress = watch.check(time::now()).map_err(text)?;
+        ensure(progress.verdict.is_none(), || format!("{progress:?}"))?;
+        if switches()? == before {
+            return Ok(());
+        }
+    }
+    Err(format!("each of {CHECKS} checks gave up the processor"))
+}
+
+/// A killer in a program's own loop: no step leaves a source ready that it has dealt with, and in
+/// the end nothing is alive.
+fn play_killer(strategy: &dyn KillStrategy) -> Result<(), String> {
+    let mut place = Place::make()?;
+    place.site.params = param::defaults(strategy.spec().axes, Plane::Kill);
+    let program = workload(vec![vec![Op::Live { ns: FOREVER }]])?;
+    let mut plan = SpawnPlan::new(&place.site, &program).map_err(text)?;
+    let mut killer = strategy
+        .prepare(&place.site.set(), &mut plan.options)
+        .map_err(text)?;
+    let child = plan.spawn().map_err(text)?;
+    drop(plan);
+    killer.attach(&child).map_err(text)?;
+    let mut report = KillReport::begin();
+    let deadline = time::now() + PATIENCE;
+    let mut ready = 0;
+    while let Step::Again(at) = killer.step(time::now(), &mut report).map_err(text)? {
+        ensure(!deadline.has_passed(), || format!("never done: {report:?}"))?;
+        ready = match is_ready(&killer.sources(), PollTimeout::ZERO)? {
+            true => ready + 1,
+            false => 0,
+        };
+        ensure(ready < CHECKS, || {
+            format!("a source is ready after {CHECKS} steps")
+        })?;
+        sleep_until(&killer.sources(), at.min(deadline))?;
+    }
+    let cgroup = &place.site.cgroup;
+    wait_until("all are dead", || {
+        reap_all();
+        cgroup.events().is_ok_and(|events| !events.populated)
+    })?;
+    ensure(report.signals > 0, || format!("{report:?}"))
 }
 
 /// What a program's own loop does.
@@ -107,17 +201,19 @@ fn until_verdict(watch: &mut dyn Watch) -> Result<Verdict, String> {
             return Ok(verdict);
         }
         ensure(!deadline.has_passed(), || "nothing woke it".to_owned())?;
-        let sleep = next_look
-            .map_or(deadline, |at| at.min(deadline))
-            .remaining();
-        // Rounded up: a loop that wakes too early would spin.
-        let sleep = PollTimeout::try_from(sleep + Duration::from_millis(1)).map_err(text)?;
-        is_ready(watch, sleep)?;
+        let until = next_look.map_or(deadline, |at| at.min(deadline));
+        sleep_until(&watch.sources(), until)?;
     }
 }
 
-fn is_ready(watch: &dyn Watch, sleep: PollTimeout) -> Result<bool, String> {
-    let sources = watch.sources();
+fn sleep_until(sources: &Sources<'_>, until: MonoNs) -> Result<(), String> {
+    // Rounded up: a loop that wakes too early would spin.
+    let sleep = until.remaining() + Duration::from_millis(1);
+    let sleep = PollTimeout::try_from(sleep).map_err(text)?;
+    is_ready(sources, sleep).map(|_| ())
+}
+
+fn is_ready(sources: &Sources<'_>, sleep: PollTimeout) -> Result<bool, String> {
     let mut fds: Vec<PollFd<'_>> = sources
         .iter()
         .map(|(fd, interest)| match interest {

@@ -399,7 +399,7 @@ fn guard_of_a_trial() -> Result<(), String> {
             && records[0]
                 .note
                 .iter()
-                .any(|note| note.contains(&guard.to_string())),
+                .any(|note| note.to_string().contains(&guard.to_string())),
         || format!("{code:?} {out} {err} {records:?}"),
     )
 }

@@ -15,7 +15,7 @@ use scenarios::script::{Op, Script};
 
 use super::common::{Test, ensure, play, reference, spec, told, wait_until};
 use super::needs::{CGROUP2_WRITE, PIDS_LIMIT};
-use super::outside::{begin, members, records};
+use super::outside::{begin, members, note_of, records};
 
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
@@ -46,18 +46,9 @@ fn stopped() -> Result<(), String> {
         ("trial-0/site", false),
     ] {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let args = [
-            "exit-now",
-            "--set",
-            "lifetime=2s",
-            "--deadline",
-            "5s",
-            "--trials",
-            "1",
-            "--detector",
-            "cgroup-events-poll",
-        ];
-        let (child, out) = begin(dir.path(), &args)?;
+        let args =
+            "exit-now --set lifetime=2s --deadline 5s --trials 1 --detector cgroup-events-poll";
+        let (child, out) = begin(dir.path(), args)?;
         let pid = child.id();
         wait_until("the workload plays", || {
             members(pid, "trial-0/site").iter().any(|pid| sleeps(*pid))
@@ -78,7 +69,7 @@ fn stopped() -> Result<(), String> {
         let what = format!("{dir_of_victim}, {goes_on}: {code:?} {text} {err}");
         ensure(code == Some(5), || what.clone())?;
         let record = &records(&out)?[0];
-        let note = record.note.clone().unwrap_or_default();
+        let note = note_of(record);
         ensure(
             record.cause == Some(Cause::StoppedFromOutside)
                 && note.contains(&format!("process {victim} was stopped")),

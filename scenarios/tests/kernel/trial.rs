@@ -9,7 +9,7 @@ use harness::detect::DETECTORS;
 use harness::expect::{Expectation, KillExpectation, Plane};
 use harness::kill::{self, STRATEGIES};
 use harness::param::FOREVER;
-use harness::record::{Outcome, TrialRecord, read_lines};
+use harness::record::{Entry, Outcome, TrialRecord, read_lines};
 use harness::trial::Expected;
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::{Pid, Uid, chown};
@@ -141,7 +141,7 @@ fn killpg_leaves_survivors() -> Result<(), String> {
 fn born_there() -> Result<(), String> {
     let strategy = kill::by_id("cgroup-kill").ok_or("not registered")?;
     let record = play(&spec(by_id("forkbomb"), reference(), Some(strategy)))?;
-    ensure(record.entry == "born", || format!("{record:?}"))?;
+    ensure(record.entry == Some(Entry::Born), || format!("{record:?}"))?;
     ensure(
         record.ledger.births > 1 && record.ledger.refused > 0,
         || format!("the limit was never reached: {record:?}"),

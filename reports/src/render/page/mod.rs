@@ -208,7 +208,7 @@ fn trials(analysis: &Analysis<'_>) -> Value {
                 .filter(|ns| *ns < crate::stats::CENSORED);
             trials.push(json!([trial.seq, trial.block, outcome, latency]));
             if let Some(note) = trial.note.as_ref().filter(|_| !trial.held) {
-                notes.insert(trial.seq.to_string(), note.clone());
+                notes.insert(trial.seq.to_string(), note.to_string());
             }
         }
         rows.push(match notes.is_empty() {

@@ -124,8 +124,8 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, scenario: &str, axis: &str) -> Op
         title: format!("{what} against {axis}, {scenario}"),
         caption: format!(
             "Medians with their 95 % intervals, both axes logarithmic.{zero} A point is missing \
-                where the mechanism was wrong, or had not spoken at the deadline in half of the \
-                trials."
+                where the mechanism was wrong, or had given no verdict by the deadline in half \
+                of the trials."
         ),
         body: lines((axis, scale), (&what.to_lowercase(), Scale::LogNs), &drawn),
     })

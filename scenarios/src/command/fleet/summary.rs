@@ -95,7 +95,9 @@ impl Cell {
             descriptors: all.iter().map(|r| r.descriptors).max().unwrap_or(0),
             watch_ns_per_site: all.iter().map(|r| r.watch_ns_per_site).max().unwrap_or(0),
             busy_permille: all.iter().filter_map(|r| r.busy_permille).max(),
-            note: all.iter().find_map(|r| r.note.clone()),
+            note: all
+                .iter()
+                .find_map(|r| r.note.as_ref().map(ToString::to_string)),
         }
     }
 }

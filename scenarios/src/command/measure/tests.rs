@@ -4,8 +4,7 @@ use clap::Parser;
 use harness::detect::DETECTORS;
 use harness::expect::Plane;
 use harness::host::Support;
-use harness::record::Counters;
-use harness::record::{LedgerRecord, Outcome, SCHEMA, Stamps, TrialRecord, write_line};
+use harness::record::{Outcome, TrialRecord, write_line};
 use serde_json::json;
 
 use super::super::args::{Cli, Verb};
@@ -51,43 +50,23 @@ fn planned(seed: u64) -> Plan {
 fn record(plan: &Plan, seq: usize) -> TrialRecord {
     let planned = &plan.order[seq];
     let cell = &plan.cells[planned.row];
-    TrialRecord {
-        schema: SCHEMA,
-        run: "r".to_owned(),
-        seq: u32::try_from(seq).unwrap(),
-        block: Some(planned.block),
-        twin: cell.twin,
-        plane: Plane::Detect,
-        scenario: cell.subject.id().to_owned(),
-        detector: cell.detector(planned.block).spec().id.to_owned(),
-        strategy: None,
-        params: cell
-            .params
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-        seed: planned.script_seed,
-        gap_ns: None,
-        entry: "born".to_owned(),
-        stamps: Stamps::default(),
-        stages: None,
-        verdict: None,
-        outcome: Outcome::Right,
-        expected: String::new(),
-        expectation: None,
-        held: true,
-        note: None,
-        cause: None,
-        counters: Counters::default(),
-        cpu_ns: None,
-        idle: None,
-        ledger: LedgerRecord::default(),
-        program: None,
-        kill: None,
-        survivors: Vec::new(),
-        canaries_hit: Vec::new(),
-        errors: Vec::new(),
-    }
+    let mut record = TrialRecord::blank(
+        "r",
+        u32::try_from(seq).unwrap(),
+        Plane::Detect,
+        cell.subject.id(),
+        cell.detector(planned.block).spec().id,
+    );
+    record.block = Some(planned.block);
+    record.twin = cell.twin;
+    let values = cell.params.iter();
+    record.params = values
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    record.seed = planned.script_seed;
+    record.outcome = Outcome::Right;
+    record.held = true;
+    record
 }
 
 fn lines(plan: &Plan, trials: std::ops::Range<usize>) -> Vec<u8> {

@@ -10,17 +10,16 @@ use anyhow::{Context, Result, ensure};
 use lab::build::Build;
 use lab::cache::Cache;
 use lab::image::{Programs, workspace_root};
-use lab::kernel::Kernel;
 use lab::ktap::Outcome;
-use lab::protocol::{Message, Step};
 use lab::source::Tree;
 use lab::suite::answers::Answers;
 use lab::suite::record::Record;
 use lab::suite::selftests::{Difference, Results, Role, seen};
 use lab::suite::{plot, table};
 
+use crate::ask::ask;
 use crate::machine::Options;
-use crate::{build, say, test};
+use crate::{build, test};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -97,10 +96,13 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
         (&base.kernel, Answers::default(), None),
         (&patched.kernel, Answers::default(), None),
     ];
+    let options = args.options.for_figures();
     for number in 0..args.boots {
         for (kernel, pool, last) in &mut pools {
             tell!("lab: {} boot {}", kernel.name, number + 1);
-            let record = ask(cache, args, &programs, kernel, &out, number + 1)?;
+            let suffix = format!(".boot{}", number + 1);
+            let kept = (out.as_path(), suffix.as_str());
+            let record = ask(cache, &options, &programs, kernel, args.tries, kept)?;
             pool.add(&record.answers);
             *last = Some(record);
         }
@@ -158,51 +160,6 @@ pub(crate) fn compare(cache: &Cache, args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn ask(
-    cache: &Cache,
-    args: &Args,
-    programs: &Programs,
-    kernel: &Kernel,
-    out: &std::path::Path,
-    number: usize,
-) -> Result<Record> {
-    let argv = ["lab-probe", "-n", &args.tries.to_string()]
-        .map(str::to_owned)
-        .to_vec();
-    let step = Step {
-        argv,
-        dir: "/".to_owned(),
-        limit_s: args.options.limit,
-    };
-    let mut lines = Vec::new();
-    let (boot, accelerator) =
-        args.options
-            .for_figures()
-            .boot(
-                cache,
-                programs,
-                kernel,
-                vec![step],
-                false,
-                |message| match message {
-                    Message::Out(line) => {
-                        lines.push(line.clone());
-                        Ok(())
-                    }
-                    Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
-                    _ => Ok(()),
-                },
-            )?;
-    ensure!(
-        boot.steps.iter().all(|(ended, _)| ended.is_success()),
-        "lab-probe failed in {}",
-        kernel.name
-    );
-    let record = Record::new(kernel, &boot, accelerator, Answers::parse(&lines)?)?;
-    record.keep(out, kernel, &boot.console, &format!(".boot{number}"))?;
-    Ok(record)
 }
 
 fn difference(

@@ -8,6 +8,7 @@
 #[macro_use]
 mod say;
 
+mod ask;
 mod build;
 mod compare;
 mod doctor;

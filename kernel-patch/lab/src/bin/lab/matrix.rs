@@ -10,14 +10,12 @@ use lab::cache::Cache;
 use lab::fetch::{Flavour, Market, ROW};
 use lab::image::{Programs, workspace_root};
 use lab::kernel::Kernel;
-use lab::protocol::{Message, Step};
 use lab::source::Tree;
-use lab::suite::answers::Answers;
 use lab::suite::record::{Record, read_all};
 use lab::suite::{plot, stats::median, table};
 
+use crate::ask::ask;
 use crate::machine::Options;
-use crate::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -82,7 +80,9 @@ pub(crate) fn matrix(cache: &Cache, args: &Args) -> Result<ExitCode> {
     let mut records = Vec::new();
     let mut failed = Vec::new();
     for kernel in &kernels {
-        match ask(cache, args, &programs, kernel) {
+        tell!("lab: {}", kernel.name);
+        let kept = (args.out.as_path(), "");
+        match ask(cache, &args.options, &programs, kernel, args.tries, kept) {
             Ok(record) => records.push(record),
             // A kernel that fails gets a row of its own, and the others are still measured.
             Err(error) => {
@@ -134,46 +134,6 @@ fn write_table(out: &Path, records: &[Record], not_covered: &[(String, String)])
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Boots one kernel, runs all measurements, and keeps the record.
-pub(crate) fn ask(
-    cache: &Cache,
-    args: &Args,
-    programs: &Programs,
-    kernel: &Kernel,
-) -> Result<Record> {
-    tell!("lab: {}", kernel.name);
-    let argv = ["lab-probe", "-n", &args.tries.to_string()]
-        .map(str::to_owned)
-        .to_vec();
-    let step = Step {
-        argv,
-        dir: "/".to_owned(),
-        limit_s: args.options.limit,
-    };
-    let mut lines = Vec::new();
-    let (boot, accelerator) = args.options.boot(
-        cache,
-        programs,
-        kernel,
-        vec![step],
-        false,
-        |message| match message {
-            Message::Out(line) => {
-                lines.push(line.clone());
-                Ok(())
-            }
-            Message::Err(line) => say::err(&format!("{}: {line}", kernel.name)),
-            _ => Ok(()),
-        },
-    )?;
-    if let Some((ended, _)) = boot.steps.iter().find(|(ended, _)| !ended.is_success()) {
-        bail!("lab-probe ended with {ended:?}");
-    }
-    let record = Record::new(kernel, &boot, accelerator, Answers::parse(&lines)?)?;
-    record.keep(&args.out, kernel, &boot.console, "")?;
-    Ok(record)
 }
 
 /// Fetches and builds all kernels that are needed; a kernel that is not offered is noted.

@@ -13,6 +13,7 @@
 mod actor;
 mod bugs;
 mod campaign;
+mod clean;
 mod cli;
 mod common;
 mod detect;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         actor::tests(),
         bugs::tests(),
         campaign::tests(),
+        clean::tests(),
         cli::tests(),
         detect::tests(),
         effects::tests(),

@@ -313,8 +313,11 @@ fn named_scenarios(names: &[String]) -> Result<Vec<&'static dyn Scenario>, Failu
         .collect())
 }
 
-/// Two planes, never a cube. A bomb brings every scenario that ends by itself and undisturbed with
-/// it, so that its run shows both planes.
+/// What is watched beside a bomb, which never ends by itself: a process, an orphan, a daemon.
+const BESIDE_A_BOMB: [&str; 3] = ["exit-now", "fork-exit", "setsid"];
+
+/// Two planes, never a cube. A bomb brings three scenarios that end by themselves with it, so that
+/// its run shows both planes.
 fn planes(
     named: &[&'static dyn Scenario],
     kill_asked: bool,
@@ -326,7 +329,7 @@ fn planes(
     let watched = SCENARIOS
         .iter()
         .copied()
-        .filter(|s| ends(s) && (named_too(s) || bomb && !s.spec().stage.owner_removes));
+        .filter(|s| ends(s) && (named_too(s) || bomb && BESIDE_A_BOMB.contains(&s.spec().id)));
     // `all` names more than one scenario, bombs among them: then everything that can be killed is.
     let every = named.len() == SCENARIOS.len();
     let killed = named

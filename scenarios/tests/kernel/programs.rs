@@ -334,8 +334,8 @@ fn played(real: &Real) -> Result<(), String> {
     })
 }
 
-/// PostgreSQL that is killed leaves segments of System V shared memory, and the command says so.
-/// Here they are removed; anything else that was left keeps its exit code.
+/// PostgreSQL that is killed leaves shared memory, of System V and in `/dev/shm`, and the command
+/// says so. Here it is removed; anything else that was left keeps its exit code.
 fn without_segments(code: Option<i32>, text: &str) -> Result<Option<i32>, String> {
     let left = text.lines().map(str::trim);
     let segments: Vec<&str> = left
@@ -349,8 +349,15 @@ fn without_segments(code: Option<i32>, text: &str) -> Result<Option<i32>, String
             format!("segment {segment} could not be removed")
         })?;
     }
-    let others = text.contains("\n  file ") || text.contains("\n  process ");
-    match (code, segments.is_empty(), others) {
+    let lines = text.lines().map(str::trim);
+    let (shared, others): (Vec<&str>, Vec<&str>) = lines
+        .filter_map(|line| line.strip_prefix("file "))
+        .partition(|file| file.starts_with("/dev/shm/PostgreSQL."));
+    for file in &shared {
+        std::fs::remove_file(file).map_err(|e| format!("{file}: {e}"))?;
+    }
+    let others = !others.is_empty() || text.contains("\n  process ");
+    match (code, segments.is_empty() && shared.is_empty(), others) {
         (Some(1), false, false) => Ok(Some(0)),
         _ => Ok(code),
     }

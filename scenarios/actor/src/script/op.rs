@@ -117,7 +117,7 @@ pub enum Op {
         /// How long.
         ns: u64,
     },
-    /// Sets its nice value, 0 to 19.
+    /// Raises its nice value, 0 to 19; a higher one stays.
     Nice {
         /// The value.
         value: u8,

@@ -86,7 +86,7 @@ impl Scripted {
     }
 
     /// What a scope sees of the whole play, and how long it is empty before the end.
-    fn sees(&self, scope: Scope) -> (Sees, u64) {
+    fn in_sight(&self, scope: Scope) -> (Sees, u64) {
         if self.keeps(scope) {
             return (Sees::All, self.left_ns(u64::MAX));
         }
@@ -162,11 +162,15 @@ impl Scenario for Scripted {
         Ok(self.script.clone())
     }
 
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        self.in_sight(scope).0
+    }
+
     fn expect(&self, _at: &ParamPoint, scope: Scope) -> Expectation {
         if !self.spec.planes.contains(&Plane::Detect) {
             return Expectation::NotApplicable("it never ends by itself");
         }
-        let (sees, alone_ns) = self.sees(scope);
+        let (sees, alone_ns) = self.in_sight(scope);
         sees.expect(alone_ns)
     }
 

@@ -3,7 +3,7 @@
 //! SIGKILL is instantaneous, dying is not: the process itself returns page by page before its
 //! cgroup is empty and its parent is told.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
 use harness::trial::Stage;
 
@@ -50,11 +50,7 @@ impl Scenario for BigRss {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, _scope: Scope) -> Expectation {
-        Sees::All.expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, _reach: Reach) -> KillExpectation {
-        Sees::All.expect_kill(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

@@ -4,12 +4,12 @@
 //! and a walk meets directories that are gone when it opens them. Its number is bounded; a site
 //! that bounds it itself sets `cgroup.max.descendants`.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
 use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec, count};
-use crate::script::{FOREVER, Op, Script, ScriptError};
+use crate::script::{Op, Script, ScriptError};
 use crate::visibility::Sees;
 
 /// How many at a time.
@@ -41,11 +41,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct CgroupBomb;
 
-/// Every scope sees it: it is one process, and stays where it was born.
-fn sees(_scope: Scope) -> Sees {
-    Sees::All
-}
-
 impl Scenario for CgroupBomb {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -56,11 +51,8 @@ impl Scenario for CgroupBomb {
         Script::new(vec![vec![Op::ChurnCgroups { count }]])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
-    }
-
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(FOREVER)
+    /// Every scope sees it: it is one process, and stays where it was born.
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

@@ -4,7 +4,7 @@
 //! (`CAP_DAC_OVERRIDE`); another owner of the site cannot walk there, but needs no walk:
 //! `populated` and `cgroup.kill` of the site cover it.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -32,13 +32,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct Chmod000Cgroup;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::CgroupAlone => Sees::Part("it is in a cgroup further down"),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for Chmod000Cgroup {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -60,11 +53,10 @@ impl Scenario for Chmod000Cgroup {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::CgroupAlone => Sees::Part("it is in a cgroup further down"),
+            _ => Sees::All,
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The parent gets a child that it did not start: `wait` for any child returns a stranger, and a
 //! walk from the main process down the parent links never finds it.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -28,15 +28,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct CloneParent;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::LinkedDescendants => {
-            Sees::Part("the sibling has never been a child of the main process")
-        }
-        other => Sees::of_orphans(other),
-    }
-}
-
 impl Scenario for CloneParent {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -56,11 +47,12 @@ impl Scenario for CloneParent {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::LinkedDescendants => {
+                Sees::Part("the sibling has never been a child of the main process")
+            }
+            other => Sees::of_orphans(other),
+        }
     }
 }

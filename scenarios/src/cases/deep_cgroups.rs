@@ -4,7 +4,7 @@
 //! removal has to begin at the far end. `cgroup.max.depth` would bound it, and is not limited
 //! unless somebody does.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
 use harness::trial::Stage;
 
@@ -41,13 +41,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct DeepCgroups;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::CgroupAlone => Sees::Part("it is in a cgroup further down"),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for DeepCgroups {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -64,11 +57,10 @@ impl Scenario for DeepCgroups {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::CgroupAlone => Sees::Part("it is in a cgroup further down"),
+            _ => Sees::All,
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The easy case, and the one in which the notification gap of `cgroup.events` shows: at lifetime 0
 //! birth and end fall into one 10 ms window. A detector that is wrong here is broken.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -41,11 +41,7 @@ impl Scenario for ExitNow {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, _scope: Scope) -> Expectation {
-        Sees::All.expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, _reach: Reach) -> KillExpectation {
-        Sees::All.expect_kill(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

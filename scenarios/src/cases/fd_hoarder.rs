@@ -3,7 +3,7 @@
 //! They are closed one by one when it dies, before its parent is told. And a process that counts on
 //! its own descriptors being few (`select`, a pass over /proc/PID/fd) meets a large number.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
 use harness::trial::Stage;
 
@@ -53,11 +53,7 @@ impl Scenario for FdHoarder {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, _scope: Scope) -> Expectation {
-        Sees::All.expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, _reach: Reach) -> KillExpectation {
-        Sees::All.expect_kill(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

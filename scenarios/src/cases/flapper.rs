@@ -6,7 +6,7 @@
 //! lives, because it covers the cgroups below; a delegated process cannot go further up. A walk
 //! that reads the two one after the other may find both empty.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope, Sweep};
+use harness::expect::{KillExpectation, Plane, Reach, Scope, Sweep};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -34,15 +34,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct Flapper;
 
-/// A process below, for so long, that is then on the move.
-fn sees(scope: Scope, lifetime_ns: u64) -> Sees {
-    match (scope, lifetime_ns) {
-        (Scope::CgroupAlone, FOREVER) => Sees::Race("it is in the cgroup below half of the time"),
-        (Scope::CgroupAlone, _) => Sees::Part("it is in a cgroup further down"),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for Flapper {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -60,19 +51,24 @@ impl Scenario for Flapper {
         Script::new(vec![ops])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        let lifetime_ns = at.get(&SHORT_LIFE);
-        sees(scope, lifetime_ns).expect(lifetime_ns)
+    /// It stays below for `lifetime`, and is then on the move.
+    fn sees(&self, at: &ParamPoint, scope: Scope) -> Sees {
+        match (scope, at.get(&SHORT_LIFE)) {
+            (Scope::CgroupAlone, FOREVER) => {
+                Sees::Race("it is in the cgroup below half of the time")
+            }
+            (Scope::CgroupAlone, _) => Sees::Part("it is in a cgroup further down"),
+            _ => Sees::All,
+        }
     }
 
     fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        let lifetime_ns = at.get(&SHORT_LIFE);
         match (reach.scope, reach.sweep) {
             // `cgroup.kill` holds the lock that a move needs, and a frozen process does not move.
             (Scope::Cgroup, Sweep::UntilNone | Sweep::Once) => KillExpectation::MaySurvive(
                 "it moves to a cgroup that has just been read from one that has not",
             ),
-            _ => sees(reach.scope, lifetime_ns).expect_kill(lifetime_ns),
+            _ => self.sees(at, reach.scope).expect_kill(self.lifetime_ns(at)),
         }
     }
 }

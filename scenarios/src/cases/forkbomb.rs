@@ -4,7 +4,7 @@
 //! filled at once. It stays in its process group: a signal to the group and a fork exclude each
 //! other in the kernel, so `killpg` ends it.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -34,22 +34,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct Forkbomb;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("only the first of many is killed"),
-        Scope::ReapedDescendants
-        | Scope::LinkedDescendants
-        | Scope::FdHolders
-        | Scope::SystemWide => Sees::Race("members are found one by one, while others are born"),
-        Scope::ProcessGroup
-        | Scope::Session
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup
-        | Scope::CgroupAlone => Sees::All,
-    }
-}
-
 impl Scenario for Forkbomb {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -61,11 +45,25 @@ impl Scenario for Forkbomb {
         }]])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("a bomb never ends by itself")
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("only the first of many is killed"),
+            Scope::ReapedDescendants
+            | Scope::LinkedDescendants
+            | Scope::FdHolders
+            | Scope::SystemWide => {
+                Sees::Race("members are found one by one, while others are born")
+            }
+            Scope::ProcessGroup
+            | Scope::Session
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup
+            | Scope::CgroupAlone => Sees::All,
+        }
     }
 
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
+        self.sees(at, reach.scope).expect_kill_of_bomb(reach.sweep)
     }
 }

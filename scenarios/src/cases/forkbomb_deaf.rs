@@ -3,7 +3,7 @@
 //!
 //! SIGTERM, SIGHUP and the rest have no effect on it; SIGKILL and SIGSTOP cannot be ignored.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -28,19 +28,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct ForkbombDeaf;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("only the first of many is killed"),
-        Scope::ProcessGroup => Sees::Part("every copy is in a process group of its own"),
-        Scope::Session => Sees::Part("every copy is in a session of its own"),
-        Scope::ReapedDescendants
-        | Scope::LinkedDescendants
-        | Scope::FdHolders
-        | Scope::SystemWide => Sees::Race("members are found one by one, while others are born"),
-        Scope::User | Scope::PidNamespace | Scope::Cgroup | Scope::CgroupAlone => Sees::All,
-    }
-}
-
 impl Scenario for ForkbombDeaf {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -53,11 +40,22 @@ impl Scenario for ForkbombDeaf {
         ]])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("only the first of many is killed"),
+            Scope::ProcessGroup => Sees::Part("every copy is in a process group of its own"),
+            Scope::Session => Sees::Part("every copy is in a session of its own"),
+            Scope::ReapedDescendants
+            | Scope::LinkedDescendants
+            | Scope::FdHolders
+            | Scope::SystemWide => {
+                Sees::Race("members are found one by one, while others are born")
+            }
+            Scope::User | Scope::PidNamespace | Scope::Cgroup | Scope::CgroupAlone => Sees::All,
+        }
     }
 
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
+        self.sees(at, reach.scope).expect_kill_of_bomb(reach.sweep)
     }
 }

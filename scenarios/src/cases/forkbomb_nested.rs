@@ -5,7 +5,7 @@
 //! it is walked, to a depth of dozens, and making them takes the same lock (`cgroup_mutex`) that a
 //! write to `cgroup.kill` or `cgroup.freeze` waits for.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{KillExpectation, Plane, Reach, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -33,22 +33,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct ForkbombNested;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("only the first of many is killed"),
-        Scope::CgroupAlone => Sees::Part("every copy is in a cgroup further down"),
-        Scope::ReapedDescendants
-        | Scope::LinkedDescendants
-        | Scope::FdHolders
-        | Scope::SystemWide => Sees::Race("members are found one by one, while others are born"),
-        Scope::ProcessGroup
-        | Scope::Session
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup => Sees::All,
-    }
-}
-
 impl Scenario for ForkbombNested {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -60,11 +44,25 @@ impl Scenario for ForkbombNested {
         }]])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("only the first of many is killed"),
+            Scope::CgroupAlone => Sees::Part("every copy is in a cgroup further down"),
+            Scope::ReapedDescendants
+            | Scope::LinkedDescendants
+            | Scope::FdHolders
+            | Scope::SystemWide => {
+                Sees::Race("members are found one by one, while others are born")
+            }
+            Scope::ProcessGroup
+            | Scope::Session
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup => Sees::All,
+        }
     }
 
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
+        self.sees(at, reach.scope).expect_kill_of_bomb(reach.sweep)
     }
 }

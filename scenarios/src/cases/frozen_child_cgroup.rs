@@ -3,7 +3,7 @@
 //! A polite signal stays pending there. `SIGKILL` does not: since the freezer of version 2 a frozen
 //! process can be killed. In version 1 it cannot.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -30,14 +30,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct FrozenChildCgroup;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("the frozen process is another"),
-        Scope::CgroupAlone => Sees::Part("the frozen process is in a cgroup further down"),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for FrozenChildCgroup {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -60,11 +52,11 @@ impl Scenario for FrozenChildCgroup {
         ])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
-    }
-
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(FOREVER)
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("the frozen process is another"),
+            Scope::CgroupAlone => Sees::Part("the frozen process is in a cgroup further down"),
+            _ => Sees::All,
+        }
     }
 }

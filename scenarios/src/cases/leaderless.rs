@@ -4,7 +4,7 @@
 //! zombie; its parent cannot reap it yet; and a write to `cgroup.kill`, on kernels without the fix,
 //! treats it as dead.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope, Sweep};
+use harness::expect::{KillExpectation, Plane, Reach, Scope, Sweep};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -55,17 +55,17 @@ impl Scenario for Leaderless {
         ])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        Sees::of_companions(scope)
     }
 
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
         match (reach.scope, reach.sweep) {
             (Scope::Cgroup, Sweep::Atomic) => KillExpectation::MaySurvive(
                 "cgroup.kill signals first threads, and without the fix an exited one takes the \
                     signal to its grave",
             ),
-            _ => Sees::of_companions(reach.scope).expect_kill(FOREVER),
+            _ => self.sees(at, reach.scope).expect_kill(FOREVER),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What a mechanism needs inside the tree's limits (a process beside it, a fork to look at it) is
 //! refused from then on. What it needs outside of them is not.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -58,11 +58,7 @@ impl Scenario for LimitEater {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        Sees::of_orphans(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        Sees::of_orphans(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        Sees::of_orphans(scope)
     }
 }

@@ -3,7 +3,7 @@
 //! A thread has a number of its own, counts against the limit on tasks, and ends one by one: each
 //! exit is an event for whoever counts exits, and none but the last is the end of the process.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
 use harness::trial::Stage;
 
@@ -55,11 +55,7 @@ impl Scenario for ManyThreads {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, _scope: Scope) -> Expectation {
-        Sees::All.expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, _reach: Reach) -> KillExpectation {
-        Sees::All.expect_kill(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

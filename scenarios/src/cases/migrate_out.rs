@@ -6,7 +6,7 @@
 //! ancestor's `cgroup.procs` is what the kernel asks for, and that was not delegated. A way that is
 //! open would let it be missed, and fail the trial.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -34,13 +34,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct MigrateOut;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::CgroupAlone => Sees::Part("it has moved to a cgroup further down"),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for MigrateOut {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -62,11 +55,10 @@ impl Scenario for MigrateOut {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::CgroupAlone => Sees::Part("it has moved to a cgroup further down"),
+            _ => Sees::All,
+        }
     }
 }

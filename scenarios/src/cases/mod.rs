@@ -60,6 +60,7 @@ use harness::param::{Axis, FOREVER, ParamPoint, Unit};
 use harness::trial::Stage;
 
 use crate::script::{Script, ScriptError};
+use crate::visibility::Sees;
 
 /// The facts about a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -91,11 +92,29 @@ pub trait Scenario: fmt::Debug + Sync {
     /// What its tree plays. Pure: the same for the same point, plane and seed.
     fn script(&self, at: &ParamPoint, plane: Plane, seed: u64) -> Result<Script, ScriptError>;
 
+    /// What a mechanism of this scope sees of the tree.
+    fn sees(&self, at: &ParamPoint, scope: Scope) -> Sees;
+
+    /// How long the tree lives on by itself, from when it is complete: the axis `lifetime`. Without
+    /// one, for ever.
+    fn lifetime_ns(&self, at: &ParamPoint) -> u64 {
+        let mut axes = self.spec().axes.iter();
+        axes.find(|axis| axis.name == SHORT_LIFE.name)
+            .map_or(FOREVER, |axis| at.get(axis))
+    }
+
     /// What a detector of this scope ought to say.
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation;
+    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
+        if !self.spec().planes.contains(&Plane::Detect) {
+            return Expectation::NotApplicable("it never ends by itself");
+        }
+        self.sees(at, scope).expect(self.lifetime_ns(at))
+    }
 
     /// What a strategy of this reach ought to leave alive.
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation;
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
+        self.sees(at, reach.scope).expect_kill(self.lifetime_ns(at))
+    }
 }
 
 /// All scenarios, sorted by id.
@@ -171,12 +190,12 @@ const LONG_LIFE_NS: u64 = 1_000_000_000;
 /// Whether a tree sleeps for so long at this point that what a detector does meanwhile can be
 /// measured.
 pub fn sleeps(scenario: &dyn Scenario, at: &ParamPoint) -> bool {
-    let lifetime = scenario
+    let has_one = scenario
         .spec()
         .axes
         .iter()
-        .find(|axis| axis.name == SHORT_LIFE.name);
-    lifetime.is_some_and(|axis| at.get(axis) >= LONG_LIFE_NS)
+        .any(|axis| axis.name == SHORT_LIFE.name);
+    has_one && scenario.lifetime_ns(at) >= LONG_LIFE_NS
 }
 
 /// How long a tree lives on without its main process.

@@ -3,7 +3,7 @@
 //! What reads one `cgroup.procs`, or the state of one level, sees none of them. `populated` of the
 //! site covers all levels.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -31,18 +31,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct NestedCgroups;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("the main process has ended, three others are alive"),
-        Scope::CgroupAlone => Sees::Part("each process is in a cgroup further down"),
-        Scope::LinkedDescendants => Sees::Race(
-            "they are orphans: a mechanism that has not seen them before the main process ended \
-                finds no link to them",
-        ),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for NestedCgroups {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -69,11 +57,15 @@ impl Scenario for NestedCgroups {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("the main process has ended, three others are alive"),
+            Scope::CgroupAlone => Sees::Part("each process is in a cgroup further down"),
+            Scope::LinkedDescendants => Sees::Race(
+                "they are orphans: a mechanism that has not seen them before the main process \
+                    ended finds no link to them",
+            ),
+            _ => Sees::All,
+        }
     }
 }

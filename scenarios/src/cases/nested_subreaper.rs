@@ -5,7 +5,7 @@
 //! orphan goes to the next subreaper above, so an outer one loses nothing; one that has counted
 //! orphans as they arrive has.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -51,11 +51,7 @@ impl Scenario for NestedSubreaper {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        Sees::of_orphans(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        Sees::of_orphans(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        Sees::of_orphans(scope)
     }
 }

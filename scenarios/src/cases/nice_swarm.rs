@@ -3,7 +3,7 @@
 //! A killed process has to run to die: it gives back its memory and descriptors itself, at its own
 //! priority. On a busy machine the last of them dies late.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -50,11 +50,7 @@ impl Scenario for NiceSwarm {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        Sees::of_orphans(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        Sees::of_orphans(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        Sees::of_orphans(scope)
     }
 }

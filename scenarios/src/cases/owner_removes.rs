@@ -46,6 +46,10 @@ impl Scenario for OwnerRemoves {
         ]])
     }
 
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
+    }
+
     fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
         match scope {
             Scope::Cgroup | Scope::CgroupAlone if at.get(&SHORT_LIFE) != FOREVER => {
@@ -53,7 +57,7 @@ impl Scenario for OwnerRemoves {
                     "the pending notification is deleted together with the cgroup",
                 )
             }
-            _ => Sees::All.expect(at.get(&SHORT_LIFE)),
+            _ => self.sees(at, scope).expect(self.lifetime_ns(at)),
         }
     }
 

@@ -4,7 +4,7 @@
 //! A list of pids is out of date before it has been read, and a pid that was read may already
 //! belong to another process. Unlike a bomb it never reaches a limit, so no fork is refused.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{KillExpectation, Plane, Reach, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
 use harness::trial::Stage;
 
@@ -38,22 +38,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct PidHopper;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("the main process has ended long ago"),
-        Scope::LinkedDescendants => Sees::Part("every process is an orphan"),
-        Scope::ReapedDescendants | Scope::FdHolders | Scope::SystemWide => {
-            Sees::Race("a process that is found has ended before it is signalled")
-        }
-        Scope::ProcessGroup
-        | Scope::Session
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup
-        | Scope::CgroupAlone => Sees::All,
-    }
-}
-
 impl Scenario for PidHopper {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -71,11 +55,23 @@ impl Scenario for PidHopper {
         ])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("the main process has ended long ago"),
+            Scope::LinkedDescendants => Sees::Part("every process is an orphan"),
+            Scope::ReapedDescendants | Scope::FdHolders | Scope::SystemWide => {
+                Sees::Race("a process that is found has ended before it is signalled")
+            }
+            Scope::ProcessGroup
+            | Scope::Session
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup
+            | Scope::CgroupAlone => Sees::All,
+        }
     }
 
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill_of_bomb(reach.sweep)
+    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
+        self.sees(at, reach.scope).expect_kill_of_bomb(reach.sweep)
     }
 }

@@ -3,7 +3,7 @@
 //! A strategy that has noted a number and kills by it later hits the outsider; `pidfd_send_signal`
 //! does not. The outsider is a canary, and the trial fails if it is hit.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::{Beside, Stage};
 
@@ -32,11 +32,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct PidReuse;
 
-/// The main process is the only one that lives.
-fn sees(_scope: Scope) -> Sees {
-    Sees::All
-}
-
 impl Scenario for PidReuse {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -57,11 +52,8 @@ impl Scenario for PidReuse {
         ])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
-    }
-
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(FOREVER)
+    /// The main process is the only one that lives.
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

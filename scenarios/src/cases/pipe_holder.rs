@@ -5,7 +5,7 @@
 //! ended and nothing of its session is left: `ssh host 'cmd &'` and CI runners that hang are this
 //! tree. A signal to the group or the session does not reach it.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -30,25 +30,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct PipeHolder;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("the main process has ended, the holder is alive"),
-        Scope::ProcessGroup => Sees::Part("the holder has left the process group"),
-        Scope::Session => Sees::Part("the holder is in a session of its own"),
-        Scope::LinkedDescendants => Sees::Race(
-            "the holder is an orphan: a mechanism that has not seen it before its parent ended \
-                finds no link to it",
-        ),
-        Scope::FdHolders
-        | Scope::ReapedDescendants
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup
-        | Scope::CgroupAlone
-        | Scope::SystemWide => Sees::All,
-    }
-}
-
 impl Scenario for PipeHolder {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -68,11 +49,22 @@ impl Scenario for PipeHolder {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("the main process has ended, the holder is alive"),
+            Scope::ProcessGroup => Sees::Part("the holder has left the process group"),
+            Scope::Session => Sees::Part("the holder is in a session of its own"),
+            Scope::LinkedDescendants => Sees::Race(
+                "the holder is an orphan: a mechanism that has not seen it before its parent ended \
+                    finds no link to it",
+            ),
+            Scope::FdHolders
+            | Scope::ReapedDescendants
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup
+            | Scope::CgroupAlone
+            | Scope::SystemWide => Sees::All,
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! signal that it has not asked for has no effect on it, SIGTERM included, unless it is SIGKILL or
 //! SIGSTOP from outside.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -71,11 +71,7 @@ impl Scenario for ProgramIsPid1 {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, _scope: Scope) -> Expectation {
-        Sees::All.expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, _reach: Reach) -> KillExpectation {
-        Sees::All.expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

@@ -3,12 +3,12 @@
 //! It never runs again unless somebody thaws it, so it never ends, and takes part in no protocol
 //! that asks it to. It can be killed as it is.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
 use super::{Scenario, ScenarioSpec};
-use crate::script::{FOREVER, Op, Script, ScriptError};
+use crate::script::{Op, Script, ScriptError};
 use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
@@ -30,13 +30,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct SelfFreezer;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::CgroupAlone => Sees::Part("it is in a cgroup further down"),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for SelfFreezer {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -46,11 +39,10 @@ impl Scenario for SelfFreezer {
         Script::new(vec![vec![Op::EnterCgroup, Op::Ready, Op::FreezeSelf]])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
-    }
-
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(FOREVER)
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::CgroupAlone => Sees::Part("it is in a cgroup further down"),
+            _ => Sees::All,
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! session and every inherited pipe behind; what it cannot leave is the cgroup, the PID namespace,
 //! the user, and its subreaper.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -25,25 +25,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 /// A daemon.
 #[derive(Debug)]
 pub(super) struct Setsid;
-
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("the main process has ended, the daemon is alive"),
-        Scope::ProcessGroup => Sees::Part("the daemon has left the process group"),
-        Scope::Session => Sees::Part("the daemon is in a session of its own"),
-        Scope::FdHolders => Sees::Part("the daemon has closed every descriptor"),
-        Scope::LinkedDescendants => Sees::Race(
-            "the daemon is an orphan: a mechanism that has not seen it before its parents ended \
-                finds no link to it",
-        ),
-        Scope::ReapedDescendants
-        | Scope::User
-        | Scope::PidNamespace
-        | Scope::Cgroup
-        | Scope::CgroupAlone
-        | Scope::SystemWide => Sees::All,
-    }
-}
 
 impl Scenario for Setsid {
     fn spec(&self) -> &'static ScenarioSpec {
@@ -67,11 +48,22 @@ impl Scenario for Setsid {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("the main process has ended, the daemon is alive"),
+            Scope::ProcessGroup => Sees::Part("the daemon has left the process group"),
+            Scope::Session => Sees::Part("the daemon is in a session of its own"),
+            Scope::FdHolders => Sees::Part("the daemon has closed every descriptor"),
+            Scope::LinkedDescendants => Sees::Race(
+                "the daemon is an orphan: a mechanism that has not seen it before its parents \
+                    ended finds no link to it",
+            ),
+            Scope::ReapedDescendants
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup
+            | Scope::CgroupAlone
+            | Scope::SystemWide => Sees::All,
+        }
     }
 }

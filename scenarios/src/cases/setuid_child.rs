@@ -6,7 +6,7 @@
 //! misses it, and a killer without privilege may not signal it; the kernel's own `cgroup.kill` asks
 //! nobody.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::{Beside, Stage};
 
@@ -31,26 +31,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct SetuidChild;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("the main process has ended, another is in the cgroup"),
-        Scope::ProcessGroup | Scope::Session => {
-            Sees::Part("it was born elsewhere, with a session of its own")
-        }
-        Scope::ReapedDescendants | Scope::LinkedDescendants => {
-            Sees::Part("it is no descendant of the main process")
-        }
-        Scope::FdHolders => Sees::Part("it has inherited nothing from the main process"),
-        Scope::PidNamespace => Sees::Part("it was born outside of the PID namespace"),
-        // Both kinds have this scope, and a scenario does not know which it has before it.
-        Scope::SystemWide => Sees::Race(
-            "found by its membership; not found where births below the main process are followed",
-        ),
-        Scope::User => Sees::Part("it has another user"),
-        Scope::Cgroup | Scope::CgroupAlone => Sees::All,
-    }
-}
-
 impl Scenario for SetuidChild {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -68,11 +48,24 @@ impl Scenario for SetuidChild {
         Script::new(vec![ops])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&Beside::LIFETIME))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&Beside::LIFETIME))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("the main process has ended, another is in the cgroup"),
+            Scope::ProcessGroup | Scope::Session => {
+                Sees::Part("it was born elsewhere, with a session of its own")
+            }
+            Scope::ReapedDescendants | Scope::LinkedDescendants => {
+                Sees::Part("it is no descendant of the main process")
+            }
+            Scope::FdHolders => Sees::Part("it has inherited nothing from the main process"),
+            Scope::PidNamespace => Sees::Part("it was born outside of the PID namespace"),
+            // Both kinds have this scope, and a scenario does not know which it has before it.
+            Scope::SystemWide => Sees::Race(
+                "found by its membership; not found where births below the main process are \
+                    followed",
+            ),
+            Scope::User => Sees::Part("it has another user"),
+            Scope::Cgroup | Scope::CgroupAlone => Sees::All,
+        }
     }
 }

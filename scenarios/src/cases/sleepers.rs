@@ -1,7 +1,7 @@
 //! `sleepers`: a number of processes that sleep. It is no adversary: it measures what a kill costs
 //! per process.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::{Axis, ParamPoint, Unit};
 use harness::trial::Stage;
 
@@ -50,11 +50,7 @@ impl Scenario for Sleepers {
         ])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
-    }
-
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        Sees::of_companions(reach.scope).expect_kill(FOREVER)
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        Sees::of_companions(scope)
     }
 }

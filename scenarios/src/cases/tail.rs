@@ -4,7 +4,7 @@
 //! still write to its files. The code is no sign of the end, and the end of the rest does not
 //! change it.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -53,11 +53,7 @@ impl Scenario for Tail {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        Sees::of_orphans(scope).expect(at.get(&LIFE_ALONE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        Sees::of_orphans(reach.scope).expect_kill(at.get(&LIFE_ALONE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        Sees::of_orphans(scope)
     }
 }

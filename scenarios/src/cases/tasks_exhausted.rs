@@ -3,7 +3,7 @@
 //! Whatever has to fork inside the same limit in order to kill (a shell, a helper) cannot. On a
 //! hybrid machine the observer is inside that limit.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -30,13 +30,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct TasksExhausted;
 
-fn sees(scope: Scope) -> Sees {
-    match scope {
-        Scope::Main => Sees::Part("only the first of many is killed"),
-        _ => Sees::All,
-    }
-}
-
 impl Scenario for TasksExhausted {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -46,11 +39,10 @@ impl Scenario for TasksExhausted {
         Script::new(vec![vec![Op::Fill, Op::Ready, Op::Live { ns: FOREVER }]])
     }
 
-    fn expect(&self, _at: &ParamPoint, _scope: Scope) -> Expectation {
-        Expectation::NotApplicable("it never ends by itself")
-    }
-
-    fn expect_kill(&self, _at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(FOREVER)
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        match scope {
+            Scope::Main => Sees::Part("only the first of many is killed"),
+            _ => Sees::All,
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! cgroup at the root of the threaded part: the site's own, which `populated` and `cgroup.kill`
 //! cover as ever.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -33,11 +33,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
 #[derive(Debug)]
 pub(super) struct ThreadedCgroup;
 
-/// Every scope sees it: the site's own `cgroup.procs` lists it as well.
-fn sees(_scope: Scope) -> Sees {
-    Sees::All
-}
-
 impl Scenario for ThreadedCgroup {
     fn spec(&self) -> &'static ScenarioSpec {
         &SPEC
@@ -53,11 +48,8 @@ impl Scenario for ThreadedCgroup {
         ]])
     }
 
-    fn expect(&self, at: &ParamPoint, scope: Scope) -> Expectation {
-        sees(scope).expect(at.get(&SHORT_LIFE))
-    }
-
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        sees(reach.scope).expect_kill(at.get(&SHORT_LIFE))
+    /// Every scope sees it: the site's own `cgroup.procs` lists it as well.
+    fn sees(&self, _at: &ParamPoint, _scope: Scope) -> Sees {
+        Sees::All
     }
 }

@@ -3,7 +3,7 @@
 //! It is in an uninterruptible sleep that only SIGKILL ends. A stop or a freeze of the group has to
 //! wait for it or to count it as frozen; and if it is killed, its child goes on.
 
-use harness::expect::{Expectation, KillExpectation, Plane, Reach, Scope};
+use harness::expect::{Expectation, Plane, Scope};
 use harness::param::ParamPoint;
 use harness::trial::Stage;
 
@@ -45,11 +45,12 @@ impl Scenario for VforkParent {
         ])
     }
 
-    fn expect(&self, at: &ParamPoint, _scope: Scope) -> Expectation {
-        Sees::All.expect(at.get(&SHORT_LIFE))
+    fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
+        Sees::of_companions(scope)
     }
 
-    fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {
-        Sees::of_companions(reach.scope).expect_kill(at.get(&SHORT_LIFE))
+    // The main process is the last to end, so no scope loses sight of the tree.
+    fn expect(&self, at: &ParamPoint, _scope: Scope) -> Expectation {
+        Sees::All.expect(self.lifetime_ns(at))
     }
 }

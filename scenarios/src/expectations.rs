@@ -4,7 +4,7 @@
 use harness::detect::AnyDetector;
 use harness::expect::{Expectation, KillExpectation, Plane, Scope, Sweep};
 use harness::kill::AnyStrategy;
-use harness::param::ParamPoint;
+use harness::param::{self, ParamPoint};
 use harness::trial::{Beside, Expected};
 
 use crate::cases::Scenario;
@@ -41,6 +41,23 @@ pub fn expected(
         }
         Some(strategy) => Expected::Kill(scenario.expect_kill(at, strategy.spec().reach)),
     }
+}
+
+/// Whether no scope tells the end, as with what a daemon outside has started, or with a tree that
+/// is stopped for ever. Such a scenario says nothing about the choice between detectors.
+pub(crate) fn ends_unseen(scenario: &dyn Scenario) -> bool {
+    let at = param::defaults(scenario.spec().axes.iter(), Plane::Detect);
+    let told = |scope: &Scope| matches!(scenario.expect(&at, *scope), Expectation::Sound);
+    !Scope::ALL.iter().any(told)
+}
+
+/// The same for strategies.
+pub(crate) fn escapes_all(scenario: &dyn Scenario) -> bool {
+    let at = param::defaults(scenario.spec().axes.iter(), Plane::Kill);
+    harness::kill::STRATEGIES.iter().all(|strategy| {
+        let expected = scenario.expect_kill(&at, strategy.spec().reach);
+        matches!(expected, KillExpectation::Survives(_))
+    })
 }
 
 const ELSEWHERE: Sees = Sees::Part(

@@ -7,6 +7,8 @@ use harness::expect::Plane;
 use harness::record::figures::upper_bound_of_none;
 use harness::record::{Cause, Outcome};
 
+use crate::expectations as expectations_of;
+
 use super::lines::{Line, list, wrapped};
 use super::stats;
 use super::summary::Row;
@@ -22,9 +24,31 @@ pub(super) fn of_plane(rows: &[Row], plane: Plane) -> Vec<&Row> {
         .collect()
 }
 
+/// The rows of a plane that can tell mechanisms apart, and the scenarios that no mechanism of the
+/// plane can do anything about. If there are only such, they are what was asked for.
+fn telling(rows: &[Row], plane: Plane) -> (Vec<&Row>, Vec<&str>) {
+    let hopeless = |row: &&Row| {
+        let id = row.key.scenario.split(' ').next().unwrap_or_default();
+        crate::by_id(id).is_some_and(|scenario| match plane {
+            Plane::Detect => expectations_of::ends_unseen(scenario),
+            Plane::Kill => expectations_of::escapes_all(scenario),
+        })
+    };
+    let all = of_plane(rows, plane);
+    let (set_apart, telling): (Vec<&Row>, Vec<&Row>) = all.iter().copied().partition(hopeless);
+    if telling.is_empty() {
+        return (all, Vec::new());
+    }
+    let names: BTreeSet<&str> = set_apart
+        .iter()
+        .map(|row| row.key.scenario.as_str())
+        .collect();
+    (telling, names.into_iter().collect())
+}
+
 /// One sentence about the detectors. `None`: none has a valid trial.
 pub(super) fn detect(rows: &[Row]) -> Option<String> {
-    let rows = of_plane(rows, Plane::Detect);
+    let (rows, set_apart) = telling(rows, Plane::Detect);
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
@@ -58,6 +82,12 @@ pub(super) fn detect(rows: &[Row]) -> Option<String> {
         }
     }
     parts.extend(latest(&rows));
+    if !set_apart.is_empty() {
+        let those = list(&set_apart, FEW);
+        parts.push(format!(
+            "not counted: {those}, whose end no detector can tell"
+        ));
+    }
     Some(format!("Detect: {}.", parts.join("; ")))
 }
 
@@ -96,7 +126,7 @@ fn latest(rows: &[&Row]) -> Option<String> {
 
 /// One sentence about the strategies. `None`: none has a valid trial.
 pub(super) fn kill(rows: &[Row]) -> Option<String> {
-    let rows = of_plane(rows, Plane::Kill);
+    let (rows, set_apart) = telling(rows, Plane::Kill);
     let mechanisms = distinct(&rows);
     if mechanisms.is_empty() {
         return None;
@@ -139,6 +169,10 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
             "{} could not be judged in every trial",
             ids(&unjudged)
         ));
+    }
+    if !set_apart.is_empty() {
+        let those = list(&set_apart, FEW);
+        parts.push(format!("not counted: {those}, which no strategy can reach"));
     }
     Some(format!("Kill: {}.", parts.join("; ")))
 }
@@ -334,6 +368,54 @@ mod tests {
             "{line}"
         );
         assert_eq!(kill(&rows), None);
+    }
+
+    #[test]
+    fn what_no_mechanism_can_do_anything_about_is_set_apart_and_named() {
+        let on = |plane, scenario: &str, mechanism, outcome| {
+            let mut row = row(plane, mechanism, &[(outcome, 3)]);
+            row.key.scenario = scenario.to_owned();
+            row
+        };
+        let early = |scenario| on(Plane::Detect, scenario, "subreaper", Outcome::Early);
+        let left = |scenario| on(Plane::Kill, scenario, "cgroup-kill", Outcome::Survived);
+        let rows = [
+            early("broker lifetime=150ms"),
+            on(Plane::Detect, "setsid", "subreaper", Outcome::Right),
+            left("broker"),
+            on(Plane::Kill, "setsid", "cgroup-kill", Outcome::Emptied),
+        ];
+        let line = detect(&rows).unwrap();
+        assert!(
+            line.starts_with("Detect: 1 of 1 detectors were right"),
+            "{line}"
+        );
+        assert!(
+            line.contains("not counted: broker lifetime=150ms, whose end"),
+            "{line}"
+        );
+        let line = kill(&rows).unwrap();
+        assert!(
+            line.starts_with("Kill: 1 of 1 strategies left nothing"),
+            "{line}"
+        );
+        assert!(line.contains("not counted: broker, which"), "{line}");
+        // Alone it is what was asked for, and a failure elsewhere counts as ever.
+        assert!(
+            detect(&[early("broker")])
+                .unwrap()
+                .starts_with("Detect: 0 of 1")
+        );
+        assert!(
+            detect(&[early("setsid")])
+                .unwrap()
+                .starts_with("Detect: 0 of 1")
+        );
+        assert!(
+            kill(&[left("setsid")])
+                .unwrap()
+                .starts_with("Kill: none of 1")
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::Situation;
 use super::evidence::Measured;
-use crate::{SCENARIOS, Scenario};
+use crate::{SCENARIOS, Scenario, expectations};
 
 /// Medians within this factor of the best are called equally fast: then other things decide.
 const AS_FAST: u64 = 2;
@@ -106,7 +106,9 @@ impl Here {
         let sound = SCENARIOS
             .iter()
             .filter(|s| s.spec().planes.contains(&Plane::Detect))
-            .all(|scenario| !can_be_fooled(spec, *scenario) || ends_unseen(*scenario));
+            .all(|scenario| {
+                !can_be_fooled(spec, *scenario) || expectations::ends_unseen(*scenario)
+            });
         if spec.scope != Scope::Cgroup || spec.signal != Signal::Emptiness || !sound {
             return None;
         }
@@ -194,7 +196,7 @@ impl Here {
             }
             let at = defaults(scenario.spec().axes, spec.axes, Plane::Kill);
             match scenario.expect_kill(&at, spec.reach) {
-                KillExpectation::Survives(_) if escapes_all(*scenario) => {}
+                KillExpectation::Survives(_) if expectations::escapes_all(*scenario) => {}
                 KillExpectation::Survives(_) => return None,
                 // Tried on this kernel, which is better than an expectation for all kernels.
                 KillExpectation::MaySurvive(_)
@@ -260,23 +262,6 @@ fn can_be_fooled(spec: &DetectorSpec, scenario: &dyn Scenario) -> bool {
         expected,
         Expectation::Early(_) | Expectation::MayBeEarly(_) | Expectation::NeverFires(_)
     )
-}
-
-/// Whether no scope tells the end, as with what a daemon outside has started, or with a tree that
-/// is stopped for ever. Such a scenario does not help to choose between detectors.
-fn ends_unseen(scenario: &dyn Scenario) -> bool {
-    let at = defaults(scenario.spec().axes, &[], Plane::Detect);
-    let told = |scope: &Scope| matches!(scenario.expect(&at, *scope), Expectation::Sound);
-    !Scope::ALL.iter().any(told)
-}
-
-/// The same for strategies.
-fn escapes_all(scenario: &dyn Scenario) -> bool {
-    let at = defaults(scenario.spec().axes, &[], Plane::Kill);
-    harness::kill::STRATEGIES.iter().all(|strategy| {
-        let expected = scenario.expect_kill(&at, strategy.spec().reach);
-        matches!(expected, KillExpectation::Survives(_))
-    })
 }
 
 fn defaults(

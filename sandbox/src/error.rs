@@ -157,6 +157,21 @@ impl RunError {
         }
     }
 
+    /// What kind of failure it is, in one word: in the report, and for a library.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::NotFound(_) => "not-found",
+            Self::NotExecutable(..) => "not-executable",
+            Self::Sys(_) => "system",
+            Self::Step { .. } => "set-up",
+            Self::Namespaces { .. } | Self::NoTier(_) | Self::NoCgroup(_) => "tier",
+            Self::Limit { .. } => "limit",
+            Self::Report { .. } => "report",
+            Self::Unproved(_) => "unproved",
+        }
+    }
+
     /// As timeout(1): 125, 126, 127; and 123.
     pub fn exit_code(&self) -> u8 {
         match self {

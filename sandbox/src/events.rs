@@ -14,22 +14,29 @@ use crate::error::RunError;
 use crate::plan::Plan;
 use crate::report::{VERSION, end_of, proof_of};
 
-/// Where the lines go; nowhere, if nobody asked for them.
+/// Where the lines go; nowhere, if they are not asked for.
 #[derive(Debug)]
-pub(crate) struct Events(Option<File>);
+pub(crate) struct Events(Vec<File>);
 
 impl Events {
-    /// Errors: the descriptor is not open.
-    pub(crate) fn open(number: Option<i32>) -> Result<Self, RunError> {
+    /// To the descriptor, and to the library's caller. Errors: the descriptor is not open.
+    pub(crate) fn open(number: Option<i32>, host: Option<File>) -> Result<Self, RunError> {
+        let mut to = Vec::from_iter(host);
         let Some(number) = number else {
-            return Ok(Self(None));
+            return Ok(Self(to));
         };
         let failed = |e| SysError::plain("use the descriptor of --events", e);
         let copy = descriptor::copy(number).map_err(failed)?;
         if number > 2 {
             descriptor::close_at_exec(number).map_err(failed)?;
         }
-        Ok(Self(Some(File::from(copy))))
+        to.push(File::from(copy));
+        Ok(Self(to))
+    }
+
+    /// Whether there is a reader.
+    pub(crate) fn wanted(&self) -> bool {
+        !self.0.is_empty()
     }
 
     pub(crate) fn started(&mut self, init: Pid, plan: &Plan) {
@@ -57,11 +64,10 @@ impl Events {
 
     /// A reader that is gone gets nothing more; the run goes on.
     fn line(&mut self, value: impl FnOnce() -> serde_json::Value) {
-        if let Some(file) = &mut self.0 {
+        if self.wanted() {
             let line = format!("{}\n", value());
-            if file.write_all(line.as_bytes()).is_err() {
-                self.0 = None;
-            }
+            self.0
+                .retain_mut(|file| file.write_all(line.as_bytes()).is_ok());
         }
     }
 }

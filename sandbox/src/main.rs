@@ -8,9 +8,12 @@ use std::process::ExitCode;
 use allgone::sys::spawn::launch::die_of;
 use sandbox::end::Exit;
 use sandbox::error::{FAILED, RunError};
-use sandbox::{help, options, run, timeout};
+use sandbox::{help, launch, options, run, timeout};
 
 fn main() -> ExitCode {
+    if let Some(code) = launch::serve_if_asked() {
+        return code;
+    }
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let as_timeout = Path::new(&name).file_name() == Some(OsStr::new("timeout"));

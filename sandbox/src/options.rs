@@ -4,10 +4,11 @@
 //! They are parsed here and not by clap, whose command takes a tenth of the time of a whole run to
 //! build. clap builds the same table for everything that may take its time ([`crate::help`]).
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use allgone::sys::spawn::Credentials;
 use nix::libc;
 
 use crate::duration::{parse_bytes, parse_count, parse_duration, parse_thousandths};
@@ -134,6 +135,11 @@ pub const OPTIONS: &[Opt] = &[
         values: Tier::NAMES,
         ..valued("require", "TIER", "Refuse to run by any weaker mechanism")
     },
+    valued(
+        "user",
+        "UID[:GID]",
+        "Run as this user, by its number, without capabilities or a way to get any",
+    ),
     flag(
         "best-effort",
         None,
@@ -196,8 +202,20 @@ pub struct Options {
     pub preserve_status: bool,
     /// Exit code 137 when SIGKILL was needed, as timeout(1).
     pub killed_is_137: bool,
+    /// The user that the program becomes.
+    pub user: Option<Credentials>,
+    /// What the program has of a library's caller instead of the launcher.
+    pub hosted: Option<Hosted>,
     /// Program and arguments.
     pub program: Vec<OsString>,
+}
+
+/// What the program of a library's caller has that one of the command has not: an environment that
+/// is not the launcher's, no blocked signal, a session of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosted {
+    /// The environment, complete: `NAME=VALUE`.
+    pub env: Vec<CString>,
 }
 
 impl Default for Options {
@@ -224,6 +242,8 @@ impl Default for Options {
             dry_run: false,
             preserve_status: false,
             killed_is_137: false,
+            user: None,
+            hosted: None,
             program: Vec::new(),
         }
     }
@@ -231,6 +251,22 @@ impl Default for Options {
 
 /// Reads the arguments after `run`. Options end at `--` or at the first word that is none.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Usage> {
+    check(read(args)?)
+}
+
+/// As [`parse`], for a library's caller.
+pub(crate) fn parse_hosted(
+    args: impl IntoIterator<Item = OsString>,
+    hosted: Hosted,
+) -> Result<Options, Usage> {
+    let hosted = Some(hosted);
+    check(Options {
+        hosted,
+        ..read(args)?
+    })
+}
+
+fn read(args: impl IntoIterator<Item = OsString>) -> Result<Options, Usage> {
     let mut options = Options::default();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -256,7 +292,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Usage>
         }
         set(&mut options, option, value.as_deref().unwrap_or_default())?;
     }
-    check(options)
+    Ok(options)
 }
 
 /// The option that `text` is, with the value that stands in the same word.
@@ -319,6 +355,7 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
         "events" => options.events = Some(descriptor()?),
         "tier" => options.tier = Tier::named(text),
         "require" => options.require = Tier::named(text),
+        "user" => options.user = Some(parse_user(text).ok_or_else(wrong)?),
         "best-effort" => options.best_effort = true,
         "verbose" => options.verbose = true,
         "dry-run" => options.dry_run = true,
@@ -327,10 +364,20 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
     Ok(())
 }
 
+/// `UID` or `UID:GID`; the group's number is the user's if there is none.
+fn parse_user(text: &str) -> Option<Credentials> {
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    let id = |text| u32::try_from(parse_count(text)?).ok();
+    let (uid, gid) = (id(uid)?, id(gid)?);
+    // The last number means "no change" to the kernel.
+    (uid != u32::MAX && gid != u32::MAX).then_some(Credentials { uid, gid })
+}
+
 /// What contradicts itself, or lacks something.
 fn check(options: Options) -> Result<Options, Usage> {
     let ends = options.timeout.is_some() || options.cpu_time.is_some() || options.lease.is_some();
-    if options.grace.is_some() && !ends {
+    // A library's caller can ask for the end at any time.
+    if options.grace.is_some() && !ends && options.hosted.is_none() {
         return Err(Usage::Pointless {
             option: "grace",
             without: "--timeout, --cpu-time or --lease",
@@ -407,6 +454,8 @@ mod tests {
             ("--require namespace --best-effort true", "contradict"),
             ("--require namespace --tier traced true", "contradict"),
             ("--tier bubblewrap true", "--tier"),
+            ("--user root true", "--user"),
+            ("--user 1:4294967295 true", "--user"),
             ("--bare", "no program"),
             ("--bare --", "no program"),
         ] {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use allgone::SysError;
+use allgone::sys::spawn::Credentials;
 use allgone::sys::spawn::launch::{
     File, Hold, Instruction, Launch, Need, Orders, Rlimit, Setup, namespaces, refusing_untraced,
 };
@@ -15,7 +16,7 @@ use nix::sys::resource::Resource;
 
 use crate::error::RunError;
 use crate::grouplimits::GroupLimits;
-use crate::options::Options;
+use crate::options::{Hosted, Options};
 use crate::place::{self, Place};
 use crate::tier::Tier;
 
@@ -48,6 +49,9 @@ pub struct Plan {
     pub paths: Vec<CString>,
     /// Its arguments.
     pub argv: Vec<CString>,
+    /// Its environment, if it is not this process's; then it also has a session of its own.
+    envp: Option<Vec<CString>>,
+    user: Option<Credentials>,
     maps: Option<(CString, CString)>,
     private: bool,
     cpu_time: bool,
@@ -121,12 +125,15 @@ impl Plan {
                     .first()
                     .map(OsString::as_os_str)
                     .unwrap_or_default(),
+                path_of(options.hosted.as_ref()),
             )?,
             argv: options
                 .program
                 .iter()
                 .map(|word| text(word.as_bytes().to_vec()))
                 .collect::<Result<_, _>>()?,
+            envp: options.hosted.as_ref().map(|hosted| hosted.env.clone()),
+            user: options.user,
             maps,
             private,
             cpu_time: options.cpu_time.is_some(),
@@ -200,6 +207,11 @@ impl Plan {
         let limit = |(_, limit): &(&str, Rlimit)| (Setup::Limit(*limit), Need::Required);
         let mut steps: Steps<'_> = self.group_limits.after().collect();
         steps.extend(limits.map(limit));
+        if self.envp.is_some() {
+            steps.push((Setup::Session, Need::Required));
+        }
+        // After all that needs the caller's privileges.
+        steps.extend(self.user.map(|user| (Setup::User(user), Need::Required)));
         if self.tier == Tier::Traced {
             let keep = [Setup::NoNewPrivs, Setup::Filter(&self.filter)];
             steps.extend(keep.map(|step| (step, Need::Required)));
@@ -255,6 +267,7 @@ impl Plan {
             after: &steps.after,
             paths: &self.paths,
             argv: &self.argv,
+            envp: self.envp.as_deref(),
             mask,
             signals,
             cgroup: self.cgroup(),
@@ -328,12 +341,22 @@ fn text(bytes: impl Into<Vec<u8>>) -> Result<CString, RunError> {
     })
 }
 
+/// The `PATH` of the program's environment.
+fn path_of(hosted: Option<&Hosted>) -> Option<OsString> {
+    let Some(hosted) = hosted else {
+        return std::env::var_os("PATH");
+    };
+    let mut variables = hosted.env.iter().map(|variable| variable.to_bytes());
+    let path = variables.find_map(|variable| variable.strip_prefix(b"PATH="))?;
+    Some(OsStr::from_bytes(path).to_owned())
+}
+
 /// Where a program of this name may be: `PATH` is for names without a slash.
-fn paths(name: &OsStr) -> Result<Vec<CString>, RunError> {
+fn paths(name: &OsStr, path: Option<OsString>) -> Result<Vec<CString>, RunError> {
     if name.as_bytes().contains(&b'/') {
         return Ok(vec![text(name.as_bytes())?]);
     }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let path = path.unwrap_or_else(|| "/bin:/usr/bin".into());
     path.as_bytes()
         .split(|byte| *byte == b':')
         .map(|dir| {
@@ -349,9 +372,9 @@ mod tests {
 
     #[test]
     fn a_path_is_not_searched_for() {
-        let found = paths(OsStr::new("./x")).unwrap();
+        let found = paths(OsStr::new("./x"), None).unwrap();
         assert_eq!(found, [c"./x".to_owned()]);
-        let found = paths(OsStr::new("sh")).unwrap();
+        let found = paths(OsStr::new("sh"), None).unwrap();
         assert!(found.iter().all(|path| path.to_bytes().ends_with(b"/sh")));
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use allgone::SysError;
 use allgone::sys::descriptor;
 use allgone::sys::spawn::launch::{Launch, Need};
-use allgone::sys::spawn::results::{Cause, MainEnd, Results};
+use allgone::sys::spawn::results::{MainEnd, Results};
 use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -67,53 +67,58 @@ impl Report {
     }
 
     /// Writes it. Errors: a full disk, a reader that is gone.
-    pub(crate) fn write(
-        mut self,
-        parts: Parts<'_>,
-        ending: &Ending,
-        answer: &Result<Exit, RunError>,
-    ) -> Result<(), RunError> {
-        let Parts {
-            options,
-            plan,
-            launch,
-            results,
-            refused,
-        } = parts;
-        let (exit_code, error) = match answer {
-            Ok(Exit::Code(code)) => (i32::from(*code), None),
-            Ok(Exit::Signal(signal)) => (128 + signal, None),
-            Err(e) => (i32::from(e.exit_code()), Some(e.to_string())),
-        };
-        let program: Vec<_> = options
-            .program
-            .iter()
-            .map(|word| word.to_string_lossy())
-            .collect();
-        let report = json!({
-            "version": VERSION,
-            "tier": plan.tier.name(),
-            "lacks": plan.tier.lacks(),
-            "refused": refused_of(refused),
-            "tracing": tracing_of(plan, results),
-            "program": program,
-            "exit_code": exit_code,
-            "error": error,
-            "main": end_of(ending.main),
-            "ended_by": cause(ending.cause),
-            "sigkill_needed": ending.killed,
-            "wall_ms": ending.took().as_secs_f64() * 1_000.0,
-            "usage": usage(),
-            "proof": proof_of(&ending.proof),
-            "oom_kills": ending.oom_kills,
-            "asked": asked(options, plan, launch, results, ending),
-            "steps": steps(launch, results),
-        });
+    pub(crate) fn write(mut self, document: &Value) -> Result<(), RunError> {
         let failed = |source, path| RunError::Report { path, source };
         self.file
-            .write_all(format!("{report:#}\n").as_bytes())
+            .write_all(format!("{document:#}\n").as_bytes())
             .map_err(|e| failed(e, self.path))
     }
+}
+
+/// The report.
+pub(crate) fn document(
+    parts: Parts<'_>,
+    ending: &Ending,
+    answer: &Result<Exit, RunError>,
+) -> Value {
+    let Parts {
+        options,
+        plan,
+        launch,
+        results,
+        refused,
+    } = parts;
+    let (exit_code, error) = match answer {
+        Ok(Exit::Code(code)) => (i32::from(*code), None),
+        Ok(Exit::Signal(signal)) => (128 + signal, None),
+        Err(e) => (i32::from(e.exit_code()), Some(e)),
+    };
+    json!({
+        "version": VERSION,
+        "tier": plan.tier.name(),
+        "lacks": plan.tier.lacks(),
+        "refused": refused_of(refused),
+        "tracing": tracing_of(plan, results),
+        "program": program_of(options),
+        "exit_code": exit_code,
+        "error": error.map(ToString::to_string),
+        "error_kind": error.map(RunError::kind),
+        "main": end_of(ending.main),
+        "ended_by": ending.cause.name(),
+        "sigkill_needed": ending.killed,
+        "wall_ms": ending.took().as_secs_f64() * 1_000.0,
+        "usage": usage(),
+        "proof": proof_of(&ending.proof),
+        "oom_kills": ending.oom_kills,
+        "asked": asked(options, plan, launch, results, ending),
+        "steps": steps(launch, results),
+    })
+}
+
+/// Program and arguments; bytes that are no UTF-8 are replaced.
+fn program_of(options: &Options) -> Vec<std::borrow::Cow<'_, str>> {
+    let words = options.program.iter();
+    words.map(|word| word.to_string_lossy()).collect()
 }
 
 /// How main ended.
@@ -138,18 +143,6 @@ pub(crate) fn proof_of(proof: &Proof) -> Value {
             "proved": true, "init": "reaped", "tracees": 0, "children": 0,
         }),
         Proof::Unproved(why) => json!({"proved": false, "why": why}),
-    }
-}
-
-fn cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::None => "itself",
-        Cause::Timeout => "timeout",
-        Cause::CpuTime => "cpu-time",
-        Cause::Lease => "lease",
-        Cause::LauncherGone => "launcher-gone",
-        Cause::MainEnded => "main-ended",
-        Cause::Asked => "signal",
     }
 }
 

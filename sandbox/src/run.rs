@@ -11,6 +11,7 @@ use allgone::sys::{descriptor, time};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::control::Control;
 use crate::end::{Ending, Exit, Proof};
 use crate::error::RunError;
 use crate::events::Events;
@@ -37,6 +38,22 @@ pub fn run(options: &Options) -> Result<Exit, RunError> {
     whole(options)?.0
 }
 
+/// Runs what a library's caller asks for through `control`, which hears of each thing that happens
+/// and gets the report.
+///
+/// As [`run`]: in a process of its own, with one thread, which blocks every signal.
+pub(crate) fn hosted(options: &Options, control: &Control) -> u8 {
+    match with(options, Some(control)) {
+        Ok((Ok(Exit::Code(code)), _)) => code,
+        Ok((Ok(Exit::Signal(_)), _)) => 0,
+        Ok((Err(e), _)) => e.exit_code(),
+        Err(e) => {
+            control.refused(e.kind(), &e.to_string(), e.exit_code());
+            e.exit_code()
+        }
+    }
+}
+
 /// Says what would be done by the strongest tier that may be tried.
 fn dry_run(options: &Options) -> Result<Exit, RunError> {
     let mut refused = Vec::new();
@@ -60,7 +77,14 @@ fn dry_run(options: &Options) -> Result<Exit, RunError> {
 
 /// A run, with all that is known of its end beside the exit code.
 pub(crate) fn whole(options: &Options) -> Result<(Result<Exit, RunError>, Ending), RunError> {
-    let mut ground = Ground::prepare(options)?;
+    with(options, None)
+}
+
+fn with(
+    options: &Options,
+    control: Option<&Control>,
+) -> Result<(Result<Exit, RunError>, Ending), RunError> {
+    let mut ground = Ground::prepare(options, control)?;
     let mut candidates = Tier::candidates(options.tier, options.require).peekable();
     while let Some(tier) = candidates.next() {
         let last = candidates.peek().is_none();
@@ -82,6 +106,7 @@ pub(crate) fn whole(options: &Options) -> Result<(Result<Exit, RunError>, Ending
 /// What all attempts share.
 struct Ground<'a> {
     options: &'a Options,
+    control: Option<&'a Control>,
     mask: u64,
     began: MonoNs,
     report: Option<Report>,
@@ -93,11 +118,16 @@ struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    fn prepare(options: &'a Options) -> Result<Self, RunError> {
-        let mask = block_all().map_err(|e| SysError::plain("block signals", e))?;
+    fn prepare(options: &'a Options, control: Option<&'a Control>) -> Result<Self, RunError> {
+        let mut mask = block_all().map_err(|e| SysError::plain("block signals", e))?;
+        if options.hosted.is_some() {
+            mask = 0;
+        }
         let began = time::now();
         let report = Report::open(options)?;
-        let events = Events::open(options.events)?;
+        let host = control.map(Control::writer).transpose();
+        let host = host.map_err(|e| SysError::plain("copy a descriptor", e))?;
+        let events = Events::open(options.events, host)?;
         let lease = options.lease.map(|number| {
             let failed = |e| SysError::plain("use the descriptor of --lease", e);
             descriptor::copy(number).map_err(failed)
@@ -108,6 +138,7 @@ impl<'a> Ground<'a> {
             .map_err(|e| SysError::plain("signalfd", e))?;
         Ok(Self {
             options,
+            control,
             mask,
             began,
             report,
@@ -126,7 +157,8 @@ impl<'a> Ground<'a> {
     ) -> Result<(Result<Exit, RunError>, Ending), RunError> {
         let options = self.options;
         let steps = plan.prepare();
-        let orders = orders(options, self.lease.as_ref(), self.began);
+        let mut orders = orders(options, self.lease.as_ref(), self.began);
+        orders.tell_birth = self.events.wanted();
         let launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
         let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
         let strays = match plan.tier {
@@ -142,12 +174,14 @@ impl<'a> Ground<'a> {
             results: &results,
             events: &mut self.events,
             plan,
+            control: self.control,
             lifts: &steps.lifts,
             backstop: launch
                 .orders
                 .deadline
                 .map(|at| at + options.grace.unwrap_or_default() + BEHIND),
-            sweep: Some(time::now() + SWEEP_AFTER),
+            // With a thousand runs beside it, each would look at all the others.
+            sweep: self.control.is_none().then(|| time::now() + SWEEP_AFTER),
             main_ended: false,
             main_stopped: false,
             asked: false,
@@ -188,7 +222,7 @@ impl<'a> Ground<'a> {
             return Ok((answer, ending));
         }
         self.events.all_ended(&ending);
-        if let Some(report) = self.report.take() {
+        if self.report.is_some() || self.control.is_some() {
             let parts = Parts {
                 options,
                 plan,
@@ -196,7 +230,12 @@ impl<'a> Ground<'a> {
                 results: &results,
                 refused: &self.refused,
             };
-            report.write(parts, &ending, &answer)?;
+            let document = crate::report::document(parts, &ending, &answer);
+            let written = self.report.take().map(|report| report.write(&document));
+            if let Some(control) = self.control {
+                control.over(document);
+            }
+            written.transpose()?;
         }
         if options.verbose {
             crate::words::ending(plan, &launch, &results, &ending, &self.refused);
@@ -215,7 +254,7 @@ fn orders(options: &Options, lease: Option<&OwnedFd>, began: MonoNs) -> Orders {
         main_only: options.wait_main,
         cpu_limit_us: options.cpu_time.map(us),
         processors: options.cpu_time.map_or(1, |_| processors()),
-        tell_birth: options.events.is_some(),
+        tell_birth: false,
         lease: lease.map(AsRawFd::as_raw_fd),
     }
 }

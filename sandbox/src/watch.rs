@@ -18,6 +18,7 @@ use nix::sys::signalfd::{SignalFd, siginfo};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
+use crate::control::{Control, Heard, Request};
 use crate::error::RunError;
 use crate::events::Events;
 use crate::plan::Plan;
@@ -32,6 +33,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) results: &'a Results,
     pub(crate) events: &'a mut Events,
     pub(crate) plan: &'a Plan,
+    /// What a library's caller says; `None`: there is none, or it is gone.
+    pub(crate) control: Option<&'a Control>,
     /// What is written before init is killed.
     pub(crate) lifts: &'a [File<'a>],
     /// When init is killed if it has not ended by itself.
@@ -55,7 +58,7 @@ impl Watch<'_> {
                 None => self.backstop,
             };
             let next = [due, self.sweep].into_iter().flatten().min();
-            let [ended, told, signal] = self.poll(next)?;
+            let [ended, told, signal, asked] = self.poll(next)?;
             if ended {
                 let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
                 let pidfd = Whose::Pidfd(self.launched.pidfd.as_fd());
@@ -70,6 +73,9 @@ impl Watch<'_> {
                     self.pass_on(&info);
                 }
             }
+            if asked {
+                self.obey();
+            }
             if self.sweep.is_some_and(MonoNs::has_passed) {
                 self.sweep = None;
                 self.plan.sweep();
@@ -83,11 +89,14 @@ impl Watch<'_> {
         }
     }
 
-    fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 3], RunError> {
+    fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 4], RunError> {
+        let nothing = PollFd::new(self.signals.as_fd(), PollFlags::empty());
+        let asked = self.control.map(Control::as_fd);
         let mut fds = [
             PollFd::new(self.launched.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.launched.socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            asked.map_or(nothing, |fd| PollFd::new(fd, PollFlags::POLLIN)),
         ];
         let timeout = due.map_or(PollTimeout::NONE, |at| {
             // Rounded up, so that it is due when this returns.
@@ -122,6 +131,23 @@ impl Watch<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What the library's caller asks for. If it is gone, so is what it started.
+    fn obey(&mut self) {
+        let Some(control) = self.control else {
+            return;
+        };
+        match control.hear() {
+            Heard::Nothing => {}
+            Heard::Gone => {
+                self.control = None;
+                self.kill(Cause::LauncherGone);
+            }
+            Heard::Asked(Request::Signal(signal)) => self.tell(Message::Signal(signal)),
+            Heard::Asked(Request::End) => self.tell(Message::End),
+            Heard::Asked(Request::Kill) => self.kill(Cause::Asked),
+        }
     }
 
     /// What a signal to the launcher means for the program. What the terminal sends, the program

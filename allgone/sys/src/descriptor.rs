@@ -1,8 +1,11 @@
-//! Descriptors that a program was started with, and knows by their numbers only.
+//! Descriptors that a program was started with and knows by their numbers only, and those that it is
+//! sent.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use crate::check;
 
@@ -27,10 +30,35 @@ pub fn close_at_exec(number: RawFd) -> Result<(), Errno> {
     check(libc::c_long::from(ret)).map(|_| ())
 }
 
+/// How many descriptors one message may bring.
+pub const RECEIVED: usize = 16;
+
+/// One message from a socket, and the descriptors that came with it. Never sleeps. 0 bytes: the
+/// other end is closed.
+///
+/// Source: recvmsg(2), `SCM_RIGHTS` in unix(7). Errors: `EAGAIN` there is none; `EMFILE` there was
+/// no room for the descriptors.
+pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut room = nix::cmsg_space!([RawFd; RECEIVED]);
+    let mut vectors = [IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut vectors, Some(&mut room), flags)?;
+    let mut received = Vec::new();
+    for control in message.cmsgs().map_err(|_| Errno::EMFILE)? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            let owned = numbers.into_iter().map(|number| {
+                // SAFETY: the kernel has just made it for this process, and nothing else owns it.
+                unsafe { OwnedFd::from_raw_fd(number) }
+            });
+            received.extend(owned);
+        }
+    }
+    Ok((message.bytes, received))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
 
     #[test]
     fn a_copy_is_another_number() {

@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
+pub use crate::spawn::copy::thread_count;
 use crate::spawn::{self, signals};
 
 /// A helper process of the harness (observer, guard, canary).
@@ -89,18 +90,6 @@ fn move_into(dir: BorrowedFd<'_>) -> Result<(), Errno> {
         Mode::empty(),
     )?;
     nix::unistd::write(&procs, b"0").map(|_| ())
-}
-
-/// How many threads this process has: the entries of `/proc/self/task`. Source: proc_pid_task(5).
-pub fn thread_count() -> Result<usize, Errno> {
-    let failed = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-    let mut count = 0;
-    // An entry that could not be read is an error, not a thread.
-    for entry in std::fs::read_dir("/proc/self/task").map_err(failed)? {
-        entry.map_err(failed)?;
-        count += 1;
-    }
-    Ok(count)
 }
 
 /// How an actor makes a child.

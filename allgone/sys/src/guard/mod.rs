@@ -79,6 +79,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use crate::descriptor;
+
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub use start::start;
 
@@ -182,22 +184,8 @@ pub fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
 ) -> Result<(usize, Option<OwnedFd>), Errno> {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-    let mut room = nix::cmsg_space!([RawFd; 1]);
-    let mut vectors = [io::IoSliceMut::new(bytes)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut vectors, Some(&mut room), flags)?;
-    let mut controls = message.cmsgs().map_err(|_| Errno::EMFILE)?;
-    let fd = match controls.next() {
-        Some(ControlMessageOwned::ScmRights(fds)) => fds.first().map(|number| {
-            // SAFETY: the kernel has just made it for this process, and nobody else owns it. There
-            // is room for one.
-            unsafe { OwnedFd::from_raw_fd(*number) }
-        }),
-        _ => None,
-    };
-    Ok((message.bytes, fd))
+    let (length, fds) = descriptor::receive(socket, bytes)?;
+    Ok((length, fds.into_iter().next()))
 }
 
 /// `MFD_NOEXEC_SEAL` (Linux 6.3).

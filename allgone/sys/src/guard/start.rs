@@ -8,24 +8,19 @@
 //! and a `waitpid(-1)` elsewhere in it does not see it. Sources: clone(2), clone3(2), vfork(2),
 //! wait(2).
 
-use core::arch::asm;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::unistd::Pid;
 
 use super::program::serve::{Guard, Memory};
 use super::program::{ground::Ground, process};
 use super::{Birth, How, StartFailure, wire::born};
 use crate::bare::call;
 use crate::bare::raw::{self, number};
+use crate::spawn::sharing::{self, CLONE_FILES, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, clone_sharing};
 use crate::spawn::{close_all_but, signals};
 
-const CLONE_VM: usize = 0x100;
-const CLONE_FILES: usize = 0x400;
-const CLONE_VFORK: usize = 0x4000;
-const CLONE_PIDFD: usize = 0x1000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const SIGCHLD: usize = 17;
 
@@ -86,7 +81,7 @@ pub fn start(birth: &Birth<'_>, how: How<'_>) -> Result<OwnedFd, StartFailure> {
         unsafe { clone_sharing(number::CLONE, [flags, 0, 0, 0, 0], between, &raw mut shared) };
     drop(blocked);
     let between = between.map_err(|raw::Errno(errno)| fail("clone")(Errno::from_raw(errno)))?;
-    reap(between);
+    sharing::reap(between);
     if shared.pidfd >= 0 {
         // SAFETY: stored by the kernel, in the table of descriptors that the go-between shared.
         let pidfd = unsafe { OwnedFd::from_raw_fd(shared.pidfd) };
@@ -96,16 +91,6 @@ pub fn start(birth: &Birth<'_>, how: How<'_>) -> Result<OwnedFd, StartFailure> {
     }
     let (step, raw::Errno(errno)) = shared.failed.unwrap_or(("clone3", raw::Errno(libc::EIO)));
     Err(fail(step)(Errno::from_raw(errno)))
-}
-
-/// Reaps the go-between, which has ended. One that waits for all kinds of children (`__WALL`) may
-/// have been first.
-fn reap(pid: usize) {
-    let Ok(pid) = i32::try_from(pid) else { return };
-    let flags = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::__WALL;
-    while crate::wait::waitid(crate::wait::Whose::Pid(Pid::from_raw(pid)), flags)
-        == Err(Errno::EINTR)
-    {}
 }
 
 /// The go-between's life.
@@ -240,62 +225,4 @@ fn serve_here(ground: Ground) -> (&'static str, raw::Errno) {
         Ok(guard) => guard.serve(),
         Err(errno) => ("begin", errno),
     }
-}
-
-/// Makes system call `number`, a clone, with which a new process may share the caller's memory, and
-/// runs `run` in it, on the caller's stack, below what the caller uses.
-///
-/// # Safety
-///
-/// Either the flags have `CLONE_VFORK`, so that the caller stays where it is until the new process
-/// has executed or ended, or they do not have `CLONE_VM`, so that its memory is a copy. `run` makes
-/// async-signal-safe calls alone.
-unsafe fn clone_sharing(
-    number: usize,
-    args: [usize; 5],
-    run: extern "C" fn(*mut Shared) -> !,
-    shared: *mut Shared,
-) -> Result<usize, raw::Errno> {
-    let ret: isize;
-    let [a, b, c, d, e] = args;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the parent sees a system call. The child calls a function that does not return, on an
-    // aligned stack; what it pushes is below all that the parent's frames use (no red zone is used
-    // around this block, which may use the stack).
-    unsafe {
-        asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "and rsp, -16",
-            "mov rdi, r12",
-            "call r13",
-            "ud2",
-            "2:",
-            inlateout("rax") number => ret,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
-            in("r12") shared, in("r13") run,
-            out("rcx") _, out("r11") _,
-        );
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above; the stack is aligned as it is.
-    unsafe {
-        asm!(
-            "svc 0",
-            "cbnz x0, 2f",
-            "mov x29, #0",
-            "mov x0, x20",
-            "blr x21",
-            "brk #1",
-            "2:",
-            in("x8") number,
-            inlateout("x0") a => ret,
-            in("x1") b, in("x2") c, in("x3") d, in("x4") e,
-            in("x20") shared, in("x21") run,
-            out("x30") _,
-        );
-    }
-    raw::answer(ret)
 }

@@ -64,6 +64,8 @@ pub struct Launch<'a> {
     pub paths: &'a [CString],
     /// Arguments, the zeroth included.
     pub argv: &'a [CString],
+    /// The environment of the program, complete; `None`: this process's.
+    pub envp: Option<&'a [CString]>,
     /// The signal mask of the program.
     pub mask: u64,
     /// A signalfd with SIGCHLD in its set.
@@ -204,7 +206,7 @@ impl<'a> Launch<'a> {
             shell,
             paths: pointers(self.paths),
             argv,
-            envp: environment(),
+            envp: self.envp.map_or_else(environment, pointers),
         };
         // SAFETY: in the child only `Sequence::run` executes, which makes system calls and never
         // returns.

@@ -12,7 +12,10 @@
 mod changes;
 mod child;
 mod clone;
+pub mod copy;
 mod descriptors;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub mod detached;
 mod filter;
 mod gate;
 mod init;
@@ -21,6 +24,8 @@ mod report;
 pub mod results;
 mod setup;
 mod shared;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod sharing;
 pub(crate) mod signals;
 pub(crate) mod step;
 mod steps;

@@ -43,6 +43,24 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Its name, as reports have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "itself",
+            Self::Timeout => "timeout",
+            Self::CpuTime => "cpu-time",
+            Self::Lease => "lease",
+            Self::LauncherGone => "launcher-gone",
+            Self::MainEnded => "main-ended",
+            Self::Asked => "signal",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
     const ALL: [Self; 7] = [
         Self::None,
         Self::Timeout,

@@ -11,7 +11,8 @@ use nix::errno::Errno;
 
 use super::filter::Instruction;
 use super::steps::Rlimit;
-use crate::check;
+use crate::privilege::Credentials;
+use crate::{check, privilege};
 
 /// A file by its path below a directory, and what is written to it in one `write(2)`.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,10 @@ pub enum Setup<'a> {
     NoNewPrivs,
     /// `PR_SET_CHILD_SUBREAPER`: orphans of the tree become this process's children.
     Subreaper,
+    /// `setsid(2)`: a session and a process group of its own.
+    Session,
+    /// Becomes another user for good, as [`become_user`](crate::privilege::become_user) does.
+    User(Credentials),
     /// `mount(2)`.
     Mount {
         /// What.
@@ -135,6 +140,9 @@ impl Setup<'_> {
             Self::Dumpable => prctl(libc::PR_SET_DUMPABLE, 1),
             Self::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
             Self::Subreaper => prctl(libc::PR_SET_CHILD_SUBREAPER, 1),
+            // SAFETY: no arguments.
+            Self::Session => check(libc::c_long::from(unsafe { libc::setsid() })).map(|_| ()),
+            Self::User(user) => privilege::become_user(user),
             Self::Mount {
                 source,
                 target,
@@ -249,6 +257,13 @@ impl fmt::Display for Setup<'_> {
             Self::Dumpable => f.write_str("prctl(PR_SET_DUMPABLE, 1)"),
             Self::NoNewPrivs => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1)"),
             Self::Subreaper => f.write_str("prctl(PR_SET_CHILD_SUBREAPER, 1)"),
+            Self::Session => f.write_str("setsid()"),
+            Self::User(Credentials { uid, gid }) => {
+                write!(
+                    f,
+                    "setgroups(0), setresgid({gid}), setresuid({uid}), capset(none)"
+                )
+            }
             Self::Mount {
                 source,
                 target,

@@ -1,0 +1,212 @@
+//! The host: nothing of it is touched, it may be killed at any moment, and so may what serves it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::process::Stdio;
+use std::time::Duration;
+
+use allgone::sys::time::{now, sleep_until};
+use allgone::sys::wait::{Whose, waitid};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+use sandbox::launch::{LaunchError, Launcher, Program, Status};
+
+use crate::support::{
+    Test, alive, by_each_tier, ended, host, launcher, mark, nothing_left, own_cgroup, shell, soon,
+    within,
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("host::nothing_of_it_is_touched", nothing_of_it_is_touched),
+    ("host::from_many_threads", from_many_threads),
+    ("host::it_is_killed", it_is_killed),
+    (
+        "host::the_launcher_of_a_run_is_killed",
+        the_launcher_of_a_run_is_killed,
+    ),
+    (
+        "host::the_parent_of_launchers_is_killed",
+        the_parent_of_launchers_is_killed,
+    ),
+    ("host::the_launcher_is_dropped", the_launcher_is_dropped),
+];
+
+/// What the kernel says of this thread that a launcher could change.
+fn state() -> Vec<String> {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let of_it = [
+        "SigBlk",
+        "SigIgn",
+        "SigCgt",
+        "SigQ",
+        "NoNewPrivs",
+        "Seccomp:",
+        "Umask",
+    ];
+    let mut state: Vec<String> = status
+        .lines()
+        .filter(|line| of_it.iter().any(|name| line.starts_with(name)))
+        .map(str::to_owned)
+        .collect();
+    let subreaper = nix::sys::prctl::get_child_subreaper().unwrap();
+    let dumpable = nix::sys::prctl::get_dumpable().unwrap();
+    let dir = std::env::current_dir().unwrap();
+    state.push(format!("{subreaper} {dumpable} {dir:?}"));
+    state
+}
+
+fn nothing_of_it_is_touched() {
+    let before = state();
+    let none = |when| {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let any = waitid(Whose::Any, flags | WaitPidFlag::__WALL);
+        assert_eq!(any, Err(Errno::ECHILD), "a child {when}");
+    };
+    none("before");
+    let own = Launcher::start(&Program::This).unwrap();
+    none("of the start");
+    for launch in by_each_tier("(setsid sleep 0.1 &); exit 7") {
+        let mut run = launch.spawn(&own).unwrap();
+        none("of the spawn");
+        run.started(soon()).unwrap();
+        none("while it runs");
+        assert_eq!(ended(run).status, Status::Exited(7));
+        none("of the run");
+    }
+    drop(own);
+    assert_eq!(state(), before);
+}
+
+fn from_many_threads() {
+    let codes: Vec<i32> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|code| {
+                scope.spawn(move || {
+                    let run = shell(&format!("exit {code}")).spawn(launcher()).unwrap();
+                    match ended(run).status {
+                        Status::Exited(code) => i32::from(code),
+                        other => panic!("{other:?}"),
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert_eq!(codes, Vec::from_iter(0..16));
+}
+
+/// The life of a host that is killed: says the number of its launcher's init, and waits.
+pub(crate) fn to_be_killed() {
+    let launcher = Launcher::start(&Program::This).unwrap();
+    let script = std::env::var("LAUNCH_SCRIPT").unwrap();
+    let launches = by_each_tier(&script);
+    let mut runs: Vec<_> = launches
+        .iter()
+        .map(|it| it.spawn(&launcher).unwrap())
+        .collect();
+    for run in &mut runs {
+        run.started(soon()).unwrap().unwrap();
+    }
+    println!("ready");
+    std::io::stdout().flush().unwrap();
+    for mut run in runs {
+        assert!(run.wait(soon()).unwrap().is_none());
+    }
+}
+
+const PAYLOAD: &str = "trap '' TERM INT HUP; (setsid sh -c 'sleep 1000 & sleep 1000' &); \
+                       sleep 1000 & kill -STOP $!; sleep 1000";
+
+fn it_is_killed() {
+    let own = own_cgroup();
+    let cgroups = || {
+        let Some(own) = &own else { return Vec::new() };
+        let names = fs::read_dir(own).unwrap().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.starts_with("allgone-"))
+            .collect::<Vec<_>>()
+    };
+    for at in 0..12 {
+        let mark = mark();
+        let mut child = host("killed")
+            .env("LAUNCH_SCRIPT", PAYLOAD)
+            .env("ALLGONE_MARK", &mark)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        if at < 4 {
+            let mut line = String::new();
+            let out = child.stdout.take().unwrap();
+            BufReader::new(out).read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+            assert!(alive(&mark).len() > 5);
+        } else {
+            // While it starts, which takes some tens of milliseconds.
+            sleep_until(now() + Duration::from_millis(3) * (at - 3)).unwrap();
+        }
+        let mine = cgroups();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        nothing_left(&mark);
+        let removed = within(Duration::from_secs(1), || {
+            cgroups()
+                .iter()
+                .all(|name| !mine.contains(name) || in_use(name))
+        });
+        assert!(removed, "{:?}", cgroups());
+    }
+}
+
+/// Whether the launcher in the name of a cgroup is alive: another test's, beside this one.
+fn in_use(name: &str) -> bool {
+    let pid = name.split('-').nth(1).and_then(|pid| pid.parse().ok());
+    pid.is_some_and(|pid| kill(Pid::from_raw(pid), None).is_ok())
+}
+
+/// The parent of a process.
+fn parent(pid: i32) -> Pid {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let rest = stat.rsplit_once(')').unwrap().1;
+    Pid::from_raw(rest.split_whitespace().nth(1).unwrap().parse().unwrap())
+}
+
+fn the_launcher_of_a_run_is_killed() {
+    for launch in by_each_tier(PAYLOAD) {
+        let mark = mark();
+        let mut run = launch.env("ALLGONE_MARK", &mark).spawn(launcher()).unwrap();
+        let init = run.started(soon()).unwrap().unwrap().init;
+        kill(parent(init), Signal::SIGKILL).unwrap();
+        let unknown = run.wait(soon()).unwrap_err();
+        assert!(matches!(unknown, LaunchError::LauncherDied), "{unknown:?}");
+        nothing_left(&mark);
+    }
+}
+
+fn the_parent_of_launchers_is_killed() {
+    let own = Launcher::start(&Program::This).unwrap();
+    let mut runs: Vec<_> = by_each_tier("sleep 0.5; exit 9")
+        .iter()
+        .map(|launch| launch.spawn(&own).unwrap())
+        .collect();
+    let init = runs[0].started(soon()).unwrap().unwrap().init;
+    kill(parent(parent(init).as_raw()), Signal::SIGKILL).unwrap();
+    let mut died = [PollFd::new(own.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut died, 60_000u16), Ok(1));
+    let refused = shell("true").spawn(&own).unwrap_err();
+    assert!(matches!(refused, LaunchError::Died), "{refused:?}");
+    for run in runs {
+        assert_eq!(ended(run).status, Status::Exited(9));
+    }
+}
+
+fn the_launcher_is_dropped() {
+    let own = Launcher::start(&Program::This).unwrap();
+    let run = shell("sleep 0.3; exit 3").spawn(&own).unwrap();
+    drop(own);
+    assert_eq!(ended(run).status, Status::Exited(3));
+}

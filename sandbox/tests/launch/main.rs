@@ -1,0 +1,44 @@
+//! The launcher as a library, with real processes.
+//!
+//! This program is the test, the host of its own when one has to be killed or measured, and the
+//! parent of launchers.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "the whole program is a test"
+)]
+
+mod ends;
+mod host;
+mod many;
+mod mistakes;
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(code) = sandbox::launch::serve_if_asked() {
+        return code;
+    }
+    if let Ok(role) = std::env::var(support::ROLE) {
+        match role.as_str() {
+            "many" => many::host(),
+            "killed" => host::to_be_killed(),
+            other => panic!("no role {other}"),
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut tests: Vec<Trial> = Vec::new();
+    for list in [ends::TESTS, host::TESTS, many::TESTS, mistakes::TESTS] {
+        tests.extend(list.iter().map(|(name, body)| {
+            let body = *body;
+            Trial::test(*name, move || {
+                body();
+                Ok(())
+            })
+        }));
+    }
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}

@@ -1,0 +1,118 @@
+//! Starting runs, and looking for what they left.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use allgone::MonoNs;
+use allgone::layout::{Layout, Paths};
+use allgone::sys::time::{now, sleep_until};
+use sandbox::launch::{Completion, Launch, Launcher, Program, Run, Stream};
+use sandbox::tier::Tier;
+
+/// A test.
+pub(crate) type Test = (&'static str, fn());
+
+/// The variable that makes this program a host.
+pub(crate) const ROLE: &str = "LAUNCH_ROLE";
+
+/// One for all tests.
+pub(crate) fn launcher() -> &'static Launcher {
+    static LAUNCHER: OnceLock<Launcher> = OnceLock::new();
+    LAUNCHER.get_or_init(|| Launcher::start(&Program::This).unwrap())
+}
+
+/// This program as a host that does what `role` says.
+pub(crate) fn host(role: &str) -> Command {
+    let mut host = Command::new("/proc/self/exe");
+    host.env(ROLE, role);
+    host
+}
+
+pub(crate) fn soon() -> MonoNs {
+    now() + Duration::from_secs(60)
+}
+
+/// `sh -c SCRIPT` without streams, by each tier that works here.
+pub(crate) fn by_each_tier(script: &str) -> Vec<Launch> {
+    let tiers = Tier::ALL.into_iter().filter(|tier| works(*tier));
+    let all: Vec<Launch> = tiers.map(|tier| shell(script).tier(tier)).collect();
+    assert!(!all.is_empty());
+    all
+}
+
+pub(crate) fn works(tier: Tier) -> bool {
+    static WORKING: OnceLock<Vec<Tier>> = OnceLock::new();
+    let working = WORKING.get_or_init(|| {
+        let works = |tier: &Tier| {
+            let mut run = shell("true").tier(*tier).spawn(launcher()).unwrap();
+            run.wait(soon()).is_ok()
+        };
+        Tier::ALL.into_iter().filter(works).collect()
+    });
+    working.contains(&tier)
+}
+
+pub(crate) fn shell(script: &str) -> Launch {
+    Launch::builder("sh")
+        .args(["-c", script])
+        .stdin(Stream::Null)
+        .stdout(Stream::Null)
+        .stderr(Stream::Null)
+}
+
+/// To its end.
+pub(crate) fn ended(mut run: Run) -> Completion {
+    run.wait(soon()).unwrap().expect("it ends").clone()
+}
+
+/// A mark that no other run has.
+pub(crate) fn mark() -> String {
+    format!("{}-{}", std::process::id(), now().0)
+}
+
+/// Processes with `ALLGONE_MARK=mark` in their environment.
+pub(crate) fn alive(mark: &str) -> Vec<String> {
+    let line = format!("ALLGONE_MARK={mark}");
+    let bears = |environ: Vec<u8>| {
+        let mut lines = environ.split(|byte| *byte == 0);
+        lines.any(|variable| variable == line.as_bytes())
+    };
+    let mut alive = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let path = entry.unwrap().path();
+        // What has just ended has no environment.
+        if fs::read(path.join("environ")).is_ok_and(bears) {
+            let line = fs::read(path.join("cmdline")).unwrap_or_default();
+            alive.push(format!("{path:?}: {}", String::from_utf8_lossy(&line)));
+        }
+    }
+    alive
+}
+
+/// No process a second later at most.
+pub(crate) fn nothing_left(mark: &str) {
+    let gone = within(Duration::from_secs(1), || alive(mark).is_empty());
+    assert!(gone, "still there: {:?}", alive(mark));
+}
+
+/// Whether `condition` comes true before the limit.
+pub(crate) fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if deadline.has_passed() {
+            return false;
+        }
+        sleep_until(now() + Duration::from_millis(2)).unwrap();
+    }
+}
+
+/// The cgroup of this process, in which those of runs are made.
+pub(crate) fn own_cgroup() -> Option<PathBuf> {
+    Layout::read(&Paths::default()).unwrap().own_v2().ok()
+}

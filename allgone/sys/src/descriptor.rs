@@ -1,5 +1,5 @@
-//! Descriptors that a program was started with and knows by their numbers only, and those that it is
-//! sent.
+//! Descriptors that a program was started with and knows by their numbers only, and those that it
+//! is sent.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -264,8 +264,8 @@ impl Launch {
         self
     }
 
-    /// Starts it. Returns when its launcher exists, before the program has begun: whether that could
-    /// be executed is known to [`Run::wait`], or to [`Run::started`] if it may take its time.
+    /// Starts it. Returns when its launcher exists, before the program has begun: whether that
+    /// could be executed is what [`Run::wait`] tells.
     ///
     /// Errors: what is asked for makes no sense, or the directory is not there; the launchers'
     /// parent has died.

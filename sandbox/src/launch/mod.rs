@@ -33,8 +33,8 @@
 //! memory until then: no page table is copied, however large the host is. For each run it makes a
 //! launcher, a copy of itself, small as it is. A launcher is the same code as the command `allgone
 //! run`, with the same tiers, the same init and the same proofs. That is why a run may be of any
-//! tier: where a tier needs a subreaper, which waits for any child until there is none left, that is
-//! the launcher, which has no other children.
+//! tier: where a tier needs a subreaper, which waits for any child until there is none left, that
+//! is the launcher, which has no other children.
 //!
 //! # What the host's process has of it
 //!
@@ -45,14 +45,20 @@
 //!
 //! # What each tier gives
 //!
-//! | | namespace | traced | cgroup |
-//! |---|---|---|---|
-//! | over means over | init's end comes after that of every other process of its PID namespace; the cgroup is removed | init has neither tracee nor child left, then the launcher has no child left | init has no child left, the launcher has none, the cgroup is removed |
-//! | the host is killed, or drops the [`Run`] | the launcher sees its channel hang up, and kills init, and so everything | the same | the same, by `cgroup.kill` |
-//! | host and launcher are killed | init kills everything, and removes the cgroup | the kernel kills init with the launcher, and the tracees with init | init kills the cgroup |
-//! | the deadline | init keeps it, the launcher if it does not; the host need not look | the same | the same |
-//! | the launchers' parent is killed | runs go on; no other can be started ([`LaunchError::Died`]) | the same | the same |
-//! | what it lacks | | [`Tier::lacks`](crate::tier::Tier::lacks) | the same |
+//! Over means over:
+//!
+//! - *namespace*: init's end comes after that of every other process of its PID namespace; and the
+//!   cgroup, where there is one, is removed.
+//! - *traced*: init has neither tracee nor child left, and then its launcher has no child left.
+//! - *cgroup*: init has no child left, its launcher has none, and the cgroup is removed.
+//!
+//! When the host is killed, or drops the [`Run`], the launcher sees its channel hang up and kills
+//! everything: init in the first two tiers, the cgroup in the third. When host and launcher are
+//! killed, init kills everything and removes the cgroup; in the traced tier the kernel kills init
+//! with its launcher, and the tracees with init. Init keeps the deadline, and its launcher does if
+//! it does not: the host need not look. When the launchers' parent is killed, runs go on, and no
+//! other can be started ([`LaunchError::Died`]). What the two weaker tiers lack is said by
+//! [`Tier::lacks`](crate::tier::Tier::lacks), and by the report.
 //!
 //! # What a program gets
 //!

@@ -200,7 +200,8 @@ fn the_group_of_the_program_is_its_own() {
 }
 
 fn streams_environment_and_directory() {
-    let script = "read line; echo \"$line $GIVEN $(pwd) ${HOME-none} $(ls /proc/self/fd | wc -w)\"; \
+    let script = "read line; \
+                  echo \"$line $GIVEN $(pwd) ${HOME-none} $(ls /proc/self/fd | wc -w)\"; \
                   echo told >&2";
     for launch in by_each_tier(script) {
         let (read_in, write_in) = std::io::pipe().unwrap();

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     if let Ok(role) = std::env::var(support::ROLE) {
         match role.as_str() {
             "many" => many::host(),
+            "untouched" => host::to_be_untouched(),
             "killed" => host::to_be_killed(),
             other => panic!("no role {other}"),
         }

@@ -1,6 +1,5 @@
 //! Starting runs, and looking for what they left.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -8,9 +7,15 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::layout::{Layout, Paths};
-use allgone::sys::time::{now, sleep_until};
+use allgone::sys::time::now;
 use sandbox::launch::{Completion, Launch, Launcher, Program, Run, Stream};
 use sandbox::tier::Tier;
+
+#[path = "../support/mod.rs"]
+mod shared;
+
+use shared::bearing;
+pub(crate) use shared::within;
 
 /// A test.
 pub(crate) type Test = (&'static str, fn());
@@ -75,41 +80,13 @@ pub(crate) fn mark() -> String {
 
 /// Processes with `ALLGONE_MARK=mark` in their environment.
 pub(crate) fn alive(mark: &str) -> Vec<String> {
-    let line = format!("ALLGONE_MARK={mark}");
-    let bears = |environ: Vec<u8>| {
-        let mut lines = environ.split(|byte| *byte == 0);
-        lines.any(|variable| variable == line.as_bytes())
-    };
-    let mut alive = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap() {
-        let path = entry.unwrap().path();
-        // What has just ended has no environment.
-        if fs::read(path.join("environ")).is_ok_and(bears) {
-            let line = fs::read(path.join("cmdline")).unwrap_or_default();
-            alive.push(format!("{path:?}: {}", String::from_utf8_lossy(&line)));
-        }
-    }
-    alive
+    bearing(&format!("ALLGONE_MARK={mark}"))
 }
 
 /// No process a second later at most.
 pub(crate) fn nothing_left(mark: &str) {
     let gone = within(Duration::from_secs(1), || alive(mark).is_empty());
     assert!(gone, "still there: {:?}", alive(mark));
-}
-
-/// Whether `condition` comes true before the limit.
-pub(crate) fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = now() + limit;
-    loop {
-        if condition() {
-            return true;
-        }
-        if deadline.has_passed() {
-            return false;
-        }
-        sleep_until(now() + Duration::from_millis(2)).unwrap();
-    }
 }
 
 /// The cgroup of this process, in which those of runs are made.

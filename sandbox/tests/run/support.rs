@@ -9,7 +9,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use allgone::layout::{Layout, Paths};
-use allgone::sys::time::{now, sleep_until};
+use allgone::sys::time::now;
+
+#[path = "../support/mod.rs"]
+mod shared;
+
+use shared::bearing;
+pub(crate) use shared::within;
 
 /// Whose launcher it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,18 +91,7 @@ impl Marked {
 
     /// Processes that bear the mark.
     pub(crate) fn alive(&self) -> Vec<String> {
-        let mark = self.mark.as_bytes();
-        let bears = |environ: Vec<u8>| environ.split(|byte| *byte == 0).any(|line| line == mark);
-        let mut alive = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap() {
-            let path = entry.unwrap().path();
-            // What has just ended has no environment.
-            if fs::read(path.join("environ")).is_ok_and(bears) {
-                let line = fs::read(path.join("cmdline")).unwrap_or_default();
-                alive.push(format!("{path:?}: {}", String::from_utf8_lossy(&line)));
-            }
-        }
-        alive
+        bearing(&self.mark)
     }
 
     /// No process a second later at most.
@@ -116,20 +111,6 @@ pub(crate) fn code(output: &Output) -> i32 {
 
 pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Whether `condition` comes true before the limit.
-pub(crate) fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = now() + limit;
-    loop {
-        if condition() {
-            return true;
-        }
-        if deadline.has_passed() {
-            return false;
-        }
-        sleep_until(now() + Duration::from_millis(2)).unwrap();
-    }
 }
 
 /// Cgroups that the launcher with this number has made below the tests' own.

@@ -1,5 +1,5 @@
-//! A new process that shares the caller's memory, on the caller's stack: nothing of a host is copied,
-//! however large it is.
+//! A new process that shares the caller's memory, on the caller's stack: nothing of a host is
+//! copied, however large it is.
 //!
 //! Sources: clone(2), clone3(2), vfork(2).
 

@@ -149,14 +149,7 @@ fn judged(spec: &TrialSpec<'_>, record: &mut TrialRecord, hit: Vec<Canary>, witn
             } else {
                 Outcome::Survived
             };
-            let may_hit: Vec<Canary> = spec
-                .strategy
-                .map_or(&[][..], |s| s.spec().may_hit)
-                .iter()
-                .copied()
-                .map(crate::kill::canary)
-                .collect();
-            judge::kill_held(expected, emptied, hit, &may_hit)
+            judge::kill_held(expected, emptied, hit, &spec.may_hit())
         }
     };
     record.held = held;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Workload;
 use crate::MonoNs;
 use crate::detect::AnyDetector;
-use crate::expect::{Expectation, KillExpectation, Plane};
+use crate::expect::{Canary, Expectation, KillExpectation, Plane};
 use crate::kill::AnyStrategy;
 use crate::param::{Axis, FOREVER, ParamPoint, Unit};
 
@@ -195,6 +195,12 @@ impl TrialSpec<'_> {
     /// Whether the OOM killer may end so many processes of the tree without a word.
     pub(super) fn allows(&self, ended: usize, by_oom: u64) -> bool {
         self.stage.memory_bytes.is_some() && u64::try_from(ended).is_ok_and(|n| n <= by_oom)
+    }
+
+    /// The canaries that the strategy states that it may hit.
+    pub(super) fn may_hit(&self) -> Vec<Canary> {
+        let stated = self.strategy.map_or(&[][..], |s| s.spec().may_hit);
+        stated.iter().copied().map(crate::kill::canary).collect()
     }
 
     /// Which plane the trial belongs to.

@@ -264,9 +264,9 @@ pub(super) struct RunArgs {
     pub seed: Option<u64>,
 
     /// How long a detector may wait, and how long the processes may take to die after a kill
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time,
-        help_heading = "What is run")]
-    pub deadline: Duration,
+    /// [default: 1s; where a detector is expected to see the end, 10s, but in a campaign 1s]
+    #[arg(long, value_name = "TIME", value_parser = some_time, help_heading = "What is run")]
+    pub deadline: Option<Duration>,
 
     /// Idle time before each trial, so that one does not disturb the next: a range to draw from, or
     /// one time [default: 0..20ms, in a campaign 10ms..30ms]
@@ -347,6 +347,13 @@ pub(super) struct RunArgs {
         help_heading = "Output"
     )]
     pub log: String,
+}
+
+impl RunArgs {
+    /// `--deadline`, or the usual one.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline.unwrap_or(Duration::from_secs(1))
+    }
 }
 
 /// Arguments of `scenario list`.

@@ -37,7 +37,7 @@ pub(super) fn conclude(
             Tally::new(
                 cell.key.clone(),
                 plan::expected_in_words(cell.expected),
-                args.deadline,
+                args.deadline(),
             )
         })
         .collect();

@@ -124,7 +124,7 @@ mod tests {
     fn what_follows_two_dashes_is_the_program() {
         let args = parsed(&["--detector", "pidfd-main", "--", "sh", "-c", "--trials 7"]).unwrap();
         assert_eq!(args.program, ["sh", "-c", "--trials 7"]);
-        assert_eq!(args.run.deadline, Duration::from_secs(10));
+        assert_eq!(args.run.deadline(), Duration::from_secs(10));
         assert_eq!((args.run.tasks, args.run.memory), (256, 1 << 30));
         let plain = parsed(&["--", "sleep", "0.1"]).unwrap();
         assert_eq!(plain.program, ["sleep", "0.1"]);

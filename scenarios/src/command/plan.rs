@@ -85,6 +85,15 @@ pub(super) struct Cell {
 }
 
 impl Cell {
+    /// How long a trial of it may take.
+    pub(super) fn deadline(&self, request: &Request) -> Duration {
+        use Expectation::{Early, MayBeEarly, Removed, Sound};
+        match self.expected {
+            Expected::Detect(Sound | Early(_) | MayBeEarly(_) | Removed(_)) => request.patience,
+            Expected::Detect(_) | Expected::Kill(_) => request.deadline,
+        }
+    }
+
     /// The detector in `block`.
     pub(super) fn detector(&self, block: u32) -> AnyDetector {
         self.watchers[usize::try_from(block).map_or(0, |turn| turn % self.watchers.len())]

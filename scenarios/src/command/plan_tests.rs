@@ -5,7 +5,7 @@ use clap::Parser;
 
 use super::super::args::Cli;
 use super::super::exit::Exit;
-use super::super::request::{REFERENCES, resolve};
+use super::super::request::{REFERENCES, of_run, resolve};
 use super::*;
 
 fn everything() -> Offers {
@@ -186,4 +186,27 @@ fn what_is_missing_is_said_and_an_error_if_it_was_named() {
         planned(&["forkbomb"], &offers).unwrap_err().exit,
         Exit::Missing
     );
+}
+
+#[test]
+fn only_what_is_expected_to_see_the_end_has_longer_unless_a_deadline_is_given() {
+    let deadlines = |words: &[&str]| {
+        let cli = Cli::try_parse_from([&["scenario"], words].concat()).unwrap();
+        let request = of_run(&cli.run).unwrap();
+        let plan = plan(&request, &everything(), 7).unwrap();
+        let cells = plan.cells.iter();
+        cells
+            .map(|cell| cell.deadline(&request).as_secs())
+            .collect::<Vec<_>>()
+    };
+    let watched = ["exit-now", "--detector", "cgroup-events-poll"];
+    assert_eq!(deadlines(&watched), [10]);
+    assert_eq!(
+        deadlines(&[&watched[..], &["--deadline", "2s"]].concat()),
+        [2]
+    );
+    let in_vain = ["stopped-tree", "--detector", "cgroup-events-poll"];
+    assert_eq!(deadlines(&in_vain), [1], "it never ends");
+    let killed = ["sleepers", "--detector", "none", "--kill", "cgroup-kill"];
+    assert_eq!(deadlines(&killed), [1]);
 }

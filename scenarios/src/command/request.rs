@@ -28,6 +28,10 @@ pub(super) const FEW_TRIALS: u32 = 3;
 /// Trials of each row for a single scenario in one plane.
 pub(super) const SOME_TRIALS: u32 = 10;
 
+/// How long a detector may wait that is expected to see the end. On a machine that stalls for a
+/// second a tree that lives for 50 ms is over after more than one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long `all` may take.
 const BUDGET: Duration = Duration::from_secs(300);
 
@@ -88,6 +92,9 @@ pub(super) struct Request {
     pub seed: Option<u64>,
     /// How long a detector may wait, and how long the processes may take to die.
     pub deadline: Duration,
+    /// The same for a detector that is expected to see the end: it costs nothing to wait longer, and
+    /// on a loaded machine the tree itself may outlive the deadline.
+    pub patience: Duration,
     /// Idle time before each trial.
     pub gap: Gap,
     /// Limits around each workload.
@@ -127,6 +134,9 @@ pub(super) fn of_run(args: &RunArgs) -> Result<Request, Failure> {
         return Err(Failure::usage("--full has no --budget"));
     }
     let mut request = resolve(args)?;
+    if args.deadline.is_none() {
+        request.patience = PATIENCE;
+    }
     if every && !args.full && args.trials.is_none() {
         request.trials = 1;
         request.budget = request.budget.or(Some(BUDGET));
@@ -200,7 +210,8 @@ fn resolve_for(
         trials: args.trials.or(trials).unwrap_or(usual),
         sets: assignments(&args.set)?,
         seed: args.seed,
-        deadline: args.deadline,
+        deadline: args.deadline(),
+        patience: args.deadline(),
         gap: args.gap.unwrap_or(Gap::PLAIN),
         limits: Limits {
             tasks: args.tasks,

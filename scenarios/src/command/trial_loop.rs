@@ -268,7 +268,7 @@ impl TrialLoop<'_> {
             detector: cell.detector(planned.block),
             strategy: cell.strategy,
             expected: cell.expected,
-            deadline: self.request.deadline,
+            deadline: cell.deadline(self.request),
             limits: self.request.limits,
             gap,
             conditions,

@@ -235,8 +235,7 @@ fn sessions_and_groups_are_as_the_model_has_them() {
     expected.sort_unstable();
     seen.sort_unstable();
     assert_eq!(seen, expected);
-    tree.kill();
-    assert_eq!(tree.ends().len(), 7);
+    assert_eq!(tree.killed().len(), 7);
 }
 
 /// From `/proc/PID/stat` (fields 5 and 6) and `/proc/PID/fd`.
@@ -280,9 +279,8 @@ fn who_ignores_signals_dies_of_sigkill_alone() {
         nix::sys::signal::kill(tree.main, signal).unwrap();
     }
     // Ignored signals are dropped as they are sent, so nothing is pending that could still kill it.
-    tree.kill();
     assert_eq!(
-        tree.ends(),
+        tree.killed(),
         [WaitStatus::Signaled(tree.main, Signal::SIGKILL, false)]
     );
     let sums = tree.ledger.sums();
@@ -317,8 +315,7 @@ fn a_process_lives_without_its_leader() {
         );
     }
     assert_eq!(threads(), 2, "a dead leader and a living thread");
-    tree.kill();
-    let ends = tree.ends();
+    let ends = tree.killed();
     assert!(
         ends.contains(&WaitStatus::Signaled(pid, Signal::SIGKILL, false)),
         "{ends:?}"

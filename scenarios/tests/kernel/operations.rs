@@ -65,8 +65,7 @@ fn ready(text: &str) -> (Tree, Vec<i32>) {
 }
 
 fn killed(mut tree: Tree) {
-    tree.kill();
-    tree.ends();
+    tree.killed();
 }
 
 /// A field of `/proc/PID/stat` by its number in proc_pid_stat(5), from the third on.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use harness::MonoNs;
-use harness::sys::ledger::Ledger;
+use harness::sys::ledger::{Entry, Ledger};
 use harness::sys::spawn;
 use harness::sys::{pidfd, time};
 use harness::trial::Workload;
@@ -89,13 +89,28 @@ impl Tree {
 
     /// Waits until every process has ended and been reaped.
     pub(crate) fn ends(&mut self) -> Ends {
-        let ends = self.reap_until(time::now() + DEADLINE);
-        ends.unwrap_or_else(|| {
-            panic!(
-                "somebody lives on after {DEADLINE:?}: {:?}",
-                self.ledger.sums()
-            )
-        })
+        let mut ends = Vec::new();
+        assert!(
+            self.reap_until(time::now() + DEADLINE, &mut ends),
+            "processes live on after {DEADLINE:?}: {:?}",
+            self.ledger.sums()
+        );
+        ends
+    }
+
+    /// Kills all processes, and waits until every one has been reaped. Again and again, because one
+    /// that was forked before "ready" may enter itself in the ledger after it.
+    pub(crate) fn killed(&mut self) -> Ends {
+        let deadline = time::now() + DEADLINE;
+        let mut ends = Vec::new();
+        loop {
+            self.kill(&ends);
+            if self.reap_until(time::now() + Duration::from_millis(100), &mut ends) {
+                return ends;
+            }
+            let sums = self.ledger.sums();
+            assert!(!deadline.has_passed(), "processes live on: {sums:?}");
+        }
     }
 
     /// Waits until "ready" is said. Processes that end before that are reaped later.
@@ -107,10 +122,12 @@ impl Tree {
         );
     }
 
-    /// Kills every process in the ledger without an exit stamp. Their pids cannot be reused: this
-    /// process reaps them.
-    pub(crate) fn kill(&self) {
-        for entry in self.ledger.entries().filter(|e| e.exit.is_none()) {
+    /// Kills every process in the ledger without an exit stamp that is not among the ends. Their
+    /// pids cannot have been reused: this process reaps them.
+    fn kill(&self, ends: &[WaitStatus]) {
+        let reaped = |pid| ends.iter().any(|end| end.pid() == Some(Pid::from_raw(pid)));
+        let living = |entry: &Entry| entry.exit.is_none() && !reaped(entry.pid);
+        for entry in self.ledger.entries().filter(living) {
             match pidfd::open(Pid::from_raw(entry.pid)) {
                 Ok(fd) => assert!(matches!(
                     pidfd::send_signal(fd.as_fd(), Some(Signal::SIGKILL)),
@@ -121,15 +138,15 @@ impl Tree {
         }
     }
 
-    fn reap_until(&mut self, deadline: MonoNs) -> Option<Ends> {
-        let mut ends = Vec::new();
+    /// Whether all have been reaped by then.
+    fn reap_until(&mut self, deadline: MonoNs, ends: &mut Ends) -> bool {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-                Err(Errno::ECHILD) => return Some(ends),
+                Err(Errno::ECHILD) => return true,
                 Err(Errno::EINTR) => {}
                 Ok(WaitStatus::StillAlive) => {
                     if deadline.has_passed() {
-                        return None;
+                        return false;
                     }
                     let left = u16::try_from(deadline.remaining().as_millis()).unwrap_or(u16::MAX);
                     poll(
@@ -156,10 +173,7 @@ impl Drop for Tree {
                     Ok(()) | Err(_) => {}
                 }
             }
-            if self
-                .reap_until(time::now() + Duration::from_millis(100))
-                .is_some()
-            {
+            if self.reap_until(time::now() + Duration::from_millis(100), &mut Vec::new()) {
                 return;
             }
         }

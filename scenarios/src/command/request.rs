@@ -92,7 +92,7 @@ pub(super) struct Request {
     pub seed: Option<u64>,
     /// How long a detector may wait, and how long the processes may take to die.
     pub deadline: Duration,
-    /// The same for a detector that is expected to see the end: it costs nothing to wait longer, and
+    /// The same for a detector that is expected to see the end: to wait longer costs nothing, and
     /// on a loaded machine the tree itself may outlive the deadline.
     pub patience: Duration,
     /// Idle time before each trial.

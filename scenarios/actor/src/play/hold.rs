@@ -16,7 +16,7 @@ pub(super) fn close_all() -> Result<(), Errno> {
 }
 
 /// Where a limit is met, the OOM killer is to choose this process, and not a helper of the harness
-/// that is inside the same limit and resident with more. Without `/proc` the choice is the kernel's.
+/// that is inside the same limit and resident with more. Without `/proc` the kernel chooses.
 pub(super) fn touch(bytes: u64) -> Result<(), Errno> {
     match be_chosen_first() {
         Ok(()) | Err(Errno::ENOENT | Errno::EACCES) => {}

@@ -132,6 +132,8 @@ pub struct Ending {
     pub killed: bool,
     /// How often the kernel killed for want of the memory that `--memory` allows, if that is known.
     pub oom_kills: Option<u64>,
+    /// The most memory that all of it has had at a time, if `--memory` was asked for.
+    pub memory_peak_bytes: Option<u64>,
     /// The proof.
     pub proof: Proof,
     /// When the run began.
@@ -186,6 +188,7 @@ fn failure(options: &Options, launch: &Launch<'_>, index: usize, errno: Errno) -
     }
     let step = launch.describe().into_iter().nth(index);
     let hint = match errno {
+        _ if launch.is_limit(index) => "",
         Errno::EPERM | Errno::EACCES if !options.bare && matches!(launch.hold, Hold::Namespace) => {
             ": --bare does without mounts of its own"
         }

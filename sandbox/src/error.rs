@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use allgone::SysError;
 use nix::errno::Errno;
@@ -45,7 +46,7 @@ pub enum Usage {
 }
 
 /// A run did not come to a program's end.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum RunError {
     /// The arguments.
     #[error(transparent)]
@@ -93,13 +94,19 @@ pub enum RunError {
         /// Why not.
         why: String,
     },
+    /// No scope of systemd's.
+    #[error("could not get a cgroup from systemd: {0} (--cgroup auto does without)")]
+    Scope(String),
+    /// No user of its own.
+    #[error("could not take a user of --user-range: {0}")]
+    UserRange(String),
     /// The file of the report.
     #[error("could not write the report to {path}: {source}", path = path.display())]
     Report {
         /// Where.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The end is not proved.
     #[error("the end could not be proved: {0}")]
@@ -167,6 +174,8 @@ impl RunError {
             Self::Step { .. } => "set-up",
             Self::Namespaces { .. } | Self::NoTier(_) | Self::NoCgroup(_) => "tier",
             Self::Limit { .. } => "limit",
+            Self::Scope(_) => "systemd",
+            Self::UserRange(_) => "user",
             Self::Report { .. } => "report",
             Self::Unproved(_) => "unproved",
         }

@@ -269,20 +269,28 @@ impl GroupLimits {
 
     /// How often the kernel killed for want of memory. Before they are removed.
     pub(crate) fn oom_kills(&self, place: &Result<Place, String>) -> Option<u64> {
-        let set = self.set.iter().find(|set| set.option == "memory")?;
-        let (above, file) = match set.hierarchy {
-            Some(index) => (
-                &self.hierarchies.get(index)?.parent_path,
-                "memory.oom_control",
-            ),
-            None => (&place.as_ref().ok()?.parent_path, "memory.events"),
-        };
-        let name = std::ffi::OsStr::from_bytes(self.name.to_bytes());
-        let text = std::fs::read_to_string(above.join(name).join(file)).ok()?;
+        let text = self.memory_file(place, "memory.events", "memory.oom_control")?;
         let count = text
             .lines()
             .find_map(|line| line.strip_prefix("oom_kill "))?;
         count.trim().parse().ok()
+    }
+
+    /// The most memory that all of it has had at a time (v2: Linux 5.19). Before they are removed.
+    pub(crate) fn memory_peak_bytes(&self, place: &Result<Place, String>) -> Option<u64> {
+        let text = self.memory_file(place, "memory.peak", "memory.max_usage_in_bytes")?;
+        text.trim().parse().ok()
+    }
+
+    /// Reads a file of the cgroup that limits memory.
+    fn memory_file(&self, place: &Result<Place, String>, v2: &str, v1: &str) -> Option<String> {
+        let set = self.set.iter().find(|set| set.option == "memory")?;
+        let (above, file) = match set.hierarchy {
+            Some(index) => (&self.hierarchies.get(index)?.parent_path, v1),
+            None => (&place.as_ref().ok()?.parent_path, v2),
+        };
+        let name = std::ffi::OsStr::from_bytes(self.name.to_bytes());
+        std::fs::read_to_string(above.join(name).join(file)).ok()
     }
 
     /// Each one that has been set: its option, and the file that shows it.

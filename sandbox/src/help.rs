@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::error::RunError;
 use crate::options::OPTIONS;
+use crate::place::Above;
 use crate::tier::Tier;
 
 const AFTER: &str = "\
@@ -77,14 +78,22 @@ pub fn completions(shell: Shell, out: &mut impl Write) {
 pub fn doctor(out: &mut impl Write) -> std::io::Result<bool> {
     let mut any = false;
     let ways = [
-        ("run", Tier::Namespace, false),
-        ("run --bare", Tier::Namespace, true),
-        ("run --tier traced", Tier::Traced, false),
-        ("run --tier cgroup", Tier::Cgroup, false),
+        ("run", Tier::Namespace, false, Above::Own),
+        ("run --bare", Tier::Namespace, true, Above::Own),
+        ("run --tier traced", Tier::Traced, false, Above::Own),
+        ("run --tier cgroup", Tier::Cgroup, false, Above::Own),
+        // The last one: from then on this process is in the scope.
+        (
+            "run --cgroup systemd",
+            Tier::Namespace,
+            false,
+            Above::Systemd,
+        ),
     ];
-    for (name, tier, bare) in ways {
+    for (name, tier, bare, cgroup) in ways {
         let options = crate::options::Options {
             bare,
+            cgroup,
             tier: Some(tier),
             program: vec!["true".into()],
             ..Default::default()

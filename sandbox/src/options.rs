@@ -5,6 +5,7 @@
 //! build. clap builds the same table for everything that may take its time ([`crate::help`]).
 
 use std::ffi::{CString, OsStr, OsString};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use nix::libc;
 
 use crate::duration::{parse_bytes, parse_count, parse_duration, parse_thousandths};
 use crate::error::Usage;
+use crate::place::Above;
 use crate::tier::Tier;
+use crate::userrange;
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
@@ -136,9 +139,19 @@ pub const OPTIONS: &[Opt] = &[
         ..valued("require", "TIER", "Refuse to run by any weaker mechanism")
     },
     valued(
+        "cgroup",
+        "auto|systemd|PATH",
+        "Make its cgroup in this process's own, in a scope of systemd's, or in this directory",
+    ),
+    valued(
         "user",
         "UID[:GID]",
         "Run as this user, by its number, without capabilities or a way to get any",
+    ),
+    valued(
+        "user-range",
+        "FIRST-LAST|auto",
+        "Run as a user that no other run has at the time, of these numbers",
     ),
     flag(
         "best-effort",
@@ -202,8 +215,12 @@ pub struct Options {
     pub preserve_status: bool,
     /// Exit code 137 when SIGKILL was needed, as timeout(1).
     pub killed_is_137: bool,
+    /// `--cgroup`.
+    pub cgroup: Above,
     /// The user that the program becomes.
     pub user: Option<Credentials>,
+    /// `--user-range`.
+    pub user_range: Option<RangeInclusive<u32>>,
     /// What the program has of a library's caller instead of the launcher.
     pub hosted: Option<Hosted>,
     /// Program and arguments.
@@ -242,7 +259,9 @@ impl Default for Options {
             dry_run: false,
             preserve_status: false,
             killed_is_137: false,
+            cgroup: Above::Own,
             user: None,
+            user_range: None,
             hosted: None,
             program: Vec::new(),
         }
@@ -355,22 +374,17 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
         "events" => options.events = Some(descriptor()?),
         "tier" => options.tier = Tier::named(text),
         "require" => options.require = Tier::named(text),
-        "user" => options.user = Some(parse_user(text).ok_or_else(wrong)?),
+        "cgroup" => options.cgroup = Above::parse(text).ok_or_else(wrong)?,
+        "user-range" => {
+            options.user_range = Some(userrange::parse(text).ok_or_else(wrong)?);
+        }
+        "user" => options.user = Some(userrange::parse_user(text).ok_or_else(wrong)?),
         "best-effort" => options.best_effort = true,
         "verbose" => options.verbose = true,
         "dry-run" => options.dry_run = true,
         _ => return Err(wrong()),
     }
     Ok(())
-}
-
-/// `UID` or `UID:GID`; the group's number is the user's if there is none.
-fn parse_user(text: &str) -> Option<Credentials> {
-    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
-    let id = |text| u32::try_from(parse_count(text)?).ok();
-    let (uid, gid) = (id(uid)?, id(gid)?);
-    // The last number means "no change" to the kernel.
-    (uid != u32::MAX && gid != u32::MAX).then_some(Credentials { uid, gid })
 }
 
 /// What contradicts itself, or lacks something.
@@ -382,6 +396,9 @@ fn check(options: Options) -> Result<Options, Usage> {
             option: "grace",
             without: "--timeout, --cpu-time or --lease",
         });
+    }
+    if options.user.is_some() && options.user_range.is_some() {
+        return Err(Usage::Contradiction("user", "user-range"));
     }
     if options.require.is_some() && options.best_effort {
         return Err(Usage::Contradiction("require", "best-effort"));
@@ -425,6 +442,8 @@ mod tests {
             let value = match option.value {
                 None => "",
                 Some(_) if !option.values.is_empty() => option.values[0],
+                Some(_) if option.long == "cgroup" => "/x",
+                Some(_) if option.long == "user-range" => "5000-5009",
                 Some(_) => "3",
             };
             let mut options = Options::default();
@@ -455,6 +474,9 @@ mod tests {
             ("--require namespace --tier traced true", "contradict"),
             ("--tier bubblewrap true", "--tier"),
             ("--user root true", "--user"),
+            ("--cgroup here true", "--cgroup"),
+            ("--user-range 9-8 true", "--user-range"),
+            ("--user 1 --user-range auto true", "contradict"),
             ("--user 1:4294967295 true", "--user"),
             ("--bare", "no program"),
             ("--bare --", "no program"),

@@ -47,10 +47,44 @@ pub(crate) fn name() -> CString {
     CString::new(name).unwrap_or_default()
 }
 
-/// A cgroup of this process's own, below which another can be made.
-pub(crate) fn place(layout: &Result<Layout, String>, name: &CString) -> Result<Place, String> {
-    let layout = layout.as_ref().map_err(Clone::clone)?;
-    let parent_path = layout.own_v2().map_err(|e| e.to_string())?;
+/// Below which cgroup that of the program is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Above {
+    /// This process's own, as far as that may be had.
+    #[default]
+    Own,
+    /// A scope that systemd is asked for.
+    Systemd,
+    /// This directory.
+    At(PathBuf),
+}
+
+impl Above {
+    /// Reads `auto`, `systemd`, or an absolute path.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Own),
+            "systemd" => Some(Self::Systemd),
+            path => path.starts_with('/').then(|| Self::At(path.into())),
+        }
+    }
+}
+
+/// A cgroup below which another can be made.
+pub(crate) fn place(
+    layout: &Result<Layout, String>,
+    name: &CString,
+    above: &Above,
+) -> Result<Place, String> {
+    let parent_path = match above {
+        // Before systemd has been asked, which a dry run does not.
+        Above::Own | Above::Systemd => {
+            let layout = layout.as_ref().map_err(Clone::clone)?;
+            layout.own_v2().map_err(|e| e.to_string())?
+        }
+        Above::At(path) if path.join("cgroup.controllers").exists() => path.clone(),
+        Above::At(path) => return Err(format!("{} is no cgroup (v2)", path.display())),
+    };
     Ok(Place {
         parent: open_dir(&parent_path)?,
         parent_path,

@@ -17,7 +17,7 @@ use nix::sys::resource::Resource;
 use crate::error::RunError;
 use crate::grouplimits::GroupLimits;
 use crate::options::{Hosted, Options};
-use crate::place::{self, Place};
+use crate::place::{self, Above, Place};
 use crate::tier::Tier;
 
 /// Steps in their order.
@@ -97,12 +97,13 @@ impl Plan {
             (Err(none.to_owned()), limits)
         } else {
             let layout = place::layout();
-            let place = place::place(&layout, &name);
+            let place = place::place(&layout, &name, &options.cgroup);
             let limits = GroupLimits::of(options, &layout, &place, &name)?;
             (place, limits)
         };
-        let needs_cgroup = needs_cgroup || tier == Tier::Cgroup;
-        if let (Err(why), Tier::Cgroup) = (&place, tier) {
+        let asked_for = tier == Tier::Cgroup || options.cgroup != Above::Own;
+        let needs_cgroup = needs_cgroup || asked_for;
+        if let (Err(why), true) = (&place, asked_for) {
             return Err(RunError::NoCgroup(why.clone()));
         }
         if let (Err(why), true) = (&place, needs_cgroup) {
@@ -274,6 +275,7 @@ impl Plan {
             cgroup_need: self.cgroup_need(),
             groups: &steps.groups,
             lifts: &steps.lifts,
+            held: None,
             orders,
         }
     }

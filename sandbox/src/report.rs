@@ -60,7 +60,7 @@ impl Report {
             }
             None => File::create(&path).map_err(|source| RunError::Report {
                 path: path.clone(),
-                source,
+                source: source.into(),
             })?,
         };
         Ok(Some(Self { file, path }))
@@ -68,10 +68,11 @@ impl Report {
 
     /// Writes it. Errors: a full disk, a reader that is gone.
     pub(crate) fn write(mut self, document: &Value) -> Result<(), RunError> {
-        let failed = |source, path| RunError::Report { path, source };
-        self.file
-            .write_all(format!("{document:#}\n").as_bytes())
-            .map_err(|e| failed(e, self.path))
+        let written = self.file.write_all(format!("{document:#}\n").as_bytes());
+        written.map_err(|source| RunError::Report {
+            path: self.path,
+            source: source.into(),
+        })
     }
 }
 
@@ -103,6 +104,7 @@ pub(crate) fn document(
         "exit_code": exit_code,
         "error": error.map(ToString::to_string),
         "error_kind": error.map(RunError::kind),
+        "user": options.user.map(|user| json!({"uid": user.uid, "gid": user.gid})),
         "main": end_of(ending.main),
         "ended_by": ending.cause.name(),
         "sigkill_needed": ending.killed,
@@ -110,8 +112,35 @@ pub(crate) fn document(
         "usage": usage(),
         "proof": proof_of(&ending.proof),
         "oom_kills": ending.oom_kills,
+        "memory_peak_bytes": ending.memory_peak_bytes,
         "asked": asked(options, plan, launch, results, ending),
         "steps": steps(launch, results),
+    })
+}
+
+/// The report when nothing of the program has run.
+pub(crate) fn refusal(options: &Options, refused: &[(Tier, RunError)], error: &RunError) -> Value {
+    json!({
+        "version": VERSION,
+        "tier": null,
+        "lacks": [],
+        "refused": refused_of(refused),
+        "tracing": null,
+        "program": program_of(options),
+        "exit_code": error.exit_code(),
+        "error": error.to_string(),
+        "error_kind": error.kind(),
+        "user": null,
+        "main": null,
+        "ended_by": null,
+        "sigkill_needed": false,
+        "wall_ms": null,
+        "usage": null,
+        "oom_kills": null,
+        "memory_peak_bytes": null,
+        "proof": {"proved": true, "started": false},
+        "asked": [],
+        "steps": [],
     })
 }
 
@@ -170,6 +199,8 @@ fn usage() -> Value {
         "user_us": usage.user_time().num_microseconds(),
         "system_us": usage.system_time().num_microseconds(),
         "max_rss_kib": usage.max_rss(),
+        "voluntary_switches": usage.voluntary_context_switches(),
+        "involuntary_switches": usage.involuntary_context_switches(),
     })
 }
 
@@ -199,6 +230,14 @@ fn asked(
     }
     if options.lease.is_some() {
         say("lease", Some("init"));
+    }
+    let user = [
+        ("user", options.user.is_some()),
+        ("user-range", options.user_range.is_some()),
+    ];
+    // A range is asked for by its own name.
+    if let Some((name, _)) = user.into_iter().rfind(|(_, asked)| *asked) {
+        say(name, Some("setresuid"));
     }
     for name in plan.limit_names() {
         say(name, Some("setrlimit"));

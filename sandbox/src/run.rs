@@ -1,6 +1,6 @@
 //! One run, from the options to the proof.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use allgone::MonoNs;
@@ -16,10 +16,13 @@ use crate::end::{Ending, Exit, Proof};
 use crate::error::RunError;
 use crate::events::Events;
 use crate::options::Options;
+use crate::place::Above;
 use crate::plan::Plan;
 use crate::report::{Parts, Report};
 use crate::strays::Strays;
+use crate::systemd;
 use crate::tier::Tier;
+use crate::userrange;
 use crate::watch::{END_LIMIT, Watch};
 
 /// How much later than init the launcher acts on a deadline, so that it acts only if init does not.
@@ -84,47 +87,74 @@ fn with(
     options: &Options,
     control: Option<&Control>,
 ) -> Result<(Result<Exit, RunError>, Ending), RunError> {
-    let mut ground = Ground::prepare(options, control)?;
-    let mut candidates = Tier::candidates(options.tier, options.require).peekable();
-    while let Some(tier) = candidates.next() {
-        let last = candidates.peek().is_none();
-        let attempt = Plan::of(options, tier).and_then(|plan| ground.attempt(&plan, last));
-        let (refused, ending) = match attempt {
-            // Nothing of the program has run, and nothing is left.
-            Err(refused) if refused.is_of_tier() => (refused, None),
-            Ok((Err(refused), ending)) if refused.is_of_tier() => (refused, Some(ending)),
-            other => return other,
-        };
-        ground.refused.push((tier, refused));
-        if let (true, Some(ending)) = (last, ending) {
-            return Ok((Err(RunError::refused(ground.refused)), ending));
-        }
+    let mut report = Report::open(options)?;
+    let mut refused = Vec::new();
+    let answer = resolved(options, control, &mut report, &mut refused);
+    if let (Err(e), Some(report)) = (&answer, report) {
+        report.write(&crate::report::refusal(options, &refused, e))?;
     }
-    Err(RunError::refused(ground.refused))
+    answer
+}
+
+/// What is asked for by a rule, a user of a range or a scope of systemd's, is found, and then
+/// asked for as such.
+fn resolved(
+    options: &Options,
+    control: Option<&Control>,
+    report: &mut Option<Report>,
+    refused: &mut Vec<(Tier, RunError)>,
+) -> Result<(Result<Exit, RunError>, Ending), RunError> {
+    let held = options.user_range.as_ref().map(userrange::hold);
+    let held = held.transpose()?;
+    let mut options = options;
+    let with_user;
+    if let Some(held) = &held {
+        with_user = Options {
+            user: Some(held.user),
+            ..options.clone()
+        };
+        options = &with_user;
+    }
+    let with_scope;
+    if options.cgroup == Above::Systemd {
+        with_scope = Options {
+            cgroup: Above::At(systemd::scope().map_err(RunError::Scope)?),
+            ..options.clone()
+        };
+        options = &with_scope;
+    }
+    let mut ground = Ground::prepare(options, control, report, refused)?;
+    ground.held = held.as_ref().map(|held| held.lock.as_fd());
+    ground.attempts()
 }
 
 /// What all attempts share.
 struct Ground<'a> {
     options: &'a Options,
     control: Option<&'a Control>,
+    held: Option<BorrowedFd<'a>>,
     mask: u64,
     began: MonoNs,
-    report: Option<Report>,
+    report: &'a mut Option<Report>,
     events: Events,
     lease: Option<OwnedFd>,
     signals: SignalFd,
     /// The tiers that do not work here.
-    refused: Vec<(Tier, RunError)>,
+    refused: &'a mut Vec<(Tier, RunError)>,
 }
 
 impl<'a> Ground<'a> {
-    fn prepare(options: &'a Options, control: Option<&'a Control>) -> Result<Self, RunError> {
+    fn prepare(
+        options: &'a Options,
+        control: Option<&'a Control>,
+        report: &'a mut Option<Report>,
+        refused: &'a mut Vec<(Tier, RunError)>,
+    ) -> Result<Self, RunError> {
         let mut mask = block_all().map_err(|e| SysError::plain("block signals", e))?;
         if options.hosted.is_some() {
             mask = 0;
         }
         let began = time::now();
-        let report = Report::open(options)?;
         let host = control.map(Control::writer).transpose();
         let host = host.map_err(|e| SysError::plain("copy a descriptor", e))?;
         let events = Events::open(options.events, host)?;
@@ -139,14 +169,40 @@ impl<'a> Ground<'a> {
         Ok(Self {
             options,
             control,
+            held: None,
             mask,
             began,
             report,
             events,
             lease,
             signals,
-            refused: Vec::new(),
+            refused,
         })
+    }
+
+    /// By each tier that may be tried, until one works.
+    fn attempts(&mut self) -> Result<(Result<Exit, RunError>, Ending), RunError> {
+        let options = self.options;
+        let mut candidates = Tier::candidates(options.tier, options.require).peekable();
+        while let Some(tier) = candidates.next() {
+            let last = candidates.peek().is_none();
+            let attempt = Plan::of(options, tier).and_then(|plan| self.attempt(&plan, last));
+            let refused = match attempt {
+                // Nothing of the program has run, and nothing is left.
+                Err(refused) if refused.is_of_tier() => refused,
+                Ok((Err(refused), _)) if !last && refused.is_of_tier() => refused,
+                // All of them, if there are several.
+                Ok((Err(refused), ending)) if refused.is_of_tier() => {
+                    let mut all = std::mem::take(self.refused);
+                    all.push((tier, refused));
+                    return Ok((Err(RunError::refused(all)), ending));
+                }
+                other => return other,
+            };
+            self.refused.push((tier, refused));
+        }
+        // The report has them by tier.
+        Err(RunError::refused(self.refused.clone()))
     }
 
     /// Runs it by the tier of `plan`. What `last` refuses is reported.
@@ -159,7 +215,8 @@ impl<'a> Ground<'a> {
         let steps = plan.prepare();
         let mut orders = orders(options, self.lease.as_ref(), self.began);
         orders.tell_birth = self.events.wanted();
-        let launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
+        let mut launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
+        launch.held = self.held;
         let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
         let strays = match plan.tier {
             Tier::Traced | Tier::Cgroup => Some(Strays::begin()?),
@@ -190,6 +247,7 @@ impl<'a> Ground<'a> {
         let init = watch.until_the_end()?;
         drop(launched.socket);
         let oom_kills = plan.group_limits.oom_kills(&plan.place);
+        let memory_peak_bytes = plan.group_limits.memory_peak_bytes(&plan.place);
         let proof = match (init, strays) {
             (None, _) => Proof::init_lives(launched.pid),
             (Some(_), None) => Proof::of(plan, &launch, &results),
@@ -213,6 +271,7 @@ impl<'a> Ground<'a> {
             cause: results.cause(),
             killed: results.was_killed(),
             oom_kills,
+            memory_peak_bytes,
             proof,
             began: self.began,
             ended: time::now(),
@@ -228,7 +287,7 @@ impl<'a> Ground<'a> {
                 plan,
                 launch: &launch,
                 results: &results,
-                refused: &self.refused,
+                refused: self.refused,
             };
             let document = crate::report::document(parts, &ending, &answer);
             let written = self.report.take().map(|report| report.write(&document));
@@ -238,7 +297,7 @@ impl<'a> Ground<'a> {
             written.transpose()?;
         }
         if options.verbose {
-            crate::words::ending(plan, &launch, &results, &ending, &self.refused);
+            crate::words::ending(plan, &launch, &results, &ending, self.refused);
         }
         Ok((answer, ending))
     }

@@ -91,10 +91,35 @@ pub fn no_new_privs() -> Result<(), Errno> {
     check(libc::c_long::from(ret)).map(|_| ())
 }
 
+/// Whether a process whose real user this is can be seen from here; zombies count.
+///
+/// Source: getpriority(2) `PRIO_USER`, kernel/sys.c: `ESRCH` if there is none in this PID namespace
+/// or below. A process that has the number as another of its ids got it by a file's set-user-id
+/// bit, or from root.
+pub fn is_in_use(uid: u32) -> Result<bool, Errno> {
+    // SAFETY: integers. The system call itself returns 20 minus the value, never a negative one.
+    match check(unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_USER, uid) }) {
+        Ok(_) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Whether real, effective and saved ids are all these.
 fn is(Credentials { uid, gid }: Credentials) -> Result<bool, Errno> {
     let (users, groups) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
     let users = [users.real, users.effective, users.saved];
     let groups = [groups.real, groups.effective, groups.saved];
     Ok(users.iter().all(|id| id.as_raw() == uid) && groups.iter().all(|id| id.as_raw() == gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_user_is_in_use() {
+        assert_eq!(is_in_use(nix::unistd::getuid().as_raw()), Ok(true));
+        assert_eq!(is_in_use(1_999_999_999), Ok(false));
+    }
 }

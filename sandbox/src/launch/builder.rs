@@ -243,6 +243,14 @@ impl Launch {
         self.option("user", &format!("{uid}:{gid}"))
     }
 
+    /// Gives it a user and a group of the same number that no other run has at the time, of this
+    /// range; otherwise as [`Launch::user`]. The range may have no number that belongs to anything
+    /// else. Needs root.
+    #[must_use]
+    pub fn user_range(self, range: std::ops::RangeInclusive<u32>) -> Self {
+        self.option("user-range", &format!("{}-{}", range.start(), range.end()))
+    }
+
     /// Goes on without what cannot be had here; the report says what that is.
     #[must_use]
     pub fn best_effort(self) -> Self {

@@ -42,7 +42,6 @@ fn state() -> Vec<String> {
         "SigBlk",
         "SigIgn",
         "SigCgt",
-        "SigQ",
         "NoNewPrivs",
         "Seccomp:",
         "Umask",
@@ -180,7 +179,7 @@ fn in_use(name: &str) -> bool {
 }
 
 /// The parent of a process.
-fn parent(pid: i32) -> Pid {
+pub(crate) fn parent(pid: i32) -> Pid {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let rest = stat.rsplit_once(')').unwrap().1;
     Pid::from_raw(rest.split_whitespace().nth(1).unwrap().parse().unwrap())

@@ -13,10 +13,12 @@ mod host;
 mod many;
 mod mistakes;
 mod support;
+mod systemd;
+mod users;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 
 fn main() -> ExitCode {
     if let Some(code) = sandbox::launch::serve_if_asked() {
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
     if let Ok(role) = std::env::var(support::ROLE) {
         match role.as_str() {
             "many" => many::host(),
+            "attacker" => users::attacker(),
+            "in-systemd" => systemd::service(),
             "untouched" => host::to_be_untouched(),
             "killed" => host::to_be_killed(),
             other => panic!("no role {other}"),
@@ -32,12 +36,30 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut tests: Vec<Trial> = Vec::new();
-    for list in [ends::TESTS, host::TESTS, many::TESTS, mistakes::TESTS] {
+    for list in [
+        ends::TESTS,
+        host::TESTS,
+        many::TESTS,
+        mistakes::TESTS,
+        systemd::TESTS,
+    ] {
         tests.extend(list.iter().map(|(name, body)| {
             let body = *body;
             Trial::test(*name, move || {
                 body();
                 Ok(())
+            })
+        }));
+    }
+    for list in [users::NEEDY, systemd::NEEDY] {
+        tests.extend(list.iter().map(|(needs, (name, body))| {
+            let (needs, body) = (*needs, *body);
+            Trial::ignorable_test(*name, move || match support::missing(needs) {
+                Some(why) => Ok(Completion::ignored_with(why)),
+                None => {
+                    body();
+                    Ok(Completion::Completed)
+                }
             })
         }));
     }

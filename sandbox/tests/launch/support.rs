@@ -20,6 +20,53 @@ pub(crate) use shared::within;
 /// A test.
 pub(crate) type Test = (&'static str, fn());
 
+/// What a test cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// To become other users.
+    Root,
+    /// To be the init of a namespace, in a tree of cgroups of its own.
+    Systemd,
+}
+
+/// What is missing here, so that the test is ignored; what `HARNESS_REQUIRE` names may not be.
+pub(crate) fn missing(needs: Needs) -> Option<String> {
+    let (name, why) = match needs {
+        Needs::Root => ("root", no_root()),
+        Needs::Systemd => ("systemd", no_root().or_else(no_systemd)),
+    };
+    let required = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
+    if let Some(why) = &why {
+        assert!(
+            !required.split(',').any(|it| it == name),
+            "{name} is required: {why}"
+        );
+    }
+    why
+}
+
+fn no_root() -> Option<String> {
+    (!nix::unistd::geteuid().is_root()).then(|| "not root".to_owned())
+}
+
+fn no_systemd() -> Option<String> {
+    for file in ["/lib/systemd/systemd", "/usr/bin/bwrap", "/usr/bin/unshare"] {
+        if !std::path::Path::new(file).exists() {
+            return Some(format!(
+                "no {file} (Debian: systemd, bubblewrap, util-linux)"
+            ));
+        }
+    }
+    let own = own_cgroup().ok_or("no cgroup (v2)".to_owned());
+    own.and_then(|own| {
+        let probe = own.join(format!("test-{}", mark()));
+        std::fs::create_dir(&probe)
+            .and_then(|()| std::fs::remove_dir(&probe))
+            .map_err(|e| format!("no cgroup may be made: {e}"))
+    })
+    .err()
+}
+
 /// The variable that makes this program a host.
 pub(crate) const ROLE: &str = "LAUNCH_ROLE";
 

@@ -11,6 +11,7 @@ mod crash;
 mod ends;
 mod limits;
 mod mistakes;
+mod schema;
 mod support;
 mod terminal;
 mod traced;

@@ -79,6 +79,8 @@ pub struct Launch<'a> {
     pub groups: &'a [(BorrowedFd<'a>, &'a CStr)],
     /// What is written before everything is killed: a quota that would make it slow.
     pub lifts: &'a [File<'a>],
+    /// What init holds open as long as it lives: a lock.
+    pub held: Option<BorrowedFd<'a>>,
     /// What init does.
     pub orders: Orders,
 }
@@ -155,11 +157,12 @@ impl<'a> Launch<'a> {
         found
     }
 
-    /// Whether the step with this index is a limit that main sets for itself.
+    /// Whether the step with this index is a limit that main sets for itself, or the user that it
+    /// becomes: what no other tier could do either.
     pub fn is_limit(&self, index: usize) -> bool {
         let after = index.checked_sub(self.before.len() + 1);
         let step = after.and_then(|index| self.after.get(index));
-        matches!(step, Some((Setup::Limit(_), _)))
+        matches!(step, Some((Setup::Limit(_) | Setup::User(_), _)))
     }
 
     /// Whether the step with this index is the exec.
@@ -180,6 +183,7 @@ impl<'a> Launch<'a> {
         };
         let main = Main {
             orders: self.orders,
+            held: self.held,
             socket: theirs.as_raw_fd(),
             signals: self.signals.as_raw_fd(),
             cgroup: self.cgroup,
@@ -251,6 +255,7 @@ fn environment() -> Vec<*const libc::c_char> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Main<'a> {
     orders: Orders,
+    held: Option<BorrowedFd<'a>>,
     socket: RawFd,
     signals: RawFd,
     cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
@@ -280,9 +285,10 @@ impl<'a> Main<'a> {
             self.orders.lease.unwrap_or(-1),
             self.cgroup.map_or(-1, |(parent, _)| parent.as_raw_fd()),
             made.cpu_stat,
+            self.held.map_or(-1, |held| held.as_raw_fd()),
         ];
         let groups = self.groups.iter().map(|(parent, _)| parent.as_raw_fd());
-        let mut kept = [-1; 5 + GROUPS];
+        let mut kept = [-1; 6 + GROUPS];
         for (room, number) in kept.iter_mut().zip(own.into_iter().chain(groups)) {
             *room = number;
         }

@@ -25,6 +25,12 @@ pub struct Effects {
     pub single_thread: bool,
     /// Puts a gate before the exec of the program: the program runs only after `attach`.
     pub gates_spawn: bool,
+    /// Lets the program enter a cgroup of another hierarchy before its exec, and knows of the set
+    /// by that one: what is born below the program is in it, what moves into the set's cgroup later
+    /// is not.
+    pub other_hierarchy: bool,
+    /// Has a process in the set's cgroup that has the program's user: the program can kill it.
+    pub process_in_set: bool,
     /// What it holds between `arm` and `finish`.
     pub holds: Holds,
 }
@@ -72,6 +78,8 @@ impl Effects {
         reaps: Reaps::Nothing,
         single_thread: false,
         gates_spawn: false,
+        other_hierarchy: false,
+        process_in_set: false,
         holds: Holds {
             descriptors: 0,
             descriptors_per_cpu: 0,
@@ -144,6 +152,9 @@ impl fmt::Display for Effects {
             reaps,
             self.single_thread.then_some("needs one thread"),
             self.gates_spawn.then_some("gate before exec"),
+            self.other_hierarchy
+                .then_some("cgroup of another hierarchy"),
+            self.process_in_set.then_some("process in the set"),
         ];
         write_list(f, words.into_iter().flatten())
     }

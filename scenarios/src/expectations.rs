@@ -20,23 +20,23 @@ pub fn expected(
 ) -> Expected {
     let stage = scenario.spec().stage;
     // How long a process lives that has moved into the site, and into no other hierarchy.
-    let moved_in = matches!(stage.beside, Beside::Joiner | Beside::Stranger);
+    let moved_in = stage.beside == Beside::Joiner;
     let alone_ns = at.get(&Beside::LIFETIME);
     match strategy {
         None => {
-            let of_scope = match moved_in && has_own_hierarchy(detector.spec().id) {
+            let of_scope = match moved_in && detector.spec().effects.other_hierarchy {
                 true => ELSEWHERE.expect(alone_ns),
                 false => scenario.expect(at, detector.spec().scope),
             };
             Expected::Detect(detector.expectation(of_scope, stage.owner_removes))
         }
-        Some(strategy) if moved_in && has_own_hierarchy(strategy.spec().id) => {
+        Some(strategy) if moved_in && strategy.spec().effects.other_hierarchy => {
             Expected::Kill(ELSEWHERE.expect_kill(alone_ns))
         }
-        Some(strategy) if strategy.spec().id == "pdeathsig" && attacks(scenario, at) => {
+        Some(strategy) if strategy.spec().effects.process_in_set && attacks(scenario, at) => {
             Expected::Kill(KillExpectation::NotApplicable(
-                "the parent that the strategy kills has the workload's user and is in its cgroup: \
-                    the workload has killed it, and so itself, before",
+                "the strategy has a process in the set's cgroup that has the workload's user: the \
+                    workload has killed it before",
             ))
         }
         Some(strategy) => Expected::Kill(scenario.expect_kill(at, strategy.spec().reach)),
@@ -61,8 +61,7 @@ pub(crate) fn escapes_all(scenario: &dyn Scenario) -> bool {
 }
 
 const ELSEWHERE: Sees = Sees::Part(
-    "the mechanism's cgroup is in a hierarchy of version 1; the process has moved into the site \
-        alone",
+    "the mechanism's cgroup is in another hierarchy; the process has moved into the site alone",
 );
 
 /// Whether the workload kills what else is in its cgroup. The init of a PID namespace is safe from
@@ -71,12 +70,6 @@ fn attacks(scenario: &dyn Scenario, at: &ParamPoint) -> bool {
     scenario
         .script(at, Plane::Kill, 0)
         .is_ok_and(|script| script.ops().any(|op| op == Op::AttackCgroup))
-}
-
-/// Whether the mechanism puts the main process into a cgroup of its own besides the site. What is
-/// born below is in both; what moves into the site is not.
-fn has_own_hierarchy(id: &str) -> bool {
-    id.starts_with("v1-")
 }
 
 /// What is expected when `detector` watches any program and, if there is a `strategy`, that kills
@@ -111,6 +104,52 @@ mod tests {
     use harness::{detect, kill};
 
     use super::*;
+
+    #[test]
+    fn what_a_mechanism_does_beside_its_scope_is_a_fact_of_it() {
+        let joiner = crate::by_id("late-joiner").unwrap();
+        let attacker = crate::by_id("placeholder-attacker").unwrap();
+        let at =
+            |scenario: &dyn Scenario, plane| param::defaults(scenario.spec().axes.iter(), plane);
+        let watcher = detect::by_id("cgroup-events-poll").unwrap();
+        let mut beside = Vec::new();
+        for detector in detect::DETECTORS {
+            let effects = &detector.spec().effects;
+            let said = expected(joiner, &at(joiner, Plane::Detect), *detector, None);
+            if effects.other_hierarchy {
+                beside.push(detector.spec().id);
+                assert!(matches!(said, Expected::Detect(e) if e != Expectation::Sound));
+            }
+        }
+        for strategy in kill::STRATEGIES {
+            let effects = &strategy.spec().effects;
+            let of = |scenario: &dyn Scenario| {
+                let at = at(scenario, Plane::Kill);
+                match expected(scenario, &at, watcher, Some(*strategy)) {
+                    Expected::Kill(expected) => expected,
+                    Expected::Detect(_) => panic!("{}: no kill", strategy.spec().id),
+                }
+            };
+            let skipped = matches!(of(attacker), KillExpectation::NotApplicable(_));
+            assert_eq!(skipped, effects.process_in_set, "{}", strategy.spec().id);
+            if effects.process_in_set {
+                beside.push(strategy.spec().id);
+            }
+            if effects.other_hierarchy {
+                beside.push(strategy.spec().id);
+                assert!(matches!(of(joiner), KillExpectation::Survives(_)));
+            }
+        }
+        beside.sort_unstable();
+        let known = [
+            "pdeathsig",
+            "v1-event-control",
+            "v1-freeze-kill-thaw",
+            "v1-release-agent",
+            "v1-release-event-control",
+        ];
+        assert_eq!(beside, known);
+    }
 
     #[test]
     fn of_a_program_only_what_cannot_be_left_is_expected_to_be_seen_and_reached() {

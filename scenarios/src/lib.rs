@@ -9,6 +9,7 @@
 
 pub mod cases;
 pub mod command;
+mod context;
 mod expectations;
 pub mod script;
 mod scripted;
@@ -17,6 +18,7 @@ mod workload;
 
 pub use actor;
 pub use cases::{SCENARIOS, Scenario, ScenarioSpec, by_id};
+pub use context::below_pid_1;
 pub use expectations::expected;
 pub use script::{Op, Script, ScriptError};
 pub use scripted::Scripted;

@@ -36,12 +36,18 @@ pub fn workload(script: &Script) -> io::Result<Workload> {
                 | SealFlag::F_SEAL_SEAL,
         ),
     )?;
+    let uses_given = |op| matches!(op, Op::ReadGiven | Op::BecomeOther);
+    let given = script.ops().any(uses_given);
     let stops = script.ops().any(|op| op == Op::Stop);
-    let script = CString::new(format!("--script-fd={}", Workload::INPUT_FD))?;
+    let script_word = CString::new(format!("--script-fd={}", Workload::INPUT_FD))?;
     let ledger = CString::new(format!("--ledger-fd={}", Workload::LEDGER_FD))?;
+    let mut argv = vec![actor::NAME.to_owned(), script_word, ledger];
+    if given {
+        argv.push(CString::new(format!("--given-fd={}", Workload::GIVEN_FD))?);
+    }
     Ok(Workload {
         exe: File::open("/proc/self/exe")?.into(),
-        argv: vec![actor::NAME.to_owned(), script, ledger],
+        argv,
         envp: Vec::new(),
         input,
         stops,

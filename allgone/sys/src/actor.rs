@@ -164,7 +164,7 @@ pub fn sleeping_thread() -> Result<(), Errno> {
 }
 
 /// What threads share.
-const THREAD: libc::c_int = libc::CLONE_VM
+pub(crate) const THREAD: libc::c_int = libc::CLONE_VM
     | libc::CLONE_FS
     | libc::CLONE_FILES
     | libc::CLONE_SIGHAND
@@ -173,7 +173,7 @@ const THREAD: libc::c_int = libc::CLONE_VM
 
 /// Where the stack of a new thread begins: the end of a mapping of 64 KiB that stays. Source:
 /// mmap(2).
-fn new_stack() -> Result<*mut libc::c_void, Errno> {
+pub(crate) fn new_stack() -> Result<*mut libc::c_void, Errno> {
     const STACK: usize = 64 << 10;
     let stack = new_memory(STACK, libc::MAP_STACK)?;
     // SAFETY: the end of the mapping just made; stacks grow down on every architecture that this
@@ -233,6 +233,26 @@ pub fn set_nice(value: u8) -> Result<(), Errno> {
     check(libc::c_long::from(set)).map(|_| ())
 }
 
+/// Gives this process a real-time priority, the lowest: it runs until it sleeps, whatever other
+/// programs want, but for a few per cent of the time (sched(7), `sched_rt_runtime_us`).
+///
+/// Errors: `EPERM` the limit `RLIMIT_RTPRIO` is 0, or the process is in a cgroup without real-time
+/// bandwidth (`CONFIG_RT_GROUP_SCHED`). Source: sched_setscheduler(2).
+pub fn be_realtime() -> Result<(), Errno> {
+    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: 0 is the calling process, and `lowest` is valid. Not the C library's function, which
+    // fails in musl.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_FIFO,
+            &raw const lowest,
+        )
+    })
+    .map(|_| ())
+}
+
 /// Ends this process by `SIGSEGV`, as a fault of its own would: whatever it did with that signal.
 ///
 /// Sources: signal(7), core(5).
@@ -251,4 +271,10 @@ pub fn die_of_segv() -> ! {
         // SAFETY: integers only.
         unsafe { libc::kill(pid.as_raw(), libc::SIGSEGV) };
     }
+}
+
+/// Whether the number is that of an open descriptor. Source: fcntl(2), `F_GETFD`.
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: integers only.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }

@@ -1,10 +1,11 @@
-//! Two operations of io_uring(7) that wait: one poll, one waitid.
+//! Operations of io_uring(7) that wait: one poll, one waitid, and splices that never complete.
 //!
 //! Sources: io_uring_enter(2), `IORING_OP_POLL_ADD` (Linux 5.1), `IORING_OP_WAITID` (6.7),
 //! `IORING_FEAT_EXT_ARG` (5.11). Privilege: none, unless `kernel.io_uring_disabled` or seccomp says
 //! otherwise.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode, squeue};
@@ -96,6 +97,29 @@ impl Ring {
             }
         }
     }
+}
+
+/// Has the kernel start `count` workers for this process, each of which sleeps in an operation that
+/// never completes: a splice from a pipe into which nothing is written. Ring and pipes stay until
+/// the process ends. Async-signal-safe; nothing is allocated.
+///
+/// The kernel starts a worker when the one before sleeps, so the last ones come after the return.
+/// They are threads of the process. Errors: as [`Ring::new`]; `EINVAL` more than 4096, `EMFILE`.
+/// Sources: io_uring_enter(2), `IOSQE_ASYNC`; io_uring/io-wq.c.
+pub fn sleeping_workers(count: u32) -> Result<(), Errno> {
+    // Whatever comes of it: what has been submitted uses them.
+    let mut ring = ManuallyDrop::new(IoUring::new(count.max(1)).map_err(|e| errno(&e))?);
+    let (from, never_written) = nix::unistd::pipe()?;
+    let (never_read, into) = nix::unistd::pipe()?;
+    let [from, into, ..] = [from, into, never_written, never_read].map(IntoRawFd::into_raw_fd);
+    let entry = opcode::Splice::new(Fd(from), -1, Fd(into), -1, 1)
+        .build()
+        .flags(squeue::Flags::ASYNC);
+    for _ in 0..count {
+        // SAFETY: a splice points to no memory, and its descriptors are never closed.
+        unsafe { ring.submission().push(&entry) }.map_err(|_| Errno::EBUSY)?;
+    }
+    ring.submit().map(|_| ()).map_err(|e| errno(&e))
 }
 
 #[cfg(test)]

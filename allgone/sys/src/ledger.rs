@@ -29,6 +29,9 @@ pub const BARRIERS: usize = 16;
 const ASKED: usize = BARRIERS;
 const ANSWERED: usize = BARRIERS + 1;
 
+/// What tags have in common: see [`Ledger::tag`].
+pub const TAGS: u32 = 0x616c_0000;
+
 /// One process of the tree.
 #[derive(Debug)]
 #[repr(C)]
@@ -51,6 +54,8 @@ struct Layout {
     last_exit_ns: AtomicU64,
     first_refused_ns: AtomicU64,
     barriers: [AtomicU32; BARRIERS + 2],
+    tag: AtomicU32,
+    _pad: u32,
     slots: [Slot; SLOTS],
 }
 
@@ -110,11 +115,17 @@ impl Ledger {
                 SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL,
             ),
         )?;
-        let at = Self::map(memfd.as_fd())?;
-        Ok(Self {
-            at,
+        let ledger = Self {
+            at: Self::map(memfd.as_fd())?,
             memfd: Some(memfd),
-        })
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
+        let mixed = (now().0 as u32).wrapping_mul(0x9e37_79b1) ^ std::process::id();
+        ledger
+            .page()
+            .tag
+            .store(TAGS | mixed & 0xffff, Ordering::SeqCst);
+        Ok(ledger)
     }
 
     /// Maps the ledger behind `memfd`, as an actor does. The descriptor is not needed afterwards.
@@ -160,6 +171,12 @@ impl Ledger {
 
     // ---- written by actors; async-signal-safe
     // -------------------------------------------------------------------------------
+
+    /// The name of objects of the kernel that the tree makes and leaves behind ([`crate::ipc`]):
+    /// [`TAGS`], and 16 bits that differ from ledger to ledger.
+    pub fn tag(&self) -> u32 {
+        self.page().tag.load(Ordering::SeqCst)
+    }
 
     /// Announces a birth, by the parent, before it forks: the sum is never behind the truth.
     pub fn announce(&self) {

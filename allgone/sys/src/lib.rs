@@ -27,6 +27,8 @@ pub mod bpf;
 pub mod bpf_map;
 pub mod descriptor;
 #[cfg(feature = "instrument")]
+pub mod exec;
+#[cfg(feature = "instrument")]
 pub mod fork;
 #[cfg(feature = "instrument")]
 pub mod futex;
@@ -35,6 +37,8 @@ pub mod guard;
 pub mod interrupt;
 #[cfg(feature = "instrument")]
 pub mod iouring;
+#[cfg(feature = "instrument")]
+pub mod ipc;
 #[cfg(feature = "instrument")]
 pub mod lease;
 #[cfg(feature = "instrument")]
@@ -53,6 +57,8 @@ pub mod probe;
 pub mod ptrace;
 pub mod spawn;
 pub mod time;
+#[cfg(feature = "instrument")]
+pub mod uffd;
 pub mod wait;
 pub mod xattr;
 

@@ -45,13 +45,23 @@ impl Mapping {
 
     /// Fresh memory, zeroed, shared with what is forked from now on.
     pub(crate) fn anonymous(length: usize) -> Result<Self, Errno> {
+        Self::fresh(length, libc::MAP_SHARED)
+    }
+
+    /// Fresh memory of this process, of which no page is there yet.
+    #[cfg(feature = "instrument")]
+    pub(crate) fn private(length: usize) -> Result<Self, Errno> {
+        Self::fresh(length, libc::MAP_PRIVATE)
+    }
+
+    fn fresh(length: usize, kind: libc::c_int) -> Result<Self, Errno> {
         // SAFETY: no address is asked for, so no existing mapping is touched.
         let at = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 length,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                kind | libc::MAP_ANONYMOUS,
                 -1,
                 0,
             )

@@ -115,6 +115,22 @@ pub fn netlink_socket(protocol: i32) -> Result<OwnedFd, Errno> {
     owned(fd)
 }
 
+/// Takes a real-time priority for the calling thread, and gives it back.
+///
+/// Errors: `EPERM` neither `CAP_SYS_NICE` nor `RLIMIT_RTPRIO`, or a v1 cpu cgroup without real-time
+/// bandwidth. Source: sched_setscheduler(2).
+pub fn realtime() -> Result<(), Errno> {
+    let mut before = libc::sched_param { sched_priority: 0 };
+    // SAFETY: integers only; 0 is the calling thread. The C library of musl knows none of these.
+    let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) })?;
+    // SAFETY: `before` is written to.
+    check(unsafe { libc::syscall(libc::SYS_sched_getparam, 0, &raw mut before) })?;
+    crate::actor::be_realtime()?;
+    // SAFETY: `before` is valid: the kernel has written it.
+    check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const before) })
+        .map(|_| ())
+}
+
 fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just returned this descriptor to us; nobody else owns it.

@@ -34,7 +34,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::ForeignRemoval,
-    effects: Effects::descriptors(1),
+    effects: Effects {
+        other_hierarchy: true,
+        ..Effects::descriptors(1)
+    },
     since: KernelVersion(2, 6),
     privilege: "root, or a delegated cgroup, in the v1 memory hierarchy",
     escapes: "a process that has been moved out of the cgroup",

@@ -30,7 +30,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    effects: Effects::descriptors(6),
+    effects: Effects {
+        other_hierarchy: true,
+        ..Effects::descriptors(6)
+    },
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, where the kernel looks for \
         the agent",

@@ -35,7 +35,10 @@ static SPEC: DetectorSpec = DetectorSpec {
     scope: Scope::Cgroup,
     wake: Wake::Event,
     signal: Signal::Emptiness,
-    effects: Effects::descriptors(7),
+    effects: Effects {
+        other_hierarchy: true,
+        ..Effects::descriptors(7)
+    },
     since: KernelVersion(5, 2),
     privilege: "root in the initial user, cgroup and mount namespaces, and in the v1 memory \
         hierarchy",

@@ -30,17 +30,23 @@ macro_rules! features {
 
 features! {
     "bpf" tracing::bpf, "a BPF program can be attached to a raw tracepoint";
+    "cpu-limit" process::cpu_limit, "a limit on processor time can be had for a trial";
     "inotify" process::inotify, "one more inotify instance can be had";
     "io-uring" tracing::io_uring, "an io_uring can be made";
+    "io-uring-unprivileged" tracing::io_uring_unprivileged, "so can a process without privileges";
+    "kernel-objects" process::kernel_objects, "objects of System V and POSIX queues can be made";
     "pid-namespace" process::pid_namespace, "a process can be the init of a new PID namespace";
     "proc-connector" tracing::proc_connector, "the kernel reports forks and exits through the \
         netlink connector";
+    "realtime" process::realtime, "a process here can take a real-time priority";
     "root" process::root, "effective user 0 that may change user and group";
+    "setuid-file" process::setuid_file, "a set-user-ID file can be made, and is heeded";
     "subreaper" process::subreaper, "orphans can be handed to this process";
     "taskstats" tracing::taskstats, "the kernel reports exits through taskstats";
     "tracefs" tracing::tracefs, "an own tracing instance can be made";
     "tracepoints" tracing::tracepoints, "the kernel's scheduler can be listened to, and names \
         processes as they are named here";
+    "userfaultfd" process::userfaultfd, "a process can have the kernel wait for a page";
     "userns" process::user_namespace, "a user namespace can be made";
 }
 

@@ -34,7 +34,10 @@ static SPEC: KillSpec = KillSpec {
     },
     claims_sound: false,
     may_hit: &[],
-    effects: Effects::NONE,
+    effects: Effects {
+        process_in_set: true,
+        ..Effects::NONE
+    },
     since: KernelVersion(2, 1),
     privilege: "",
     faults: "children do not inherit it; the process can clear it; set-user-ID programs clear it; \

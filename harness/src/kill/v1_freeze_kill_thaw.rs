@@ -44,6 +44,7 @@ static SPEC: KillSpec = KillSpec {
     may_hit: &[],
     effects: Effects {
         gates_spawn: true,
+        other_hierarchy: true,
         ..Effects::NONE
     },
     since: KernelVersion(2, 6),

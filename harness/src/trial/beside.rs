@@ -13,15 +13,18 @@ use super::broken::Broken;
 use super::{Beside, Site, TrialSpec};
 use crate::error::{SysError, retry_eintr};
 use crate::param::FOREVER;
-use crate::record::Cause;
 use crate::sys::fork::worker;
-use crate::sys::spawn::{CLONE_PARENT, Credentials};
+use crate::sys::spawn::CLONE_PARENT;
+use crate::sys::uffd::{self, MissingPage};
 use crate::sys::{pidfd, privilege, time};
-use crate::users::{STRANGER_UIDS, unused};
 
 /// One that has been started, and waits for the main process's number.
 #[derive(Debug)]
-pub(super) struct Waiting(OwnedFd);
+pub(super) struct Waiting {
+    call: OwnedFd,
+    /// What the tree is to be given.
+    given: Option<OwnedFd>,
+}
 
 impl Waiting {
     /// Forks it, if the scenario has one. To be called by the observer; it becomes a child of the
@@ -31,58 +34,44 @@ impl Waiting {
         if matches!(kind, Beside::Nobody | Beside::ReusedPid) {
             return Ok(None);
         }
-        let user = user(kind, site)?;
         let failed = |e| Broken::harness(SysError::plain("start the process outside", e));
         let (listen, call) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let call = Cell::new(Some(call));
+        let (given, held) = match kind {
+            Beside::Holder => {
+                let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+                (Some(read), Some(write))
+            }
+            _ => (None, None),
+        };
         worker(CLONE_PARENT, Some(site.control.as_fd()), || {
             // Only the observer may call; if it dies, the process reads the end of the pipe.
             drop(call.take());
-            match serve(site, kind, user, &listen) {
+            match serve(site, kind, held.as_ref(), &listen) {
                 Ok(()) => 0,
                 Err(errno) => errno as i32,
             }
         })
         .map_err(failed)?;
         let call = call.take().ok_or_else(|| failed(Errno::EBADF))?;
-        Ok(Some(Self(call)))
+        Ok(Some(Self { call, given }))
+    }
+
+    /// What the tree is to be given, once.
+    pub(super) fn take_given(&mut self) -> Option<OwnedFd> {
+        self.given.take()
     }
 
     /// Tells it the main process's number.
     pub(super) fn tell(self, main: Pid) -> Result<(), SysError> {
-        nix::unistd::write(&self.0, &main.as_raw().to_ne_bytes())
+        nix::unistd::write(&self.call, &main.as_raw().to_ne_bytes())
             .map(|_| ())
             .map_err(|e| SysError::plain("write to the process outside", e))
     }
 }
 
-/// Which user it is to become once it is in the site.
-fn user(kind: Beside, site: &Site) -> Result<Option<Credentials>, Broken> {
-    if kind != Beside::Stranger {
-        return Ok(site.credentials);
-    }
-    let refused = |why| {
-        Broken::new(
-            Cause::NotStarted,
-            format!("no process of another user: {why}"),
-        )
-    };
-    if site.credentials.is_none() {
-        return Err(refused("this needs root"));
-    }
-    let uid = unused(STRANGER_UIDS)
-        .map_err(Broken::harness)?
-        .ok_or_else(|| refused("processes have all user ids that are kept for it"))?;
-    Ok(Some(Credentials { uid, gid: uid }))
-}
-
 /// What it does.
-fn serve(
-    site: &Site,
-    kind: Beside,
-    user: Option<Credentials>,
-    listen: &OwnedFd,
-) -> Result<(), Errno> {
+fn serve(site: &Site, kind: Beside, held: Option<&OwnedFd>, listen: &OwnedFd) -> Result<(), Errno> {
     setsid()?;
     let mut number = [0; 4];
     if retry_eintr(|| nix::unistd::read(listen, &mut number))? != number.len() {
@@ -96,15 +85,33 @@ fn serve(
     };
     match kind {
         Beside::Broker => worker(CLONE_PARENT, Some(site.control.as_fd()), lives).map(|_| ()),
-        Beside::Joiner | Beside::Stranger => {
+        Beside::Joiner => {
             site.cgroup
                 .write("cgroup.procs", "0")
                 .map_err(|e| e.errno().unwrap_or(Errno::EIO))?;
-            user.map_or(Ok(()), privilege::become_user)?;
+            site.credentials.map_or(Ok(()), privilege::become_user)?;
             live_on(site, &main)
         }
+        Beside::Holder => hold(site, held.ok_or(Errno::EBADF)?),
         Beside::Nobody | Beside::ReusedPid => Ok(()),
     }
+}
+
+/// Writes to the pipe from a page that comes [`Beside::HOLDS`] later. A second process, which alone
+/// keeps the page away, lets the tree go on when the first one sleeps in the kernel.
+fn hold(site: &Site, pipe: &OwnedFd) -> Result<(), Errno> {
+    let page = MissingPage::new()?;
+    worker(CLONE_PARENT, Some(site.control.as_fd()), || {
+        if let Err(errno) = uffd::wait_for_fault(page.descriptor()) {
+            return errno as i32;
+        }
+        site.ledger.answer();
+        // That it takes so long is what the scenario is about.
+        let until = time::now() + Beside::HOLDS;
+        while matches!(time::sleep_until(until), Err(Errno::EINTR)) {}
+        0
+    })?;
+    page.write_to(pipe.as_fd())
 }
 
 /// Enters itself as one of the tree's, lets the tree go on, and lives.

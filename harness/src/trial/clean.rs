@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::conclude::Concluded;
 use super::prepare::Trial;
-use super::{Run, Site, TrialError, leaks};
+use super::{Run, Site, TrialError, leaks, objects};
 use crate::MonoNs;
 use crate::error::SysError;
 use crate::record::TrialRecord;
@@ -33,6 +33,9 @@ impl Concluded<'_, '_> {
         }
         let emptied_by_kill = record.stamps.unpopulated_ns.is_some();
         run.clean(Some(&Site::part(spec)))?;
+        if spec.stage.leaves_objects {
+            objects::remove(site.ledger.tag())?;
+        }
         if emptied_by_kill {
             record
                 .stamps

@@ -12,7 +12,7 @@ use super::others::canaries_hit;
 use super::prepare::Trial;
 use super::reaper::Ending;
 use super::settle::Settled;
-use super::{Expected, TrialError, TrialSpec};
+use super::{Expected, TrialError, TrialSpec, objects};
 use crate::expect::Canary;
 use crate::record::{Cause, LedgerRecord, Note, Outcome, TrialRecord};
 
@@ -45,6 +45,14 @@ impl<'t, 'b> Settled<'t, 'b> {
             Some(error) => Err(Broken::harness(error)),
             None => Ok(hit),
         });
+        let site = &self.trial.site;
+        let hit = match hit {
+            // They have outlived what made them; a trial without them would have shown nothing.
+            Ok(_) if self.trial.spec.stage.leaves_objects => objects::are_there(site.ledger.tag())
+                .map_err(Broken::harness)
+                .and(hit),
+            _ => hit,
+        };
         let stalled = self.trial.stalled();
         let Trial {
             run,

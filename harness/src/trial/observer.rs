@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::Resource;
 use nix::sys::wait::WaitPidFlag;
 use nix::time::{ClockId, clock_gettime};
 
@@ -19,7 +20,7 @@ use super::{Root, Site, SpawnPlan, TrialSpec, oom, oracle};
 use crate::MonoNs;
 use crate::error::{SysError, retry_eintr};
 use crate::record::{self, Cause};
-use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry};
+use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry, Rlimit};
 use crate::sys::wait::{Whose, waitid};
 use crate::sys::{self, time};
 use crate::{detect, kill};
@@ -61,10 +62,25 @@ fn observe(
     idle_until(time::now() + spec.gap);
 
     // Before the mechanisms: it must not inherit what they open.
-    let beside = Waiting::fork(site, spec)?;
+    let mut beside = Waiting::fork(site, spec)?;
     let set = site.set();
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(Broken::harness)?;
     plan.cpu = spec.conditions.workload_cpu;
+    plan.given = beside.as_mut().and_then(Waiting::take_given);
+    if spec.stage.setuid {
+        plan.given = Some(super::setuid::copy(&spec.workload.exe)?);
+        plan.no_new_privs = false;
+    }
+    if let Some(tasks) = site.open_throttle().map_err(Broken::harness)? {
+        plan.options.enter(tasks);
+    }
+    if spec.stage.realtime {
+        plan.rlimits.push(Rlimit {
+            resource: Resource::RLIMIT_RTPRIO,
+            soft: 1,
+            hard: 1,
+        });
+    }
     if spec.stage.pid_1 {
         plan.options.clone_flags |= CLONE_NEWPID;
     }

@@ -13,7 +13,7 @@ use super::only;
 use super::program::Program;
 use crate::error::SysError;
 use crate::expect::Plane;
-use crate::sys::spawn::{Credentials, Session};
+use crate::sys::spawn::{Credentials, Rlimit, Session};
 
 pub use allgone::spawn::{Child as Root, Gate, SpawnError};
 
@@ -42,8 +42,10 @@ impl Workload {
     pub const INPUT_FD: RawFd = 3;
     /// Where it finds the ledger.
     pub const LEDGER_FD: RawFd = 4;
+    /// Where it finds what its stage gives it.
+    pub const GIVEN_FD: RawFd = 5;
     /// The first number that a detector's own descriptor may get.
-    pub const FIRST_FREE_FD: RawFd = 5;
+    pub const FIRST_FREE_FD: RawFd = 6;
 }
 
 /// What a workload's birth will be like. A detector's `arm` and a strategy's `prepare` change its
@@ -59,6 +61,12 @@ pub struct SpawnPlan<'t> {
     pub options: SpawnOptions,
     /// The only processor that the workload may run on.
     pub cpu: Option<usize>,
+    /// The workload's limits on resources, where they are not the harness's.
+    pub rlimits: Vec<Rlimit>,
+    /// What it is given on [`Workload::GIVEN_FD`].
+    pub given: Option<OwnedFd>,
+    /// No program that it executes gives it rights (prctl(2), `PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privs: bool,
 }
 
 /// The user of this process. If actors can have no other, they keep it and give up capabilities (a
@@ -89,6 +97,9 @@ impl<'t> SpawnPlan<'t> {
             },
             options: SpawnOptions::numbered_from(Workload::FIRST_FREE_FD),
             cpu: None,
+            rlimits: Vec::new(),
+            given: None,
+            no_new_privs: true,
         })
     }
 
@@ -100,7 +111,7 @@ impl<'t> SpawnPlan<'t> {
             .open("/dev/null")
             .map_err(SpawnError::Clone)?;
         let input = self.workload.input.as_fd();
-        let inherit = match &self.workload.program {
+        let mut inherit = match &self.workload.program {
             None => vec![
                 (null.as_fd(), 0),
                 (null.as_fd(), 1),
@@ -113,12 +124,15 @@ impl<'t> SpawnPlan<'t> {
                 vec![(input, 0), (output, 1), (output, 2)]
             }
         };
+        let given = self.given.as_ref();
+        inherit.extend(given.map(|given| (given.as_fd(), Workload::GIVEN_FD)));
         spawn::Program {
             envp: &self.workload.envp,
             inherit: &inherit,
             session: self.session,
             credentials: Some(self.credentials.unwrap_or_else(own_user)),
-            no_new_privs: true,
+            no_new_privs: self.no_new_privs,
+            rlimits: &self.rlimits,
             affinity: match self.cpu {
                 Some(cpu) => Some(only(cpu).map_err(|e| SpawnError::Clone(e.into()))?),
                 None => None,

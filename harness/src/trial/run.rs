@@ -14,7 +14,7 @@ use super::prepare::Trial;
 use super::protection::Protection;
 use super::reaper::{Ending, Reaper};
 use super::users;
-use super::{Limits, Site, TrialError, TrialSpec, limits};
+use super::{Limits, Site, TrialError, TrialSpec, limits, objects};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
 use crate::error::SysError;
@@ -79,6 +79,9 @@ impl<'b> Run<'b> {
         protection.check()?;
         protection.set_finished(false);
         let actors = users::for_actors()?;
+        if let Some(actors) = &actors {
+            objects::remove_abandoned(actors.uid)?;
+        }
         let before = Snapshot::take(&options.name, actors.as_ref().map(|a| a.uid))?;
         let reaper = Reaper::adopt(protection.signals(), protection.guards())?;
         match make(base, &options.name) {

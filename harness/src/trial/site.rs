@@ -1,15 +1,16 @@
 //! What belongs to one trial: a watched cgroup, the cgroup around it that carries the limits, and
 //! the ledger.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allgone::ProcessSet;
 use allgone::limits::V1Dirs;
 
-use super::{Beside, Run, TrialError, TrialSpec};
+use super::{Beside, Run, TrialError, TrialSpec, throttle};
 use crate::cgroup::Cgroup;
-use crate::error::SysError;
+use crate::error::{SysError, Target};
 use crate::expect::Plane;
 use crate::host::LimitSource;
 use crate::host::scratch;
@@ -35,6 +36,9 @@ pub struct Site {
     pub control: Arc<Cgroup>,
     /// The limits of a hybrid machine.
     pub v1: Option<V1Dirs>,
+    /// Where the workload has to enter, if it has a limit on processor time that is not its
+    /// parent's.
+    pub throttle: Option<PathBuf>,
     /// What the actors tell.
     pub ledger: Ledger,
     /// The actors' user; `None` if the harness is not root, and actors share its user.
@@ -62,6 +66,17 @@ impl Site {
             .with_user(self.credentials)
             .with_label(self.label())
             .with_params(self.params.clone())
+    }
+
+    /// The `tasks` of the cgroup that the workload has to enter: see [`throttle`].
+    pub(super) fn open_throttle(&self) -> Result<Option<OwnedFd>, SysError> {
+        let open = |dir: &PathBuf| {
+            let tasks = dir.join("tasks");
+            let file = std::fs::File::options().write(true).open(&tasks);
+            file.map(OwnedFd::from)
+                .map_err(|e| SysError::io("open", Target::Path(tasks), &e))
+        };
+        self.throttle.as_ref().map(open).transpose()
     }
 
     /// Run and trial in one word: the name of what a mechanism makes elsewhere, by which it is
@@ -120,9 +135,16 @@ impl Site {
         }
         Ok(Self {
             cgroup: Arc::new(cgroup),
-            parent: Arc::new(parent),
             control: Arc::new(run.control().try_clone()?),
             v1,
+            throttle: match spec.stage.throttled {
+                false => None,
+                true => {
+                    let label = Self::name_of(run.name(), spec.seq);
+                    throttle::apply(run.limits(), &parent, &label)?
+                }
+            },
+            parent: Arc::new(parent),
             ledger: Ledger::create().map_err(|e| SysError::plain("memfd_create", e))?,
             credentials: run.credentials(),
             outside: spec.stage.beside == Beside::Broker,

@@ -63,6 +63,16 @@ pub struct Stage {
     /// The memory that it may have, if that is less than the trial's limit: it goes beyond it, and
     /// the kernel's OOM killer ends one process of it.
     pub memory_bytes: Option<u64>,
+    /// Its processes may take a real-time priority.
+    pub realtime: bool,
+    /// It has a twentieth of a processor.
+    pub throttled: bool,
+    /// It leaves objects of the kernel behind, called [`crate::sys::ledger::Ledger::tag`]; the
+    /// trial checks that they are there, and removes them.
+    pub leaves_objects: bool,
+    /// It is given a set-user-ID copy of its program, which belongs to a user that no other process
+    /// has, and there is no `no_new_privs`, so that the kernel heeds it. Needs root.
+    pub setuid: bool,
 }
 
 /// A process outside of the tree that has to do with it. It is started before the mechanisms are,
@@ -79,14 +89,18 @@ pub enum Beside {
     Broker,
     /// It moves into the site, and has the actors' user.
     Joiner,
-    /// It moves into the site, and has another user than the actors. Needs root.
-    Stranger,
+    /// It holds the mutex of a pipe that the tree is given, for [`Beside::HOLDS`] after it was asked:
+    /// whoever reads from the pipe sleeps uninterruptibly meanwhile. Needs root.
+    Holder,
     /// It gets the pid of a member of the tree that has just been reaped, and must not be hit. It
     /// is not asked.
     ReusedPid,
 }
 
 impl Beside {
+    /// How long [`Beside::Holder`] holds the pipe.
+    pub const HOLDS: Duration = Duration::from_millis(200);
+
     /// How long what comes from it lives on after the main process has ended.
     pub const LIFETIME: Axis = Axis {
         name: "lifetime",
@@ -109,6 +123,10 @@ impl Stage {
         renumbered: false,
         stops: false,
         memory_bytes: None,
+        realtime: false,
+        throttled: false,
+        leaves_objects: false,
+        setuid: false,
     };
 }
 

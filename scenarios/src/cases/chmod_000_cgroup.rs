@@ -14,7 +14,7 @@ use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "chmod-000-cgroup",
-    summary: "A process in a cgroup below the site's that nobody may read or search; it lives for \
+    summary: "A process in a cgroup below the site's without any permissions; it lives for \
         `lifetime`.",
     planes: &[Plane::Detect, Plane::Kill],
     stage: Stage {

@@ -9,8 +9,11 @@ mod cgroup_bomb;
 mod chmod_000_cgroup;
 mod clone_parent;
 mod core_dumper;
+mod cpu_throttled;
 mod deep_cgroups;
 mod deep_path;
+mod exec_from_thread;
+mod exec_storm;
 mod exit_now;
 mod fd_hoarder;
 mod flapper;
@@ -20,6 +23,8 @@ mod forkbomb_deaf;
 mod forkbomb_nested;
 mod forkbomb_setsid;
 mod frozen_child_cgroup;
+mod io_uring_worker;
+mod kernel_leftovers;
 mod late_joiner;
 mod leaderless;
 mod limit_eater;
@@ -40,6 +45,7 @@ mod pipe_holder;
 mod placeholder_attacker;
 mod program_is_pid_1;
 mod ptraced;
+mod realtime_hog;
 mod rename_self;
 mod self_freezer;
 mod setsid;
@@ -50,6 +56,7 @@ mod stopped_tree;
 mod tail;
 mod tasks_exhausted;
 mod threaded_cgroup;
+mod uninterruptible;
 mod vfork_parent;
 mod zombie_hoarder;
 
@@ -89,6 +96,11 @@ pub trait Scenario: fmt::Debug + Sync {
         &[]
     }
 
+    /// Why it can be played on no machine, if that is so.
+    fn unfit(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What its tree plays. Pure: the same for the same point, plane and seed.
     fn script(&self, at: &ParamPoint, plane: Plane, seed: u64) -> Result<Script, ScriptError>;
 
@@ -125,8 +137,11 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &chmod_000_cgroup::Chmod000Cgroup,
     &clone_parent::CloneParent,
     &core_dumper::CoreDumper,
+    &cpu_throttled::CpuThrottled,
     &deep_cgroups::DeepCgroups,
     &deep_path::DeepPath,
+    &exec_from_thread::ExecFromThread,
+    &exec_storm::ExecStorm,
     &exit_now::ExitNow,
     &fd_hoarder::FdHoarder,
     &flapper::Flapper,
@@ -136,6 +151,8 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &forkbomb_nested::ForkbombNested,
     &forkbomb_setsid::ForkbombSetsid,
     &frozen_child_cgroup::FrozenChildCgroup,
+    &io_uring_worker::IoUringWorker,
+    &kernel_leftovers::KernelLeftovers,
     &late_joiner::LateJoiner,
     &leaderless::Leaderless,
     &limit_eater::LimitEater,
@@ -156,6 +173,7 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &placeholder_attacker::PlaceholderAttacker,
     &program_is_pid_1::ProgramIsPid1,
     &ptraced::Ptraced,
+    &realtime_hog::RealtimeHog,
     &rename_self::RenameSelf,
     &self_freezer::SelfFreezer,
     &setsid::Setsid,
@@ -166,6 +184,7 @@ pub static SCENARIOS: &[&dyn Scenario] = &[
     &tail::Tail,
     &tasks_exhausted::TasksExhausted,
     &threaded_cgroup::ThreadedCgroup,
+    &uninterruptible::Uninterruptible,
     &vfork_parent::VforkParent,
     &zombie_hoarder::ZombieHoarder,
 ];

@@ -14,7 +14,7 @@ use crate::visibility::Sees;
 
 static SPEC: ScenarioSpec = ScenarioSpec {
     id: "no-exit-signal",
-    summary: "Two children without an exit signal: one is a zombie that nobody was told of, \
+    summary: "Two children without an exit signal: one is a zombie that no signal told of, \
         the other lives on for `lifetime` after the main process.",
     planes: &[Plane::Detect, Plane::Kill],
     stage: Stage::PLAIN,

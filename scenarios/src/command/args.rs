@@ -242,6 +242,11 @@ pub(super) struct RunArgs {
     )]
     pub set: Vec<String>,
 
+    /// Where the tree lives: `pid-1` puts it below the first process of a PID namespace, as in a
+    /// container whose program is PID 1
+    #[arg(long, value_enum, default_value_t = Context::Plain, help_heading = "What is run")]
+    pub context: Context,
+
     /// Trials of each row
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000),
         help_heading = "What is run",
@@ -362,6 +367,17 @@ pub(super) struct ListArgs {
     /// Shape of the list
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
+}
+
+/// Surroundings of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Context {
+    /// As the scenario has it.
+    #[default]
+    Plain,
+    /// Below the first process of a PID namespace.
+    #[value(name = "pid-1")]
+    Pid1,
 }
 
 /// Arguments of `scenario show`.

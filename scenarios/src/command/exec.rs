@@ -20,7 +20,7 @@ Examples:
 The truth: a program does not say when its processes end, so the end is an interval. It lies between
 the last moment at which something was certainly alive (a process listed in cgroup.procs, a fork, an
 exec) and the first at which all were certainly gone (populated 0, no thread left by the kernel's
-process events, nobody executing its own copy; as many of these as can be asked, and all have to
+process events, no process executing its own copy; as many of these as can be asked, and all have to
 agree). A verdict before the interval is early, one in it cannot be told, one after it is right, and
 the latency is an interval, too. Each record says what the truth was learned from.
 

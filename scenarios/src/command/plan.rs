@@ -20,7 +20,7 @@ use super::request::{Claim, Request};
 use super::select::Unknown;
 use super::subject::Subject;
 use super::summary::RowKey;
-use crate::SCENARIOS;
+use crate::{SCENARIOS, below_pid_1};
 
 /// What this machine offers, by id.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +29,8 @@ pub(super) struct Offers {
     pub detectors: BTreeMap<&'static str, Support>,
     /// Strategies.
     pub strategies: BTreeMap<&'static str, Support>,
-    /// Scenarios that need more than a mechanism does.
-    pub scenarios: BTreeMap<&'static str, Support>,
+    /// What scenarios need of the machine, by the name of the feature.
+    pub features: BTreeMap<&'static str, Support>,
 }
 
 impl Offers {
@@ -50,12 +50,14 @@ impl Offers {
                 .iter()
                 .map(|s| (s.spec().id, answer(s.probe(host))))
                 .collect(),
-            scenarios: SCENARIOS
+            features: SCENARIOS
                 .iter()
-                .flat_map(|s| s.needs().iter().map(|need| (s.spec().id, *need)))
-                .map(|(id, need)| match features::by_name(need) {
-                    Ok(feature) => (id, answer(feature.probe(host))),
-                    Err(e) => (id, Support::missing(e, "see `scenario doctor`")),
+                .flat_map(|scenario| below_pid_1(*scenario).needs())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .map(|need| match features::by_name(need) {
+                    Ok(feature) => (*need, answer(feature.probe(host))),
+                    Err(e) => (*need, Support::missing(e, "see `scenario doctor`")),
                 })
                 .collect(),
         }
@@ -304,21 +306,26 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Whether this machine has what the scenario needs. If not, that is a remark.
+    /// Whether it can be played, and this machine has what it needs. If not, that is a remark.
     fn playable(&mut self, subject: &Subject, offers: &Offers) -> bool {
-        let id = subject.id();
-        match offers.scenarios.get(id) {
-            Some(Support::Missing { why, remedy }) => {
-                self.skipped.push(Skip {
-                    mechanism: "every mechanism".to_owned(),
-                    scenario: Some(id.to_owned()),
-                    why: why.clone(),
-                    remedy: Some(remedy.clone()),
-                });
-                false
-            }
-            Some(Support::Available) | None => true,
-        }
+        let missing = subject
+            .needs()
+            .iter()
+            .find_map(|need| match offers.features.get(need) {
+                Some(Support::Missing { why, remedy }) => Some((why.clone(), Some(remedy.clone()))),
+                Some(Support::Available) | None => None,
+            });
+        let unfit = subject.unfit().map(|why| (why.to_owned(), None));
+        let Some((why, remedy)) = unfit.or(missing) else {
+            return true;
+        };
+        self.skipped.push(Skip {
+            mechanism: "every mechanism".to_owned(),
+            scenario: Some(subject.id().to_owned()),
+            why,
+            remedy,
+        });
+        false
     }
 
     /// Whether this machine offers `id`. If not, that is a remark, or an error where it is

@@ -18,7 +18,7 @@ fn everything() -> Offers {
             .iter()
             .map(|s| (s.spec().id, Support::Available))
             .collect(),
-        scenarios: BTreeMap::new(),
+        features: BTreeMap::new(),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn text(report: &Report<'_>, colour: bool) -> String {
         ),
         (
             Plane::Kill,
-            "Strategies: which of them leaves nothing alive, and hits nobody else?\n\
+            "Strategies: which of them leaves nothing alive, and hits nothing else?\n\
                 (p50: from the decision to kill to \"empty\")",
         ),
     ] {

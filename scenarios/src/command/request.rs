@@ -10,7 +10,7 @@ use harness::expect::{KillExpectation, Plane, Scope};
 use harness::kill::{self, KillSpec, STRATEGIES};
 use harness::trial::Limits;
 
-use super::args::{RunArgs, reserved};
+use super::args::{Context, RunArgs, reserved};
 use super::exit::Failure;
 use super::gap::Gap;
 use super::list::kebab;
@@ -18,8 +18,8 @@ use super::program::Program;
 use super::script_file;
 use super::select::{Names, Selection, Unknown};
 use super::subject::Subject;
-use crate::Scenario;
 use crate::cases::SCENARIOS;
+use crate::{Scenario, below_pid_1};
 
 /// Trials of each row when several scenarios or both planes are run.
 ///
@@ -114,7 +114,13 @@ pub(super) fn resolve(args: &RunArgs) -> Result<Request, Failure> {
         Some((name, script)) => script_file::planes(name, script, kill_asked),
         None => planes(&named_scenarios(&args.scenarios)?, kill_asked),
     };
-    let subjects = |all: Vec<&'static dyn Scenario>| all.into_iter().map(Subject::Scenario);
+    let placed = |scenario| match args.context {
+        Context::Plain => scenario,
+        Context::Pid1 => below_pid_1(scenario),
+    };
+    let subjects = |all: Vec<&'static dyn Scenario>| {
+        all.into_iter().map(move |s| Subject::Scenario(placed(s)))
+    };
     let of = (subjects(watched).collect(), subjects(killed).collect());
     let mut request = resolve_for(args, of, &args.detector, None)?;
     request.script = script.map(|(_, script)| script);

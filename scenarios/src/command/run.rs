@@ -133,7 +133,7 @@ mod tests {
         let offers = Offers {
             detectors: ["cgroup-events-poll", "pidfd-main"].map(offered).into(),
             strategies: ["cgroup-kill"].map(offered).into(),
-            scenarios: [].into(),
+            features: [].into(),
         };
         let missing = |ids: &mut Vec<&'static str>, known: &dyn Fn(&str) -> bool| {
             ids.retain(|id| known(id));

@@ -56,6 +56,22 @@ impl Subject {
         }
     }
 
+    /// Features of the machine that it needs.
+    pub(super) fn needs(&self) -> &'static [&'static str] {
+        match self {
+            Self::Scenario(scenario) => scenario.needs(),
+            Self::Program(_) => &[],
+        }
+    }
+
+    /// Why it can be played nowhere, if that is so.
+    pub(super) fn unfit(&self) -> Option<&'static str> {
+        match self {
+            Self::Scenario(scenario) => scenario.unfit(),
+            Self::Program(_) => None,
+        }
+    }
+
     /// What it requires of its surroundings. Of a program nothing is known, so it may be a bomb.
     pub(super) fn stage(&self) -> Stage {
         match self {

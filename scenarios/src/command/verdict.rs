@@ -140,11 +140,11 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
     let n = clean.iter().map(|s| s.n).min().unwrap_or(0);
     let mut parts = vec![match clean.len() {
         0 => format!(
-            "none of {} strategies left nothing alive and hit nobody else",
+            "none of {} strategies left nothing alive and hit nothing else",
             strategies.len()
         ),
         _ => format!(
-            "{} of {} strategies left nothing alive and hit nobody else (survivors in 0 of {n} \
+            "{} of {} strategies left nothing alive and hit nothing else (survivors in 0 of {n} \
                 trials each; a true rate of up to {} % would look the same)",
             clean.len(),
             strategies.len(),
@@ -155,7 +155,7 @@ pub(super) fn kill(rows: &[Row]) -> Option<String> {
     if !survived.is_empty() {
         let most = survived.iter().map(|s| s.most).max().unwrap_or(0);
         parts.push(format!(
-            "{} left somebody alive, up to {most}",
+            "{} left processes alive, up to {most}",
             ids(&survived)
         ));
     }

@@ -111,9 +111,9 @@ fn survivors_and_bystanders_are_told_apart() {
     ];
     let line = kill(&rows).unwrap();
     for part in [
-        "1 of 3 strategies left nothing alive and hit nobody else (survivors in 0 of 300 \
+        "1 of 3 strategies left nothing alive and hit nothing else (survivors in 0 of 300 \
             trials each; a true rate of up to 1.0 %",
-        "kill-main left somebody alive, up to 7",
+        "kill-main left processes alive, up to 7",
         "killpg hit bystanders",
     ] {
         assert!(line.contains(part), "{line}");

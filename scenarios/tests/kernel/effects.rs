@@ -141,6 +141,10 @@ impl Seen {
             reaps: self.reaps,
             single_thread: self.copies,
             gates_spawn: self.gated,
+            // What these two mean is seen by the scenarios `late-joiner` and
+            // `placeholder-attacker`.
+            other_hierarchy: stated.other_hierarchy,
+            process_in_set: stated.process_in_set,
             holds: self.held(stated.holds),
         };
         let end = &self.end;

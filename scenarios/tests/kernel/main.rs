@@ -21,6 +21,7 @@ mod effects;
 mod fault_injection;
 mod first_use;
 mod fleet;
+mod images;
 mod kill;
 mod left;
 mod needs;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         fault_injection::tests(),
         first_use::tests(),
         fleet::tests(),
+        images::tests(),
         kill::tests(),
         older_kernels::tests(),
         operations::tests(),

@@ -49,6 +49,7 @@ impl Place {
                     parent: parent.into(),
                     control: control.into(),
                     v1: None,
+                    throttle: None,
                     ledger: Ledger::create().expect("there is memory for a page"),
                     credentials: None,
                     outside: false,

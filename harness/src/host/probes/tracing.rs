@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::netlink::{self, Socket, attribute, find_attribute};
 use super::{SECCOMP, answer};
-use crate::error::SysError;
+use crate::error::{SysError, Target};
 use crate::host::name::{own_pidns, probe_name};
 use crate::host::{Host, ProbeError, Support};
 use crate::sys::perf::Tracepoint;
@@ -34,6 +34,22 @@ pub(in crate::host) fn io_uring(_: &Host) -> Result<Support, ProbeError> {
         (Errno::EMFILE, "raise RLIMIT_NOFILE (ulimit -n)"),
     ];
     answer("io_uring_setup", probe::io_uring(), &known)
+}
+
+/// Feature `io-uring-unprivileged`: with the sysctl at 1 root may, and no other.
+pub(in crate::host) fn io_uring_unprivileged(host: &Host) -> Result<Support, ProbeError> {
+    const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
+    match std::fs::read_to_string(SYSCTL) {
+        Ok(value) if value.trim() != "0" => Ok(Support::missing(
+            format_args!("{SYSCTL} is {}", value.trim()),
+            "set it to 0",
+        )),
+        // The file is of Linux 6.6.
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(SysError::io("read", Target::Path(SYSCTL.into()), &e).into())
+        }
+        _ => io_uring(host),
+    }
 }
 
 /// Feature `bpf`: loads a program, attaches it to the tracepoint of process exits, detaches.

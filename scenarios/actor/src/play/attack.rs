@@ -18,7 +18,9 @@ impl Player<'_> {
             let pid = std::str::from_utf8(line)
                 .ok()
                 .and_then(|text| text.parse().ok());
-            let Some(pid) = pid.map(Pid::from_raw).filter(|pid| *pid != self.pid) else {
+            // 0 is a process of another PID namespace; to kill(2) it is the own process group.
+            let other = |pid: &Pid| pid.as_raw() > 0 && *pid != self.pid;
+            let Some(pid) = pid.map(Pid::from_raw).filter(other) else {
                 continue;
             };
             for signal in [Signal::SIGSTOP, Signal::SIGKILL] {

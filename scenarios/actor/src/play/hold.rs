@@ -1,4 +1,4 @@
-//! What a process holds: descriptors, memory, its name.
+//! What a process holds: descriptors, memory, its name, workers of the kernel.
 
 use std::ffi::CStr;
 
@@ -40,6 +40,10 @@ pub(super) fn open_files(count: u32) -> Result<(), Errno> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     (0..count).try_for_each(|_| allgone_sys::actor::keep_descriptor())
+}
+
+pub(super) fn start_io_workers(count: u32) -> Result<(), Errno> {
+    allgone_sys::iouring::sleeping_workers(count)
 }
 
 pub(super) fn rename(name: Comm) -> Result<(), Errno> {

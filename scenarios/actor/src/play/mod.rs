@@ -5,7 +5,9 @@
 
 mod attack;
 mod cgroup;
+mod exec;
 mod hold;
+mod leave;
 mod namespace;
 mod own_cgroup;
 mod ready;
@@ -13,6 +15,8 @@ mod session;
 mod signal;
 mod time;
 mod tree;
+
+use std::os::fd::OwnedFd;
 
 use allgone_sys::MonoNs;
 use allgone_sys::actor::kill_self_at;
@@ -22,6 +26,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::script::{How, Op, Script};
+pub(crate) use exec::{Again, Program};
 pub(crate) use own_cgroup::OwnCgroup;
 pub(crate) use ready::ReadyAt;
 
@@ -41,6 +46,10 @@ pub(crate) struct Setting {
     pub(crate) ready: Option<ReadyAt>,
     /// When the kernel ends each process that is still there.
     pub(crate) deadline: Option<MonoNs>,
+    /// The program itself, if the script executes it again.
+    pub(crate) program: Option<Program>,
+    /// A descriptor that the tree was given for the operations that use one.
+    pub(crate) given: Option<OwnedFd>,
 }
 
 /// This process.
@@ -56,6 +65,9 @@ pub(crate) struct Player<'a> {
     parent: Pid,
     /// The child that it forked last.
     youngest: Option<Pid>,
+    /// It has executed the program in the operation that comes next: how many times that is still
+    /// to be done.
+    execs_left: Option<u64>,
 }
 
 impl<'a> Player<'a> {
@@ -75,6 +87,21 @@ impl<'a> Player<'a> {
             pid,
             parent: getppid(),
             youngest: None,
+            execs_left: None,
+        }
+    }
+
+    /// A process that has executed the program, where it was before.
+    pub(crate) fn again(setting: &'a Setting, again: Again) -> Self {
+        Self {
+            setting,
+            home: setting.home,
+            at: (again.block, again.op),
+            row: again.row,
+            pid: getpid(),
+            parent: Pid::from_raw(again.parent),
+            youngest: None,
+            execs_left: Some(again.left),
         }
     }
 
@@ -153,6 +180,13 @@ impl<'a> Player<'a> {
             Op::EnterDeepDirectory { depth } => namespace::enter_deep_directory(depth),
             Op::Ask => self.ask(),
             Op::Fill => self.fill(),
+            Op::Exec { count } => self.exec(count),
+            Op::ExecFromThread => self.exec_from_thread(),
+            Op::BecomeOther => self.become_other(),
+            Op::IoWorkers { count } => hold::start_io_workers(count),
+            Op::Realtime => time::be_realtime(),
+            Op::LeaveObjects => self.leave_objects(),
+            Op::ReadGiven => self.read_given(),
         }
     }
 

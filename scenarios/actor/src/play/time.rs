@@ -47,6 +47,10 @@ pub(super) fn be_nice(value: u8) -> Result<(), Errno> {
     }
 }
 
+pub(super) fn be_realtime() -> Result<(), Errno> {
+    allgone_sys::actor::be_realtime()
+}
+
 impl Player<'_> {
     /// Sleeps until the process that forked this one has ended.
     pub(super) fn await_parent(&self) -> Result<(), Errno> {
@@ -79,6 +83,16 @@ impl Player<'_> {
     pub(super) fn ask(&self) -> Result<(), Errno> {
         self.setting.ledger.ask();
         Ok(())
+    }
+
+    /// A signal handler could interrupt it; an actor has none.
+    pub(super) fn read_given(&self) -> Result<(), Errno> {
+        let given = self.setting.given.as_ref().ok_or(Errno::EBADF)?;
+        match nix::unistd::read(given, &mut [0]) {
+            Ok(1) => Ok(()),
+            Ok(_) => Err(Errno::EPIPE),
+            Err(errno) => Err(errno),
+        }
     }
 
     pub(super) fn wait_go(&self) -> Result<(), Errno> {

@@ -37,7 +37,8 @@ impl Script {
         let each = self.blocks.iter().zip(players).map(|(ops, n)| {
             let more = ops.iter().map(|op| match *op {
                 Op::ExitLeader => 1,
-                Op::Threads { count } => u64::from(count),
+                Op::Threads { count } | Op::IoWorkers { count } => u64::from(count),
+                Op::ExecFromThread => 1,
                 _ => 0,
             });
             n.saturating_mul(more.fold(1, u64::saturating_add))

@@ -73,6 +73,12 @@ impl Script {
         self.makes_cgroups() || self.ops().any(needs)
     }
 
+    /// Whether a process executes the actor's program again.
+    pub fn executes(&self) -> bool {
+        let executes = |op| matches!(op, Op::Exec { .. } | Op::ExecFromThread | Op::BecomeOther);
+        self.ops().any(executes)
+    }
+
     /// All operations, in the order of the blocks.
     pub fn ops(&self) -> impl Iterator<Item = Op> + '_ {
         self.blocks.iter().flatten().copied()

@@ -194,6 +194,30 @@ pub enum Op {
     Ask,
     /// Forks children that sleep until they are killed, until a limit refuses one.
     Fill,
+    /// Executes the actor's program again, so many times in a row, each second time by way of a
+    /// `#!` file; [`FOREVER`] is until killed. What the new program plays begins with the next
+    /// operation. Needs `/proc` at the start, and the descriptors that the process began with.
+    Exec {
+        /// How many times.
+        count: u64,
+    },
+    /// The same once, by a second thread, which takes over the number of the first.
+    ExecFromThread,
+    /// Executes the set-user-ID copy of the program that it was given, and becomes the user that
+    /// the file belongs to, with no way back. The other needs are those of [`Op::Exec`].
+    BecomeOther,
+    /// Has the kernel start so many io_uring workers, which sleep until the process ends.
+    IoWorkers {
+        /// How many.
+        count: u32,
+    },
+    /// Takes a real-time priority (`SCHED_FIFO`). Needs `RLIMIT_RTPRIO`.
+    Realtime,
+    /// Makes objects of the kernel that stay when the process ends: System V shared memory,
+    /// semaphores and messages, and a POSIX message queue. Once in a tree.
+    LeaveObjects,
+    /// Reads one byte from the descriptor that it was given, and waits for it as that does.
+    ReadGiven,
 }
 
 /// A name as the kernel keeps one for each thread: at most 15 bytes, none of them zero, otherwise
@@ -277,6 +301,7 @@ impl Op {
                 | Self::ForkExitLoop
                 | Self::FreezeSelf
                 | Self::Flap { count: FOREVER }
+                | Self::Exec { count: FOREVER }
                 | Self::ChurnCgroups { .. }
         )
     }

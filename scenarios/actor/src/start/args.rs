@@ -9,6 +9,7 @@ use std::time::Duration;
 use allgone::param::{FOREVER, parse_ns};
 
 use super::{Failure, USAGE_ERROR};
+use crate::play::Again;
 use crate::text::{WORDS, usage};
 
 /// The environment variable that names a file to say "ready" in.
@@ -33,6 +34,7 @@ Options:
                      [default: the environment variable ACTOR_READY]
   --ready-fd N       say \"ready\" by writing READY to this inherited descriptor
   --ledger-fd N      stamp births and exits into the ledger on this inherited descriptor
+  --given-fd N       the inherited descriptor that `read-given` and `become-other` use
   --script-fd N      read the script as checked JSON from this inherited descriptor; then there is
                      no deadline unless one is given
   --help             print this text
@@ -54,6 +56,9 @@ pub(super) struct Play {
     pub(super) deadline: Option<Duration>,
     pub(super) ready: Option<Ready>,
     pub(super) ledger: Option<RawFd>,
+    pub(super) given: Option<RawFd>,
+    /// The process has executed the program: where it goes on.
+    pub(super) again: Option<Again>,
 }
 
 /// Where the script is.
@@ -78,6 +83,8 @@ struct Draft {
     deadline: Option<u64>,
     ready: Option<Ready>,
     ledger: Option<RawFd>,
+    given: Option<RawFd>,
+    again: Option<Again>,
     print: bool,
 }
 
@@ -129,6 +136,16 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Fail
                 let fd = descriptor(&name, &value()?)?;
                 set(&name, &mut draft.ledger, fd)?;
             }
+            "--given-fd" => {
+                let fd = descriptor(&name, &value()?)?;
+                set(&name, &mut draft.given, fd)?;
+            }
+            // What an actor passes to itself.
+            "--again" => {
+                let again = value()?.to_str().and_then(|text| text.parse().ok());
+                let again = again.ok_or_else(|| usage_error("--again is for actors alone"))?;
+                set(&name, &mut draft.again, again)?;
+            }
             _ => return Err(usage_error(format!("unknown option {word:?}"))),
         }
     }
@@ -159,6 +176,8 @@ impl Draft {
             deadline,
             ready: self.ready.or_else(named),
             ledger: self.ledger,
+            given: self.given,
+            again: self.again,
         }))
     }
 }

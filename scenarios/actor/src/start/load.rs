@@ -2,28 +2,51 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, RawFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, IntoRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 
 use allgone_sys::actor::inherited;
 use allgone_sys::ledger::Ledger;
-use allgone_sys::time;
+use allgone_sys::{MonoNs, time};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
 
 use super::args::{Play, Ready, Source};
 use super::{Failure, NO_CGROUP, NO_LEDGER, NO_READY, NO_SCRIPT};
-use crate::play::{OwnCgroup, ReadyAt, Setting};
+use crate::play::{Again, OwnCgroup, Program, ReadyAt, Setting};
 use crate::script::Script;
 use crate::text::{MAX_BYTES, Named};
 
-pub(super) fn load(play: Play) -> Result<Setting, Failure> {
+/// What is to be played, and where, if the process has executed the program and goes on.
+pub(super) fn load(play: Play) -> Result<(Setting, Option<Again>), Failure> {
     // The time that the rest takes counts.
-    let deadline = play.deadline.map(|span| time::now() + span);
-    let script = match play.source {
-        Source::Json(fd) => read_json(fd)?,
-        source => read(source)?.into_script(),
+    let deadline = match play.again {
+        Some(again) => again.deadline_ns.map(MonoNs),
+        None => play.deadline.map(|span| time::now() + span),
     };
+    let ready = play.ready.map(ready).transpose()?;
+    let (script, script_fd) = match play.source {
+        Source::Json(fd) => (read_json(fd)?, Some(fd)),
+        source => (read(source)?.into_script(), None),
+    };
+    let ledger = ledger(play.ledger)?;
+    let program = match script.executes() {
+        false => None,
+        true => {
+            let fds = (script_fd, play.ledger, play.given);
+            let program = myself(&script, &ledger, fds, ready.as_ref());
+            Some(program.map_err(|e| {
+                let what = "could not prepare to execute the program again (this needs /proc)";
+                Failure::new(NO_SCRIPT, format!("{what}: {e}"))
+            })?)
+        }
+    };
+    // The operation that needs it says if it is not there.
+    let given = play.given.and_then(|fd| inherited(fd).ok());
     let home = if script.needs_own_cgroup() {
         let none = "could not find the own cgroup: the script has to know its path, which \
             needs /proc and a mounted cgroup v2 hierarchy";
@@ -31,12 +54,52 @@ pub(super) fn load(play: Play) -> Result<Setting, Failure> {
     } else {
         None
     };
-    Ok(Setting {
+    let setting = Setting {
         script,
-        ledger: ledger(play.ledger)?,
+        ledger,
         home,
-        ready: play.ready.map(ready).transpose()?,
+        ready: ready.map(|(at, _)| at),
         deadline,
+        program,
+        given,
+    };
+    Ok((setting, play.again))
+}
+
+/// The program of this process, with what another image of it has to be told. Script and ledger
+/// get descriptors that an exec keeps, if they have none.
+fn myself(
+    script: &Script,
+    ledger: &Ledger,
+    (script_fd, ledger_fd, given): (Option<RawFd>, Option<RawFd>, Option<RawFd>),
+    ready: Option<&(ReadyAt, CString)>,
+) -> io::Result<Program> {
+    let script_fd = match script_fd {
+        Some(fd) => fd,
+        None => {
+            let mut file = File::from(memfd_create(c"script", MFdFlags::empty())?);
+            file.write_all(&script.to_bytes())?;
+            file.into_raw_fd()
+        }
+    };
+    let ledger_fd = match (ledger_fd, ledger.memfd()) {
+        (Some(fd), _) => fd,
+        (None, Some(fd)) => nix::unistd::dup(fd)?.into_raw_fd(),
+        (None, None) => return Err(Errno::EBADF.into()),
+    };
+    let mut words = vec![
+        CString::new(format!("--script-fd={script_fd}"))?,
+        CString::new(format!("--ledger-fd={ledger_fd}"))?,
+    ];
+    if let Some(fd) = given {
+        words.push(CString::new(format!("--given-fd={fd}"))?);
+    }
+    words.extend(ready.map(|(_, word)| word.clone()));
+    let path = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    Ok(Program {
+        file: open(c"/proc/self/exe", path, Mode::empty())?,
+        words,
+        needs: [script_fd, ledger_fd],
     })
 }
 
@@ -89,7 +152,7 @@ fn read_json(fd: RawFd) -> Result<Script, Failure> {
     })
 }
 
-/// The ledger on that descriptor, or one of the tree's own, in which nobody waits to let go.
+/// The ledger on that descriptor, or one of the tree's own, in which the way is open from the start.
 fn ledger(fd: Option<RawFd>) -> Result<Ledger, Failure> {
     let ledger = match fd {
         Some(fd) => inherited(fd).and_then(|fd| Ledger::open(fd.as_fd())),
@@ -104,7 +167,8 @@ fn ledger(fd: Option<RawFd>) -> Result<Ledger, Failure> {
     })
 }
 
-fn ready(ready: Ready) -> Result<ReadyAt, Failure> {
+/// Where it is said, and the option that says so.
+fn ready(ready: Ready) -> Result<(ReadyAt, CString), Failure> {
     let no_ready = |what: String, why: io::Error| {
         Failure::new(
             NO_READY,
@@ -112,15 +176,20 @@ fn ready(ready: Ready) -> Result<ReadyAt, Failure> {
         )
     };
     match ready {
-        Ready::Descriptor(fd) => inherited(fd)
-            .map(ReadyAt::Descriptor)
-            .map_err(|errno| no_ready(format!("descriptor {fd}"), errno.into())),
+        Ready::Descriptor(fd) => {
+            let word = CString::new(format!("--ready-fd={fd}"));
+            inherited(fd)
+                .map_err(io::Error::from)
+                .and_then(|own| Ok((ReadyAt::Descriptor(own), word?)))
+                .map_err(|e| no_ready(format!("descriptor {fd}"), e))
+        }
         Ready::File(path) => {
-            let absolute = std::path::absolute(&path)
-                .and_then(|path| Ok(CString::new(path.as_os_str().as_bytes())?));
-            absolute
-                .map(ReadyAt::File)
-                .map_err(|e| no_ready(path.display().to_string(), e))
+            let absolute = std::path::absolute(&path).and_then(|path| {
+                let path = path.as_os_str().as_bytes();
+                let word = [b"--ready-file=", path].concat();
+                Ok((ReadyAt::File(CString::new(path)?), CString::new(word)?))
+            });
+            absolute.map_err(|e| no_ready(path.display().to_string(), e))
         }
     }
 }

@@ -3,7 +3,9 @@
 mod args;
 mod load;
 
-use std::ffi::{CStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
+use std::iter::Peekable;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,20 +58,37 @@ impl Failure {
 ///
 /// To be called as the very first thing in `main`, while there is one thread.
 pub fn main_if_actor() {
-    let mut words = std::env::args_os();
-    if words
-        .next()
-        .is_some_and(|name| name.as_bytes() == NAME.to_bytes())
-    {
+    let mut words = std::env::args_os().peekable();
+    let name = words.next().unwrap_or_default();
+    if interprets(&name, &mut words) || name.as_bytes() == NAME.to_bytes() {
         run(words)
     }
 }
 
 /// The program: understands its arguments ([`USAGE`]), plays, and ends as its main process does.
 pub fn main() -> ! {
-    let mut words = std::env::args_os();
-    words.next();
+    let mut words = std::env::args_os().peekable();
+    let name = words.next().unwrap_or_default();
+    interprets(&name, &mut words);
     run(words)
+}
+
+/// Whether this process has executed a file of an actor's that begins with `#!/proc/self/exe
+/// actor`: then the words that the kernel has put before the arguments are taken away, and the file
+/// is closed.
+fn interprets(name: &OsStr, words: &mut Peekable<impl Iterator<Item = OsString>>) -> bool {
+    let interprets =
+        name == "/proc/self/exe" && words.next_if(|w| w.as_bytes() == NAME.to_bytes()).is_some();
+    if interprets && let Some(file) = words.next() {
+        let number = file.to_str().and_then(|path| path.strip_prefix("/dev/fd/"));
+        if let Some(number) = number.and_then(|number| number.parse::<RawFd>().ok()) {
+            // If it was not open, there is nothing to close.
+            match nix::unistd::close(number) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+    interprets
 }
 
 /// Whether [`main`] understands these words after `argv[0]`, and if not, what it says. Nothing is
@@ -94,9 +113,12 @@ fn run(words: impl Iterator<Item = OsString>) -> ! {
         Asked::Help => Err(Failure::new(0, args::help())),
     });
     match setting {
-        Ok(setting) => {
+        Ok((setting, again)) => {
             PLAYING.store(true, Ordering::Relaxed);
-            Player::new(&setting).play()
+            match again {
+                Some(again) => Player::again(&setting, again).play(),
+                None => Player::new(&setting).play(),
+            }
         }
         Err(Failure { code: 0, message }) => {
             print!("{message}");

@@ -1,5 +1,7 @@
 //! What can follow the word of an operation: how each kind of argument is read and written.
 
+use std::str::FromStr;
+
 use allgone::param::{format_ns, parse_ns};
 
 use super::TextError;
@@ -18,6 +20,71 @@ pub(super) trait Argument {
 
     /// Empty for an optional one that has its default.
     fn write(value: Self::Value, names: Names<'_, '_>) -> String;
+}
+
+/// A kind of argument that is a whole number, written as it is printed.
+pub(super) trait Whole {
+    type Number: FromStr + ToString + PartialOrd;
+    const USAGE: &'static str;
+    /// What is expected, for errors.
+    const WANTED: &'static str;
+    /// The greatest one.
+    const MOST: Self::Number;
+}
+
+impl<K: Whole> Argument for K {
+    type Value = K::Number;
+    const USAGE: &'static str = K::USAGE;
+
+    fn read(words: &mut Words<'_, '_>) -> Result<K::Number, TextError> {
+        words.take(K::WANTED, |text| {
+            digits(text).filter(|number| *number <= K::MOST)
+        })
+    }
+
+    fn write(number: K::Number, _: Names<'_, '_>) -> String {
+        number.to_string()
+    }
+}
+
+/// The number of a barrier.
+pub(super) struct Barrier;
+
+impl Whole for Barrier {
+    type Number = usize;
+    const USAGE: &'static str = "NUMBER";
+    const WANTED: &'static str = "the number of a barrier, such as 0";
+    const MOST: usize = usize::MAX;
+}
+
+/// How many of something.
+pub(super) struct Count;
+
+impl Whole for Count {
+    type Number = u32;
+    const USAGE: &'static str = "N";
+    const WANTED: &'static str = "a number, such as 3";
+    const MOST: u32 = u32::MAX;
+}
+
+/// An exit code.
+pub(super) struct Code;
+
+impl Whole for Code {
+    type Number = u8;
+    const USAGE: &'static str = "CODE";
+    const WANTED: &'static str = "an exit code, 0 to 255";
+    const MOST: u8 = u8::MAX;
+}
+
+/// A nice value that needs no privilege.
+pub(super) struct Nice;
+
+impl Whole for Nice {
+    type Number = u8;
+    const USAGE: &'static str = "VALUE";
+    const WANTED: &'static str = "a nice value, 0 to 19";
+    const MOST: u8 = 19;
 }
 
 /// A time such as `50ms`, `2s` or `forever`, in nanoseconds.
@@ -73,22 +140,6 @@ impl Argument for Copies {
             1 => String::new(),
             n => format!("x{n}"),
         }
-    }
-}
-
-/// The number of a barrier.
-pub(super) struct Barrier;
-
-impl Argument for Barrier {
-    type Value = usize;
-    const USAGE: &'static str = "NUMBER";
-
-    fn read(words: &mut Words<'_, '_>) -> Result<usize, TextError> {
-        words.take("the number of a barrier, such as 0", digits)
-    }
-
-    fn write(index: usize, _: Names<'_, '_>) -> String {
-        index.to_string()
     }
 }
 
@@ -161,56 +212,6 @@ impl Argument for Step {
             Each::EnterCgroup => "enter-cgroup",
         };
         word.to_owned()
-    }
-}
-
-/// How many of something.
-pub(super) struct Number;
-
-impl Argument for Number {
-    type Value = u32;
-    const USAGE: &'static str = "N";
-
-    fn read(words: &mut Words<'_, '_>) -> Result<u32, TextError> {
-        words.take("a number, such as 3", digits)
-    }
-
-    fn write(count: u32, _: Names<'_, '_>) -> String {
-        count.to_string()
-    }
-}
-
-/// An exit code.
-pub(super) struct Code;
-
-impl Argument for Code {
-    type Value = u8;
-    const USAGE: &'static str = "CODE";
-
-    fn read(words: &mut Words<'_, '_>) -> Result<u8, TextError> {
-        words.take("an exit code, 0 to 255", digits)
-    }
-
-    fn write(code: u8, _: Names<'_, '_>) -> String {
-        code.to_string()
-    }
-}
-
-/// A nice value that needs no privilege.
-pub(super) struct Nice;
-
-impl Argument for Nice {
-    type Value = u8;
-    const USAGE: &'static str = "VALUE";
-
-    fn read(words: &mut Words<'_, '_>) -> Result<u8, TextError> {
-        words.take("a nice value, 0 to 19", |text| {
-            digits(text).filter(|value| *value < 20)
-        })
-    }
-
-    fn write(value: u8, _: Names<'_, '_>) -> String {
-        value.to_string()
     }
 }
 
@@ -288,7 +289,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A whole number as it is printed: no sign, no leading zero.
-fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {
+fn digits<N: FromStr>(text: &str) -> Option<N> {
     let plain = text == "0" || !text.starts_with(['0', '+', '-']);
     plain.then(|| text.parse().ok())?
 }

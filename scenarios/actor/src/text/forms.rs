@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::TextError;
 use super::argument::{
-    Argument, Barrier, Block, Code, Copies, Name, Nice, Number, Of, Size, Step, Time, Times,
+    Argument, Barrier, Block, Code, Copies, Count, Name, Nice, Of, Size, Step, Time, Times,
 };
 use super::lex::Words;
 use crate::script::Op;
@@ -74,26 +74,33 @@ operations! {
     "stop" Stop {}
     "await-stopped" AwaitStopped {}
     "continue" Continue {}
-    "threads" Threads { count: Number }
+    "threads" Threads { count: Count }
     "spin" Spin { ns: Time }
     "nice" Nice { value: Nice }
     "touch" Touch { bytes: Size }
-    "open-files" OpenFiles { count: Number }
+    "open-files" OpenFiles { count: Count }
     "rename" Rename { name: Name }
     "enter-threaded-cgroup" EnterThreadedCgroup {}
-    "enter-deep-cgroup" EnterDeepCgroup { depth: Number }
+    "enter-deep-cgroup" EnterDeepCgroup { depth: Count }
     "leave-cgroup" LeaveCgroup {}
     "freeze-self" FreezeSelf {}
     "freeze-left" FreezeLeft {}
     "thaw-left" ThawLeft {}
     "lock-cgroup" LockCgroup {}
     "flap" Flap { count: Times }
-    "churn-cgroups" ChurnCgroups { count: Number }
+    "churn-cgroups" ChurnCgroups { count: Count }
     "escape" Escape {}
     "attack-cgroup" AttackCgroup {}
     "mount-cgroup2" MountCgroup2 {}
-    "mount-inside" MountInside { count: Number }
-    "enter-deep-directory" EnterDeepDirectory { depth: Number }
+    "mount-inside" MountInside { count: Count }
+    "enter-deep-directory" EnterDeepDirectory { depth: Count }
     "ask" Ask {}
     "fill" Fill {}
+    "exec" Exec { count: Times }
+    "exec-from-thread" ExecFromThread {}
+    "become-other" BecomeOther {}
+    "io-workers" IoWorkers { count: Count }
+    "realtime" Realtime {}
+    "leave-objects" LeaveObjects {}
+    "read-given" ReadGiven {}
 }

@@ -24,7 +24,7 @@ fn everything() -> Offers {
             .iter()
             .map(|s| (s.spec().id, Support::Available))
             .collect(),
-        scenarios: BTreeMap::new(),
+        features: BTreeMap::new(),
     }
 }
 
@@ -279,7 +279,7 @@ fn what_is_missing_here_is_named_with_its_remedy_and_never_recommended() {
     let nothing = Offers {
         detectors: BTreeMap::new(),
         strategies: BTreeMap::new(),
-        scenarios: BTreeMap::new(),
+        features: BTreeMap::new(),
     };
     let here = Here {
         situation: Situation::OneShot,

@@ -211,7 +211,8 @@ impl Kernel<'_> {
                     (0..depth).for_each(|_| self.note(pid, Change::EnteredCgroup));
                     None
                 }
-                Op::FreezeSelf => return,
+                Op::FreezeSelf | Op::Exec { count: FOREVER } => return,
+                Op::BecomeOther => self.noted(pid, Change::User),
                 Op::Fill => {
                     while self.fork(pid, here) {
                         // It sleeps.
@@ -244,6 +245,12 @@ impl Kernel<'_> {
                 | Op::MountInside { .. }
                 | Op::EnterDeepDirectory { .. }
                 | Op::Ask
+                | Op::ReadGiven
+                | Op::Exec { .. }
+                | Op::ExecFromThread
+                | Op::IoWorkers { .. }
+                | Op::Realtime
+                | Op::LeaveObjects
                 | Op::IgnoreSignals
                 | Op::WaitGo
                 | Op::ExitLeader

@@ -40,6 +40,8 @@ pub enum Change {
     Group,
     /// It closes its descriptors.
     Closed,
+    /// It becomes another user.
+    User,
     /// It moves into a cgroup below its own.
     EnteredCgroup,
     /// It moves back to the cgroup above.
@@ -111,6 +113,8 @@ pub struct Process {
     pub session: usize,
     /// Whether it holds an inherited descriptor.
     pub holds: bool,
+    /// Whether it is another user than the main process was.
+    pub other_user: bool,
     /// How many cgroups it is below the site's.
     pub depth: usize,
     /// Whether it has not ended.
@@ -134,6 +138,7 @@ impl Table {
                 group: pid,
                 session: pid,
                 holds: true,
+                other_user: false,
                 depth: 0,
                 alive: true,
             }),
@@ -160,6 +165,7 @@ impl Table {
             Change::Session => (process.session, process.group) = (pid, pid),
             Change::Group => process.group = pid,
             Change::Closed => process.holds = false,
+            Change::User => process.other_user = true,
             Change::EnteredCgroup => process.depth += 1,
             Change::LeftCgroup => process.depth = process.depth.saturating_sub(1),
             Change::Namespace => process.namespace = Some(pid),
@@ -224,8 +230,8 @@ impl Table {
                         Scope::FdHolders => p.holds,
                         Scope::CgroupAlone => p.depth == 0,
                         Scope::LinkedDescendants => self.linked(pid),
+                        Scope::User => !p.other_user,
                         Scope::ReapedDescendants
-                        | Scope::User
                         | Scope::PidNamespace
                         | Scope::Cgroup
                         | Scope::SystemWide => true,

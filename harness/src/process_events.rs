@@ -223,7 +223,16 @@ impl Books {
                 }
                 ours
             }
-            Event::Exec { thread } => self.threads.contains_key(&thread),
+            // A thread that executes ends the others of its process, and takes over the number of
+            // the first: under its own it never ends.
+            Event::Exec { thread } => {
+                let ours = self.threads.values().any(|process| *process == thread);
+                if ours {
+                    self.threads.retain(|_, process| *process != thread);
+                    self.threads.insert(thread, thread);
+                }
+                ours
+            }
             Event::Exit { thread } => {
                 self.threads.remove(&thread);
                 false
@@ -293,6 +302,26 @@ mod tests {
         books.enter(Event::Exit { thread: 10 });
         books.enter(fork(10, 12));
         assert_eq!(books.threads.len(), 2);
+    }
+
+    #[test]
+    fn a_thread_that_executes_goes_on_under_the_number_of_the_first() {
+        let mut books = Books::default();
+        books.threads.insert(10, 10);
+        for child in [11, 12] {
+            books.enter(Event::Fork {
+                parent: 1,
+                child,
+                group: 10,
+            });
+        }
+        books.enter(Event::Exit { thread: 12 });
+        // Thread 11 executes. The first one ends, before or after that is told.
+        books.enter(Event::Exit { thread: 10 });
+        assert!(books.enter(Event::Exec { thread: 10 }));
+        assert_eq!(books.threads.keys().copied().collect::<Vec<_>>(), [10]);
+        books.enter(Event::Exit { thread: 10 });
+        assert!(books.threads.is_empty());
     }
 
     #[test]

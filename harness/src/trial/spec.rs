@@ -89,8 +89,8 @@ pub enum Beside {
     Broker,
     /// It moves into the site, and has the actors' user.
     Joiner,
-    /// It holds the mutex of a pipe that the tree is given, for [`Beside::HOLDS`] after it was asked:
-    /// whoever reads from the pipe sleeps uninterruptibly meanwhile. Needs root.
+    /// It holds the mutex of a pipe that the tree is given, for [`Beside::HOLDS`] after it was
+    /// asked: whoever reads from the pipe sleeps uninterruptibly meanwhile. Needs root.
     Holder,
     /// It gets the pid of a member of the tree that has just been reaped, and must not be hit. It
     /// is not asked.

@@ -8,11 +8,15 @@ use harness::sys::ipc::Kind;
 use nix::sys::wait::WaitStatus;
 
 use super::common::Test;
+use super::needs::Need;
 use super::stage::Tree;
+
+/// A test: its name, what it needs, and what it does.
+type Case = (&'static str, &'static [Need], fn());
 
 /// All tests of this area.
 pub(crate) fn tests() -> Vec<Test> {
-    let all: [(&str, &[&'static str], fn()); 6] = [
+    let all: [Case; 7] = [
         ("a_program_is_executed_again_and_goes_on", &[], execs),
         ("an_exec_may_begin_with_a_hash_bang", &[], by_script),
         ("a_thread_that_executes_becomes_the_first", &[], from_thread),
@@ -31,19 +35,19 @@ pub(crate) fn tests() -> Vec<Test> {
             &["kernel-objects"],
             objects,
         ),
+        (
+            "a_process_takes_a_realtime_priority",
+            &["realtime"],
+            realtime,
+        ),
     ];
-    let test = |(name, needs, body): (&str, &[_], fn())| {
+    let test = |(name, needs, body): Case| {
         Test::new(format!("images::{name}"), needs, move || {
             body();
             Ok(())
         })
     };
-    let realtime = test((
-        "a_process_takes_a_realtime_priority",
-        &["realtime"],
-        realtime,
-    ));
-    all.into_iter().map(test).chain([realtime]).collect()
+    all.into_iter().map(test).collect()
 }
 
 fn tree(text: &str) -> Tree {
@@ -92,7 +96,10 @@ fn execs() {
     assert_eq!(end.ledger.entries().count(), 2);
     assert!(end.ledger.entries().all(|entry| entry.exit.is_some()));
     // For ever is until killed.
-    let (storm, _) = ready("main: fork a x3; ready; exec forever\na: exec forever");
+    let (storm, _) = ready(
+        "main: fork a x3; barrier 0 of 4; ready; exec forever
+         a: barrier 0 of 4; exec forever",
+    );
     killed(storm);
 }
 

@@ -152,7 +152,7 @@ fn read_json(fd: RawFd) -> Result<Script, Failure> {
     })
 }
 
-/// The ledger on that descriptor, or one of the tree's own, in which the way is open from the start.
+/// The ledger on that descriptor, or one of the tree's own, in which all may go on from the start.
 fn ledger(fd: Option<RawFd>) -> Result<Ledger, Failure> {
     let ledger = match fd {
         Some(fd) => inherited(fd).and_then(|fd| Ledger::open(fd.as_fd())),

@@ -22,6 +22,10 @@ pub enum CgroupMode {
     /// Every version 1 controller in a hierarchy of its own below `/sys/fs/cgroup`, and version 2,
     /// left with what version 1 does not have, at `/sys/fs/cgroup/unified`.
     V1,
+    /// As a distribution in transition: a named version 1 hierarchy and those of controllers that
+    /// only version 1 has, below `/sys/fs/cgroup`, and version 2 with all other controllers, enabled
+    /// below its root, at `/sys/fs/cgroup/unified`.
+    Hybrid,
     /// Nothing mounted.
     None,
 }
@@ -106,6 +110,8 @@ pub enum Message {
         /// How long it is.
         size_bytes: u64,
     },
+    /// All steps have ended, and these of the kernel's own checkers are still on.
+    Checkers(String),
     /// The last line: how many steps did not succeed, or why init itself failed.
     Verdict(Result<usize, String>),
 }
@@ -139,6 +145,7 @@ impl Message {
             Self::File(path) => format!("file {}", BASE64.encode(path)),
             Self::Piece(bytes) => format!("piece {}", BASE64.encode(bytes)),
             Self::FileEnd { size_bytes } => format!("file-end {size_bytes}"),
+            Self::Checkers(text) => format!("checkers {text}"),
             Self::Verdict(Ok(failed)) => format!("verdict failed {failed}"),
             Self::Verdict(Err(why)) => format!("verdict init {}", why.replace('\n', "; ")),
         }
@@ -191,6 +198,7 @@ impl Message {
             "file-end" => Some(Self::FileEnd {
                 size_bytes: rest.parse().ok()?,
             }),
+            "checkers" => Some(Self::Checkers(rest.to_owned())),
             "verdict" => match rest.split_once(' ')? {
                 ("failed", count) => Some(Self::Verdict(Ok(count.parse().ok()?))),
                 ("init", why) => Some(Self::Verdict(Err(why.to_owned()))),
@@ -231,6 +239,7 @@ mod tests {
             any::<String>().prop_map(Message::File),
             any::<Vec<u8>>().prop_map(Message::Piece),
             any::<u64>().prop_map(|size_bytes| Message::FileEnd { size_bytes }),
+            "[^\n]*".prop_map(Message::Checkers),
             any::<usize>().prop_map(|failed| Message::Verdict(Ok(failed))),
             "[^\n]*".prop_map(|why| Message::Verdict(Err(why))),
         ]

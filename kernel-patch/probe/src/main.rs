@@ -13,6 +13,7 @@
 )]
 
 mod freeze;
+mod hierarchies;
 mod latency;
 mod lost;
 mod order;
@@ -30,7 +31,7 @@ use serde::Serialize;
 /// Measure the behaviour of the running kernel; one JSON line per answer.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// What to measure [default: everything]
+    /// What to measure [default: everything but hierarchies]
     #[arg(value_enum)]
     probes: Vec<Probe>,
     /// How often to repeat each measurement
@@ -63,6 +64,8 @@ enum Probe {
     Freeze,
     /// How many wake-ups a watcher gets while a cgroup flips between empty and not
     Storm,
+    /// A process enters and leaves a cgroup of each mounted hierarchy, version 1 included
+    Hierarchies,
 }
 
 /// One answer.
@@ -122,7 +125,9 @@ fn clock_is_fine() -> Result<()> {
 
 fn run(cli: &Cli) -> Result<()> {
     let probes = if cli.probes.is_empty() {
-        Probe::value_variants().to_vec()
+        // It measures nothing, and makes cgroups in hierarchies that this process need not be in.
+        let all = Probe::value_variants().iter().copied();
+        all.filter(|probe| *probe != Probe::Hierarchies).collect()
     } else {
         cli.probes.clone()
     };
@@ -136,6 +141,7 @@ fn run(cli: &Cli) -> Result<()> {
             Probe::Reuse => reuse::ask(&own, cli.tries),
             Probe::Lost => lost::ask(&own, cli.tries),
             Probe::Freeze => freeze::ask(&own, cli.tries, cli.tasks),
+            Probe::Hierarchies => hierarchies::ask(cli.tries),
             Probe::Storm => storm::ask(&own, std::time::Duration::from_secs(cli.storm_s)),
         };
         for answer in answers.with_context(|| format!("{probe:?}"))? {

@@ -1,100 +1,12 @@
-//! The output of a machine: the kernel's console is searched for faults, the channel for exactly
-//! one verdict.
+//! The output of a machine: the channel is searched for exactly one verdict. What the kernel's
+//! console says of faults is the matter of `faults`.
 
 use thiserror::Error;
 
 use crate::process;
 use crate::protocol::{Ended, Message};
 
-/// A message by which a kernel reports a fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// What it is called in messages.
-    pub kind: &'static str,
-    /// The console around it.
-    pub excerpt: String,
-}
-
-/// What the console prints, and what that is; the first that matches a line gives the name. Special
-/// patterns come before general ones.
-const FAULTS: [(&str, &str); 17] = [
-    ("Kernel panic - not syncing", "panic"),
-    ("KASAN: ", "KASAN report"),
-    ("KFENCE: ", "KFENCE report"),
-    ("UBSAN: ", "UBSAN report"),
-    ("ODEBUG: ", "object debugging report"),
-    ("possible circular locking dependency", "lockdep report"),
-    ("possible recursive locking", "lockdep report"),
-    ("inconsistent lock state", "lockdep report"),
-    ("Invalid wait context", "lockdep report"),
-    ("suspicious RCU usage", "RCU usage report"),
-    ("detected stalls on CPUs", "RCU stall"),
-    ("self-detected stall on CPU", "RCU stall"),
-    (
-        "sleeping function called from invalid context",
-        "sleep in atomic context",
-    ),
-    ("blocked for more than", "hung task"),
-    ("soft lockup", "soft lockup"),
-    ("BUG: ", "oops"),
-    ("WARNING: ", "kernel warning"),
-];
-
-/// Also an oops, but with common words: they must be at the start of a message.
-const OOPS_STARTS: [&str; 3] = ["Oops:", "general protection fault", "kernel BUG at"];
-
-/// Lines of the console shown before and after a fault.
-const BEFORE: usize = 3;
-const AFTER: usize = 30;
-
-/// The message of a console line, without its time stamp `[    1.234567] `.
-fn message(line: &str) -> &str {
-    match line
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("] "))
-    {
-        Some((stamp, text))
-            if stamp
-                .chars()
-                .all(|c| c.is_ascii_digit() || " .T:C[]".contains(c)) =>
-        {
-            text
-        }
-        _ => line,
-    }
-}
-
-/// What kind of fault a line of the console reports, if any.
-#[must_use]
-pub fn fault_in(line: &str) -> Option<&'static str> {
-    let text = message(line);
-    if OOPS_STARTS.iter().any(|start| text.starts_with(start)) {
-        return Some("oops");
-    }
-    FAULTS
-        .iter()
-        .find(|(words, _)| text.contains(words))
-        .map(|(_, kind)| *kind)
-}
-
-/// The first fault of a console, the panic before all others, since it is why the machine ended.
-#[must_use]
-pub fn first_fault(console: &str) -> Option<Fault> {
-    let lines: Vec<&str> = console.lines().collect();
-    let found: Vec<(usize, &'static str)> = lines
-        .iter()
-        .enumerate()
-        .filter_map(|(i, line)| Some((i, fault_in(line)?)))
-        .collect();
-    let (at, kind) = *found.first()?;
-    let kind = found
-        .iter()
-        .map(|(_, kind)| *kind)
-        .find(|kind| *kind == "panic")
-        .unwrap_or(kind);
-    let excerpt = lines[at.saturating_sub(BEFORE)..lines.len().min(at + AFTER)].join("\n");
-    Some(Fault { kind, excerpt })
-}
+use super::faults::AFTER;
 
 /// Everything that init said, read line by line.
 #[derive(Debug, Default)]
@@ -103,6 +15,8 @@ pub struct Transcript {
     pub hello: Option<(String, String, String)>,
     /// Ends of steps in order: how, and how many processes were left.
     pub steps: Vec<(Ended, usize)>,
+    /// The kernel's own checkers that were still on when all steps had ended, in words.
+    pub checkers: Option<String>,
     verdicts: Vec<Result<usize, String>>,
     garbled: Vec<String>,
 }
@@ -161,6 +75,7 @@ impl Transcript {
                 version,
                 controllers,
             }) => self.hello = Some((release, version, controllers)),
+            Ok(Message::Checkers(text)) => self.checkers = Some(text),
             Ok(Message::Verdict(verdict)) => self.verdicts.push(verdict),
             Err(garbled) => self.garbled.push(garbled.0),
         }
@@ -272,81 +187,6 @@ mod tests {
         assert_eq!(
             transcript(&["o verdict failed 0"]).judge(0),
             Err(TranscriptError::NoVerdict)
-        );
-    }
-
-    #[test]
-    fn faults_are_found_and_named() {
-        for (line, kind) in [
-            (
-                "[    0.912345] Kernel panic - not syncing: VFS: Unable to mount root fs",
-                "panic",
-            ),
-            (
-                "[    1.000000] BUG: kernel NULL pointer dereference, address: 0",
-                "oops",
-            ),
-            ("[    1.000000][   T12] Oops: 0002 [#1] PREEMPT SMP", "oops"),
-            (
-                "[    1.000000] WARNING: possible circular locking dependency detected",
-                "lockdep report",
-            ),
-            (
-                "[    1.000000] WARNING: suspicious RCU usage",
-                "RCU usage report",
-            ),
-            (
-                "[    1.000000] BUG: KASAN: slab-use-after-free in cgroup_kill",
-                "KASAN report",
-            ),
-            (
-                "[   21.000000] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
-                "RCU stall",
-            ),
-            (
-                "[    1.000000] BUG: sleeping function called from invalid context at x.c:1",
-                "sleep in atomic context",
-            ),
-            (
-                "[  121.000000] INFO: task a:1 blocked for more than 120 seconds.",
-                "hung task",
-            ),
-            (
-                "[    1.000000] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 x+0x1/0x2",
-                "kernel warning",
-            ),
-        ] {
-            assert_eq!(fault_in(line), Some(kind), "{line}");
-        }
-    }
-
-    #[test]
-    fn ordinary_lines_are_no_faults() {
-        for line in [
-            "[    0.000000] Linux version 7.3-rc7",
-            "[    0.5] Spectre V2 : Mitigation",
-            "[    0.6] BUG_ON is compiled in",
-            "[    0.7] printk: console [ttyS0] enabled",
-        ] {
-            assert_eq!(fault_in(line), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_panic_gives_the_name_and_the_first_fault_the_excerpt() {
-        let console = "a\n\
-            b\n\
-            c\n\
-            d\n\
-            [ 1.0] BUG: kernel NULL pointer dereference\n\
-            RIP: x\n\
-            [ 1.1] Kernel panic - not syncing: Fatal\n";
-        let fault = first_fault(console).unwrap();
-        assert_eq!(fault.kind, "panic");
-        assert!(
-            fault.excerpt.starts_with("b\n") && fault.excerpt.contains("NULL pointer"),
-            "{}",
-            fault.excerpt
         );
     }
 }

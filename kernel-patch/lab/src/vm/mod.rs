@@ -3,6 +3,7 @@
 
 mod accel;
 pub mod console;
+pub mod faults;
 mod place;
 mod qemu;
 mod running;
@@ -34,7 +35,8 @@ use thiserror::Error;
 
 use crate::clock::{Deadline, now};
 use crate::protocol::{Ended, Message};
-use console::{Fault, Transcript, TranscriptError, excerpt, first_fault};
+use console::{Transcript, TranscriptError, excerpt};
+use faults::{Fault, first_fault};
 use place::Place;
 use running::{Life, Running, life};
 
@@ -74,6 +76,8 @@ pub struct Boot {
     pub controllers: String,
     /// How each step ended, and how many processes it left.
     pub steps: Vec<(Ended, usize)>,
+    /// The kernel's own checkers that were still on at the end; none if it has none to ask.
+    pub checkers: String,
     /// From the start of QEMU to init's greeting.
     pub boot: Duration,
     /// From the start of QEMU to its end.
@@ -321,6 +325,7 @@ impl Machine<'_> {
             version,
             controllers,
             steps: heard.transcript.steps,
+            checkers: heard.transcript.checkers.unwrap_or_default(),
             boot: heard.boot.unwrap_or(total),
             total,
             console: heard.console,

@@ -3,6 +3,7 @@
 //! before it ends the machine.
 
 mod channel;
+mod checkers;
 mod give;
 mod mounts;
 mod steps;
@@ -65,6 +66,7 @@ fn run(channel: &mut Channel) -> Result<usize> {
         channel.say(&Message::Step { index, ended, left })?;
         failed += usize::from(!ended.is_success());
     }
+    channel.say(&Message::Checkers(checkers::still_on()?))?;
     for place in &job.take {
         give::give(channel, place)?;
     }

@@ -10,6 +10,13 @@ use nix::mount::{MsFlags, mount};
 
 /// Where cgroups are mounted.
 const CGROUP: &str = "/sys/fs/cgroup";
+/// Where version 2 is mounted when version 1 is, too.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+/// A version 1 hierarchy without a controller, such as systemd has in its hybrid mode.
+const NAMED: &str = "lab";
+/// Controllers of version 2 that are always on there, so that `cgroup.controllers` does not list
+/// them.
+const IN_V2_UNLISTED: [&str; 1] = ["perf_event"];
 
 /// Mounts everything but `/dev`, which the channel needs before.
 pub(crate) fn mount_all() -> Result<()> {
@@ -71,38 +78,74 @@ pub(crate) fn mount_cgroups(mode: CgroupMode) -> Result<String> {
         }
         CgroupMode::V1 => {
             mount_at("tmpfs", CGROUP, "tmpfs", "")?;
-            let mut mounted = Vec::new();
-            for name in v1_controllers()? {
-                let at = format!("{CGROUP}/{name}");
-                match mount_at("cgroup", &at, "cgroup", &name) {
-                    Ok(()) => mounted.push(name),
-                    // Newer kernels can be built without the version 1 side of a controller.
-                    Err(_) => fs::remove_dir(&at).with_context(|| format!("rmdir {at}"))?,
-                }
-            }
+            let mounted = mount_v1(&v1_controllers()?)?;
             if mounted.is_empty() {
                 bail!("this kernel mounts no cgroup v1 controller: run it with --cgroup v2");
             }
-            let unified = format!("{CGROUP}/unified");
-            mount_at("cgroup2", &unified, "cgroup2", "").context("this kernel has no cgroup v2")?;
+            with_v2_beside(&mounted)
+        }
+        CgroupMode::Hybrid => {
+            mount_at("tmpfs", CGROUP, "tmpfs", "")?;
+            let named = format!("{CGROUP}/{NAMED}");
+            mount_at("cgroup", &named, "cgroup", &format!("none,name={NAMED}"))
+                .context("this kernel has no cgroup v1")?;
+            // Version 2 first: what it has stays with it.
+            mount_at("cgroup2", UNIFIED, "cgroup2", "").context("this kernel has no cgroup v2")?;
+            let in_v2 = controllers(UNIFIED)?;
+            let rest: Vec<String> = v1_controllers()?
+                .into_iter()
+                .filter(|name| !in_v2.contains(name) && !IN_V2_UNLISTED.contains(&name.as_str()))
+                .collect();
+            let mut mounted = vec![format!("name={NAMED}")];
+            mounted.extend(mount_v1(&rest)?);
             Ok(format!(
                 "v1 {} + v2 {}",
                 mounted.join(" "),
-                enable_controllers(&unified)?
+                enable_controllers(UNIFIED)?
             ))
         }
     }
 }
 
-/// Enables every controller of the root for its children, and reports them.
-fn enable_controllers(root: &str) -> Result<String> {
+/// Mounts each controller in a hierarchy of its own; those that could be mounted.
+fn mount_v1(names: &[String]) -> Result<Vec<String>> {
+    let mut mounted = Vec::new();
+    for name in names {
+        let at = format!("{CGROUP}/{name}");
+        match mount_at("cgroup", &at, "cgroup", name) {
+            Ok(()) => mounted.push(name.clone()),
+            // Newer kernels can be built without the version 1 side of a controller.
+            Err(_) => fs::remove_dir(&at).with_context(|| format!("rmdir {at}"))?,
+        }
+    }
+    Ok(mounted)
+}
+
+/// Version 2 beside what was mounted before, with the controllers that are left.
+fn with_v2_beside(mounted: &[String]) -> Result<String> {
+    mount_at("cgroup2", UNIFIED, "cgroup2", "").context("this kernel has no cgroup v2")?;
+    Ok(format!(
+        "v1 {} + v2 {}",
+        mounted.join(" "),
+        enable_controllers(UNIFIED)?
+    ))
+}
+
+/// The controllers that a version 2 hierarchy has.
+fn controllers(root: &str) -> Result<Vec<String>> {
     let path = format!("{root}/cgroup.controllers");
     let names = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    for name in names.split_whitespace() {
+    Ok(names.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Enables every controller of the root for its children, and reports them.
+fn enable_controllers(root: &str) -> Result<String> {
+    let names = controllers(root)?;
+    for name in &names {
         let path = format!("{root}/cgroup.subtree_control");
         fs::write(&path, format!("+{name}")).with_context(|| format!("write +{name} to {path}"))?;
     }
-    Ok(names.trim().to_owned())
+    Ok(names.join(" "))
 }
 
 /// The controllers of `/proc/cgroups` that are switched on (`cgroups(7)`). Kernels from 6.15 hide

@@ -52,6 +52,9 @@ pub(crate) fn boot(cache: &Cache, args: &BootArgs) -> Result<ExitCode> {
             .boot(cache, &programs, &kernel, Vec::new(), false, |_| Ok(()))?;
     say!("{}: {} {}", kernel.name, boot.release, boot.version);
     say!("  cgroups  {}", boot.controllers);
+    if !boot.checkers.is_empty() {
+        say!("  checkers {}", boot.checkers);
+    }
     say!(
         "  boot     {:.2} s to init, {:.2} s in all, {}",
         boot.boot.as_secs_f64(),
@@ -79,6 +82,9 @@ pub(crate) fn run(cache: &Cache, args: &RunArgs) -> Result<ExitCode> {
     let [(ended, left)] = boot.steps[..] else {
         bail!("one step was asked for, {} were reported", boot.steps.len())
     };
+    if !boot.checkers.is_empty() {
+        tell!("lab: at the end {}", boot.checkers);
+    }
     if left > 0 {
         tell!("lab: the command left {left} processes, which were killed");
     }

@@ -23,8 +23,8 @@ pub enum CgroupMode {
     /// left with what version 1 does not have, at `/sys/fs/cgroup/unified`.
     V1,
     /// As a distribution in transition: a named version 1 hierarchy and those of controllers that
-    /// only version 1 has, below `/sys/fs/cgroup`, and version 2 with all other controllers, enabled
-    /// below its root, at `/sys/fs/cgroup/unified`.
+    /// only version 1 has, below `/sys/fs/cgroup`, and version 2 with all other controllers,
+    /// enabled below its root, at `/sys/fs/cgroup/unified`.
     Hybrid,
     /// Nothing mounted.
     None,

@@ -278,7 +278,7 @@ mod tests {
                 "RCU stall",
             ),
             (
-                "[   21.0] rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 1-... }",
+                "[   21.0] rcu: INFO: rcu_preempt detected expedited stalls on CPUs: { 1-... }",
                 "RCU stall",
             ),
             (
@@ -305,7 +305,7 @@ mod tests {
             "[    0.5] Spectre V2 : Mitigation",
             "[    0.6] BUG_ON is compiled in",
             "[    0.7] printk: console [ttyS0] enabled",
-            "[    0.1] kmemleak: Kernel memory leak detector initialized (mem pool available: 15679)",
+            "[    0.1] kmemleak: Kernel memory leak detector initialized (mem pool: 15679)",
             "[    0.1] kasan: KernelAddressSanitizer initialized (generic)",
             "[    0.1] Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
             "[    0.1] ... MAX_LOCKDEP_ENTRIES:     32768",

@@ -35,8 +35,8 @@ fn lockdep(stats: &str) -> Result<String> {
     match value("debug_locks") {
         Some("1") => Ok(format!("lockdep is on, {classes} lock classes")),
         Some(other) => bail!(
-            "lockdep had turned itself off by the end ({LOCKDEP_STATS}: debug_locks is {other}), so \
-                what this kernel did has not been checked"
+            "lockdep had turned itself off by the end ({LOCKDEP_STATS}: debug_locks is {other}), \
+                so what this kernel did has not been checked"
         ),
         None => bail!("{LOCKDEP_STATS} has no line debug_locks: whether lockdep is on is unknown"),
     }

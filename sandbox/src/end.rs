@@ -43,7 +43,7 @@ pub enum Proof {
 }
 
 impl Proof {
-    /// After init has been reaped: removes the cgroups.
+    /// After init has been reaped: removes the cgroups that it could not remove.
     pub(crate) fn of(plan: &Plan, launch: &Launch<'_>, results: &Results) -> Self {
         let own = Self::of_own(plan, launch, results);
         match (own, plan.group_limits.remove()) {
@@ -67,16 +67,24 @@ impl Proof {
                     place.parent_path.display()
                 ))
             }
-            // Nothing was made before the failure, or init was killed first.
-            None => Self::Reaped("no cgroup was made".to_owned()),
+            // Nothing was made before the failure; or init was killed before it could say so.
+            None => match unlinkat(
+                &place.parent,
+                place.name.as_c_str(),
+                UnlinkatFlags::RemoveDir,
+            ) {
+                Ok(()) | Err(_) => Self::Reaped("no cgroup was made".to_owned()),
+            },
         }
     }
 
     fn remove(place: &Place, outside: Option<Errno>) -> Self {
         let name = place.name.as_c_str();
         let removed = match unlinkat(&place.parent, name, UnlinkatFlags::RemoveDir) {
-            Ok(()) => Ok(()),
-            // It has children, or a process that has been reaped is still on its way out.
+            // Init has removed it, which the kernel refuses to anybody while it has members.
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            // Init was killed. It has children, or a process that has been reaped is still on its
+            // way out.
             Err(Errno::EBUSY) => Cgroup::open(place.path()).and_then(remove_when_empty),
             Err(e) => Err(allgone::SysError::path("rmdir", place.path(), e).into()),
         };

@@ -3,13 +3,12 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use allgone::layout::Layout;
 use allgone::limits::{CpuQuota, Interface, Limit};
-use allgone::sys::spawn::launch::{File, Need, Setup, remove_cgroup};
+use allgone::sys::spawn::launch::{File, Memory, Need, Setup, remove_cgroup};
 use allgone::sys::time::now;
 use nix::errno::Errno;
 use nix::poll::poll;
@@ -51,6 +50,8 @@ pub struct GroupLimits {
     need: Option<Need>,
     set: Vec<Set>,
     hierarchies: Vec<Hierarchy>,
+    /// The file that counts kills for want of memory, and the one with the most that was in use.
+    memory_files: [CString; 2],
     /// Asked for, and not to be had here, with the reason. Only after `--best-effort`.
     pub missing: Vec<(&'static str, String)>,
 }
@@ -152,6 +153,13 @@ impl GroupLimits {
             }
             _ => None,
         };
+        if option == "memory" {
+            let [events, peak] = match interface {
+                Interface::V1 => ["memory.oom_control", "memory.max_usage_in_bytes"],
+                Interface::V2 => ["memory.events", "memory.peak"],
+            };
+            self.memory_files = [in_group(events)?, in_group(peak)?];
+        }
         let file = writes.last().map(|(file, _)| file.clone());
         self.set.push(Set {
             option,
@@ -267,30 +275,15 @@ impl GroupLimits {
         }
     }
 
-    /// How often the kernel killed for want of memory. Before they are removed.
-    pub(crate) fn oom_kills(&self, place: &Result<Place, String>) -> Option<u64> {
-        let text = self.memory_file(place, "memory.events", "memory.oom_control")?;
-        let count = text
-            .lines()
-            .find_map(|line| line.strip_prefix("oom_kill "))?;
-        count.trim().parse().ok()
-    }
-
-    /// The most memory that all of it has had at a time (v2: Linux 5.19). Before they are removed.
-    pub(crate) fn memory_peak_bytes(&self, place: &Result<Place, String>) -> Option<u64> {
-        let text = self.memory_file(place, "memory.peak", "memory.max_usage_in_bytes")?;
-        text.trim().parse().ok()
-    }
-
-    /// Reads a file of the cgroup that limits memory.
-    fn memory_file(&self, place: &Result<Place, String>, v2: &str, v1: &str) -> Option<String> {
+    /// What the cgroup that limits memory says about it.
+    pub(crate) fn memory<'a>(&'a self, place: &'a Result<Place, String>) -> Option<Memory<'a>> {
         let set = self.set.iter().find(|set| set.option == "memory")?;
-        let (above, file) = match set.hierarchy {
-            Some(index) => (&self.hierarchies.get(index)?.parent_path, v1),
-            None => (&place.as_ref().ok()?.parent_path, v2),
-        };
-        let name = std::ffi::OsStr::from_bytes(self.name.to_bytes());
-        std::fs::read_to_string(above.join(name).join(file)).ok()
+        let [events, peak] = &self.memory_files;
+        Some(Memory {
+            dir: self.above(set, place)?,
+            events,
+            peak,
+        })
     }
 
     /// Each one that has been set: its option, and the file that shows it.

@@ -274,6 +274,7 @@ impl Plan {
             cgroup: self.cgroup(),
             cgroup_need: self.cgroup_need(),
             groups: &steps.groups,
+            memory: self.group_limits.memory(&self.place),
             lifts: &steps.lifts,
             held: None,
             orders,

@@ -232,6 +232,7 @@ impl<'a> Ground<'a> {
             events: &mut self.events,
             plan,
             control: self.control,
+            listens: true,
             lifts: &steps.lifts,
             backstop: launch
                 .orders
@@ -246,8 +247,6 @@ impl<'a> Ground<'a> {
         };
         let init = watch.until_the_end()?;
         drop(launched.socket);
-        let oom_kills = plan.group_limits.oom_kills(&plan.place);
-        let memory_peak_bytes = plan.group_limits.memory_peak_bytes(&plan.place);
         let proof = match (init, strays) {
             (None, _) => Proof::init_lives(launched.pid),
             (Some(_), None) => Proof::of(plan, &launch, &results),
@@ -270,8 +269,8 @@ impl<'a> Ground<'a> {
             main: results.main_end(),
             cause: results.cause(),
             killed: results.was_killed(),
-            oom_kills,
-            memory_peak_bytes,
+            oom_kills: results.oom_kills(),
+            memory_peak_bytes: results.memory_peak_bytes(),
             proof,
             began: self.began,
             ended: time::now(),

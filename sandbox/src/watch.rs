@@ -35,6 +35,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) plan: &'a Plan,
     /// What a library's caller says; `None`: there is none, or it is gone.
     pub(crate) control: Option<&'a Control>,
+    /// Whether init may still say something.
+    pub(crate) listens: bool,
     /// What is written before init is killed.
     pub(crate) lifts: &'a [File<'a>],
     /// When init is killed if it has not ended by itself.
@@ -89,14 +91,18 @@ impl Watch<'_> {
         }
     }
 
+    /// Whether init has ended or said something, whether there is a signal, and a caller's wish.
     fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 4], RunError> {
-        let nothing = PollFd::new(self.signals.as_fd(), PollFlags::empty());
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let nothing = || PollFd::new(self.signals.as_fd(), PollFlags::empty());
+        // A hang-up is told again and again, while init waits for the last of its namespace.
+        let told = self.listens.then(|| self.launched.socket.as_fd());
         let asked = self.control.map(Control::as_fd);
         let mut fds = [
-            PollFd::new(self.launched.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.launched.socket.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            asked.map_or(nothing, |fd| PollFd::new(fd, PollFlags::POLLIN)),
+            readable(self.launched.pidfd.as_fd()),
+            told.map_or_else(nothing, readable),
+            readable(self.signals.as_fd()),
+            asked.map_or_else(nothing, readable),
         ];
         let timeout = due.map_or(PollTimeout::NONE, |at| {
             // Rounded up, so that it is due when this returns.
@@ -114,7 +120,11 @@ impl Watch<'_> {
         let mut bytes = [0; MESSAGE_BYTES];
         match nix::unistd::read(&self.launched.socket, &mut bytes) {
             // Its end is told by the pidfd; until then there is nothing more to hear.
-            Ok(0) | Err(Errno::EINTR | Errno::ECONNRESET) => return Ok(()),
+            Ok(0) | Err(Errno::ECONNRESET) => {
+                self.listens = false;
+                return Ok(());
+            }
+            Err(Errno::EINTR) => return Ok(()),
             Ok(_) => {}
             Err(e) => return Err(SysError::plain("read from init", e).into()),
         }

@@ -70,7 +70,7 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-fn refuse(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) {
+pub(crate) fn refuse(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) {
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Allow,

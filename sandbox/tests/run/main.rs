@@ -2,6 +2,7 @@
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "the whole program is a test"
 )]
 
@@ -11,6 +12,7 @@ mod crash;
 mod ends;
 mod limits;
 mod mistakes;
+mod points;
 mod schema;
 mod support;
 mod terminal;

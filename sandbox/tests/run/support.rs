@@ -64,7 +64,7 @@ pub(crate) fn named(whose: Whose, name: &str, args: &[&str]) -> Marked {
 }
 
 /// A copy that every user may execute.
-fn binary() -> &'static PathBuf {
+pub(crate) fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = BINARY.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();

@@ -67,7 +67,8 @@ impl Gate {
     }
 }
 
-fn death_signal(signal: libc::c_int) -> Result<(), Errno> {
+/// `PR_SET_PDEATHSIG`; 0: none.
+pub(super) fn death_signal(signal: libc::c_int) -> Result<(), Errno> {
     // SAFETY: integers.
     let ret = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) };
     check(libc::c_long::from(ret)).map(|_| ())

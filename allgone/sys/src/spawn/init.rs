@@ -1,9 +1,10 @@
 //! The init of a launched program: PID 1 of its PID namespace, or the tracer of all that it starts;
 //! forked without exec.
 //!
-//! It reaps, keeps the deadline, ends everything when the launcher is gone, and then takes the
-//! cgroup away. It allocates nothing, takes no lock, formats nothing and cannot unwind. All signals
-//! are blocked in it; SIGKILL and SIGSTOP from inside the namespace never reach it.
+//! It reaps, keeps the deadline, ends everything when the launcher is gone, and in the end takes
+//! the cgroups away (`finish.rs`). It allocates nothing, takes no lock, formats nothing and cannot
+//! unwind. All signals are blocked in it; SIGKILL and SIGSTOP from inside the namespace never reach
+//! it.
 //!
 //! It is outside of the program's cgroup: what freezes, throttles or kills that does not reach it.
 //! Its end kills whatever is left. In a namespace it is complete only when all of that has been
@@ -15,12 +16,11 @@
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, RawFd};
 
-use nix::errno::Errno;
-
 use super::changes::{Next, change, ended};
-use super::exit_now;
+use super::launch::Memory;
+use super::orders::{MESSAGE_BYTES, Message, Orders};
 use super::results::{Cause, Results};
-use super::setup::{File, remove_cgroup};
+use super::setup::File;
 use super::tracees::Tracees;
 use crate::time::{MonoNs, now};
 
@@ -29,29 +29,6 @@ const CPU_LOOK_NS: u64 = 5_000_000;
 /// How many changes of children are taken in before the deadline is looked at again: those that
 /// fork and fork make more of them without end.
 const BATCH: u32 = 256;
-
-/// What init does besides reaping.
-#[derive(Clone, Copy, Debug)]
-pub struct Orders {
-    /// When everything is ended.
-    pub deadline: Option<MonoNs>,
-    /// How long it may then take to end by itself, after [`Orders::signal`]; `None`: SIGKILL at
-    /// once.
-    pub grace_ns: Option<u64>,
-    /// What is sent to all first, if there is a grace.
-    pub signal: i32,
-    /// Whether it is over when the main process has ended, and not when all have.
-    pub main_only: bool,
-    /// Processor time of the whole cgroup, in microseconds.
-    pub cpu_limit_us: Option<u64>,
-    /// How many processors may be used at a time.
-    pub processors: u64,
-    /// Whether the launcher is told that the main process exists. To wake it costs a run more than
-    /// a namespace does.
-    pub tell_birth: bool,
-    /// Ended when nobody holds the other end of this descriptor any more.
-    pub lease: Option<RawFd>,
-}
 
 /// What it works with.
 #[derive(Debug)]
@@ -63,10 +40,12 @@ pub(super) struct Init<'a> {
     pub(super) signals: RawFd,
     /// `cpu.stat`, or -1.
     pub(super) cpu_stat: RawFd,
-    /// Directory and name of the cgroup to remove if the launcher cannot.
+    /// Directory and name of the cgroup to remove in the end.
     pub(super) cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
     /// Further ones.
     pub(super) groups: &'a [(BorrowedFd<'a>, &'a CStr)],
+    /// What is read in the end, before the cgroups are removed.
+    pub(super) memory: Option<Memory<'a>>,
     /// What is written before everything is killed.
     pub(super) lifts: &'a [File<'a>],
     pub(super) main: libc::pid_t,
@@ -85,55 +64,6 @@ pub(super) enum Reach<'a> {
     Cgroup(File<'a>),
 }
 
-/// What init and launcher tell each other: a kind and a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// To the launcher: the main process exists; its number in the namespace.
-    Born(i32),
-    /// To the launcher: the main process was stopped by this signal.
-    Stopped(i32),
-    /// To the launcher: the main process has ended, and others are left.
-    MainEnded,
-    /// To init: send this to the main process, or to all if it has ended.
-    Signal(i32),
-    /// To init: end everything, as at the deadline.
-    End,
-}
-
-/// A message on its way.
-pub const MESSAGE_BYTES: usize = 8;
-
-impl Message {
-    /// As it is sent.
-    pub fn bytes(self) -> [u8; MESSAGE_BYTES] {
-        let (kind, number) = match self {
-            Self::Born(pid) => (1u32, pid),
-            Self::Stopped(signal) => (2, signal),
-            Self::MainEnded => (3, 0),
-            Self::Signal(signal) => (4, signal),
-            Self::End => (5, 0),
-        };
-        let mut bytes = [0; MESSAGE_BYTES];
-        bytes[..4].copy_from_slice(&kind.to_ne_bytes());
-        bytes[4..].copy_from_slice(&number.to_ne_bytes());
-        bytes
-    }
-
-    /// As it was sent; `None`: no message of this version.
-    pub fn parse(bytes: [u8; MESSAGE_BYTES]) -> Option<Self> {
-        let [a, b, c, d, number @ ..] = bytes;
-        let number = i32::from_ne_bytes(number);
-        match u32::from_ne_bytes([a, b, c, d]) {
-            1 => Some(Self::Born(number)),
-            2 => Some(Self::Stopped(number)),
-            3 => Some(Self::MainEnded),
-            4 => Some(Self::Signal(number)),
-            5 => Some(Self::End),
-            _ => None,
-        }
-    }
-}
-
 impl Init<'_> {
     /// Runs until everything is over, and ends this process.
     pub(super) fn run(mut self) -> ! {
@@ -142,8 +72,10 @@ impl Init<'_> {
         }
         loop {
             let found = self.reap();
-            if let Found::Over = found {
-                self.kill()
+            match found {
+                Found::Alone => self.finish(),
+                Found::Over => self.kill(),
+                Found::Nothing | Found::More => {}
             }
             if let Some(cause) = self.due() {
                 self.end(cause);
@@ -157,7 +89,7 @@ impl Init<'_> {
         let had_main = self.main > 0;
         let found = self.reap_batch();
         // Not if nobody is left: that is told by the end of this process.
-        if had_main && self.main < 0 && !matches!(found, Found::Over) {
+        if had_main && self.main < 0 && !matches!(found, Found::Over | Found::Alone) {
             self.tell(Message::MainEnded);
         }
         found
@@ -170,7 +102,7 @@ impl Init<'_> {
                 Next::None => return Found::Nothing,
                 Next::Alone => {
                     self.results.set_alone();
-                    return Found::Over;
+                    return Found::Alone;
                 }
             };
             let stop = match (code, &mut self.reach) {
@@ -310,7 +242,8 @@ impl Init<'_> {
             0
         };
         if read == 0 {
-            self.launcher_gone();
+            self.results.set_cause(Cause::LauncherGone);
+            self.kill();
         }
         match Message::parse(bytes) {
             Some(Message::Signal(signal)) if self.main > 0 => send(self.main, signal),
@@ -318,39 +251,6 @@ impl Init<'_> {
             Some(Message::End) => self.end(Cause::Asked),
             _ => {}
         }
-    }
-
-    /// Kills everything, waits for it, removes the cgroup, ends.
-    fn launcher_gone(&self) -> ! {
-        self.results.set_cause(Cause::LauncherGone);
-        self.lift();
-        match self.reach {
-            // The kernel kills them all, and there is no cgroup.
-            Reach::Tracees(_) => exit_now(0),
-            Reach::Namespace => send(-1, libc::SIGKILL),
-            Reach::Cgroup(kill) => write(kill),
-        }
-        // What has left the cgroup is not waited for; and what is in it and has ended, its removal
-        // does not wait for either.
-        while matches!(self.reach, Reach::Namespace)
-            && matches!(change(libc::P_ALL, 0, 0), Next::Change(..))
-        {}
-        for (parent, name) in self.cgroup.into_iter().chain(self.groups.iter().copied()) {
-            // A process may leave its cgroup a moment after it can be reaped (Linux 6.19).
-            for _ in 0..500 {
-                // With what the program has made in it, as deep as that may be.
-                match remove_cgroup(parent, name) {
-                    Err(Errno::EBUSY) => pause_ms(2),
-                    Ok(()) | Err(_) => break,
-                }
-            }
-        }
-        exit_now(0)
-    }
-
-    /// Takes quotas away, so that what is about to be killed can run to its end.
-    fn lift(&self) {
-        self.lifts.iter().copied().for_each(write);
     }
 
     /// Until the next thing that is due by time.
@@ -387,15 +287,6 @@ impl Init<'_> {
         }
     }
 
-    /// Ends what is left, and this process. The launcher takes in what it leaves.
-    fn kill(&self) -> ! {
-        self.lift();
-        if let Reach::Cgroup(kill) = self.reach {
-            write(kill);
-        }
-        exit_now(0)
-    }
-
     /// Tells the launcher. If it does not read, or is gone, that is found elsewhere.
     fn tell(&self, message: Message) {
         let bytes = message.bytes();
@@ -405,24 +296,19 @@ impl Init<'_> {
     }
 }
 
-fn timespec(ns: u64) -> libc::timespec {
+pub(super) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
         tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
     }
 }
 
-/// Between two attempts at a thing that the kernel tells nobody about.
-fn pause_ms(ms: u64) {
-    let time = timespec(ms * 1_000_000);
-    // SAFETY: the timeout is live, and there are no descriptors.
-    unsafe { libc::ppoll(std::ptr::null_mut(), 0, &time, std::ptr::null()) };
-}
-
 /// What a look at the children has found.
 #[derive(Clone, Copy, Debug)]
 enum Found {
-    /// It is over.
+    /// It is over: nobody is left.
+    Alone,
+    /// It is over: what is left is ended.
     Over,
     /// Nothing more for now.
     Nothing,
@@ -430,14 +316,7 @@ enum Found {
     More,
 }
 
-/// Writes what is no less needed if it fails: the launcher does it again, or says so.
-fn write(file: File<'_>) {
-    match file.write() {
-        Ok(()) | Err(_) => {}
-    }
-}
-
-fn send(pid: libc::pid_t, signal: i32) {
+pub(super) fn send(pid: libc::pid_t, signal: i32) {
     // SAFETY: integers. A process that is gone is no error; a child that has ended keeps its number
     // until it is reaped here.
     unsafe { libc::kill(pid, signal) };
@@ -464,21 +343,6 @@ fn usage_usec(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_come_back() {
-        let all = [
-            Message::Born(2),
-            Message::Stopped(20),
-            Message::MainEnded,
-            Message::Signal(15),
-            Message::End,
-        ];
-        for message in all {
-            assert_eq!(Message::parse(message.bytes()), Some(message));
-        }
-        assert_eq!(Message::parse([0; MESSAGE_BYTES]), None);
-    }
 
     #[test]
     fn processor_time_is_read() {

@@ -16,17 +16,17 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 use super::descriptors::{Table, close_all_but};
-use super::gate::Gate;
+use super::gate::{Gate, death_signal};
 use super::init::{Init, Reach};
 use super::results::Results;
-use super::setup::Made;
+use super::setup::{Made, join};
 use super::steps::{Action, Sequence, pointers};
 use super::tracees::{self, Tracees};
 use super::{clone_with_pidfd, clone3, exit_now};
 use crate::mapping::Mapping;
 
 pub use super::filter::{Instruction, refusing_untraced};
-pub use super::init::{MESSAGE_BYTES, Message, Orders};
+pub use super::orders::{MESSAGE_BYTES, Message, Orders};
 pub use super::setup::{File, Setup, remove_cgroup};
 pub use super::signals::{block_all, die_of};
 pub use super::steps::{Need, Rlimit};
@@ -77,12 +77,25 @@ pub struct Launch<'a> {
     /// Further cgroups that `before` makes, each by the directory above and its name; at most
     /// [`GROUPS`].
     pub groups: &'a [(BorrowedFd<'a>, &'a CStr)],
+    /// What init reads before it removes the cgroup that limits memory.
+    pub memory: Option<Memory<'a>>,
     /// What is written before everything is killed: a quota that would make it slow.
     pub lifts: &'a [File<'a>],
     /// What init holds open as long as it lives: a lock.
     pub held: Option<BorrowedFd<'a>>,
     /// What init does.
     pub orders: Orders,
+}
+
+/// What a cgroup says about memory, by files below a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<'a> {
+    /// The directory.
+    pub dir: BorrowedFd<'a>,
+    /// `memory.events`, or `memory.oom_control` in version 1: how often the kernel killed.
+    pub events: &'a CStr,
+    /// `memory.peak` (Linux 5.19), or `memory.max_usage_in_bytes`.
+    pub peak: &'a CStr,
 }
 
 /// What holds a run together, so that all of it can be ended.
@@ -188,6 +201,7 @@ impl<'a> Launch<'a> {
             signals: self.signals.as_raw_fd(),
             cgroup: self.cgroup,
             groups: self.groups,
+            memory: self.memory,
             lifts: self.lifts,
             need: self.cgroup_need,
             flags: self.main_flags,
@@ -223,10 +237,40 @@ impl<'a> Launch<'a> {
             // Init must not hold the launcher's end, or it would never see it close.
             // SAFETY: this process's copy, which nothing here uses again.
             unsafe { libc::close(socket.as_raw_fd()) };
-            sequence.run(None)
+            self.become_init(sequence)
         };
         Ok(Launched { pid, pidfd, socket })
     }
+}
+
+impl Launch<'_> {
+    /// Makes the steps. If one fails before there is a main process, those before it are undone
+    /// here, for the launcher may have been killed. Allocates nothing and drops nothing.
+    fn become_init(&self, mut sequence: Sequence<'_>) -> ! {
+        let failed = sequence
+            .until_failure()
+            .map(|failure| failure.index as usize);
+        if failed.is_some_and(|index| index <= self.before.len()) {
+            let own = self.cgroup.filter(|_| sequence.made.cgroup_made);
+            for (parent, name) in own.iter().chain(self.groups) {
+                match remove_cgroup(*parent, name) {
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+        exit_now(127)
+    }
+}
+
+/// Moves main into its cgroup. If init ends before that, so does main: what ends all members of the
+/// cgroup then would come too early for it.
+fn join_beside(cgroup: BorrowedFd<'_>, init: Pid) -> Result<(), Errno> {
+    death_signal(libc::SIGKILL)?;
+    if Pid::parent() != init {
+        exit_now(127)
+    }
+    join(cgroup)?;
+    death_signal(0)
 }
 
 /// The strings of this process's environment, without a copy, and a null behind them. environ(7).
@@ -260,6 +304,7 @@ pub(super) struct Main<'a> {
     signals: RawFd,
     cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
     groups: &'a [(BorrowedFd<'a>, &'a CStr)],
+    memory: Option<Memory<'a>>,
     lifts: &'a [File<'a>],
     need: Need,
     flags: u64,
@@ -286,9 +331,10 @@ impl<'a> Main<'a> {
             self.cgroup.map_or(-1, |(parent, _)| parent.as_raw_fd()),
             made.cpu_stat,
             self.held.map_or(-1, |held| held.as_raw_fd()),
+            self.memory.map_or(-1, |memory| memory.dir.as_raw_fd()),
         ];
         let groups = self.groups.iter().map(|(parent, _)| parent.as_raw_fd());
-        let mut kept = [-1; 6 + GROUPS];
+        let mut kept = [-1; 7 + GROUPS];
         for (room, number) in kept.iter_mut().zip(own.into_iter().chain(groups)) {
             *room = number;
         }
@@ -306,6 +352,7 @@ impl<'a> Main<'a> {
             cpu_stat: made.cpu_stat,
             cgroup: removed,
             groups: self.groups,
+            memory: self.memory,
             lifts: self.lifts,
             main: main.as_raw(),
             results,
@@ -329,11 +376,12 @@ impl<'a> Main<'a> {
         // SAFETY: the copy goes on with the sequence, which only makes system calls.
         let forked = match unsafe { clone3(self.flags, cgroup) } {
             Err(Errno::ENOSYS) => {
+                let init = Pid::this();
                 // SAFETY: as above.
                 let forked = unsafe { clone_with_pidfd(self.flags) }?;
                 if forked.is_none()
                     && let Some(dir) = cgroup
-                    && let Err(errno) = super::setup::join(dir)
+                    && let Err(errno) = join_beside(dir, init)
                 {
                     results.set_outside(errno);
                     if self.need == Need::Required {

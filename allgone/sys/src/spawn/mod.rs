@@ -17,9 +17,11 @@ mod descriptors;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod detached;
 mod filter;
+mod finish;
 mod gate;
 mod init;
 pub mod launch;
+mod orders;
 mod report;
 pub mod results;
 mod setup;

@@ -112,6 +112,10 @@ struct Shared {
     births: AtomicU64,
     /// 1: init found that nobody is left.
     alone: AtomicU32,
+    /// Kills for want of memory, plus 1.
+    oom_kills: AtomicU64,
+    /// The most memory of all of it at a time, plus 1.
+    memory_peak_bytes: AtomicU64,
     slots: [Slot; STEPS],
 }
 
@@ -204,6 +208,32 @@ impl Results {
 
     pub(super) fn set_alone(&self) {
         self.shared().alone.store(1, Ordering::Release);
+    }
+
+    /// How often the kernel killed for want of memory, if init has read that.
+    pub fn oom_kills(&self) -> Option<u64> {
+        self.shared()
+            .oom_kills
+            .load(Ordering::Acquire)
+            .checked_sub(1)
+    }
+
+    pub(super) fn set_oom_kills(&self, count: u64) {
+        let noted = count.saturating_add(1);
+        self.shared().oom_kills.store(noted, Ordering::Release);
+    }
+
+    /// The most memory that all of it has had at a time, if init has read that.
+    pub fn memory_peak_bytes(&self) -> Option<u64> {
+        let noted = &self.shared().memory_peak_bytes;
+        noted.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    pub(super) fn set_memory_peak_bytes(&self, bytes: u64) {
+        let noted = bytes.saturating_add(1);
+        self.shared()
+            .memory_peak_bytes
+            .store(noted, Ordering::Release);
     }
 
     /// Whether SIGKILL was needed.

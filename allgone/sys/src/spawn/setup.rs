@@ -225,6 +225,17 @@ fn write_file(dir: RawFd, path: &CStr, text: &CStr) -> Result<(), Errno> {
     written
 }
 
+/// Reads from the beginning of a file; how much of the room was filled. Async-signal-safe.
+pub(super) fn read_file(dir: RawFd, path: &CStr, room: &mut [u8]) -> Result<usize, Errno> {
+    let file = open(dir, path, libc::O_RDONLY)?;
+    // SAFETY: the buffer is writable and as long as it says.
+    let ret = unsafe { libc::read(file, room.as_mut_ptr().cast(), room.len()) };
+    let read = check(ret as libc::c_long);
+    // SAFETY: opened above; nothing else has the number.
+    unsafe { libc::close(file) };
+    usize::try_from(read?).map_err(|_| Errno::EIO)
+}
+
 /// Moves this process into a cgroup by its directory. Async-signal-safe.
 pub(super) fn join(cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
     write_file(cgroup.as_raw_fd(), c"cgroup.procs", c"0")

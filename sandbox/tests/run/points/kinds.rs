@@ -1,0 +1,158 @@
+//! The kinds of runs whose every boundary is looked at.
+
+/// One kind of run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// Whether an ordinary user runs it; a test that is not root is one itself.
+    pub(crate) ordinary: bool,
+    /// Whether that user may make cgroups.
+    pub(crate) delegated: bool,
+    pub(crate) options: &'static [&'static str],
+    pub(crate) script: &'static str,
+    /// Whether main is traced before exec. Where it has init for a tracer it cannot be; there it is
+    /// killed from outside at init's boundaries.
+    pub(crate) with_main: bool,
+    /// Calls that are refused with an error from outside.
+    pub(crate) refused: &'static [(nix::libc::c_long, i32)],
+    /// Whether all of it ends when launcher and init are killed in the same moment.
+    pub(crate) bears_both: bool,
+}
+
+/// It leaves two that ignore what can be ignored, one of them stopped, and ends.
+const LEAVES: &str = "trap '' TERM INT HUP; setsid sleep 1000 & \
+                      setsid sh -c 'kill -STOP $$; sleep 1000' & exit 3";
+/// The same, and it does not end.
+const STAYS: &str = "trap '' TERM INT HUP; setsid sleep 1000 & \
+                     setsid sh -c 'kill -STOP $$; sleep 1000' & sleep 1000";
+/// It ends, and nothing is left.
+const ENDS: &str = "exit 3";
+
+const PLAIN: Kind = Kind {
+    name: "",
+    ordinary: false,
+    delegated: true,
+    options: &[],
+    script: LEAVES,
+    with_main: true,
+    refused: &[],
+    bears_both: true,
+};
+
+const TRACED: Kind = Kind {
+    with_main: false,
+    ..PLAIN
+};
+
+const CGROUP: Kind = Kind {
+    bears_both: false,
+    ..PLAIN
+};
+
+const NO_CLONE3: &[(nix::libc::c_long, i32)] = &[(nix::libc::SYS_clone3, nix::libc::ENOSYS)];
+const NO_MOUNT: &[(nix::libc::c_long, i32)] = &[(nix::libc::SYS_mount, nix::libc::EPERM)];
+
+/// All kinds.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind {
+        name: "namespace",
+        options: &["--wait", "main"],
+        ..PLAIN
+    },
+    Kind {
+        name: "namespace-ends",
+        script: ENDS,
+        ..PLAIN
+    },
+    Kind {
+        name: "namespace-deadline",
+        options: &["-t", "60ms", "--grace", "20ms"],
+        script: STAYS,
+        ..PLAIN
+    },
+    Kind {
+        name: "namespace-user",
+        ordinary: true,
+        delegated: false,
+        options: &["--wait", "main"],
+        ..PLAIN
+    },
+    Kind {
+        name: "bare",
+        options: &["--bare", "--wait", "main"],
+        ..PLAIN
+    },
+    Kind {
+        name: "bare-user",
+        ordinary: true,
+        options: &["--bare", "-t", "60ms"],
+        script: STAYS,
+        ..PLAIN
+    },
+    Kind {
+        name: "limits",
+        options: &[
+            "--best-effort",
+            "--pids",
+            "50",
+            "--memory",
+            "1G",
+            "--cpu",
+            "0.5",
+            "--cpu-time",
+            "10s",
+            "--wait",
+            "main",
+        ],
+        ..PLAIN
+    },
+    Kind {
+        name: "bare-clone3-refused",
+        options: &["--bare", "--wait", "main"],
+        refused: NO_CLONE3,
+        ..PLAIN
+    },
+    // It begins with the namespace tier, which fails when the cgroup is there, and goes on.
+    Kind {
+        name: "mount-refused",
+        options: &["--wait", "main"],
+        refused: NO_MOUNT,
+        ..TRACED
+    },
+    Kind {
+        name: "traced",
+        options: &["--tier", "traced", "--wait", "main"],
+        ..TRACED
+    },
+    Kind {
+        name: "traced-deadline",
+        options: &["--tier", "traced", "-t", "60ms", "--grace", "20ms"],
+        script: STAYS,
+        ..TRACED
+    },
+    Kind {
+        name: "traced-user",
+        ordinary: true,
+        delegated: false,
+        options: &["--tier", "traced", "--wait", "main"],
+        ..TRACED
+    },
+    Kind {
+        name: "cgroup",
+        options: &["--tier", "cgroup", "--wait", "main"],
+        ..CGROUP
+    },
+    Kind {
+        name: "cgroup-user",
+        ordinary: true,
+        options: &["--tier", "cgroup", "-t", "60ms", "--grace", "20ms"],
+        script: STAYS,
+        ..CGROUP
+    },
+    Kind {
+        name: "cgroup-clone3-refused",
+        options: &["--tier", "cgroup", "--wait", "main"],
+        refused: NO_CLONE3,
+        ..CGROUP
+    },
+];

@@ -3,13 +3,12 @@
 
 use std::fs;
 
-use actor::text::Named;
 use harness::sys::ipc::Kind;
 use nix::sys::wait::WaitStatus;
 
 use super::common::Test;
 use super::needs::Need;
-use super::stage::Tree;
+use super::operations::{killed, ready, tree};
 
 /// A test: its name, what it needs, and what it does.
 type Case = (&'static str, &'static [Need], fn());
@@ -48,26 +47,6 @@ pub(crate) fn tests() -> Vec<Test> {
         })
     };
     all.into_iter().map(test).collect()
-}
-
-fn tree(text: &str) -> Tree {
-    let script = match text.parse::<Named>() {
-        Ok(named) => named.into_script(),
-        Err(error) => panic!("{text}: {error}"),
-    };
-    Tree::play(&scenarios::workload(&script).unwrap(), None)
-}
-
-fn ready(text: &str) -> (Tree, Vec<i32>) {
-    let tree = tree(text);
-    tree.wait_ready();
-    let pids = tree.ledger.entries().map(|entry| entry.pid).collect();
-    (tree, pids)
-}
-
-fn killed(mut tree: Tree) {
-    tree.kill();
-    tree.ends();
 }
 
 /// The arguments of a process.

@@ -45,26 +45,26 @@ pub(crate) fn tests() -> Vec<Test> {
     all.chain([namespace]).collect()
 }
 
-fn script(text: &str) -> Script {
+pub(super) fn script(text: &str) -> Script {
     match text.parse::<Named>() {
         Ok(named) => named.into_script(),
         Err(error) => panic!("{text}: {error}"),
     }
 }
 
-fn tree(text: &str) -> Tree {
+pub(super) fn tree(text: &str) -> Tree {
     Tree::play(&scenarios::workload(&script(text)).unwrap(), None)
 }
 
 /// A tree that says "ready", with the pids of its processes in the order of their births.
-fn ready(text: &str) -> (Tree, Vec<i32>) {
+pub(super) fn ready(text: &str) -> (Tree, Vec<i32>) {
     let tree = tree(text);
     tree.wait_ready();
     let pids = tree.ledger.entries().map(|entry| entry.pid).collect();
     (tree, pids)
 }
 
-fn killed(mut tree: Tree) {
+pub(super) fn killed(mut tree: Tree) {
     tree.killed();
 }
 

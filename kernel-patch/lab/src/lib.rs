@@ -20,6 +20,7 @@ pub mod fetch;
 pub mod image;
 pub mod kernel;
 pub mod ktap;
+pub mod model;
 pub mod process;
 pub mod protocol;
 pub mod source;

@@ -39,9 +39,9 @@ const WATCHES: [(Watch, &str); 3] = [
 
 /// A notification takes at most 20 ms more than the window; under emulation a hundred times that is
 /// still certain.
-const SILENCE: Duration = Duration::from_millis(400);
+pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 /// An owner that took longer was outside the window, and the try proves nothing.
-const WINDOW: Duration = Duration::from_millis(9);
+pub(crate) const WINDOW: Duration = Duration::from_millis(9);
 
 /// Exit statuses of the watcher.
 const TOLD: i32 = 0;
@@ -111,7 +111,7 @@ fn trial(own: &OwnCgroup, watch: Watch) -> Result<(&'static str, u64)> {
 
 /// Waits until a process sleeps. Between its last message and that sleep the watcher does nothing
 /// else that could sleep.
-fn until_asleep(pid: Pid) -> Result<()> {
+pub(crate) fn until_asleep(pid: Pid) -> Result<()> {
     let path = format!("/proc/{pid}/stat");
     let deadline = now() + PATIENCE;
     loop {

@@ -17,6 +17,7 @@ mod hierarchies;
 mod latency;
 mod lost;
 mod order;
+mod replay;
 mod reuse;
 mod site;
 mod storm;
@@ -43,6 +44,12 @@ struct Cli {
     /// Tasks in the freeze probe
     #[arg(long, default_value_t = 10)]
     tasks: usize,
+    /// The steps of the replay probe, as `lab model --steps NAME` prints them
+    #[arg(long, value_name = "STEPS", required_if_eq("probes", "replay"))]
+    steps: Option<String>,
+    /// What each replay that was in time must come to, "told" or "never woken"; anything else fails
+    #[arg(long, value_name = "OUTCOME", requires = "steps")]
+    expect: Option<String>,
     /// How long the storm probe lasts
     #[arg(long, default_value_t = 1, value_name = "SECONDS")]
     storm_s: u64,
@@ -66,6 +73,8 @@ enum Probe {
     Storm,
     /// A process enters and leaves a cgroup of each mounted hierarchy, version 1 included
     Hierarchies,
+    /// A counter-example of the model, driven step by step (needs `--steps`)
+    Replay,
 }
 
 /// One answer.
@@ -125,9 +134,11 @@ fn clock_is_fine() -> Result<()> {
 
 fn run(cli: &Cli) -> Result<()> {
     let probes = if cli.probes.is_empty() {
-        // It measures nothing, and makes cgroups in hierarchies that this process need not be in.
+        // Hierarchies measures nothing, and makes cgroups in hierarchies that this process need not
+        // be in; a replay needs its steps.
         let all = Probe::value_variants().iter().copied();
-        all.filter(|probe| *probe != Probe::Hierarchies).collect()
+        all.filter(|probe| !matches!(probe, Probe::Hierarchies | Probe::Replay))
+            .collect()
     } else {
         cli.probes.clone()
     };
@@ -142,13 +153,21 @@ fn run(cli: &Cli) -> Result<()> {
             Probe::Lost => lost::ask(&own, cli.tries),
             Probe::Freeze => freeze::ask(&own, cli.tries, cli.tasks),
             Probe::Hierarchies => hierarchies::ask(cli.tries),
+            Probe::Replay => {
+                let steps = cli.steps.as_deref().context("replay needs --steps")?;
+                replay::ask(&own, cli.tries, steps)
+            }
             Probe::Storm => storm::ask(&own, std::time::Duration::from_secs(cli.storm_s)),
         };
-        for answer in answers.with_context(|| format!("{probe:?}"))? {
+        let answers = answers.with_context(|| format!("{probe:?}"))?;
+        for answer in &answers {
             println!(
                 "{}",
-                serde_json::to_string(&answer).context("encode an answer")?
+                serde_json::to_string(answer).context("encode an answer")?
             );
+        }
+        if let (Probe::Replay, Some(expected)) = (probe, &cli.expect) {
+            replay::all_are(&answers, expected)?;
         }
     }
     own.remove()

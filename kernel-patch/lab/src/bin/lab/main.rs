@@ -15,6 +15,7 @@ mod doctor;
 mod fetch;
 mod machine;
 mod matrix;
+mod model;
 mod run;
 mod test;
 
@@ -61,6 +62,8 @@ enum Command {
     /// Run the same measurements on a series of kernels and write the table; fetches and builds
     /// what is missing
     Matrix(matrix::Args),
+    /// Check the model of exit, notification, removal and their watchers in all its configurations
+    Model(model::Args),
 }
 
 fn main() -> ExitCode {
@@ -90,5 +93,6 @@ fn go(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::test(&cache()?, &args),
         Command::Compare(args) => compare::compare(&cache()?, &args),
         Command::Matrix(args) => matrix::matrix(&cache()?, &args),
+        Command::Model(args) => model::model(&args),
     }
 }

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use allgone::MonoNs;
-use allgone::cgroup::{Cgroup, remove_when_empty};
+use allgone::cgroup::Cgroup;
 use allgone::sys::spawn::launch::{Hold, Launch};
 use allgone::sys::spawn::results::{Cause, MainEnd, Results};
+use allgone::sys::time::now;
 use allgone::sys::wait::Change;
+use allgone::teardown::tear_down;
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
@@ -16,6 +18,9 @@ use crate::error::{RunError, TIMED_OUT};
 use crate::options::Options;
 use crate::place::Place;
 use crate::plan::Plan;
+
+/// How long a cgroup may take to become empty after all in it has been killed.
+const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How this process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,20 +88,22 @@ impl Proof {
         let removed = match unlinkat(&place.parent, name, UnlinkatFlags::RemoveDir) {
             // Init has removed it, which the kernel refuses to anybody while it has members.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            // Init was killed. It has children, or a process that has been reaped is still on its
-            // way out.
-            Err(Errno::EBUSY) => Cgroup::open(place.path()).and_then(remove_when_empty),
-            Err(e) => Err(allgone::SysError::path("rmdir", place.path(), e).into()),
+            // Init was killed. It has children; or a process that has been reaped is still on its
+            // way out. Or one that was born elsewhere has moved into it, and ends with what it has
+            // joined.
+            Err(Errno::EBUSY) => Cgroup::open(place.path())
+                .map_err(|e| e.to_string())
+                .and_then(|cgroup| {
+                    tear_down(cgroup, now() + REMOVE_LIMIT).map_err(|left| left.to_string())
+                }),
+            Err(e) => Err(allgone::SysError::path("rmdir", place.path(), e).to_string()),
         };
         match (removed, outside) {
             (Ok(()), None) => Self::Removed(place.path()),
             (Ok(()), Some(errno)) => {
                 Self::Reaped(format!("could not be born in a cgroup: {errno}"))
             }
-            (Err(e), _) => Self::Unproved(match survivors(place) {
-                Some(who) => format!("{e}; {who}"),
-                None => e.to_string(),
-            }),
+            (Err(why), _) => Self::Unproved(why.replace("\n ", ";")),
         }
     }
 
@@ -104,13 +111,6 @@ impl Proof {
     pub(crate) fn init_lives(init: Pid) -> Self {
         Self::Unproved(format!("init did not end after SIGKILL: {}", state(init)))
     }
-}
-
-/// Who is left in the cgroup, with the reason why.
-fn survivors(place: &Place) -> Option<String> {
-    let left = allgone::survivors::diagnose(&Cgroup::open(place.path()).ok()?).ok()?;
-    let who: Vec<String> = left.iter().map(ToString::to_string).collect();
-    (!who.is_empty()).then(|| who.join(", "))
 }
 
 /// A process in words: number, state, and where in the kernel it sleeps.

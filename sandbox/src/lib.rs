@@ -4,6 +4,7 @@
 //! starts. [`run::run`] is a whole run of the command `allgone`, a process of its own with one
 //! thread, and blocks its signals.
 
+pub mod command;
 mod control;
 pub mod duration;
 pub mod end;

@@ -1,5 +1,8 @@
-//! What a tracer leaves: it is killed by the kernel and becomes the launcher's to reap. When all of
-//! that has been reaped, nothing is left.
+//! What init leaves becomes the launcher's: it is killed and reaped. When all of that has been
+//! reaped, nothing is left.
+//!
+//! The kernel has killed what a tracer leaves. In the cgroup tier it may be a process that was moved
+//! out of the cgroup, or one that `cgroup.kill` spares because its first thread has ended.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use allgone::{MonoNs, SysError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
@@ -38,7 +42,7 @@ impl Strays {
         Ok(Self { before })
     }
 
-    /// Reaps what is left. Errors: who is still there at the deadline.
+    /// Kills and reaps what is left. Errors: who is still there at the deadline.
     pub(crate) fn end(&self, signals: &SignalFd, deadline: MonoNs) -> Result<(), String> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
         loop {
@@ -54,6 +58,13 @@ impl Strays {
             left.retain(|pid| !self.before.contains(pid));
             if left.is_empty() {
                 return Ok(());
+            }
+            for pid in &left {
+                // A child keeps its number until it is reaped here. Its children are this process's
+                // next.
+                match kill(Pid::from_raw(*pid), Signal::SIGKILL) {
+                    Ok(()) | Err(_) => {}
+                }
             }
             if deadline.has_passed() {
                 let left = left

@@ -13,11 +13,15 @@ use nix::errno::Errno;
 use super::changes::{Next, change};
 use super::exit_now;
 use super::init::{Init, Reach, send, timespec};
+use super::orphans::end_children;
 use super::setup::{File, read_file, remove_cgroup};
+use crate::time::{MonoNs, now};
 
 /// The pause between two attempts to remove a cgroup with members, and how many attempts: a second
 /// in all, with short pauses first.
 const PAUSES_US: [(u64, u32); 2] = [(100, 100), (2_000, 500)];
+/// How long what outlives the end of its cgroup is killed one by one.
+const ORPHANS_NS: u64 = 5_000_000_000;
 /// How long it sleeps for the end of a child before it kills again.
 const AGAIN_US: u64 = 10_000;
 
@@ -30,7 +34,11 @@ impl Init<'_> {
             // The kernel does it at the exit.
             Reach::Namespace if self.cgroup.is_none() && self.groups.is_empty() => exit_now(0),
             Reach::Namespace => self.empty_namespace(),
-            Reach::Cgroup(kill) => write(kill),
+            Reach::Cgroup(kill) => {
+                write(kill);
+                // All of it are descendants, wherever they have moved.
+                end_children(MonoNs(now().0.saturating_add(ORPHANS_NS)));
+            }
         }
         self.finish()
     }
@@ -105,7 +113,7 @@ impl Init<'_> {
 }
 
 /// Between two attempts at a thing that the kernel tells nobody about.
-fn pause(us: u64) {
+pub(super) fn pause(us: u64) {
     let time = timespec(us * 1_000);
     // SAFETY: the timeout is live, and there are no descriptors.
     unsafe { libc::ppoll(std::ptr::null_mut(), 0, &time, std::ptr::null()) };

@@ -22,6 +22,7 @@ mod gate;
 mod init;
 pub mod launch;
 mod orders;
+mod orphans;
 mod report;
 pub mod results;
 mod setup;

@@ -296,6 +296,11 @@ impl History {
             .map(|(_, table)| table)
     }
 
+    /// The processes when nothing happens any more.
+    pub fn at_the_end(&self) -> Option<Table> {
+        self.replay().last().map(|(_, table)| table)
+    }
+
     fn replay(&self) -> impl Iterator<Item = (&Event, Table)> {
         self.events.iter().scan(Table::default(), |table, event| {
             table.apply(event);

@@ -1,0 +1,308 @@
+//! Each payload in an ordinary container: no namespace may be made, no cgroup written to. The
+//! launcher is started in it as by `docker exec`, and what is left is counted from outside.
+
+mod bundle;
+mod table;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use allgone::layout::{Layout, Paths};
+use allgone::sys::time::{now, sleep_until};
+use allgone::sys::wait::{Whose, waitid};
+use harness::trial::Beside;
+use libtest_mimic::{Completion, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+
+use crate::expected::refused_in_container;
+use crate::keeper::alive;
+use crate::payload::{Payload, ids};
+use crate::tools;
+
+pub(crate) use table::printed;
+
+/// How long the members of a container may take to die.
+const CLEAN: Duration = Duration::from_secs(10);
+/// What a program is given for its life.
+const LIFE: &str = "0.3";
+/// An ordinary user.
+const USER: u32 = 1_000;
+
+/// One test for each payload, and one for the launchers beside this one.
+pub(crate) fn tests() -> Vec<Trial> {
+    let of = |(turn, id): (usize, &'static str)| {
+        Trial::ignorable_test(format!("container::{id}"), move || {
+            in_container(|container| payload(container, turn, id))
+        })
+    };
+    let mut tests: Vec<Trial> = ids().enumerate().map(of).collect();
+    tests.push(Trial::ignorable_test("container::table", || {
+        in_container(table::measure)
+    }));
+    tests
+}
+
+/// The first process of a container: reaps what becomes its child.
+pub(crate) fn reaper() -> ExitCode {
+    loop {
+        match waitid(Whose::Any, WaitPidFlag::WEXITED | WaitPidFlag::__WALL) {
+            Ok(_) => {}
+            // None yet: new ones come from outside.
+            Err(_) => match sleep_until(now() + Duration::from_millis(5)) {
+                Ok(()) | Err(_) => {}
+            },
+        }
+    }
+}
+
+/// Those that are not in use.
+static POOL: Mutex<Vec<Container>> = Mutex::new(Vec::new());
+
+fn in_container(test: impl FnOnce(&Container) -> Result<(), String>) -> Result<Completion, Failed> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(Completion::ignored_with(
+            "needs root: it makes containers with runc",
+        ));
+    }
+    if Command::new("runc").arg("--version").output().is_err() {
+        return Ok(Completion::ignored_with("needs runc (Debian: runc)"));
+    }
+    let free = POOL.lock().unwrap().pop();
+    let container = match free {
+        Some(container) => container,
+        None => Container::start()?,
+    };
+    let answer = test(&container);
+    container.end_all()?;
+    POOL.lock().unwrap().push(container);
+    answer.map(|()| Completion::Completed).map_err(Failed::from)
+}
+
+/// Ends all containers. To be called when no test runs any more.
+pub(crate) fn end() {
+    POOL.lock().unwrap().clear();
+}
+
+/// A running container.
+#[derive(Debug)]
+struct Container {
+    name: String,
+    dir: tempfile::TempDir,
+    init: i32,
+    procs: PathBuf,
+}
+
+impl Container {
+    fn start() -> Result<Self, String> {
+        let name = allgone::base::unique_name("payloads-").map_err(|e| e.to_string())?;
+        let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+        bundle::write(dir.path(), &name).map_err(|e| e.to_string())?;
+        let log = dir.path().join("log");
+        let status = runc(dir.path())
+            .args(["run", "--detach", "--pid-file"])
+            .arg(dir.path().join("pid"))
+            .arg("--bundle")
+            .args([dir.path().as_os_str(), name.as_ref()])
+            .stderr(File::create(&log).map_err(|e| e.to_string())?)
+            .status();
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        let pid = fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+        let init: i32 = match (status, pid.trim().parse()) {
+            (Ok(status), Ok(init)) if status.success() => init,
+            (status, _) => return Err(format!("runc run: {status:?}: {}", said())),
+        };
+        let mut container = Self {
+            name,
+            dir,
+            init,
+            procs: PathBuf::new(),
+        };
+        container.procs = container.find_procs()?;
+        Ok(container)
+    }
+
+    /// Where the members of its cgroup are listed.
+    fn find_procs(&self) -> Result<PathBuf, String> {
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", self.init));
+        let own = own.map_err(|e| e.to_string())?;
+        let layout = Layout::read(&Paths::default()).map_err(|e| e.to_string())?;
+        let of = |line: &str| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            let mount = match controllers {
+                "" => layout.v2()?,
+                _ => layout
+                    .v1("pids")
+                    .filter(|_| controllers.split(',').any(|c| c == "pids"))?,
+            };
+            let file = mount
+                .point
+                .join(path.strip_prefix('/')?)
+                .join("cgroup.procs");
+            path.ends_with(&self.name).then_some(file)
+        };
+        own.lines()
+            .find_map(of)
+            .ok_or_else(|| format!("runc made no cgroup {}: {own}", self.name))
+    }
+
+    /// Runs a command in it, as `docker exec`; returns exit code and standard error.
+    fn exec(&self, uid: u32, args: &[&str]) -> Result<(i32, String), String> {
+        let path = |name: &str| self.dir.path().join(name);
+        let said = |e: std::io::Error| e.to_string();
+        fs::write(path("process.json"), bundle::process(uid, args).to_string()).map_err(said)?;
+        let status = runc(self.dir.path())
+            .args(["exec", "--process"])
+            .arg(path("process.json"))
+            .arg(&self.name)
+            .stderr(File::create(path("errors")).map_err(said)?)
+            .status()
+            .map_err(said)?;
+        let errors = fs::read_to_string(path("errors")).map_err(said)?;
+        Ok((status.code().unwrap_or(-1), errors))
+    }
+
+    /// Who is alive in it besides its first process: by its cgroup and by its PID namespace.
+    fn left(&self) -> Result<Vec<String>, String> {
+        let procs = fs::read_to_string(&self.procs).map_err(|e| e.to_string())?;
+        let mut pids: BTreeSet<i32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid"));
+        let own = namespace(&self.init.to_string()).map_err(|e| e.to_string())?;
+        for entry in fs::read_dir("/proc").map_err(|e| e.to_string())?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Ok(pid) = name.parse()
+                && namespace(&name).is_ok_and(|namespace| namespace == own)
+            {
+                pids.insert(pid);
+            }
+        }
+        pids.remove(&self.init);
+        Ok(pids.into_iter().filter_map(alive).collect())
+    }
+
+    /// Ends all but its first process.
+    fn end_all(&self) -> Result<(), String> {
+        let deadline = now() + CLEAN;
+        loop {
+            let left = self.left()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if deadline.has_passed() {
+                return Err(format!("could not end {left:?}"));
+            }
+            let pids = left
+                .iter()
+                .filter_map(|line| line.split(' ').next()?.parse().ok());
+            for pid in pids.map(Pid::from_raw) {
+                match kill(pid, Signal::SIGKILL) {
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let ended = runc(self.dir.path())
+            .args(["delete", "--force", &self.name])
+            .status();
+        if !ended.is_ok_and(|status| status.success()) {
+            eprintln!("could not end the container {}", self.name);
+        }
+    }
+}
+
+/// `runc` with a state of its own.
+fn runc(dir: &Path) -> Command {
+    let mut command = Command::new("runc");
+    command.arg("--root").arg(dir.join("state"));
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// One payload by the traced tier.
+fn payload(container: &Container, turn: usize, id: &'static str) -> Result<(), String> {
+    let asks = |payload: &Payload| payload.beside != Beside::Nobody;
+    // One that asks for something waits for ever where nothing is outside.
+    let ends = Payload::that_ends(id).filter(|payload| !asks(payload));
+    let stays = Payload::that_stays(id);
+    let mut wrong = Vec::new();
+    for (at, payload) in ends.into_iter().chain([stays]).enumerate() {
+        let users = [0, USER];
+        let turn = [users[(turn + at) % 2]];
+        let users = if tools::rounds().is_some() {
+            &users[..]
+        } else {
+            &turn
+        };
+        for _ in 0..tools::rounds().unwrap_or(1) {
+            for user in users {
+                let timeout: &[&str] = if at == 0 && payload.ends && !asks(&payload) {
+                    &[]
+                } else {
+                    &["--timeout", "300ms"]
+                };
+                let problems = launch(container, *user, &payload, timeout)?;
+                if !problems.is_empty() {
+                    wrong.push(format!(
+                        "user {user} {timeout:?}: {}\n{}",
+                        problems.join("; "),
+                        payload.text
+                    ));
+                }
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n"))
+    }
+}
+
+fn launch(
+    container: &Container,
+    user: u32,
+    payload: &Payload,
+    timeout: &[&str],
+) -> Result<Vec<String>, String> {
+    let mut args = vec!["allgone", "run", "--report", "2"];
+    args.extend(timeout);
+    args.extend(["--", "actor", "--deadline=30s", &payload.text]);
+    let (code, errors) = container.exec(user, &args)?;
+    let left = container.left()?;
+    let lives = if timeout.is_empty() || payload.ends {
+        payload.code
+    } else {
+        None
+    };
+    let (expected, why) = match refused_in_container(payload) {
+        Some((code, why)) => (code, Some(why)),
+        None => (lives.unwrap_or(124), None),
+    };
+    tools::RUNS.fetch_add(1, Ordering::Relaxed);
+    if why.is_some() {
+        tools::EXCEPTIONS.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut problems = Vec::new();
+    if !left.is_empty() {
+        tools::SURVIVORS.fetch_add(1, Ordering::Relaxed);
+        problems.push(format!("survivors {left:?}"));
+        container.end_all()?;
+    }
+    let start = errors.find("{\n").unwrap_or(errors.len());
+    let report: serde_json::Value = serde_json::from_str(&errors[start..]).unwrap_or_default();
+    if code != expected || report["tier"] != "traced" || report["proof"]["proved"] != true {
+        tools::OTHERWISE.fetch_add(1, Ordering::Relaxed);
+        problems.push(format!("exit code {code} and not {expected}: {errors}"));
+    }
+    Ok(problems)
+}

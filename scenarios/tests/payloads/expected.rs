@@ -1,0 +1,174 @@
+//! What is expected of a run, and the exceptions, each with its reason.
+
+use harness::trial::Beside;
+
+use super::payload::Payload;
+
+/// A way of launching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Namespace,
+    Bare,
+    Traced,
+    Cgroup,
+}
+
+impl Tier {
+    pub(crate) const ALL: [Self; 4] = [Self::Namespace, Self::Bare, Self::Traced, Self::Cgroup];
+
+    /// Its options.
+    pub(crate) fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Namespace => &["--tier", "namespace"],
+            Self::Bare => &["--tier", "namespace", "--bare"],
+            Self::Traced => &["--tier", "traced"],
+            Self::Cgroup => &["--tier", "cgroup"],
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Bare => "bare",
+            Self::Traced => "traced",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// How it is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By itself: `--wait all`.
+    All,
+    /// At the deadline: `--timeout`.
+    Deadline,
+    /// With its main process, or at the deadline: `--wait main --timeout`.
+    Main,
+    /// The launcher is killed when the tree is complete.
+    Killed,
+}
+
+/// Who starts the launcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    Root,
+    Ordinary,
+}
+
+/// One combination.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) payload: Payload,
+    pub(crate) tier: Tier,
+    pub(crate) kind: Kind,
+    pub(crate) user: User,
+}
+
+/// What is to be found after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// The exit code of the launcher.
+    pub(crate) code: i32,
+    /// Whether the launcher is killed: then what is left ends within a second.
+    pub(crate) launcher_killed: bool,
+    /// Whether cgroups may stay that the program has made beside the launcher's.
+    pub(crate) cgroups: bool,
+    /// Whether what a process outside has started lives on.
+    pub(crate) outsider_lives: bool,
+    /// Why it is not as elsewhere.
+    pub(crate) why: Option<&'static str>,
+}
+
+/// What the launcher ends with when the deadline has ended it.
+const TIMED_OUT: i32 = 124;
+
+/// What it ends with when it was killed.
+const KILLED: i32 = 128 + 9;
+/// What an actor ends with that does not find its own cgroup.
+const NO_CGROUP: i32 = scenarios::actor::NO_CGROUP;
+
+impl Case {
+    fn killed(&self) -> bool {
+        self.kind == Kind::Killed
+    }
+
+    pub(crate) fn expected(&self) -> Expected {
+        let payload = &self.payload;
+        let ends = self.kind != Kind::Deadline || payload.ends;
+        let mut expected = Expected {
+            code: payload.code.filter(|_| ends).unwrap_or(TIMED_OUT),
+            launcher_killed: false,
+            cgroups: false,
+            outsider_lives: false,
+            why: None,
+        };
+        if self.killed() {
+            expected.code = KILLED;
+            expected.launcher_killed = true;
+        }
+        for exception in EXCEPTIONS.iter().filter(|exception| (exception.of)(self)) {
+            (exception.change)(&mut expected);
+            expected.why = Some(exception.why);
+        }
+        expected
+    }
+}
+
+/// A deviation that a tier states.
+struct Exception {
+    /// Whether it is one for this run.
+    of: fn(&Case) -> bool,
+    change: fn(&mut Expected),
+    why: &'static str,
+}
+
+/// All of them. Each is asserted, not skipped.
+const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        of: |case| case.payload.beside == Beside::Broker,
+        change: |expected| expected.outsider_lives = true,
+        why: "a process that was there before has forked it at the program's request: no tier \
+              knows of it",
+    },
+    Exception {
+        of: |case| {
+            let joins = matches!(case.payload.beside, Beside::Joiner | Beside::Stranger);
+            joins && case.tier == Tier::Traced
+        },
+        change: |expected| expected.outsider_lives = true,
+        why: "a process that was there before has moved into the cgroup in which the launcher is, \
+              and this tier has no cgroup",
+    },
+    Exception {
+        of: |case| case.payload.own_cgroup && case.tier == Tier::Namespace && !case.killed(),
+        change: |expected| expected.code = NO_CGROUP,
+        why: "in a cgroup namespace of its own the program does not find its cgroup in the \
+              hierarchy that is mounted; --bare has it",
+    },
+    Exception {
+        of: |case| case.payload.own_cgroup && case.tier == Tier::Traced,
+        change: |expected| expected.cgroups = true,
+        why: "this tier has no cgroup: what the program makes in its caller's stays, as its files \
+              do",
+    },
+    Exception {
+        of: |case| case.payload.id == "placeholder-attacker" && case.tier == Tier::Traced,
+        change: |expected| {
+            expected.code = KILLED;
+            expected.launcher_killed = true;
+        },
+        why: "it kills the launcher, which is in the same cgroup: that is its own end",
+    },
+];
+
+/// What an actor ends with in a container at an operation that is refused there, and why.
+pub(crate) fn refused_in_container(payload: &Payload) -> Option<(i32, &'static str)> {
+    let refused = REFUSED_IN_CONTAINER
+        .iter()
+        .find(|(ids, ..)| ids.contains(&payload.id));
+    refused.map(|(_, code, why)| (*code, *why))
+}
+
+/// Payloads whose main process does what a container refuses.
+const REFUSED_IN_CONTAINER: &[(&[&str], i32, &str)] = &[];

@@ -1,0 +1,219 @@
+//! Each payload in each tier.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use allgone::sys::ledger::Ledger;
+use libtest_mimic::{Completion, Failed, Trial};
+
+use super::expected::{Case, Expected, Kind, Tier, User};
+use super::ground::{Ground, base};
+use super::keeper::{Found, Order};
+use super::outsider::Outsider;
+use super::payload::{Payload, ids};
+use super::tools;
+
+/// When those are ended that do not end by themselves.
+const TIMEOUT: &str = "300ms";
+/// When an actor ends itself, should everything else fail.
+const BELT: &str = "--deadline=30s";
+
+/// One test for each payload and tier.
+pub(crate) fn tests() -> Vec<Trial> {
+    let pairs = ids().enumerate().flat_map(|(at, id)| {
+        let tiers = Tier::ALL.into_iter().enumerate();
+        tiers.map(move |(of_tier, tier)| (at + of_tier, id, tier))
+    });
+    pairs
+        .map(|(turn, id, tier)| {
+            let name = format!("{id}::{}", tier.name());
+            Trial::ignorable_test(name, move || test(turn, id, tier))
+        })
+        .collect()
+}
+
+fn test(turn: usize, id: &'static str, tier: Tier) -> Result<Completion, Failed> {
+    if let Err(why) = base() {
+        let required = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
+        if required.split(',').any(|name| name == "cgroup2-write") {
+            return Err(why.into());
+        }
+        return Ok(Completion::ignored_with(why));
+    }
+    let stays = Payload::that_stays(id);
+    // Each in some tiers: these are other ways into the same end.
+    let now_and_then = |at: usize| tools::rounds().is_some() || (turn + at).is_multiple_of(4);
+    let kinds = [
+        (Kind::All, Payload::that_ends(id)),
+        (Kind::Deadline, Some(stays.clone())),
+        (Kind::Main, Some(stays.clone()).filter(|_| now_and_then(0))),
+        (Kind::Killed, Some(stays).filter(|_| now_and_then(1))),
+    ];
+    let mut wrong = Vec::new();
+    for (at, (kind, payload)) in kinds.into_iter().enumerate() {
+        let Some(payload) = payload else { continue };
+        let users = [User::Root, User::Ordinary];
+        let turn = [users[(turn + at) % 2]];
+        let users = if tools::rounds().is_some() {
+            &users[..]
+        } else {
+            &turn
+        };
+        for _ in 0..tools::rounds().unwrap_or(1) {
+            for user in users {
+                let case = Case {
+                    payload: payload.clone(),
+                    tier,
+                    kind,
+                    user: *user,
+                };
+                let problems = play(&case)?;
+                if !problems.is_empty() {
+                    let problems = problems.join("; ");
+                    wrong.push(format!(
+                        "{kind:?} as {user:?}: {problems}\n{}",
+                        payload.text
+                    ));
+                }
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(Completion::Completed)
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+/// Plays one; returns what was not as expected.
+fn play(case: &Case) -> Result<Vec<String>, String> {
+    let expected = case.expected();
+    let said = |e: std::io::Error| e.to_string();
+    let user = (case.user == User::Ordinary).then(tools::user);
+    let payload = &case.payload;
+    let ground = Ground::make(user, payload.tasks, payload.memory_bytes)?;
+    let dir = tempfile::tempdir().map_err(said)?;
+    let path = |name: &str| dir.path().join(name);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(said)?;
+    fs::create_dir(path("work")).map_err(said)?;
+    fs::write(path("report"), "").map_err(said)?;
+    for name in ["work", "report"] {
+        chown(path(name), user, user).map_err(said)?;
+    }
+    let ledger = Arc::new(Ledger::create().map_err(|e| e.to_string())?);
+    let outsider = Outsider::wait(payload.beside, &ledger, ground.program.clone(), user);
+    let order = Order {
+        uid: user,
+        keeper: ground.keeper.join("cgroup.procs"),
+        program: ground.program.join("cgroup.procs"),
+        v1_tasks: ground.v1_tasks(),
+        directory: path("work"),
+        tools: tools::tools().to_owned(),
+        args: args(case, path("report")),
+        errors: path("errors"),
+        answer: path("answer"),
+        kills: case.kind == Kind::Killed,
+        patience_ms: if expected.launcher_killed { 1_000 } else { 0 },
+    };
+    let answer = keep(&order, &ledger);
+    let outsider = outsider.and_then(Outsider::end);
+    let cgroups = ground.further();
+    let files = fs::read_dir(path("work")).map_err(said)?.flatten();
+    let files: Vec<_> = files.map(|file| file.file_name()).collect();
+    ground.remove()?;
+    let mut found = answer?;
+    if let Some((pid, _)) = outsider {
+        let own = format!("{pid} ");
+        found.left.retain(|line| !line.starts_with(&own));
+    }
+    tools::RUNS.fetch_add(1, Ordering::Relaxed);
+    if expected.why.is_some() {
+        tools::EXCEPTIONS.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut problems = Vec::new();
+    if !found.left.is_empty() {
+        tools::SURVIVORS.fetch_add(1, Ordering::Relaxed);
+        problems.push(format!("survivors {:?}", found.left));
+    }
+    if !(cgroups.is_empty() || expected.cgroups) || !files.is_empty() || !found.mounts.is_empty() {
+        tools::RESIDUE.fetch_add(1, Ordering::Relaxed);
+        problems.push(format!("left: {cgroups:?} {files:?} {:?}", found.mounts));
+    }
+    let report = fs::read_to_string(path("report")).map_err(said)?;
+    let mut otherwise = otherwise(case, &expected, &found, &report);
+    if let Some((_, lives)) = outsider
+        && lives != expected.outsider_lives
+    {
+        otherwise.push(format!("the process from outside is alive: {lives}"));
+    }
+    if !otherwise.is_empty() {
+        tools::OTHERWISE.fetch_add(1, Ordering::Relaxed);
+        let errors = fs::read_to_string(path("errors")).unwrap_or_default();
+        problems.push(format!("{}: {errors}", otherwise.join(", ")));
+    }
+    Ok(problems)
+}
+
+fn args(case: &Case, report: PathBuf) -> Vec<String> {
+    let mut args = vec!["run", "--report"];
+    let report = report.display().to_string();
+    args.push(&report);
+    args.extend(case.tier.options());
+    match case.kind {
+        Kind::All | Kind::Killed => {}
+        Kind::Deadline => args.extend(["--timeout", TIMEOUT]),
+        Kind::Main => args.extend(["--wait", "main", "--timeout", TIMEOUT]),
+    }
+    args.extend(["--", "actor", BELT, "--ledger-fd=0", &case.payload.text]);
+    args.into_iter().map(ToOwned::to_owned).collect()
+}
+
+/// Has the launcher started and looked after.
+fn keep(order: &Order, ledger: &Ledger) -> Result<Found, String> {
+    let memfd: OwnedFd = ledger
+        .memfd()
+        .ok_or("no ledger")?
+        .try_clone_to_owned()
+        .map_err(|e| e.to_string())?;
+    let status = Command::new(std::env::current_exe().map_err(|e| e.to_string())?)
+        .arg0("keeper")
+        .arg(serde_json::to_string(order).map_err(|e| e.to_string())?)
+        .stdin(Stdio::from(memfd))
+        .status()
+        .map_err(|e| e.to_string())?;
+    let answer = fs::read(&order.answer).map_err(|e| format!("keeper: {status}: {e}"))?;
+    serde_json::from_slice(&answer).map_err(|e| e.to_string())
+}
+
+/// What the launcher said that it ought not to.
+fn otherwise(case: &Case, expected: &Expected, found: &Found, report: &str) -> Vec<String> {
+    let mut otherwise = Vec::new();
+    if found.code != expected.code {
+        otherwise.push(format!(
+            "exit code {} and not {}",
+            found.code, expected.code
+        ));
+    }
+    if expected.launcher_killed {
+        return otherwise;
+    }
+    let report: serde_json::Value = serde_json::from_str(report).unwrap_or_default();
+    let tier = case.tier.options()[1];
+    if report["tier"] != tier || report["proof"]["proved"] != true {
+        otherwise.push(format!(
+            "tier {}, proof {}",
+            report["tier"], report["proof"]
+        ));
+    }
+    let has_cgroup = case.tier != Tier::Traced;
+    if has_cgroup && report["proof"]["removed"] != true {
+        otherwise.push(format!("no second proof: {}", report["proof"]));
+    }
+    otherwise
+}

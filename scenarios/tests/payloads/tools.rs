@@ -1,0 +1,75 @@
+//! What all runs share: the executables, numbers of users, and the totals.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What has been played.
+pub(crate) static RUNS: AtomicU32 = AtomicU32::new(0);
+/// How many of them had an expectation of their own.
+pub(crate) static EXCEPTIONS: AtomicU32 = AtomicU32::new(0);
+/// Processes that were found alive and were not expected to be.
+pub(crate) static SURVIVORS: AtomicU32 = AtomicU32::new(0);
+/// Cgroups and files that were found.
+pub(crate) static RESIDUE: AtomicU32 = AtomicU32::new(0);
+/// Other answers than the expected ones.
+pub(crate) static OTHERWISE: AtomicU32 = AtomicU32::new(0);
+
+/// In one line.
+pub(crate) fn totals() -> String {
+    let of = |count: &AtomicU32| count.load(Ordering::Relaxed);
+    format!(
+        "payloads: {} runs; survivors {}, cgroups and files left {}, wrong answers {}; {} runs \
+         with a stated exception",
+        of(&RUNS),
+        of(&SURVIVORS),
+        of(&RESIDUE),
+        of(&OTHERWISE),
+        of(&EXCEPTIONS),
+    )
+}
+
+/// How often each combination is played, if the environment says so.
+pub(crate) fn rounds() -> Option<u32> {
+    let rounds = std::env::var("LAUNCHER_RUNS").ok()?;
+    Some(rounds.parse().expect("LAUNCHER_RUNS is a number"))
+}
+
+/// A directory with `allgone`, `actor` and `reaper`, which every user may execute.
+pub(crate) fn tools() -> &'static Path {
+    static TOOLS: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let dir = TOOLS.get_or_init(|| {
+        // Not in /tmp: the launcher's own is empty there.
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let this = std::env::current_exe().unwrap();
+        let named =
+            |variable| std::env::var_os(variable).map_or_else(|| this.clone(), PathBuf::from);
+        let [launcher, actor] = ["LAUNCHER_BINARY", "LAUNCHER_ACTOR"].map(named);
+        let [allgone, copy] = ["allgone", "actor"].map(|name| dir.path().join(name));
+        fs::copy(&launcher, &allgone).unwrap();
+        if actor == launcher {
+            fs::hard_link(&allgone, &copy).unwrap();
+        } else {
+            fs::copy(&actor, &copy).unwrap();
+        }
+        let reaper = dir.path().join("reaper");
+        if this == launcher {
+            fs::hard_link(&allgone, &reaper).unwrap();
+        } else {
+            fs::copy(&this, &reaper).unwrap();
+        }
+        dir
+    });
+    dir.path()
+}
+
+/// A user that no other run has.
+pub(crate) fn user() -> u32 {
+    /// Far from those that systems, containers and the harness give away.
+    const FIRST: u32 = 2_000_000_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    FIRST + (std::process::id() % 100_000) * 1_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000
+}

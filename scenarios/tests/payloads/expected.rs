@@ -141,8 +141,11 @@ const EXCEPTIONS: &[Exception] = &[
               and this tier has no cgroup",
     },
     Exception {
-        of: |case| case.payload.own_cgroup && case.tier == Tier::Namespace && !case.killed(),
-        change: |expected| expected.code = NO_CGROUP,
+        of: |case| case.payload.own_cgroup && case.tier == Tier::Namespace,
+        change: |expected| {
+            expected.code = NO_CGROUP;
+            expected.launcher_killed = false;
+        },
         why: "in a cgroup namespace of its own the program does not find its cgroup in the \
               hierarchy that is mounted; --bare has it",
     },
@@ -162,13 +165,19 @@ const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
-/// What an actor ends with in a container at an operation that is refused there, and why.
+/// What an actor ends with in a container, if what its main process does is refused there, and why.
 pub(crate) fn refused_in_container(payload: &Payload) -> Option<(i32, &'static str)> {
-    let refused = REFUSED_IN_CONTAINER
-        .iter()
-        .find(|(ids, ..)| ids.contains(&payload.id));
-    refused.map(|(_, code, why)| (*code, *why))
+    let refused = scenarios::actor::REFUSED;
+    if payload.own_cgroup {
+        return Some((
+            NO_CGROUP,
+            "no cgroup can be made in a hierarchy that is read-only",
+        ));
+    }
+    NEED_NAMESPACES
+        .contains(&payload.id)
+        .then_some((refused, "no namespace can be made in a container"))
 }
 
-/// Payloads whose main process does what a container refuses.
-const REFUSED_IN_CONTAINER: &[(&[&str], i32, &str)] = &[];
+/// Payloads whose main process makes a namespace.
+const NEED_NAMESPACES: &[&str] = &["deep-path", "mount-cgroup2", "mount-inside", "nested-pidns"];

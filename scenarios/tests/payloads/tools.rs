@@ -49,21 +49,19 @@ pub(crate) fn tools() -> &'static Path {
             |variable| std::env::var_os(variable).map_or_else(|| this.clone(), PathBuf::from);
         let [launcher, actor] = ["LAUNCHER_BINARY", "LAUNCHER_ACTOR"].map(named);
         let [allgone, copy] = ["allgone", "actor"].map(|name| dir.path().join(name));
-        fs::copy(&launcher, &allgone).unwrap();
-        if actor == launcher {
-            fs::hard_link(&allgone, &copy).unwrap();
-        } else {
-            fs::copy(&actor, &copy).unwrap();
-        }
-        let reaper = dir.path().join("reaper");
-        if this == launcher {
-            fs::hard_link(&allgone, &reaper).unwrap();
-        } else {
-            fs::copy(&this, &reaper).unwrap();
-        }
+        same(&launcher, &allgone);
+        same(&actor, &copy);
+        same(&this, &dir.path().join("reaper"));
         dir
     });
     dir.path()
+}
+
+/// Another name for an executable, or a copy where that cannot be had.
+fn same(source: &Path, name: &Path) {
+    if fs::hard_link(source, name).is_err() {
+        fs::copy(source, name).unwrap();
+    }
 }
 
 /// A user that no other run has.

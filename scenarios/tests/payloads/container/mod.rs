@@ -233,6 +233,8 @@ fn payload(container: &Container, turn: usize, id: &'static str) -> Result<(), S
     let asks = |payload: &Payload| payload.beside != Beside::Nobody;
     // One that asks for something waits for ever where nothing is outside.
     let ends = Payload::that_ends(id).filter(|payload| !asks(payload));
+    // Now and then in a usual run: most of what ends by itself is at its end, in any tier.
+    let ends = ends.filter(|_| tools::rounds().is_some() || turn.is_multiple_of(3));
     let stays = Payload::that_stays(id);
     let mut wrong = Vec::new();
     for (at, payload) in ends.into_iter().chain([stays]).enumerate() {

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         .collect();
     let conclusion = libtest_mimic::run(&args, tests);
     container::end();
+    tools::end();
     if !args.list {
         print!("{}", container::printed());
         println!("{}", tools::totals());

@@ -37,24 +37,29 @@ pub(crate) fn rounds() -> Option<u32> {
     Some(rounds.parse().expect("LAUNCHER_RUNS is a number"))
 }
 
+static TOOLS: OnceLock<PathBuf> = OnceLock::new();
+
 /// A directory with `allgone`, `actor` and `reaper`, which every user may execute.
 pub(crate) fn tools() -> &'static Path {
-    static TOOLS: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let dir = TOOLS.get_or_init(|| {
+    TOOLS.get_or_init(|| {
         // Not in /tmp: the launcher's own is empty there.
-        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap().keep();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
         let this = std::env::current_exe().unwrap();
         let named =
             |variable| std::env::var_os(variable).map_or_else(|| this.clone(), PathBuf::from);
-        let [launcher, actor] = ["LAUNCHER_BINARY", "LAUNCHER_ACTOR"].map(named);
-        let [allgone, copy] = ["allgone", "actor"].map(|name| dir.path().join(name));
-        same(&launcher, &allgone);
-        same(&actor, &copy);
-        same(&this, &dir.path().join("reaper"));
+        same(&named("LAUNCHER_BINARY"), &dir.join("allgone"));
+        same(&named("LAUNCHER_ACTOR"), &dir.join("actor"));
+        same(&this, &dir.join("reaper"));
         dir
-    });
-    dir.path()
+    })
+}
+
+/// Takes that directory away. To be called when no test runs any more.
+pub(crate) fn end() {
+    if let Some(dir) = TOOLS.get() {
+        fs::remove_dir_all(dir).unwrap();
+    }
 }
 
 /// Another name for an executable, or a copy where that cannot be had.

@@ -186,8 +186,18 @@ impl Container {
         Ok(pids.into_iter().filter_map(alive).collect())
     }
 
-    /// Ends all but its first process.
+    /// Ends all but its first process. Meanwhile nothing can fork, or a bomb would outrun this.
     fn end_all(&self) -> Result<(), String> {
+        let limit = self.procs.with_file_name("pids.max");
+        let set = |value: &str| fs::write(&limit, value).map_err(|e| format!("{limit:?}: {e}"));
+        let before = fs::read_to_string(&limit).map_err(|e| format!("{limit:?}: {e}"))?;
+        set("1")?;
+        let ended = self.end_all_that_are();
+        set(before.trim())?;
+        ended
+    }
+
+    fn end_all_that_are(&self) -> Result<(), String> {
         let deadline = now() + CLEAN;
         loop {
             let left = self.left()?;

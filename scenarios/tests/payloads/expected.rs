@@ -132,10 +132,7 @@ const EXCEPTIONS: &[Exception] = &[
               knows of it",
     },
     Exception {
-        of: |case| {
-            let joins = matches!(case.payload.beside, Beside::Joiner | Beside::Stranger);
-            joins && case.tier == Tier::Traced
-        },
+        of: |case| case.payload.beside == Beside::Joiner && case.tier == Tier::Traced,
         change: |expected| expected.outsider_lives = true,
         why: "a process that was there before has moved into the cgroup in which the launcher is, \
               and this tier has no cgroup",
@@ -168,6 +165,9 @@ const EXCEPTIONS: &[Exception] = &[
 /// What an actor ends with in a container, if what its main process does is refused there, and why.
 pub(crate) fn refused_in_container(payload: &Payload) -> Option<(i32, &'static str)> {
     let refused = scenarios::actor::REFUSED;
+    if payload.id == "io-uring-worker" {
+        return Some((refused, "Docker's profile has no io_uring"));
+    }
     if payload.own_cgroup {
         return Some((
             NO_CGROUP,
@@ -181,3 +181,26 @@ pub(crate) fn refused_in_container(payload: &Payload) -> Option<(i32, &'static s
 
 /// Payloads whose main process makes a namespace.
 const NEED_NAMESPACES: &[&str] = &["deep-path", "mount-cgroup2", "mount-inside", "nested-pidns"];
+
+/// Scenarios that are no programs by themselves: what they are about is made by the trial that
+/// plays them. They are ignored, with this reason.
+pub(crate) fn not_alone(id: &str) -> Option<&'static str> {
+    let found = NOT_ALONE.iter().find(|(of, _)| *of == id);
+    found.map(|(_, why)| *why)
+}
+
+const NOT_ALONE: &[(&str, &str)] = &[
+    (
+        "kernel-leftovers",
+        "it leaves objects of the kernel on purpose, which no launcher promises to remove",
+    ),
+    ("realtime-hog", "a trial allows it a real-time priority"),
+    (
+        "setuid-child",
+        "a trial makes it a set-user-ID copy of its program",
+    ),
+    (
+        "uninterruptible",
+        "a trial gives it a pipe that a process outside holds",
+    ),
+];

@@ -28,9 +28,9 @@ impl Outsider {
         user: Option<u32>,
     ) -> Option<Self> {
         let user = match beside {
-            Beside::Nobody | Beside::ReusedPid => return None,
             Beside::Broker | Beside::Joiner => user,
-            Beside::Stranger => Some(super::tools::user()),
+            // The last one is not of a payload that is played.
+            Beside::Nobody | Beside::ReusedPid | Beside::Holder => return None,
         };
         let over = Arc::new(AtomicBool::new(false));
         let (asked, cancelled) = (Arc::clone(ledger), Arc::clone(&over));

@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
-use crate::expected::refused_in_container;
+use crate::expected::{not_alone, refused_in_container};
 use crate::keeper::alive;
 use crate::payload::{Payload, ids};
 use crate::tools;
@@ -39,6 +39,9 @@ const USER: u32 = 1_000;
 pub(crate) fn tests() -> Vec<Trial> {
     let of = |(turn, id): (usize, &'static str)| {
         Trial::ignorable_test(format!("container::{id}"), move || {
+            if let Some(why) = not_alone(id) {
+                return Ok(Completion::ignored_with(why));
+            }
             in_container(|container| payload(container, turn, id))
         })
     };

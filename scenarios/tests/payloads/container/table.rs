@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Mutex;
 
 use super::{Container, LIFE, USER};
+use crate::expected::not_alone;
 use crate::payload::{Payload, ids};
 use crate::tools;
 
@@ -65,7 +66,7 @@ pub(crate) fn printed() -> String {
 pub(super) fn measure(container: &Container) -> Result<(), String> {
     let rounds = tools::rounds();
     let payloads: Vec<Payload> = ids()
-        .filter(|id| rounds.is_some() || SOME.contains(id))
+        .filter(|id| not_alone(id).is_none() && (rounds.is_some() || SOME.contains(id)))
         .map(Payload::that_stays)
         .collect();
     let mut table = String::from(

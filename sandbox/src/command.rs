@@ -1,4 +1,5 @@
-//! The command `allgone`, as a function: a test program can be it. Called as `timeout` it takes that program's arguments.
+//! The command `allgone`, as a function: a test program can be it. Called as `timeout` it takes
+//! that program's arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;

@@ -1,8 +1,8 @@
 //! What init leaves becomes the launcher's: it is killed and reaped. When all of that has been
 //! reaped, nothing is left.
 //!
-//! The kernel has killed what a tracer leaves. In the cgroup tier it may be a process that was moved
-//! out of the cgroup, or one that `cgroup.kill` spares because its first thread has ended.
+//! The kernel has killed what a tracer leaves. In the cgroup tier it may be a process that has
+//! moved out of the cgroup, or one that `cgroup.kill` spares because its first thread has ended.
 
 use std::os::fd::AsFd;
 use std::time::Duration;

@@ -38,8 +38,8 @@ impl Tier {
             Self::Namespace => &[],
             Self::Cgroup => &[
                 "if launcher and init are killed in the same moment, nothing ends the program",
-                "a program that may write to other cgroups can leave its own; it is then ended as a \
-                 descendant, one process after the other",
+                "a program that may write to other cgroups can leave its own; it is then ended as \
+                 a descendant, one process after the other",
                 "--grace reaches the main process alone",
                 "no /proc, /tmp, host name or IPC of its own",
                 "the program sees and can signal other processes of its user, this launcher \

@@ -7,7 +7,7 @@ mod table;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub(crate) use table::printed;
 
 /// How long the members of a container may take to die.
 const CLEAN: Duration = Duration::from_secs(10);
+/// How long a command may take that was given [`LIFE`].
+const ENOUGH: Duration = Duration::from_secs(3);
 /// What a program is given for its life.
 const LIFE: &str = "0.3";
 /// An ordinary user.
@@ -157,18 +159,40 @@ impl Container {
 
     /// Runs a command in it, as `docker exec`; returns exit code and standard error.
     fn exec(&self, uid: u32, args: &[&str]) -> Result<(i32, String), String> {
+        let status = self
+            .start_in(uid, args)?
+            .wait()
+            .map_err(|e| e.to_string())?;
+        let errors = fs::read_to_string(self.dir.path().join("errors"));
+        let errors = errors.map_err(|e| e.to_string())?;
+        Ok((status.code().unwrap_or(-1), errors))
+    }
+
+    /// The same; returns who is left. What is left may keep `runc` from ending, so that is waited
+    /// for only until the command must have ended; then all is ended.
+    fn exec_and_end(&self, uid: u32, args: &[&str]) -> Result<Vec<String>, String> {
+        let mut command = self.start_in(uid, args)?;
+        let enough = now() + ENOUGH;
+        while !enough.has_passed() && command.try_wait().map_err(|e| e.to_string())?.is_none() {
+            sleep_until(now() + Duration::from_millis(5)).map_err(|e| e.to_string())?;
+        }
+        let left = self.left()?;
+        self.end_all()?;
+        command.wait().map_err(|e| e.to_string())?;
+        Ok(left)
+    }
+
+    fn start_in(&self, uid: u32, args: &[&str]) -> Result<Child, String> {
         let path = |name: &str| self.dir.path().join(name);
         let said = |e: std::io::Error| e.to_string();
         fs::write(path("process.json"), bundle::process(uid, args).to_string()).map_err(said)?;
-        let status = runc(self.dir.path())
+        runc(self.dir.path())
             .args(["exec", "--process"])
             .arg(path("process.json"))
             .arg(&self.name)
             .stderr(File::create(path("errors")).map_err(said)?)
-            .status()
-            .map_err(said)?;
-        let errors = fs::read_to_string(path("errors")).map_err(said)?;
-        Ok((status.code().unwrap_or(-1), errors))
+            .spawn()
+            .map_err(said)
     }
 
     /// Who is alive in it besides its first process: by its cgroup and by its PID namespace.

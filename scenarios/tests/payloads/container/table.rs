@@ -90,9 +90,7 @@ pub(super) fn measure(container: &Container) -> Result<(), String> {
                         }
                     })
                     .collect();
-                container.exec(USER, &words)?;
-                let left = container.left()?;
-                container.end_all()?;
+                let left = container.exec_and_end(USER, &words)?;
                 runs += 1;
                 leaky += u32::from(!left.is_empty());
                 processes += left.len();

@@ -15,9 +15,8 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{geteuid, getuid, setresuid};
 
-use super::Player;
+use super::{NAME, Player};
 use crate::script::FOREVER;
-use crate::start::NAME;
 
 /// A file whose interpreter is the program that executes it, as an actor: see [`NAME`].
 const HASH_BANG: &[u8] = b"#!/proc/self/exe actor\n";

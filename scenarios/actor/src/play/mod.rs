@@ -16,6 +16,7 @@ mod signal;
 mod time;
 mod tree;
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use allgone_sys::MonoNs;
@@ -29,6 +30,9 @@ use crate::script::{How, Op, Script};
 pub(crate) use exec::{Again, Program};
 pub(crate) use own_cgroup::OwnCgroup;
 pub(crate) use ready::ReadyAt;
+
+/// `argv[0]` of an actor that is another program, re-run.
+pub const NAME: &CStr = c"actor";
 
 /// Exit code of a process that could not do what its script says. Its exit is in the ledger.
 pub const REFUSED: i32 = 71;

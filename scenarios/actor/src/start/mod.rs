@@ -3,7 +3,7 @@
 mod args;
 mod load;
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -16,8 +16,7 @@ use args::Asked;
 
 pub use args::USAGE;
 
-/// `argv[0]` of an actor that is another program, re-run.
-pub const NAME: &CStr = c"actor";
+pub use crate::play::NAME;
 
 /// Exit code of a main process that does not understand its arguments.
 const USAGE_ERROR: i32 = 2;

@@ -41,6 +41,9 @@ pub struct Program<'a> {
     pub credentials: Option<Credentials>,
     /// No exec gives it privileges. Implied by `credentials`.
     pub no_new_privs: bool,
+    /// With `credentials`: leaves out the `no_new_privs` that comes with them, so that set-user-ID
+    /// programs get their users.
+    pub heeds_setuid: bool,
     /// Processors that it, and what it starts, may run on; otherwise the caller's.
     pub affinity: Option<CpuSet>,
     /// Limits of the process.
@@ -63,6 +66,7 @@ impl<'a> Program<'a> {
             session: Session::New,
             credentials: None,
             no_new_privs: false,
+            heeds_setuid: false,
             affinity: None,
             rlimits: &[],
             umask: None,
@@ -122,6 +126,7 @@ impl Program<'_> {
             session: self.session,
             credentials: self.credentials,
             no_new_privs: self.no_new_privs,
+            heeds_setuid: self.heeds_setuid,
             inherit: &inherit,
             gate: options.gate.as_ref().map(AsFd::as_fd),
             init: options.init,

@@ -233,19 +233,21 @@ pub fn set_nice(value: u8) -> Result<(), Errno> {
     check(libc::c_long::from(set)).map(|_| ())
 }
 
-/// Gives this process a real-time priority, the lowest: it runs until it sleeps, whatever other
-/// programs want, but for a few per cent of the time (sched(7), `sched_rt_runtime_us`).
+/// Gives a process, or if `pid` is 0 the calling one, a real-time priority, the lowest: it runs
+/// until it sleeps, whatever other programs want, but for a few per cent of the time (sched(7),
+/// `sched_rt_runtime_us`).
 ///
-/// Errors: `EPERM` the limit `RLIMIT_RTPRIO` is 0, or the process is in a cgroup without real-time
-/// bandwidth (`CONFIG_RT_GROUP_SCHED`). Source: sched_setscheduler(2).
-pub fn be_realtime() -> Result<(), Errno> {
+/// Children inherit it, and a process that has it may take it again. Errors: `EPERM` the process
+/// has it not, the limit `RLIMIT_RTPRIO` is 0 and `CAP_SYS_NICE` is missing; or it is in a cgroup
+/// without real-time bandwidth (`CONFIG_RT_GROUP_SCHED`). Source: sched_setscheduler(2).
+pub fn set_realtime(pid: Pid) -> Result<(), Errno> {
     let lowest = libc::sched_param { sched_priority: 1 };
-    // SAFETY: 0 is the calling process, and `lowest` is valid. Not the C library's function, which
+    // SAFETY: `lowest` is valid. Not the C library's function, which
     // fails in musl.
     check(unsafe {
         libc::syscall(
             libc::SYS_sched_setscheduler,
-            0,
+            pid.as_raw(),
             libc::SCHED_FIFO,
             &raw const lowest,
         )

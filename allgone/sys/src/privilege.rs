@@ -68,6 +68,13 @@ pub fn drop_capabilities() -> Result<(), Errno> {
 /// wrappers): for processes with one thread. Sources: setgroups(2), setresgid(2), setresuid(2),
 /// prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
 pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
+    take_user(credentials)?;
+    no_new_privs()
+}
+
+/// As [`become_user`], without `no_new_privs`: a set-user-ID program that is executed later gets
+/// its user, and no capability that is left out here.
+pub fn take_user(credentials: Credentials) -> Result<(), Errno> {
     let Credentials { uid, gid } = credentials;
     if !is(credentials)? {
         // glibc's wrappers would signal other threads; these are the system calls themselves.
@@ -79,8 +86,7 @@ pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
         // clears the rest of root's. SAFETY: integers only.
         check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
     }
-    drop_capabilities()?;
-    no_new_privs()
+    drop_capabilities()
 }
 
 /// From now on no exec gives this thread privileges (prctl(2) `PR_SET_NO_NEW_PRIVS`). Cannot be

@@ -125,7 +125,7 @@ pub fn realtime() -> Result<(), Errno> {
     let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) })?;
     // SAFETY: `before` is written to.
     check(unsafe { libc::syscall(libc::SYS_sched_getparam, 0, &raw mut before) })?;
-    crate::actor::be_realtime()?;
+    crate::actor::set_realtime(nix::unistd::Pid::from_raw(0))?;
     // SAFETY: `before` is valid: the kernel has written it.
     check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const before) })
         .map(|_| ())

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::Resource;
 use nix::sys::wait::WaitPidFlag;
 use nix::time::{ClockId, clock_gettime};
 
@@ -18,9 +17,9 @@ use super::canary::WaitingCanary;
 use super::messages::{Message, say};
 use super::{Root, Site, SpawnPlan, TrialSpec, oom, oracle};
 use crate::MonoNs;
-use crate::error::{SysError, retry_eintr};
+use crate::error::{SysError, Target, retry_eintr};
 use crate::record::{self, Cause};
-use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry, Rlimit};
+use crate::sys::spawn::{CLONE_NEWPID, CLONE_PARENT, Entry};
 use crate::sys::wait::{Whose, waitid};
 use crate::sys::{self, time};
 use crate::{detect, kill};
@@ -67,19 +66,14 @@ fn observe(
     let mut plan = SpawnPlan::new(site, &spec.workload).map_err(Broken::harness)?;
     plan.cpu = spec.conditions.workload_cpu;
     plan.given = beside.as_mut().and_then(Waiting::take_given);
-    if spec.stage.setuid {
-        plan.given = Some(super::setuid::copy(&spec.workload.exe)?);
-        plan.no_new_privs = false;
+    if let Some(copy) = &site.setuid {
+        let copy = copy.try_clone();
+        plan.given =
+            Some(copy.map_err(|e| Broken::harness(SysError::io("dup", Target::Nothing, &e)))?);
+        plan.heeds_setuid = true;
     }
     if let Some(tasks) = site.open_throttle().map_err(Broken::harness)? {
         plan.options.enter(tasks);
-    }
-    if spec.stage.realtime {
-        plan.rlimits.push(Rlimit {
-            resource: Resource::RLIMIT_RTPRIO,
-            soft: 1,
-            hard: 1,
-        });
     }
     if spec.stage.pid_1 {
         plan.options.clone_flags |= CLONE_NEWPID;
@@ -110,6 +104,12 @@ fn observe(
     // mechanism.
     let cpu_before = cpu_time();
     let root = plan.spawn().map_err(|e| Broken::by(Cause::NotStarted, e))?;
+    if spec.stage.realtime {
+        // Its children inherit it. A limit that lets it do that itself would need one more right.
+        sys::actor::set_realtime(root.pid).map_err(|e| {
+            Broken::harness(SysError::pid("sched_setscheduler", root.pid.as_raw(), e))
+        })?;
+    }
     if let Some(beside) = beside {
         beside.tell(root.pid).map_err(Broken::harness)?;
     }

@@ -13,7 +13,7 @@ use super::only;
 use super::program::Program;
 use crate::error::SysError;
 use crate::expect::Plane;
-use crate::sys::spawn::{Credentials, Rlimit, Session};
+use crate::sys::spawn::{Credentials, Session};
 
 pub use allgone::spawn::{Child as Root, Gate, SpawnError};
 
@@ -61,12 +61,10 @@ pub struct SpawnPlan<'t> {
     pub options: SpawnOptions,
     /// The only processor that the workload may run on.
     pub cpu: Option<usize>,
-    /// The workload's limits on resources, where they are not the harness's.
-    pub rlimits: Vec<Rlimit>,
     /// What it is given on [`Workload::GIVEN_FD`].
     pub given: Option<OwnedFd>,
-    /// No program that it executes gives it rights (prctl(2), `PR_SET_NO_NEW_PRIVS`).
-    pub no_new_privs: bool,
+    /// The kernel gives it the user of a set-user-ID program that it executes.
+    pub heeds_setuid: bool,
 }
 
 /// The user of this process. If actors can have no other, they keep it and give up capabilities (a
@@ -97,9 +95,8 @@ impl<'t> SpawnPlan<'t> {
             },
             options: SpawnOptions::numbered_from(Workload::FIRST_FREE_FD),
             cpu: None,
-            rlimits: Vec::new(),
             given: None,
-            no_new_privs: true,
+            heeds_setuid: false,
         })
     }
 
@@ -131,8 +128,8 @@ impl<'t> SpawnPlan<'t> {
             inherit: &inherit,
             session: self.session,
             credentials: Some(self.credentials.unwrap_or_else(own_user)),
-            no_new_privs: self.no_new_privs,
-            rlimits: &self.rlimits,
+            no_new_privs: !self.heeds_setuid,
+            heeds_setuid: self.heeds_setuid,
             affinity: match self.cpu {
                 Some(cpu) => Some(only(cpu).map_err(|e| SpawnError::Clone(e.into()))?),
                 None => None,

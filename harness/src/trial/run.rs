@@ -1,6 +1,6 @@
 //! A run: trials one after another, and their complete removal.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use super::leaks::{self, LeakReport, Snapshot};
 use super::prepare::Trial;
 use super::protection::Protection;
 use super::reaper::{Ending, Reaper};
+use super::setuid;
 use super::users;
 use super::{Limits, Site, TrialError, TrialSpec, limits, objects};
 use crate::MonoNs;
 use crate::cgroup::Cgroup;
-use crate::error::SysError;
+use crate::error::{SysError, Target};
 use crate::host::named::{self, Named};
 use crate::host::{Base, LimitSource, leftovers};
 use crate::record::TrialRecord;
@@ -59,6 +60,8 @@ pub struct Run<'b> {
     pub(super) reaper: Reaper,
     /// The hierarchy that trials share, once one has made it.
     shared: Option<Named>,
+    /// The set-user-ID copy of the workload's program, once a trial has asked for it.
+    setuid: Option<OwnedFd>,
     stalled: Duration,
     /// When the last wait ended.
     waited: MonoNs,
@@ -94,6 +97,7 @@ impl<'b> Run<'b> {
                 before,
                 reaper,
                 shared: None,
+                setuid: None,
                 stalled: Duration::ZERO,
                 waited: time::now(),
                 protection,
@@ -115,6 +119,16 @@ impl<'b> Run<'b> {
                 Err(error)
             }
         }
+    }
+
+    /// The set-user-ID copy of `program`, which is that of all trials: it is large.
+    pub(super) fn setuid_copy(&mut self, program: &OwnedFd) -> Result<OwnedFd, SysError> {
+        if self.setuid.is_none() {
+            self.setuid = Some(setuid::copy(program)?);
+        }
+        let copy = self.setuid.as_ref().map(OwnedFd::try_clone);
+        let copy = copy.unwrap_or_else(|| Err(std::io::ErrorKind::NotFound.into()));
+        copy.map_err(|e| SysError::io("dup", Target::Nothing, &e))
     }
 
     /// Runs one trial. A trial that breaks is a record; an error means that the run cannot go on.

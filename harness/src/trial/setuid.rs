@@ -5,31 +5,27 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 
-use super::broken::Broken;
+use nix::errno::Errno;
+
 use crate::error::{SysError, Target};
 use crate::host::scratch;
-use crate::record::Cause;
 use crate::users::{STRANGER_UIDS, unused};
 
 /// Makes one that has no name: nothing is left of it when it is closed. It belongs to a user that
 /// no process has, and is open for reading alone, so that it can be executed (execve(2):
 /// `ETXTBSY`).
-pub(super) fn copy(program: &OwnedFd) -> Result<OwnedFd, Broken> {
-    let uid = unused(STRANGER_UIDS)
-        .map_err(Broken::harness)?
-        .ok_or_else(|| {
-            let why = "no process of another user: processes have all user ids kept for it";
-            Broken::new(Cause::NotStarted, why.to_owned())
-        })?;
-    copy_for(program, uid)
-        .map_err(|e| {
-            SysError::io(
-                "copy the program to",
-                Target::Path(scratch::PARENT.into()),
-                &e,
-            )
-        })
-        .map_err(Broken::harness)
+///
+/// Errors: `EAGAIN` processes have all user ids that are kept for it.
+pub(super) fn copy(program: &OwnedFd) -> Result<OwnedFd, SysError> {
+    let uid = unused(STRANGER_UIDS)?
+        .ok_or_else(|| SysError::plain("find a user that no process has", Errno::EAGAIN))?;
+    copy_for(program, uid).map_err(|e| {
+        SysError::io(
+            "copy the program to",
+            Target::Path(scratch::PARENT.into()),
+            &e,
+        )
+    })
 }
 
 fn copy_for(program: &OwnedFd, uid: u32) -> io::Result<OwnedFd> {

@@ -39,6 +39,8 @@ pub struct Site {
     /// Where the workload has to enter, if it has a limit on processor time that is not its
     /// parent's.
     pub throttle: Option<PathBuf>,
+    /// A set-user-ID copy of the workload's program, if the stage gives it one.
+    pub setuid: Option<OwnedFd>,
     /// What the actors tell.
     pub ledger: Ledger,
     /// The actors' user; `None` if the harness is not root, and actors share its user.
@@ -98,8 +100,13 @@ impl Site {
         if spec.stage.hostile && *run.limits() == LimitSource::None && !run.options().no_limits {
             return Err(TrialError::NoBelt(spec.scenario.to_owned()));
         }
+        let setuid = match spec.stage.setuid {
+            true => Some(run.setuid_copy(&spec.workload.exe)?),
+            false => None,
+        };
         let (parent, v1) = run.belted(&Self::part(spec), spec.limits())?;
-        Self::below(run, parent, v1, spec).map_err(|error| run.undo(&Self::part(spec), error))
+        Self::below(run, (parent, v1, setuid), spec)
+            .map_err(|error| run.undo(&Self::part(spec), error))
     }
 
     /// Run and trial in one word, before there is a site.
@@ -120,8 +127,7 @@ impl Site {
 
     fn below(
         run: &Run<'_>,
-        parent: Cgroup,
-        v1: Option<V1Dirs>,
+        (parent, v1, setuid): (Cgroup, Option<V1Dirs>, Option<OwnedFd>),
         spec: &TrialSpec<'_>,
     ) -> Result<Self, TrialError> {
         let cgroup = parent.create("site")?;
@@ -137,6 +143,7 @@ impl Site {
             cgroup: Arc::new(cgroup),
             control: Arc::new(run.control().try_clone()?),
             v1,
+            setuid,
             throttle: match spec.stage.throttled {
                 false => None,
                 true => {

@@ -63,7 +63,8 @@ pub struct Stage {
     /// The memory that it may have, if that is less than the trial's limit: it goes beyond it, and
     /// the kernel's OOM killer ends one process of it.
     pub memory_bytes: Option<u64>,
-    /// Its processes may take a real-time priority.
+    /// Its main process has a real-time priority when the observer lets it go (the operation
+    /// `wait-go`), and its children inherit that.
     pub realtime: bool,
     /// It has a twentieth of a processor.
     pub throttled: bool,

@@ -230,3 +230,35 @@ fn the_page_about_scripts_is_true() {
     }
     assert!(page.contains("most 64 KiB") && actor::text::MAX_BYTES == 64 << 10);
 }
+
+#[test]
+fn a_program_that_executes_itself_goes_on_wherever_its_script_came_from() {
+    let script = "main: fork a; exec 3; exec-from-thread; ready; exit 4\na: exec 2; await-parent";
+    let said = output(&["--ready-fd=1", script]);
+    let code = said.status.code();
+    assert_eq!((code, said.stdout.as_slice()), (Some(4), &b"READY\n"[..]));
+    // The timer ends with an exec, and the deadline does not.
+    let (mut child, pipe) = with_pipe(&["--deadline=300ms", "main: fork a x2\na: exec forever"]);
+    child.wait().unwrap();
+    until_end(pipe);
+}
+
+#[test]
+fn a_byte_is_read_from_the_descriptor_that_was_given() {
+    let mut command = actor();
+    command.args(["--given-fd=0", "main: read-given; exit 9"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"x").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+    // There is none, it has ended, and it is no set-user-ID program.
+    for arguments in [
+        &["main: read-given"][..],
+        &["--given-fd=0", "main: read-given"],
+        &["--given-fd=99", "main: read-given"],
+        &["main: become-other"],
+        &["--given-fd=0", "main: become-other"],
+    ] {
+        let refused = output(arguments).status.code();
+        assert_eq!(refused, Some(REFUSED), "{arguments:?}");
+    }
+}

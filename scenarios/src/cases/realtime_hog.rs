@@ -32,7 +32,6 @@ static SPEC: ScenarioSpec = ScenarioSpec {
     axes: &[COMPUTES],
     sources: &[
         "sched(7): SCHED_FIFO, sched_rt_runtime_us",
-        "getrlimit(2): RLIMIT_RTPRIO",
         "kernel/sched/syscalls.c: without real-time bandwidth in its v1 cpu cgroup a process is \
             refused (CONFIG_RT_GROUP_SCHED)",
     ],
@@ -53,7 +52,8 @@ impl Scenario for RealtimeHog {
 
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![
-            vec![Op::Fork { block: 1, count: 1 }],
+            // The priority is there from here on.
+            vec![Op::WaitGo, Op::Fork { block: 1, count: 1 }],
             vec![
                 Op::AwaitParent,
                 Op::Realtime,

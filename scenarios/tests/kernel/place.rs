@@ -50,6 +50,7 @@ impl Place {
                     control: control.into(),
                     v1: None,
                     throttle: None,
+                    setuid: None,
                     ledger: Ledger::create().expect("there is memory for a page"),
                     credentials: None,
                     outside: false,

@@ -84,6 +84,7 @@ impl Sequence<'_> {
                 check(libc::c_long::from(unsafe { libc::chdir(path) })).map(|_| ())
             }
             Action::Credentials(credentials) => privilege::become_user(credentials),
+            Action::User(credentials) => privilege::take_user(credentials),
             Action::NoNewPrivs => privilege::no_new_privs(),
             Action::InitFork => stay_behind_as_init(),
             Action::DeathSignal(signal) => {

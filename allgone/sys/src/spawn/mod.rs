@@ -124,6 +124,9 @@ pub struct Plan<'a> {
     /// `PR_SET_NO_NEW_PRIVS`: no exec gives it privileges (set-user-id, file capabilities). Implied
     /// by `credentials`.
     pub no_new_privs: bool,
+    /// With `credentials`: leaves out the `no_new_privs` that comes with them, so that set-user-ID
+    /// programs get their users.
+    pub heeds_setuid: bool,
     /// Descriptors to keep, any number of them, each with the number it gets. All others are
     /// closed.
     pub inherit: &'a [(BorrowedFd<'a>, RawFd)],
@@ -161,6 +164,7 @@ impl<'a> Plan<'a> {
             session: Session::New,
             credentials: None,
             no_new_privs: false,
+            heeds_setuid: false,
             inherit: &[],
             gate: None,
             init: false,

@@ -29,6 +29,7 @@ pub(super) enum Action<'a> {
     Rlimit(Rlimit),
     Umask(u32),
     Credentials(Credentials),
+    User(Credentials),
     Dir(*const libc::c_char),
     NoNewPrivs,
     InitFork,
@@ -87,7 +88,7 @@ impl Action<'_> {
             Self::CloseOthers => Step::CloseOthers,
             Self::Rlimit(_) => Step::Rlimit,
             Self::Umask(_) => Step::Umask,
-            Self::Credentials(_) => Step::Credentials,
+            Self::Credentials(_) | Self::User(_) => Step::Credentials,
             Self::Dir(_) => Step::Dir,
             Self::NoNewPrivs => Step::NoNewPrivs,
             Self::InitFork => Step::InitFork,
@@ -157,7 +158,11 @@ impl<'a> Sequence<'a> {
         actions.extend(plan.rlimits.iter().copied().map(Action::Rlimit));
         actions.extend(plan.umask.map(Action::Umask));
         // After all that needs the caller's privileges.
-        actions.extend(plan.credentials.map(Action::Credentials));
+        let user = match plan.heeds_setuid {
+            true => Action::User,
+            false => Action::Credentials,
+        };
+        actions.extend(plan.credentials.map(user));
         // With the privileges that the program will have.
         actions.extend(plan.dir.map(CStr::as_ptr).map(Action::Dir));
         actions.extend(plan.no_new_privs.then_some(Action::NoNewPrivs));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use allgone_sys::{pidfd, time};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::getppid;
+use nix::unistd::{Pid, getppid};
 
 use super::Player;
 use crate::script::FOREVER;
@@ -48,7 +48,7 @@ pub(super) fn be_nice(value: u8) -> Result<(), Errno> {
 }
 
 pub(super) fn be_realtime() -> Result<(), Errno> {
-    allgone_sys::actor::be_realtime()
+    allgone_sys::actor::set_realtime(Pid::from_raw(0))
 }
 
 impl Player<'_> {

@@ -211,7 +211,7 @@ pub enum Op {
         /// How many.
         count: u32,
     },
-    /// Takes a real-time priority (`SCHED_FIFO`). Needs `RLIMIT_RTPRIO`.
+    /// Takes a real-time priority (`SCHED_FIFO`). Needs `RLIMIT_RTPRIO`, or to have it already.
     Realtime,
     /// Makes objects of the kernel that stay when the process ends: System V shared memory,
     /// semaphores and messages, and a POSIX message queue. Once in a tree.

@@ -289,3 +289,35 @@ fn each_operation_is_in_the_table_once_with_its_usage() {
         assert!(usage(word).unwrap().starts_with(word));
     }
 }
+
+#[test]
+fn operations_that_change_what_a_process_is_are_read_as_they_are_written() {
+    let text = "main: exec 3; exec-from-thread; become-other; io-workers 8; realtime; \
+        leave-objects; read-given; exec forever";
+    let ops = vec![
+        Op::Exec { count: 3 },
+        Op::ExecFromThread,
+        Op::BecomeOther,
+        Op::IoWorkers { count: 8 },
+        Op::Realtime,
+        Op::LeaveObjects,
+        Op::ReadGiven,
+        Op::Exec { count: FOREVER },
+    ];
+    let read = script(text);
+    assert_eq!(read.blocks, [ops]);
+    assert_eq!(script(&read.to_string()), read);
+    assert!(read.executes() && !read.ends_by_itself());
+    assert_eq!(read.tasks(), 10, "itself, a thread and the workers");
+    for (text, column, part) in [
+        ("main: exec", 11, "a number such as 20, or forever"),
+        ("main: io-workers -1", 18, "a number, such as 3"),
+        ("main: realtime 1", 16, "expected the end of the operation"),
+    ] {
+        let (line, at, problem) = error(text);
+        assert_eq!((line, at), (1, column), "{text}");
+        assert!(problem.contains(part), "{text}: {problem}");
+    }
+    let (_, _, problem) = error("main: exec forever; ready");
+    assert!(problem.contains("never"), "{problem}");
+}

@@ -72,13 +72,16 @@ impl Proof {
                     place.parent_path.display()
                 ))
             }
-            // Nothing was made before the failure; or init was killed before it could say so.
+            // Nothing was made before the failure, or init was killed first: perhaps between the
+            // making and the note of it.
             None => match unlinkat(
                 &place.parent,
                 place.name.as_c_str(),
                 UnlinkatFlags::RemoveDir,
             ) {
-                Ok(()) | Err(_) => Self::Reaped("no cgroup was made".to_owned()),
+                Ok(()) => Self::Removed(place.path()),
+                Err(Errno::ENOENT) => Self::Reaped("no cgroup was made".to_owned()),
+                Err(_) => Self::remove(place, results.outside()),
             },
         }
     }

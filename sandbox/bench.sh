@@ -1,25 +1,74 @@
 #!/bin/sh
-# What a run costs, beside timeout and bubblewrap, in one interleaved measurement by hyperfine.
-# Builds the command as it is shipped: static, at a fixed address, optimised as a whole.
-# Usage: sandbox/bench.sh [RUNS]     (on a machine that does nothing else)
+# What a run costs, on a machine that does nothing else. One JSON document on standard output; what
+# is going on, on standard error.
+#
+#   sandbox/bench.sh [RUNS] > FILE      RUNS of each short command (default 500)
+#
+# hyperfine runs blocks of a tenth of the runs of each command, by turns, so that all commands have
+# the same machine. `launches` (sandbox/examples) does what hyperfine does not: launches at a rate
+# that does not wait for the end of others, and the time at which the launcher knows the end. Both
+# are built as the command is shipped: static, at a fixed address, optimised as a whole.
+# sandbox/bench.py makes ratios of medians from it, with an interval by resampling the blocks.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-500}
+for tool in hyperfine bwrap python3 cc; do
+    command -v $tool >/dev/null || { echo "needs $tool" >&2; exit 125; }
+done
 target=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
-    cargo build --quiet --profile shipped --bin allgone --target "$target"
-allgone=$PWD/target/$target/shipped/allgone
-command -v hyperfine >/dev/null || { echo "needs hyperfine (Debian: hyperfine)" >&2; exit 125; }
-set -- \
-    -n 'true' 'true' \
-    -n 'timeout 30 true' 'timeout 30 true' \
-    -n 'allgone run --bare' "$allgone run --bare --timeout 30 -- true" \
-    -n 'allgone run' "$allgone run --timeout 30 -- true"
-if command -v bwrap >/dev/null; then
-    bwrap --version
-    set -- "$@" -n 'bwrap' \
-        'bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp true'
-fi
-uname -r
-ls -l "$allgone"
-exec hyperfine --shell=none --warmup 50 --runs "$runs" "$@"
+    cargo build --quiet --locked --profile shipped --target "$target" \
+    --bin allgone --example launches
+built=$PWD/target/$target/shipped
+allgone=$built/allgone launches=$built/examples/launches
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+# Something to compile that takes a second.
+i=0
+while [ $i -lt 800 ]; do
+    echo "int f$i(int a, int b) {"
+    echo "int s = $i; for (int i = 0; i < a; i++) s += i % (b + $i); return s; }"
+    i=$((i + 1))
+done > "$out/unit.c"
+loop='i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i + 1)); done'
+compile="cc -O1 -c $out/unit.c -o /dev/null"
+bwrap='bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp true'
+
+# The same commands in another order each time.
+block=0
+each=$(((runs + 9) / 10))
+few=$(((runs + 99) / 100))
+measure() { # NAME RUNS COMMAND…
+    name=$1 count=$2
+    shift 2
+    hyperfine --shell=none --style none --warmup 3 --runs "$count" \
+        --export-json "$out/$name.$block.json" "$@" >&2
+}
+while [ $block -lt 10 ]; do
+    echo "block $block of 10" >&2
+    set -- "true" "timeout 30 true" "$bwrap" \
+        "$allgone run --bare --timeout 30 -- true" "$allgone run --timeout 30 -- true" \
+        "$allgone run --tier traced --timeout 30 -- true"
+    turn=0
+    while [ $turn -lt $block ]; do
+        first=$1
+        shift
+        set -- "$@" "$first"
+        turn=$((turn + 1))
+    done
+    measure short "$each" "$@"
+    measure loop "$((few < 2 ? 2 : few))" "sh -c '$loop'" \
+        "$allgone run --tier traced -- sh -c '$loop'" "$allgone run --bare -- sh -c '$loop'"
+    measure compile "$((few < 2 ? 2 : few))" "$compile" "$allgone run --tier traced -- $compile"
+    block=$((block + 1))
+done
+echo "the end is known" >&2
+"$launches" known "$allgone" "$runs" > "$out/known.lines"
+echo "50 launches a second, all processors busy" >&2
+# shellcheck disable=SC2086
+"$launches" rate 50 "$((runs / 25 > 2 ? runs / 25 : 2))" "$(nproc)" -- timeout 30 true \
+    -- $bwrap \
+    -- "$allgone" run --bare --timeout 30 true \
+    -- "$allgone" run --timeout 30 true > "$out/rate.lines"
+python3 sandbox/bench.py "$out" "$allgone"

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write;
 
 use allgone::SysError;
-use allgone::sys::descriptor;
 use allgone::sys::spawn::results::MainEnd;
+use allgone::sys::{descriptor, time};
 use nix::unistd::Pid;
 use serde_json::json;
 
@@ -46,19 +46,28 @@ impl Events {
                 "version": VERSION, "event": "started", "tier": plan.tier.name(),
                 "init": init.as_raw(), "pid": main_of(init),
                 "cgroup": cgroup.map(|path| path.display().to_string()),
+                "monotonic_ns": time::now().0,
             })
         });
     }
 
     pub(crate) fn main_ended(&mut self, end: Option<MainEnd>) {
-        self.line(|| json!({"version": VERSION, "event": "main-ended", "main": end_of(end)}));
+        self.line(|| {
+            json!({
+                "version": VERSION, "event": "main-ended", "main": end_of(end),
+                "monotonic_ns": time::now().0,
+            })
+        });
     }
 
     pub(crate) fn all_ended(&mut self, ending: &Ending) {
         self.line(|| {
             let proof = proof_of(&ending.proof);
             let main = end_of(ending.main);
-            json!({"version": VERSION, "event": "all-ended", "main": main, "proof": proof})
+            json!({
+                "version": VERSION, "event": "all-ended", "main": main, "proof": proof,
+                "monotonic_ns": ending.ended.0,
+            })
         });
     }
 

@@ -233,6 +233,7 @@ impl<'a> Ground<'a> {
             plan,
             control: self.control,
             listens: true,
+            hung_up: false,
             lifts: &steps.lifts,
             backstop: launch
                 .orders

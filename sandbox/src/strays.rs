@@ -54,9 +54,8 @@ impl Strays {
                 Ok(None) => {}
                 Err(e) => return Err(format!("waitid: {e}")),
             }
-            let mut left = children().map_err(|e| e.to_string())?;
-            left.retain(|pid| !self.before.contains(pid));
-            if left.is_empty() {
+            // Without children from before there is nothing to tell apart.
+            if !self.before.is_empty() && self.left()?.is_empty() {
                 return Ok(());
             }
             for pid in &left {
@@ -67,11 +66,11 @@ impl Strays {
                 }
             }
             if deadline.has_passed() {
-                let left = left
-                    .into_iter()
-                    .map(|pid| crate::end::state(Pid::from_raw(pid)));
-                let left = left.collect::<Vec<_>>().join(", ");
-                return Err(format!("did not end after SIGKILL: {left}"));
+                let left = self.left()?.into_iter();
+                let left: Vec<_> = left
+                    .map(|pid| crate::end::state(Pid::from_raw(pid)))
+                    .collect();
+                return Err(format!("did not end after SIGKILL: {}", left.join(", ")));
             }
             let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             let left = deadline.remaining() + Duration::from_millis(1);
@@ -83,6 +82,15 @@ impl Strays {
                 Err(e) => return Err(format!("poll: {e}")),
             }
         }
+    }
+}
+
+impl Strays {
+    /// Children that were not there before. Errors: there is no /proc that says so.
+    fn left(&self) -> Result<Vec<i32>, String> {
+        let mut left = children().map_err(|e| e.to_string())?;
+        left.retain(|pid| !self.before.contains(pid));
+        Ok(left)
     }
 }
 

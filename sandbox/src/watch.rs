@@ -15,6 +15,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SignalFd, siginfo};
+use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
@@ -25,6 +26,9 @@ use crate::plan::Plan;
 
 /// How long the end of everything may take after SIGKILL before it counts as not proved.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long what main left may take to end when the terminal is gone.
+const AFTER_HANG_UP: Duration = Duration::from_millis(500);
 
 /// The launcher while the program runs.
 pub(crate) struct Watch<'a> {
@@ -45,6 +49,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) sweep: Option<MonoNs>,
     pub(crate) main_ended: bool,
     pub(crate) main_stopped: bool,
+    /// Whether the terminal is gone.
+    pub(crate) hung_up: bool,
     /// Whether a signal to end has been passed on to what main left.
     pub(crate) asked: bool,
     /// When init was killed.
@@ -137,6 +143,9 @@ impl Watch<'_> {
             Some(Message::MainEnded) => {
                 self.main_ended = true;
                 self.events.main_ended(self.results.main_end());
+                if self.hung_up {
+                    self.end_soon();
+                }
             }
             _ => {}
         }
@@ -169,6 +178,7 @@ impl Watch<'_> {
         let from_terminal = info.ssi_code == libc::SI_KERNEL;
         let asks_to_end = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
         let stops = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+        self.hung_up |= signal == libc::SIGHUP && terminal_is_gone();
         match signal {
             libc::SIGCHLD | libc::SIGPIPE | libc::SIGURG => {}
             libc::SIGCONT => {
@@ -176,6 +186,7 @@ impl Watch<'_> {
                 self.tell(Message::Signal(signal));
             }
             _ if stops.contains(&signal) && (self.main_ended || self.main_stopped) => stop(signal),
+            libc::SIGHUP if self.main_ended && self.hung_up => self.end_soon(),
             _ if self.main_ended && asks_to_end.contains(&signal) => {
                 // There is no main process any more that could answer: the second time it is no
                 // request.
@@ -189,6 +200,15 @@ impl Watch<'_> {
             _ if from_terminal => {}
             _ => self.tell(Message::Signal(signal)),
         }
+    }
+
+    /// The terminal is gone, and with it whoever could ask what main left to end a second time: it
+    /// is asked, and a moment later killed.
+    fn end_soon(&mut self) {
+        self.results.set_cause(Cause::Asked);
+        self.tell(Message::Signal(libc::SIGHUP));
+        let at = time::now() + AFTER_HANG_UP;
+        self.backstop = Some(self.backstop.map_or(at, |due| due.min(at)));
     }
 
     fn tell(&self, message: Message) {
@@ -234,4 +254,24 @@ fn stop(signal: i32) {
     match stopped {
         Ok(()) | Err(_) => {}
     }
+}
+
+/// Whether one of the standard streams is a terminal that has been hung up: of all devices only
+/// those are. Source: drivers/tty/tty_io.c `hung_up_tty_poll`.
+fn terminal_is_gone() -> bool {
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let streams = [input.as_fd(), output.as_fd(), errors.as_fd()];
+    streams.into_iter().any(|stream| {
+        let device = fstat(stream).is_ok_and(|stat| {
+            SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFCHR
+        });
+        let mut fds = [PollFd::new(stream, PollFlags::empty())];
+        let told = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+        let [fd] = fds;
+        device
+            && told
+            && fd
+                .revents()
+                .is_some_and(|got| got.contains(PollFlags::POLLHUP))
+    })
 }

@@ -81,19 +81,24 @@ pub(crate) fn refuse(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) {
     seccompiler::apply_filter(&program).unwrap();
 }
 
-/// Puts the profile on this thread, and executes what `CONTAINER_COMMAND` says.
-#[test]
-#[ignore = "it is the way into the container of the other tests"]
-fn enter() {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+/// For clone(2): any flag that makes a namespace.
+pub(crate) fn namespaces_refused() -> Vec<SeccompRule> {
     let with = |flag: libc::c_int| {
         let flag = u64::from(flag.unsigned_abs());
         let (length, operator) = (SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag));
         let condition = SeccompCondition::new(0, length, operator, flag).unwrap();
         SeccompRule::new(vec![condition]).unwrap()
     };
-    rules.insert(libc::SYS_clone, NAMESPACES.map(with).into());
+    NAMESPACES.map(with).into()
+}
+
+/// Puts the profile on this thread, and executes what `CONTAINER_COMMAND` says.
+#[test]
+#[ignore = "it is the way into the container of the other tests"]
+fn enter() {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_clone, namespaces_refused());
     refuse(rules, libc::EPERM);
     refuse([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS);
     let command = std::env::var("CONTAINER_COMMAND").unwrap();

@@ -14,8 +14,7 @@ use allgone::sys::time::now;
 #[path = "../support/mod.rs"]
 mod shared;
 
-use shared::bearing;
-pub(crate) use shared::within;
+pub(crate) use shared::{bearing, within};
 
 /// Whose launcher it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,8 @@ pub(crate) struct Kind {
     pub(crate) with_main: bool,
     /// Calls that are refused with an error from outside.
     pub(crate) refused: &'static [(nix::libc::c_long, i32)],
+    /// Whether all of it has a twentieth of a processor.
+    pub(crate) quota: bool,
     /// Whether all of it ends when launcher and init are killed in the same moment.
     pub(crate) bears_both: bool,
 }
@@ -36,6 +38,7 @@ const PLAIN: Kind = Kind {
     script: LEAVES,
     with_main: true,
     refused: &[],
+    quota: false,
     bears_both: true,
 };
 
@@ -52,7 +55,119 @@ const CGROUP: Kind = Kind {
 const NO_CLONE3: &[(nix::libc::c_long, i32)] = &[(nix::libc::SYS_clone3, nix::libc::ENOSYS)];
 const NO_MOUNT: &[(nix::libc::c_long, i32)] = &[(nix::libc::SYS_mount, nix::libc::EPERM)];
 
-/// All kinds.
+/// It leaves those, and keeps all processors busy.
+const BUSY: &str = "trap '' TERM INT HUP; setsid sleep 1000 & \
+                    for i in 1 2 3 4; do while :; do :; done & done; sleep 1000";
+
+/// Kinds in which the launcher is killed at moments of a life that does not end by itself.
+pub(crate) const LASTING: &[Kind] = &[
+    Kind {
+        name: "namespace-lasting",
+        script: STAYS,
+        ..PLAIN
+    },
+    Kind {
+        name: "namespace-user-lasting",
+        ordinary: true,
+        delegated: false,
+        script: STAYS,
+        ..PLAIN
+    },
+    Kind {
+        name: "bare-lasting",
+        options: &["--bare"],
+        script: STAYS,
+        ..PLAIN
+    },
+    Kind {
+        name: "traced-lasting",
+        options: &["--tier", "traced"],
+        script: STAYS,
+        ..TRACED
+    },
+    Kind {
+        name: "traced-user-lasting",
+        ordinary: true,
+        delegated: false,
+        options: &["--tier", "traced"],
+        script: STAYS,
+        ..TRACED
+    },
+    Kind {
+        name: "cgroup-lasting",
+        options: &["--tier", "cgroup"],
+        script: STAYS,
+        ..CGROUP
+    },
+];
+
+/// Kinds with little processor time: for the program alone, or for all of a run.
+pub(crate) const SLOW: &[Kind] = &[
+    Kind {
+        name: "cpu-option",
+        options: &["--best-effort", "--cpu", "0.05"],
+        script: BUSY,
+        ..PLAIN
+    },
+    Kind {
+        name: "quota-namespace",
+        script: BUSY,
+        quota: true,
+        ..PLAIN
+    },
+    Kind {
+        name: "quota-traced",
+        options: &["--tier", "traced"],
+        script: BUSY,
+        quota: true,
+        ..TRACED
+    },
+    Kind {
+        name: "quota-cgroup",
+        options: &["--tier", "cgroup"],
+        script: BUSY,
+        quota: true,
+        ..CGROUP
+    },
+];
+
+/// Kinds in which launcher or init is stopped. The deadline comes first.
+pub(crate) const STOPPED: &[Kind] = &[
+    Kind {
+        name: "namespace-stopped",
+        options: &["-t", "1s"],
+        script: STAYS,
+        ..PLAIN
+    },
+    Kind {
+        name: "bare-user-stopped",
+        ordinary: true,
+        options: &["-t", "1s", "--bare"],
+        script: STAYS,
+        ..PLAIN
+    },
+    Kind {
+        name: "traced-stopped",
+        options: &["-t", "1s", "--tier", "traced"],
+        script: STAYS,
+        ..TRACED
+    },
+    Kind {
+        name: "cgroup-stopped",
+        options: &["-t", "1s", "--tier", "cgroup"],
+        script: STAYS,
+        ..CGROUP
+    },
+];
+
+/// The kind of this name.
+pub(crate) fn named(name: &str) -> &'static Kind {
+    let all = [KINDS, LASTING, SLOW, STOPPED];
+    let mut kinds = all.into_iter().flatten();
+    kinds.find(|kind| kind.name == name).unwrap()
+}
+
+/// All kinds that are killed at their boundaries.
 pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "namespace",

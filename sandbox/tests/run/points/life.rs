@@ -74,9 +74,27 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Starts it. Until the launcher's exec it waits for nothing but this tracer.
-    #[expect(clippy::zombie_processes, reason = "it is reaped like all others")]
+    /// Starts it, stopped at each boundary.
     pub(crate) fn start(kind: &Kind, binary: &str) -> Self {
+        Self::begin(kind, binary, |launcher| {
+            let options = Options::PTRACE_O_TRACESYSGOOD
+                | Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_TRACEFORK
+                | Options::PTRACE_O_TRACEVFORK
+                | Options::PTRACE_O_TRACECLONE;
+            ptrace::seize(launcher, options).unwrap();
+        })
+    }
+
+    /// Starts it without a tracer. `first` is done before the launcher's exec.
+    pub(crate) fn untraced(kind: &Kind, binary: &str, first: impl FnOnce(Pid)) -> Self {
+        let mut life = Self::begin(kind, binary, first);
+        life.released = true;
+        life
+    }
+
+    #[expect(clippy::zombie_processes, reason = "it is reaped like all others")]
+    fn begin(kind: &Kind, binary: &str, first: impl FnOnce(Pid)) -> Self {
         let mut command = Command::new("sh");
         command
             .args([
@@ -96,12 +114,7 @@ impl Life {
         }
         let mut child = command.spawn().unwrap();
         let launcher = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let options = Options::PTRACE_O_TRACESYSGOOD
-            | Options::PTRACE_O_TRACEEXEC
-            | Options::PTRACE_O_TRACEFORK
-            | Options::PTRACE_O_TRACEVFORK
-            | Options::PTRACE_O_TRACECLONE;
-        ptrace::seize(launcher, options).unwrap();
+        first(launcher);
         // The end of the pipe lets it go on.
         drop(child.stdin.take());
         Self {

@@ -6,7 +6,8 @@
 //! Without a word in the environment a sample with a fixed seed is played: `LAUNCHER_POINTS=all`
 //! plays every boundary, or as many as it says of each process of each kind of run;
 //! `LAUNCHER_PAIRS` the same for pairs in the same moment, and for each order of two;
-//! `LAUNCHER_SEED` another sample.
+//! `LAUNCHER_SEED` another sample. `LAUNCHER_MOMENTS=300` kills so many launchers of each kind at
+//! random moments.
 //!
 //! Not stopped at its own boundaries is main in the traced tier, which cannot have a second tracer;
 //! it is killed at each boundary of its tracer. Programs of the tree are not stopped in any tier:
@@ -15,8 +16,10 @@
 mod deaths;
 mod kinds;
 mod life;
+mod moments;
 mod process;
 mod sample;
+mod stopped;
 mod world;
 
 use std::collections::BTreeMap;
@@ -25,7 +28,7 @@ use std::time::Duration;
 
 use crate::support::binary;
 use deaths::{Counts, Death, Outcome, play};
-use kinds::{KINDS, Kind};
+use kinds::{KINDS, Kind, LASTING, SLOW, STOPPED, named};
 use sample::asked;
 use world::World;
 
@@ -77,13 +80,17 @@ fn play_all(world: &World, kind: &Kind, what: &str, deaths: &[Death], of: usize)
     failures
 }
 
+/// The kind that this process is for, and the world that it becomes.
+fn entered() -> (&'static Kind, World) {
+    let kind = named(&asked("LAUNCHER_KIND").unwrap());
+    (kind, World::enter(kind))
+}
+
 /// Plays the lives of one kind in this process, which the test below starts for it.
 #[test]
 #[ignore = "it is what the tests below run, in a process of its own"]
 fn lives() {
-    let name = std::env::var("LAUNCHER_KIND").unwrap();
-    let kind = KINDS.iter().find(|kind| kind.name == name).unwrap();
-    let world = World::enter(kind);
+    let (kind, world) = entered();
     refuse(kind.refused);
     let binary = binary().to_str().unwrap();
     let counts = match Counts::of(&world, kind, binary) {
@@ -106,9 +113,59 @@ fn refuse(refused: &[(nix::libc::c_long, i32)]) {
     }
 }
 
-fn lives_of(name: &str) {
+/// Kills launchers at random moments of such lives in this process.
+#[test]
+#[ignore = "it is what the tests below run, in a process of its own"]
+fn random_moments() {
+    let (kind, world) = entered();
+    let slow = kind.quota || kind.options.contains(&"--cpu");
+    let (short, most, bound) = if slow { (3, 30, 3) } else { (10, 10_000, 1) };
+    let count = sample::size("LAUNCHER_MOMENTS", short, most);
+    let promised = Duration::from_secs(bound);
+    let limit = if asked("LAUNCHER_MOMENTS").is_some() {
+        promised
+    } else {
+        promised * 10
+    };
+    let binary = binary().to_str().unwrap();
+    let took = match moments::play(&world, kind, binary, count, limit) {
+        Ok(took) => took,
+        Err(why) => panic!("{}: {why}", kind.name),
+    };
+    let at = |percent: usize| {
+        took.get((took.len() * percent).div_ceil(100).max(1) - 1)
+            .copied()
+    };
+    println!(
+        "{}: {} moments, quota around all: {}; from the launcher's death to the end of all: \
+         median {:?}, p99 {:?}, most {:?}; over {promised:?}: {}",
+        kind.name,
+        took.len(),
+        world.has_quota(),
+        at(50).unwrap(),
+        at(99).unwrap(),
+        at(100).unwrap(),
+        took.iter().filter(|took| **took > promised).count(),
+    );
+}
+
+/// Plays all that can happen to a run of which one process is stopped.
+#[test]
+#[ignore = "it is what the tests below run, in a process of its own"]
+fn one_is_stopped() {
+    let (kind, world) = entered();
+    let binary = binary().to_str().unwrap();
+    for happens in stopped::ALL {
+        if let Err(why) = stopped::play(&world, kind, binary, happens, Duration::from_secs(10)) {
+            panic!("{} {happens:?}: {why}", kind.name);
+        }
+    }
+}
+
+fn inner(test: &str, name: &str) {
+    let test = format!("points::{test}");
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "points::lives", "--ignored", "--nocapture"])
+        .args(["--exact", &test, "--ignored", "--nocapture"])
         .env("LAUNCHER_KIND", name)
         .output()
         .unwrap();
@@ -124,20 +181,41 @@ fn in_the_namespace_tier() {
         .iter()
         .filter(|kind| kind.with_main && kind.bears_both)
     {
-        lives_of(kind.name);
+        inner("lives", kind.name);
     }
 }
 
 #[test]
 fn in_the_traced_tier() {
     for kind in KINDS.iter().filter(|kind| !kind.with_main) {
-        lives_of(kind.name);
+        inner("lives", kind.name);
     }
 }
 
 #[test]
 fn in_the_cgroup_tier() {
     for kind in KINDS.iter().filter(|kind| !kind.bears_both) {
-        lives_of(kind.name);
+        inner("lives", kind.name);
+    }
+}
+
+#[test]
+fn at_random_moments() {
+    for kind in LASTING {
+        inner("random_moments", kind.name);
+    }
+}
+
+#[test]
+fn with_little_processor_time() {
+    for kind in SLOW {
+        inner("random_moments", kind.name);
+    }
+}
+
+#[test]
+fn while_launcher_or_init_is_stopped() {
+    for kind in STOPPED {
+        inner("one_is_stopped", kind.name);
     }
 }

@@ -38,3 +38,10 @@ pub(crate) fn told(pid: Pid) -> String {
         call.trim()
     )
 }
+
+/// Whether it has ended, although it has not been reaped.
+pub(crate) fn is_dead(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_none_or(|state| state.trim_start().starts_with(['Z', 'X']))
+}

@@ -26,13 +26,17 @@ pub(crate) fn size(variable: &str, short: usize, all: usize) -> usize {
     }
 }
 
+/// What decides the sample.
+pub(crate) fn seed() -> u64 {
+    asked("LAUNCHER_SEED").map_or(18, |seed| seed.parse().unwrap())
+}
+
 /// So many different numbers below `total`.
 fn some_below(total: usize, size: usize) -> BTreeSet<usize> {
     if size >= total {
         return (0..total).collect();
     }
-    let seed = asked("LAUNCHER_SEED").map_or(18, |seed| seed.parse().unwrap());
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut random = ChaCha8Rng::seed_from_u64(seed());
     let mut chosen = BTreeSet::new();
     while chosen.len() < size {
         chosen.insert(random.random_range(0..total));

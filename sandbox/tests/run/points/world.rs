@@ -18,6 +18,8 @@ use super::kinds::Kind;
 pub(crate) struct World {
     /// The cgroup that was made for it, if that could be had.
     cgroup: Option<PathBuf>,
+    /// A cgroup with little processor time for all that is started, if that could be had.
+    quota: Option<PathBuf>,
     mounts: String,
 }
 
@@ -37,6 +39,7 @@ impl World {
         }
         Self {
             cgroup,
+            quota: kind.quota.then(quota).flatten(),
             mounts: mounts(),
         }
     }
@@ -44,6 +47,18 @@ impl World {
     /// Whether runs can make cgroups here.
     pub(crate) fn has_cgroup(&self) -> bool {
         self.cgroup.is_some()
+    }
+
+    /// Whether there is little processor time here.
+    pub(crate) fn has_quota(&self) -> bool {
+        self.quota.is_some()
+    }
+
+    /// Puts a process where there is little processor time, if there is such a place.
+    pub(crate) fn join_quota(&self, pid: Pid) {
+        if let Some(quota) = &self.quota {
+            std::fs::write(quota.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
     }
 
     /// After all processes of a run have ended: what it has left beside them. Empty cgroups are
@@ -65,6 +80,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if let Some(quota) = &self.quota {
+            let removed = remove(quota);
+            assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+        }
         if let Some(cgroup) = &self.cgroup {
             let above = cgroup.parent().unwrap().join("cgroup.procs");
             let moved = std::fs::write(above, std::process::id().to_string());
@@ -85,6 +104,21 @@ fn own_cgroup(kind: &Kind) -> Option<PathBuf> {
         }
     }
     std::fs::write(path.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    Some(path)
+}
+
+/// A cgroup of version 1 with a twentieth of one processor.
+fn quota() -> Option<PathBuf> {
+    let own = Layout::read(&Paths::default())
+        .unwrap()
+        .own_v1("cpu")
+        .ok()?;
+    let path = own
+        .path
+        .join(format!("launcher-points-{}", std::process::id()));
+    std::fs::create_dir(&path).ok()?;
+    std::fs::write(path.join("cpu.cfs_quota_us"), "5000").unwrap();
+    std::fs::write(path.join("cpu.cfs_period_us"), "100000").unwrap();
     Some(path)
 }
 

@@ -1,8 +1,9 @@
 //! The host: nothing of it is touched, it may be killed at any moment, and so may what serves it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -110,6 +111,7 @@ fn from_many_threads() {
 
 /// The life of a host that is killed: says the number of its launcher's init, and waits.
 pub(crate) fn to_be_killed() {
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     let launcher = Launcher::start(&Program::This).unwrap();
     let script = std::env::var("LAUNCH_SCRIPT").unwrap();
     let launches = by_each_tier(&script);
@@ -130,24 +132,28 @@ pub(crate) fn to_be_killed() {
 const PAYLOAD: &str = "trap '' TERM INT HUP; (setsid sh -c 'sleep 1000 & sleep 1000' &); \
                        sleep 1000 & kill -STOP $!; sleep 1000";
 
+/// A cgroup of its own for a host, so that all that its runs make is in there; if one may be made.
+fn cgroup_of(mark: &str) -> Option<PathBuf> {
+    let cgroup = own_cgroup()?.join(format!("test-host-{mark}"));
+    fs::create_dir(&cgroup).ok().map(|()| cgroup)
+}
+
 fn it_is_killed() {
-    let own = own_cgroup();
-    let cgroups = || {
-        let Some(own) = &own else { return Vec::new() };
-        let names = fs::read_dir(own).unwrap().flatten();
-        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names
-            .filter(|name| name.starts_with("allgone-"))
-            .collect::<Vec<_>>()
-    };
     for at in 0..12 {
         let mark = mark();
+        let cgroup = cgroup_of(&mark);
         let mut child = host("killed")
             .env("LAUNCH_SCRIPT", PAYLOAD)
             .env("ALLGONE_MARK", &mark)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        if let Some(cgroup) = &cgroup {
+            fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).unwrap();
+        }
+        // It begins when this is closed.
+        drop(child.stdin.take());
         if at < 4 {
             let mut line = String::new();
             let out = child.stdout.take().unwrap();
@@ -159,23 +165,15 @@ fn it_is_killed() {
             // While it starts, which takes some tens of milliseconds.
             sleep_until(now() + Duration::from_millis(3) * (at - 3)).unwrap();
         }
-        let mine = cgroups();
         child.kill().unwrap();
         child.wait().unwrap();
         nothing_left(&mark);
-        let removed = within(Duration::from_secs(1), || {
-            cgroups()
-                .iter()
-                .all(|name| !mine.contains(name) || in_use(name))
-        });
-        assert!(removed, "{:?}", cgroups());
+        if let Some(cgroup) = cgroup {
+            // Refused as long as there is a member, or a cgroup in it.
+            let removed = within(Duration::from_secs(1), || fs::remove_dir(&cgroup).is_ok());
+            assert!(removed, "{:?}", fs::read_dir(&cgroup).map(Vec::from_iter));
+        }
     }
-}
-
-/// Whether the launcher in the name of a cgroup is alive: another test's, beside this one.
-fn in_use(name: &str) -> bool {
-    let pid = name.split('-').nth(1).and_then(|pid| pid.parse().ok());
-    pid.is_some_and(|pid| kill(Pid::from_raw(pid), None).is_ok())
 }
 
 /// The parent of a process.

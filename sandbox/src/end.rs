@@ -80,7 +80,10 @@ impl Proof {
                 UnlinkatFlags::RemoveDir,
             ) {
                 Ok(()) => Self::Removed(place.path()),
-                Err(Errno::ENOENT) => Self::Reaped("no cgroup was made".to_owned()),
+                // Where none may be removed, none could be made.
+                Err(Errno::ENOENT | Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
+                    Self::Reaped("no cgroup was made".to_owned())
+                }
                 Err(_) => Self::remove(place, results.outside()),
             },
         }

@@ -287,7 +287,7 @@ fn payload(container: &Container, turn: usize, id: &'static str) -> Result<(), S
                 let timeout: &[&str] = if at == 0 && payload.ends && !asks(&payload) {
                     &[]
                 } else {
-                    &["--timeout", "300ms"]
+                    &["--timeout", timeout_of(&payload)]
                 };
                 let problems = launch(container, *user, &payload, timeout)?;
                 if !problems.is_empty() {
@@ -305,6 +305,12 @@ fn payload(container: &Container, turn: usize, id: &'static str) -> Result<(), S
     } else {
         Err(wrong.join("\n"))
     }
+}
+
+/// A short one only for what it ends.
+fn timeout_of(payload: &Payload) -> &'static str {
+    let ends = refused_in_container(payload).is_some() || payload.ends && payload.code.is_some();
+    if ends { "25s" } else { "300ms" }
 }
 
 fn launch(

@@ -47,7 +47,7 @@ struct Cli {
     /// The steps of the replay probe, as `lab model --steps NAME` prints them
     #[arg(long, value_name = "STEPS", required_if_eq("probes", "replay"))]
     steps: Option<String>,
-    /// What each replay that was in time must come to, "told" or "never woken"; anything else fails
+    /// What the replay must come to: "never woken" in one try at least, or "told" in every one
     #[arg(long, value_name = "OUTCOME", requires = "steps")]
     expect: Option<String>,
     /// How long the storm probe lasts
@@ -167,7 +167,7 @@ fn run(cli: &Cli) -> Result<()> {
             );
         }
         if let (Probe::Replay, Some(expected)) = (probe, &cli.expect) {
-            replay::all_are(&answers, expected)?;
+            replay::is_as_expected(&answers, expected)?;
         }
     }
     own.remove()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::cgroup::Cgroup;
-use allgone::sys::spawn::launch::{Hold, Launch};
+use allgone::sys::spawn::launch::{Hold, Launch, Need};
 use allgone::sys::spawn::results::{Cause, MainEnd, Results};
 use allgone::sys::time::now;
 use allgone::sys::wait::Change;
@@ -191,11 +191,17 @@ impl Ending {
     }
 }
 
+/// Whether the step mounts /proc.
+fn is_proc((call, _): &(String, Need)) -> bool {
+    call.starts_with("mount(\"proc\"")
+}
+
 /// What a step that failed means.
 fn failure(options: &Options, launch: &Launch<'_>, index: usize, errno: Errno) -> RunError {
     let program = options.program.first().cloned().unwrap_or_default();
     if launch.is_exec(index) {
         return match errno {
+            Errno::ENOENT if options.closed.is_some() => RunError::NotShown(program),
             Errno::ENOENT => RunError::NotFound(program),
             errno => RunError::NotExecutable(program, errno),
         };
@@ -203,6 +209,11 @@ fn failure(options: &Options, launch: &Launch<'_>, index: usize, errno: Errno) -
     let step = launch.describe().into_iter().nth(index);
     let hint = match errno {
         _ if launch.is_limit(index) => "",
+        Errno::EPERM if options.closed.is_some() && step.as_ref().is_some_and(is_proc) => {
+            ": the /proc of this container hides something, so none can be mounted: \
+             --best-effort goes on without /proc"
+        }
+        _ if options.closed.is_some() => "",
         Errno::EPERM | Errno::EACCES if !options.bare && matches!(launch.hold, Hold::Namespace) => {
             ": --bare does without mounts of its own"
         }

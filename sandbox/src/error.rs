@@ -57,6 +57,70 @@ pub enum RunError {
     /// The program is there and cannot be executed.
     #[error("could not execute {0:?}: {1}")]
     NotExecutable(OsString, Errno),
+    /// The program is not there in the closed root, or what it names is not.
+    #[error(
+        "could not execute {0:?}: it, its interpreter or its loader is not there in the closed \
+         root (--ro PATH shows it)"
+    )]
+    NotShown(OsString),
+    /// A path that the program cannot be shown.
+    #[error("could not show {path:?} to the program: {why}")]
+    Show {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A filter that is none.
+    #[error("could not use the filter {path:?}: {why}")]
+    Filter {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A path that could not be copied in.
+    #[error("could not copy {path:?} in: {why}")]
+    Include {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A path that could not be kept, or not all of it.
+    #[error("could not keep all of {path:?}: {why}")]
+    Keep {
+        /// Which.
+        path: PathBuf,
+        /// Why not, with what of it.
+        why: String,
+    },
+    /// More than the page of results has room for.
+    #[error("could not show so many paths: {0} steps are too many; show a directory above them")]
+    TooMany(usize),
+    /// A descriptor from which the host's tree could be reached.
+    #[error("could not close the program off: {0} is a directory (redirect it: < /dev/null)")]
+    Directory(&'static str),
+    /// Programs on the cgroup's network are not to be had.
+    #[error("could not close off the network: {what}: {errno}")]
+    Public {
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// An option that takes root's rights.
+    #[error("could not close the program off: --{0} takes root")]
+    NotRoot(&'static str),
+    /// The user that is asked for is root.
+    #[error("could not close the program off: --user names root or its group")]
+    RootInside,
+    /// No user to become.
+    #[error(
+        "could not close the program off: this root has no other user to become in its user \
+         namespace; start it as an ordinary user"
+    )]
+    NoUser,
     /// A system call of the launcher.
     #[error(transparent)]
     Sys(#[from] SysError),
@@ -168,7 +232,7 @@ impl RunError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Usage(_) => "usage",
-            Self::NotFound(_) => "not-found",
+            Self::NotFound(_) | Self::NotShown(_) => "not-found",
             Self::NotExecutable(..) => "not-executable",
             Self::Sys(_) => "system",
             Self::Step { .. } => "set-up",
@@ -178,13 +242,23 @@ impl RunError {
             Self::UserRange(_) => "user",
             Self::Report { .. } => "report",
             Self::Unproved(_) => "unproved",
+            Self::Show { .. }
+            | Self::Directory(_)
+            | Self::Public { .. }
+            | Self::NotRoot(_)
+            | Self::RootInside
+            | Self::NoUser
+            | Self::Filter { .. }
+            | Self::Include { .. }
+            | Self::TooMany(_) => "closed",
+            Self::Keep { .. } => "keep",
         }
     }
 
     /// As timeout(1): 125, 126, 127; and 123.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound(_) => 127,
+            Self::NotFound(_) | Self::NotShown(_) => 127,
             Self::NotExecutable(..) => 126,
             Self::Unproved(_) => UNPROVED,
             _ => FAILED,

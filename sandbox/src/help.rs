@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 
 use crate::error::RunError;
-use crate::options::OPTIONS;
+use crate::options;
 use crate::place::Above;
 use crate::tier::Tier;
 
@@ -19,7 +19,7 @@ Called as `timeout` it takes the arguments of timeout(1).";
 
 /// The whole command, as clap sees it.
 pub fn command() -> Command {
-    let run = OPTIONS.iter().fold(
+    let run = options::all().fold(
         Command::new("run")
             .about("Run a program; over when everything that it started is gone")
             .after_help(AFTER),
@@ -128,7 +128,7 @@ mod tests {
         let mut page = Vec::new();
         man(&mut page).unwrap();
         let page = String::from_utf8(page).unwrap().replace('\\', "");
-        for option in OPTIONS {
+        for option in options::all() {
             assert!(
                 page.contains(&format!("--{}", option.long)),
                 "{}",

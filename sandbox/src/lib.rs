@@ -4,6 +4,7 @@
 //! starts. [`run::run`] is a whole run of the command `allgone`, a process of its own with one
 //! thread, and blocks its signals.
 
+pub mod closed;
 pub mod command;
 mod control;
 pub mod duration;
@@ -13,6 +14,7 @@ mod events;
 pub mod grouplimits;
 pub mod help;
 pub mod launch;
+pub mod opt;
 pub mod options;
 pub mod place;
 pub mod plan;

@@ -12,48 +12,21 @@ use std::time::Duration;
 use allgone::sys::spawn::Credentials;
 use nix::libc;
 
+use crate::closed::{self, Closed};
 use crate::duration::{parse_bytes, parse_count, parse_duration, parse_thousandths};
 use crate::error::Usage;
+pub use crate::opt::Opt;
+use crate::opt::{flag, valued};
 use crate::place::Above;
 use crate::tier::Tier;
 use crate::userrange;
 
-/// One option.
-#[derive(Clone, Copy, Debug)]
-pub struct Opt {
-    /// Its long name.
-    pub long: &'static str,
-    /// Its one-letter name.
-    pub short: Option<char>,
-    /// What its value is called, if it has one.
-    pub value: Option<&'static str>,
-    /// The values that it takes, if they are few.
-    pub values: &'static [&'static str],
-    /// One line.
-    pub help: &'static str,
-}
-
-const fn flag(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
-    Opt {
-        long,
-        short,
-        value: None,
-        values: &[],
-        help,
-    }
-}
-
-const fn valued(long: &'static str, value: &'static str, help: &'static str) -> Opt {
-    Opt {
-        long,
-        short: None,
-        value: Some(value),
-        values: &[],
-        help,
-    }
-}
-
 /// All of them, in the order in which help shows them.
+pub fn all() -> impl Iterator<Item = &'static Opt> {
+    OPTIONS.iter().chain(closed::OPTIONS)
+}
+
+/// Those about the life of a run.
 pub const OPTIONS: &[Opt] = &[
     Opt {
         short: Some('t'),
@@ -223,6 +196,8 @@ pub struct Options {
     pub user_range: Option<RangeInclusive<u32>>,
     /// What the program has of a library's caller instead of the launcher.
     pub hosted: Option<Hosted>,
+    /// `--closed`, and the options that mean it.
+    pub closed: Option<Closed>,
     /// Program and arguments.
     pub program: Vec<OsString>,
 }
@@ -263,6 +238,7 @@ impl Default for Options {
             user: None,
             user_range: None,
             hosted: None,
+            closed: None,
             program: Vec::new(),
         }
     }
@@ -321,11 +297,11 @@ fn find(text: &str) -> Option<(&'static Opt, Option<OsString>)> {
             Some((name, value)) => (name, Some(value.into())),
             None => (long, None),
         };
-        return Some((OPTIONS.iter().find(|option| option.long == name)?, value));
+        return Some((all().find(|option| option.long == name)?, value));
     }
     let mut letters = text.strip_prefix('-')?.chars();
     let letter = letters.next()?;
-    let option = OPTIONS.iter().find(|option| option.short == Some(letter))?;
+    let option = all().find(|option| option.short == Some(letter))?;
     let rest = letters.as_str();
     Some((option, (!rest.is_empty()).then(|| rest.into())))
 }
@@ -336,6 +312,16 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
         value: value.to_owned(),
         expected: option.help,
     };
+    if !option.values.is_empty() && !option.values.iter().any(|known| *known == value) {
+        return Err(wrong());
+    }
+    if closed::OPTIONS
+        .iter()
+        .any(|known| known.long == option.long)
+    {
+        let closed = options.closed.get_or_insert_default();
+        return closed.set(option.long, value).ok_or_else(wrong);
+    }
     let text = value.to_str().ok_or_else(wrong)?;
     let time = || {
         parse_duration(text)
@@ -348,9 +334,6 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
             .ok_or_else(wrong)
     };
     let descriptor = || text.parse::<u16>().map(i32::from).map_err(|_| wrong());
-    if !option.values.is_empty() && !option.values.contains(&text) {
-        return Err(wrong());
-    }
     match option.long {
         "timeout" => options.timeout = Some(time()?),
         "grace" => options.grace = Some(parse_duration(text).ok_or_else(wrong)?),
@@ -388,7 +371,18 @@ fn set(options: &mut Options, option: &'static Opt, value: &OsStr) -> Result<(),
 }
 
 /// What contradicts itself, or lacks something.
-fn check(options: Options) -> Result<Options, Usage> {
+fn check(mut options: Options) -> Result<Options, Usage> {
+    if let Some(closed) = &options.closed {
+        if options.bare {
+            return Err(Usage::Contradiction("bare", "closed"));
+        }
+        if options.tier.is_some_and(|tier| tier != Tier::Namespace) {
+            return Err(Usage::Contradiction("tier", "closed"));
+        }
+        closed.check()?;
+        // Nothing else can close it off.
+        options.tier = Some(Tier::Namespace);
+    }
     let ends = options.timeout.is_some() || options.cpu_time.is_some() || options.lease.is_some();
     // A library's caller can ask for the end at any time.
     if options.grace.is_some() && !ends && options.hosted.is_none() {
@@ -438,12 +432,15 @@ mod tests {
 
     #[test]
     fn every_option_of_the_table_is_understood() {
-        for option in OPTIONS {
+        for option in all() {
             let value = match option.value {
                 None => "",
                 Some(_) if !option.values.is_empty() => option.values[0],
                 Some(_) if option.long == "cgroup" => "/x",
                 Some(_) if option.long == "user-range" => "5000-5009",
+                Some("PATH=DEST") => "/3=/4",
+                Some("CIDR" | "CIDR[:PORT]") => "10.0.0.0/8",
+                Some("BYTES") => "3M",
                 Some(_) => "3",
             };
             let mut options = Options::default();
@@ -478,6 +475,11 @@ mod tests {
             ("--user-range 9-8 true", "--user-range"),
             ("--user 1 --user-range auto true", "contradict"),
             ("--user 1:4294967295 true", "--user"),
+            ("--closed --bare true", "contradict"),
+            ("--ro /x --tier traced true", "contradict"),
+            ("--preset nobody true", "--preset"),
+            ("--net wide true", "--net"),
+            ("--ro= true", "--ro"),
             ("--bare", "no program"),
             ("--bare --", "no program"),
         ] {

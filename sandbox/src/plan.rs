@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::Resource;
 
+use crate::closed::Ground;
 use crate::error::RunError;
 use crate::grouplimits::GroupLimits;
 use crate::options::{Hosted, Options};
@@ -62,6 +63,8 @@ pub struct Plan {
     pub group_limits: GroupLimits,
     /// What keeps a traced tree whole.
     filter: Vec<Instruction>,
+    /// What closes the program off, if anything does.
+    pub(crate) closed: Option<Ground>,
 }
 
 impl Plan {
@@ -70,7 +73,8 @@ impl Plan {
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let traced = tier == Tier::Traced;
         let namespaced = tier == Tier::Namespace;
-        let private = !options.bare && namespaced;
+        let closed = options.closed.as_ref();
+        let private = !options.bare && namespaced && closed.is_none();
         let mut flags = if namespaced { namespaces::PID } else { 0 };
         let mut maps = None;
         if !uid.is_root() && namespaced {
@@ -83,6 +87,21 @@ impl Plan {
         if private {
             flags |= namespaces::MOUNT | namespaces::IPC | namespaces::UTS;
         }
+        let paths = paths(
+            options
+                .program
+                .first()
+                .map(OsString::as_os_str)
+                .unwrap_or_default(),
+            path_of(options.hosted.as_ref()),
+        )?;
+        let closed = closed
+            .map(|closed| {
+                let (user, memory) = (options.user, options.memory);
+                Ground::of(closed, &paths, user, memory, options.best_effort)
+            })
+            .transpose()?;
+        flags |= closed.as_ref().map_or(0, Ground::namespaces);
         let filter = if traced {
             refusing_untraced().map_err(|e| SysError::plain("make a filter for this machine", e))?
         } else {
@@ -102,12 +121,14 @@ impl Plan {
             (place, limits)
         };
         let asked_for = tier == Tier::Cgroup || options.cgroup != Above::Own;
-        let needs_cgroup = needs_cgroup || asked_for;
+        let of_network = closed.as_ref().is_some_and(Ground::needs_cgroup);
+        let needs_cgroup = needs_cgroup || of_network || asked_for;
         if let (Err(why), true) = (&place, asked_for) {
             return Err(RunError::NoCgroup(why.clone()));
         }
         if let (Err(why), true) = (&place, needs_cgroup) {
-            let (option, why) = ("cpu-time", format!("it needs a cgroup: {why}"));
+            let option = if of_network { "net public" } else { "cpu-time" };
+            let why = format!("it needs a cgroup: {why}");
             return Err(RunError::Limit { option, why });
         }
         let limits = [
@@ -118,23 +139,21 @@ impl Plan {
             tier,
             kill: text([name.to_bytes(), b"/cgroup.kill"].concat())?,
             namespaces: flags,
-            main_namespaces: if private { namespaces::CGROUP } else { 0 },
+            main_namespaces: if private || closed.is_some() {
+                namespaces::CGROUP
+            } else {
+                0
+            },
             place,
-            paths: paths(
-                options
-                    .program
-                    .first()
-                    .map(OsString::as_os_str)
-                    .unwrap_or_default(),
-                path_of(options.hosted.as_ref()),
-            )?,
+            paths,
             argv: options
                 .program
                 .iter()
                 .map(|word| text(word.as_bytes().to_vec()))
                 .collect::<Result<_, _>>()?,
             envp: options.hosted.as_ref().map(|hosted| hosted.env.clone()),
-            user: options.user,
+            // A closed run changes the user as the last but one thing that takes a privilege.
+            user: options.user.filter(|_| closed.is_none()),
             maps,
             private,
             cpu_time: options.cpu_time.is_some(),
@@ -153,6 +172,7 @@ impl Plan {
                 .collect(),
             group_limits,
             filter,
+            closed,
         })
     }
 
@@ -199,6 +219,7 @@ impl Plan {
         if self.private {
             steps.extend(private_mounts());
         }
+        steps.extend(self.closed.iter().flat_map(Ground::before));
         steps
     }
 
@@ -217,7 +238,14 @@ impl Plan {
             let keep = [Setup::NoNewPrivs, Setup::Filter(&self.filter)];
             steps.extend(keep.map(|step| (step, Need::Required)));
         }
+        steps.extend(self.closed.iter().flat_map(Ground::after));
         steps
+    }
+
+    /// The program's environment, if it is not this process's.
+    fn envp(&self) -> Option<&[CString]> {
+        let closed = self.closed.as_ref().map(Ground::env);
+        closed.or(self.envp.as_deref())
     }
 
     /// What ends all that is in the cgroup.
@@ -268,7 +296,7 @@ impl Plan {
             after: &steps.after,
             paths: &self.paths,
             argv: &self.argv,
-            envp: self.envp.as_deref(),
+            envp: self.envp(),
             mask,
             signals,
             cgroup: self.cgroup(),

@@ -113,6 +113,10 @@ pub(crate) fn document(
         "proof": proof_of(&ending.proof),
         "oom_kills": ending.oom_kills,
         "memory_peak_bytes": ending.memory_peak_bytes,
+        "closed": plan.closed.as_ref().map(|closed| json!({
+            "what": closed.describe(),
+            "outside": closed.outside(),
+        })),
         "asked": asked(options, plan, launch, results, ending),
         "steps": steps(launch, results),
     })
@@ -138,6 +142,7 @@ pub(crate) fn refusal(options: &Options, refused: &[(Tier, RunError)], error: &R
         "usage": null,
         "oom_kills": null,
         "memory_peak_bytes": null,
+        "closed": null,
         "proof": {"proved": true, "started": false},
         "asked": [],
         "steps": [],

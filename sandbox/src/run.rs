@@ -276,7 +276,16 @@ impl<'a> Ground<'a> {
             began: self.began,
             ended: time::now(),
         };
-        let answer = ending.exit(options, &launch, &results);
+        let mut answer = ending.exit(options, &launch, &results);
+        if let (Some(closed), Ok(code)) = (&plan.closed, &answer)
+            && let Err(lost) = closed.keep()
+        {
+            if *code == Exit::Code(0) {
+                answer = Err(lost);
+            } else {
+                crate::words::lost(&lost);
+            }
+        }
         if !last && answer.as_ref().is_err_and(RunError::is_of_tier) {
             return Ok((answer, ending));
         }

@@ -19,6 +19,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
+use crate::closed::Public;
 use crate::control::{Control, Heard, Request};
 use crate::error::RunError;
 use crate::events::Events;
@@ -66,7 +67,7 @@ impl Watch<'_> {
                 None => self.backstop,
             };
             let next = [due, self.sweep].into_iter().flatten().min();
-            let [ended, told, signal, asked] = self.poll(next)?;
+            let [ended, told, signal, asked, moved] = self.poll(next)?;
             if ended {
                 let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
                 let pidfd = Whose::Pidfd(self.launched.pidfd.as_fd());
@@ -84,6 +85,10 @@ impl Watch<'_> {
             if asked {
                 self.obey();
             }
+            // What is not known to be the local network is open.
+            if moved && self.public().is_some_and(|public| public.follow().is_err()) {
+                self.kill(Cause::Asked);
+            }
             if self.sweep.is_some_and(MonoNs::has_passed) {
                 self.sweep = None;
                 self.plan.sweep();
@@ -97,18 +102,26 @@ impl Watch<'_> {
         }
     }
 
-    /// Whether init has ended or said something, whether there is a signal, and a caller's wish.
-    fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 4], RunError> {
+    /// What of its network changes while it runs.
+    fn public(&self) -> Option<&Public> {
+        self.plan.closed.as_ref()?.public()
+    }
+
+    /// Whether init has ended or said something, whether there is a signal, a caller's wish,
+    /// and a change to its network.
+    fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 5], RunError> {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let nothing = || PollFd::new(self.signals.as_fd(), PollFlags::empty());
         // A hang-up is told again and again, while init waits for the last of its namespace.
         let told = self.listens.then(|| self.launched.socket.as_fd());
         let asked = self.control.map(Control::as_fd);
+        let moved = self.public().map(Public::changes);
         let mut fds = [
             readable(self.launched.pidfd.as_fd()),
             told.map_or_else(nothing, readable),
             readable(self.signals.as_fd()),
             asked.map_or_else(nothing, readable),
+            moved.map_or_else(nothing, readable),
         ];
         let timeout = due.map_or(PollTimeout::NONE, |at| {
             // Rounded up, so that it is due when this returns.

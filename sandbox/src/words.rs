@@ -8,6 +8,7 @@
 use allgone::sys::spawn::launch::{Launch, Need};
 use allgone::sys::spawn::results::Results;
 
+use crate::closed::Ground;
 use crate::end::{Ending, Proof};
 use crate::error::RunError;
 use crate::plan::Plan;
@@ -21,6 +22,9 @@ pub(crate) fn dry_run(plan: &Plan, launch: &Launch<'_>) {
     }
     for (call, need) in launch.describe() {
         eprintln!("allgone:   {} {call}", kind(need));
+    }
+    for line in plan.closed.iter().flat_map(Ground::describe) {
+        eprintln!("allgone: {line}");
     }
 }
 
@@ -44,6 +48,9 @@ pub(crate) fn ending(
         eprintln!("allgone: not by tier {}: {why}", tier.name());
     }
     tier(plan);
+    for line in plan.closed.iter().flat_map(Ground::outside) {
+        eprintln!("allgone: outside of what is closed: {line}");
+    }
     for (option, why) in &plan.group_limits.missing {
         eprintln!("allgone: --{option} is not enforced: {why}");
     }
@@ -68,6 +75,11 @@ pub(crate) fn ending(
         ending.cause
     );
     eprintln!("allgone: {}", proof(&ending.proof));
+}
+
+/// What could not be kept of a program that failed itself, whose exit code stays.
+pub(crate) fn lost(why: &RunError) {
+    eprintln!("allgone: {why}");
 }
 
 /// The proof, in one line.

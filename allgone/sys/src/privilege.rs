@@ -17,10 +17,38 @@ pub struct Credentials {
 /// Drops every capability from the bounding, ambient, inheritable, permitted and effective sets.
 /// Allocates nothing.
 ///
-/// Sources: capabilities(7), capset(2), prctl(2) `PR_CAPBSET_DROP` (needs `CAP_SETPCAP`; `EPERM`
-/// without it is fine when the permitted set is empty anyway, so it is not an error here; the final
-/// `capset` decides).
+/// Without `CAP_SETPCAP` the bounding set stays as it is, which is fine when the permitted set is
+/// empty anyway, so it is not an error here; [`clear_capabilities`] decides.
 pub fn drop_capabilities() -> Result<(), Errno> {
+    match empty_bounding_set() {
+        Ok(()) | Err(_) => {}
+    }
+    clear_capabilities()
+}
+
+/// Drops every capability from the bounding set, and so from what an exec can ever give, and from
+/// the ambient set. Allocates nothing.
+///
+/// Sources: prctl(2) `PR_CAPBSET_DROP`, `PR_CAP_AMBIENT`. Errors: `EPERM` without `CAP_SETPCAP`.
+pub fn empty_bounding_set() -> Result<(), Errno> {
+    for capability in 0..64 {
+        // SAFETY: PR_CAPBSET_DROP takes integers only.
+        let ret = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        match check(libc::c_long::from(ret)) {
+            Ok(_) => {}
+            // The end of those that the kernel knows.
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL;
+    // SAFETY: PR_CAP_AMBIENT takes integers only.
+    let ret = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, clear, 0, 0, 0) };
+    check(libc::c_long::from(ret)).map(|_| ())
+}
+
+/// Empties the inheritable, permitted and effective sets (capset(2)). Allocates nothing.
+pub fn clear_capabilities() -> Result<(), Errno> {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -36,14 +64,6 @@ pub fn drop_capabilities() -> Result<(), Errno> {
     /// `_LINUX_CAPABILITY_VERSION_3`.
     const VERSION_3: u32 = 0x2008_0522;
 
-    for capability in 0..64 {
-        // SAFETY: PR_CAPBSET_DROP takes integers only. EINVAL marks the end of the known
-        // capabilities.
-        let ret = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-        if ret < 0 {
-            break;
-        }
-    }
     let header = Header {
         version: VERSION_3,
         pid: 0,
@@ -59,13 +79,27 @@ pub fn drop_capabilities() -> Result<(), Errno> {
     check(ret).map(|_| ())
 }
 
+/// Takes another user's ids, real, effective and saved, and no supplementary group. Allocates
+/// nothing.
+///
+/// Affects the calling thread only (the system calls themselves, not glibc's process-wide
+/// wrappers): for processes with one thread. Sources: setgroups(2), setresgid(2), setresuid(2).
+/// Needs `CAP_SETUID` and `CAP_SETGID`. Errors: `EINVAL` an id that the user namespace lacks.
+fn change_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    // SAFETY: integers and one null pointer with count 0.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(|_| ())
+}
+
 /// Becomes another user for good: no supplementary groups, no capabilities, `no_new_privs`.
 /// Allocates nothing. A process that is that user already keeps its supplementary groups, because
 /// it might not be allowed to give them up (a user namespace with `setgroups` denied), and loses
 /// the rest.
 ///
-/// Affects the calling thread only (the system calls themselves, not glibc's process-wide
-/// wrappers): for processes with one thread. Sources: setgroups(2), setresgid(2), setresuid(2),
+/// Affects the calling thread only: for processes with one thread. Sources: those of [`change_ids`],
 /// prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
 pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
     take_user(credentials)?;
@@ -77,14 +111,7 @@ pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
 pub fn take_user(credentials: Credentials) -> Result<(), Errno> {
     let Credentials { uid, gid } = credentials;
     if !is(credentials)? {
-        // glibc's wrappers would signal other threads; these are the system calls themselves.
-        // SAFETY: integers and one null pointer with count 0.
-        check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) })?;
-        // SAFETY: integers only.
-        check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
-        // Capabilities leave the bounding set while there still is CAP_SETPCAP; setresuid then
-        // clears the rest of root's. SAFETY: integers only.
-        check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+        change_ids(uid, gid)?;
     }
     drop_capabilities()
 }

@@ -7,6 +7,7 @@
 )]
 
 mod cgroup;
+mod closed;
 mod container;
 mod crash;
 mod ends;

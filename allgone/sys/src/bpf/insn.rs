@@ -100,6 +100,16 @@ impl Insn {
         insn(0x07, dst, Reg::R0, 0, imm)
     }
 
+    /// `dst &= imm`
+    pub const fn and(dst: Reg, imm: i32) -> Self {
+        insn(0x57, dst, Reg::R0, 0, imm)
+    }
+
+    /// `dst >>= imm`
+    pub const fn shift_right(dst: Reg, imm: i32) -> Self {
+        insn(0x77, dst, Reg::R0, 0, imm)
+    }
+
     /// `dst = *(width *)(src + off)`
     pub const fn load(width: Width, dst: Reg, src: Reg, off: i16) -> Self {
         insn(0x61 | width as u8, dst, src, off, 0)
@@ -141,6 +151,16 @@ impl Insn {
         insn(0x15, dst, Reg::R0, off, imm)
     }
 
+    /// `goto +off`
+    pub const fn goto(off: i16) -> Self {
+        insn(0x05, Reg::R0, Reg::R0, off, 0)
+    }
+
+    /// `if dst == src goto +off`
+    pub const fn skip_eq_reg(dst: Reg, src: Reg, off: i16) -> Self {
+        insn(0x1d, dst, src, off, 0)
+    }
+
     /// `if dst != src goto +off`
     pub const fn skip_ne_reg(dst: Reg, src: Reg, off: i16) -> Self {
         insn(0x5d, dst, src, off, 0)
@@ -154,6 +174,11 @@ impl Insn {
     /// `return r0`
     pub const fn exit() -> Self {
         insn(0x95, Reg::R0, Reg::R0, 0, 0)
+    }
+
+    /// The same jump over another distance.
+    pub(super) const fn with_offset(self, off: i16) -> Self {
+        Self { off, ..self }
     }
 
     /// Whether this is a conditional jump still without a target, and if so the same with the

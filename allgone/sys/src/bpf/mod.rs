@@ -1,12 +1,14 @@
 //! `bpf(2)` without a compiler: programs are arrays of instructions, each with its meaning beside
 //! it.
 //!
-//! Only what the detectors need: a ring buffer, a raw tracepoint program, and its attachment, all
-//! released by closing a descriptor. Sources: bpf(2), Documentation/bpf/ringbuf.rst,
+//! Only what is needed: a ring buffer, a raw tracepoint program and its attachment, all released by
+//! closing a descriptor; and programs on a cgroup's network, which outlive that. Sources: bpf(2), Documentation/bpf/ringbuf.rst,
 //! include/uapi/linux/bpf.h. Ring buffers since Linux 5.8. Privilege: `CAP_BPF` and `CAP_PERFMON`
 //! (`CAP_SYS_ADMIN` before 5.8).
 
+mod assembler;
 mod insn;
+mod network;
 mod ring;
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -19,6 +21,7 @@ pub use insn::{
     CURRENT_ANCESTOR_CGROUP_ID, FORCE_WAKEUP, Insn, KTIME_GET_NS, MAP_LOOKUP_ELEM,
     PROBE_READ_KERNEL_STR, RINGBUF_OUTPUT, Reg, TO_END, Width, finish,
 };
+pub use network::{Addresses, Family, Hook, PORTS, attach};
 pub use ring::RingBuffer;
 
 const PROG_LOAD: libc::c_int = 5;
@@ -39,6 +42,20 @@ pub(crate) fn bpf_fd<T>(command: libc::c_int, attr: &T) -> Result<OwnedFd, Errno
     })?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(|_| Errno::EBADF)?) })
+}
+
+/// `bpf(2)` for a command that returns nothing. Async-signal-safe.
+fn bpf_call<T>(command: libc::c_int, attr: &T) -> Result<(), Errno> {
+    // SAFETY: `attr`, and what it points to, is live for the call, which only reads it.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attr),
+            size_of::<T>(),
+        )
+    };
+    check(ret).map(|_| ())
 }
 
 /// A program that runs at a tracepoint until this is dropped.

@@ -99,7 +99,8 @@ pub fn refusing_untraced() -> Result<Vec<Instruction>, Errno> {
     clippy::cast_possible_truncation,
     reason = "classes, sizes, modes and conditions are all below 256"
 )]
-const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> Instruction {
+/// One instruction of classic BPF.
+pub const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> Instruction {
     Instruction {
         code: code as u16,
         jt,
@@ -108,11 +109,13 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> Instruction {
     }
 }
 
-const fn load(offset: u32) -> Instruction {
+/// Loads four bytes of `struct seccomp_data`.
+pub const fn load(offset: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset)
 }
 
-const fn jump(condition: u32, k: u32, if_true: u8, if_false: u8) -> Instruction {
+/// Compares what is loaded with `k`, and skips so many instructions.
+pub const fn jump(condition: u32, k: u32, if_true: u8, if_false: u8) -> Instruction {
     instruction(
         libc::BPF_JMP | condition | libc::BPF_K,
         if_true,
@@ -121,7 +124,8 @@ const fn jump(condition: u32, k: u32, if_true: u8, if_false: u8) -> Instruction 
     )
 }
 
-const fn answer(with: u32) -> Instruction {
+/// The answer to the call: `SECCOMP_RET_…`.
+pub const fn answer(with: u32) -> Instruction {
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, with)
 }
 

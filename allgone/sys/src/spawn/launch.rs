@@ -25,7 +25,9 @@ use super::tracees::{self, Tracees};
 use super::{clone_with_pidfd, clone3, exit_now};
 use crate::mapping::Mapping;
 
-pub use super::filter::{Instruction, refusing_untraced};
+pub use super::files::{Bind, FileStep, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+pub use super::filter::{Instruction, answer, instruction, jump, load, refusing_untraced};
+pub use super::locks::LockStep;
 pub use super::orders::{MESSAGE_BYTES, Message, Orders};
 pub use super::setup::{File, Setup, remove_cgroup};
 pub use super::signals::{block_all, die_of};
@@ -45,6 +47,8 @@ pub mod namespaces {
     pub const UTS: u64 = libc::CLONE_NEWUTS.unsigned_abs() as u64;
     /// A cgroup namespace.
     pub const CGROUP: u64 = libc::CLONE_NEWCGROUP.unsigned_abs() as u64;
+    /// A network namespace.
+    pub const NET: u64 = libc::CLONE_NEWNET.unsigned_abs() as u64;
 }
 
 /// Everything that is to happen.

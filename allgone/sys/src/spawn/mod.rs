@@ -16,11 +16,13 @@ pub mod copy;
 mod descriptors;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod detached;
+mod files;
 mod filter;
 mod finish;
 mod gate;
 mod init;
 pub mod launch;
+mod locks;
 mod orders;
 mod orphans;
 mod report;

@@ -11,7 +11,7 @@ use crate::mapping::Mapping;
 use crate::time::{MonoNs, now};
 
 /// The most steps that a sequence with results may have.
-pub const STEPS: usize = 96;
+pub const STEPS: usize = 2048;
 
 /// What became of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

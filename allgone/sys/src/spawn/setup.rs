@@ -1,5 +1,6 @@
 //! What is set up for a program: typed steps as data, each one system call (a write to a file:
-//! open, write and close).
+//! open, write and close), or the few that only make sense together (a bind that is read-only before
+//! it is seen).
 //!
 //! Sources: mount(2), mkdirat(2), prctl(2), setrlimit(2), user_namespaces(7), cgroups(7).
 
@@ -9,8 +10,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 
+use super::files::FileStep;
 use super::filter::Instruction;
+use super::locks::LockStep;
 use super::steps::Rlimit;
+use crate::bpf::Hook;
 use crate::privilege::Credentials;
 use crate::{check, privilege};
 
@@ -103,12 +107,24 @@ pub enum Setup<'a> {
         /// What to write.
         text: &'a CStr,
     },
+    /// `bpf(2)` `BPF_PROG_ATTACH` to that cgroup: a program on its network. `ECANCELED`: there is
+    /// none.
+    Attach {
+        /// The loaded program.
+        program: BorrowedFd<'a>,
+        /// What it decides about.
+        hook: Hook,
+    },
     /// Opens a file of that cgroup to read processor time from. `ECANCELED`: there is none.
     OpenCpuStat,
     /// `setrlimit(2)`.
     Limit(Rlimit),
     /// `seccomp(2)`: a filter of system calls. Needs `no_new_privs`, or `CAP_SYS_ADMIN`.
     Filter(&'a [Instruction]),
+    /// A root of its own.
+    Files(FileStep<'a>),
+    /// What is taken away.
+    Lock(LockStep),
 }
 
 /// What steps make for those after them.
@@ -182,15 +198,23 @@ impl Setup<'_> {
                 Ok(())
             }
             Self::Cgroup { file, text } if made.cgroup >= 0 => write_file(made.cgroup, file, text),
+            Self::Attach { program, hook } if made.cgroup >= 0 => {
+                // SAFETY: opened by a step of this process, and not closed before.
+                let cgroup = unsafe { BorrowedFd::borrow_raw(made.cgroup) };
+                crate::bpf::attach(program, cgroup, hook)
+            }
             Self::OpenCpuStat if made.cgroup >= 0 => {
                 made.cpu_stat = open(made.cgroup, c"cpu.stat", libc::O_RDONLY)?;
                 Ok(())
             }
-            Self::OpenCgroup { .. } | Self::Cgroup { .. } | Self::OpenCpuStat => {
-                Err(Errno::ECANCELED)
-            }
+            Self::OpenCgroup { .. }
+            | Self::Cgroup { .. }
+            | Self::Attach { .. }
+            | Self::OpenCpuStat => Err(Errno::ECANCELED),
             Self::Limit(limit) => super::child::set_limit(limit),
             Self::Filter(filter) => super::filter::install(filter),
+            Self::Files(step) => step.make(),
+            Self::Lock(step) => step.make(),
         }
     }
 }
@@ -295,12 +319,15 @@ impl fmt::Display for Setup<'_> {
             Self::WriteIn(File { path, text, .. }) => write!(f, "write(parent/{path:?}, {text:?})"),
             Self::Needs(File { path, .. }) => write!(f, "openat(parent, {path:?}, O_WRONLY)"),
             Self::Cgroup { file, text } => write!(f, "write(cgroup/{file:?}, {text:?})"),
+            Self::Attach { hook, .. } => write!(f, "bpf(BPF_PROG_ATTACH, cgroup, {hook:?})"),
             Self::OpenCpuStat => f.write_str("openat(cgroup, \"cpu.stat\")"),
             Self::Limit(limit) => write!(f, "setrlimit({:?}, {})", limit.resource, limit.hard),
             Self::Filter(filter) => {
                 let length = filter.len();
                 write!(f, "seccomp(SECCOMP_SET_MODE_FILTER, {length} instructions)")
             }
+            Self::Files(step) => step.fmt(f),
+            Self::Lock(step) => step.fmt(f),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which system calls are refused, and why: everything that a program needs no privilege for and
-//! that reaches the kernel's rarely used parts, other processes' memory, or more namespaces. What is
-//! not named is allowed, up to the last call that this list was written for; later ones are answered
-//! as by a kernel without them.
+//! that reaches the kernel's rarely used parts, other processes' memory, or more namespaces. What
+//! is not named is allowed, up to the last call that this list was written for; later ones are
+//! answered as by a kernel without them.
 //!
 //! Written beside Docker's documented profile ("Seccomp security profiles for Docker"), with what
 //! that leaves open: `userfaultfd`, io_uring, address families.
@@ -158,8 +158,8 @@ pub(crate) fn families(preset: Preset) -> &'static [u32] {
     }
 }
 
-/// What becomes of each call that is not simply allowed. `keeps`: something that is written stays on
-/// the host, so no file may get a set-id bit.
+/// What becomes of each call that is not simply allowed. `keeps`: something that is written stays
+/// on the host, so no file may get a set-id bit.
 pub(crate) fn decisions(preset: Preset, keeps: bool) -> Vec<(libc::c_long, Decision)> {
     let refused = refused(preset).flat_map(|group| group.calls);
     let mut all: Vec<_> = refused

@@ -41,8 +41,8 @@ pub(crate) fn compile(arch: u32, decisions: &[(libc::c_long, Decision)]) -> Vec<
     program
 }
 
-/// A filter from a file, as `seccomp_export_bpf(3)` writes it: instructions of this machine, nothing
-/// else. The kernel checks them. Errors: it cannot be read, or is no filter.
+/// A filter from a file, as `seccomp_export_bpf(3)` writes it: instructions of this machine,
+/// nothing else. The kernel checks them. Errors: it cannot be read, or is no filter.
 pub(crate) fn read(path: &Path) -> Result<Vec<Instruction>, RunError> {
     let refused = |why: String| RunError::Filter {
         path: path.to_owned(),

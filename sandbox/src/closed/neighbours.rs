@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_proc_says_is_read() {
-        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 192.0.2.0\n        /24 link UNICAST\n     \
+        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 192.0.2.0\n        /24 link UNICAST\n \
                     |-- 192.0.2.2\n        /32 host LOCAL\n     |-- 192.0.2.255\n        /32 link \
                     BROADCAST\n";
         assert_eq!(texts(own_v4(trie)), ["192.0.2.2/32"]);

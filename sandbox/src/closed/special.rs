@@ -3,8 +3,8 @@
 //!
 //! From the RFCs that the registries name, as of 2026-11-30: RFC 6890 with its updates, and 1112,
 //! 3056, 3879, 4291, 4380, 5180, 5737, 5771, 6052, 6598, 6666, 7343, 7450, 7526, 7534, 7535, 7723,
-//! 8155, 8215, 8807, 9374, 9602, 9637, 9780. Rows that are said to be globally reachable are refused
-//! too: they are relays and anycast services of the local network as often as not.
+//! 8155, 8215, 8807, 9374, 9602, 9637, 9780. Rows that are said to be globally reachable are
+//! refused too: they are relays and anycast services of the local network as often as not.
 //! [Registry for IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry),
 //! [for IPv6](https://www.iana.org/assignments/iana-ipv6-special-registry).
 

@@ -2,9 +2,9 @@
 //! it.
 //!
 //! Only what is needed: a ring buffer, a raw tracepoint program and its attachment, all released by
-//! closing a descriptor; and programs on a cgroup's network, which outlive that. Sources: bpf(2), Documentation/bpf/ringbuf.rst,
-//! include/uapi/linux/bpf.h. Ring buffers since Linux 5.8. Privilege: `CAP_BPF` and `CAP_PERFMON`
-//! (`CAP_SYS_ADMIN` before 5.8).
+//! closing a descriptor; and programs on a cgroup's network, which outlive that. Sources: bpf(2),
+//! Documentation/bpf/ringbuf.rst, include/uapi/linux/bpf.h. Ring buffers since Linux 5.8.
+//! Privilege: `CAP_BPF` and `CAP_PERFMON` (`CAP_SYS_ADMIN` before 5.8).
 
 mod assembler;
 mod insn;

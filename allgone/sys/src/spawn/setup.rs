@@ -1,6 +1,6 @@
 //! What is set up for a program: typed steps as data, each one system call (a write to a file:
-//! open, write and close), or the few that only make sense together (a bind that is read-only before
-//! it is seen).
+//! open, write and close), or the few that only make sense together (a bind that is read-only
+//! before it is seen).
 //!
 //! Sources: mount(2), mkdirat(2), prctl(2), setrlimit(2), user_namespaces(7), cgroups(7).
 

@@ -83,9 +83,11 @@ const EVERYTHING: &str = r#"
          ln %V/%N.file "$dir/%N.h"; mv %V/%N.file "$dir/%N.m"; cp %V/%N.file "$dir/%N.c"
          rm -rf "$dir/%N.d") 2> /dev/null
     done
-    (echo x >> %V/%N.file; true > %V/%N.file; rm -f %V/%N.file; chmod 600 %V/%N.file; touch %V/%N.file
+    (echo x >> %V/%N.file; true > %V/%N.file; rm -f %V/%N.file; chmod 600 %V/%N.file
+     touch %V/%N.file
      truncate -s 0 %V/%N.file; mv %V/%N.file %V/%N.other; rm -rf %V) 2> /dev/null
-    (mount -t tmpfs none %V; mount --bind /tmp %V; umount /usr; mount -o remount,rw /usr) 2> /dev/null
+    (mount -t tmpfs none %V; mount --bind /tmp %V; umount /usr
+     mount -o remount,rw /usr) 2> /dev/null
     (cd ..; cd ..; echo x > %N; cd /proc/1/root && echo x > %N; cd /proc/1/cwd && echo x > %N
      cd /proc/self/root && echo x > %N) 2> /dev/null
     perl -e 'chdir "/tmp"; for (1..10000) { mkdir "%N" or last; chdir "%N" or last }' 2> /dev/null

@@ -93,7 +93,8 @@ fn what_was_planted_is_not_copied_and_said() {
         let script = format!(
             "mkdir /tmp/out && cd /tmp/out && echo good > good && ln -s {0} link && \
              ln -s / root && mkfifo fifo && cp /usr/bin/id set && chmod 6755 set && \
-             perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); bind($s, sockaddr_un(\"sock\"))' && \
+             perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); \
+             bind($s, sockaddr_un(\"sock\"))' && \
              exec perl -e 'for (1..200) {{ mkdir \"d\" or die $!; chdir \"d\" or die $! }}'",
             secret.display()
         );
@@ -202,7 +203,8 @@ fn what_is_copied_in_is_the_programs_own() {
             format!("{text}/conf=/run/a/conf"),
             format!("{text}/conf/file=/tmp/f"),
         );
-        let script = "cat /run/a/conf/link && echo mine > /run/a/conf/file && echo more >> /tmp/f && \
+        let script = "cat /run/a/conf/link && echo mine > /run/a/conf/file && \
+                      echo more >> /tmp/f && \
                       : > /run/a/conf/new && cat /run/a/conf/file /tmp/f";
         let output = closed(*whose, &["--include", &conf, "--include", &twice], script);
         assert_eq!(

@@ -22,7 +22,10 @@ fn attempt(number: libc::c_long, args: &str, errno: i32) -> Try {
 fn script(tries: &[Try]) -> String {
     let lines = tries.iter().map(|Try { call, errno }| {
         let name = call.replace(['"', '$', '\\'], "");
-        format!("$! = 0; $r = {call}; print \"{name}: $r \", $!+0, \"\\n\" unless $r == -1 && $! == {errno};")
+        format!(
+            "$! = 0; $r = {call}; print \"{name}: $r \", $!+0, \"\\n\" \
+             unless $r == -1 && $! == {errno};"
+        )
     });
     let lines: Vec<_> = lines.collect();
     format!(
@@ -156,10 +159,12 @@ fn files_that_lead_out_are_refused() {
     let script = "n=0; for file in /proc/1/root/etc /proc/1/cwd/etc /proc/1/fd /proc/1/mem \
                   /proc/1/environ /proc/kcore /dev/mem /dev/sda /dev/vda /dev/kmsg \
                   /sys/fs/cgroup /sys/kernel; do \
-                  if (ls $file && head -c 1 $file) > /dev/null 2>&1 || (ls $file/. > /dev/null 2>&1); \
+                  if (ls $file && head -c 1 $file) > /dev/null 2>&1 || \
+                  (ls $file/. > /dev/null 2>&1); \
                   then echo $file; fi; done; \
                   for file in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/1/mem \
-                  /proc/sys/vm/drop_caches /proc/1/oom_score_adj /proc/sys/user/max_user_namespaces \
+                  /proc/sys/vm/drop_caches /proc/1/oom_score_adj \
+                  /proc/sys/user/max_user_namespaces \
                   /proc/sys/kernel/hostname; do \
                   if sh -c \"echo 1 > $file\" 2> /dev/null; then echo written $file; fi; done; \
                   kill -9 1 2> /dev/null && echo killed; ls /proc | grep -c '^[0-9]'";
@@ -185,7 +190,8 @@ fn no_privilege_is_left_and_none_comes_by_exec() {
     let (dir, id) = (dir.text(), id.display());
     let script = format!(
         "test $({id} -u) = $(id -ru) && test $({id} -g) = $(id -rg) || echo changed; \
-         grep -h -e ^Cap -e NoNewPrivs /proc/self/status | tr -d '\\n\\t'; ulimit -Hc; id -G | wc -w"
+         grep -h -e ^Cap -e NoNewPrivs /proc/self/status | tr -d '\\n\\t'; ulimit -Hc; \
+         id -G | wc -w"
     );
     for whose in users() {
         let said = printed(&closed(*whose, &["--ro", &dir], &script));

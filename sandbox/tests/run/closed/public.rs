@@ -74,7 +74,8 @@ const SERVER: &str = r#"
     for my $a (@ARGV) {
         my $f = $a =~ /:/ ? AF_INET6 : AF_INET;
         for my $p (80, 53) {
-            my $s; socket($s, $f, SOCK_STREAM, 0) && bind($s, at($a, $p)) && listen($s, 16) or die "$a $p $!";
+            my $s; socket($s, $f, SOCK_STREAM, 0) && bind($s, at($a, $p)) && listen($s, 16)
+                or die "$a $p $!";
             push @all, $s;
         }
         for my $p (7, 9, 53) {
@@ -96,13 +97,14 @@ const SERVER: &str = r#"
     }
 "#;
 
-/// What the program tries: `tcp,ADDRESS,PORT`, `udp,…`, `big,…` (a datagram in fragments), `any,…`
+/// What the program tries: `tcp,ADDRESS,PORT`, `udp`, `big` (a datagram in fragments), `any`
 /// (an answer from anywhere), `bind,ADDRESS,PORT`. Prints each with `ok`, an answer or an error.
 const CLIENT: &str = r#"
     use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6); use strict; $| = 1;
     sub tried {
         my ($how, $a, $p) = @_; my $f = $a =~ /:/ ? AF_INET6 : AF_INET;
-        my $at = $a =~ /:/ ? pack_sockaddr_in6($p, inet_pton(AF_INET6, $a)) : pack_sockaddr_in($p, inet_aton($a));
+        my $at = $a =~ /:/ ? pack_sockaddr_in6($p, inet_pton(AF_INET6, $a))
+                 : pack_sockaddr_in($p, inet_aton($a));
         socket(my $s, $f, $how eq "tcp" ? SOCK_STREAM : SOCK_DGRAM, 0) or return 0 + $!;
         if ($how eq "bind") { return bind($s, $at) ? "ok" : 0 + $! }
         if ($how eq "tcp") { return connect($s, $at) ? "ok" : 0 + $! }
@@ -139,7 +141,8 @@ const WORLD: &str = r#"
     there ip addr add 9.9.9.2/30 dev far; there ip -6 addr add 2a00:9::2/64 dev far nodad
     there ip link set far up
     for address in $ADDRESSES; do
-        case $address in 9.9.9.2|2a00:9::2) continue;; *:*) there ip -6 addr add $address/128 dev lo nodad;;
+        case $address in 9.9.9.2|2a00:9::2) continue;;
+        *:*) there ip -6 addr add $address/128 dev lo nodad;;
         *) there ip addr add $address/32 dev lo;; esac
     done
     there ip -6 route add default via 2a00:9::1; there ip route add default via 9.9.9.1

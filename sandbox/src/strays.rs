@@ -58,7 +58,7 @@ impl Strays {
             if !self.before.is_empty() && self.left()?.is_empty() {
                 return Ok(());
             }
-            for pid in &left {
+            for pid in &self.left()? {
                 // A child keeps its number until it is reaped here. Its children are this process's
                 // next.
                 match kill(Pid::from_raw(*pid), Signal::SIGKILL) {

@@ -58,10 +58,11 @@ impl Strays {
             if !self.before.is_empty() && self.left()?.is_empty() {
                 return Ok(());
             }
-            for pid in &self.left()? {
+            // Without /proc their numbers are not known. The kernel kills a tracer's tracees.
+            for pid in self.left().into_iter().flatten() {
                 // A child keeps its number until it is reaped here. Its children are this process's
                 // next.
-                match kill(Pid::from_raw(*pid), Signal::SIGKILL) {
+                match kill(Pid::from_raw(pid), Signal::SIGKILL) {
                     Ok(()) | Err(_) => {}
                 }
             }

@@ -255,6 +255,23 @@ pub fn set_realtime(pid: Pid) -> Result<(), Errno> {
     .map(|_| ())
 }
 
+/// Gives a process, or if `pid` is 0 the calling one, the usual policy (`SCHED_OTHER`). Its nice
+/// value is what it was. Source: sched_setscheduler(2).
+pub fn set_usual_priority(pid: Pid) -> Result<(), Errno> {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `none` is valid. Not the C library's function, which
+    // fails in musl.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            pid.as_raw(),
+            libc::SCHED_OTHER,
+            &raw const none,
+        )
+    })
+    .map(|_| ())
+}
+
 /// Ends this process by `SIGSEGV`, as a fault of its own would: whatever it did with that signal.
 ///
 /// Sources: signal(7), core(5).

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitPidFlag;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
 use super::TrialError;
 use super::beside::Waiting;
@@ -103,13 +104,10 @@ fn observe(
     // From here to the verdict: no allocation by the machinery, no logging, nothing but the
     // mechanism.
     let cpu_before = cpu_time();
-    let root = plan.spawn().map_err(|e| Broken::by(Cause::NotStarted, e))?;
-    if spec.stage.realtime {
-        // Its children inherit it. A limit that lets it do that itself would need one more right.
-        sys::actor::set_realtime(root.pid).map_err(|e| {
-            Broken::harness(SysError::pid("sched_setscheduler", root.pid.as_raw(), e))
-        })?;
-    }
+    let root = match spec.stage.realtime {
+        true => spawn_realtime(&plan)?,
+        false => plan.spawn().map_err(|e| Broken::by(Cause::NotStarted, e))?,
+    };
     if let Some(beside) = beside {
         beside.tell(root.pid).map_err(Broken::harness)?;
     }
@@ -193,6 +191,17 @@ fn observe(
             main_ended,
         },
     )
+}
+
+/// The program inherits a real-time priority, through a tiny init as well, which the observer has
+/// for as long as it spawns. A limit that lets the program take one would need one more right.
+fn spawn_realtime(plan: &SpawnPlan<'_>) -> Result<Root, Broken> {
+    let failed = |e| Broken::harness(SysError::plain("sched_setscheduler", e));
+    let own = Pid::from_raw(0);
+    sys::actor::set_realtime(own).map_err(failed)?;
+    let root = plan.spawn().map_err(|e| Broken::by(Cause::NotStarted, e));
+    sys::actor::set_usual_priority(own).map_err(failed)?;
+    root
 }
 
 /// Waits until the tree is in the state in which it is to be killed, and checks whether something

@@ -15,7 +15,8 @@ use crate::visibility::Sees;
 const COMPUTES: Axis = Axis {
     name: "lifetime",
     unit: Unit::Nanoseconds,
-    default: 50_000_000,
+    // Too short for certainty: where it computes, a watcher may not run before it has ended.
+    default: 10_000_000,
     kill_default: Some(FOREVER),
     doc: "how long the child computes after the main process has ended",
 };
@@ -52,8 +53,7 @@ impl Scenario for RealtimeHog {
 
     fn script(&self, at: &ParamPoint, _plane: Plane, _seed: u64) -> Result<Script, ScriptError> {
         Script::new(vec![
-            // The priority is there from here on.
-            vec![Op::WaitGo, Op::Fork { block: 1, count: 1 }],
+            vec![Op::Fork { block: 1, count: 1 }],
             vec![
                 Op::AwaitParent,
                 Op::Realtime,

@@ -99,8 +99,8 @@ fn change_ids(uid: u32, gid: u32) -> Result<(), Errno> {
 /// it might not be allowed to give them up (a user namespace with `setgroups` denied), and loses
 /// the rest.
 ///
-/// Affects the calling thread only: for processes with one thread. Sources: those of
-/// [`change_ids`], prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
+/// Affects the calling thread only: for processes with one thread. Sources: setgroups(2),
+/// setresuid(2), prctl(2) `PR_SET_NO_NEW_PRIVS`. Needs `CAP_SETUID` and `CAP_SETGID`.
 pub fn become_user(credentials: Credentials) -> Result<(), Errno> {
     take_user(credentials)?;
     no_new_privs()

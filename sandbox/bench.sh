@@ -12,6 +12,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-500}
+case $PWD in
+/tmp/*) echo "not below /tmp, which a run has for itself" >&2; exit 125 ;;
+esac
 for tool in hyperfine bwrap python3 cc; do
     command -v $tool >/dev/null || { echo "needs $tool" >&2; exit 125; }
 done

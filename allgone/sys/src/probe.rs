@@ -4,10 +4,11 @@
 //! Reasons and remedies in words are left to `harness::host`.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::bpf::{RAW_TRACEPOINT, call, finish};
 use crate::check;
 
 /// Makes an io_uring with one entry (`io_uring_setup`, Linux 5.1).
@@ -23,81 +24,18 @@ pub fn io_uring() -> Result<OwnedFd, Errno> {
     owned(fd)
 }
 
-/// The first fields of `union bpf_attr` for `BPF_PROG_LOAD`. Shorter than the kernel's: the rest
-/// counts as zero.
-#[repr(C)]
-struct ProgLoad {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-}
-
-/// The fields of `union bpf_attr` for `BPF_RAW_TRACEPOINT_OPEN`.
-#[repr(C)]
-struct RawTracepointOpen {
-    name: u64,
-    prog_fd: u32,
-    pad: u32,
-}
-
-const BPF_PROG_LOAD: libc::c_int = 5;
-const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
-const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-
 /// Loads the program `return 0` for raw tracepoints (Linux 4.17).
 ///
 /// Privilege: `CAP_BPF` and `CAP_PERFMON` (Linux 5.8), before that `CAP_SYS_ADMIN`. Errors:
 /// `EPERM`, `ENOSYS`, `EINVAL` not built in. Source: bpf(2), kernel/bpf/syscall.c.
 pub fn bpf_program() -> Result<OwnedFd, Errno> {
-    // mov64 r0, 0; exit
-    let program: [u64; 2] = [0xb7, 0x95];
-    let attr = ProgLoad {
-        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
-        insn_cnt: 2,
-        insns: program.as_ptr() as u64,
-        license: c"Dual MIT/GPL".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log_buf: 0,
-        kern_version: 0,
-        prog_flags: 0,
-    };
-    // SAFETY: the pointers inside `attr` are live for the call, and its size is given.
-    let fd = check(unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_LOAD,
-            std::ptr::from_ref(&attr),
-            size_of::<ProgLoad>(),
-        )
-    })?;
-    owned(fd)
+    call::Program::load(RAW_TRACEPOINT, 0, &finish(Vec::new())?, None)
 }
 
 /// Attaches a raw tracepoint program to `tracepoint`; closing the result detaches it. Errors:
 /// `ENOENT` no such tracepoint, `EPERM`.
 pub fn bpf_attach(program: BorrowedFd<'_>, tracepoint: &CStr) -> Result<OwnedFd, Errno> {
-    let attr = RawTracepointOpen {
-        name: tracepoint.as_ptr() as u64,
-        prog_fd: u32::try_from(program.as_raw_fd()).map_err(|_| Errno::EBADF)?,
-        pad: 0,
-    };
-    // SAFETY: the name is live for the call, and the size of `attr` is given.
-    let fd = check(unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_RAW_TRACEPOINT_OPEN,
-            std::ptr::from_ref(&attr),
-            size_of::<RawTracepointOpen>(),
-        )
-    })?;
-    owned(fd)
+    call::open_raw_tracepoint(tracepoint, program)
 }
 
 /// Opens a datagram socket of a netlink protocol that [`nix`] has no name for. Source: netlink(7).

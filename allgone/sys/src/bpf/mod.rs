@@ -7,15 +7,14 @@
 //! Privilege: `CAP_BPF` and `CAP_PERFMON` (`CAP_SYS_ADMIN` before 5.8).
 
 mod assembler;
+pub(crate) mod call;
 mod insn;
 mod network;
 mod ring;
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-
-use crate::check;
 
 pub use insn::{
     CURRENT_ANCESTOR_CGROUP_ID, FORCE_WAKEUP, Insn, KTIME_GET_NS, MAP_LOOKUP_ELEM,
@@ -24,39 +23,7 @@ pub use insn::{
 pub use network::{Addresses, Family, Hook, PORTS, attach};
 pub use ring::RingBuffer;
 
-const PROG_LOAD: libc::c_int = 5;
-const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
-const PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-
-/// `bpf(2)` for a command that returns a descriptor.
-pub(crate) fn bpf_fd<T>(command: libc::c_int, attr: &T) -> Result<OwnedFd, Errno> {
-    // SAFETY: `attr` is live for the call and its size is passed; the kernel reads it and, for
-    // these commands, writes nothing to it.
-    let fd = check(unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attr),
-            size_of::<T>(),
-        )
-    })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(|_| Errno::EBADF)?) })
-}
-
-/// `bpf(2)` for a command that returns nothing. Async-signal-safe.
-fn bpf_call<T>(command: libc::c_int, attr: &T) -> Result<(), Errno> {
-    // SAFETY: `attr`, and what it points to, is live for the call, which only reads it.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attr),
-            size_of::<T>(),
-        )
-    };
-    check(ret).map(|_| ())
-}
+pub(crate) const RAW_TRACEPOINT: u32 = 17;
 
 /// A program that runs at a tracepoint until this is dropped.
 #[derive(Debug)]
@@ -82,56 +49,24 @@ impl RawTracepoint {
     /// such tracepoint.
     pub fn attach(name: &std::ffi::CStr, program: &[Insn]) -> Result<Self, AttachError> {
         let program = load(program)?;
-        #[repr(C)]
-        struct Attr {
-            name: u64,
-            prog_fd: u32,
-            pad: u32,
-        }
-        let attr = Attr {
-            name: name.as_ptr() as u64,
-            prog_fd: program.as_raw_fd().unsigned_abs(),
-            pad: 0,
-        };
-        let link = bpf_fd(RAW_TRACEPOINT_OPEN, &attr).map_err(|errno| AttachError {
-            step: "attach",
-            errno,
-            log: String::new(),
-        })?;
+        let link =
+            call::open_raw_tracepoint(name, program.as_fd()).map_err(|errno| AttachError {
+                step: "attach",
+                errno,
+                log: String::new(),
+            })?;
         Ok(Self { _link: link })
     }
 }
 
 /// Loads a raw tracepoint program; on refusal once more with the verifier's log.
 fn load(program: &[Insn]) -> Result<OwnedFd, AttachError> {
-    #[repr(C)]
-    struct Attr {
-        prog_type: u32,
-        insn_cnt: u32,
-        insns: u64,
-        license: u64,
-        log_level: u32,
-        log_size: u32,
-        log_buf: u64,
-    }
-    let mut attr = Attr {
-        prog_type: PROG_TYPE_RAW_TRACEPOINT,
-        insn_cnt: u32::try_from(program.len()).unwrap_or(u32::MAX),
-        insns: program.as_ptr() as u64,
-        license: c"Dual MIT/GPL".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log_buf: 0,
-    };
-    let refused = match bpf_fd(PROG_LOAD, &attr) {
+    let refused = match call::Program::load(RAW_TRACEPOINT, 0, program, None) {
         Ok(fd) => return Ok(fd),
         Err(errno) => errno,
     };
     let mut log = vec![0u8; 16_384];
-    attr.log_level = 1;
-    attr.log_size = 16_384;
-    attr.log_buf = log.as_mut_ptr() as u64;
-    match bpf_fd(PROG_LOAD, &attr) {
+    match call::Program::load(RAW_TRACEPOINT, 0, program, Some(&mut log)) {
         Ok(fd) => Ok(fd),
         Err(_) => {
             let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
@@ -149,7 +84,6 @@ fn load(program: &[Insn]) -> Result<OwnedFd, AttachError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_program_that_reports_is_heard() {

@@ -9,18 +9,14 @@
 //! Documentation/bpf/map_lpm_trie.rst; RFC 791, RFC 8200. Linux 4.17. Privilege: `CAP_BPF` and
 //! `CAP_NET_ADMIN` (`CAP_SYS_ADMIN` before 5.8).
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use super::assembler::{Assembler, Label};
+use super::call;
 use super::insn::{Insn, MAP_LOOKUP_ELEM, Reg, Width};
-use super::{bpf_call, bpf_fd};
 
-const MAP_CREATE: libc::c_int = 0;
-const MAP_UPDATE_ELEM: libc::c_int = 2;
-const PROG_LOAD: libc::c_int = 5;
-const PROG_ATTACH: libc::c_int = 8;
 const MAP_TYPE_LPM_TRIE: u32 = 11;
 const NO_PREALLOC: u32 = 1;
 const PROG_TYPE_CGROUP_SKB: u32 = 8;
@@ -108,49 +104,24 @@ struct Trie {
 
 impl Trie {
     fn create(family: Family, entries: u32) -> Result<Self, Errno> {
-        #[repr(C)]
-        struct Attr {
-            map_type: u32,
-            key_size: u32,
-            value_size: u32,
-            max_entries: u32,
-            map_flags: u32,
-        }
-        let attr = Attr {
-            map_type: MAP_TYPE_LPM_TRIE,
-            key_size: if family == Family::V4 { 8 } else { 20 },
-            value_size: 8,
-            max_entries: entries,
-            map_flags: NO_PREALLOC,
+        let map = call::Map {
+            kind: MAP_TYPE_LPM_TRIE,
+            key_bytes: if family == Family::V4 { 8 } else { 20 },
+            value_bytes: 8,
+            entries,
+            flags: NO_PREALLOC,
         };
-        let map = bpf_fd(MAP_CREATE, &attr)?;
+        let map = map.create()?;
         Ok(Self { map, family })
     }
 
     fn insert(&self, address: &[u8], length: u32, value: u64) -> Result<(), Errno> {
-        #[repr(C)]
-        struct Attr {
-            map: u32,
-            pad: u32,
-            key: u64,
-            value: u64,
-            flags: u64,
-        }
         if address.len() != self.family.bytes() {
             return Err(Errno::EINVAL);
         }
         let mut key = length.to_ne_bytes().to_vec();
         key.extend(address);
-        let attr = Attr {
-            map: self.map.as_raw_fd().unsigned_abs(),
-            pad: 0,
-            key: key.as_ptr() as u64,
-            value: std::ptr::from_ref(&value) as u64,
-            flags: 0,
-        };
-        // `attr` points to a key and a value of the sizes that the map was made with, which live
-        // for the call.
-        bpf_call(MAP_UPDATE_ELEM, &attr)
+        call::update(self.map.as_fd(), &key, value)
     }
 }
 
@@ -218,37 +189,8 @@ impl Addresses {
 
     /// The program for `hook`, loaded. Errors: `EPERM`; `EINVAL` or `EACCES` from the verifier.
     pub fn program(&self, hook: Hook) -> Result<OwnedFd, Errno> {
-        #[repr(C)]
-        struct Attr {
-            prog_type: u32,
-            insn_cnt: u32,
-            insns: u64,
-            license: u64,
-            log_level: u32,
-            log_size: u32,
-            log_buf: u64,
-            kern_version: u32,
-            prog_flags: u32,
-            prog_name: [u8; 16],
-            prog_ifindex: u32,
-            expected_attach_type: u32,
-        }
         let program = self.assemble(hook)?;
-        let attr = Attr {
-            prog_type: hook.program_type(),
-            insn_cnt: u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?,
-            insns: program.as_ptr() as u64,
-            license: c"Dual MIT/GPL".as_ptr() as u64,
-            log_level: 0,
-            log_size: 0,
-            log_buf: 0,
-            kern_version: 0,
-            prog_flags: 0,
-            prog_name: [0; 16],
-            prog_ifindex: 0,
-            expected_attach_type: hook.attach_type(),
-        };
-        bpf_fd(PROG_LOAD, &attr)
+        call::Program::load(hook.program_type(), hook.attach_type(), &program, None)
     }
 
     fn assemble(&self, hook: Hook) -> Result<Vec<Insn>, Errno> {
@@ -418,20 +360,7 @@ fn lookup(code: &mut Assembler, map: BorrowedFd<'_>, key: i16) {
 ///
 /// Source: bpf(2) `BPF_PROG_ATTACH`. Errors: `EPERM` also if a program above forbids others.
 pub fn attach(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, hook: Hook) -> Result<(), Errno> {
-    #[repr(C)]
-    struct Attr {
-        target_fd: u32,
-        attach_bpf_fd: u32,
-        attach_type: u32,
-        attach_flags: u32,
-    }
-    let attr = Attr {
-        target_fd: cgroup.as_raw_fd().unsigned_abs(),
-        attach_bpf_fd: program.as_raw_fd().unsigned_abs(),
-        attach_type: hook.attach_type(),
-        attach_flags: ALLOW_MULTI,
-    };
-    bpf_call(PROG_ATTACH, &attr)
+    call::attach(program, cgroup, hook.attach_type(), ALLOW_MULTI)
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
-use super::bpf_fd;
+use super::call;
 use crate::mapping::{Mapping, page_size};
 
-const MAP_CREATE: libc::c_int = 0;
 const MAP_TYPE_RINGBUF: u32 = 27;
 
 /// A ring buffer between kernel and this process; poll it for reading.
@@ -27,20 +26,12 @@ impl RingBuffer {
     ///
     /// Errors: `EPERM` no `CAP_BPF`, `EINVAL` before Linux 5.8, `ENOSYS` no bpf.
     pub fn create(bytes: u32) -> Result<Self, Errno> {
-        #[repr(C)]
-        struct Attr {
-            map_type: u32,
-            key_size: u32,
-            value_size: u32,
-            max_entries: u32,
-        }
-        let attr = Attr {
-            map_type: MAP_TYPE_RINGBUF,
-            key_size: 0,
-            value_size: 0,
-            max_entries: bytes,
+        let map = call::Map {
+            kind: MAP_TYPE_RINGBUF,
+            entries: bytes,
+            ..Default::default()
         };
-        let map = bpf_fd(MAP_CREATE, &attr)?;
+        let map = map.create()?;
         let size = usize::try_from(bytes).map_err(|_| Errno::EINVAL)?;
         let page = page_size()?;
         // One page that the consumer writes; then one that the producer writes, with the data

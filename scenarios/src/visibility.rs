@@ -59,6 +59,34 @@ impl Sees {
         }
     }
 
+    /// What each scope reaches of a tree that forks without end and does nothing else to hide.
+    pub fn of_bomb(scope: Scope) -> Self {
+        match scope {
+            Scope::Main => Self::Part("only the first of many is killed"),
+            Scope::ReapedDescendants
+            | Scope::LinkedDescendants
+            | Scope::FdHolders
+            | Scope::SystemWide => {
+                Self::Race("members are found one by one, while others are born")
+            }
+            Scope::ProcessGroup
+            | Scope::Session
+            | Scope::User
+            | Scope::PidNamespace
+            | Scope::Cgroup
+            | Scope::CgroupAlone => Self::All,
+        }
+    }
+
+    /// The same of one of which every copy begins a session of its own.
+    pub fn of_bomb_of_sessions(scope: Scope) -> Self {
+        match scope {
+            Scope::ProcessGroup => Self::Part("every copy is in a process group of its own"),
+            Scope::Session => Self::Part("every copy is in a session of its own"),
+            other => Self::of_bomb(other),
+        }
+    }
+
     /// The expectation for a detector. `alone_ns`: how long the tree lives on after its main
     /// process.
     pub fn expect(self, alone_ns: u64) -> Expectation {

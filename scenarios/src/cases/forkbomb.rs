@@ -46,21 +46,7 @@ impl Scenario for Forkbomb {
     }
 
     fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
-        match scope {
-            Scope::Main => Sees::Part("only the first of many is killed"),
-            Scope::ReapedDescendants
-            | Scope::LinkedDescendants
-            | Scope::FdHolders
-            | Scope::SystemWide => {
-                Sees::Race("members are found one by one, while others are born")
-            }
-            Scope::ProcessGroup
-            | Scope::Session
-            | Scope::User
-            | Scope::PidNamespace
-            | Scope::Cgroup
-            | Scope::CgroupAlone => Sees::All,
-        }
+        Sees::of_bomb(scope)
     }
 
     fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {

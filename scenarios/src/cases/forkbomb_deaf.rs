@@ -41,18 +41,7 @@ impl Scenario for ForkbombDeaf {
     }
 
     fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
-        match scope {
-            Scope::Main => Sees::Part("only the first of many is killed"),
-            Scope::ProcessGroup => Sees::Part("every copy is in a process group of its own"),
-            Scope::Session => Sees::Part("every copy is in a session of its own"),
-            Scope::ReapedDescendants
-            | Scope::LinkedDescendants
-            | Scope::FdHolders
-            | Scope::SystemWide => {
-                Sees::Race("members are found one by one, while others are born")
-            }
-            Scope::User | Scope::PidNamespace | Scope::Cgroup | Scope::CgroupAlone => Sees::All,
-        }
+        Sees::of_bomb_of_sessions(scope)
     }
 
     fn expect_kill(&self, at: &ParamPoint, reach: Reach) -> KillExpectation {

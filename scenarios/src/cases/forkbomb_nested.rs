@@ -46,19 +46,8 @@ impl Scenario for ForkbombNested {
 
     fn sees(&self, _at: &ParamPoint, scope: Scope) -> Sees {
         match scope {
-            Scope::Main => Sees::Part("only the first of many is killed"),
             Scope::CgroupAlone => Sees::Part("every copy is in a cgroup further down"),
-            Scope::ReapedDescendants
-            | Scope::LinkedDescendants
-            | Scope::FdHolders
-            | Scope::SystemWide => {
-                Sees::Race("members are found one by one, while others are born")
-            }
-            Scope::ProcessGroup
-            | Scope::Session
-            | Scope::User
-            | Scope::PidNamespace
-            | Scope::Cgroup => Sees::All,
+            other => Sees::of_bomb(other),
         }
     }
 

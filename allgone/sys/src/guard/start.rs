@@ -18,7 +18,7 @@ use super::program::{ground::Ground, process};
 use super::{Birth, How, StartFailure, wire::born};
 use crate::bare::call;
 use crate::bare::raw::{self, number};
-use crate::spawn::sharing::{self, CLONE_FILES, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, clone_sharing};
+use crate::spawn::sharing::{self, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, clone_sharing};
 use crate::spawn::{close_all_but, signals};
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -73,15 +73,9 @@ pub fn start(birth: &Birth<'_>, how: How<'_>) -> Result<OwnedFd, StartFailure> {
         join: false,
         failed: None,
     };
-    let blocked = signals::Blocked::all().map_err(fail("rt_sigprocmask"))?;
-    let flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;
-    // SAFETY: `between` makes system calls alone and ends; this thread waits for that, so it has
-    // `shared` for itself, as has the guard after it.
-    let between =
-        unsafe { clone_sharing(number::CLONE, [flags, 0, 0, 0, 0], between, &raw mut shared) };
-    drop(blocked);
-    let between = between.map_err(|raw::Errno(errno)| fail("clone")(Errno::from_raw(errno)))?;
-    sharing::reap(between);
+    // SAFETY: `between` makes system calls alone and ends.
+    unsafe { sharing::through_a_go_between(between, &mut shared) }
+        .map_err(|(step, errno)| fail(step)(errno))?;
     if shared.pidfd >= 0 {
         // SAFETY: stored by the kernel, in the table of descriptors that the go-between shared.
         let pidfd = unsafe { OwnedFd::from_raw_fd(shared.pidfd) };

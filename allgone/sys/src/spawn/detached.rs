@@ -13,8 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use super::sharing::{self, CLONE_FILES, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, clone_sharing};
-use super::signals::Blocked;
+use super::sharing::{self, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, clone_sharing};
 use super::steps::pointers;
 use super::{close_all_but, exit_now};
 use crate::bare::raw::{self, number};
@@ -75,15 +74,9 @@ pub fn start(
     for (room, fd) in shared.given.iter_mut().zip(given) {
         *room = fd.as_raw_fd();
     }
-    let blocked = Blocked::all().map_err(fail("rt_sigprocmask"))?;
-    let flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;
-    // SAFETY: `between` makes system calls alone and ends; this thread waits for that, so it has
-    // `shared` for itself, as has the program after it.
-    let between =
-        unsafe { clone_sharing(number::CLONE, [flags, 0, 0, 0, 0], between, &raw mut shared) };
-    drop(blocked);
-    let between = between.map_err(|raw::Errno(errno)| fail("clone")(Errno::from_raw(errno)))?;
-    sharing::reap(between);
+    // SAFETY: `between` makes system calls alone and ends.
+    unsafe { sharing::through_a_go_between(between, &mut shared) }
+        .map_err(|(step, errno)| Failure { step, errno })?;
     // SAFETY: stored by the kernel, in the table of descriptors that the go-between shared.
     let pidfd = (shared.pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(shared.pidfd) });
     match (shared.failed, pidfd) {

@@ -8,16 +8,37 @@ use core::arch::asm;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::bare::raw;
+use super::signals::Blocked;
+use crate::bare::raw::{self, number};
 
 pub(crate) const CLONE_VM: usize = 0x100;
-pub(crate) const CLONE_FILES: usize = 0x400;
+const CLONE_FILES: usize = 0x400;
 pub(crate) const CLONE_PIDFD: usize = 0x1000;
 pub(crate) const CLONE_VFORK: usize = 0x4000;
 
-/// Reaps the go-between, which has ended. One that waits for all kinds of children (`__WALL`) may
-/// have been first.
-pub(crate) fn reap(pid: usize) {
+/// Has a go-between run `run` while this thread waits, with every signal blocked, and reaps it. It
+/// shares memory and descriptors. Errors: the call that failed.
+///
+/// # Safety
+///
+/// `run` makes async-signal-safe calls alone. It has `shared` for itself for as long as this takes,
+/// and so has whatever it makes with `CLONE_VM | CLONE_VFORK`.
+pub(crate) unsafe fn through_a_go_between<T>(
+    run: extern "C" fn(*mut T) -> !,
+    shared: &mut T,
+) -> Result<(), (&'static str, Errno)> {
+    let blocked = Blocked::all().map_err(|errno| ("rt_sigprocmask", errno))?;
+    let flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;
+    // SAFETY: as the caller promises; this thread waits until the go-between has ended.
+    let made = unsafe { clone_sharing(number::CLONE, [flags, 0, 0, 0, 0], run, shared) };
+    drop(blocked);
+    reap(made.map_err(|raw::Errno(errno)| ("clone", Errno::from_raw(errno)))?);
+    Ok(())
+}
+
+/// Reaps the go-between, which has ended. A wait elsewhere for all kinds of children (`__WALL`) may
+/// have come first.
+fn reap(pid: usize) {
     let Ok(pid) = i32::try_from(pid) else { return };
     let flags = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::__WALL;
     while crate::wait::waitid(crate::wait::Whose::Pid(Pid::from_raw(pid)), flags)

@@ -15,7 +15,7 @@ use sandbox::tier::Tier;
 mod shared;
 
 use shared::bearing;
-pub(crate) use shared::within;
+pub(crate) use shared::{has, within};
 
 /// A test.
 pub(crate) type Test = (&'static str, fn());

@@ -16,7 +16,7 @@ use sandbox::tier::Tier;
 
 use crate::host::parent;
 use crate::support::{
-    Needs, Test, alive, ended, launcher, mark, nothing_left, own_cgroup, shell, soon, within,
+    Needs, Test, alive, ended, has, launcher, mark, nothing_left, own_cgroup, shell, soon, within,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -34,12 +34,14 @@ fn a_cgroup_that_is_named() {
     let mut run = refused.spawn(launcher()).unwrap();
     let told = run.wait(soon()).unwrap_err().to_string();
     assert!(told.contains("no cgroup"), "{told}");
-    let Some(above) = own_cgroup().map(|own| own.join(format!("test-{}", mark()))) else {
-        return;
-    };
-    if fs::create_dir(&above).is_err() {
+    let above = own_cgroup().map(|own| own.join(format!("test-{}", mark())));
+    let made = above
+        .as_ref()
+        .is_some_and(|dir| fs::create_dir(dir).is_ok());
+    if !has("cgroup2-write", made) {
         return;
     }
+    let above = above.unwrap();
     let named = shell("exit 3").option("cgroup", above.to_str().unwrap());
     let over = ended(named.tier(Tier::Namespace).spawn(launcher()).unwrap());
     assert_eq!(over.status, Status::Exited(3));

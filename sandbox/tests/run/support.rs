@@ -14,7 +14,7 @@ use allgone::sys::time::now;
 #[path = "../support/mod.rs"]
 mod shared;
 
-pub(crate) use shared::{bearing, within};
+pub(crate) use shared::{bearing, has, within};
 
 /// Whose launcher it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

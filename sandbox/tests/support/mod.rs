@@ -36,3 +36,20 @@ pub(crate) fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bo
         sleep_until(now() + Duration::from_millis(2)).unwrap();
     }
 }
+
+/// Whether this machine has what a test needs. What is missing is said, and fails the test if
+/// `HARNESS_REQUIRE` names it, as in the tests of `scenarios`: a machine that is meant to have it
+/// cannot pass by not having it.
+#[expect(clippy::print_stderr, reason = "the runner shows it with --nocapture")]
+pub(crate) fn has(feature: &str, present: bool) -> bool {
+    let required = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
+    let required = required.split(',').any(|name| name == feature);
+    assert!(
+        present || !required,
+        "{feature} is required, and missing here"
+    );
+    if !present {
+        eprintln!("not tried: {feature} is missing here");
+    }
+    present
+}

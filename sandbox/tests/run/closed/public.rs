@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 
 use super::{Shared, closed, printed};
-use crate::support::{Whose, allgone, code, errors};
+use crate::support::{Whose, allgone, code, errors, has};
 
 /// An address in each row of the registries that can be given to an interface.
 const REACHABLE: &[&str] = &[
@@ -217,7 +217,7 @@ const CLOSED: &[&str] = &["--net", "public"];
 
 #[test]
 fn no_address_of_a_registry_is_reached_and_the_internet_is() {
-    if !is_root() {
+    if !has("root", is_root()) {
         return;
     }
     let rows = each("tcp", &[REACHABLE, UNREACHABLE].concat(), 80);
@@ -249,7 +249,7 @@ fn no_address_of_a_registry_is_reached_and_the_internet_is() {
 
 #[test]
 fn datagrams_go_both_ways_with_the_internet_alone() {
-    if !is_root() {
+    if !has("root", is_root()) {
         return;
     }
     let tries = [
@@ -283,7 +283,7 @@ fn datagrams_go_both_ways_with_the_internet_alone() {
 
 #[test]
 fn names_are_resolved_by_the_configured_resolver_alone_until_that_is_closed() {
-    if !is_root() {
+    if !has("root", is_root()) {
         return;
     }
     let no = nix::libc::EPERM;
@@ -311,7 +311,7 @@ fn names_are_resolved_by_the_configured_resolver_alone_until_that_is_closed() {
 
 #[test]
 fn more_can_be_allowed_and_refused() {
-    if !is_root() {
+    if !has("root", is_root()) {
         return;
     }
     let no = nix::libc::EPERM.to_string();
@@ -347,7 +347,7 @@ fn more_can_be_allowed_and_refused() {
 
 #[test]
 fn an_address_that_comes_later_is_refused_then() {
-    if !is_root() {
+    if !has("root", is_root()) {
         return;
     }
     let tries = ["tcp,7.7.7.2,80", "wait", "until,tcp,7.7.7.2,80"].map(str::to_owned);

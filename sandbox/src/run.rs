@@ -1,6 +1,6 @@
 //! One run, from the options to the proof.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use allgone::MonoNs;
@@ -22,7 +22,7 @@ use crate::report::{Parts, Report};
 use crate::strays::Strays;
 use crate::systemd;
 use crate::tier::Tier;
-use crate::userrange;
+use crate::userrange::{self, Held};
 use crate::watch::{END_LIMIT, Watch};
 
 /// How much later than init the launcher acts on a deadline, so that it acts only if init does not.
@@ -124,7 +124,7 @@ fn resolved(
         options = &with_scope;
     }
     let mut ground = Ground::prepare(options, control, report, refused)?;
-    ground.held = held.as_ref().map(|held| held.lock.as_fd());
+    ground.held = held.as_ref();
     ground.attempts()
 }
 
@@ -132,7 +132,7 @@ fn resolved(
 struct Ground<'a> {
     options: &'a Options,
     control: Option<&'a Control>,
-    held: Option<BorrowedFd<'a>>,
+    held: Option<&'a Held>,
     mask: u64,
     began: MonoNs,
     report: &'a mut Option<Report>,
@@ -216,7 +216,7 @@ impl<'a> Ground<'a> {
         let mut orders = orders(options, self.lease.as_ref(), self.began);
         orders.tell_birth = self.events.wanted();
         let mut launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
-        launch.held = self.held;
+        launch.held = self.held.map(|held| held.lock.as_fd());
         let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
         let strays = match plan.tier {
             Tier::Traced | Tier::Cgroup => Some(Strays::begin()?),
@@ -288,6 +288,12 @@ impl<'a> Ground<'a> {
         }
         if !last && answer.as_ref().is_err_and(RunError::is_of_tier) {
             return Ok((answer, ending));
+        }
+        // Before the end is told: the next run may begin at once.
+        if let Some(held) = self.held
+            && !matches!(ending.proof, Proof::Unproved(_))
+        {
+            held.release()?;
         }
         self.events.all_ended(&ending);
         if self.report.is_some() || self.control.is_some() {

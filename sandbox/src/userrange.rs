@@ -1,8 +1,8 @@
 //! A user of its own for each run: `--user-range`.
 //!
 //! One number of the range is taken by an exclusive lock on a byte of one file, which launcher and
-//! init hold open: it is free again when both are gone, and init is the last process of a run. A
-//! number that a process has nevertheless is not taken. Sources: fcntl(2) `F_OFD_SETLK`,
+//! init hold open. It is free again when the end is proved, or when both are gone: init is the last
+//! process of a run. A number that a process has nevertheless is not taken. Sources: fcntl(2) `F_OFD_SETLK`,
 //! getpriority(2) `PRIO_USER`, and for the ranges <https://systemd.io/UIDS-GIDS/>.
 //!
 //! What a run leaves in files, keyrings or System V objects belongs to the number and not to the
@@ -47,13 +47,20 @@ const TABLES: [(&str, usize); 4] = [
     ("/etc/subgid", 1),
 ];
 
-/// A number that is this run's until the last copy of this is closed.
+/// A number that is this run's until it is released or the last copy of this is closed.
 #[derive(Debug)]
 pub(crate) struct Held {
     /// User and group, of the same number.
     pub(crate) user: Credentials,
     /// The lock.
     pub(crate) lock: File,
+}
+
+impl Held {
+    /// Gives the number back, of which no process is left.
+    pub(crate) fn release(&self) -> Result<(), SysError> {
+        lock(&self.lock, self.user.uid, libc::F_UNLCK).map(|_| ())
+    }
 }
 
 /// Reads `FIRST-LAST` or `auto`.

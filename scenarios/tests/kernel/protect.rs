@@ -338,8 +338,13 @@ fn ignored_hangup() -> Result<(), String> {
 
 fn a_dead_guard() -> Result<(), String> {
     // One after the other: a command that probes has soon done so.
-    let commands: [fn() -> Result<Victim, String>; 2] =
-        [|| Victim::start(&["doctor"]), Victim::bomb];
+    let probing = || {
+        let mut victim = Victim::start(&["doctor"])?;
+        // Before that its guards are not ready, and their death is another error.
+        victim.until_made(1)?;
+        Ok(victim)
+    };
+    let commands: [fn() -> Result<Victim, String>; 2] = [probing, Victim::bomb];
     for elder in [0, 1] {
         for start in commands {
             let mut victim = start()?;

@@ -153,9 +153,10 @@ fn hit(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Vec<Canary>, Broken> 
     let own = u64::from(spec.stage.memory_bytes.is_some());
     let begun = record.kill.as_ref().map(|report| MonoNs(report.begun_ns));
     let by_oom = record.kill.as_ref().is_some_and(|report| report.by_oom);
-    // A signal to the group always reaches it, so nothing else is to be suspected.
+    // A signal to all of a group or of a user reaches these, so nothing else is to be suspected.
     let may_hit = spec.may_hit();
-    let of_group = |kind| kind == Canary::SameGroup && may_hit.contains(&kind);
+    let addressed =
+        |kind| matches!(kind, Canary::SameGroup | Canary::SameUid) && may_hit.contains(&kind);
     let mut fates = Vec::new();
     for canary in &settled.canaries.live {
         let status = run.reaper.status_of(canary.pid);
@@ -178,7 +179,7 @@ fn hit(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Vec<Canary>, Broken> 
                 let what = format!("the canary {kind} {end}, {why}, {}", oom.suspect());
                 return Err(Broken::new(Cause::CanaryKilled, what));
             }
-            Fate::Hit if !of_group(kind) && oom.on_machine > own && !by_oom => {
+            Fate::Hit if !addressed(kind) && oom.on_machine > own && !by_oom => {
                 let what = format!(
                     "the canary {kind} {end} while the strategy acted, {}",
                     oom.suspect()

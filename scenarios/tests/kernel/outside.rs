@@ -245,13 +245,16 @@ fn killed_before() -> Result<(), String> {
 
 /// The opposite: what the strategy itself does still counts.
 fn hit_canary() -> Result<(), String> {
-    let strategy = kill::by_id("killpg").ok_or("not registered")?;
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
-    let record = play(&spec(scenario, reference(), Some(strategy)))?;
-    ensure(
-        record.outcome == Outcome::Emptied && record.canaries_hit == [Canary::SameGroup],
-        || format!("{record:?}"),
-    )
+    for (id, reached) in [("killpg", Canary::SameGroup), ("kill-uid", Canary::SameUid)] {
+        let strategy = kill::by_id(id).ok_or("not registered")?;
+        let record = play(&spec(scenario, reference(), Some(strategy)))?;
+        ensure(
+            record.outcome == Outcome::Emptied && record.canaries_hit == [reached],
+            || format!("{record:?}"),
+        )?;
+    }
+    Ok(())
 }
 
 fn oom() -> Result<(), String> {

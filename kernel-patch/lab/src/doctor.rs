@@ -29,7 +29,7 @@ pub enum What {
 }
 
 /// Everything that any command of the lab uses.
-pub const NEEDS: [Need; 25] = [
+pub const NEEDS: [Need; 26] = [
     need(
         What::Program("qemu-system-x86_64"),
         "qemu-system-x86",
@@ -60,6 +60,11 @@ pub const NEEDS: [Need; 25] = [
     need(What::Program("bc"), "bc", "builds kernels (timeconst)"),
     need(What::Program("perl"), "perl", "builds kernels, checkpatch"),
     need(What::Program("patch"), "patch", "applies series"),
+    need(
+        What::Program("zstd"),
+        "zstd",
+        "compresses the records that `lab scenarios` keeps",
+    ),
     need(What::Header("gelf.h"), "libelf-dev", "builds objtool"),
     need(
         What::Header("openssl/opensslv.h"),

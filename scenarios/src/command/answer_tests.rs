@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::costs::Costs;
 use super::super::exit::Exit;
 use super::super::lines;
-use super::super::plan::Skip;
+use super::super::skip::Skip;
 use super::super::stats::Sample;
 use super::super::summary::{Bounds, Broken, KillFigures, RowKey};
 use super::*;
@@ -204,6 +204,7 @@ fn what_is_absent_is_one_line_with_a_count() {
         scenario: scenario.map(str::to_owned),
         why: "no".to_owned(),
         remedy: None,
+        rows: 1,
     };
     let skipped = [skip("a", None), skip("b", None), skip("c", Some("setsid"))];
     let rows = main_job();

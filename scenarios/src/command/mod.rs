@@ -34,6 +34,7 @@ mod scale;
 mod script_file;
 mod select;
 mod show;
+mod skip;
 pub mod soundness;
 mod stages;
 mod stats;

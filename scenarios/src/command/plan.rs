@@ -13,11 +13,11 @@ use harness::trial::Expected;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
 
 use super::exit::Failure;
 use super::request::{Claim, Request};
 use super::select::Unknown;
+use super::skip::{self, Skip};
 use super::subject::Subject;
 use super::summary::RowKey;
 use crate::{SCENARIOS, below_pid_1};
@@ -113,19 +113,6 @@ pub(super) struct Planned {
     pub script_seed: u64,
 }
 
-/// A pair that is not run, and why.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Skip {
-    /// The detector or strategy.
-    pub mechanism: String,
-    /// The scenario; absent if the mechanism cannot be run at all.
-    pub scenario: Option<String>,
-    /// Why.
-    pub why: String,
-    /// What would change that; absent if nothing would.
-    pub remedy: Option<String>,
-}
-
 /// A whole run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -157,15 +144,12 @@ pub(super) fn plan(request: &Request, offers: &Offers, drawn_seed: u64) -> Resul
         ));
     }
     let seed = request.seed.unwrap_or(drawn_seed);
-    let mut skipped = builder.skipped;
-    skipped.sort();
-    skipped.dedup();
     let costs: Vec<Duration> = builder.cells.iter().map(|cell| cell.cost).collect();
     Ok(Plan {
         seed,
         order: order(&costs, request.trials, request.budget.is_some(), seed),
         cells: builder.cells,
-        skipped,
+        skipped: skip::merged(builder.skipped),
     })
 }
 
@@ -255,12 +239,13 @@ impl<'a> Builder<'a> {
         let selection = &self.request.detectors;
         let mut available = Vec::new();
         for id in &selection.ids {
-            if self.offered(id, &offers.detectors, selection.by_name.contains(id))? {
+            let named = selection.by_name.contains(id);
+            if self.offered(id, &offers.detectors, named, watched.len())? {
                 available.extend(detect::by_id(id));
             }
         }
         for scenario in watched {
-            if !self.playable(&scenario, offers) {
+            if !self.playable(&scenario, offers, available.len()) {
                 continue;
             }
             for detector in &available {
@@ -278,7 +263,8 @@ impl<'a> Builder<'a> {
         let selection = &self.request.references;
         let mut watchers = Vec::new();
         for id in &selection.ids {
-            if self.offered(id, &offers.detectors, selection.by_name.contains(id))? {
+            // Without a reference there are no fewer rows.
+            if self.offered(id, &offers.detectors, selection.by_name.contains(id), 0)? {
                 watchers.extend(detect::by_id(id));
             }
         }
@@ -291,12 +277,13 @@ impl<'a> Builder<'a> {
         let selection = &self.request.strategies;
         let mut available = Vec::new();
         for id in &selection.ids {
-            if self.offered(id, &offers.strategies, selection.by_name.contains(id))? {
+            let named = selection.by_name.contains(id);
+            if self.offered(id, &offers.strategies, named, killed.len())? {
                 available.extend(kill::by_id(id));
             }
         }
         for scenario in killed {
-            if !self.playable(&scenario, offers) {
+            if !self.playable(&scenario, offers, available.len()) {
                 continue;
             }
             for strategy in &available {
@@ -306,8 +293,9 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Whether it can be played, and this machine has what it needs. If not, that is a remark.
-    fn playable(&mut self, subject: &Subject, offers: &Offers) -> bool {
+    /// Whether it can be played, and this machine has what it needs. If not, that is a remark on
+    /// `rows` rows.
+    fn playable(&mut self, subject: &Subject, offers: &Offers, rows: usize) -> bool {
         let missing = subject
             .needs()
             .iter()
@@ -324,17 +312,19 @@ impl<'a> Builder<'a> {
             scenario: Some(subject.id().to_owned()),
             why,
             remedy,
+            rows,
         });
         false
     }
 
-    /// Whether this machine offers `id`. If not, that is a remark, or an error where it is
-    /// `required`.
+    /// Whether this machine offers `id`. If not, that is a remark on `rows` rows, or an error where
+    /// it is `required`.
     fn offered(
         &mut self,
         id: &str,
         offers: &BTreeMap<&str, Support>,
         required: bool,
+        rows: usize,
     ) -> Result<bool, Failure> {
         match offers.get(id) {
             Some(Support::Available) => Ok(true),
@@ -347,6 +337,7 @@ impl<'a> Builder<'a> {
                     scenario: None,
                     why: why.clone(),
                     remedy: Some(remedy.clone()),
+                    rows,
                 });
                 Ok(false)
             }
@@ -434,6 +425,7 @@ impl<'a> Builder<'a> {
                 scenario: Some(key.scenario),
                 why: why.to_owned(),
                 remedy: None,
+                rows: 1,
             });
             return Ok(());
         }

@@ -169,7 +169,7 @@ fn what_is_missing_is_said_and_an_error_if_it_was_named() {
         .iter()
         .find(|skip| skip.mechanism == "pidfd-main")
         .unwrap();
-    assert_eq!(skipped.why, "ENOSYS");
+    assert_eq!((skipped.why.as_str(), skipped.rows), ("ENOSYS", 1));
     let failure = planned(&["exit-now", "--detector", "pidfd-main"], &offers).unwrap_err();
     assert_eq!(failure.exit, Exit::Missing);
     for (id, left) in REFERENCES.into_iter().zip([2, 1]) {
@@ -186,6 +186,29 @@ fn what_is_missing_is_said_and_an_error_if_it_was_named() {
         planned(&["forkbomb"], &offers).unwrap_err().exit,
         Exit::Missing
     );
+}
+
+#[test]
+fn what_is_run_and_what_is_not_are_every_mechanism_on_every_scenario() {
+    let mut offers = everything();
+    let missing = || Support::missing("ENOSYS", "a newer kernel");
+    let whole = planned(&["all"], &offers).unwrap();
+    offers.detectors.insert("pidfd-main", missing());
+    offers.detectors.insert(REFERENCES[0], missing());
+    offers.strategies.insert("cgroup-kill", missing());
+    offers.features.insert("userfaultfd", missing());
+    let less = planned(&["all"], &offers).unwrap();
+    let rows = |plan: &Plan| plan.cells.len() + plan.skipped.iter().map(|s| s.rows).sum::<usize>();
+    assert!(less.cells.len() < whole.cells.len());
+    assert_eq!(rows(&less), rows(&whole));
+    // It has rows in both planes, and is one remark.
+    let needs_it = |s: &&Skip| s.mechanism == "every mechanism";
+    let remarks: Vec<_> = less.skipped.iter().filter(needs_it).collect();
+    let [one] = remarks[..] else {
+        panic!("{remarks:?}")
+    };
+    assert_eq!(one.scenario.as_deref(), Some("uninterruptible"));
+    assert!(one.rows > DETECTORS.len(), "{one:?}");
 }
 
 #[test]

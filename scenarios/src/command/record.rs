@@ -6,8 +6,9 @@ use anyhow::Context;
 use harness::expect::Plane;
 use serde::Serialize;
 
-use super::plan::{self, Plan, Skip};
+use super::plan::{self, Plan};
 use super::request::Request;
+use super::skip::Skip;
 
 /// Version of the format.
 ///

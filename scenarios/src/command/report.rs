@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::lines::{self, Line, wrapped};
-use super::plan::Skip;
+use super::skip::Skip;
 use super::stats::Sample;
 use super::summary::{Broken, RESOLUTION_NS, Row, RowKey, STAGES};
 use super::{answer, costs, scale, stages, table, verdict};

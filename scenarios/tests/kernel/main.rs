@@ -37,6 +37,7 @@ mod random;
 mod scripted;
 mod spawn;
 mod stage;
+mod staged;
 mod stand_ins;
 mod stopped;
 #[path = "../support/mod.rs"]
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         random::tests(),
         scripted::tests(),
         spawn::tests(),
+        staged::tests(),
         stopped::tests(),
         survivors::tests(),
         trial::tests(),

@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod plot;
 pub mod record;
+pub mod scenarios;
 pub mod selftests;
 pub mod stats;
 pub mod table;

@@ -102,13 +102,16 @@ pub enum BootError {
     },
     /// No verdict within the limit.
     #[error(
-        "{image} did not end within {limit_s} s and was killed; its console ended with:\n{excerpt}"
+        "{image} did not end within {limit_s} s and was killed{hint}; its console ended with:\n\
+            {excerpt}"
     )]
     Limit {
         /// The kernel image.
         image: PathBuf,
         /// The limit.
         limit_s: u64,
+        /// What is known of such a hang, or nothing.
+        hint: &'static str,
         /// The end of the console.
         excerpt: String,
     },
@@ -282,6 +285,18 @@ impl Machine<'_> {
         Ok(heard)
     }
 
+    /// What is known of a machine that hangs with this console.
+    fn hint(&self, console: &str) -> &'static str {
+        let starting = console.contains(SECOND_CPU) && !console.contains("smp: Brought up");
+        match self.accelerator {
+            Accelerator::VirtualTime if starting => {
+                " (Linux 6.1 does not start a second CPU in virtual time; it boots with --cpus 1, \
+                    or in plain emulation)"
+            }
+            _ => "",
+        }
+    }
+
     fn judge(&self, heard: Heard, status: ExitStatus, said: &str, total: Duration) -> Result<Boot> {
         let image = self.image.to_path_buf();
         if let Some(Fault { kind, excerpt }) = first_fault(&heard.console) {
@@ -297,6 +312,7 @@ impl Machine<'_> {
             return Err(BootError::Limit {
                 image,
                 limit_s: self.limit.as_secs(),
+                hint: self.hint(&heard.console),
                 excerpt,
             }
             .into());
@@ -332,6 +348,9 @@ impl Machine<'_> {
         })
     }
 }
+
+/// The last message of a kernel that hangs while it starts its second CPU.
+const SECOND_CPU: &str = "smp: Bringing up secondary CPUs ...";
 
 /// The output of a machine until it ended.
 #[derive(Debug, Default)]

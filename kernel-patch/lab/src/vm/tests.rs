@@ -26,7 +26,17 @@ fn boot(script: &str, steps: usize, limit: Duration) -> Result<Boot> {
 }
 
 fn boot_with(emulator: &Path, script: &str, steps: usize, limit: Duration) -> Result<Boot> {
-    let machine = Machine {
+    let args = [script.to_owned()];
+    machine(emulator, &args, steps, limit).boot(|_| Ok(()))
+}
+
+fn machine<'a>(
+    emulator: &'a Path,
+    args: &'a [String],
+    steps: usize,
+    limit: Duration,
+) -> Machine<'a> {
+    Machine {
         emulator,
         image: Path::new("vmlinuz"),
         initramfs: b"",
@@ -36,9 +46,21 @@ fn boot_with(emulator: &Path, script: &str, steps: usize, limit: Duration) -> Re
         cpus: 1,
         memory_mib: 1,
         limit,
-        qemu_args: &[script.to_owned()],
-    };
-    machine.boot(|_| Ok(()))
+        qemu_args: args,
+    }
+}
+
+#[test]
+fn a_hang_in_virtual_time_while_the_second_cpu_starts_has_its_remedy() {
+    let (begun, done) = (
+        "smp: Bringing up secondary CPUs ...",
+        "smp: Brought up 1 node",
+    );
+    let mut machine = machine(Path::new("qemu"), &[], 0, PATIENCE);
+    assert_eq!(machine.hint(begun), "");
+    machine.accelerator = Accelerator::VirtualTime;
+    assert!(machine.hint(begun).contains("--cpus 1"));
+    assert_eq!(machine.hint(&format!("{begun}\n{done}")), "");
 }
 
 /// Long enough for any of the scripts, on any machine.

@@ -17,6 +17,7 @@ mod machine;
 mod matrix;
 mod model;
 mod run;
+mod scenarios;
 mod test;
 
 use std::path::PathBuf;
@@ -59,6 +60,9 @@ enum Command {
     Compare(compare::Args),
     /// Run the kernel's selftests of a tree and the project's integration tests in a kernel
     Test(test::Args),
+    /// Run every scenario with every mechanism on a row of kernels, and compare with what is known
+    /// of each
+    Scenarios(scenarios::Args),
     /// Run the same measurements on a series of kernels and write the table; fetches and builds
     /// what is missing
     Matrix(matrix::Args),
@@ -91,6 +95,7 @@ fn go(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Boot(args) => run::boot(&cache()?, &args),
         Command::Run(args) => run::run(&cache()?, &args),
         Command::Test(args) => test::test(&cache()?, &args),
+        Command::Scenarios(args) => scenarios::scenarios(&cache()?, &args),
         Command::Compare(args) => compare::compare(&cache()?, &args),
         Command::Matrix(args) => matrix::matrix(&cache()?, &args),
         Command::Model(args) => model::model(&args),

@@ -288,7 +288,7 @@ impl Plan {
             hold: match (self.tier, self.kill()) {
                 (Tier::Cgroup, Some(kill)) => Hold::Cgroup(kill),
                 (Tier::Traced, _) => Hold::Trace,
-                (Tier::Namespace | Tier::Cgroup, _) => Hold::Namespace,
+                (Tier::Namespace | Tier::Cgroup, kill) => Hold::Namespace(kill),
             },
             flags: self.namespaces,
             main_flags: self.main_namespaces,

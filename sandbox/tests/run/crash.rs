@@ -1,14 +1,15 @@
 //! The launcher is killed, at any moment: nothing of its run lives a second later, and no cgroup is
 //! left.
 
-use std::process::{Child, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use allgone::sys::time::{now, sleep_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Marked, Whose, allgone, cgroups, users, within};
+use crate::support::{Marked, Whose, allgone, cgroups, has, users, within};
 
 const PAYLOAD: &str = "trap '' TERM INT HUP; (setsid sh -c 'sleep 1000 & sleep 1000' &); \
                        sleep 1000 & kill -STOP $!; sleep 1000";
@@ -90,6 +91,57 @@ fn the_launcher_is_killed_and_the_program_has_made_cgroups() {
     assert_eq!(&said == b"made", !mine.is_empty(), "{mine:?}");
     let removed = within(Duration::from_secs(1), || cgroups(number).is_empty());
     assert!(removed, "{:?}", cgroups(number));
+}
+
+/// What others have moved into the program's cgroup ends with it, whichever of the two is killed.
+#[test]
+fn one_is_killed_and_an_outsider_has_moved_in() {
+    for options in [&[][..], &["--bare"], &["--tier", "cgroup"]] {
+        for of_init in [false, true] {
+            if !outsider_ends(options, of_init) {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether there is a cgroup to move into.
+fn outsider_ends(options: &[&str], of_init: bool) -> bool {
+    let mut run = allgone(Whose::Own, &[options, &["--", "sh", "-c", PAYLOAD]].concat());
+    run.command.stdin(Stdio::null());
+    let mut child = run.command.spawn().unwrap();
+    let complete = || init_of(&child).is_some() && run.alive().len() > 4;
+    let complete = within(Duration::from_secs(10), complete);
+    let (number, init) = (child.id(), init_of(&child));
+    let group = cgroups(number).into_iter().next();
+    let mut outsider = Command::new("sleep").arg("1000").spawn().unwrap();
+    let moved = group.as_ref().map(|group| {
+        let id = outsider.id().to_string();
+        std::fs::write(group.join("cgroup.procs"), id)
+    });
+    let killed = if of_init {
+        kill(init.unwrap(), Signal::SIGKILL)
+    } else {
+        kill(Pid::from_raw(i32::try_from(number).unwrap()), Signal::SIGKILL)
+    };
+    child.wait().unwrap();
+    let ended = || outsider.try_wait().unwrap().is_some();
+    let ends = moved.is_some() && within(Duration::from_secs(5), ended);
+    outsider.kill().unwrap();
+    let status = outsider.wait().unwrap();
+    run.nothing_left();
+    let removed = within(Duration::from_secs(1), || cgroups(number).is_empty());
+    if !has("cgroup2-write", group.is_some()) {
+        return false;
+    }
+    let what = format!("{options:?}, init: {of_init}");
+    assert!(complete, "{what}");
+    moved.unwrap().unwrap();
+    killed.unwrap();
+    assert!(ends, "{what}: the outsider lives");
+    assert_eq!(status.signal(), Some(9), "{what}");
+    assert!(removed, "{what}: {:?}", cgroups(number));
+    true
 }
 
 #[test]

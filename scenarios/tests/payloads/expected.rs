@@ -138,18 +138,6 @@ const EXCEPTIONS: &[Exception] = &[
               and this tier has no cgroup",
     },
     Exception {
-        of: |case| {
-            let tier = matches!(case.tier, Tier::Namespace | Tier::Bare);
-            case.payload.beside == Beside::Joiner && tier && case.killed()
-        },
-        change: |expected| {
-            expected.outsider_lives = true;
-            expected.cgroups = true;
-        },
-        why: "the launcher ends what has moved into the program's cgroup; init, which is alone \
-              when that was killed, ends its namespace only",
-    },
-    Exception {
         of: |case| case.payload.own_cgroup && case.tier == Tier::Namespace,
         change: |expected| {
             expected.code = NO_CGROUP;

@@ -32,8 +32,8 @@ impl Init<'_> {
         match self.reach {
             Reach::Tracees(_) => exit_now(0),
             // The kernel does it at the exit.
-            Reach::Namespace if self.cgroup.is_none() && self.groups.is_empty() => exit_now(0),
-            Reach::Namespace => self.empty_namespace(),
+            Reach::Namespace(_) if self.cgroup.is_none() && self.groups.is_empty() => exit_now(0),
+            Reach::Namespace(_) => self.empty_namespace(),
             Reach::Cgroup(kill) => {
                 write(kill);
                 // All of it are descendants, wherever they have moved.
@@ -98,9 +98,10 @@ impl Init<'_> {
             for _ in 0..attempts {
                 match remove_cgroup(parent, name) {
                     // A process may leave its cgroup a moment after it can be reaped (Linux 6.19);
-                    // and one that was being made may have entered it after the others were killed.
+                    // one that was being made may have entered it after the others were killed; and
+                    // one that has never been of the run may have been moved into it.
                     Err(Errno::EBUSY) => {
-                        if let Reach::Cgroup(kill) = self.reach {
+                        if let Reach::Cgroup(kill) | Reach::Namespace(Some(kill)) = self.reach {
                             write(kill);
                         }
                         pause(pause_us);

@@ -56,8 +56,9 @@ pub(super) struct Init<'a> {
 /// Which processes it ends, and how.
 #[derive(Debug)]
 pub(super) enum Reach<'a> {
-    /// All of its PID namespace: with its own end.
-    Namespace,
+    /// All of its PID namespace: with its own end; and what others have moved into its cgroup: by
+    /// writing this.
+    Namespace(Option<File<'a>>),
     /// What it traces: with its own end.
     Tracees(Tracees<'a>),
     /// A cgroup: by writing this.
@@ -272,7 +273,7 @@ impl Init<'_> {
     fn cpu_used_us(&mut self) -> Option<u64> {
         match &mut self.reach {
             Reach::Tracees(tracees) => Some(tracees.cpu_us()),
-            Reach::Namespace | Reach::Cgroup(_) => cpu_used_us(self.cpu_stat),
+            Reach::Namespace(_) | Reach::Cgroup(_) => cpu_used_us(self.cpu_stat),
         }
     }
 
@@ -281,7 +282,7 @@ impl Init<'_> {
     fn send_all(&mut self, signal: i32) {
         match &mut self.reach {
             Reach::Tracees(tracees) => tracees.send_all(signal),
-            Reach::Namespace => send(-1, signal),
+            Reach::Namespace(_) => send(-1, signal),
             Reach::Cgroup(_) if self.main > 0 => send(self.main, signal),
             Reach::Cgroup(_) => {}
         }

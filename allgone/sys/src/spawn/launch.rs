@@ -105,8 +105,9 @@ pub struct Memory<'a> {
 /// What holds a run together, so that all of it can be ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Hold<'a> {
-    /// A PID namespace: its end is init's.
-    Namespace,
+    /// A PID namespace: its end is init's. What others have moved into its cgroup, if it has one,
+    /// is ended by writing this, `cgroup.kill` (Linux 5.14).
+    Namespace(Option<File<'a>>),
     /// Init traces all that it starts (`PTRACE_O_EXITKILL`): its end is init's.
     Trace,
     /// A cgroup: it is ended by writing this, `cgroup.kill` (Linux 5.14).
@@ -138,7 +139,7 @@ impl<'a> Launch<'a> {
         let mut lines = setup(self.before);
         let seize = match self.hold {
             Hold::Trace => ", ptrace(PTRACE_SEIZE, PTRACE_O_EXITKILL)",
-            Hold::Namespace | Hold::Cgroup(_) => "",
+            Hold::Namespace(_) | Hold::Cgroup(_) => "",
         };
         let clone = format!("clone3({:#x}){seize}", self.main_flags);
         lines.push((clone, Need::Required));
@@ -196,7 +197,7 @@ impl<'a> Launch<'a> {
         let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         let seen = match self.hold {
             Hold::Trace => Some(Mapping::anonymous(tracees::BYTES)?),
-            Hold::Namespace | Hold::Cgroup(_) => None,
+            Hold::Namespace(_) | Hold::Cgroup(_) => None,
         };
         let main = Main {
             orders: self.orders,
@@ -367,7 +368,8 @@ impl<'a> Main<'a> {
                     Reach::Tracees(tracees)
                 }
                 (None, Hold::Cgroup(kill)) => Reach::Cgroup(kill),
-                (None, _) => Reach::Namespace,
+                (None, Hold::Namespace(kill)) => Reach::Namespace(kill.filter(|_| removed.is_some())),
+                (None, Hold::Trace) => Reach::Namespace(None),
             },
         }
         .run()

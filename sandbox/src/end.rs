@@ -214,7 +214,9 @@ fn failure(options: &Options, launch: &Launch<'_>, index: usize, errno: Errno) -
              --best-effort goes on without /proc"
         }
         _ if options.closed.is_some() => "",
-        Errno::EPERM | Errno::EACCES if !options.bare && matches!(launch.hold, Hold::Namespace(_)) => {
+        Errno::EPERM | Errno::EACCES
+            if !options.bare && matches!(launch.hold, Hold::Namespace(_)) =>
+        {
             ": --bare does without mounts of its own"
         }
         _ => "",

@@ -15,6 +15,7 @@ mod host;
 mod jobs;
 mod ladder;
 mod oom;
+mod points;
 mod protocol;
 
 use std::process::ExitCode;
@@ -23,8 +24,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some("host") {
-        return host::main(&args.collect::<Vec<_>>());
+    let mode = args.next().unwrap_or_default();
+    let of_mode = || args.collect::<Vec<_>>();
+    match mode.as_str() {
+        "host" => return host::main(&of_mode()),
+        "points" => return points::main(&of_mode()),
+        "points-host" => return points::host_main(&of_mode()),
+        _ => {}
     }
     let missing = base::Base::new().err();
     if let Some(why) = &missing {
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
         deaths::TESTS,
         ladder::TESTS,
         oom::TESTS,
+        points::TESTS,
         protocol::TESTS,
     ]
     .concat();

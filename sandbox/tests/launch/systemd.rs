@@ -11,7 +11,7 @@ use std::time::Duration;
 use allgone::sys::spawn::launch::remove_cgroup;
 use nix::sys::signal::{Signal, kill};
 use sandbox::end::Proof;
-use sandbox::launch::{LaunchError, Started, Status};
+use sandbox::launch::{Completion, Launch, LaunchError, Started, Status};
 use sandbox::tier::Tier;
 
 use crate::host::parent;
@@ -186,17 +186,73 @@ fn in_scopes() {
             "{scope:?}"
         );
     }
-    // A controller that the tree has is passed on; one that it has not is refused.
-    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
-    let has = controllers.split_whitespace().any(|it| it == "pids");
-    let mut run = launch("exit 4").pids(20).spawn(launcher()).unwrap();
-    match run.wait(soon()) {
-        Ok(Some(over)) => {
-            assert!(has);
-            assert_eq!(over.status, Status::Exited(4));
-            assert_eq!(over.report["asked"][0]["enforced"], true, "{}", over.report);
-        }
-        Err(e) => assert!(!has && e.to_string().contains("subtree_control"), "{e}"),
-        Ok(None) => panic!("it does not end"),
+    for limit in LIMITS {
+        limited(limit);
     }
+}
+
+/// A limit, the controller and file that have it, and a program that it ends, with how.
+type Limit = (
+    fn(Launch) -> Launch,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+const LIMITS: [(Limit, &str, fn(&Completion) -> bool); 3] = [
+    (
+        (|run| run.pids(20), "pids", "pids.max", "20"),
+        "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i+1)); done; exit 4",
+        // "Cannot fork".
+        |over| over.status == Status::Exited(2),
+    ),
+    (
+        (
+            |run| run.memory_bytes(48 << 20),
+            "memory",
+            "memory.max",
+            "50331648",
+        ),
+        "x=0123456789abcdef; while :; do x=$x$x; done",
+        |over| over.report["oom_kills"].as_u64() > Some(0),
+    ),
+    (
+        (
+            |run| run.cpu_thousandths(250),
+            "cpu",
+            "cpu.max",
+            "25000 100000",
+        ),
+        // Of a second it has a quarter.
+        "while :; do :; done",
+        |over| over.report["usage"]["user_us"].as_u64() < Some(900_000),
+    ),
+];
+
+/// A controller that the tree has is passed on to the scope, and what it limits is limited; one
+/// that it has not is refused.
+fn limited(
+    ((limit, controller, file, value), script, held): (Limit, &str, fn(&Completion) -> bool),
+) {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
+    let has = controllers.split_whitespace().any(|it| it == controller);
+    let launch = |script: &str| limit(shell(script).option("cgroup", "systemd").wait_main());
+    let mut run = launch("sleep 1000").spawn(launcher()).unwrap();
+    let started = run.started(soon());
+    if !has {
+        let refused = run.wait(soon()).unwrap_err().to_string();
+        assert!(refused.contains("subtree_control"), "{refused}");
+        return;
+    }
+    let cgroup = started.unwrap().unwrap().cgroup.clone().unwrap();
+    assert_eq!(cgroup.parent().unwrap().extension().unwrap(), "scope");
+    let found = fs::read_to_string(cgroup.join(file)).unwrap();
+    assert_eq!(found.trim_end(), value);
+    run.kill().unwrap();
+    let over = ended(run);
+    assert_eq!(over.report["asked"][0]["enforced"], true, "{}", over.report);
+
+    let ends = launch(script).timeout(Duration::from_secs(1));
+    let over = ended(ends.spawn(launcher()).unwrap());
+    assert!(held(&over), "{file}: {}", over.report);
 }

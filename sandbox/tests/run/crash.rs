@@ -107,7 +107,10 @@ fn one_is_killed_and_an_outsider_has_moved_in() {
 
 /// Whether there is a cgroup to move into.
 fn outsider_ends(options: &[&str], of_init: bool) -> bool {
-    let mut run = allgone(Whose::Own, &[options, &["--", "sh", "-c", PAYLOAD]].concat());
+    let mut run = allgone(
+        Whose::Own,
+        &[options, &["--", "sh", "-c", PAYLOAD]].concat(),
+    );
     run.command.stdin(Stdio::null());
     let mut child = run.command.spawn().unwrap();
     let complete = || init_of(&child).is_some() && run.alive().len() > 4;
@@ -122,7 +125,10 @@ fn outsider_ends(options: &[&str], of_init: bool) -> bool {
     let killed = if of_init {
         kill(init.unwrap(), Signal::SIGKILL)
     } else {
-        kill(Pid::from_raw(i32::try_from(number).unwrap()), Signal::SIGKILL)
+        kill(
+            Pid::from_raw(i32::try_from(number).unwrap()),
+            Signal::SIGKILL,
+        )
     };
     child.wait().unwrap();
     let ended = || outsider.try_wait().unwrap().is_some();

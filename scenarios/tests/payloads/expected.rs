@@ -56,6 +56,15 @@ pub(crate) enum User {
     Ordinary,
 }
 
+impl User {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Ordinary => "an ordinary user",
+        }
+    }
+}
+
 /// One combination.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {

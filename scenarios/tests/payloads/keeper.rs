@@ -42,8 +42,9 @@ pub(crate) struct Order {
     pub(crate) errors: PathBuf,
     /// Where the answer is written.
     pub(crate) answer: PathBuf,
-    /// Whether it kills the launcher when the tree is complete; the ledger is its standard input.
-    pub(crate) kills: bool,
+    /// If it kills the launcher when the tree is complete, in how many milliseconds that is done at
+    /// the latest: some never are. The ledger is its standard input.
+    pub(crate) kills: Option<u64>,
     /// How long what is left may take to end: nothing, if the launcher ended by itself.
     pub(crate) patience_ms: u64,
 }
@@ -103,10 +104,9 @@ fn keep(order: &Order) -> Result<Found, String> {
     }
     let mut launcher = command.spawn().map_err(|e| format!("start: {e}"))?;
     enter(&order.keeper)?;
-    if order.kills {
-        // What never is complete is killed when this has passed.
+    if let Some(at_the_latest) = order.kills {
         let ledger = Ledger::open(std::io::stdin().as_fd()).map_err(said("ledger"))?;
-        ledger.wait_ready(now() + Duration::from_millis(500));
+        ledger.wait_ready(now() + Duration::from_millis(at_the_latest));
         launcher.kill().map_err(|e| format!("kill: {e}"))?;
     }
     let status = launcher.wait().map_err(|e| format!("wait: {e}"))?;

@@ -6,8 +6,13 @@
 //! (`keeper`). `LAUNCHER_BINARY` and `LAUNCHER_ACTOR` name others for the first two: the launcher
 //! as it is shipped, and a static actor.
 //!
-//! A test plays each combination once, and takes turns with the user. With `LAUNCHER_RUNS=100` each
-//! is played a hundred times, as either user.
+//! A test plays each way of ending once, and takes turns with the user. With `LAUNCHER_RUNS=100`
+//! each payload is played a hundred times in each tier by each user, and the ways of ending take
+//! turns. Most runs sleep, so there are many at a time; two at most that keep the processors busy.
+//!
+//! A long form may be played in parts: `LAUNCHER_SHARD=2/4` is the second of four,
+//! `LAUNCHER_SECONDS=1200` begins nothing after that time, and `LAUNCHER_RECORD=FILE` goes on where
+//! an earlier call with the same executables has ended; what it prints in the end is of both.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -15,14 +20,17 @@
     reason = "the whole program is a test runner"
 )]
 
+mod cells;
 mod container;
 mod expected;
 mod ground;
 mod keeper;
 mod outsider;
 mod payload;
+mod seats;
 mod tiers;
 mod tools;
+mod totals;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -41,17 +49,21 @@ fn main() -> ExitCode {
     }
     let mut args = Arguments::from_args();
     // They sleep for most of the time.
-    args.test_threads = args.test_threads.or(Some(6));
-    let tests = tiers::tests()
-        .into_iter()
-        .chain(container::tests())
-        .collect();
+    args.test_threads = args.test_threads.or(Some(seats::all()));
+    cells::begin();
+    let mut tests = tiers::tests(0);
+    tests.extend(container::tests(tests.len()));
     let conclusion = libtest_mimic::run(&args, tests);
     container::end();
     tools::end();
+    let mut code = conclusion.exit_code();
     if !args.list {
-        print!("{}", container::printed());
-        println!("{}", tools::totals());
+        let (table, wrong) = container::table();
+        print!("{table}{}{}", cells::printed(), totals::printed());
+        if let Some(wrong) = wrong {
+            eprintln!("{wrong}");
+            code = ExitCode::FAILURE;
+        }
     }
-    conclusion.exit_code()
+    code
 }

@@ -24,6 +24,8 @@ pub(crate) struct Payload {
     pub(crate) beside: Beside,
     /// Whether it has to find its own cgroup.
     pub(crate) own_cgroup: bool,
+    /// Whether it keeps all processors busy while it lives.
+    pub(crate) busy: bool,
     /// Limits that it may not exceed.
     pub(crate) tasks: u64,
     pub(crate) memory_bytes: u64,
@@ -64,10 +66,24 @@ impl Payload {
             ends: script.ends_by_itself(),
             beside: spec.stage.beside,
             own_cgroup: script.needs_own_cgroup(),
+            busy: script.blocks.iter().flatten().any(is_busy),
             tasks: TASKS,
             memory_bytes: spec.stage.memory_bytes.unwrap_or(MEMORY_BYTES),
         })
     }
+}
+
+/// Whether a process that does this runs all the time, and for long.
+fn is_busy(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Spin { .. }
+            | Op::Bomb { .. }
+            | Op::ForkExitLoop
+            | Op::Flap { .. }
+            | Op::Exec { .. }
+            | Op::ChurnCgroups { .. }
+    )
 }
 
 /// How the main process ends, if it does.

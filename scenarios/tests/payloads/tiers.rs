@@ -7,97 +7,101 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use allgone::sys::ledger::Ledger;
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::Trial;
 
+use super::cells::{Played, cell};
 use super::expected::{Case, Expected, Kind, TIMED_OUT, Tier, User, not_alone};
 use super::ground::{Ground, base};
 use super::keeper::{Found, Order};
 use super::outsider::Outsider;
 use super::payload::{Payload, ids};
+use super::seats::Seat;
 use super::tools;
+use super::totals::Tally;
 
 /// When those are ended that do not end by themselves.
 const TIMEOUT: &str = "300ms";
+/// The same for those that keep the processors busy: they are at their height at once.
+const BUSY_TIMEOUT: &str = "150ms";
 /// The deadline of those that do, on however busy a machine.
 const NEVER_REACHED: &str = "25s";
 /// When an actor ends itself, should everything else fail.
 const BELT: &str = "--deadline=30s";
 
-/// One test for each payload and tier.
-pub(crate) fn tests() -> Vec<Trial> {
+/// One test for each payload and tier; `first` is the place of the first among all.
+pub(crate) fn tests(first: usize) -> Vec<Trial> {
     let pairs = ids().enumerate().flat_map(|(at, id)| {
         let tiers = Tier::ALL.into_iter().enumerate();
         tiers.map(move |(of_tier, tier)| (at + of_tier, id, tier))
     });
-    pairs
-        .map(|(turn, id, tier)| {
-            let name = format!("{id}::{}", tier.name());
-            Trial::ignorable_test(name, move || test(turn, id, tier))
-        })
-        .collect()
+    let trial = |(at, (turn, id, tier)): (usize, (usize, &'static str, Tier))| {
+        let name = format!("{id}::{}", tier.name());
+        cell(first + at, name, move |counts| test(turn, id, tier, counts))
+    };
+    pairs.enumerate().map(trial).collect()
 }
 
-fn test(turn: usize, id: &'static str, tier: Tier) -> Result<Completion, Failed> {
+fn test(turn: usize, id: &'static str, tier: Tier, counts: &mut Tally) -> Result<Played, String> {
     if let Some(why) = not_alone(id) {
-        return Ok(Completion::ignored_with(why));
+        return Ok(Played::Not(why.to_owned()));
     }
     if let Err(why) = base() {
         let required = std::env::var("HARNESS_REQUIRE").unwrap_or_default();
         if required.split(',').any(|name| name == "cgroup2-write") {
-            return Err(why.into());
+            return Err(why);
         }
-        return Ok(Completion::ignored_with(why));
+        return Ok(Played::Not(why));
     }
+    let mut wrong = Vec::new();
+    for (kind, payload, user) in runs(turn, id) {
+        let text = payload.text.clone();
+        let case = Case {
+            payload,
+            tier,
+            kind,
+            user,
+        };
+        let problems = play(&case, counts)?;
+        if !problems.is_empty() {
+            let problems = problems.join("; ");
+            wrong.push(format!("{kind:?} as {user:?}: {problems}\n{text}"));
+        }
+    }
+    Ok(Played::With(wrong))
+}
+
+/// What is played in one tier.
+fn runs(turn: usize, id: &'static str) -> Vec<(Kind, Payload, User)> {
+    let users = [User::Root, User::Ordinary];
     let stays = Payload::that_stays(id);
-    // Each in some tiers: these are other ways into the same end.
-    let now_and_then = |at: usize| tools::rounds().is_some() || (turn + at).is_multiple_of(4);
     let kinds = [
         (Kind::All, Payload::that_ends(id)),
         (Kind::Deadline, Some(stays.clone())),
-        (Kind::Main, Some(stays.clone()).filter(|_| now_and_then(0))),
-        (Kind::Killed, Some(stays).filter(|_| now_and_then(1))),
+        (Kind::Main, Some(stays.clone())),
+        (Kind::Killed, Some(stays)),
     ];
-    let mut wrong = Vec::new();
-    for (at, (kind, payload)) in kinds.into_iter().enumerate() {
-        let Some(payload) = payload else { continue };
-        let users = [User::Root, User::Ordinary];
-        let turn = [users[(turn + at) % 2]];
-        let users = if tools::rounds().is_some() {
-            &users[..]
-        } else {
-            &turn
-        };
-        for _ in 0..tools::rounds().unwrap_or(1) {
-            for user in users {
-                let case = Case {
-                    payload: payload.clone(),
-                    tier,
-                    kind,
-                    user: *user,
-                };
-                let problems = play(&case)?;
-                if !problems.is_empty() {
-                    let problems = problems.join("; ");
-                    wrong.push(format!(
-                        "{kind:?} as {user:?}: {problems}\n{}",
-                        payload.text
-                    ));
-                }
-            }
-        }
+    let kinds = kinds.into_iter().enumerate();
+    let kinds = kinds.filter_map(|(at, (kind, payload))| Some((at, kind, payload?)));
+    if let Some(rounds) = tools::rounds() {
+        let kinds: Vec<_> = kinds.map(|(_, kind, payload)| (kind, payload)).collect();
+        let turns = kinds.iter().cycle().take(rounds as usize);
+        return turns
+            .flat_map(|(kind, payload)| users.map(|user| (*kind, payload.clone(), user)))
+            .collect();
     }
-    if wrong.is_empty() {
-        Ok(Completion::Completed)
-    } else {
-        Err(wrong.join("\n").into())
-    }
+    // The last two in some tiers only: they are other ways into the same end.
+    let now_and_then = |at: usize| at < 2 || (turn + at - 2).is_multiple_of(4);
+    kinds
+        .filter(|(at, ..)| now_and_then(*at))
+        .map(|(at, kind, payload)| (kind, payload, users[(turn + at) % 2]))
+        .collect()
 }
 
 /// Plays one; returns what was not as expected.
-fn play(case: &Case) -> Result<Vec<String>, String> {
+fn play(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
+    let _seat = Seat::take(case.payload.busy);
     let expected = case.expected();
     let said = |e: std::io::Error| e.to_string();
     let user = (case.user == User::Ordinary).then(tools::user);
@@ -123,7 +127,7 @@ fn play(case: &Case) -> Result<Vec<String>, String> {
         args: args(case, expected.code, path("report")),
         errors: path("errors"),
         answer: path("answer"),
-        kills: case.kind == Kind::Killed,
+        kills: (case.kind == Kind::Killed).then_some(if payload.busy { 150 } else { 500 }),
         patience_ms: if expected.launcher_killed {
             patience_ms()
         } else {
@@ -141,17 +145,17 @@ fn play(case: &Case) -> Result<Vec<String>, String> {
         let own = format!("{pid} ");
         found.left.retain(|line| !line.starts_with(&own));
     }
-    tools::RUNS.fetch_add(1, Ordering::Relaxed);
-    if expected.why.is_some() {
-        tools::EXCEPTIONS.fetch_add(1, Ordering::Relaxed);
-    }
+    let counts = counts.entry(format!("{}, {}", case.tier.name(), case.user.name()));
+    let counts = counts.or_default();
+    counts.runs += 1;
+    counts.exceptions += u32::from(expected.why.is_some());
     let mut problems = Vec::new();
     if !found.left.is_empty() {
-        tools::SURVIVORS.fetch_add(1, Ordering::Relaxed);
+        counts.survivors += 1;
         problems.push(format!("survivors {:?}", found.left));
     }
     if !(cgroups.is_empty() || expected.cgroups) || !files.is_empty() || !found.mounts.is_empty() {
-        tools::RESIDUE.fetch_add(1, Ordering::Relaxed);
+        counts.residue += 1;
         problems.push(format!("left: {cgroups:?} {files:?} {:?}", found.mounts));
     }
     let report = fs::read_to_string(path("report")).map_err(said)?;
@@ -162,7 +166,7 @@ fn play(case: &Case) -> Result<Vec<String>, String> {
         otherwise.push(format!("the process from outside is alive: {lives}"));
     }
     if !otherwise.is_empty() {
-        tools::OTHERWISE.fetch_add(1, Ordering::Relaxed);
+        counts.otherwise += 1;
         let errors = fs::read_to_string(path("errors")).unwrap_or_default();
         problems.push(format!("{}: {errors}", otherwise.join(", ")));
     }
@@ -170,10 +174,10 @@ fn play(case: &Case) -> Result<Vec<String>, String> {
 }
 
 fn args(case: &Case, code: i32, report: PathBuf) -> Vec<String> {
-    let timeout = if code == TIMED_OUT {
-        TIMEOUT
-    } else {
-        NEVER_REACHED
+    let timeout = match (code, case.payload.busy) {
+        (TIMED_OUT, true) => BUSY_TIMEOUT,
+        (TIMED_OUT, false) => TIMEOUT,
+        _ => NEVER_REACHED,
     };
     let mut args = vec!["run", "--report"];
     let report = report.display().to_string();

@@ -1,4 +1,4 @@
-//! What all runs share: the executables, numbers of users, and the totals.
+//! What all runs share: the executables, numbers of users, and how often each is played.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,32 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What has been played.
-pub(crate) static RUNS: AtomicU32 = AtomicU32::new(0);
-/// How many of them had an expectation of their own.
-pub(crate) static EXCEPTIONS: AtomicU32 = AtomicU32::new(0);
-/// Processes that were found alive and were not expected to be.
-pub(crate) static SURVIVORS: AtomicU32 = AtomicU32::new(0);
-/// Cgroups and files that were found.
-pub(crate) static RESIDUE: AtomicU32 = AtomicU32::new(0);
-/// Other answers than the expected ones.
-pub(crate) static OTHERWISE: AtomicU32 = AtomicU32::new(0);
-
-/// In one line.
-pub(crate) fn totals() -> String {
-    let of = |count: &AtomicU32| count.load(Ordering::Relaxed);
-    format!(
-        "payloads: {} runs; survivors {}, cgroups and files left {}, wrong answers {}; {} runs \
-         with a stated exception",
-        of(&RUNS),
-        of(&SURVIVORS),
-        of(&RESIDUE),
-        of(&OTHERWISE),
-        of(&EXCEPTIONS),
-    )
-}
-
-/// How often each combination is played, if the environment says so.
+/// How often each payload is played in each tier by each user, if the environment says so.
 pub(crate) fn rounds() -> Option<u32> {
     let rounds = std::env::var("LAUNCHER_RUNS").ok()?;
     Some(rounds.parse().expect("LAUNCHER_RUNS is a number"))

@@ -368,7 +368,9 @@ impl<'a> Main<'a> {
                     Reach::Tracees(tracees)
                 }
                 (None, Hold::Cgroup(kill)) => Reach::Cgroup(kill),
-                (None, Hold::Namespace(kill)) => Reach::Namespace(kill.filter(|_| removed.is_some())),
+                (None, Hold::Namespace(kill)) => {
+                    Reach::Namespace(kill.filter(|_| removed.is_some()))
+                }
                 (None, Hold::Trace) => Reach::Namespace(None),
             },
         }

@@ -6,51 +6,56 @@ mod table;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use allgone::layout::{Layout, Paths};
+use allgone::sys::pidfd;
 use allgone::sys::time::{now, sleep_until};
 use allgone::sys::wait::{Whose, waitid};
 use harness::trial::Beside;
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::Trial;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
+use crate::cells::{Played, cell};
 use crate::expected::{not_alone, refused_in_container};
 use crate::keeper::alive;
 use crate::payload::{Payload, ids};
+use crate::seats::Seat;
 use crate::tools;
+use crate::totals::Tally;
 
-pub(crate) use table::printed;
+pub(crate) use table::table;
 
 /// How long the members of a container may take to die.
 const CLEAN: Duration = Duration::from_secs(10);
 /// How long a command may take that was given [`LIFE`].
-const ENOUGH: Duration = Duration::from_secs(3);
+const ENOUGH: Duration = Duration::from_secs(10);
 /// What a program is given for its life.
 const LIFE: &str = "0.3";
 /// An ordinary user.
 const USER: u32 = 1_000;
 
-/// One test for each payload, and one for the launchers beside this one.
-pub(crate) fn tests() -> Vec<Trial> {
+/// One test for each payload, and for some one for each launcher beside this one; `first` is the
+/// place of the first among all.
+pub(crate) fn tests(first: usize) -> Vec<Trial> {
     let of = |(turn, id): (usize, &'static str)| {
-        Trial::ignorable_test(format!("container::{id}"), move || {
+        cell(first + turn, format!("container::{id}"), move |counts| {
             if let Some(why) = not_alone(id) {
-                return Ok(Completion::ignored_with(why));
+                return Ok(Played::Not(why.to_owned()));
             }
-            in_container(|container| payload(container, turn, id))
+            in_container(|container| payload(container, turn, id, counts))
         })
     };
     let mut tests: Vec<Trial> = ids().enumerate().map(of).collect();
-    tests.push(Trial::ignorable_test("container::table", || {
-        in_container(table::measure)
-    }));
+    tests.extend(table::tests(first + tests.len()));
     tests
 }
 
@@ -70,14 +75,15 @@ pub(crate) fn reaper() -> ExitCode {
 /// Those that are not in use.
 static POOL: Mutex<Vec<Container>> = Mutex::new(Vec::new());
 
-fn in_container(test: impl FnOnce(&Container) -> Result<(), String>) -> Result<Completion, Failed> {
+fn in_container(
+    test: impl FnOnce(&Container) -> Result<Vec<String>, String>,
+) -> Result<Played, String> {
     if !nix::unistd::geteuid().is_root() {
-        return Ok(Completion::ignored_with(
-            "needs root: it makes containers with runc",
-        ));
+        let why = "needs root: it makes containers with runc";
+        return Ok(Played::Not(why.to_owned()));
     }
     if Command::new("runc").arg("--version").output().is_err() {
-        return Ok(Completion::ignored_with("needs runc (Debian: runc)"));
+        return Ok(Played::Not("needs runc (Debian: runc)".to_owned()));
     }
     let free = POOL.lock().unwrap().pop();
     let container = match free {
@@ -87,7 +93,7 @@ fn in_container(test: impl FnOnce(&Container) -> Result<(), String>) -> Result<C
     let answer = test(&container);
     container.end_all()?;
     POOL.lock().unwrap().push(container);
-    answer.map(|()| Completion::Completed).map_err(Failed::from)
+    answer.map(Played::With)
 }
 
 /// Ends all containers. To be called when no test runs any more.
@@ -168,17 +174,39 @@ impl Container {
         Ok((status.code().unwrap_or(-1), errors))
     }
 
-    /// The same; returns who is left. What is left may keep `runc` from ending, so that is waited
-    /// for only until the command must have ended; then all is ended.
+    /// The same; returns who is left when the command has ended. Then all is ended, for what is left
+    /// may keep `runc` itself from ending.
     fn exec_and_end(&self, uid: u32, args: &[&str]) -> Result<Vec<String>, String> {
-        let mut command = self.start_in(uid, args)?;
+        let file = self.dir.path().join("command");
+        match fs::remove_file(&file) {
+            Ok(()) | Err(_) => {}
+        }
+        let mut runc = self.start_in(uid, args)?;
         let enough = now() + ENOUGH;
-        while !enough.has_passed() && command.try_wait().map_err(|e| e.to_string())?.is_none() {
-            sleep_until(now() + Duration::from_millis(5)).map_err(|e| e.to_string())?;
+        let mut command = None;
+        while !enough.has_passed() && command.is_none() {
+            let ended = runc.try_wait().map_err(|e| e.to_string())?.is_some();
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            command = text.trim().parse().ok().map(Pid::from_raw);
+            if ended {
+                break;
+            }
+            sleep_until(now() + Duration::from_millis(2)).map_err(|e| e.to_string())?;
+        }
+        let command = command.ok_or("runc exec started nothing")?;
+        match pidfd::open(command) {
+            Ok(command) => {
+                let mut ended = [PollFd::new(command.as_fd(), PollFlags::POLLIN)];
+                let left = PollTimeout::try_from(enough.remaining()).unwrap_or(PollTimeout::MAX);
+                poll(&mut ended, left).map_err(|e| e.to_string())?;
+            }
+            // It has ended, and `runc` has reaped it.
+            Err(Errno::ESRCH) => {}
+            Err(e) => return Err(format!("pidfd_open: {e}")),
         }
         let left = self.left()?;
         self.end_all()?;
-        command.wait().map_err(|e| e.to_string())?;
+        runc.wait().map_err(|e| e.to_string())?;
         Ok(left)
     }
 
@@ -189,6 +217,8 @@ impl Container {
         runc(self.dir.path())
             .args(["exec", "--process"])
             .arg(path("process.json"))
+            .arg("--pid-file")
+            .arg(path("command"))
             .arg(&self.name)
             .stderr(File::create(path("errors")).map_err(said)?)
             .spawn()
@@ -265,52 +295,63 @@ fn runc(dir: &Path) -> Command {
     command
 }
 
-/// One payload by the traced tier.
-fn payload(container: &Container, turn: usize, id: &'static str) -> Result<(), String> {
-    let asks = |payload: &Payload| payload.beside != Beside::Nobody;
-    // One that asks for something waits for ever where nothing is outside.
-    let ends = Payload::that_ends(id).filter(|payload| !asks(payload));
-    // Now and then in a usual run: most of what ends by itself is at its end, in any tier.
-    let ends = ends.filter(|_| tools::rounds().is_some() || turn.is_multiple_of(3));
-    let stays = Payload::that_stays(id);
+/// One payload by the traced tier. What was not as expected.
+fn payload(
+    container: &Container,
+    turn: usize,
+    id: &'static str,
+    counts: &mut Tally,
+) -> Result<Vec<String>, String> {
     let mut wrong = Vec::new();
-    for (at, payload) in ends.into_iter().chain([stays]).enumerate() {
-        let users = [0, USER];
-        let turn = [users[(turn + at) % 2]];
-        let users = if tools::rounds().is_some() {
-            &users[..]
+    for (payload, by_itself, user) in runs(turn, id) {
+        let timeout: &[&str] = if by_itself {
+            &[]
         } else {
-            &turn
+            &["--timeout", timeout_of(&payload)]
         };
-        for _ in 0..tools::rounds().unwrap_or(1) {
-            for user in users {
-                let timeout: &[&str] = if at == 0 && payload.ends && !asks(&payload) {
-                    &[]
-                } else {
-                    &["--timeout", timeout_of(&payload)]
-                };
-                let problems = launch(container, *user, &payload, timeout)?;
-                if !problems.is_empty() {
-                    wrong.push(format!(
-                        "user {user} {timeout:?}: {}\n{}",
-                        problems.join("; "),
-                        payload.text
-                    ));
-                }
-            }
+        let problems = launch(container, user, &payload, timeout, counts)?;
+        if !problems.is_empty() {
+            wrong.push(format!(
+                "user {user} {timeout:?}: {}\n{}",
+                problems.join("; "),
+                payload.text
+            ));
         }
     }
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(wrong.join("\n"))
+    Ok(wrong)
+}
+
+/// What is played of it, whether it ends by itself, and by whom.
+fn runs(turn: usize, id: &'static str) -> Vec<(Payload, bool, u32)> {
+    let users = [0, USER];
+    // One that asks for something waits for ever where nothing is outside.
+    let asks = |payload: &Payload| payload.beside != Beside::Nobody;
+    let ends = Payload::that_ends(id).filter(|payload| !asks(payload));
+    let stays = Payload::that_stays(id);
+    let stays = (stays.clone(), stays.ends && !asks(&stays) && ends.is_none());
+    let ends = ends.map(|payload| (payload.clone(), payload.ends));
+    if let Some(rounds) = tools::rounds() {
+        let both: Vec<_> = ends.into_iter().chain([stays]).collect();
+        let turns = both.iter().cycle().take(rounds as usize);
+        return turns
+            .flat_map(|(payload, by_itself)| users.map(|user| (payload.clone(), *by_itself, user)))
+            .collect();
     }
+    // Now and then: most of what ends by itself is at its end, in any tier.
+    let ends = ends.filter(|_| turn.is_multiple_of(3));
+    let both = ends.into_iter().chain([stays]).enumerate();
+    both.map(|(at, (payload, by_itself))| (payload, by_itself, users[(turn + at) % 2]))
+        .collect()
 }
 
 /// A short one only for what it ends.
 fn timeout_of(payload: &Payload) -> &'static str {
     let ends = refused_in_container(payload).is_some() || payload.ends && payload.code.is_some();
-    if ends { "25s" } else { "300ms" }
+    match (ends, payload.busy) {
+        (true, _) => "25s",
+        (false, true) => "150ms",
+        (false, false) => "300ms",
+    }
 }
 
 fn launch(
@@ -318,7 +359,9 @@ fn launch(
     user: u32,
     payload: &Payload,
     timeout: &[&str],
+    counts: &mut Tally,
 ) -> Result<Vec<String>, String> {
+    let _seat = Seat::take(payload.busy);
     let mut args = vec!["allgone", "run", "--report", "2"];
     args.extend(timeout);
     args.extend(["--", "actor", "--deadline=30s", &payload.text]);
@@ -333,20 +376,25 @@ fn launch(
         Some((code, why)) => (code, Some(why)),
         None => (lives.unwrap_or(124), None),
     };
-    tools::RUNS.fetch_add(1, Ordering::Relaxed);
-    if why.is_some() {
-        tools::EXCEPTIONS.fetch_add(1, Ordering::Relaxed);
-    }
+    let user = if user == 0 {
+        "root"
+    } else {
+        "an ordinary user"
+    };
+    let counts = counts.entry(format!("traced in a container, {user}"));
+    let counts = counts.or_default();
+    counts.runs += 1;
+    counts.exceptions += u32::from(why.is_some());
     let mut problems = Vec::new();
     if !left.is_empty() {
-        tools::SURVIVORS.fetch_add(1, Ordering::Relaxed);
+        counts.survivors += 1;
         problems.push(format!("survivors {left:?}"));
         container.end_all()?;
     }
     let start = errors.find("{\n").unwrap_or(errors.len());
     let report: serde_json::Value = serde_json::from_str(&errors[start..]).unwrap_or_default();
     if code != expected || report["tier"] != "traced" || report["proof"]["proved"] != true {
-        tools::OTHERWISE.fetch_add(1, Ordering::Relaxed);
+        counts.otherwise += 1;
         problems.push(format!("exit code {code} and not {expected}: {errors}"));
     }
     Ok(problems)

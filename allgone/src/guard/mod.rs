@@ -257,10 +257,8 @@ impl Guard {
 
     /// Ends it, and removes its cgroup.
     fn end(&self) -> Result<(), RefusedError> {
-        // With nothing left to do, guard and second are ended by one write: none of them would wait
-        // for the other. Else, or before Linux 5.14, the guard sees to what is left, and ends.
-        let at_once = self.is_all_there_is() && self.kill().is_ok();
-        if !at_once && self.finish().is_err() {
+        // It sees to what is left, and so does its second if it cannot be asked.
+        if self.finish().is_err() {
             match pidfd::send_signal(self.pidfd.as_fd(), Some(Signal::SIGKILL)) {
                 Ok(()) | Err(_) => {}
             }
@@ -291,20 +289,6 @@ impl Guard {
 }
 
 impl Guard {
-    /// Whether there is no cgroup with its prefix but its own. False also if that is not known.
-    fn is_all_there_is(&self) -> bool {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let Ok(mut dir) = nix::dir::Dir::openat(&self.base, ".", flags, Mode::empty()) else {
-            return false;
-        };
-        dir.iter().all(|entry| {
-            entry.is_ok_and(|entry| {
-                let name = entry.file_name().to_bytes();
-                !name.starts_with(self.prefix.as_bytes()) || name == self.own.as_bytes()
-            })
-        })
-    }
-
     fn kill(&self) -> Result<(), CgroupError> {
         self.base.child(&self.own)?.kill()
     }

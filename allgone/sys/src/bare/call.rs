@@ -143,28 +143,42 @@ pub(crate) fn copy_above(from: Fd, least: Fd) -> Result<Fd, Errno> {
     .and_then(fd)
 }
 
+/// `struct flock`.
+#[repr(C)]
+struct Lock {
+    kind: i16,
+    whence: i16,
+    start: i64,
+    length: i64,
+    pid: i32,
+}
+
+/// For reading, of byte 0: `F_RDLCK` is 0, and so are `SEEK_SET` and the start.
+const TO_READ: Lock = Lock {
+    kind: 0,
+    whence: 0,
+    start: 0,
+    length: 1,
+    pid: 0,
+};
+
 /// Waits until byte 0 of `file` is not locked for writing: fcntl(2) `F_SETLKW`.
 pub(crate) fn wait_for_lock(file: Fd) -> Result<(), Errno> {
     const F_SETLKW: usize = 7;
-    /// `struct flock`: `F_RDLCK` is 0, and so are `SEEK_SET` and the start.
-    #[repr(C)]
-    struct Lock {
-        kind: i16,
-        whence: i16,
-        start: i64,
-        length: i64,
-        pid: i32,
-    }
-    let lock = Lock {
-        kind: 0,
-        whence: 0,
-        start: 0,
-        length: 1,
-        pid: 0,
-    };
-    let at = core::ptr::from_ref(&lock) as usize;
-    // SAFETY: the structure is live.
+    let at = core::ptr::from_ref(&TO_READ) as usize;
+    // SAFETY: the structure is live, and only read.
     unsafe { syscall(number::FCNTL, [int(file), F_SETLKW, at, 0, 0, 0]) }.map(|_| ())
+}
+
+/// Whether another process has byte 0 of `file` locked for writing: fcntl(2) `F_GETLK`.
+pub(crate) fn is_locked(file: Fd) -> Result<bool, Errno> {
+    const F_GETLK: usize = 5;
+    const F_UNLCK: i16 = 2;
+    let mut lock = TO_READ;
+    let at = core::ptr::from_mut(&mut lock) as usize;
+    // SAFETY: the structure is live, and the kernel writes to it.
+    unsafe { syscall(number::FCNTL, [int(file), F_GETLK, at, 0, 0, 0]) }?;
+    Ok(lock.kind != F_UNLCK)
 }
 
 /// signalfd4(2) for this mask, not blocking.

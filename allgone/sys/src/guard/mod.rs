@@ -34,6 +34,9 @@
 //!   stays, and removes its own.
 //! - *The guard's*: its second (`program/second.rs`), a copy of it that does nothing else, does the
 //!   same at once. Channels and pidfd tell the host.
+//! - *The host's and the guard's*: the second does it, also if the guard is killed while it clears
+//!   the ground. Only cgroups without members may stay: the guard's own, if it had nothing left to
+//!   do but to remove that; and one that the host made afterwards.
 //! - *The second's*: the guard forks another.
 //! - *Guard and second at once*: nothing outside of the host acts. The channels tell the host,
 //!   which has the descriptors to do it, the next time that it looks at the job.

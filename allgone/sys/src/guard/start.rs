@@ -83,6 +83,12 @@ pub fn start(birth: &Birth<'_>, how: How<'_>) -> Result<OwnedFd, StartFailure> {
             return Ok(pidfd);
         }
     }
+    if shared.failed.is_none() {
+        // The go-between has been killed, with nothing in the cgroup that it may have made.
+        match call::remove_dir(birth.base.as_raw_fd(), &own) {
+            Ok(()) | Err(_) => {}
+        }
+    }
     let (step, raw::Errno(errno)) = shared.failed.unwrap_or(("clone3", raw::Errno(libc::EIO)));
     Err(fail(step)(Errno::from_raw(errno)))
 }

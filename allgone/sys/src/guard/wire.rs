@@ -27,7 +27,8 @@ pub mod born {
 
 /// Kind of a request: start a program. All its descriptors come with it.
 pub const SPAWN: u16 = 1;
-/// Kind of a request: all is done, end at once. Removes nothing: the host does.
+/// Kind of a request: all is done. The guard ends, as if the host were gone: what is left is
+/// killed and removed, and its own cgroup, which the host removes if the guard cannot.
 pub const FINISH: u16 = 2;
 
 /// The most bytes of a request. Text that does not fit comes as a file instead ([`TEXT_FILE`]).

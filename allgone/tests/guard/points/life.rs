@@ -150,8 +150,11 @@ impl Life {
                 self.resume(pid, None);
             }
             0 => self.resume(pid, Signal::try_from(signal).ok()),
-            // The guard becomes its program; a job's process is no longer what is looked at.
-            libc::PTRACE_EVENT_EXEC if self.roles.get(&pid) == Some(&Role::Guard) => {
+            // The guard becomes its program, as the host has just done; a job's process is no longer
+            // what is looked at.
+            libc::PTRACE_EVENT_EXEC
+                if matches!(self.roles.get(&pid), Some(Role::Host | Role::Guard)) =>
+            {
                 self.resume(pid, None);
             }
             libc::PTRACE_EVENT_EXEC => {
@@ -160,8 +163,15 @@ impl Life {
             }
             EVENT_STOP if signal != libc::SIGTRAP => ignore(listen(pid)),
             EVENT_STOP => {
-                if !self.roles.contains_key(&pid) {
-                    self.born(pid);
+                let above = parent(pid).and_then(|parent| self.roles.get(&parent).copied());
+                self.born(pid, above);
+                self.resume(pid, None);
+            }
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+                // Before it can make another, so that they are told apart by their order.
+                if let Ok(child) = ptrace::getevent(pid) {
+                    let above = self.roles.get(&pid).copied();
+                    self.born(Pid::from_raw(i32::try_from(child).unwrap()), above);
                 }
                 self.resume(pid, None);
             }
@@ -170,9 +180,12 @@ impl Life {
         None
     }
 
-    fn born(&mut self, pid: Pid) {
+    /// A process is there; `above`: its parent, if that is one that is looked at.
+    fn born(&mut self, pid: Pid, above: Option<Role>) {
+        if self.roles.contains_key(&pid) {
+            return;
+        }
         let has = |role: Role| self.roles.values().any(|known| *known == role);
-        let above = parent(pid).and_then(|parent| self.roles.get(&parent));
         let role = match above {
             Some(Role::Host) => Role::Between,
             Some(Role::Between) => Role::Guard,

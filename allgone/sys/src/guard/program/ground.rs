@@ -7,6 +7,7 @@ use core::ffi::CStr;
 use super::call::{self, Fd};
 use super::process;
 use super::raw::Errno;
+use super::serve::Host;
 use super::tree::{each_dir, next_dir, remove_tree};
 use super::wire::born;
 
@@ -27,11 +28,6 @@ impl Ground {
         self.each(|base, name| u32::from(remove_tree(base, name).is_err()))
     }
 
-    /// Whether there is nothing. False also if that is not known.
-    pub(crate) fn is_clear(self) -> bool {
-        self.each(|_, _| 1) == Ok(0)
-    }
-
     /// The sum of what `on` says of each.
     fn each(self, mut on: impl FnMut(Fd, &CStr) -> u32) -> Result<u32, Errno> {
         // A description of its own: the host's has one offset for all who read it.
@@ -49,13 +45,17 @@ impl Ground {
     }
 
     /// Leaves the guard's own cgroup and removes it. False: it is still there.
-    pub(crate) fn leave(self) -> bool {
-        let base = call::open(born::BASE, c"cgroup.procs", call::WRITE_ONLY);
-        // A cgroup with controllers enabled for its children takes no process; the host's was good
-        // enough for the host.
-        let moved = base.is_ok_and(enter)
-            || enter(born::HOME)
-            || call::open(born::BASE, c"../cgroup.procs", call::WRITE_ONLY).is_ok_and(enter);
+    pub(crate) fn leave(self, host: Host) -> bool {
+        let base = || call::open(born::BASE, c"cgroup.procs", call::WRITE_ONLY).is_ok_and(enter);
+        let moved = match host {
+            // It may remove the base at once.
+            Host::Waits => enter(born::HOME) || base(),
+            // A cgroup with controllers enabled for its children takes no process; the host's was
+            // good enough for the host.
+            Host::IsGone => base() || enter(born::HOME),
+        };
+        let above = || call::open(born::BASE, c"../cgroup.procs", call::WRITE_ONLY);
+        let moved = moved || above().is_ok_and(enter);
         moved
             && matches!(
                 call::remove_dir(born::BASE, self.own),

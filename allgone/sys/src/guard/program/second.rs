@@ -2,7 +2,8 @@
 //!
 //! - The guard dies: a signal comes, and its handler clears the ground.
 //! - The host's lock is gone: the host has died, or has become another program while a fork of it
-//!   holds a copy of the socket. The second ends, and the guard hears that.
+//!   holds a copy of the socket. The second tells the guard, and stays: it acts if the guard is
+//!   killed while it clears the ground.
 //!
 //! Sources: fcntl(2) "advisory record locking", prctl(2) `PR_SET_PDEATHSIG`.
 
@@ -13,27 +14,17 @@ use super::ground::Ground;
 use super::poll::Poll;
 use super::process::{self, Disposition, Ended};
 use super::raw::Errno;
-use super::serve::clear;
+use super::serve::{Host, clear};
 use super::wire::born;
 
 /// `SIGUSR1`, for the guard's death.
 const ORPHANED: i32 = 10;
-/// The exit code that says that the host is gone.
-const HOST_GONE: i32 = 3;
+/// `SIGUSR2`, to the guard: the host is gone. Only a hint, for others may send it.
+pub(crate) const HOST_GONE: i32 = 12;
 
 /// The second, from the guard's side. Pid 0: there is none.
 #[derive(Default)]
 pub(crate) struct Second(i32);
-
-/// What the death of a process means.
-pub(crate) enum Heard {
-    /// It was not the second.
-    NotIt,
-    /// The host is gone.
-    HostGone,
-    /// Somebody has killed the second.
-    Died,
-}
 
 /// What the handler needs: the strings of the ground, which live as long as the process.
 static PREFIX: AtomicPtr<core::ffi::c_char> = AtomicPtr::new(core::ptr::null_mut());
@@ -54,16 +45,14 @@ impl Second {
         }
     }
 
-    /// Whether it is the one that has ended.
-    pub(crate) fn heard(&self, ended: &Ended) -> Heard {
-        const CLD_EXITED: i32 = 1;
-        if ended.pid != self.0 {
-            Heard::NotIt
-        } else if ended.code == CLD_EXITED && ended.status == HOST_GONE {
-            Heard::HostGone
-        } else {
-            Heard::Died
+    /// Whether it is the one that has ended: somebody has killed it. Its number is not its own any
+    /// more.
+    pub(crate) fn has_died(&mut self, ended: &Ended) -> bool {
+        let died = ended.pid == self.0;
+        if died {
+            self.0 = 0;
         }
+        died
     }
 
     /// Ends it, and waits until it has left its cgroup, which is the guard's.
@@ -100,10 +89,14 @@ fn wait(guard: i32) -> ! {
     if process::signal_mask(only).is_err() {
         process::exit(1);
     }
+    // Fails if there is no such file, or no memory for locks.
     if call::wait_for_lock(born::LOCK).is_ok() {
-        process::exit(HOST_GONE)
+        // It is this process's parent, or its death is on its way here.
+        match process::kill(guard, HOST_GONE) {
+            Ok(()) | Err(_) => {}
+        }
     }
-    // There is no such file, or no memory for locks: the guard's death is still for this process.
+    // The guard's death is still for this process.
     loop {
         process::pause();
     }
@@ -117,7 +110,9 @@ extern "C" fn orphaned(_: i32) -> ! {
         (!at.is_null()).then(|| unsafe { core::ffi::CStr::from_ptr(at) })
     };
     match (string(&PREFIX), string(&OWN), Poll::new()) {
-        (Some(prefix), Some(own), Ok(poll)) => clear(Ground { prefix, own }, poll, || {}),
+        (Some(prefix), Some(own), Ok(poll)) => {
+            clear(Ground { prefix, own }, poll, None, Host::IsGone)
+        }
         _ => process::exit(1),
     }
 }

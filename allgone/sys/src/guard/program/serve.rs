@@ -49,16 +49,17 @@ pub(crate) struct Guard<'a> {
     files: Fd,
 }
 
+/// What has become of the host when the guard ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Host {
+    /// It is done, and waits for the guard's end.
+    Waits,
+    /// It is dead, or has become another program.
+    IsGone,
+}
+
 /// How many numbers stay free.
 const SPARE: i32 = 8;
-
-/// Why the guard ends.
-enum End {
-    /// The host is done.
-    Finished,
-    /// The host is dead, or has become another program.
-    HostGone,
-}
 
 impl<'a> Guard<'a> {
     /// What has to stand before the first request. `spare`: the OOM killer is to spare this
@@ -83,7 +84,7 @@ impl<'a> Guard<'a> {
         let [_, hard] = process::limit(process::NOFILE, None)?;
         process::limit(process::NOFILE, Some([hard, hard]))?;
         let files = Fd::try_from(hard).unwrap_or(Fd::MAX) - SPARE;
-        let signals = call::signals(1 << (SIGCHLD - 1))?;
+        let signals = call::signals(1 << (SIGCHLD - 1) | 1 << (second::HOST_GONE - 1))?;
         let poll = Poll::new()?;
         poll.add(born::SOCKET, poll::IN, SOCKET)?;
         poll.add(born::HOST, poll::IN, HOST)?;
@@ -99,11 +100,12 @@ impl<'a> Guard<'a> {
         })
     }
 
-    /// Serves until it ends.
+    /// Serves until the host is done, is dead, or has become another program. Then it clears the
+    /// ground: there is nothing on it if the host is done.
     pub(crate) fn serve(mut self) -> ! {
         let mut events = [Event::NONE; 64];
         let mut again = AGAIN_MS.len();
-        let end = loop {
+        let host = loop {
             let timeout = if self.memory.jobs.any_left() {
                 AGAIN_MS.get(again).copied().unwrap_or(-1)
             } else {
@@ -112,12 +114,12 @@ impl<'a> Guard<'a> {
             let count = self.poll.wait(&mut events, timeout).unwrap_or(0);
             let happened = |token| events.iter().take(count).any(|e| e.token() == token);
             if happened(HOST) {
-                break End::HostGone;
+                break Host::IsGone;
             }
             if happened(SIGNALS) {
                 again = 0;
                 if self.reap() {
-                    break End::HostGone;
+                    break Host::IsGone;
                 }
             }
             if count == 0 {
@@ -128,43 +130,35 @@ impl<'a> Guard<'a> {
                 self.memory.jobs.look_at(event.token(), self.poll);
             }
             if happened(SOCKET)
-                && let Some(end) = self.requests()
+                && let Some(host) = self.requests()
             {
-                break end;
+                break host;
             }
         };
-        match end {
-            // The host removes this cgroup, if there is nothing else to be done.
-            End::Finished if self.ground.is_clear() => {
-                self.second.dismiss();
-                process::exit(0)
-            }
-            End::Finished | End::HostGone => self.clear(),
-        }
+        let guard = Some((self.second, self.signals));
+        clear(self.ground, self.poll, guard, host)
     }
 
-    /// Reaps all that have ended. True: the second says that the host is gone.
+    /// Reaps all that have ended. True: the second has found that the host is gone, which is so.
     fn reap(&mut self) -> bool {
-        let mut room = [0u8; 128];
-        match call::read(self.signals, &mut room) {
-            Ok(_) | Err(_) => {}
-        }
+        let signal = next_signal(self.signals);
         while let Ok(Some(ended)) = process::reap() {
-            match self.second.heard(&ended) {
-                second::Heard::NotIt => self.memory.jobs.ended(&ended, self.poll),
-                second::Heard::HostGone => return true,
+            if self.second.has_died(&ended) {
                 // Without one the guard goes on; the next death tries again.
-                second::Heard::Died => self.second = Second::start(self.ground).unwrap_or_default(),
+                self.second = Second::start(self.ground).unwrap_or_default();
+            } else {
+                self.memory.jobs.ended(&ended, self.poll);
             }
         }
         if self.memory.jobs.any_left() {
             self.memory.jobs.look_at_all(self.poll);
         }
-        false
+        signal == Some(second::HOST_GONE) && call::is_locked(born::LOCK) == Ok(false)
     }
 
-    /// Serves what has been asked for. Some at a time, so that the dead do not wait.
-    fn requests(&mut self) -> Option<End> {
+    /// Serves what has been asked for. Some at a time, so that the dead do not wait. `None`: there
+    /// will be more.
+    fn requests(&mut self) -> Option<Host> {
         for _ in 0..8 {
             let Memory {
                 bytes,
@@ -174,7 +168,7 @@ impl<'a> Guard<'a> {
             } = &mut *self.memory;
             match channel::receive(born::SOCKET, bytes, control, fds) {
                 Came::Nothing => break,
-                Came::End => return Some(End::HostGone),
+                Came::End => return Some(Host::IsGone),
                 Came::Cut(errno, count) => self.refuse(errno, count),
                 Came::Request(length, count) => {
                     let bytes = bytes.get(..length).unwrap_or(&[]);
@@ -186,7 +180,7 @@ impl<'a> Guard<'a> {
                             self.refuse(Errno::BADMSG, count);
                         }
                         Some((header, _)) if header.kind == wire::FINISH => {
-                            return Some(End::Finished);
+                            return Some(Host::Waits);
                         }
                         Some((header, _)) if header.kind == wire::SPAWN => {
                             self.spawn(length, count);
@@ -268,34 +262,40 @@ impl<'a> Guard<'a> {
             }
         }
     }
-
-    /// Kills and removes everything, and ends.
-    fn clear(mut self) -> ! {
-        // It would see the guard's end as a reason to do the same, in the same cgroup.
-        self.second.dismiss();
-        let signals = self.signals;
-        clear(self.ground, self.poll, || {
-            let mut room = [0u8; 128];
-            match call::read(signals, &mut room) {
-                Ok(_) | Err(_) => {}
-            }
-            while let Ok(Some(_)) = process::reap() {}
-        })
-    }
 }
 
-/// Kills, removes, leaves its own cgroup, and ends the process. `reap` is called before each look.
-pub(crate) fn clear(ground: Ground, poll: Poll, mut reap: impl FnMut()) -> ! {
+/// The number of the next signal.
+fn next_signal(signals: Fd) -> Option<i32> {
+    // `struct signalfd_siginfo` begins with it.
+    let mut room = [0u8; 128];
+    call::read(signals, &mut room).ok()?;
+    wire::take::<i32>(&room).map(|(number, _)| number)
+}
+
+/// Kills, removes, leaves its own cgroup, and ends the process: the guard, with its second and its
+/// signals, or the second.
+///
+/// The guard's second stays until there is nothing left but their cgroup, in which it is: if the
+/// guard is killed meanwhile, it does the same.
+pub(crate) fn clear(ground: Ground, poll: Poll, mut guard: Option<(Second, Fd)>, host: Host) -> ! {
     let begun = call::now_ns();
     // The socket and the host are readable for good, which is known by now.
     poll.remove(born::SOCKET);
     poll.remove(born::HOST);
     let mut pause_ms = 1;
     loop {
-        reap();
+        if let Some((second, signals)) = &mut guard {
+            next_signal(*signals);
+            while let Ok(Some(ended)) = process::reap() {
+                second.has_died(&ended);
+            }
+        }
         let left = ground.clear_once();
         if left == Ok(0) || call::now_ns().wrapping_sub(begun) > CLEARING_NS {
-            let gone = left == Ok(0) && ground.leave();
+            if let Some((second, _)) = &mut guard {
+                second.dismiss();
+            }
+            let gone = left == Ok(0) && ground.leave(host);
             process::exit(i32::from(!gone));
         }
         // A death wakes it, and those that are no children of this process are looked for again.

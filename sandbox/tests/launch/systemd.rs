@@ -186,73 +186,78 @@ fn in_scopes() {
             "{scope:?}"
         );
     }
-    for limit in LIMITS {
+    for limit in &LIMITS {
         limited(limit);
     }
 }
 
-/// A limit, the controller and file that have it, and a program that it ends, with how.
-type Limit = (
-    fn(Launch) -> Launch,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+/// A limit on all of a run.
+struct Limit {
+    set: fn(Launch) -> Launch,
+    controller: &'static str,
+    /// The file that has it, and what stands in that.
+    file: &'static str,
+    value: &'static str,
+    /// A program that goes beyond it, and whether its end shows that it could not.
+    script: &'static str,
+    held: fn(&Completion) -> bool,
+}
 
-const LIMITS: [(Limit, &str, fn(&Completion) -> bool); 3] = [
-    (
-        (|run| run.pids(20), "pids", "pids.max", "20"),
-        "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i+1)); done; exit 4",
+const LIMITS: [Limit; 3] = [
+    Limit {
+        set: |run| run.pids(20),
+        controller: "pids",
+        file: "pids.max",
+        value: "20",
+        script: "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i+1)); done; exit 4",
         // "Cannot fork".
-        |over| over.status == Status::Exited(2),
-    ),
-    (
-        (
-            |run| run.memory_bytes(48 << 20),
-            "memory",
-            "memory.max",
-            "50331648",
-        ),
-        "x=0123456789abcdef; while :; do x=$x$x; done",
-        |over| over.report["oom_kills"].as_u64() > Some(0),
-    ),
-    (
-        (
-            |run| run.cpu_thousandths(250),
-            "cpu",
-            "cpu.max",
-            "25000 100000",
-        ),
+        held: |over| over.status == Status::Exited(2),
+    },
+    Limit {
+        set: |run| run.memory_bytes(48 << 20),
+        controller: "memory",
+        file: "memory.max",
+        value: "50331648",
+        script: "x=0123456789abcdef; while :; do x=$x$x; done",
+        held: |over| over.report["oom_kills"].as_u64() > Some(0),
+    },
+    Limit {
+        set: |run| run.cpu_thousandths(250),
+        controller: "cpu",
+        file: "cpu.max",
+        value: "25000 100000",
         // Of a second it has a quarter.
-        "while :; do :; done",
-        |over| over.report["usage"]["user_us"].as_u64() < Some(900_000),
-    ),
+        script: "while :; do :; done",
+        held: |over| over.report["usage"]["user_us"].as_u64() < Some(900_000),
+    },
 ];
 
 /// A controller that the tree has is passed on to the scope, and what it limits is limited; one
 /// that it has not is refused.
-fn limited(
-    ((limit, controller, file, value), script, held): (Limit, &str, fn(&Completion) -> bool),
-) {
+fn limited(limit: &Limit) {
     let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
-    let has = controllers.split_whitespace().any(|it| it == controller);
-    let launch = |script: &str| limit(shell(script).option("cgroup", "systemd").wait_main());
+    let mut controllers = controllers.split_whitespace();
+    let has = controllers.any(|controller| controller == limit.controller);
+    let launch = |script: &str| {
+        let run = shell(script).option("cgroup", "systemd").wait_main();
+        (limit.set)(run)
+    };
     let mut run = launch("sleep 1000").spawn(launcher()).unwrap();
-    let started = run.started(soon());
     if !has {
         let refused = run.wait(soon()).unwrap_err().to_string();
         assert!(refused.contains("subtree_control"), "{refused}");
         return;
     }
-    let cgroup = started.unwrap().unwrap().cgroup.clone().unwrap();
+    let cgroup = run.started(soon()).unwrap().unwrap().cgroup.clone();
+    let cgroup = cgroup.unwrap();
     assert_eq!(cgroup.parent().unwrap().extension().unwrap(), "scope");
-    let found = fs::read_to_string(cgroup.join(file)).unwrap();
-    assert_eq!(found.trim_end(), value);
+    let found = fs::read_to_string(cgroup.join(limit.file)).unwrap();
+    assert_eq!(found.trim_end(), limit.value);
     run.kill().unwrap();
     let over = ended(run);
     assert_eq!(over.report["asked"][0]["enforced"], true, "{}", over.report);
 
-    let ends = launch(script).timeout(Duration::from_secs(1));
+    let ends = launch(limit.script).timeout(Duration::from_secs(1));
     let over = ended(ends.spawn(launcher()).unwrap());
-    assert!(held(&over), "{file}: {}", over.report);
+    assert!((limit.held)(&over), "{}: {}", limit.file, over.report);
 }

@@ -127,8 +127,8 @@ struct Sleeper(Child);
 impl Drop for Sleeper {
     fn drop(&mut self) {
         // Ended already: nothing to do.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 

@@ -14,12 +14,12 @@
 //!
 //! ```text
 //! host                                    guard                      first process of the job
-//! SPAWN, channel, report, cgroup, … ───►  clone3 into the cgroup ──► steps, exec
-//!                    channel ◄─────────── STARTED, pidfd
-//!                    report  ◄────────────────────────────────────── its end: executed
+//! SPAWN, channel, report, cgroup, … --->  clone3 into the cgroup --> steps, exec
+//!                    channel <----------- STARTED, pidfd
+//!                    report  <-------------------------------------- its end: executed
 //!                                                                    (or 9 bytes: step and errno)
-//!                    channel ◄─────────── ENDED, status, usage  ◄─── exit
-//!                    channel ◄─────────── EMPTY             ◄─────── the last orphan
+//!                    channel <----------- ENDED, status, usage  <--- exit
+//!                    channel <----------- EMPTY             <------- the last orphan
 //! ```
 //!
 //! `EMPTY` is said after `populated 0` has been read, and only so; a death is no more than a reason

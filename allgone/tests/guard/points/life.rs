@@ -150,8 +150,8 @@ impl Life {
                 self.resume(pid, None);
             }
             0 => self.resume(pid, Signal::try_from(signal).ok()),
-            // The guard becomes its program, as the host has just done; a job's process is no longer
-            // what is looked at.
+            // The guard becomes its program, and so has the host just now; a job's process is no
+            // longer looked at.
             libc::PTRACE_EVENT_EXEC
                 if matches!(self.roles.get(&pid), Some(Role::Host | Role::Guard)) =>
             {

@@ -174,8 +174,8 @@ impl Container {
         Ok((status.code().unwrap_or(-1), errors))
     }
 
-    /// The same; returns who is left when the command has ended. Then all is ended, for what is left
-    /// may keep `runc` itself from ending.
+    /// The same; returns who is left when the command has ended. Then all is ended, for what is
+    /// left may keep `runc` itself from ending.
     fn exec_and_end(&self, uid: u32, args: &[&str]) -> Result<Vec<String>, String> {
         let file = self.dir.path().join("command");
         match fs::remove_file(&file) {

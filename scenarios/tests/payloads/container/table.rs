@@ -106,8 +106,8 @@ fn counted(launcher: &str, id: &str) -> String {
     format!("{launcher}\t{id}")
 }
 
-/// The table of all that was played, if anything was; and what is wrong with it: a launcher of which
-/// everything is known to leave something, and did not, shows that nothing would be found.
+/// The table of all that was played, if anything was; and what is wrong with it: if a launcher has
+/// left nothing that is known to leave something, nothing would be found either.
 pub(crate) fn table() -> (String, Option<String>) {
     let sums = totals::sums(|name| name.starts_with('`'));
     if sums.is_empty() {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use crate::analysis::Analysis;
+use crate::answers;
 use crate::emulated::Emulated;
 use crate::figures::Figures;
-use crate::render::{COMMAND, csv, diff, emulated, page, plot, tables};
+use crate::render::plot::window;
+use crate::render::{COMMAND, csv, diff, emulated, page, picture, plot, tables, trials};
 use crate::splice;
 use crate::store::Store;
 
@@ -17,14 +19,10 @@ pub type Artefacts = BTreeMap<String, String>;
 /// All figures of a store, by name.
 pub fn figures(store: &Store) -> Result<Figures> {
     let analysis = Analysis::of(store);
-    let plots: Vec<Vec<plot::Plot>> = analysis
-        .campaigns
-        .iter()
-        .map(plot::all)
-        .collect::<Result<_>>()?;
+    let plots: Vec<plot::Plot> = analysis.campaigns.iter().flat_map(plot::all).collect();
     Ok(Figures::of(
         &analysis,
-        &plots.concat(),
+        &plots,
         &Emulated::read(&store.root)?,
     ))
 }
@@ -34,10 +32,23 @@ pub fn figures(store: &Store) -> Result<Figures> {
 pub struct Rendered {
     /// The files in [`crate::render::GENERATED`].
     pub artefacts: Artefacts,
+    /// Those that are no text.
+    pub pictures: BTreeMap<String, Vec<u8>>,
     /// The findings with their figures spliced in, if there are findings.
     pub findings: Option<String>,
     /// Lines of the findings that name a figure that is not recorded, and its name.
     pub missing: Vec<(usize, String)>,
+}
+
+impl Rendered {
+    /// Every file in [`crate::render::GENERATED`], by its path there.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let texts = self.artefacts.iter();
+        let pictures = self.pictures.iter();
+        texts
+            .map(|(name, text)| (name.as_str(), text.as_bytes()))
+            .chain(pictures.map(|(name, bytes)| (name.as_str(), bytes.as_slice())))
+    }
 }
 
 /// Everything that is committed.
@@ -48,10 +59,12 @@ pub fn all(store: &Store) -> Result<Rendered> {
     let mut plots = Vec::new();
     for campaign in &analysis.campaigns {
         let name = &campaign.dataset.name;
-        let own =
-            plot::all(campaign).with_context(|| format!("could not draw the plots of {name}"))?;
+        let own = plot::all(campaign);
         artefacts.insert(format!("{name}.md"), tables::campaign(campaign, &own));
         artefacts.insert(format!("{name}.csv"), csv::rows(campaign));
+        if !campaign.cells.is_empty() {
+            artefacts.insert(trials::path(name), trials::file(campaign)?);
+        }
         for plot in &own {
             artefacts.insert(plot.file.clone(), plot.svg.clone());
         }
@@ -61,6 +74,7 @@ pub fn all(store: &Store) -> Result<Rendered> {
     for diff in &analysis.diffs {
         artefacts.insert(format!("{}-diff.md", diff.before), diff::document(diff));
     }
+    artefacts.extend(csv::of_tables(&analysis, &emulated));
     artefacts.insert("emulated.md".to_owned(), emulated::document(&emulated));
     artefacts.insert("README.md".to_owned(), tables::index(&analysis));
     let summary = serde_json::to_string_pretty(&analysis.summary(COMMAND))
@@ -71,13 +85,17 @@ pub fn all(store: &Store) -> Result<Rendered> {
     let missing = splice::missing(&text, &figures)?
         .into_iter()
         .map(|(line, name)| (line, name.to_owned()));
+    let missing: Vec<(usize, String)> = missing.collect();
+    let answers = answers::all(&analysis).map(|(_, answer)| answer);
+    let picture = picture::png(&window::picture(&analysis, &answers))?;
     artefacts.insert(
         "index.html".to_owned(),
-        page::page(&analysis, &emulated, &plots, findings.as_deref())?,
+        page::page(&analysis, &emulated, &plots, &answers, findings.as_deref()),
     );
     Ok(Rendered {
         artefacts,
+        pictures: BTreeMap::from([(page::PICTURE.to_owned(), picture)]),
         findings,
-        missing: missing.collect(),
+        missing,
     })
 }

@@ -29,25 +29,21 @@ pub struct Difference {
 /// the workspace).
 pub fn check(root: &Path) -> Result<Vec<Difference>> {
     let store = Store::read(root)?;
-    let artefacts::Rendered {
-        artefacts,
-        findings,
-        ..
-    } = artefacts::all(&store)?;
+    let rendered = artefacts::all(&store)?;
     let mut differences = Vec::new();
-    for (name, computed) in &artefacts {
+    for (name, computed) in rendered.files() {
         let file = format!("{GENERATED}/{name}");
         let committed = read(&root.join(&file))?;
         differences.extend(first_difference(
             &file,
             committed.as_deref(),
-            Some(computed),
+            Some(&String::from_utf8_lossy(computed)),
         ));
     }
-    let known: BTreeSet<&String> = artefacts.keys().collect();
-    for name in list(&root.join(GENERATED))?
+    let known: BTreeSet<&str> = rendered.files().map(|(name, _)| name).collect();
+    for name in tree(&root.join(GENERATED))?
         .iter()
-        .filter(|name| !known.contains(name))
+        .filter(|name| !known.contains(name.as_str()))
     {
         let file = format!("{GENERATED}/{name}");
         let committed = read(&root.join(&file))?;
@@ -57,7 +53,7 @@ pub fn check(root: &Path) -> Result<Vec<Difference>> {
     differences.extend(first_difference(
         FINDINGS,
         committed.as_deref(),
-        findings.as_deref(),
+        rendered.findings.as_deref(),
     ));
     Ok(differences)
 }
@@ -109,6 +105,23 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Paths of all files below a directory, sorted; none if it does not exist.
+pub(crate) fn tree(dir: &Path) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for name in list(dir)? {
+        let path = dir.join(&name);
+        match path.is_dir() {
+            true => paths.extend(
+                list(&path)?
+                    .into_iter()
+                    .map(|inner| format!("{name}/{inner}")),
+            ),
+            false => paths.push(name),
+        }
+    }
+    Ok(paths)
 }
 
 impl std::fmt::Display for Difference {

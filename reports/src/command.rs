@@ -1,5 +1,6 @@
 //! The command line of `report`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -47,8 +48,11 @@ enum Verb {
         /// Its name: lower-case letters, digits and dashes. NAME and NAME-again are compared with
         /// each other
         name: String,
-        /// The directory
-        dir: PathBuf,
+        /// The directory; or those of the shards of a campaign (scenario measure --shard K/N),
+        /// which are put together, machine by machine. Those of several machines become datasets of
+        /// their own: NAME-1, NAME-2 ...
+        #[arg(required = true)]
+        dirs: Vec<PathBuf>,
         /// Replace the dataset that is there
         #[arg(long)]
         replace: bool,
@@ -93,23 +97,30 @@ fn run(cli: Cli) -> Result<ExitCode> {
         None => store::find_root()?,
     };
     match cli.verb {
-        Verb::Add { name, dir, replace } => {
+        Verb::Add {
+            name,
+            dirs,
+            replace,
+        } => {
             let taking = Taking {
                 replace,
                 progress: &|what| say_aloud(&format!("{name}: {what}")),
             };
-            let dataset = store::add(&root, &name, &dir, &taking)?;
-            let bytes: u64 = list(&store::data_dir(&root).join(&name))?
-                .iter()
-                .filter_map(|file| fs::metadata(store::data_dir(&root).join(&name).join(file)).ok())
-                .map(|meta| meta.len())
-                .sum();
-            say(&format!(
-                "{name}: {} trials, {} measurements of many sites, {} kB; now: report render",
-                dataset.trials.len(),
-                dataset.sites.len(),
-                bytes / 1_000
-            ))?;
+            for dataset in store::add_all(&root, &name, &dirs, &taking)? {
+                let place = store::data_dir(&root).join(&dataset.name);
+                let bytes: u64 = list(&place)?
+                    .iter()
+                    .filter_map(|file| fs::metadata(place.join(file)).ok())
+                    .map(|meta| meta.len())
+                    .sum();
+                say(&format!(
+                    "{}: {} trials, {} measurements of many sites, {} kB; now: report render",
+                    dataset.name,
+                    dataset.trials.len(),
+                    dataset.sites.len(),
+                    bytes / 1_000
+                ))?;
+            }
         }
         Verb::Render => {
             say_aloud("computing every figure from the raw trials, which takes some seconds");
@@ -135,7 +146,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Splice => {
             let figures = artefacts::figures(&Store::read(&root)?)?;
             let text = splice::read(&root)?.with_context(|| format!("there is no {FINDINGS}"))?;
-            write(&root.join(FINDINGS), &splice::splice(&text, &figures)?)?;
+            write(
+                &root.join(FINDINGS),
+                splice::splice(&text, &figures)?.as_bytes(),
+            )?;
             for (line, name) in splice::missing(&text, &figures)? {
                 say_aloud(&format!("{FINDINGS}:{line}: {name} is not recorded"));
             }
@@ -183,30 +197,30 @@ fn dataset(root: &Path, name: &str) -> Result<Dataset> {
 /// Writes what is rendered, and removes what is no longer. Returns the figures that the findings
 /// name and that do not exist.
 pub fn write_all(store: &Store) -> Result<Vec<(usize, String)>> {
-    let artefacts::Rendered {
-        artefacts,
-        findings,
-        missing,
-    } = artefacts::all(store)?;
+    let rendered = artefacts::all(store)?;
     let dir = store.root.join(GENERATED);
-    fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
-    for name in check::list(&dir)?
+    let known: BTreeSet<&str> = rendered.files().map(|(name, _)| name).collect();
+    for name in check::tree(&dir)?
         .iter()
-        .filter(|name| !artefacts.contains_key(*name))
+        .filter(|name| !known.contains(name.as_str()))
     {
         let path = dir.join(name);
         fs::remove_file(&path).with_context(|| format!("could not remove {}", path.display()))?;
     }
-    for (name, content) in &artefacts {
-        write(&dir.join(name), content)?;
+    for (name, content) in rendered.files() {
+        let path = dir.join(name);
+        let parent = path.parent().unwrap_or(&dir);
+        fs::create_dir_all(parent)
+            .with_context(|| format!("could not make {}", parent.display()))?;
+        write(&path, content)?;
     }
-    if let Some(findings) = findings {
-        write(&store.root.join(FINDINGS), &findings)?;
+    if let Some(findings) = &rendered.findings {
+        write(&store.root.join(FINDINGS), findings.as_bytes())?;
     }
-    Ok(missing)
+    Ok(rendered.missing)
 }
 
-fn write(path: &Path, content: &str) -> Result<()> {
+fn write(path: &Path, content: &[u8]) -> Result<()> {
     fs::write(path, content).with_context(|| format!("could not write {}", path.display()))
 }
 

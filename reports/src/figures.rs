@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use harness_record::{Outcome, Plane, sees_the_cgroup};
 
 use crate::analysis::{Analysis, Campaign, Cell};
+use crate::answers;
 use crate::emulated::{Emulated, Kernel};
 use crate::render::plot::Plot;
 use crate::render::{costs, diff, emulated, tables, text, verdicts};
@@ -62,6 +63,17 @@ impl Figures {
                 format!("{}/diff/verdict", diff.before),
                 diff::in_words(diff),
             );
+        }
+        for plot in plots {
+            let drawn = tables::plot(plot);
+            let drawn = match analysis.campaign(&plot.dataset) {
+                Some(campaign) => tables::with_noise(campaign, drawn),
+                None => drawn,
+            };
+            all.block(format!("{}/plot/{}", plot.dataset, plot.slug), drawn);
+        }
+        for (name, answer) in answers::all(analysis) {
+            all.inline(format!("answers/{name}"), answer.sentence());
         }
         all.emulated(emulated);
         all

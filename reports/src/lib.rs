@@ -5,6 +5,7 @@
 //! is pure, so a committed report can be computed again and compared byte by byte ([`check`]).
 
 pub mod analysis;
+pub mod answers;
 pub mod artefacts;
 pub mod check;
 pub mod command;

@@ -82,6 +82,19 @@ pub fn ratio(ratio: Option<f64>, interval: [Option<f64>; 2]) -> String {
     }
 }
 
+/// A count in groups of three digits: `10 000`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) && digits.len() > 4 {
+            out.push('\u{a0}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// A p-value.
 pub fn p(value: f64) -> String {
     match value {

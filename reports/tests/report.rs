@@ -286,7 +286,13 @@ fn plots_follow_from_what_was_recorded() {
         "latency-verdicts.svg",
         "latency-ecdf-other-case-lifetime-0.svg",
         "kill-size-made-up-sleepers-duration.svg",
+        "kill-size-bars-made-up-sleepers-10.svg",
         "kill-size-sites-cpu.svg",
+        "trials/latency.js",
+        "latency-twins.csv",
+        "latency-diff.csv",
+        "kill-size-sites.csv",
+        "preview.png",
     ];
     for name in names {
         let there = generated(root.path(), name).exists();

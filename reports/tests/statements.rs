@@ -295,7 +295,7 @@ fn noise_stands_below_tables_and_a_loaded_campaign_is_called_loaded() {
     // Every table of the findings that has rows of a campaign in it.
     let findings = fs::read_to_string(workspace().join("reports/findings.md")).unwrap();
     for block in [
-        "verdicts/verdicts",
+        "verdicts/plot/verdicts",
         "latency/exit-now:lifetime=0/ranking",
         "kill-64/forkbomb/ranking",
     ] {
@@ -429,10 +429,14 @@ fn the_findings_answer_first() {
     let first: String = findings.split("\n## ").nth(1).unwrap().to_owned();
     for words in [
         "The answers",
+        "Can the notification tell when a cgroup is empty?",
+        "Is freezing needed before killing?",
+        "answers/notification -->",
+        "answers/freezing -->",
         "2.4 Notification API",
         "cgroup.event_control",
         "*removed*",
-        "Not since Linux 5.14",
+        "Since Linux 5.14",
         "5.2 to 5.13",
     ] {
         assert!(first.contains(words), "{words} is not in:\n{first}");

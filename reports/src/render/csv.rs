@@ -1,9 +1,12 @@
 //! Rows as comma-separated values, for a spreadsheet.
 
+use std::collections::BTreeMap;
+
 use harness_record::Plane;
 
-use super::{Origin, text};
-use crate::analysis::Campaign;
+use super::{Origin, costs, diff, emulated, tables, text};
+use crate::analysis::{Analysis, Campaign};
+use crate::emulated::Emulated;
 
 /// All rows of a campaign. Times are nanoseconds; an empty field is unknown or beyond the deadline.
 pub fn rows(campaign: &Campaign<'_>) -> String {
@@ -87,9 +90,124 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
     out
 }
 
+/// The tables that are no rows of a campaign: twins, stages, many sites, campaigns that were
+/// repeated, and what the lab recorded. Their fields are those of the table.
+pub fn of_tables(analysis: &Analysis<'_>, emulated: &Emulated) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut put = |name: String, origin: &Origin, table: String| {
+        if table.lines().count() > 2 {
+            files.insert(name, of_table(origin, &table));
+        }
+    };
+    for campaign in &analysis.campaigns {
+        let (name, origin) = (&campaign.dataset.name, Origin::of(campaign));
+        put(
+            format!("{name}-twins.csv"),
+            &origin,
+            tables::twins(&campaign.twins),
+        );
+        let stages = costs::stages(campaign).unwrap_or_default();
+        put(format!("{name}-stages.csv"), &origin, stages);
+        put(
+            format!("{name}-sites.csv"),
+            &origin,
+            costs::scale(&campaign.scale),
+        );
+    }
+    for diff in &analysis.diffs {
+        let both = analysis
+            .campaigns
+            .iter()
+            .filter(|c| [&diff.before, &diff.after].contains(&&c.dataset.name));
+        let origin = Origin::of_all(both);
+        put(
+            format!("{}-diff.csv", diff.before),
+            &origin,
+            diff::table(diff),
+        );
+    }
+    let lab = emulated::origin(emulated);
+    put(
+        "emulated-latencies.csv".to_owned(),
+        &lab,
+        emulated::latencies(emulated),
+    );
+    put(
+        "emulated-counts.csv".to_owned(),
+        &lab,
+        emulated::counts(emulated),
+    );
+    put(
+        "emulated-series.csv".to_owned(),
+        &lab,
+        emulated::series(emulated),
+    );
+    files
+}
+
+/// The file that has the fields of the table, or the value, with this figure's name.
+pub fn beside(figure: &str) -> String {
+    let (dataset, rest) = figure.split_once('/').unwrap_or((figure, ""));
+    let own = [
+        "twins",
+        "stages",
+        "sites",
+        "diff",
+        "latencies",
+        "counts",
+        "series",
+    ];
+    match dataset {
+        // Of several datasets.
+        "answers" | "campaigns" => "summary.json".to_owned(),
+        _ if own.contains(&rest) => format!("{dataset}-{rest}.csv"),
+        "emulated" => "emulated.md".to_owned(),
+        _ if rest.starts_with("sites=") => format!("{dataset}-sites.csv"),
+        _ if rest.starts_with("twins/") => format!("{dataset}-twins.csv"),
+        _ if rest.starts_with("diff/") => format!("{dataset}-diff.csv"),
+        _ => format!("{dataset}.csv"),
+    }
+}
+
+/// A table of Markdown without its marks.
+fn of_table(origin: &Origin, table: &str) -> String {
+    let mut out = String::new();
+    for line in origin.lines() {
+        out.push_str(&format!("# {line}\n"));
+    }
+    for line in table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"))
+    {
+        let inner = line.trim_start_matches("| ").trim_end_matches(" |");
+        // A bar within a field is escaped.
+        let fields = inner.replace("\\|", "\u{0}");
+        let fields = fields
+            .split(" | ")
+            .map(|field| quoted(&field.replace('\u{0}', "|").replace(['`', '*'], "")));
+        out.push_str(&fields.collect::<Vec<_>>().join(","));
+        out.push('\n');
+    }
+    out
+}
+
 fn quoted(field: &str) -> String {
     match field.contains([',', '"', '\n']) {
         true => format!("\"{}\"", field.replace('"', "\"\"")),
         false => field.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_loses_its_marks_and_keeps_its_fields() {
+        let table = "| a | b |\n| --- | --- |\n| `x` | 1, 2 \\| 3 |\n";
+        let text = of_table(&Origin::default(), table);
+        assert!(text.ends_with("\na,b\nx,\"1, 2 | 3\"\n"), "{text}");
+        assert_eq!(beside("scale/sites"), "scale-sites.csv");
+        assert_eq!(beside("kill-64/forkbomb/ranking"), "kill-64.csv");
     }
 }

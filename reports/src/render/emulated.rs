@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{COMMAND, text};
+use super::{Origin, text};
 use crate::emulated::{Boot, Difference, Emulated, Kernel, compare};
 
 /// The note above every such table.
@@ -16,14 +16,8 @@ const REFERENCES: [&str; 2] = ["waitid", "pidfd-main"];
 
 /// The document.
 pub fn document(emulated: &Emulated) -> String {
-    let kernels: Vec<&str> = emulated.kernels.iter().map(|k| k.kernel.as_str()).collect();
-    let boots: Vec<&str> = emulated.series.iter().map(|b| b.name.as_str()).collect();
     format!(
-        "<!--\n\
-            Made by: {COMMAND}\n\
-            From runs: kernels {}; boots {}\n\
-            Recorded by: lab matrix; kernel-patch/results/series/measure.c\n\
-            -->\n\n\
+        "{}\n\
             # Other kernels, and the patch series\n\n\
             {WARNING}\n\
             ## The same questions to a row of kernels\n\n\
@@ -32,12 +26,25 @@ pub fn document(emulated: &Emulated) -> String {
             {}\n\
             ## The draft series\n\n\
             {}",
-        kernels.join(", "),
-        boots.join(", "),
+        origin(emulated).comment(),
         latencies(emulated),
         counts(emulated),
         series(emulated)
     )
+}
+
+/// Where these tables come from.
+pub fn origin(emulated: &Emulated) -> Origin {
+    let kernels: Vec<&str> = emulated.kernels.iter().map(|k| k.kernel.as_str()).collect();
+    let boots: Vec<&str> = emulated.series.iter().map(|b| b.name.as_str()).collect();
+    Origin {
+        runs: vec![format!(
+            "kernels {}; boots {}",
+            kernels.join(", "),
+            boots.join(", ")
+        )],
+        recorded: vec!["lab matrix; kernel-patch/results/series/measure.c".to_owned()],
+    }
 }
 
 /// How much later than `waitid` each mechanism reports the end, kernel by kernel.

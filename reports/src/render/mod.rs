@@ -6,8 +6,10 @@ pub mod csv;
 pub mod diff;
 pub mod emulated;
 pub mod page;
+pub mod picture;
 pub mod plot;
 pub mod tables;
+pub mod trials;
 pub mod verdicts;
 
 use crate::analysis::Campaign;

@@ -31,8 +31,12 @@ const KILL_LEGEND: &str = "Durations run from the decision to kill to the oracle
 /// The document of one campaign.
 pub fn campaign(campaign: &Campaign<'_>, plots: &[Plot]) -> String {
     let mut out = Origin::of(campaign).comment();
-    out.push_str(&format!("\n# {}\n\n", campaign.dataset.name));
+    let name = &campaign.dataset.name;
+    out.push_str(&format!("\n# {name}\n\n"));
     out.push_str(&facts(campaign));
+    out.push_str(&format!(
+        "- Every row as a file: [{name}.csv]({name}.csv).\n"
+    ));
     for (plane, title) in [(Plane::Detect, "Detectors"), (Plane::Kill, "Strategies")] {
         if campaign.plane(plane).next().is_some() {
             let more = if plane == Plane::Kill {
@@ -434,7 +438,8 @@ pub fn index(analysis: &Analysis<'_>) -> String {
             # What was measured\n\n\
             Everything here is made by `report render` from the recorded trials in `reports/data`, \
             and `report check` makes it again and compares. [index.html](index.html) is all of it \
-            on one page; [summary.json](summary.json) is for programs; [emulated.md](emulated.md) \
+            on one page; [summary.json](summary.json) is for programs; `trials` has the single \
+            trials, which the page loads when a row is opened; [emulated.md](emulated.md) \
             has what was measured under emulation, which is never mixed with the rest.\n\n",
     );
     let lines: Vec<Vec<String>> = analysis

@@ -87,7 +87,7 @@ pub fn add(root: &Path, name: &str, from: &Path, taking: &Taking<'_>) -> Result<
 }
 
 /// Removes a directory if it is there.
-fn remove(dir: &Path) -> Result<()> {
+pub(super) fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other.with_context(|| format!("could not remove {}", dir.display())),

@@ -4,6 +4,7 @@
 mod add;
 mod dataset;
 mod file;
+mod merge;
 mod plan;
 mod verify;
 
@@ -14,7 +15,8 @@ use anyhow::{Context, Result, bail};
 
 pub use add::{Taking, add};
 pub use dataset::{Dataset, LOADED_PERMILLE, Machine, SiteCost};
-pub use plan::{Block, Loop, Plan, PlanRow, Skip};
+pub use merge::add_all;
+pub use plan::{Block, CampaignPlan, Loop, Plan, PlanRow, Shards, Skip};
 
 /// Everything that a report is made from.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! `plan.json`, as far as a report needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use harness_record::Plane;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::text;
 
@@ -33,6 +33,9 @@ pub struct Plan {
     /// Trials of each row.
     #[serde(default)]
     pub trials_per_row: u64,
+    /// What only a campaign has.
+    #[serde(default)]
+    pub campaign: Option<CampaignPlan>,
     /// What was run.
     #[serde(default)]
     pub rows: Vec<PlanRow>,
@@ -48,6 +51,23 @@ pub struct Plan {
     /// What this machine could not run, and why.
     #[serde(default)]
     pub skipped: Vec<Skip>,
+}
+
+/// How a campaign was measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct CampaignPlan {
+    /// The part of the blocks that was measured; absent if that is all of them.
+    #[serde(default)]
+    pub shards: Option<Shards>,
+}
+
+/// Parts of a campaign: every `of`-th block, from each of these numbers on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shards {
+    /// How many parts there are.
+    pub of: usize,
+    /// Which of them these are, from 1.
+    pub numbers: BTreeSet<usize>,
 }
 
 /// A row of a plan.
@@ -103,6 +123,15 @@ pub struct Skip {
     pub why: String,
 }
 
+impl Shards {
+    /// Whether a block, from 0, belongs to them.
+    pub fn has(&self, block: usize) -> bool {
+        block
+            .checked_rem(self.of)
+            .is_some_and(|rest| self.numbers.contains(&(rest + 1)))
+    }
+}
+
 impl Plan {
     /// Reads one.
     pub(super) fn parse(text: &[u8]) -> Result<Self> {
@@ -113,6 +142,23 @@ impl Plan {
             plan.schema
         );
         Ok(plan)
+    }
+
+    /// The parts of the campaign that were measured; nothing if that is all of it.
+    pub fn shards(&self) -> Option<&Shards> {
+        self.campaign.as_ref()?.shards.as_ref()
+    }
+
+    /// The trials that were to be run, in order: number in the whole campaign, block, seed of the
+    /// script, row.
+    pub fn order(&self) -> impl Iterator<Item = (usize, usize, u64, usize)> {
+        let blocks = self.blocks.iter().enumerate().flat_map(|(number, block)| {
+            let rows = block.rows.iter();
+            rows.map(move |row| (number, block.script_seed, *row))
+        });
+        let numbered = blocks.enumerate();
+        let numbered = numbered.map(|(seq, (block, seed, row))| (seq, block, seed, row));
+        numbered.filter(|(_, block, ..)| self.shards().is_none_or(|shards| shards.has(*block)))
     }
 
     /// Whether the idle time was drawn anew before each trial.

@@ -19,16 +19,10 @@ pub(super) fn trials(plan: &Plan, trials: &[TrialRecord]) -> Result<()> {
         !plan.blocks.is_empty(),
         "plan.json has no blocks, so nothing says in which order the trials were to be run"
     );
-    let order = plan.blocks.iter().enumerate().flat_map(|(number, block)| {
-        block
-            .rows
-            .iter()
-            .map(move |row| (number, block.script_seed, *row))
-    });
-    let mut order = order.enumerate();
+    let mut order = plan.order();
     let mut before: Option<&TrialRecord> = None;
     for (line, trial) in (1..).zip(trials) {
-        let Some((seq, (block, script_seed, row))) = order.next() else {
+        let Some((seq, block, script_seed, row)) = order.next() else {
             bail!("line {line} of trials.jsonl is one trial more than the plan has");
         };
         let planned = plan.rows.get(row).with_context(|| {

@@ -5,6 +5,7 @@
 //! that a failure.
 #![expect(clippy::unwrap_used, reason = "the whole program is a test")]
 
+mod looks;
 #[path = "../made/mod.rs"]
 mod made;
 mod page;
@@ -29,7 +30,7 @@ struct Given {
 
 type Test = (&'static str, fn(&Given) -> Outcome);
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 15] = [
     ("nothing_is_complained_about_and_nothing_is_fetched", quiet),
     ("a_filter_leaves_the_rows_that_fit", filter),
     ("a_heading_sorts_by_number_both_ways", sort),
@@ -38,6 +39,13 @@ const TESTS: [Test; 8] = [
     ("a_telephone_shows_it_without_overflow", telephone),
     ("paper_shows_all_rows_and_no_controls", paper),
     ("without_scripts_all_rows_are_there", without_scripts),
+    ("both_answers_are_seen_without_scrolling", looks::first),
+    ("it_is_dark_where_that_is_preferred", looks::dark),
+    ("the_committed_page_can_be_printed", looks::paper),
+    ("values_are_shown_where_one_points", looks::values),
+    ("the_page_is_small_and_works_alone", looks::small_and_alone),
+    ("tables_have_files_beside_them", looks::tables_have_files),
+    ("all_sections_fit_with_everything_open", looks::sections),
 ];
 
 fn main() -> ExitCode {
@@ -121,7 +129,7 @@ const VISIBLE: &str = "[...document.querySelectorAll('#table tbody tr[data-row]'
     !r.hidden && r.offsetHeight > 0)";
 
 fn filter(given: &Given) -> Outcome {
-    let shown = on_screen(given, &given.made)?;
+    let shown = looks::unfolded(given, &given.made)?;
     let all = shown.number(&format!("{VISIBLE}.length"))?;
     shown.fill("filter", "never-heard lifetime=0")?;
     let some = shown.number(&format!("{VISIBLE}.length"))?;
@@ -162,9 +170,13 @@ fn filter(given: &Given) -> Outcome {
 }
 
 fn sort(given: &Given) -> Outcome {
-    let shown = on_screen(given, &given.made)?;
+    let shown = looks::unfolded(given, &given.made)?;
     let heading = "#table th:nth-child(7) button";
-    let keys = format!("{VISIBLE}.map((r) => Number(r.cells[6].dataset.sort))");
+    // Medians as nanoseconds; what is none is larger than all.
+    let keys = format!(
+        "{VISIBLE}.map((r) => {{ const [n, unit] = r.cells[6].textContent.split(' '); return unit \
+            ? Number(n) * {{ s: 1e9, ms: 1e6, us: 1e3, ns: 1 }}[unit] : 1e18; }})"
+    );
     for (descending, direction) in [(false, "ascending"), (true, "descending")] {
         shown.click(heading)?;
         let values: Vec<f64> = serde_json::from_value(shown.value(&keys)?)?;
@@ -185,11 +197,12 @@ fn sort(given: &Given) -> Outcome {
 }
 
 fn trials(given: &Given) -> Outcome {
-    let shown = on_screen(given, &given.made)?;
+    let shown = looks::unfolded(given, &given.made)?;
     shown.fill("filter", "latency-again sleepy lifetime=0 made-up")?;
     is(shown.number(&format!("{VISIBLE}.length"))?, 1, "rows")?;
     let button = "#table tbody tr[data-row]:not([hidden]) .open";
     shown.click(button)?;
+    shown.wait("tr.trials .raw")?;
     is(
         shown.number("document.querySelectorAll('tr.trials').length")?,
         1,

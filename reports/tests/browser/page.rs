@@ -172,6 +172,24 @@ impl Shown {
         self.run(&format!("document.querySelector(`{selector}`).click()"))
     }
 
+    /// Waits until there is such an element.
+    pub(crate) fn wait(&self, selector: &str) -> Outcome {
+        self.tab.wait_for_element(selector)?;
+        Ok(())
+    }
+
+    /// As on a screen that is set to `light` or `dark`.
+    pub(crate) fn scheme(&self, scheme: &str) -> Outcome {
+        self.tab.call_method(Emulation::SetEmulatedMedia {
+            media: None,
+            features: Some(vec![Emulation::MediaFeature {
+                name: "prefers-color-scheme".to_owned(),
+                value: scheme.to_owned(),
+            }]),
+        })?;
+        Ok(())
+    }
+
     /// As on paper.
     pub(crate) fn print(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         self.tab.call_method(Emulation::SetEmulatedMedia {

@@ -1,132 +1,167 @@
-//! One page with everything: it loads nothing from the network, is readable on a telephone and in
-//! print, and shows the trials behind each row.
+//! One page with everything: it loads nothing from the network, is readable on a telephone, in the
+//! dark and in print, and begins with the two questions.
 //!
-//! Rows are written here, not by a script: without scripts the page is complete, and the script
-//! only filters, sorts and opens.
+//! All of it is written here, not by a script: without scripts the page is complete but for the
+//! single trials, and the script only filters, sorts, opens, and shows values. It is a file that
+//! may be moved alone; what lies beside it are the trials and the tables as CSV.
 
+mod first;
+mod prose;
 mod rows;
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context, Result};
-use pulldown_cmark::{Event, Options, Parser, Tag, html};
-use serde_json::{Value, json};
-
-use super::plot::Plot;
+use super::plot::svg::{STYLE as PLOT_STYLE, escaped};
+use super::plot::{Plot, window};
 use super::{Origin, costs, diff, emulated, tables};
-use crate::analysis::{Analysis, Campaign};
+use crate::analysis::Analysis;
+use crate::answers::Answer;
 use crate::emulated::Emulated;
+use prose::{markdown, with_drawings};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+
+/// The picture for links, beside the page.
+pub const PICTURE: &str = "preview.png";
+
+/// The page is no longer than this many bytes, unless its rows and tables alone are: drawings that
+/// have no room are links to their files.
+pub const LIMIT: usize = 390_000;
 
 /// The page.
 pub fn page(
     analysis: &Analysis<'_>,
     emulated: &Emulated,
     plots: &[Plot],
+    answers: &[Answer],
     findings: Option<&str>,
-) -> Result<String> {
-    let mut out = Origin::of_all(&analysis.campaigns).comment();
-    out.push_str(
-        "<!doctype html>\n\
-            <html lang=\"en\">\n\
-            <head>\n\
-            <meta charset=\"utf-8\">\n\
-            <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-            <link rel=\"icon\" href=\"data:,\">\n\
-            <title>Is it over? Is it dead? What was measured</title>\n\
-            <style>\n",
-    );
-    out.push_str(STYLE);
-    out.push_str("</style>\n</head>\n<body>\n<nav aria-label=\"Sections\">");
+) -> String {
+    let opening = window::opening(analysis);
+    let mut head = Origin::of_all(&analysis.campaigns).comment();
+    head.push_str(&first::head(answers));
+    head.push_str(&format!(
+        "<style>\n{PLOT_STYLE}{STYLE}</style>\n</head>\n<body>\n<nav aria-label=\"Sections\">"
+    ));
     for (id, title) in [
+        ("answers", "Answers"),
         ("findings", "Findings"),
-        ("rows", "All rows"),
         ("plots", "Plots"),
+        ("rows", "All rows"),
         ("checks", "Checks"),
         ("emulated", "Other kernels"),
         ("sources", "Where it comes from"),
     ] {
-        out.push_str(&format!("<a href=\"#{id}\">{title}</a> "));
+        head.push_str(&format!("<a href=\"#{id}\">{title}</a> "));
     }
-    out.push_str("</nav>\n<main>\n");
-    match findings {
-        Some(text) => out.push_str(&section("findings", &markdown(&with_drawings(text, plots)))),
-        None => out.push_str(&section(
-            "findings",
-            "<h1>What was measured</h1>\n<p>No findings are written yet.</p>\n",
-        )),
-    }
-    out.push_str(&section(
+    head.push_str("</nav>\n<main>\n");
+    head.push_str(&first::section(answers, opening.as_ref()));
+    let (text, drawn) = findings.map_or_else(Default::default, |text| with_drawings(text, plots));
+    head.push_str(&section(
+        "findings",
+        &match findings {
+            Some(_) => markdown(&text),
+            None => "<h1>What was measured</h1>\n<p>No findings are written yet.</p>\n".to_owned(),
+        },
+    ));
+    let mut tail = section(
         "rows",
         &format!("<h2>All rows</h2>\n{}", rows::table(analysis)),
-    ));
-    out.push_str(&section(
-        "plots",
-        &format!("<h2>Plots</h2>\n{}", drawings(plots)),
-    ));
-    out.push_str(&section("checks", &markdown(&checks(analysis))));
-    let lab = format!(
-        "## Other kernels, and the patch series\n\n\
-            {}\n\
-            ### From the end to the verdict\n\n\
-            {}\n\
-            ### Counts\n\n\
-            {}\n\
-            ### The draft series\n\n\
-            {}",
-        emulated::WARNING,
-        emulated::latencies(emulated),
-        emulated::counts(emulated),
-        emulated::series(emulated)
     );
-    out.push_str(&section("emulated", &markdown(&lab)));
-    out.push_str(&section("sources", &markdown(&sources(analysis))));
-    out.push_str("</main>\n<script type=\"application/json\" id=\"trials\">");
-    let trials = serde_json::to_string(&trials(analysis))
-        .context("could not write the trials of the page")?;
-    // A string of JSON may contain the end tag of a script.
-    out.push_str(&trials.replace("</", "<\\/"));
-    out.push_str("</script>\n<script>\n");
-    out.push_str(SCRIPT);
-    out.push_str("</script>\n</body>\n</html>\n");
-    Ok(out)
+    tail.push_str(&section("checks", &markdown(&checks(analysis))));
+    tail.push_str(&section("emulated", &markdown(&lab(emulated))));
+    tail.push_str(&section("sources", &markdown(&sources(analysis))));
+    tail.push_str(&format!(
+        "</main>\n<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n\
+            </body>\n</html>\n"
+    ));
+    let others: Vec<&Plot> = plots
+        .iter()
+        .filter(|plot| !drawn.contains(&plot.file))
+        .collect();
+    let room = LIMIT.saturating_sub(head.len() + tail.len());
+    let plots = section(
+        "plots",
+        &format!("<h2>Plots</h2>\n{}", drawings(&others, room)),
+    );
+    head + &plots + &tail
 }
 
 fn section(id: &str, body: &str) -> String {
     format!("<section id=\"{id}\">\n{body}</section>\n")
 }
 
-fn drawings(plots: &[Plot]) -> String {
-    let mut out = String::new();
+/// Drawings by dataset, as many as there is room for; the others are links. Bars come last: what
+/// they show stands in the tables too.
+fn drawings(plots: &[&Plot], room: usize) -> String {
     if plots.is_empty() {
-        out.push_str("<p>Nothing was recorded that makes a plot.</p>\n");
+        return "<p>Nothing else was recorded that makes a plot.</p>\n".to_owned();
     }
-    for plot in plots {
-        let dataset = plot.file.split('.').next().unwrap_or_default();
+    let figures: Vec<String> = plots.iter().map(|plot| figure(plot)).collect();
+    let mut order: Vec<usize> = (0..plots.len()).collect();
+    order.sort_by_key(|at| plots[*at].slug.starts_with("bars"));
+    // Links and headings need some room as well.
+    let mut left = room.saturating_sub(plots.len() * 150);
+    let mut inside = vec![false; plots.len()];
+    for at in order {
+        if let Some(rest) = left.checked_sub(figures[at].len()) {
+            (left, inside[at]) = (rest, true);
+        }
+    }
+    let mut out = String::new();
+    let mut at = 0;
+    for group in plots.chunk_by(|a, b| a.dataset == b.dataset) {
+        let dataset = escaped(&group[0].dataset);
+        let (mut drawn, mut links) = (String::new(), Vec::new());
+        for plot in group {
+            match inside[at] {
+                true => drawn.push_str(&figures[at]),
+                false => links.push(format!(
+                    "<a href=\"{}\">{}</a>",
+                    escaped(&plot.file),
+                    escaped(&plot.title)
+                )),
+            }
+            at += 1;
+        }
         out.push_str(&format!(
-            "<figure id=\"plot-{dataset}\">\n\
-                <div class=\"wide\">{}</div>\n\
-                <figcaption><strong>{}.</strong> {} <small>{}</small></figcaption>\n\
-                </figure>\n",
-            drawing(plot),
-            escaped(&plot.title),
-            escaped(&plot.caption),
-            escaped(&plot.file)
+            "<h3>{dataset}</h3>\n<p class=\"csv\"><a href=\"{dataset}.csv\" download>{dataset}.csv\
+                </a></p>\n<div class=\"plots\">\n{drawn}</div>\n"
         ));
+        if !links.is_empty() {
+            out.push_str(&format!(
+                "<p class=\"data\">More: {}</p>\n",
+                links.join("; ")
+            ));
+        }
     }
     out
 }
 
-/// A plot within HTML, which needs no name space; without empty lines, which would end it in
-/// Markdown.
+fn figure(plot: &Plot) -> String {
+    format!(
+        "<figure>\n{}\n<figcaption><strong>{}.</strong> {}</figcaption>\n</figure>\n",
+        drawing(plot),
+        escaped(&plot.title),
+        escaped(&plot.caption)
+    )
+}
+
+/// A plot within HTML, which has the styles of all of them; without empty lines, which would end it
+/// in Markdown.
 fn drawing(plot: &Plot) -> String {
-    let svg = plot.svg.find("<svg").map_or("", |at| &plot.svg[at..]);
-    let svg = svg
-        .replacen("<svg ", "<svg role=\"img\" ", 1)
-        .replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
-    svg.lines()
+    match &plot.html {
+        Some(table) => format!("<div class=\"wide\" tabindex=\"0\">{table}</div>"),
+        None => inline(&plot.svg),
+    }
+}
+
+/// A drawing without what the page has already: its name space, and the styles.
+fn inline(svg: &str) -> String {
+    let svg = svg.find("<svg").map_or("", |at| &svg[at..]);
+    let svg = svg.replacen(" xmlns=\"http://www.w3.org/2000/svg\"", "", 1);
+    let (before, rest) = svg.split_once("<style>").unwrap_or((&svg, ""));
+    let after = rest.split_once("</style>").map_or("", |(_, after)| after);
+    format!("{before}{after}")
+        .lines()
         .filter(|line| !line.trim().is_empty())
         .collect::<Vec<_>>()
         .join("\n")
@@ -136,11 +171,11 @@ fn drawing(plot: &Plot) -> String {
 fn checks(analysis: &Analysis<'_>) -> String {
     let mut out = "## Checks on the measurement itself\n".to_owned();
     for campaign in analysis.campaigns.iter().filter(|c| !c.twins.is_empty()) {
+        let name = &campaign.dataset.name;
         out.push_str(&format!(
-            "\n### Rows that are alike (A/A), {}\n\n{}\n\n{}",
-            campaign.dataset.name,
+            "\n### Rows that are alike (A/A), {name}\n\n{}\n\n{}",
             tables::twins_in_words(campaign),
-            tables::twins(&campaign.twins)
+            named(&format!("{name}/twins"), &tables::twins(&campaign.twins))
         ));
     }
     for diff in &analysis.diffs {
@@ -149,7 +184,7 @@ fn checks(analysis: &Analysis<'_>) -> String {
             diff.before,
             diff.after,
             diff::in_words(diff),
-            diff::table(diff)
+            named(&format!("{}/diff", diff.before), &diff::table(diff))
         ));
     }
     if analysis.diffs.is_empty() && analysis.campaigns.iter().all(|c| c.twins.is_empty()) {
@@ -158,134 +193,35 @@ fn checks(analysis: &Analysis<'_>) -> String {
     out
 }
 
+/// A table with the name of its figure, which leads to its data.
+fn named(figure: &str, table: &str) -> String {
+    format!("<!-- figure: {figure} -->\n\n{table}\n\n<!-- /figure -->\n")
+}
+
+fn lab(all: &Emulated) -> String {
+    format!(
+        "## Other kernels, and the patch series\n\n{}\n### From the end to the verdict\n\n{}\n\
+            ### Counts\n\n{}\n### The draft series\n\n{}",
+        emulated::WARNING,
+        named("emulated/latencies", &emulated::latencies(all)),
+        named("emulated/counts", &emulated::counts(all)),
+        named("emulated/series", &emulated::series(all))
+    )
+}
+
 fn sources(analysis: &Analysis<'_>) -> String {
     let mut out = "## Where it comes from\n".to_owned();
     for campaign in &analysis.campaigns {
-        out.push_str(&format!(
-            "\n### {}\n\n{}",
-            campaign.dataset.name,
-            tables::facts(campaign)
-        ));
+        let name = &campaign.dataset.name;
+        out.push_str(&format!("\n### {name}\n\n{}", tables::facts(campaign)));
         out.push_str(&format!("- Runs: {}.\n", campaign.dataset.runs.join(", ")));
         if !campaign.scale.is_empty() {
-            out.push_str(&format!("\n{}", costs::scale(&campaign.scale)));
+            let table = named(&format!("{name}/sites"), &costs::scale(&campaign.scale));
+            out.push_str(&format!("\n{table}"));
         }
     }
     if analysis.campaigns.is_empty() {
         out.push_str("\nNothing is recorded yet.\n");
     }
     out
-}
-
-/// The trials behind each row: number, block, how it ended, and its latency in nanoseconds (null:
-/// none).
-fn trials(analysis: &Analysis<'_>) -> Value {
-    let mut outcomes: Vec<String> = Vec::new();
-    let mut rows = Vec::new();
-    let cells = |c: &'_ Campaign<'_>| (c.dataset.deadline_ns(), c.cells.len());
-    let deadlines = analysis
-        .campaigns
-        .iter()
-        .map(cells)
-        .flat_map(|(ns, n)| vec![ns; n]);
-    let cells = analysis
-        .campaigns
-        .iter()
-        .flat_map(|c: &Campaign<'_>| &c.cells);
-    for (cell, deadline_ns) in cells.zip(deadlines) {
-        let mut trials = Vec::new();
-        let mut notes = BTreeMap::new();
-        for trial in &cell.trials {
-            let name = serde_json::to_value(trial.outcome)
-                .ok()
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default();
-            let outcome = outcomes.iter().position(|o| *o == name).unwrap_or_else(|| {
-                outcomes.push(name);
-                outcomes.len() - 1
-            });
-            let latency = crate::analysis::latency(trial, deadline_ns)
-                .filter(|ns| *ns < crate::stats::CENSORED);
-            trials.push(json!([trial.seq, trial.block, outcome, latency]));
-            if let Some(note) = trial.note.as_ref().filter(|_| !trial.held) {
-                notes.insert(trial.seq.to_string(), note.to_string());
-            }
-        }
-        rows.push(match notes.is_empty() {
-            true => json!({"expected": cell.expected, "trials": trials}),
-            false => json!({"expected": cell.expected, "trials": trials, "notes": notes}),
-        });
-    }
-    json!({"outcomes": outcomes, "rows": rows})
-}
-
-/// Markdown as HTML. Tables get a frame that scrolls; links to files of the repository lead from
-/// `reports/generated` there.
-fn markdown(text: &str) -> String {
-    let parser = Parser::new_ext(text, Options::ENABLE_TABLES).map(|event| match event {
-        Event::Html(comment) | Event::InlineHtml(comment)
-            if comment.trim_start().starts_with("<!--") =>
-        {
-            Event::Html(inside_markers(&comment).into())
-        }
-        Event::Start(Tag::Link {
-            link_type,
-            dest_url,
-            title,
-            id,
-        }) => Event::Start(Tag::Link {
-            link_type,
-            dest_url: from_here(&dest_url).into(),
-            title,
-            id,
-        }),
-        other => other,
-    });
-    let mut out = String::new();
-    html::push_html(&mut out, parser);
-    out.replace("<table>", "<div class=\"wide\"><table>")
-        .replace("</table>", "</table></div>")
-}
-
-/// A link of the findings, which lie one directory above the page.
-fn from_here(link: &str) -> String {
-    match link.strip_prefix("generated/") {
-        Some(neighbour) => neighbour.to_owned(),
-        None if link.contains("://") || link.starts_with('#') => link.to_owned(),
-        None => format!("../{link}"),
-    }
-}
-
-/// Images become inline drawings, so that the page needs no other file.
-fn with_drawings(text: &str, plots: &[Plot]) -> String {
-    plots.iter().fold(text.to_owned(), |text, plot| {
-        let picture = format!("![{}](generated/{})", plot.title, plot.file);
-        text.replace(
-            &picture,
-            &format!("<div class=\"wide\">{}</div>", drawing(plot)),
-        )
-    })
-}
-
-/// Comments are for the source of the findings, not for its readers.
-fn inside_markers(comment: &str) -> String {
-    let mut out = String::new();
-    let mut rest = comment;
-    while let Some(begin) = rest.find("<!--") {
-        out.push_str(&rest[..begin]);
-        match rest[begin..].find("-->") {
-            Some(end) => rest = &rest[begin + end + 3..],
-            None => return out,
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Text as it may stand in HTML.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

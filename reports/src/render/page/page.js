@@ -1,7 +1,6 @@
 "use strict";
-// Filters, sorts and opens what is there already. No network, no storage.
+// Filters, sorts, opens and shows what is there already. No network, no storage.
 (() => {
-  const data = JSON.parse(document.getElementById("trials").textContent);
   const body = document.querySelector("#table tbody");
   const rows = [...body.querySelectorAll("tr[data-row]")];
   const control = (id) => document.getElementById(id);
@@ -20,9 +19,9 @@
     const unexpected = control("unexpected").checked;
     let shown = 0;
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
+      const text = [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase();
       const fits = words.every((word) => text.includes(word))
-        && (!dataset || row.dataset.dataset === dataset)
+        && (!dataset || row.cells[2].textContent === dataset)
         && (!plane || row.dataset.plane === plane)
         && (!unexpected || row.dataset.unexpected === "true");
       row.hidden = !fits;
@@ -34,21 +33,27 @@
   };
   for (const id of ["filter", "dataset", "plane", "unexpected"]) control(id).addEventListener("input", filter);
 
+  // A number with or without a unit; what is none comes last.
+  const number = (text) => {
+    const found = /^([\d.]+)\s?(ns|us|ms|s)?/.exec(text);
+    if (!found) return Infinity;
+    const [scale] = units.find(([, unit]) => unit === found[2]) ?? [1];
+    return Number(found[1]) * scale;
+  };
   const sort = (button) => {
     const heading = button.closest("th");
     const descending = heading.getAttribute("aria-sort") === "ascending";
     for (const other of document.querySelectorAll("#table th")) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const column = Number(button.dataset.column);
-    const number = button.dataset.number === "true";
-    const key = (row) => {
-      const text = row.cells[column].dataset.sort;
-      if (!number) return text;
-      return text === "inf" ? Infinity : Number(text);
-    };
+    const numbers = button.dataset.number === "true";
+    const keys = new Map(rows.map((row) => {
+      const text = row.cells[column].textContent;
+      return [row, numbers ? number(text) : text];
+    }));
     const order = (a, b) => {
-      const [x, y] = [key(a), key(b)];
-      if (!number) return x.localeCompare(y, "en", { numeric: true });
+      const [x, y] = [keys.get(a), keys.get(b)];
+      if (!numbers) return x.localeCompare(y, "en", { numeric: true });
       return x === y ? 0 : x < y ? -1 : 1;
     };
     rows.sort((a, b) => (descending ? -order(a, b) : order(a, b)));
@@ -66,12 +71,30 @@
     return made;
   };
 
-  const trialsOf = (row) => {
-    const source = data.rows[Number(row.dataset.row)];
-    const made = element("tr");
-    made.className = "trials";
-    const cell = element("td");
-    cell.colSpan = row.cells.length;
+  // The trials of a dataset are in a file beside the page, which calls this.
+  const loaded = new Map();
+  const waiting = new Map();
+  window.allgoneTrials = (name, data) => loaded.set(name, data);
+  const load = (name) => {
+    if (!waiting.has(name)) {
+      waiting.set(name, new Promise((done) => {
+        const script = element("script");
+        script.src = `trials/${name}.js`;
+        script.onload = () => done(loaded.get(name));
+        script.onerror = () => done(undefined);
+        document.head.append(script);
+      }));
+    }
+    return waiting.get(name);
+  };
+
+  const fill = (cell, name, data, index) => {
+    cell.replaceChildren();
+    if (!data) {
+      cell.append(element("p", `The trials are in trials/${name}.js, which is not beside this page.`));
+      return;
+    }
+    const source = data.rows[index];
     if (source.expected) cell.append(element("p", `Expected: ${source.expected}`));
     const table = element("table");
     const head = element("tr");
@@ -88,8 +111,6 @@
     frame.tabIndex = 0;
     frame.append(table);
     cell.append(frame);
-    made.append(cell);
-    return made;
   };
 
   body.addEventListener("click", (event) => {
@@ -101,12 +122,51 @@
     if (there) {
       there.remove();
       opened.delete(row);
-    } else {
-      const trials = trialsOf(row);
-      opened.set(row, trials);
-      row.after(trials);
+      return;
     }
+    const made = element("tr");
+    made.className = "trials";
+    const cell = element("td", "loading");
+    cell.colSpan = row.cells.length;
+    made.append(cell);
+    opened.set(row, made);
+    row.after(made);
+    const name = row.cells[2].textContent;
+    load(name).then((data) => fill(cell, name, data, Number(row.dataset.row)));
   });
+
+  // Values of drawings and maps, also under a finger.
+  const tip = control("tip");
+  const wordsOf = (target) => {
+    const field = target.closest?.(".map td[title], .map td[data-words]");
+    if (field) {
+      // The browser's own would stand beside it.
+      if (field.title) { field.dataset.words = field.title; field.removeAttribute("title"); }
+      return field.dataset.words;
+    }
+    return target.closest?.("svg *")?.querySelector(":scope > title")?.textContent;
+  };
+  const show = (event) => {
+    const words = wordsOf(event.target);
+    tip.hidden = !words;
+    if (!words) return;
+    tip.textContent = words;
+    const { width, height } = tip.getBoundingClientRect();
+    const left = Math.min(event.clientX + 12, document.documentElement.clientWidth - width - 4);
+    const above = event.clientY - height - 10;
+    tip.style.left = `${Math.max(4, left)}px`;
+    tip.style.top = `${above > 0 ? above : event.clientY + 16}px`;
+  };
+  for (const kind of ["pointerover", "pointerdown"]) document.addEventListener(kind, show);
+  document.addEventListener("scroll", () => { tip.hidden = true; }, true);
+
+  // A link into something that is folded opens it.
+  const reveal = () => {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+  };
+  window.addEventListener("hashchange", reveal);
+  reveal();
 
   filter();
 })();

@@ -1,94 +1,110 @@
 //! The share of trials that had a verdict, against time.
 
+use harness_record::Plane;
+
 use super::super::text;
 use super::Drawing;
-use super::canvas::{Line, Scale, WIDTH, lines};
+use super::canvas::{Axis, Chart, Labels, Line, Scale, chosen, of_all};
+use super::svg::real;
 use crate::analysis::{Campaign, Cell};
 
 /// Fewer trials than this make no distribution.
 const TRIALS: usize = 30;
 
-/// One for each label that was run often enough, unless an axis with many values has a better plot.
+/// How many steps a line may have.
+const STEPS: f64 = 130.0;
+
+/// One for each label of the detect plane that was run often enough, unless an axis with many
+/// values has a better plot. Kills have bars.
 pub(super) fn all(campaign: &Campaign<'_>) -> Vec<Drawing> {
     let mut drawings = Vec::new();
     for group in campaign
         .cells
         .chunk_by(|a, b| a.row.label == b.row.label && a.row.plane == b.row.plane)
     {
-        let cells: Vec<&Cell<'_>> = group
+        let mut cells: Vec<&Cell<'_>> = group
             .iter()
-            .filter(|c| c.row.n >= TRIALS && !c.latency.seen().is_empty())
+            .filter(|c| c.row.n >= TRIALS && c.row.twin == 0 && !c.latency.seen().is_empty())
             .collect();
-        let axis = super::axis::axes(campaign, group[0].row.plane, &group[0].row.scenario);
-        if cells.len() < 2 || !axis.is_empty() {
+        let plane = group[0].row.plane;
+        let axis = super::axis::axes(campaign, plane, &group[0].row.scenario);
+        if plane != Plane::Detect || cells.len() < 2 || !axis.is_empty() {
             continue;
         }
-        let (what, from) = match group[0].row.plane {
-            harness_record::Plane::Detect => {
-                ("Latency of detection", "from the last exit to the verdict")
-            }
-            harness_record::Plane::Kill => {
-                ("Duration of the kill", "from the decision to nothing left")
-            }
-        };
-        let drawn: Vec<Line> = cells.iter().map(|c| line(c, &cells)).collect();
-        let n = cells.iter().map(|c| c.row.n).max().unwrap_or(0);
-        drawings.push(Drawing {
-            slug: format!("ecdf {}", group[0].row.label),
-            title: format!("{what}, {}", group[0].row.label),
-            caption: format!(
-                "Share of up to {n} trials, {from}, on a logarithmic axis. Where a line ends below \
-                    100 %, the rest was missed or wrong. Lines are sorted by their median, from {} \
-                    on.",
-                text::bound(cells[0].median())
-            ),
-            body: lines(
-                (from, Scale::LogNs),
-                ("share of trials", Scale::Share),
-                &drawn,
-            ),
-        });
+        cells.sort_by_key(|cell| (cell.latency.median(), cell.name()));
+        let names: Vec<&str> = cells.iter().map(|cell| cell.mechanism()).collect();
+        let drawn: Vec<&Cell<'_>> = chosen(&names).into_iter().map(|at| cells[at]).collect();
+        drawings.push(draw(campaign, &group[0].row.label, &drawn, cells.len()));
     }
     drawings
 }
 
-/// A step function with no more steps than the drawing has points.
-fn line(cell: &Cell<'_>, all: &[&Cell<'_>]) -> Line {
+fn draw(campaign: &Campaign<'_>, label: &str, cells: &[&Cell<'_>], of: usize) -> Drawing {
+    let ends = cells.iter().flat_map(|c| {
+        let seen = c.latency.seen();
+        [seen.first(), seen.last()].into_iter().flatten()
+    });
+    let from = "from the last exit to the verdict";
+    let x = Axis::around(
+        from,
+        Scale::LogNs,
+        ends.map(|v| ns(*v)),
+        super::tick_ns(campaign),
+    );
+    let lines: Vec<Line> = cells.iter().map(|c| line(c, &x)).collect();
+    let n = cells.iter().map(|c| c.row.n).max().unwrap_or(0);
+    let title = format!("Latency of detection, {label}");
+    let chart = Chart {
+        size: super::SIZE,
+        y: Axis::around("share of trials", Scale::Share, std::iter::empty(), None),
+        x,
+        bands: Vec::new(),
+        labels: Labels::Within,
+        lines: &lines,
+    };
+    Drawing {
+        slug: format!("ecdf {label}"),
+        body: chart.draw(&title),
+        html: None,
+        caption: format!(
+            "Share of up to {n} trials, {from}, on a logarithmic axis. Where a line ends below \
+                100 %, the rest was missed or wrong. Lines are sorted by their median, from {} \
+                on.{}{}",
+            text::bound(cells[0].median()),
+            super::ticks_in_words(campaign),
+            of_all(cells.len(), of)
+        ),
+        title,
+    }
+}
+
+/// A step function with no more steps than the drawing can show.
+fn line(cell: &Cell<'_>, x: &Axis) -> Line {
     let seen = cell.latency.seen();
-    let positive = |v: u64| real(v.max(1));
-    let ends = all.iter().flat_map(|c| {
-        [c.latency.seen().first(), c.latency.seen().last()]
-            .into_iter()
-            .flatten()
-    });
-    let (low, high) = ends.fold((f64::INFINITY, 1f64), |(low, high), v| {
-        (low.min(positive(*v)), high.max(positive(*v)))
-    });
-    let step = (high / low).max(1.01).powf(2.0 / f64::from(WIDTH));
+    let step = (x.high / x.low).powf(1.0 / STEPS);
     let mut points = Vec::new();
-    let mut share = 0.0;
-    let mut next = 0.0;
+    let (mut share, mut next) = (0.0, 0.0);
     for (at, value) in seen.iter().enumerate() {
-        let (x, y) = (
-            positive(*value),
-            real(at as u64 + 1) / real(cell.row.n as u64),
-        );
-        if x >= next || at + 1 == seen.len() {
-            points.push((x, share));
-            points.push((x, y));
-            share = y;
-            next = x * step;
+        let (value, reached) = (ns(*value), real(at + 1) / real(cell.row.n));
+        if value >= next || at + 1 == seen.len() {
+            points.push((value, share, String::new()));
+            points.push((value, reached, String::new()));
+            share = reached;
+            next = value * step;
         }
     }
+    // A line that stops goes on at its height.
+    points.push((x.high, share, String::new()));
+    let of = |permille| text::quantile(cell.latency.quantile(permille));
     Line {
         name: cell.name(),
+        words: format!("{}: median {}, p99 {}", cell.name(), of(500), of(990)),
         points,
         bars: Vec::new(),
-        marked: false,
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn real(value: u64) -> f64 {
-    value as f64
+fn ns(value: u64) -> f64 {
+    value.max(1) as f64
 }

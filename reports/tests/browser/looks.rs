@@ -20,8 +20,8 @@ pub(super) fn unfolded(given: &Given, file: &Path) -> Result<Shown, Box<dyn std:
 }
 
 /// Whether the whole box of an element is within the window.
-const WITHIN: &str = "((e) => { const b = e.getBoundingClientRect(); return b.width > 0 && b.height \
-    > 0 && b.top >= 0 && b.left >= 0 && b.bottom <= window.innerHeight && b.right <= \
+const WITHIN: &str = "((e) => { const b = e.getBoundingClientRect(); return b.width > 0 && \
+    b.height > 0 && b.top >= 0 && b.left >= 0 && b.bottom <= window.innerHeight && b.right <= \
     window.innerWidth; })";
 
 pub(super) fn first(given: &Given) -> Outcome {

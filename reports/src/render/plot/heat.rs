@@ -67,10 +67,10 @@ fn draw(campaign: &Campaign<'_>, plane: Plane, slug: &str, title: &str) -> Optio
         slug: slug.to_owned(),
         title: title.to_owned(),
         caption: format!(
-            "✓ right in every trial; ✗ {wrong} at least once{missed}; ? no answer in some trials. \
-                The number is the share of right trials in percent, of up to {most} over all \
-                parameters; an empty field was not run. Trials that broke are left out. Pointing \
-                at a field shows its counts."
+            "✓ right in every trial; ✗ {wrong} at least once{missed}; ? no answer in some \
+                trials. The number is the share of right trials in percent, of up to {most} over \
+                all parameters; an empty field was not run. Trials that broke are left out. \
+                Pointing at a field shows its counts."
         ),
         body: drawing(&grid, title),
         html: Some(table(&grid, title)),

@@ -1,5 +1,5 @@
-//! A drawing as SVG: classes instead of colours, so that one file serves a light and a dark page and
-//! paper, and a text for each thing that has a value, which a browser shows where one points at it.
+//! A drawing as SVG: classes instead of colours, so that one file serves a light page, a dark one
+//! and paper, and a text for each thing that has a value, which is shown where one points at it.
 
 /// The classes, in light and dark.
 pub(in super::super) const STYLE: &str = include_str!("plot.css");

@@ -19,6 +19,7 @@ const BOUNDS: Bounds = Bounds {
     live_ns: 5_000_000,
     cgroups: true,
     others: true,
+    siblings: true,
 };
 
 /// What the shrinker brings down: operations, children and sleeps.

@@ -22,6 +22,8 @@ pub struct Bounds {
     /// Whether there may be threads, other ways to fork, stops, subreapers, and processes that use
     /// or hold something.
     pub others: bool,
+    /// Whether such a process may fork a child of its parent (`CLONE_PARENT`).
+    pub siblings: bool,
 }
 
 impl Default for Bounds {
@@ -34,6 +36,7 @@ impl Default for Bounds {
             live_ns: 2_000_000,
             cgroups: false,
             others: false,
+            siblings: true,
         }
     }
 }
@@ -130,7 +133,7 @@ impl Draft {
             13 => Op::Vfork { block },
             14 => Op::ForkSilent { block },
             // The parent of the main process is not part of the tree.
-            15 if own != 0 => Op::ForkParent { block },
+            15 if own != 0 && self.bounds.siblings => Op::ForkParent { block },
             _ => {
                 // In a session of its own: the kernel sends SIGHUP to a group that is orphaned
                 // while a member of it is stopped.
@@ -236,6 +239,12 @@ mod tests {
         assert!(has(|op| matches!(op, Op::Vfork { .. })));
         assert!(has(|op| matches!(op, Op::ForkSilent { .. })));
         assert!(has(|op| matches!(op, Op::ForkParent { .. })));
+        let alone = Bounds {
+            siblings: false,
+            ..bounds
+        };
+        let beside = |op: Op| matches!(op, Op::ForkParent { .. });
+        assert!(!(0..500).any(|seed| random(seed, &alone).ops().any(beside)));
         assert!(has(|op| matches!(op, Op::Threads { .. })));
         assert!(has(|op| matches!(op, Op::Exit { .. })));
         assert!(has(|op| matches!(op, Op::Spin { .. })));

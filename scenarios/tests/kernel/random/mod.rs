@@ -42,6 +42,7 @@ pub(crate) fn tests() -> Vec<Test> {
     let detectors = detectors.map(|d| (d.spec().id, Mechanism::Detector(*d)));
     let strategies = STRATEGIES.iter().filter(|s| s.spec().claims_sound);
     let strategies = strategies.map(|s| (s.spec().id, Mechanism::Strategy(*s)));
+    let all_end = Test::new("random::every_tree_ends_by_itself", &[], trees_end);
     detectors
         .chain(strategies)
         .map(|(id, mechanism)| {
@@ -53,7 +54,19 @@ pub(crate) fn tests() -> Vec<Test> {
                 mechanism.test()
             })
         })
+        .chain([all_end])
         .collect()
+}
+
+/// The trees of a long run, in the model alone: they differ for these three detectors.
+fn trees_end() -> Result<(), String> {
+    for id in ["cgroup-rmdir-probe", "proc-connector", "subreaper"] {
+        let detector = harness::detect::by_id(id).ok_or("not registered")?;
+        for seed in 0..2_000 {
+            trees::to_watch(seed, detector.spec())?;
+        }
+    }
+    Ok(())
 }
 
 /// What the trees go through.

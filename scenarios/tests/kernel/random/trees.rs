@@ -40,17 +40,11 @@ pub(super) fn to_watch(seed: u64, spec: &DetectorSpec) -> Result<Script, String>
         // It removes empty cgroups, one that a process has just made and is about to enter, too.
         cgroups: spec.id != "cgroup-rmdir-probe",
         others: true,
+        // It says that such a child escapes it: the parent may be a process of the harness by then.
+        siblings: spec.id != "proc-connector",
         ..Bounds::default()
     };
-    let mut script = random(seed, &bounds);
-    if spec.id == "proc-connector" {
-        // It says that such a child escapes it: the parent may be a process of the harness by then.
-        for op in script.blocks.iter_mut().flatten() {
-            if let Op::ForkParent { block } = *op {
-                *op = Op::Fork { block, count: 1 };
-            }
-        }
-    }
+    let script = random(seed, &bounds);
     match model::play(&script, usize::MAX).emptied(spec.scope) {
         Some((_, 0)) => Ok(script),
         other => Err(format!(

@@ -4,7 +4,7 @@
 # cargo-fuzz, tar and zstd.
 #
 #   fuzz/run.sh [SECONDS [TARGET…]]
-#   fuzz/run.sh keep [TARGET…]       # what is in corpus/ goes to kept/, which is in version control
+#   fuzz/run.sh keep [TARGET ...]    # packs corpus/ into kept/, which is in version control
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:-600}

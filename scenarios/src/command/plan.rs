@@ -15,6 +15,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::exit::Failure;
+use super::measure::Shards;
 use super::request::{Claim, Request};
 use super::select::Unknown;
 use super::skip::{self, Skip};
@@ -109,6 +110,8 @@ pub(super) struct Planned {
     pub row: usize,
     /// Its complete block, from 0.
     pub block: u32,
+    /// Its place in the whole campaign, from 0; a shard plays only some of these.
+    pub seq: u32,
     /// Seed of its script: the same for all trials of a block.
     pub script_seed: u64,
 }
@@ -124,6 +127,17 @@ pub(super) struct Plan {
     pub order: Vec<Planned>,
     /// What is not run.
     pub skipped: Vec<Skip>,
+}
+
+impl Plan {
+    /// The part of it that one machine plays: the blocks of its shards.
+    pub(super) fn part(&self, shards: Option<&Shards>) -> Self {
+        let mut part = self.clone();
+        if let Some(shards) = shards {
+            part.order.retain(|planned| shards.has(planned.block));
+        }
+        part
+    }
 }
 
 /// Makes the plan.
@@ -211,11 +225,14 @@ fn order(costs: &[Duration], trials: u32, cheap_first: bool, seed: u64) -> Vec<P
             rows.sort_by_key(|row| costs[*row]);
         }
         let script_seed = rng.next_u64();
-        order.extend(rows.iter().map(|row| Planned {
-            row: *row,
-            block,
-            script_seed,
-        }));
+        for row in &rows {
+            order.push(Planned {
+                row: *row,
+                block,
+                seq: u32::try_from(order.len()).unwrap_or(u32::MAX),
+                script_seed,
+            });
+        }
     }
     order
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use harness::expect::Plane;
 use serde::Serialize;
 
+use super::measure::Shards;
 use super::plan::{self, Plan};
 use super::request::Request;
 use super::skip::Skip;
@@ -68,6 +69,9 @@ pub(super) struct Campaign {
     pub every_ns: Option<u64>,
     /// The processor of each role that was pinned.
     pub pins: BTreeMap<&'static str, usize>,
+    /// The part of the blocks that is measured here; absent if it is all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<Shards>,
     /// Whether the kernel's tracepoints were listened to, which changes what is measured.
     pub trace: bool,
 }

@@ -142,11 +142,11 @@ impl TrialLoop<'_> {
         }
         let next = self.plan.order.iter().cycle().skip(from);
         let gaps = self.request.gap.draws(self.plan.seed, 0);
-        for ((seq, planned), gap) in next.take(self.pace.warm_up).enumerate().zip(gaps) {
+        for (planned, gap) in next.take(self.pace.warm_up).zip(gaps) {
             if run.interrupted() {
                 break;
             }
-            self.trial(run, seq, planned, gap, self.pace.conditions)?;
+            self.trial(run, planned, gap, self.pace.conditions)?;
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl TrialLoop<'_> {
             }
             let cell = &self.plan.cells[planned.row];
             progress.begin(&format!("{} on {}", cell.key.mechanism, cell.key.scenario));
-            let record = self.trial(run, seq, planned, gap, conditions)?;
+            let record = self.trial(run, planned, gap, conditions)?;
             if self.pace.resumable && record.outcome == Outcome::Interrupted {
                 played.interrupted = true;
                 break;
@@ -238,19 +238,17 @@ impl TrialLoop<'_> {
     fn trial(
         &self,
         run: &mut Run<'_>,
-        seq: usize,
         planned: &Planned,
         gap: Duration,
         conditions: Conditions,
     ) -> anyhow::Result<TrialRecord> {
-        let cell = &self.plan.cells[planned.row];
+        let (cell, seq) = (&self.plan.cells[planned.row], planned.seq);
         let what = || {
             format!(
                 "could not run trial {seq} ({} on {})",
                 cell.key.mechanism, cell.key.scenario
             )
         };
-        let seq = u32::try_from(seq).context("more trials than a record can number")?;
         let start = Start {
             run: self.name,
             seq,

@@ -9,6 +9,7 @@ use super::super::args::RunArgs;
 use super::super::values::duration;
 use super::pins::Pins;
 use super::schedule::Arrivals;
+use super::shards::Shards;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +51,7 @@ pub(in super::super) struct MeasureArgs {
     #[arg(long, value_name = "DIR", help_heading = "Campaign", conflicts_with_all = [
         "scenarios", "detector", "no_detector", "kill", "no_kill", "reference", "set", "trials",
         "seed", "deadline", "gap", "dry_run", "cgroup", "tasks", "memory", "no_limits", "out", "vm",
-        "twins", "warm_up", "noise", "patience", "every", "pin", "trace",
+        "twins", "warm_up", "noise", "patience", "every", "pin", "trace", "shard",
     ])]
     pub resume: Option<PathBuf>,
 
@@ -112,6 +113,14 @@ pub(in super::super) struct MeasureArgs {
     /// named runs where its parent may
     #[arg(long, value_name = "CPU", value_parser = Pins::parse, help_heading = "Campaign")]
     pub pin: Option<Pins>,
+
+    /// Measure only a part of the blocks, for a campaign on many machines: part K of N, from 1, or
+    /// several, such as 1,3/4. Needs --seed
+    ///
+    /// Every N-th block, each with all its rows, so that each part compares all of them under its
+    /// own conditions. `report add NAME DIR...` puts the parts together, machine by machine.
+    #[arg(long, value_name = "K/N", value_parser = Shards::parse, help_heading = "Campaign")]
+    pub shard: Option<Shards>,
 
     /// Record the way from exit to verdict as well (`stages`): exit, flip, waking, running. Needs
     /// root

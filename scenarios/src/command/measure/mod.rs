@@ -6,6 +6,7 @@ pub(super) mod noise;
 mod pins;
 mod resume;
 mod schedule;
+mod shards;
 mod sittings;
 mod stages;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use super::{report, stats};
 
 pub(super) use args::MeasureArgs;
 pub(super) use schedule::Schedule;
+pub(super) use shards::Shards;
 use sittings::{SITTINGS, Sittings};
 
 /// Begins a campaign, or goes on with one.
@@ -63,6 +65,11 @@ pub(super) fn measure(given: &MeasureArgs) -> Result<Exit, Failure> {
         }
         None => given.clone(),
     };
+    if args.shard.is_some() && args.run.seed.is_none() {
+        return Err(Failure::usage(
+            "--shard needs --seed, the same for all shards: it decides which trials there are",
+        ));
+    }
     let request = resolve(&args)?;
     let around = Surroundings::look(args.run.cgroup.clone(), args.run.no_limits)?;
     let result = with_host(&args, &request, &around, begun.as_ref());
@@ -165,6 +172,8 @@ fn with_host(
     let name = harness::host::run_name().context("could not name the run")?;
     let words = begun.map_or_else(arguments, Begun::arguments);
     let document = PlanRecord::new(&name, words, request, &plan, Some(campaign(args)));
+    // The document has the whole plan, so that the shards of a campaign can be put together.
+    let plan = plan.part(args.shard.as_ref());
     if args.run.dry_run {
         print(&match args.run.format {
             RunFormat::Table | RunFormat::Ktap | RunFormat::Junit => report::plan_text(&plan),
@@ -277,6 +286,7 @@ fn campaign(args: &MeasureArgs) -> Campaign {
         arrivals: args.every.map_or("closed", schedule::Arrivals::name),
         every_ns: args.every.map(|arrivals| ns(arrivals.every())),
         pins: args.pin.unwrap_or_default().record(),
+        shards: args.shard.clone(),
         trace: args.trace,
     }
 }

@@ -74,7 +74,7 @@ fn as_planned(seq: usize, record: &TrialRecord, plan: &Plan) -> Result<()> {
     let cell = &plan.cells[planned.row];
     let params: BTreeMap<String, u64> =
         cell.params.iter().map(|(k, v)| (k.to_owned(), v)).collect();
-    let as_planned = usize::try_from(record.seq) == Ok(seq)
+    let as_planned = record.seq == planned.seq
         && record.block == Some(planned.block)
         && record.seed == planned.script_seed
         && record.scenario == cell.subject.id()
@@ -83,7 +83,7 @@ fn as_planned(seq: usize, record: &TrialRecord, plan: &Plan) -> Result<()> {
         && record.twin == cell.twin
         && record.params == params;
     if !as_planned {
-        bail!("line {} is not trial {seq} of the plan", seq + 1);
+        bail!("line {} is not trial {} of the plan", seq + 1, planned.seq);
     }
     Ok(())
 }

@@ -95,6 +95,57 @@ fn twins_are_rows_of_their_own() {
 }
 
 #[test]
+fn shards_are_the_plan_in_parts_and_go_on_as_such() {
+    let whole = planned(1);
+    let shard = |text| super::Shards::parse(text).unwrap();
+    let parts = ["1/2", "2/2"].map(|text| whole.part(Some(&shard(text))));
+    // Three blocks of three rows: the first and the third, and the second.
+    assert_eq!(parts.each_ref().map(|part| part.order.len()), [6, 3]);
+    let mut together: Vec<_> = parts.iter().flat_map(|part| part.order.clone()).collect();
+    together.sort_by_key(|planned| planned.seq);
+    assert_eq!(
+        together, whole.order,
+        "each trial once, with its number in the whole"
+    );
+    // What is recorded of a part is the beginning of that part, and of no other.
+    let of_second = |seqs: &[usize]| {
+        let mut file = Vec::new();
+        for seq in seqs {
+            write_line(&mut file, &record(&whole, *seq)).unwrap();
+        }
+        file
+    };
+    assert_eq!(
+        keep(of_second(&[3, 4]).as_slice(), &parts[1])
+            .unwrap()
+            .trials,
+        2
+    );
+    let error = keep(of_second(&[3, 4]).as_slice(), &parts[0]).unwrap_err();
+    assert!(
+        error.to_string().contains("is not trial 0 of the plan"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn a_shard_needs_a_seed() {
+    let given = args(&[
+        "measure",
+        "exit-now",
+        "--shard",
+        "1/2",
+        "--out",
+        "/nowhere/at-all",
+    ]);
+    let refused = super::measure(&given).unwrap_err();
+    assert!(
+        format!("{refused:?}").contains("--shard needs --seed"),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn an_interruption_at_every_byte_loses_at_most_the_unfinished_trial() {
     let plan = planned(1);
     let whole = lines(&plan, 0..plan.order.len());

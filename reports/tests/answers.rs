@@ -263,3 +263,26 @@ fn every_sentence_of_the_answers_points_at_its_data() {
     }
     assert!(claims > 12, "only {claims} sentences were found");
 }
+
+#[test]
+fn every_paragraph_of_the_findings_points_at_its_data() {
+    let findings = fs::read_to_string(workspace().join("reports/findings.md")).unwrap();
+    // What stands between the markers of a block is data itself.
+    let (mut within, mut seen) = (false, 0);
+    for block in findings.split("\n\n").map(str::trim) {
+        let marker = block.starts_with("<!-- figure: ") && block.matches("<!--").count() == 1;
+        within = (within || marker) && block != "<!-- /figure -->";
+        // A paragraph that ends with a colon belongs to the table below it.
+        if within || block.starts_with(['#', '<']) || block.ends_with(':') || block.is_empty() {
+            continue;
+        }
+        for part in block.split("\n- ") {
+            seen += 1;
+            assert!(
+                part.contains("](") || part.contains("<!-- figure: "),
+                "it points at nothing: {part}"
+            );
+        }
+    }
+    assert!(seen > 30, "only {seen} paragraphs were found");
+}

@@ -95,7 +95,7 @@ pub fn rows(campaign: &Campaign<'_>) -> String {
 pub fn of_tables(analysis: &Analysis<'_>, emulated: &Emulated) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut put = |name: String, origin: &Origin, table: String| {
-        if table.lines().count() > 2 {
+        if fields(&table).count() > 1 {
             files.insert(name, of_table(origin, &table));
         }
     };
@@ -137,11 +137,9 @@ pub fn of_tables(analysis: &Analysis<'_>, emulated: &Emulated) -> BTreeMap<Strin
         &lab,
         emulated::counts(emulated),
     );
-    put(
-        "emulated-series.csv".to_owned(),
-        &lab,
-        emulated::series(emulated),
-    );
+    let [differences, lost] = emulated::series_tables(emulated);
+    put("emulated-series.csv".to_owned(), &lab, differences);
+    put("emulated-removals.csv".to_owned(), &lab, lost);
     files
 }
 
@@ -156,6 +154,7 @@ pub fn beside(figure: &str) -> String {
         "latencies",
         "counts",
         "series",
+        "removals",
     ];
     match dataset {
         // Of several datasets.
@@ -175,10 +174,7 @@ fn of_table(origin: &Origin, table: &str) -> String {
     for line in origin.lines() {
         out.push_str(&format!("# {line}\n"));
     }
-    for line in table
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"))
-    {
+    for line in fields(table) {
         let inner = line.trim_start_matches("| ").trim_end_matches(" |");
         // A bar within a field is escaped.
         let fields = inner.replace("\\|", "\u{0}");
@@ -189,6 +185,12 @@ fn of_table(origin: &Origin, table: &str) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The lines of a table of Markdown that have fields, its head included.
+fn fields(table: &str) -> impl Iterator<Item = &str> {
+    let lines = table.lines();
+    lines.filter(|line| line.starts_with("| ") && !line.starts_with("| ---"))
 }
 
 fn quoted(field: &str) -> String {

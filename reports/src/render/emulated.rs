@@ -117,6 +117,16 @@ pub fn counts(emulated: &Emulated) -> String {
 
 /// Base and patched, from the raw samples.
 pub fn series(emulated: &Emulated) -> String {
+    let [differences, lost] = series_tables(emulated);
+    format!("{differences}\n{REMOVALS}\n\n{lost}")
+}
+
+/// What the second of these tables is about.
+pub const REMOVALS: &str = "The owner removes the cgroup as soon as `populated` is 0, while \
+    another process waits for that:";
+
+/// How late each detector was, and how often it was never woken.
+pub fn series_tables(emulated: &Emulated) -> [String; 2] {
     let mut differences = Vec::new();
     let mut lost = Vec::new();
     for boot in &emulated.series {
@@ -149,14 +159,10 @@ pub fn series(emulated: &Emulated) -> String {
         }
     }
     let against = format!("median less that of `{}`", REFERENCES[1]);
-    format!(
-        "{}\n\
-            The owner removes the cgroup as soon as `populated` is 0, while another process waits \
-            for that:\n\n\
-            {}",
+    [
         table(&["boot", "job", "detector", "n", &against], &differences),
-        table(&["boot", "jobs", "detector", "never woken"], &lost)
-    )
+        table(&["boot", "jobs", "detector", "never woken"], &lost),
+    ]
 }
 
 /// A difference within one boot of the series, for the findings.

@@ -199,13 +199,16 @@ fn named(figure: &str, table: &str) -> String {
 }
 
 fn lab(all: &Emulated) -> String {
+    let [differences, lost] = emulated::series_tables(all);
     format!(
         "## Other kernels, and the patch series\n\n{}\n### From the end to the verdict\n\n{}\n\
-            ### Counts\n\n{}\n### The draft series\n\n{}",
+            ### Counts\n\n{}\n### The draft series\n\n{}\n{}\n\n{}",
         emulated::WARNING,
         named("emulated/latencies", &emulated::latencies(all)),
         named("emulated/counts", &emulated::counts(all)),
-        named("emulated/series", &emulated::series(all))
+        named("emulated/series", &differences),
+        emulated::REMOVALS,
+        named("emulated/removals", &lost)
     )
 }
 

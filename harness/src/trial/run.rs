@@ -387,11 +387,12 @@ impl<'b> Run<'b> {
 /// The run's cgroup with its limits, and the one of its helpers.
 fn make(base: &Base, name: &str) -> Result<(Cgroup, Cgroup), TrialError> {
     let cgroup = base.cgroup().create(name)?;
-    if let LimitSource::V2 { memory, .. } = *base.limits() {
-        cgroup.write(
-            "cgroup.subtree_control",
-            if memory { "+pids +memory" } else { "+pids" },
-        )?;
+    if let LimitSource::V2 { memory, cpu } = *base.limits() {
+        // Whatever a stage may limit: `memory`, and `cpu` for what is throttled.
+        let also = [(memory, " +memory"), (cpu, " +cpu")];
+        let also = also.into_iter().filter(|(has, _)| *has);
+        let names: String = also.map(|(_, name)| name).collect();
+        cgroup.write("cgroup.subtree_control", &format!("+pids{names}"))?;
     }
     let v1 = V1Dirs::of(base.limits(), name.as_ref());
     v1.iter().try_for_each(V1Dirs::make)?;

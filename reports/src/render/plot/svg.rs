@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn lengths_are_short_and_texts_are_escaped() {
-        assert_eq!([short(3.0), short(3.14), short(-0.01)], ["3", "3.1", "0"]);
+        assert_eq!([short(3.0), short(3.06), short(-0.01)], ["3", "3.1", "0"]);
         let mut sheet = Sheet::new(10.0, 10.0);
         sheet.dot("f0", (1.0, 2.0), "a < b");
         let text = sheet.finish("\"x\"");

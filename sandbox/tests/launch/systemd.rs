@@ -122,8 +122,11 @@ fn a_scope_for_each_run() {
 /// The life of the service: says how it went in a file.
 pub(crate) fn service() {
     let answer = match std::panic::catch_unwind(in_scopes) {
-        Ok(()) => "good",
-        Err(_) => "bad: see the log",
+        Ok(()) => "good".to_owned(),
+        Err(panic) => match panic.downcast_ref::<String>() {
+            Some(why) => why.clone(),
+            None => "bad: see the log".to_owned(),
+        },
     };
     // In one step, because the other side looks for it.
     fs::write("/mnt/doing", answer).unwrap();

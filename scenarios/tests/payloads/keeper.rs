@@ -54,8 +54,10 @@ pub(crate) struct Order {
 pub(crate) struct Found {
     /// As a shell says it.
     pub(crate) code: i32,
-    /// Processes that were alive when the launcher had ended.
+    /// Processes that were alive when the launcher had ended, and for longer than they may be.
     pub(crate) left: Vec<String>,
+    /// How long that took to end.
+    pub(crate) took_ms: u64,
     /// Mounts that were not there before.
     pub(crate) mounts: Vec<String>,
 }
@@ -110,16 +112,19 @@ fn keep(order: &Order) -> Result<Found, String> {
         launcher.kill().map_err(|e| format!("kill: {e}"))?;
     }
     let status = launcher.wait().map_err(|e| format!("wait: {e}"))?;
-    let patience = now() + Duration::from_millis(order.patience_ms);
+    let ended = now();
+    let patience = ended + Duration::from_millis(order.patience_ms);
     let mut left = left(order)?;
     while !left.is_empty() && !patience.has_passed() {
         sleep_until(now() + Duration::from_millis(2)).map_err(said("sleep"))?;
         left = self::left(order)?;
     }
+    let took = now().since(ended);
     let code = status.code();
     let found = Found {
         code: code.unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
         left,
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         mounts: self::mounts().difference(&mounts).cloned().collect(),
     };
     end_all()?;
@@ -191,7 +196,7 @@ fn reap() {
 
 /// Ends what is left.
 fn end_all() -> Result<(), String> {
-    let deadline = now() + Duration::from_secs(10);
+    let deadline = now() + Duration::from_secs(60);
     loop {
         reap();
         let own = i32::try_from(std::process::id()).unwrap_or(0);

@@ -8,7 +8,7 @@
 //!
 //! A test plays each way of ending once, and takes turns with the user. With `LAUNCHER_RUNS=100`
 //! each payload is played a hundred times in each tier by each user, and the ways of ending take
-//! turns. Most runs sleep, so there are many at a time; two at most that keep the processors busy.
+//! turns. Most runs sleep, so there are many at a time; one at most that keeps the processors busy.
 //!
 //! A long form may be played in parts: `LAUNCHER_SHARD=2/4` is the second of four,
 //! `LAUNCHER_SECONDS=1200` begins nothing after that time, and `LAUNCHER_RECORD=FILE` goes on where

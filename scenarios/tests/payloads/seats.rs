@@ -31,10 +31,11 @@ pub(crate) fn all() -> usize {
 pub(crate) struct Seat(usize);
 
 impl Seat {
-    /// Waits for one; for half of all there are, if the run keeps the processors busy: two of those
-    /// at a time leave the others' time limits in reach.
+    /// Waits for one; for more than half of all there are, if the run keeps the processors busy: one
+    /// of those at a time, so that the end of what has hundreds of processes does not wait for that
+    /// of another.
     pub(crate) fn take(busy: bool) -> Self {
-        let wanted = if busy { all() / 2 } else { 1 };
+        let wanted = if busy { all() / 2 + 1 } else { 1 };
         let mut seats = SEATS.lock().unwrap();
         let mine = seats.next;
         seats.next += 1;

@@ -22,6 +22,9 @@ pub(crate) struct Counts {
     pub(crate) residue: u32,
     /// Runs with another answer than the expected one.
     pub(crate) otherwise: u32,
+    /// Runs whose launcher was killed and that took more than a second to end then.
+    #[serde(default)]
+    pub(crate) late: u32,
     /// Processes that were left, where that is counted.
     pub(crate) processes: u32,
 }
@@ -33,6 +36,7 @@ impl Counts {
         self.survivors += other.survivors;
         self.residue += other.residue;
         self.otherwise += other.otherwise;
+        self.late += other.late;
         self.processes += other.processes;
     }
 }
@@ -158,9 +162,14 @@ pub(crate) fn printed() -> String {
     sums.values().for_each(|counts| all.add(*counts));
     let line = |name: &str, counts: &Counts| {
         format!(
-            "{name}: {} runs; survivors {}, cgroups and files left {}, wrong answers {}; {} runs \
-             with a stated exception\n",
-            counts.runs, counts.survivors, counts.residue, counts.otherwise, counts.exceptions,
+            "{name}: {} runs; survivors {}, cgroups and files left {}, wrong answers {}; {} with a \
+             stated exception; {} ended more than a second after their launcher was killed\n",
+            counts.runs,
+            counts.survivors,
+            counts.residue,
+            counts.otherwise,
+            counts.exceptions,
+            counts.late,
         )
     };
     let mut lines = String::new();

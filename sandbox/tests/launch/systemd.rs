@@ -201,9 +201,17 @@ struct Limit {
     /// The file that has it, and what stands in that.
     file: &'static str,
     value: &'static str,
-    /// A program that goes beyond it, and whether its end shows that it could not.
+    /// A program that goes beyond it, and what shows that it could not.
     script: &'static str,
-    held: fn(&Completion) -> bool,
+    shown: Shown,
+}
+
+/// What shows that a program was limited.
+enum Shown {
+    /// Its end.
+    End(fn(&Completion) -> bool),
+    /// A count in a file of its cgroup, behind this key, is not 0 any more. It does not end.
+    NotNone(&'static str, &'static str),
 }
 
 const LIMITS: [Limit; 3] = [
@@ -214,7 +222,7 @@ const LIMITS: [Limit; 3] = [
         value: "20",
         script: "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i+1)); done; exit 4",
         // "Cannot fork".
-        held: |over| over.status == Status::Exited(2),
+        shown: Shown::End(|over| over.status == Status::Exited(2)),
     },
     Limit {
         set: |run| run.memory_bytes(48 << 20),
@@ -222,16 +230,15 @@ const LIMITS: [Limit; 3] = [
         file: "memory.max",
         value: "50331648",
         script: "x=0123456789abcdef; while :; do x=$x$x; done",
-        held: |over| over.report["oom_kills"].as_u64() > Some(0),
+        shown: Shown::End(|over| over.report["oom_kills"].as_u64() > Some(0)),
     },
     Limit {
         set: |run| run.cpu_thousandths(250),
         controller: "cpu",
         file: "cpu.max",
         value: "25000 100000",
-        // Of a second it has a quarter.
         script: "while :; do :; done",
-        held: |over| over.report["usage"]["user_us"].as_u64() < Some(900_000),
+        shown: Shown::NotNone("cpu.stat", "nr_throttled "),
     },
 ];
 
@@ -260,7 +267,23 @@ fn limited(limit: &Limit) {
     let over = ended(run);
     assert_eq!(over.report["asked"][0]["enforced"], true, "{}", over.report);
 
-    let ends = launch(limit.script).timeout(Duration::from_secs(1));
-    let over = ended(ends.spawn(launcher()).unwrap());
-    assert!((limit.held)(&over), "{}: {}", limit.file, over.report);
+    let mut run = launch(limit.script).spawn(launcher()).unwrap();
+    match limit.shown {
+        Shown::End(held) => {
+            let over = ended(run);
+            assert!(held(&over), "{}: {}", limit.file, over.report);
+        }
+        Shown::NotNone(file, key) => {
+            let cgroup = run.started(soon()).unwrap().unwrap().cgroup.clone();
+            let file = cgroup.unwrap().join(file);
+            let shown = within(Duration::from_secs(30), || {
+                let text = fs::read_to_string(&file).unwrap();
+                let count = text.lines().find_map(|line| line.strip_prefix(key));
+                count.is_some_and(|count| count != "0")
+            });
+            assert!(shown, "{file:?}: {:?}", fs::read_to_string(&file));
+            run.kill().unwrap();
+            ended(run);
+        }
+    }
 }

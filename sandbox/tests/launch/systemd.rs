@@ -11,7 +11,7 @@ use std::time::Duration;
 use allgone::sys::spawn::launch::remove_cgroup;
 use nix::sys::signal::{Signal, kill};
 use sandbox::end::Proof;
-use sandbox::launch::{Completion, Launch, LaunchError, Started, Status};
+use sandbox::launch::{Completion, Launch, LaunchError, Run, Started, Status};
 use sandbox::tier::Tier;
 
 use crate::host::parent;
@@ -123,14 +123,22 @@ fn a_scope_for_each_run() {
 pub(crate) fn service() {
     let answer = match std::panic::catch_unwind(in_scopes) {
         Ok(()) => "good".to_owned(),
-        Err(panic) => match panic.downcast_ref::<String>() {
-            Some(why) => why.clone(),
-            None => "bad: see the log".to_owned(),
-        },
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            format!("bad: {}", text.unwrap_or("see the log"))
+        }
     };
     // In one step, because the other side looks for it.
     fs::write("/mnt/doing", answer).unwrap();
     fs::rename("/mnt/doing", "/mnt/done").unwrap();
+}
+
+/// A run that has to start.
+fn begun(run: &mut Run) -> &Started {
+    let has = matches!(run.started(soon()), Ok(Some(_)));
+    assert!(has, "it has not started: {:?}", run.wait(soon()));
+    run.started(soon()).unwrap().unwrap()
 }
 
 /// The scope of a run, by its cgroup.
@@ -152,7 +160,7 @@ fn in_scopes() {
             .env("ALLGONE_MARK", &mark)
             .spawn(launcher())
             .unwrap();
-        let scope = scope_of(run.started(soon()).unwrap().unwrap());
+        let scope = scope_of(begun(&mut run));
         let unit = scope.file_name().unwrap().to_str().unwrap();
         let show = Command::new("systemctl")
             .args(["show", "-p", "Delegate", "-p", "ActiveState", unit])
@@ -180,7 +188,7 @@ fn in_scopes() {
             .env("ALLGONE_MARK", &mark)
             .spawn(launcher())
             .unwrap();
-        let started = run.started(soon()).unwrap().unwrap();
+        let started = begun(&mut run);
         let scope = scope_of(started);
         kill(parent(started.init), Signal::SIGKILL).unwrap();
         nothing_left(&mark);
@@ -258,7 +266,7 @@ fn limited(limit: &Limit) {
         assert!(refused.contains("subtree_control"), "{refused}");
         return;
     }
-    let cgroup = run.started(soon()).unwrap().unwrap().cgroup.clone();
+    let cgroup = begun(&mut run).cgroup.clone();
     let cgroup = cgroup.unwrap();
     assert_eq!(cgroup.parent().unwrap().extension().unwrap(), "scope");
     let found = fs::read_to_string(cgroup.join(limit.file)).unwrap();
@@ -274,7 +282,7 @@ fn limited(limit: &Limit) {
             assert!(held(&over), "{}: {}", limit.file, over.report);
         }
         Shown::NotNone(file, key) => {
-            let cgroup = run.started(soon()).unwrap().unwrap().cgroup.clone();
+            let cgroup = begun(&mut run).cgroup.clone();
             let file = cgroup.unwrap().join(file);
             let shown = within(Duration::from_secs(30), || {
                 let text = fs::read_to_string(&file).unwrap();

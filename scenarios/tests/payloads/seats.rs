@@ -31,9 +31,9 @@ pub(crate) fn all() -> usize {
 pub(crate) struct Seat(usize);
 
 impl Seat {
-    /// Waits for one; for more than half of all there are, if the run keeps the processors busy: one
-    /// of those at a time, so that the end of what has hundreds of processes does not wait for that
-    /// of another.
+    /// Waits for one; for more than half of all there are, if the run keeps the processors busy:
+    /// one of those at a time, so that the end of what has hundreds of processes does not wait for
+    /// that of another.
     pub(crate) fn take(busy: bool) -> Self {
         let wanted = if busy { all() / 2 + 1 } else { 1 };
         let mut seats = SEATS.lock().unwrap();

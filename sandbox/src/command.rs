@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ pub fn main() -> ExitCode {
             return other(["run".into(), "--help".into()].into_iter());
         }
         options::parse(args).map_err(RunError::from)
+    } else if args.next_if(|word| word == "conform").is_some() {
+        return conform(args);
     } else {
         return other(args);
     };
@@ -45,6 +48,23 @@ pub fn main() -> ExitCode {
             ExitCode::from(e.exit_code())
         }
     }
+}
+
+/// The conformance suite, a program of its own: it is executed if it is beside this one, or in
+/// `PATH`.
+fn conform(args: impl Iterator<Item = OsString>) -> ExitCode {
+    const NAME: &str = "allgone-conform";
+    let beside = std::env::current_exe().map(|own| own.with_file_name(NAME));
+    let program = match beside {
+        Ok(beside) if beside.is_file() => beside,
+        _ => NAME.into(),
+    };
+    let error = std::process::Command::new(program).args(args).exec();
+    say(&format!(
+        "allgone: could not execute {NAME}: {error}; it is looked for beside this program and in \
+         PATH, and comes with `cargo install --path conformance`"
+    ));
+    ExitCode::from(FAILED)
 }
 
 /// Everything but a run, which may take its time.

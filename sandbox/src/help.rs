@@ -52,6 +52,10 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(run.arg(program))
         .subcommand(Command::new("doctor").about("Try what this machine allows, and say why not"))
+        .subcommand(
+            Command::new("conform")
+                .about("Score any launcher of programs: see `allgone conform --help`"),
+        )
         .subcommand(Command::new("man").about("Print the man page of `allgone run`"))
         .subcommand(
             Command::new("completions")

@@ -11,6 +11,7 @@ pub mod cases;
 pub mod command;
 mod context;
 mod expectations;
+pub mod formats;
 pub mod script;
 mod scripted;
 pub mod visibility;

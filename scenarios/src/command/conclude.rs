@@ -8,8 +8,6 @@ use harness::record::Outcome;
 use super::answer::{self, SUMMARY};
 use super::args::{RunArgs, RunFormat};
 use super::exit::{Exit, Failure};
-use super::junit;
-use super::ktap;
 use super::lines;
 use super::output::Output;
 use super::outside::{self, Sources};
@@ -20,6 +18,7 @@ use super::suites;
 use super::summary::{Row, Tally};
 use super::term::note;
 use super::trial_loop::Played;
+use crate::formats::{junit, ktap};
 
 /// Prints the summary and decides the exit code.
 pub(super) fn conclude(

@@ -16,8 +16,6 @@ mod feasible;
 mod fleet;
 mod gap;
 mod glossary;
-mod junit;
-mod ktap;
 mod lines;
 mod list;
 mod measure;

@@ -1,5 +1,5 @@
 //! A run as test results: one row is one test, and its expectation is the condition. What formats
-//! for other programs print ([`super::ktap`], [`super::junit`]).
+//! for other programs print ([`crate::formats`]).
 
 use harness::expect::Plane;
 use harness::record::Outcome;
@@ -7,6 +7,7 @@ use harness::record::Outcome;
 use super::report::Report;
 use super::summary::Row;
 use super::table;
+use crate::formats::{Case, Ended, Suite};
 
 /// The suite of what is not about one row.
 const OF_RUN: &str = "run";
@@ -14,35 +15,6 @@ const OF_RUN: &str = "run";
 const ABSENT: &str = "not-available";
 /// As many trials of a row are described.
 const TOLD: usize = 10;
-
-/// Tests of one scenario at one point.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Suite {
-    /// The scenario.
-    pub name: String,
-    /// Its tests. Never empty.
-    pub cases: Vec<Case>,
-}
-
-/// One test.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Case {
-    /// Plane and mechanism.
-    pub name: String,
-    /// Its result.
-    pub result: Ended,
-}
-
-/// How a test ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// As expected.
-    Passed,
-    /// Not as expected, or without a valid result; line by line.
-    Failed(Vec<String>),
-    /// It was not run, for this reason.
-    Skipped(String),
-}
 
 /// All tests of a run, in the order of its rows; then what was not run, and the run itself.
 pub(super) fn suites(report: &Report<'_>) -> Vec<Suite> {

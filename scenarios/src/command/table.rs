@@ -2,31 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{
-    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
-};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table};
 use harness::expect::{Canary, Plane};
 use harness::record::Outcome;
 
 use super::lines::WIDTH;
 use super::stats::{self, Quantile, Sample};
 use super::summary::Row;
+pub(super) use crate::formats::table::plain;
 
 /// From this many latencies on, a p99 means something.
 pub(super) const ENOUGH_FOR_P99: usize = 100;
-
-/// One line below the header and nothing else, so that it can be pasted into a mail.
-const STYLE: TableStyle =
-    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
-
-/// An empty table in the house style.
-pub(super) fn plain(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().copied());
-    table
-}
 
 /// An empty table that is no wider than a page: text that is too long for its column is wrapped.
 pub(super) fn narrow(header: &[&str]) -> Table {

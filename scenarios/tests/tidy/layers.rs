@@ -8,7 +8,7 @@ use super::imports::{Imports, circles, of_crate, told};
 use super::{none, root};
 
 /// The crates of the workspace with where they are, and which of the others each may know.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("allgone/sys", &[]),
     ("allgone", &["allgone_sys"]),
     ("harness/record", &[]),
@@ -16,6 +16,10 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("harness", &["allgone", "allgone_sys", "harness_record"]),
     ("scenarios/actor", &["allgone", "allgone_sys"]),
     ("scenarios", &["actor", "allgone", "harness"]),
+    (
+        "conformance",
+        &["actor", "allgone", "allgone_sys", "scenarios"],
+    ),
     ("sandbox", &["allgone"]),
     ("benches", &["allgone", "harness"]),
     ("kernel-patch/lab", &[]),
@@ -23,11 +27,12 @@ const CRATES: [(&str, &[&str]); 11] = [
 ];
 
 /// How the source names those that others can depend on.
-const LIBRARIES: [&str; 10] = [
+const LIBRARIES: [&str; 11] = [
     "actor",
     "allgone",
     "allgone_sys",
     "benches",
+    "conformance",
     "harness",
     "harness_record",
     "lab",

@@ -2,10 +2,12 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::suites::{Ended, Suite};
+use super::{Ended, Suite};
 
 /// The document. `run` names it.
-pub(super) fn text(run: &str, suites: &[Suite]) -> anyhow::Result<String> {
+///
+/// Errors: it cannot be written as XML.
+pub fn text(run: &str, suites: &[Suite]) -> anyhow::Result<String> {
     let mut report = Report::new(run);
     for suite in suites {
         let mut tests = TestSuite::new(suite.name.as_str());
@@ -35,7 +37,7 @@ pub(super) fn text(run: &str, suites: &[Suite]) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::suites::Case;
+    use super::super::Case;
     use super::*;
 
     #[test]

@@ -1,10 +1,10 @@
 //! A run as KTAP version 1, which the kernel's `tools/testing/kunit/kunit.py parse` reads: a suite
 //! is a test with subtests. Source: Documentation/dev-tools/ktap.rst.
 
-use super::suites::{Ended, Suite};
+use super::{Ended, Suite};
 
 /// The text.
-pub(super) fn text(suites: &[Suite]) -> String {
+pub fn text(suites: &[Suite]) -> String {
     let mut text = String::from("KTAP version 1\n");
     let mut say = |line: std::fmt::Arguments<'_>| {
         text.push_str(&line.to_string());
@@ -60,7 +60,7 @@ fn description(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::suites::Case;
+    use super::super::Case;
     use super::*;
 
     fn case(name: &str, result: Ended) -> Case {

@@ -1,0 +1,11 @@
+//! The suite, by launchers that are broken on purpose: each gets the score that it deserves.
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "the whole program is a test"
+)]
+
+mod broken;
+mod killed;
+mod mistakes;
+mod support;

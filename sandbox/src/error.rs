@@ -71,6 +71,12 @@ pub enum RunError {
         /// Why not.
         why: String,
     },
+    /// What is to be explained cannot be traced.
+    #[error(
+        "could not trace the program for --explain: {0} (kernel.yama.ptrace_scope above 1, or a \
+         container without ptrace, forbids it)"
+    )]
+    Explain(Errno),
     /// A filter that is none.
     #[error("could not use the filter {path:?}: {why}")]
     Filter {
@@ -244,6 +250,7 @@ impl RunError {
             Self::Unproved(_) => "unproved",
             Self::Show { .. }
             | Self::Directory(_)
+            | Self::Explain(_)
             | Self::Public { .. }
             | Self::NotRoot(_)
             | Self::RootInside

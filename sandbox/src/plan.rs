@@ -179,6 +179,7 @@ impl Plan {
     /// What init does before it makes the main process.
     pub fn before(&self) -> Vec<(Setup<'_>, Need)> {
         let mut steps = Vec::with_capacity(16);
+        steps.extend(self.closed.iter().flat_map(Ground::first));
         let write = |path, text| (Setup::Write { path, text }, Need::Required);
         if let Some((users, groups)) = &self.maps {
             steps.extend([

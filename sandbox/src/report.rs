@@ -9,11 +9,13 @@ use allgone::SysError;
 use allgone::sys::descriptor;
 use allgone::sys::spawn::launch::{Launch, Need};
 use allgone::sys::spawn::results::{MainEnd, Results};
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
 
+use crate::closed::explain::Denials;
 use crate::end::{Ending, Exit, Proof};
 use crate::error::RunError;
 use crate::options::Options;
@@ -32,6 +34,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) results: &'a Results,
     /// Stronger tiers that do not work here.
     pub(crate) refused: &'a [(Tier, RunError)],
+    /// What `--explain` has found.
+    pub(crate) denials: Option<&'a Denials>,
 }
 
 /// An open report.
@@ -88,6 +92,7 @@ pub(crate) fn document(
         launch,
         results,
         refused,
+        denials,
     } = parts;
     let (exit_code, error) = match answer {
         Ok(Exit::Code(code)) => (i32::from(*code), None),
@@ -116,10 +121,27 @@ pub(crate) fn document(
         "closed": plan.closed.as_ref().map(|closed| json!({
             "what": closed.describe(),
             "outside": closed.outside(),
+            "denied": denials.map(denied),
         })),
         "asked": asked(options, plan, launch, results, ending),
         "steps": steps(launch, results),
     })
+}
+
+/// What was refused, with what would allow it.
+fn denied(denials: &Denials) -> Value {
+    let each = denials.all.iter().map(|(denial, count)| {
+        json!({
+            "call": denial.call,
+            "subject": denial.subject,
+            "error": Errno::from_raw(denial.errno).to_string(),
+            "lock": denial.advice.lock,
+            "option": denial.advice.option,
+            "count": count,
+        })
+    });
+    let all: Vec<_> = each.collect();
+    json!({"all": all, "further": denials.further})
 }
 
 /// The report when nothing of the program has run.

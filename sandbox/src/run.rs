@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::SysError;
-use allgone::sys::spawn::launch::{Hold, Orders, block_all};
+use allgone::error::retry_eintr;
+use allgone::sys::spawn::launch::{Hold, Launched, Orders, block_all};
 use allgone::sys::spawn::results::Results;
-use allgone::sys::{descriptor, time};
-use nix::sys::signal::SigSet;
+use allgone::sys::wait::{Whose, waitid};
+use allgone::sys::{descriptor, pidfd, time};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::WaitPidFlag;
 
+use crate::closed::explain::Tracer;
 use crate::control::Control;
 use crate::end::{Ending, Exit, Proof};
 use crate::error::RunError;
@@ -225,8 +229,21 @@ impl<'a> Ground<'a> {
         let launched = launch
             .start(&results)
             .map_err(|e| RunError::start(plan.tier, e))?;
+        let tracer = match plan
+            .closed
+            .as_ref()
+            .map(|closed| closed.tracer(launched.pid))
+        {
+            None => None,
+            Some(Ok(tracer)) => tracer,
+            Some(Err(e)) => {
+                abandon(&launched)?;
+                return Err(e);
+            }
+        };
         let mut watch = Watch {
             launched: &launched,
+            tracer,
             signals: &self.signals,
             results: &results,
             events: &mut self.events,
@@ -247,6 +264,7 @@ impl<'a> Ground<'a> {
             killed: None,
         };
         let init = watch.until_the_end()?;
+        let denials = watch.tracer.take().map(Tracer::denials);
         drop(launched.socket);
         let proof = match (init, strays) {
             (None, _) => Proof::init_lives(launched.pid),
@@ -303,6 +321,7 @@ impl<'a> Ground<'a> {
                 launch: &launch,
                 results: &results,
                 refused: self.refused,
+                denials: denials.as_ref(),
             };
             let document = crate::report::document(parts, &ending, &answer);
             let written = self.report.take().map(|report| report.write(&document));
@@ -311,11 +330,26 @@ impl<'a> Ground<'a> {
             }
             written.transpose()?;
         }
+        if let Some(denials) = &denials {
+            crate::words::denials(denials);
+        }
         if options.verbose {
             crate::words::ending(plan, &launch, &results, &ending, self.refused);
         }
         Ok((answer, ending))
     }
+}
+
+/// Ends an init that waits, before there is a main process.
+fn abandon(launched: &Launched) -> Result<(), RunError> {
+    let pidfd = launched.pidfd.as_fd();
+    match pidfd::send_signal(pidfd, Some(Signal::SIGKILL)) {
+        Ok(()) | Err(_) => {}
+    }
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
+    let ended = retry_eintr(|| waitid(Whose::Pidfd(pidfd), flags));
+    ended.map_err(|e| SysError::pid("waitid", launched.pid.as_raw(), e))?;
+    Ok(())
 }
 
 fn orders(options: &Options, lease: Option<&OwnedFd>, began: MonoNs) -> Orders {

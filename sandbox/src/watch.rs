@@ -20,6 +20,7 @@ use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
 use crate::closed::Public;
+use crate::closed::explain::Tracer;
 use crate::control::{Control, Heard, Request};
 use crate::error::RunError;
 use crate::events::Events;
@@ -38,6 +39,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) results: &'a Results,
     pub(crate) events: &'a mut Events,
     pub(crate) plan: &'a Plan,
+    /// What looks at system calls, if that is asked for.
+    pub(crate) tracer: Option<Tracer<'a>>,
     /// What a library's caller says; `None`: there is none, or it is gone.
     pub(crate) control: Option<&'a Control>,
     /// Whether init may still say something.
@@ -66,7 +69,9 @@ impl Watch<'_> {
                 Some(at) => Some(at + END_LIMIT),
                 None => self.backstop,
             };
-            let next = [due, self.sweep].into_iter().flatten().min();
+            let more = self.tracer.as_mut().is_some_and(Tracer::take_in);
+            let at_once = more.then(time::now);
+            let next = [due, self.sweep, at_once].into_iter().flatten().min();
             let [ended, told, signal, asked, moved] = self.poll(next)?;
             if ended {
                 let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;

@@ -9,6 +9,7 @@ use allgone::sys::spawn::launch::{Launch, Need};
 use allgone::sys::spawn::results::Results;
 
 use crate::closed::Ground;
+use crate::closed::explain::Denials;
 use crate::end::{Ending, Proof};
 use crate::error::RunError;
 use crate::plan::Plan;
@@ -80,6 +81,17 @@ pub(crate) fn ending(
 /// What could not be kept of a program that failed itself, whose exit code stays.
 pub(crate) fn lost(why: &RunError) {
     eprintln!("allgone: {why}");
+}
+
+/// What was refused.
+pub(crate) fn denials(denials: &Denials) {
+    let lines = denials.lines();
+    if lines.is_empty() {
+        eprintln!("allgone: nothing was refused");
+    }
+    for line in lines {
+        eprintln!("allgone: {line}");
+    }
 }
 
 /// The proof, in one line.

@@ -40,6 +40,81 @@ pub fn seize_until_exit(pid: Pid) -> Result<(), Errno> {
     request(libc::PTRACE_SEIZE, pid, libc::c_long::from(options))
 }
 
+/// As [`seize_until_exit`], and stops at system calls are told from signals. A tracee that is to
+/// stop at them is let go on by [`cont_to_call`].
+pub fn seize_for_calls(pid: Pid) -> Result<(), Errno> {
+    let options = BIRTHS | libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+    request(libc::PTRACE_SEIZE, pid, libc::c_long::from(options))
+}
+
+/// As [`cont`], up to the beginning or the end of the next system call.
+pub fn cont_to_call(pid: Pid, signal: i32) -> Result<(), Errno> {
+    request(libc::PTRACE_SYSCALL, pid, libc::c_long::from(signal))
+}
+
+/// The signal of a stop at a system call.
+pub const CALL_STOP: i32 = libc::SIGTRAP | 0x80;
+
+/// Where a tracee has stopped at a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallStop {
+    /// Before it.
+    Entry {
+        /// Its number.
+        number: u64,
+        /// Its arguments.
+        args: [u64; 6],
+    },
+    /// After it.
+    Exit {
+        /// What it returned: a negative number is an error.
+        value: i64,
+    },
+    /// At no system call.
+    None,
+}
+
+/// `struct ptrace_syscall_info`.
+#[repr(C)]
+#[derive(Default)]
+struct CallInfo {
+    op: u8,
+    pad: [u8; 3],
+    arch: u32,
+    ip: u64,
+    sp: u64,
+    /// Number and arguments, or what is returned.
+    data: [u64; 8],
+}
+
+/// `PTRACE_GET_SYSCALL_INFO` (Linux 5.3). Errors: `ESRCH` it was killed in the stop; `EIO` before
+/// Linux 5.3.
+pub fn call_stop(pid: Pid) -> Result<CallStop, Errno> {
+    const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+    let mut info = CallInfo::default();
+    // SAFETY: the structure is writable, and its size is passed: the kernel writes no more.
+    let ret = unsafe {
+        libc::ptrace(
+            GET_SYSCALL_INFO,
+            pid.as_raw(),
+            size_of::<CallInfo>(),
+            &raw mut info,
+        )
+    };
+    check(ret)?;
+    let [first, args @ .., _] = info.data;
+    Ok(match info.op {
+        1 => CallStop::Entry {
+            number: first,
+            args,
+        },
+        2 => CallStop::Exit {
+            value: first.cast_signed(),
+        },
+        _ => CallStop::None,
+    })
+}
+
 /// Lets a stopped tracee run, with `signal` (0: none) delivered. `ESRCH`: it was killed meanwhile.
 pub fn cont(pid: Pid, signal: i32) -> Result<(), Errno> {
     request(libc::PTRACE_CONT, pid, libc::c_long::from(signal))

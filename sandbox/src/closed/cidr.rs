@@ -43,6 +43,18 @@ impl Cidr {
         }
     }
 
+    /// Whether an address is in it.
+    pub(crate) fn holds(self, address: IpAddr) -> bool {
+        let bits = |address| match address {
+            IpAddr::V4(address) => u128::from(u32::from(address)),
+            IpAddr::V6(address) => u128::from(address),
+        };
+        let all = if self.address.is_ipv4() { 32 } else { 128 };
+        let rest = all - u32::from(self.length).min(all);
+        let prefix = |address| bits(address).checked_shr(rest).unwrap_or(0);
+        self.address.is_ipv4() == address.is_ipv4() && prefix(self.address) == prefix(address)
+    }
+
     /// The address in network order.
     pub(crate) fn bytes(self) -> Vec<u8> {
         match self.address {

@@ -9,6 +9,7 @@ mod calls;
 mod cidr;
 mod copyout;
 mod env;
+pub(crate) mod explain;
 mod filter;
 mod idmap;
 mod include;
@@ -30,8 +31,10 @@ use std::path::{Path, PathBuf};
 use allgone::sys::spawn::Credentials;
 use allgone::sys::spawn::launch::{LockStep, Need, Setup, namespaces};
 use allgone::sys::spawn::results::STEPS;
+use nix::unistd::Pid;
 
 use crate::error::RunError;
+use explain::{Gate, Tracer, World};
 use keep::Keep;
 use locks::Locks;
 pub use options::{Closed, OPTIONS};
@@ -61,6 +64,8 @@ pub struct Ground {
     user: Option<(u32, u32)>,
     /// What of the host is passed in by descriptors.
     inherited: Vec<String>,
+    /// What init waits at until it is traced.
+    gate: Option<Gate>,
 }
 
 impl Ground {
@@ -79,6 +84,8 @@ impl Ground {
         let public = (closed.net == Net::Public).then(|| Public::of(closed));
         let public = public.transpose()?;
         let inherited = locks::inherited()?;
+        let gate = closed.explain.then(Gate::new).transpose();
+        let gate = gate.map_err(|e| allgone::SysError::plain("pipe", e))?;
         let cwd = std::env::current_dir().ok();
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let home = home.filter(|home| home.is_absolute() && home.parent().is_some());
@@ -135,6 +142,7 @@ impl Ground {
             env,
             user,
             inherited,
+            gate,
             tree,
         })
     }
@@ -146,6 +154,11 @@ impl Ground {
             Net::Public | Net::Host => 0,
         };
         net | namespaces::MOUNT | namespaces::IPC | namespaces::UTS
+    }
+
+    /// What init does first of all: later it could not be traced by an ordinary user.
+    pub(crate) fn first(&self) -> impl Iterator<Item = (Setup<'_>, Need)> {
+        self.gate.iter().map(Gate::step)
     }
 
     /// What init does.
@@ -170,6 +183,21 @@ impl Ground {
     /// Copies out what is to be kept. After the proof.
     pub(crate) fn keep(&self) -> Result<(), RunError> {
         self.keep.as_ref().map_or(Ok(()), Keep::copy)
+    }
+
+    /// Traces init and what it starts, if that is asked for. Errors: it cannot be traced.
+    pub(crate) fn tracer(&self, init: Pid) -> Result<Option<Tracer<'_>>, RunError> {
+        let Some(gate) = &self.gate else {
+            return Ok(None);
+        };
+        let world = World {
+            tree: &self.tree,
+            preset: self.preset,
+            net: self.net,
+            root: nix::unistd::geteuid().is_root(),
+        };
+        let tracer = Tracer::begin(gate, init, world);
+        tracer.map(Some).map_err(RunError::Explain)
     }
 
     /// What main does, last of all.

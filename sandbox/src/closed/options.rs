@@ -93,6 +93,11 @@ pub const OPTIONS: &[Opt] = &[
         None,
         "With --net public: not even the resolvers of /etc/resolv.conf",
     ),
+    flag(
+        "explain",
+        None,
+        "Say in the end what was refused, by which lock, and which option would allow it (slow)",
+    ),
     valued(
         "allow-net",
         "CIDR[:PORT]",
@@ -199,6 +204,8 @@ pub struct Closed {
     pub deny_net: Vec<String>,
     /// `--seccomp`.
     pub seccomp: Option<PathBuf>,
+    /// `--explain`.
+    pub explain: bool,
 }
 
 impl Closed {
@@ -230,6 +237,10 @@ impl Closed {
             }
             "host-root" => {
                 self.host_root = true;
+                Some(())
+            }
+            "explain" => {
+                self.explain = true;
                 Some(())
             }
             "no-cwd" => {

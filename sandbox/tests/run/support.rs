@@ -11,9 +11,12 @@ use std::time::Duration;
 use allgone::layout::{Layout, Paths};
 use allgone::sys::time::now;
 
+#[path = "../support/marks.rs"]
+mod marks;
 #[path = "../support/mod.rs"]
 mod shared;
 
+pub(crate) use marks::Marks;
 pub(crate) use shared::{bearing, has, within};
 
 /// Whose launcher it is.

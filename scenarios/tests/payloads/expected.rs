@@ -11,10 +11,18 @@ pub(crate) enum Tier {
     Bare,
     Traced,
     Cgroup,
+    /// The first one, closed.
+    Closed,
 }
 
 impl Tier {
-    pub(crate) const ALL: [Self; 4] = [Self::Namespace, Self::Bare, Self::Traced, Self::Cgroup];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Namespace,
+        Self::Bare,
+        Self::Traced,
+        Self::Cgroup,
+        Self::Closed,
+    ];
 
     /// Its options.
     pub(crate) fn options(self) -> &'static [&'static str] {
@@ -23,6 +31,7 @@ impl Tier {
             Self::Bare => &["--tier", "namespace", "--bare"],
             Self::Traced => &["--tier", "traced"],
             Self::Cgroup => &["--tier", "cgroup"],
+            Self::Closed => &["--tier", "namespace", "--closed"],
         }
     }
 
@@ -32,6 +41,7 @@ impl Tier {
             Self::Bare => "bare",
             Self::Traced => "traced",
             Self::Cgroup => "cgroup",
+            Self::Closed => "closed",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+
+use super::host::Host;
 
 /// What it is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +50,8 @@ pub(crate) struct Order {
     pub(crate) kills: Option<u64>,
     /// How long what is left may take to end: nothing, if the launcher ended by itself.
     pub(crate) patience_ms: u64,
+    /// An empty directory and the launcher's report, if nothing of the host may change but that.
+    pub(crate) host: Option<(PathBuf, PathBuf)>,
 }
 
 /// What it has found.
@@ -60,16 +65,19 @@ pub(crate) struct Found {
     pub(crate) took_ms: u64,
     /// Mounts that were not there before.
     pub(crate) mounts: Vec<String>,
+    /// What was done to the host's files, if it was looked at.
+    pub(crate) changes: Vec<String>,
 }
 
 /// The whole program: its one argument is the order.
 pub(crate) fn main() -> ExitCode {
     let order = std::env::args().nth(1).unwrap_or_default();
     let order: Order = serde_json::from_str(&order).expect("an order");
+    let mut file = File::create(&order.answer).expect("a directory of the test's own");
     match keep(&order) {
         Ok(found) => {
             let answer = serde_json::to_vec(&found).expect("strings and numbers");
-            fs::write(&order.answer, answer).expect("a directory of the test's own");
+            file.write_all(&answer).expect("room for the answer");
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -86,6 +94,11 @@ fn keep(order: &Order) -> Result<Found, String> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
         .map_err(said("mount"))?;
+    let errors = File::create(&order.errors).map_err(|e| e.to_string())?;
+    let host = order.host.as_ref();
+    let host = host
+        .map(|(dir, report)| Host::enter(dir, report))
+        .transpose()?;
     let mounts = mounts();
     let enter = |file: &Path| fs::write(file, "0").map_err(|e| format!("{file:?}: {e}"));
     for tasks in &order.v1_tasks {
@@ -100,7 +113,7 @@ fn keep(order: &Order) -> Result<Found, String> {
         .env("PATH", &order.tools)
         .current_dir(&order.directory)
         .stdout(File::create("/dev/null").map_err(|e| e.to_string())?)
-        .stderr(File::create(&order.errors).map_err(|e| e.to_string())?);
+        .stderr(errors);
     if let Some(uid) = order.uid {
         command.uid(uid).gid(uid);
     }
@@ -126,6 +139,7 @@ fn keep(order: &Order) -> Result<Found, String> {
         left,
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         mounts: self::mounts().difference(&mounts).cloned().collect(),
+        changes: host.as_ref().map_or(Ok(Vec::new()), Host::changes)?,
     };
     end_all()?;
     Ok(found)

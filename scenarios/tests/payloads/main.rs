@@ -24,7 +24,10 @@ mod cells;
 mod container;
 mod expected;
 mod ground;
+mod host;
 mod keeper;
+#[path = "../../../sandbox/tests/support/marks.rs"]
+mod marks;
 mod outsider;
 mod payload;
 mod seats;

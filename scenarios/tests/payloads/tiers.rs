@@ -114,7 +114,9 @@ fn play(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
     let dir = tempfile::tempdir().map_err(said)?;
     let path = |name: &str| dir.path().join(name);
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(said)?;
-    fs::create_dir(path("work")).map_err(said)?;
+    for name in ["work", "host"] {
+        fs::create_dir(path(name)).map_err(said)?;
+    }
     fs::write(path("report"), "").map_err(said)?;
     for name in ["work", "report"] {
         chown(path(name), user, user).map_err(said)?;
@@ -139,6 +141,7 @@ fn play(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
         } else {
             0
         },
+        host: (case.tier == Tier::Closed).then(|| (path("host"), path("report"))),
     };
     let answer = keep(&order, &ledger);
     let outsider = outsider.and_then(Outsider::end);
@@ -164,6 +167,10 @@ fn play(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
     if !(cgroups.is_empty() || expected.cgroups) || !files.is_empty() || !found.mounts.is_empty() {
         counts.residue += 1;
         problems.push(format!("left: {cgroups:?} {files:?} {:?}", found.mounts));
+    }
+    if !found.changes.is_empty() {
+        counts.residue += 1;
+        problems.push(format!("done to the host: {:?}", found.changes));
     }
     let report = fs::read_to_string(path("report")).map_err(said)?;
     let mut otherwise = otherwise(case, &expected, &found, &report);

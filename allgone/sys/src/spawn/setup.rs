@@ -53,6 +53,14 @@ pub enum Setup<'a> {
     NotDumpable,
     /// `PR_SET_DUMPABLE 1`: processes of the same user may trace this one, as its init is about to.
     Dumpable,
+    /// `close(2)` of one end of a pipe, `read(2)` from the other: waits until the launcher has
+    /// written a byte. `EPIPE`: it is gone.
+    Await {
+        /// What is read from.
+        gate: BorrowedFd<'a>,
+        /// The launcher's end, of which this process has a copy.
+        opener: BorrowedFd<'a>,
+    },
     /// `PR_SET_NO_NEW_PRIVS`.
     NoNewPrivs,
     /// `PR_SET_CHILD_SUBREAPER`: orphans of the tree become this process's children.
@@ -154,6 +162,7 @@ impl Setup<'_> {
             Self::DeathSignal(signal) => prctl(libc::PR_SET_PDEATHSIG, signal),
             Self::NotDumpable => prctl(libc::PR_SET_DUMPABLE, 0),
             Self::Dumpable => prctl(libc::PR_SET_DUMPABLE, 1),
+            Self::Await { gate, opener } => wait_for(gate, opener),
             Self::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
             Self::Subreaper => prctl(libc::PR_SET_CHILD_SUBREAPER, 1),
             // SAFETY: no arguments.
@@ -215,6 +224,22 @@ impl Setup<'_> {
             Self::Filter(filter) => super::filter::install(filter),
             Self::Files(step) => step.make(),
             Self::Lock(step) => step.make(),
+        }
+    }
+}
+
+fn wait_for(gate: BorrowedFd<'_>, opener: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: this process's copy, which nothing here uses again.
+    unsafe { libc::close(opener.as_raw_fd()) };
+    let mut byte = 0u8;
+    loop {
+        // SAFETY: one writable byte.
+        let read = unsafe { libc::read(gate.as_raw_fd(), std::ptr::from_mut(&mut byte).cast(), 1) };
+        match check(read as libc::c_long) {
+            Ok(0) => return Err(Errno::EPIPE),
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
         }
     }
 }
@@ -290,6 +315,7 @@ impl fmt::Display for Setup<'_> {
             Self::DeathSignal(signal) => write!(f, "prctl(PR_SET_PDEATHSIG, {signal})"),
             Self::NotDumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
             Self::Dumpable => f.write_str("prctl(PR_SET_DUMPABLE, 1)"),
+            Self::Await { .. } => f.write_str("read(pipe), until the launcher traces this process"),
             Self::NoNewPrivs => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1)"),
             Self::Subreaper => f.write_str("prctl(PR_SET_CHILD_SUBREAPER, 1)"),
             Self::Session => f.write_str("setsid()"),

@@ -2,76 +2,40 @@
 //! creates, changes, deletes and renames there. Everything that it tries to make bears a name that
 //! nothing else on the machine has, so events of others do not count.
 
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 
 use super::{Shared, closed};
-use crate::support::{Whose, code, errors, has, users};
-
-/// `FAN_REPORT_DFID_NAME`: events come with the name.
-const NAMES: u32 = 0x0c00;
-/// `FAN_Q_OVERFLOW`.
-const OVERFLOW: u64 = 0x4000;
+use crate::support::{Marks, Whose, code, errors, has, users};
 
 /// Marks on the host's file systems.
-struct Marks(Fanotify);
-
-impl Marks {
-    fn on(paths: &[&str]) -> Self {
-        let flags = InitFlags::FAN_CLASS_NOTIF
-            | InitFlags::FAN_CLOEXEC
-            | InitFlags::FAN_NONBLOCK
-            | InitFlags::FAN_UNLIMITED_QUEUE
-            | InitFlags::from_bits_retain(NAMES);
-        let group = Fanotify::init(flags, EventFFlags::O_RDONLY).unwrap();
-        let mask = MaskFlags::FAN_CREATE
-            | MaskFlags::FAN_DELETE
-            | MaskFlags::FAN_MOVED_FROM
-            | MaskFlags::FAN_MOVED_TO
-            | MaskFlags::FAN_MODIFY
-            | MaskFlags::FAN_ATTRIB
-            | MaskFlags::FAN_CLOSE_WRITE
-            | MaskFlags::FAN_ONDIR;
-        let add = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
-        for path in paths.iter().filter(|path| Path::new(path).exists()) {
-            match group.mark(add, mask, nix::fcntl::AT_FDCWD, Some(Path::new(path))) {
-                // A file system without file handles.
-                Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::EXDEV) => {}
-                Err(e) => panic!("{path}: {e}"),
-            }
-        }
-        Self(group)
-    }
-
-    /// How many events since the last time have `name` in them.
-    fn count(&self, name: &str) -> usize {
-        let mut count = 0;
-        let mut room = vec![0; 1 << 16];
-        loop {
-            let read = match nix::unistd::read(self.0.as_fd(), &mut room) {
-                Ok(0) | Err(Errno::EAGAIN) => return count,
-                Ok(read) => read,
-                Err(e) => panic!("{e}"),
-            };
-            let mut rest = &room[..read];
-            while let Some((length, tail)) = rest.split_first_chunk::<4>() {
-                let length = u32::from_ne_bytes(*length) as usize;
-                let mask = u64::from_ne_bytes(tail[4..12].try_into().unwrap());
-                assert_eq!(mask & OVERFLOW, 0, "events were lost");
-                let (event, next) = rest.split_at(length);
-                let found = event
-                    .windows(name.len())
-                    .any(|part| part == name.as_bytes());
-                count += usize::from(found);
-                rest = next;
-            }
+fn marks_on(paths: &[&str]) -> Marks {
+    let marks = Marks::new();
+    for path in paths.iter().filter(|path| Path::new(path).exists()) {
+        match marks.add(Path::new(path)) {
+            // A file system without file handles.
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::EXDEV) => {}
+            Err(e) => panic!("{path}: {e}"),
         }
     }
+    marks
 }
+
+/// How many events since the last time have `name` in them.
+fn count(marks: &Marks, name: &str) -> usize {
+    let events = marks.events();
+    events
+        .iter()
+        .filter(|event| event.name.contains(name))
+        .count()
+}
+
+/// Where a machine has file systems.
+const HOST: &[&str] = &[
+    "/", "/tmp", "/var/tmp", "/run", "/dev", "/dev/shm", "/home", "/root", "/sys",
+];
 
 /// What a program could do that wants to leave something. `%N` is the name, `%V` a directory with
 /// files that every user may change.
@@ -109,11 +73,8 @@ fn the_host_sees_nothing_of_a_closed_run() {
     std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o666)).unwrap();
     let text = dir.text();
     let script = EVERYTHING.replace("%N", &name).replace("%V", &text);
-    let host = [
-        "/", "/tmp", "/var/tmp", "/run", "/dev", "/dev/shm", "/home", "/root", "/sys",
-    ];
-    let marks = Marks::on(&[&host[..], &[&text]].concat());
-    marks.count(&name);
+    let marks = marks_on(&[HOST, &[&text]].concat());
+    count(&marks, &name);
     for whose in users() {
         for preset in ["agent", "judge", "build"] {
             let shown = ["--preset", preset, "--space", "64M", "--ro", &text];
@@ -132,7 +93,7 @@ fn the_host_sees_nothing_of_a_closed_run() {
                     code(&output) == 0 || refused,
                     "{whose:?} {options:?}: {said}"
                 );
-                assert_eq!(marks.count(&name), 0, "{whose:?} {options:?}");
+                assert_eq!(count(&marks, &name), 0, "{whose:?} {options:?}");
             }
         }
     }
@@ -147,7 +108,7 @@ fn the_host_sees_nothing_of_a_closed_run() {
         ])
         .status();
     assert!(plain.unwrap().success());
-    assert!(marks.count(&name) >= 2);
+    assert!(count(&marks, &name) >= 2);
     let open = crate::support::allgone(
         Whose::Own,
         &[
@@ -159,5 +120,95 @@ fn the_host_sees_nothing_of_a_closed_run() {
         ],
     );
     assert_eq!(open.code(), 0);
-    assert!(marks.count(&name) >= 1, "a run that is not closed is seen");
+    assert!(
+        count(&marks, &name) >= 1,
+        "a run that is not closed is seen"
+    );
+}
+
+/// Plants what is hoped to be followed on the way out: by `--rw` (`%R`), and by `--keep` of
+/// /tmp/keep. `%V` is the victim outside.
+const PLANTED: &str = r#"
+    mkdir /tmp/keep
+    for dir in %R /tmp/keep; do
+        (ln -s %V "$dir/%N-link"; echo x > "$dir/%N-link"; ln %V "$dir/%N-hard"
+         ln -s / "$dir/%N-root"; echo x > "$dir/%N-root/%N-out"; mkfifo "$dir/%N-fifo"
+         mknod "$dir/%N-disk" b 8 0; cp /bin/sh "$dir/%N-sh"; chmod 4755 "$dir/%N-sh"
+         chmod 2755 "$dir/%N-sh"; chmod 6755 "$dir"; mkdir -m 2755 "$dir/%N-dir"
+         echo x > "$dir/../%N-out"; mv "$dir" "$dir.%N-out"; mount -t tmpfs none "$dir"
+         perl -e 'chdir shift; for (1..40) { mkdir "%N-deep" or last; chdir "%N-deep" }' "$dir"
+         perl -e 'use Fcntl; sysopen(F, shift, O_CREAT|O_WRONLY, 06755)' "$dir/%N-open"
+        ) 2> /dev/null
+    done
+    dd if=/dev/zero of=/tmp/keep/%N-big bs=1M count=100 2> /dev/null
+    ls -A /tmp/keep > /dev/null
+    exit 0
+"#;
+
+/// Whether something below has a set-id bit, a special kind, or leads elsewhere.
+fn odd(dir: &Path, links: bool, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let facts = path.symlink_metadata().unwrap();
+        let kind = facts.file_type();
+        let plain = kind.is_file() || kind.is_dir() || (links && kind.is_symlink());
+        let set_id = !kind.is_symlink() && facts.permissions().mode() & 0o6000 != 0;
+        let fifo = std::os::unix::fs::FileTypeExt::is_fifo(&kind) && links;
+        if set_id || !(plain || fifo) {
+            found.push(format!(
+                "{path:?} {kind:?} {:o}",
+                facts.permissions().mode()
+            ));
+        }
+        if kind.is_dir() {
+            odd(&path, links, found);
+        }
+    }
+}
+
+#[test]
+fn what_is_planted_for_rw_and_keep_is_followed_nowhere() {
+    if !has("root", nix::unistd::geteuid().is_root()) {
+        return;
+    }
+    for whose in users() {
+        let name = format!("allgone-plant-{}-{whose:?}", std::process::id());
+        let (shared, kept, victim) = (Shared::new(), Shared::new(), Shared::new());
+        let outside = victim.file(&format!("{name}-victim"), "as it was\n");
+        std::fs::set_permissions(victim.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(&outside, PermissionsExt::from_mode(0o666)).unwrap();
+        shared.give_for(*whose);
+        kept.give_for(*whose);
+        let dest = kept.path().join("copy");
+        let (rw, outside_text) = (shared.text(), outside.to_str().unwrap());
+        let script = PLANTED
+            .replace("%N", &name)
+            .replace("%R", &rw)
+            .replace("%V", outside_text);
+        let keep = format!("/tmp/keep={}", dest.display());
+        let (ro, marks) = (victim.text(), marks_on(&[HOST, &[&rw]].concat()));
+        let options = ["--rw", &rw, "--keep", &keep, "--ro", &ro, "--space", "32M"];
+        let output = closed(*whose, &options, &script);
+        // What was not copied is said: links, and a file system full of zeroes.
+        let said = errors(&output);
+        assert!(matches!(code(&output), 0 | 125), "{whose:?}: {said}");
+        let events = marks.events();
+        for part in ["-victim", "-out"] {
+            let part = format!("{name}{part}");
+            let seen = events.iter().filter(|event| event.name.contains(&part));
+            let seen: Vec<_> = seen.map(ToString::to_string).collect();
+            assert!(seen.is_empty(), "{whose:?}: {seen:?}");
+        }
+        // The marks see what is allowed.
+        let link = format!("{name}-link");
+        assert!(
+            events.iter().any(|event| event.name == link),
+            "{whose:?}: {said}"
+        );
+        assert_eq!(std::fs::read(&outside).unwrap(), b"as it was\n");
+        let mut found = Vec::new();
+        odd(&shared.path(), true, &mut found);
+        odd(&kept.path(), false, &mut found);
+        assert!(found.is_empty(), "{whose:?}: {found:?}");
+    }
 }

@@ -1,12 +1,15 @@
 //! Closed runs: what the program sees, what it may do, and the ways out that are known.
 
 mod ends;
+mod explain;
 mod files;
 mod host;
+mod internet;
 mod keep;
 mod locks;
 mod net;
 mod public;
+mod registries;
 mod writable;
 
 use std::path::{Path, PathBuf};

@@ -1,219 +1,20 @@
-//! `--net public`, between two network namespaces of the test that have no route out: one is the
-//! host's, the other plays the local network and the Internet.
+//! `--net public`, beside a local network and an Internet that the test makes.
 
-use std::process::{Command, Output};
+use allgone::layout::{Layout, Paths};
 
-use super::{Shared, closed, printed};
-use crate::support::{Whose, allgone, code, errors, has};
-
-/// An address in each row of the registries that can be given to an interface.
-const REACHABLE: &[&str] = &[
-    "10.0.0.1",
-    "100.64.0.1",
-    "169.254.0.1",
-    "172.16.0.1",
-    "192.0.0.1",
-    "192.0.2.1",
-    "192.31.196.1",
-    "192.52.193.1",
-    "192.88.99.1",
-    "192.168.0.1",
-    "192.175.48.1",
-    "198.18.0.1",
-    "198.51.100.1",
-    "203.0.113.1",
-    "64:ff9b::1",
-    "64:ff9b:1::1",
-    "100::1",
-    "100:0:0:1::1",
-    "2001:0:1::1",
-    "2001:2::1",
-    "2001:db8::1",
-    "2002:a00:1::1",
-    "2620:4f:8000::1",
-    "3fff::1",
-    "5f00::1",
-    "fd00::1",
-    "fec0::1",
-    // On the link and of this machine, though they look like the Internet's.
-    "9.9.9.2",
-    "2a00:9::2",
-];
-
-/// In each other row.
-const UNREACHABLE: &[&str] = &[
-    "0.0.0.0",
-    "0.0.0.1",
-    "127.0.0.1",
-    "127.255.255.254",
-    "224.0.0.1",
-    "239.255.255.250",
-    "240.0.0.1",
-    "255.255.255.255",
-    "9.9.9.1",
-    "::",
-    "::1",
-    "::10.0.0.1",
-    "::ffff:10.0.0.1",
-    "::ffff:127.0.0.1",
-    "::ffff:0:10.0.0.1",
-    "2a00:9::1",
-    "fe80::1",
-    "ff02::1",
-];
-
-const PUBLIC: &[&str] = &["8.8.8.8", "2600::1"];
-const RESOLVER: &str = "10.9.9.9";
-
-/// The other side: its addresses in the arguments; everything listens on TCP 80 and 53, answers on
-/// UDP 7 and 53, and on UDP 9 answers from the first address before the right one.
-const SERVER: &str = r#"
-    use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6); use strict; my (%udp, @all);
-    sub at { my ($a, $p) = @_; return $a =~ /:/ ? pack_sockaddr_in6($p, inet_pton(AF_INET6, $a))
-             : pack_sockaddr_in($p, inet_aton($a)) }
-    for my $a (@ARGV) {
-        my $f = $a =~ /:/ ? AF_INET6 : AF_INET;
-        for my $p (80, 53) {
-            my $s; socket($s, $f, SOCK_STREAM, 0) && bind($s, at($a, $p)) && listen($s, 16)
-                or die "$a $p $!";
-            push @all, $s;
-        }
-        for my $p (7, 9, 53) {
-            my $s; socket($s, $f, SOCK_DGRAM, 0) && bind($s, at($a, $p)) or die "$a $p $!";
-            $udp{$a, $p} = $s;
-        }
-    }
-    $| = 1; print "ready\n"; close STDOUT;
-    while (1) {
-        my $bits = ""; vec($bits, fileno($_), 1) = 1 for values %udp;
-        select($bits, undef, undef, 60) or exit;
-        for my $k (keys %udp) {
-            next unless vec($bits, fileno($udp{$k}), 1);
-            my ($a, $p) = split /$;/, $k;
-            my $from = recv($udp{$k}, my $text, 9000, 0);
-            if ($p == 9) { send($udp{$ARGV[0], 9}, "private", 0, $from) }
-            send($udp{$k}, $p == 9 ? "public" : "got" . length $text, 0, $from);
-        }
-    }
-"#;
-
-/// What the program tries: `tcp,ADDRESS,PORT`, `udp`, `big` (a datagram in fragments), `any`
-/// (an answer from anywhere), `bind,ADDRESS,PORT`. Prints each with `ok`, an answer or an error.
-const CLIENT: &str = r#"
-    use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6); use strict; $| = 1;
-    sub tried {
-        my ($how, $a, $p) = @_; my $f = $a =~ /:/ ? AF_INET6 : AF_INET;
-        my $at = $a =~ /:/ ? pack_sockaddr_in6($p, inet_pton(AF_INET6, $a))
-                 : pack_sockaddr_in($p, inet_aton($a));
-        socket(my $s, $f, $how eq "tcp" ? SOCK_STREAM : SOCK_DGRAM, 0) or return 0 + $!;
-        if ($how eq "bind") { return bind($s, $at) ? "ok" : 0 + $! }
-        if ($how eq "tcp") { return connect($s, $at) ? "ok" : 0 + $! }
-        my $text = "x" x ($how eq "big" ? 4000 : 1);
-        defined send($s, $text, 0, $at) or return 0 + $!;
-        my $bits = ""; vec($bits, fileno($s), 1) = 1;
-        select($bits, undef, undef, 20) or return "silence";
-        defined recv($s, $text, 9000, 0) or return 0 + $!; return $text;
-    }
-    for my $try (@ARGV) {
-        if ($try eq "wait") { print "waiting\n"; readline(STDIN); next }
-        if ($try =~ s/^until,//) {
-            my $n = 0; while ($n++ < 100000) { last if tried(split /,/, $try) eq "1" }
-            print "until $try ", ($n < 100000 ? 1 : "never"), "\n"; next;
-        }
-        print "$try ", tried(split /,/, $try), "\n";
-    }
-"#;
-
-/// Makes both sides, and runs its arguments on the host's.
-const WORLD: &str = r#"
-    set -e
-    [ -z "$(ip route show default)" ] || { echo "there is a route out" >&2; exit 99; }
-    ip link set lo up
-    unshare -n sleep 300 & other=$!
-    trap 'kill $other' EXIT
-    while [ "$(readlink /proc/$other/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do :; done
-    ip link add name near type veth peer name far
-    ip link set far netns $other
-    ip addr add 9.9.9.1/30 dev near; ip -6 addr add 2a00:9::1/64 dev near nodad
-    ip link set near up; ip route add default via 9.9.9.2
-    there() { nsenter -t $other -n "$@"; }
-    there ip link set lo up
-    there ip addr add 9.9.9.2/30 dev far; there ip -6 addr add 2a00:9::2/64 dev far nodad
-    there ip link set far up
-    for address in $ADDRESSES; do
-        case $address in 9.9.9.2|2a00:9::2) continue;;
-        *:*) there ip -6 addr add $address/128 dev lo nodad;;
-        *) there ip addr add $address/32 dev lo;; esac
-    done
-    there ip -6 route add default via 2a00:9::1; there ip route add default via 9.9.9.1
-    ip -6 route add default via 2a00:9::2
-    # An address of the link can be used when the link has carrier.
-    n=0; while ! ip -6 route get 2600::1 2> /dev/null | grep -q 'dev near'; do
-        n=$((n + 1)); [ $n -lt 5000 ]; done
-    mount --bind "$RESOLV" /etc/resolv.conf
-    mkfifo "$READY"
-    nsenter -t $other -n perl -e "$SERVER" $ADDRESSES > "$READY" & server=$!
-    trap 'kill $server $other' EXIT
-    read word < "$READY"
-    [ "$word" = ready ]
-    "$@"
-"#;
-
-/// Runs `allgone run` with these words on the host's side.
-fn beside_the_internet(words: &[&str], input: Option<&str>) -> Output {
-    let dir = Shared::new();
-    let resolv = dir.file("resolv.conf", &format!("nameserver {RESOLVER}\n"));
-    let addresses = [REACHABLE, PUBLIC, &[RESOLVER, "7.7.7.2"]]
-        .concat()
-        .join(" ");
-    let launcher = allgone(Whose::Own, words);
-    let world = match input {
-        None => WORLD.to_owned(),
-        Some(step) => WORLD.replace("    \"$@\"\n", step),
-    };
-    Command::new("unshare")
-        .args([
-            "-n",
-            "-m",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            &world,
-            "sh",
-        ])
-        .arg(launcher.command.get_program())
-        .args(launcher.command.get_args())
-        .env("ADDRESSES", addresses)
-        .env("SERVER", SERVER)
-        .env("RESOLV", resolv)
-        .env("READY", dir.path().join("ready"))
-        .current_dir("/")
-        .output()
-        .unwrap()
-}
-
-/// What each try came to.
-fn tried(options: &[&str], tries: &[String]) -> Vec<String> {
-    let tries: Vec<_> = tries.iter().map(String::as_str).collect();
-    let words = [options, &["-t", "60s", "--", "perl", "-e", CLIENT], &tries].concat();
-    let output = beside_the_internet(&words, None);
-    printed(&output).lines().map(str::to_owned).collect()
-}
-
-fn each(how: &str, addresses: &[&str], port: u16) -> Vec<String> {
-    let each = addresses
-        .iter()
-        .map(|address| format!("{how},{address},{port}"));
-    each.collect()
-}
+use super::closed;
+use super::internet::{
+    CLIENT, PUBLIC, REACHABLE, RESOLVER, UNREACHABLE, beside_the_internet, each, tried,
+};
+use super::printed;
+use crate::support::{Whose, code, errors, has};
 
 /// Whether there is what the test takes; a machine of root's has it.
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-const CLOSED: &[&str] = &["--net", "public"];
+pub(super) const CLOSED: &[&str] = &["--net", "public"];
 
 #[test]
 fn no_address_of_a_registry_is_reached_and_the_internet_is() {
@@ -386,4 +187,79 @@ fn what_cannot_be_had_is_refused() {
         let said = refused(Whose::Own, options);
         assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+#[test]
+fn echoes_and_fragments_go_both_ways_with_the_internet_alone() {
+    if !has("root", is_root()) {
+        return;
+    }
+    let tries = [
+        each("ping", &PUBLIC, 0),
+        each("ping", &["10.0.0.1", "192.168.0.1", "fd00::1", RESOLVER], 0),
+        // Answered from a private address first, whole and in fragments.
+        each("any", &PUBLIC, 9),
+        each("any", &PUBLIC, 10),
+        each("raw", &["8.8.8.8"], 1),
+        each("raw", &["2600::1"], 58),
+        each("raw", &["8.8.8.8", "2600::1"], 255),
+    ]
+    .concat();
+    let answers = |options| -> Vec<String> {
+        let lines = tried(options, &tries);
+        let answers = lines.iter().map(|line| line.rsplit(' ').next().unwrap());
+        answers.map(str::to_owned).collect()
+    };
+    let no = nix::libc::EPERM.to_string();
+    let of_private = vec![no.as_str(), &no, "public", &no];
+    let expected = [
+        vec!["public"; 2],
+        of_private,
+        vec!["public"; 4],
+        vec![&no; 4],
+    ]
+    .concat();
+    assert_eq!(answers(CLOSED), expected);
+    // Without the filter everything gets through, and the private answer is the first.
+    let answers = answers(&["--bare"]);
+    assert_eq!(answers[..10], ["private"; 10]);
+}
+
+#[test]
+fn it_is_still_closed_when_the_launcher_has_been_killed() {
+    if !has("root", is_root()) {
+        return;
+    }
+    let own = Layout::read(&Paths::default()).unwrap().own_v2().unwrap();
+    let frozen = own.join(format!("allgone-test-{}", std::process::id()));
+    std::fs::create_dir(&frozen).unwrap();
+    let private = [
+        "tcp,10.0.0.1,80",
+        "udp,10.0.0.1,7",
+        "udp,fd00::1,7",
+        "ping,10.0.0.1,0",
+    ];
+    let tries = [&private[..], &["tcp,8.8.8.8,80", "bind,0.0.0.0,5555"]].concat();
+    let tries = [&["wait"], &tries[..]].concat();
+    let words = [CLOSED, &["-t", "60s", "--", "perl", "-e", CLIENT], &tries].concat();
+    // Init would end the program at once: it is frozen before the launcher is killed.
+    let step = "    mkfifo \"$READY.in\" \"$READY.out\"\n\
+                    \"$@\" < \"$READY.in\" > \"$READY.out\" & job=$!\n\
+                    exec 5> \"$READY.in\" 6< \"$READY.out\"\n\
+                    read line <&6\n\
+                    init=$(cat /proc/$job/task/$job/children)\n\
+                    echo $init > FROZEN/cgroup.procs; echo 1 > FROZEN/cgroup.freeze\n\
+                    while ! grep -q 'frozen 1' FROZEN/cgroup.events; do :; done\n\
+                    kill -9 $job; wait $job || true; echo go >&5\n\
+                    for try in 1 2 3 4 5 6; do read line <&6; echo \"$line\"; done\n\
+                    echo 0 > FROZEN/cgroup.freeze\n\
+                    while grep -q . FROZEN/cgroup.procs; do :; done\n";
+    let step = step.replace("FROZEN", frozen.to_str().unwrap());
+    let output = beside_the_internet(&words, Some(&step));
+    std::fs::remove_dir(&frozen).unwrap();
+    let no = nix::libc::EPERM;
+    let mut expected: Vec<_> = private.iter().map(|row| format!("{row} {no}")).collect();
+    expected.push("tcp,8.8.8.8,80 ok".to_owned());
+    expected.push(format!("bind,0.0.0.0,5555 {no}"));
+    assert_eq!(printed(&output), expected.join("\n"));
 }

@@ -1,0 +1,52 @@
+#!/bin/sh
+# What a tracer of every system call costs beside mounts: ptrace.sh BINARY [RUNS]. BINARY is the
+# shipped build. Prints the median of each in milliseconds and its ratio to the same alone. Run it
+# on a machine that does nothing else.
+set -eu
+binary=$1
+runs=${2:-20}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+chmod 755 "$dir"
+cat > "$dir/work.c" <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+int main(void) { for (int i = 0; i < 9; i++) printf("%d\n", rand()); return 0; }
+C
+chmod 644 "$dir/work.c"
+
+# What is done: by a shell without its own `true`, and by a compiler.
+loop='i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i + 1)); done'
+compile="cc -O2 -o /tmp/out$$ $dir/work.c && rm /tmp/out$$"
+
+# How long one takes, in nanoseconds.
+timed() {
+    begin=$(date +%s%N)
+    "$@" > /dev/null 2>&1
+    end=$(date +%s%N)
+    echo $((end - begin))
+}
+
+# All of them by turns, so that what else happens hits all of them alike.
+measure() {
+    name=$1
+    script=$2
+    n=0
+    while [ "$n" -lt "$runs" ]; do
+        timed sh -c "$script" >> "$dir/$name.alone"
+        timed "$binary" run --closed --ro "$dir" -- sh -c "$script" >> "$dir/$name.closed"
+        timed "$binary" run --explain --ro "$dir" -- sh -c "$script" >> "$dir/$name.explain"
+        n=$((n + 1))
+    done
+    for way in alone closed explain; do
+        median=$(sort -n "$dir/$name.$way" | sed -n "$((runs / 2 + 1))p")
+        [ "$way" = alone ] && base=$median
+        awk -v n="$name" -v w="$way" -v m="$median" -v b="$base" \
+            'BEGIN { printf "%s %s %.1f ms, %.2f of alone\n", n, w, m / 1e6, m / b }'
+    done
+}
+
+cd /
+measure loop "$loop"
+measure compile "$compile"

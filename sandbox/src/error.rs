@@ -77,6 +77,12 @@ pub enum RunError {
          container without ptrace, forbids it)"
     )]
     Explain(Errno),
+    /// What takes namespaces, where there are none.
+    #[error("could not have --{0} without namespaces: Landlock and seccomp alone cannot give it")]
+    NotByLandlock(&'static str),
+    /// No namespaces, and no Landlock either.
+    #[error("could not close the program off without namespaces: Landlock of Linux 6.12: {0}")]
+    Landlock(Errno),
     /// A filter that is none.
     #[error("could not use the filter {path:?}: {why}")]
     Filter {
@@ -251,6 +257,8 @@ impl RunError {
             Self::Show { .. }
             | Self::Directory(_)
             | Self::Explain(_)
+            | Self::NotByLandlock(_)
+            | Self::Landlock(_)
             | Self::Public { .. }
             | Self::NotRoot(_)
             | Self::RootInside

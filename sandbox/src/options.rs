@@ -376,12 +376,15 @@ fn check(mut options: Options) -> Result<Options, Usage> {
         if options.bare {
             return Err(Usage::Contradiction("bare", "closed"));
         }
-        if options.tier.is_some_and(|tier| tier != Tier::Namespace) {
+        let other = options.tier.is_some_and(|tier| tier != Tier::Namespace);
+        if other && !options.best_effort {
             return Err(Usage::Contradiction("tier", "closed"));
         }
         closed.check()?;
-        // Nothing else can close it off.
-        options.tier = Some(Tier::Namespace);
+        // Landlock closes off less, so it has to be asked for.
+        if !options.best_effort {
+            options.tier = Some(Tier::Namespace);
+        }
     }
     let ends = options.timeout.is_some() || options.cpu_time.is_some() || options.lease.is_some();
     // A library's caller can ask for the end at any time.

@@ -98,7 +98,7 @@ impl Plan {
         let closed = closed
             .map(|closed| {
                 let (user, memory) = (options.user, options.memory);
-                Ground::of(closed, &paths, user, memory, options.best_effort)
+                Ground::of(closed, &paths, user, memory, options.best_effort, tier)
             })
             .transpose()?;
         flags |= closed.as_ref().map_or(0, Ground::namespaces);
@@ -139,7 +139,7 @@ impl Plan {
             tier,
             kill: text([name.to_bytes(), b"/cgroup.kill"].concat())?,
             namespaces: flags,
-            main_namespaces: if private || closed.is_some() {
+            main_namespaces: if private || (closed.is_some() && namespaced) {
                 namespaces::CGROUP
             } else {
                 0

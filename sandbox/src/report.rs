@@ -119,6 +119,7 @@ pub(crate) fn document(
         "oom_kills": ending.oom_kills,
         "memory_peak_bytes": ending.memory_peak_bytes,
         "closed": plan.closed.as_ref().map(|closed| json!({
+            "by": closed.by(),
             "what": closed.describe(),
             "outside": closed.outside(),
             "denied": denials.map(denied),

@@ -39,6 +39,7 @@ pub mod interrupt;
 pub mod iouring;
 #[cfg(feature = "instrument")]
 pub mod ipc;
+pub mod landlock;
 #[cfg(feature = "instrument")]
 pub mod lease;
 #[cfg(feature = "instrument")]

@@ -129,6 +129,89 @@ const TRACING: &[Group] = &[Group {
     calls: calls! { SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev SYS_kcmp },
 }];
 
+/// What Landlock does not see, so that it is refused where that is all there is: changes to what
+/// describes a file, messages and shared memory, priorities of others, and what tells of others'
+/// work.
+const UNSEEN_BY_LANDLOCK: &[Group] = &[
+    Group {
+        reason: "permissions, owners, times and attributes of files",
+        calls: calls! {
+            SYS_fchmod SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_utimensat
+            SYS_setxattr SYS_lsetxattr SYS_fsetxattr SYS_removexattr SYS_lremovexattr
+            SYS_fremovexattr
+        },
+    },
+    Group {
+        reason: "permissions, owners, times and attributes of files",
+        calls: &[
+            ("SYS_setxattrat", 463),
+            ("SYS_removexattrat", 466),
+            ("SYS_file_setattr", 469),
+        ],
+    },
+    Group {
+        reason: "messages and shared memory of others",
+        calls: calls! {
+            SYS_shmget SYS_shmat SYS_shmctl SYS_semget SYS_semctl SYS_semop SYS_semtimedop
+            SYS_msgget SYS_msgsnd SYS_msgrcv SYS_msgctl SYS_mq_open SYS_mq_unlink
+        },
+    },
+    Group {
+        reason: "priorities of others",
+        calls: calls! { SYS_setpriority SYS_ioprio_set },
+    },
+    Group {
+        reason: "what others do to files",
+        calls: calls! { SYS_inotify_init1 SYS_inotify_add_watch },
+    },
+];
+
+#[cfg(target_arch = "x86_64")]
+const UNSEEN_OF_MACHINE: &[Group] = &[Group {
+    reason: "permissions, owners, times and attributes of files",
+    calls: calls! { SYS_chmod SYS_chown SYS_lchown SYS_utime SYS_utimes SYS_futimesat },
+}];
+#[cfg(not(target_arch = "x86_64"))]
+const UNSEEN_OF_MACHINE: &[Group] = &[];
+
+/// What is refused besides where Landlock is all there is.
+pub(crate) fn unseen_by_landlock() -> impl Iterator<Item = &'static Group> {
+    UNSEEN_BY_LANDLOCK.iter().chain(UNSEEN_OF_MACHINE)
+}
+
+/// As [`decisions`] where Landlock is all there is. `network`: the host's is the program's too.
+/// Without it there is no socket but a pair: Landlock sees TCP alone, and no path.
+pub(crate) fn by_landlock(preset: Preset, network: bool) -> Vec<(libc::c_long, Decision)> {
+    let mut all = decisions(preset, false);
+    let unseen = unseen_by_landlock().flat_map(|group| group.calls);
+    all.extend(unseen.map(|(_, number)| (*number, Decision::Refuse(libc::EPERM))));
+    let own = [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+    ];
+    all.extend(own.map(|number| {
+        let values = &[0];
+        let errno = libc::EPERM;
+        (
+            number,
+            Decision::Only {
+                arg: 0,
+                values,
+                errno,
+            },
+        )
+    }));
+    let internet = INTERNET;
+    for (number, decision) in &mut all {
+        if *number == libc::SYS_socket {
+            *decision = Decision::Socket(if network { internet } else { &[] });
+        }
+    }
+    all
+}
+
 /// `CLONE_NEW…` of clone(2), where they are all in one word.
 const NEW_NAMESPACES: u32 = 0x7e02_0000;
 /// `TIOCSTI` types for the user of the terminal, `TIOCLINUX` pastes, `TIOCSETD` loads line
@@ -138,6 +221,7 @@ const TERMINAL: &[u32] = &[0x5412, 0x541c, 0x5423];
 const PERSONALITIES: &[u32] = &[0, 8, 0x2_0000, 0x2_0008, u32::MAX, 0x4_0000];
 const FAMILIES: &[u32] = &[1, 2, 10, 16];
 const LOCAL: &[u32] = &[1];
+const INTERNET: &[u32] = &[2, 10, 16];
 pub(crate) const SET_ID: u32 = 0o6000;
 
 /// What is refused whatever its arguments, with the reason.
@@ -256,10 +340,11 @@ mod tests {
     #[test]
     fn each_call_is_decided_once_and_known() {
         for preset in [Preset::Agent, Preset::Judge, Preset::Build] {
-            let all = decisions(preset, true);
-            let numbers: BTreeSet<_> = all.iter().map(|(number, _)| *number).collect();
-            assert_eq!(numbers.len(), all.len(), "{preset:?}");
-            assert!(numbers.iter().all(|number| *number < END.into()));
+            for all in [decisions(preset, true), by_landlock(preset, false)] {
+                let numbers: BTreeSet<_> = all.iter().map(|(number, _)| *number).collect();
+                assert_eq!(numbers.len(), all.len(), "{preset:?}");
+                assert!(numbers.iter().all(|number| *number < END.into()));
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What main takes away from itself before it becomes the program, in the order in which it can.
 
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use allgone::SysError;
+use allgone::sys::landlock::Rules;
 use allgone::sys::spawn::Credentials;
 use allgone::sys::spawn::launch::{FileStep, Instruction, LockStep, Need, Rlimit, Setup};
 use nix::errno::Errno;
@@ -29,6 +31,8 @@ pub(crate) struct Locks {
     further: Option<Vec<Instruction>>,
     /// Whether Landlock is all that keeps it from abstract sockets.
     scopes: Need,
+    /// What closes it off where there are no namespaces.
+    rules: Option<Rules>,
     keeps: bool,
 }
 
@@ -39,6 +43,7 @@ impl Locks {
         start: CString,
         keeps: bool,
         best_effort: bool,
+        rules: Option<Rules>,
     ) -> Result<Self, RunError> {
         let unknown = || SysError::plain("make a filter for this machine", Errno::ENOSYS);
         let arch = filter::ARCH.ok_or_else(unknown)?;
@@ -56,7 +61,12 @@ impl Locks {
                 soft: most,
                 hard: most,
             },
-            filter: compile(arch, &calls::decisions(closed.preset, keeps)),
+            filter: if rules.is_some() {
+                let network = closed.net == Net::Host;
+                compile(arch, &calls::by_landlock(closed.preset, network))
+            } else {
+                compile(arch, &calls::decisions(closed.preset, keeps))
+            },
             further: closed.seccomp.as_deref().map(filter::read).transpose()?,
             scopes: if closed.net != Net::None && !best_effort {
                 Need::Required
@@ -64,6 +74,7 @@ impl Locks {
                 Need::Optional
             },
             keeps,
+            rules,
         })
     }
 
@@ -74,28 +85,35 @@ impl Locks {
             let user = Setup::User(Credentials { uid, gid });
             (user, Need::Required)
         });
-        let first = [
-            (Setup::Limit(self.core), Need::Required),
-            lock(LockStep::NoBounding),
-        ];
+        // An ordinary user may not, and `no_new_privs` makes it as good as empty.
+        let bounding = self.rules.is_none() || self.user.is_some();
+        let bounding = bounding.then(|| lock(LockStep::NoBounding));
+        let first = [(Setup::Limit(self.core), Need::Required)]
+            .into_iter()
+            .chain(bounding);
+        let scopes = match &self.rules {
+            Some(rules) => (Setup::Landlock(rules.as_fd()), Need::Required),
+            None => (Setup::Lock(LockStep::Scopes), self.scopes),
+        };
         let last = [
             lock(LockStep::NoCapabilities),
             (Setup::Files(FileStep::Enter(&self.start)), Need::Required),
             lock(LockStep::Keyring),
             (Setup::NoNewPrivs, Need::Required),
-            (Setup::Lock(LockStep::Scopes), self.scopes),
+            scopes,
             lock(LockStep::Descriptors),
             (Setup::Filter(&self.filter), Need::Required),
         ];
         let further = self.further.iter();
         let further = further.map(|filter| (Setup::Filter(filter), Need::Required));
-        first.into_iter().chain(user).chain(last).chain(further)
+        first.chain(user).chain(last).chain(further)
     }
 
     /// What is refused, in lines.
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for group in calls::refused(self.preset) {
+        let alone = self.rules.iter().flat_map(|_| calls::unseen_by_landlock());
+        for group in calls::refused(self.preset).chain(alone) {
             let names = group
                 .calls
                 .iter()
@@ -110,6 +128,9 @@ impl Locks {
             "refused: ioctl TIOCSTI, TIOCLINUX, TIOCSETD; personalities but Linux's".to_owned(),
         );
         lines.push(match self.preset {
+            _ if self.rules.is_some() => {
+                "sockets: INET and NETLINK_ROUTE with --net host, pairs".to_owned()
+            }
             Preset::Judge => "sockets: UNIX".to_owned(),
             Preset::Agent | Preset::Build => "sockets: UNIX, INET, INET6, NETLINK_ROUTE".to_owned(),
         });

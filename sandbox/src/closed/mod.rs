@@ -10,6 +10,7 @@ mod cidr;
 mod copyout;
 mod env;
 pub(crate) mod explain;
+mod fallback;
 mod filter;
 mod idmap;
 mod include;
@@ -34,6 +35,7 @@ use allgone::sys::spawn::results::STEPS;
 use nix::unistd::Pid;
 
 use crate::error::RunError;
+use crate::tier::Tier;
 use explain::{Gate, Tracer, World};
 use keep::Keep;
 use locks::Locks;
@@ -66,6 +68,8 @@ pub struct Ground {
     inherited: Vec<String>,
     /// What init waits at until it is traced.
     gate: Option<Gate>,
+    /// Whether it has namespaces, or Landlock alone.
+    namespaced: bool,
 }
 
 impl Ground {
@@ -79,7 +83,12 @@ impl Ground {
         user: Option<Credentials>,
         memory: Option<u64>,
         best_effort: bool,
+        tier: Tier,
     ) -> Result<Self, RunError> {
+        let namespaced = tier == Tier::Namespace;
+        if !namespaced {
+            fallback::check(closed)?;
+        }
         let user = user::of(user)?;
         let public = (closed.net == Net::Public).then(|| Public::of(closed));
         let public = public.transpose()?;
@@ -96,6 +105,8 @@ impl Ground {
             programs: paths.iter().map(path).collect(),
         };
         let tree = Tree::of(closed, &around)?;
+        let rules = (!namespaced).then(|| fallback::rules(&tree, closed.net));
+        let rules = rules.transpose()?;
         // More than this would not be refused at the limit, but end the program.
         let most = memory.map_or(SPACE, |memory| SPACE.min(memory / 2));
         let space = closed.space.unwrap_or(most);
@@ -105,19 +116,22 @@ impl Ground {
             Need::Required
         };
         let mut files = Vec::new();
-        if user.is_none() {
+        if user.is_none() && namespaced {
             let limit = c"/proc/sys/user/max_user_namespaces";
             files.push((Owned::Write(limit, c"0"), Need::Required));
         }
-        if closed.net == Net::None {
+        if closed.net == Net::None && namespaced {
             files.push((Owned::Lock(LockStep::Loopback), Need::Required));
         }
         let mut builder = Builder::new(&tree, user);
-        builder.fill(space, proc)?;
-        builder.include(include::of(&closed.include)?)?;
-        let keep = Keep::of(&closed.keep, |path| builder.location(path), space)?;
-        let root = builder.root();
-        files.extend(builder.steps());
+        let (mut keep, mut root) = (None, Vec::new());
+        if namespaced {
+            builder.fill(space, proc)?;
+            builder.include(include::of(&closed.include)?)?;
+            keep = Keep::of(&closed.keep, |path| builder.location(path), space)?;
+            root = builder.root();
+            files.extend(builder.steps());
+        }
         if files.len() + AROUND > STEPS {
             return Err(RunError::TooMany(files.len()));
         }
@@ -125,12 +139,14 @@ impl Ground {
         let home = around.home.as_deref().unwrap_or(tmp);
         let start = match &around.cwd {
             Some(cwd) if !closed.no_cwd && locks::is_there(&tree, cwd) => cwd,
-            _ => home,
+            _ if namespaced => home,
+            // What is in the home is not there to see.
+            _ => Path::new("/"),
         };
         let env = env::of(std::env::vars_os(), home, &closed.env);
         let keeps = tree.is_written();
         let start = text(start.as_os_str().as_bytes())?;
-        let locks = Locks::of(closed, user, start, keeps, best_effort)?;
+        let locks = Locks::of(closed, user, start, keeps, best_effort, rules)?;
         Ok(Self {
             preset: closed.preset,
             net: closed.net,
@@ -143,17 +159,30 @@ impl Ground {
             user,
             inherited,
             gate,
+            namespaced,
             tree,
         })
     }
 
     /// Namespaces of init.
     pub(crate) fn namespaces(&self) -> u64 {
+        if !self.namespaced {
+            return 0;
+        }
         let net = match self.net {
             Net::None => namespaces::NET,
             Net::Public | Net::Host => 0,
         };
         net | namespaces::MOUNT | namespaces::IPC | namespaces::UTS
+    }
+
+    /// What it is closed by.
+    pub(crate) fn by(&self) -> &'static str {
+        if self.namespaced {
+            "namespaces"
+        } else {
+            "landlock"
+        }
     }
 
     /// What init does first of all: later it could not be traced by an ordinary user.
@@ -213,7 +242,8 @@ impl Ground {
     /// What holds, in lines for the user.
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "closed: preset {}, network {}, user {}",
+            "closed by {}: preset {}, network {}, user {}",
+            self.by(),
             self.preset.name(),
             self.net.name(),
             self.user
@@ -235,6 +265,9 @@ impl Ground {
     /// What is outside of the promise in this run.
     pub(crate) fn outside(&self) -> Vec<String> {
         let mut lines = self.inherited.clone();
+        if !self.namespaced {
+            lines.extend(fallback::OUTSIDE.iter().map(ToString::to_string));
+        }
         let changed =
             |dir: &Path| format!("what is written below {dir:?} stays, and may be run later");
         lines.extend(self.tree.writable().map(changed));

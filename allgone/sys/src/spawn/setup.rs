@@ -133,6 +133,8 @@ pub enum Setup<'a> {
     Files(FileStep<'a>),
     /// What is taken away.
     Lock(LockStep),
+    /// `landlock_restrict_self(2)`: these rules ([`crate::landlock`]) are in force.
+    Landlock(BorrowedFd<'a>),
 }
 
 /// What steps make for those after them.
@@ -224,6 +226,7 @@ impl Setup<'_> {
             Self::Filter(filter) => super::filter::install(filter),
             Self::Files(step) => step.make(),
             Self::Lock(step) => step.make(),
+            Self::Landlock(rules) => crate::landlock::restrict(rules),
         }
     }
 }
@@ -354,6 +357,7 @@ impl fmt::Display for Setup<'_> {
             }
             Self::Files(step) => step.fmt(f),
             Self::Lock(step) => step.fmt(f),
+            Self::Landlock(_) => f.write_str("landlock_restrict_self(files, ports, scopes)"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod ends;
 mod explain;
+mod fallback;
 mod files;
 mod host;
 mod internet;

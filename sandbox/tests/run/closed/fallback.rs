@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::libc;
@@ -25,7 +26,7 @@ fn has_landlock() -> bool {
 }
 
 fn alone(whose: Whose, options: &[&str], script: &str) -> std::process::Output {
-    closed(whose, &[&ALONE, options].concat(), script)
+    closed(whose, &[&ALONE[..], options].concat(), script)
 }
 
 #[test]
@@ -81,9 +82,16 @@ fn no_network_no_process_and_no_message_of_the_host_is_reached() {
         let path = dir.path().join("socket");
         let _socket = UnixListener::bind(&path).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
-        let sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut sleeper = Command::new("sleep");
+        sleeper.arg("60");
+        if *whose == Whose::Ordinary && nix::unistd::geteuid().is_root() {
+            // The program's own user.
+            sleeper.uid(65_534).gid(65_534);
+        }
+        let mut sleeper = sleeper.spawn().unwrap();
         let tries = [
-            "socket(my $s, AF_INET, SOCK_STREAM, 0) && connect($s, sockaddr_in(PORT, INADDR_LOOPBACK))",
+            "socket(my $s, AF_INET, SOCK_STREAM, 0) && \
+             connect($s, sockaddr_in(PORT, INADDR_LOOPBACK))",
             "socket(my $s, AF_INET, SOCK_DGRAM, 0)",
             "socket(my $s, AF_UNIX, SOCK_STREAM, 0) && connect($s, sockaddr_un(\"DIR/socket\"))",
             "kill(9, PID)",
@@ -108,7 +116,6 @@ fn no_network_no_process_and_no_message_of_the_host_is_reached() {
             script = script.replace(name, &number.to_string());
         }
         let output = alone(*whose, &["--ro", &dir.text()], &script);
-        let mut sleeper = sleeper;
         let alive = sleeper.try_wait().unwrap().is_none();
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();

@@ -1,5 +1,5 @@
-//! Where namespaces are refused: what Landlock and seccomp alone can close off. It is less, so it is
-//! taken with `--best-effort` alone, and the report says by what a run was closed.
+//! Where namespaces are refused: what Landlock and seccomp alone can close off. It is less, so it
+//! is taken with `--best-effort` alone, and the report says by what a run was closed.
 
 use std::fs::File;
 use std::os::fd::AsFd;

@@ -1,5 +1,5 @@
-//! Two network namespaces of the test that have no route out: one is the host's, the other plays the
-//! local network and the Internet.
+//! Two network namespaces of the test that have no route out: one is the host's, the other plays
+//! the local network and the Internet.
 
 use std::process::{Command, Output};
 

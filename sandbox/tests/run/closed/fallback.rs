@@ -49,7 +49,8 @@ fn files_are_as_they_are_with_namespaces() {
                       (echo x > $dir/own; echo x > $dir/made; mkdir $dir/dir; rm $dir/own; \
                       mv $dir/own $dir/moved; ln $dir/own WRITTEN/linked; truncate -s 0 $dir/own; \
                       chmod 600 $dir/own; touch $dir/own; cat $dir/secret; \
-                      ls $dir && echo ls $dir) 2> /dev/null | grep -v -e SHOWN -e read -e own; done; \
+                      ls $dir && echo ls $dir) 2> /dev/null | grep -v -e SHOWN -e read -e own; \
+                      done; \
                       cat /proc/1/environ /proc/self/status 2> /dev/null | grep .; echo end";
         let script = script
             .replace("SHOWN", &shown.text())

@@ -157,13 +157,28 @@ const EXCEPTIONS: &[Exception] = &[
               and this tier has no cgroup",
     },
     Exception {
-        of: |case| case.payload.own_cgroup && case.tier == Tier::Namespace,
+        of: |case| {
+            let own_namespace = matches!(case.tier, Tier::Namespace | Tier::Closed);
+            case.payload.own_cgroup && own_namespace
+        },
         change: |expected| {
             expected.code = NO_CGROUP;
             expected.launcher_killed = false;
         },
         why: "in a cgroup namespace of its own the program does not find its cgroup in the \
               hierarchy that is mounted; --bare has it",
+    },
+    Exception {
+        of: |case| {
+            let id = &case.payload.id;
+            let refused = *id == "io-uring-worker" || NEED_NAMESPACES.contains(id);
+            refused && case.tier == Tier::Closed
+        },
+        change: |expected| {
+            expected.code = scenarios::actor::REFUSED;
+            expected.launcher_killed = false;
+        },
+        why: "what is closed may make no namespace, no mount and no ring of io_uring",
     },
     Exception {
         of: |case| case.payload.own_cgroup && case.tier == Tier::Traced,

@@ -211,12 +211,12 @@ fn echoes_and_fragments_go_both_ways_with_the_internet_alone() {
         answers.map(str::to_owned).collect()
     };
     let no = nix::libc::EPERM.to_string();
-    let of_private = vec![no.as_str(), &no, "public", &no];
+    let no = no.as_str();
     let expected = [
         vec!["public"; 2],
-        of_private,
+        vec![no, no, "public", no],
         vec!["public"; 4],
-        vec![&no; 4],
+        vec![no; 4],
     ]
     .concat();
     assert_eq!(answers(CLOSED), expected);

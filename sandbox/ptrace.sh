@@ -20,10 +20,10 @@ chmod 644 "$dir/work.c"
 loop='i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i + 1)); done'
 compile="cc -O2 -o /tmp/out$$ $dir/work.c && rm /tmp/out$$"
 
-# How long one takes, in nanoseconds.
+# How long one takes, in nanoseconds, if it succeeds.
 timed() {
     begin=$(date +%s%N)
-    "$@" > /dev/null 2>&1
+    "$@" > /dev/null 2>&1 || { echo "ptrace.sh: $1 has failed" >&2; exit 1; }
     end=$(date +%s%N)
     echo $((end - begin))
 }

@@ -98,7 +98,7 @@ fn no_network_no_process_and_no_message_of_the_host_is_reached() {
             "kill(9, PID)",
             "syscall(SHMGET, 77, 4096, 01666) >= 0",
             "syscall(SETPRIORITY, 0, PID, 5) == 0",
-            "syscall(PRLIMIT, PID, 7, pack(\"QQ\", 9, 9), 0) == 0",
+            "syscall(PRLIMIT, PID, 7, my $limit = pack(\"QQ\", 9, 9), 0) == 0",
             "syscall(PTRACE, 16, PID, 0, 0) == 0",
         ];
         let tries =

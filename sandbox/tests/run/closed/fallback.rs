@@ -91,10 +91,10 @@ fn no_network_no_process_and_no_message_of_the_host_is_reached() {
         }
         let mut sleeper = sleeper.spawn().unwrap();
         let tries = [
-            "socket(my $s, AF_INET, SOCK_STREAM, 0) && \
-             connect($s, sockaddr_in(PORT, INADDR_LOOPBACK))",
-            "socket(my $s, AF_INET, SOCK_DGRAM, 0)",
-            "socket(my $s, AF_UNIX, SOCK_STREAM, 0) && connect($s, sockaddr_un(\"DIR/socket\"))",
+            "socket(S, AF_INET, SOCK_STREAM, 0) && \
+             connect(S, sockaddr_in(PORT, INADDR_LOOPBACK))",
+            "socket(S, AF_INET, SOCK_DGRAM, 0)",
+            "socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un(\"DIR/socket\"))",
             "kill(9, PID)",
             "syscall(SHMGET, 77, 4096, 01666) >= 0",
             "syscall(SETPRIORITY, 0, PID, 5) == 0",

@@ -87,14 +87,17 @@ fn a_scope_for_each_run() {
     let name = format!("test-systemd-{}", mark());
     let cgroup = own.join(&name);
     fs::create_dir(&cgroup).unwrap();
+    // systemd begins where nothing else is, or that could pass on no controllers.
     let script = "set -e; cd \"$1\"; echo $$ > \"$2/cgroup.procs\"; \
         exec unshare --cgroup --mount -- sh -c '\
         mount -t cgroup2 none cgroups; \
+        mkdir cgroups/outer; echo $$ > cgroups/outer/cgroup.procs; \
         exec bwrap --as-pid-1 --unshare-pid --unshare-ipc --unshare-uts --unshare-net \
             --ro-bind / / --proc /proc --dev /dev --tmpfs /run --tmpfs /tmp \
             --bind cgroups /sys/fs/cgroup --bind shared /mnt --ro-bind units /etc/systemd/system \
             --setenv container bwrap --cap-add ALL \
-            /lib/systemd/systemd --system --unit=probe.target --log-target=console'";
+            sh -c \"echo 0 > /sys/fs/cgroup/cgroup.procs; \
+                exec /lib/systemd/systemd --system --unit=probe.target --log-target=console\"'";
     let log = File::create(path("log")).unwrap();
     let mut systemd = Command::new("sh")
         .args(["-c", script, "sh"])
@@ -137,8 +140,29 @@ pub(crate) fn service() {
 /// A run that has to start.
 fn begun(run: &mut Run) -> &Started {
     let has = matches!(run.started(soon()), Ok(Some(_)));
-    assert!(has, "it has not started: {:?}", run.wait(soon()));
+    assert!(
+        has,
+        "it has not started: {:?}; {}",
+        run.wait(soon()),
+        passed_on()
+    );
     run.started(soon()).unwrap().unwrap()
+}
+
+/// Which controllers come down to scopes.
+fn passed_on() -> String {
+    let files = [
+        "cgroup.controllers",
+        "cgroup.subtree_control",
+        "cgroup.procs",
+        "system.slice/cgroup.controllers",
+        "system.slice/cgroup.subtree_control",
+    ];
+    let told = files.map(|file| {
+        let text = fs::read_to_string(Path::new("/sys/fs/cgroup").join(file));
+        format!("{file}: {:?}", text.unwrap_or_default())
+    });
+    told.join(", ")
 }
 
 /// The scope of a run, by its cgroup.

@@ -188,7 +188,7 @@ impl Adapter {
                 id: name.to_owned(),
                 near: SHIPPED
                     .iter()
-                    .find(|(id, _)| id.contains(name) || name.contains(id))
+                    .find(|(id, _)| id.starts_with(name) || name.starts_with(id))
                     .map_or_else(String::new, |(id, _)| format!(" (is {id} meant?)")),
             }),
         }

@@ -101,6 +101,10 @@ fn environment(command: &mut Command, order: &Order) {
         .current_dir(DIR);
 }
 
+#[allow(
+    clippy::zombie_processes,
+    reason = "`Ended::reap` takes in every child"
+)]
 fn spawn(mut command: Command, group: Group, streams: Streams) -> std::io::Result<Started> {
     command.process_group(match group {
         Group::Own => 0,

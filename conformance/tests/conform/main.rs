@@ -2,10 +2,12 @@
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "the whole program is a test"
 )]
 
 mod broken;
 mod killed;
 mod mistakes;
+mod results;
 mod support;

@@ -149,7 +149,7 @@ impl World<'_> {
             libc::ENOENT | libc::ENOTDIR if !self.tree.is_bound(path) => {
                 if changes == Changes::Directory || changes == Changes::File {
                     let there = dir.is_dir() && dir.parent().is_some() && !self.is_private(dir);
-                    return there.then(|| self.to_write("it is not shown", dir, path));
+                    return there.then(|| self.that_writes("it is not shown", dir, path));
                 }
                 let there = path.symlink_metadata().is_ok();
                 let lock = "it is not shown";
@@ -165,7 +165,7 @@ impl World<'_> {
                     let lock = "something outside may run it later";
                     return Some(Advice::by(lock, "--preset build"));
                 }
-                Some(self.to_write("it is shown read-only", dir, path))
+                Some(self.that_writes("it is shown read-only", dir, path))
             }
             libc::EACCES | libc::EPERM if !self.tree.is_bound(path) => {
                 let own = changes != Changes::No && !self.is_private(path);
@@ -174,7 +174,7 @@ impl World<'_> {
             }
             // Permissions are looked at before the mount is.
             libc::EACCES if changes != Changes::No && !self.is_writable(path) => {
-                Some(self.to_write("it is shown read-only", dir, path))
+                Some(self.that_writes("it is shown read-only", dir, path))
             }
             libc::EACCES => self.of_user(path),
             _ => None,
@@ -201,7 +201,7 @@ impl World<'_> {
     }
 
     /// How a directory of the host becomes writable for a program of this launcher.
-    fn to_write(&self, lock: &'static str, dir: &Path, path: &Path) -> Advice {
+    fn that_writes(&self, lock: &'static str, dir: &Path, path: &Path) -> Advice {
         if dir.parent().is_none() {
             return Advice::by(lock, format!("--tmpfs {}", path.display()));
         }

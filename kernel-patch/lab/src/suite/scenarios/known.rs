@@ -28,7 +28,7 @@ pub struct Known {
 /// Reads a list.
 ///
 /// # Errors
-/// When it cannot be read, or a line is not of the form that [the module](self) has.
+/// When it cannot be read, or a line is not of the form that the head of this file has.
 pub fn read(path: &Path) -> Result<Vec<Known>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -104,7 +104,7 @@ fn prepared(
 }
 
 /// Processes in the launcher's cgroups but the strangers.
-fn members(strangers: &[(&'static str, Started)], which: impl Fn(i32) -> bool) -> Vec<String> {
+fn members(strangers: &[Stranger], which: impl Fn(i32) -> bool) -> Vec<String> {
     let cgroup =
         allgone::cgroup::Cgroup::open(Path::new(LAUNCHER).parent().unwrap_or(Path::new("/")));
     let all = cgroup.and_then(|cgroup| cgroup.procs_recursive());
@@ -117,8 +117,11 @@ fn members(strangers: &[(&'static str, Started)], which: impl Fn(i32) -> bool) -
         .collect()
 }
 
+/// A process that must not be hit, with what it has in common with the launcher.
+type Stranger = (&'static str, Started);
+
 /// Processes that must not be hit, and the group that the launcher gets.
-fn strangers(order: &Order) -> Result<(Vec<(&'static str, Started)>, Group), String> {
+fn strangers(order: &Order) -> Result<(Vec<Stranger>, Group), String> {
     let mut all = Vec::new();
     let mut group = Group::Own;
     if !order.case.leads {
@@ -142,7 +145,7 @@ fn one(
     watch: &mut Watch,
     seen: &mut Seen,
     group: Group,
-    strangers: &[(&'static str, Started)],
+    strangers: &[Stranger],
 ) -> Result<(), String> {
     let case = &order.case;
     let words = order.launch.first().ok_or("there is nothing to start")?;

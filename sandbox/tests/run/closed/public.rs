@@ -195,11 +195,11 @@ fn echoes_and_fragments_go_both_ways_with_the_internet_alone() {
         return;
     }
     let tries = [
-        each("ping", &PUBLIC, 0),
+        each("ping", PUBLIC, 0),
         each("ping", &["10.0.0.1", "192.168.0.1", "fd00::1", RESOLVER], 0),
         // Answered from a private address first, whole and in fragments.
-        each("any", &PUBLIC, 9),
-        each("any", &PUBLIC, 10),
+        each("any", PUBLIC, 9),
+        each("any", PUBLIC, 10),
         each("raw", &["8.8.8.8"], 1),
         each("raw", &["2600::1"], 58),
         each("raw", &["8.8.8.8", "2600::1"], 255),

@@ -27,9 +27,6 @@ pub enum Figure {
 #[derive(Clone, Debug, Default)]
 pub struct Figures(BTreeMap<String, Figure>);
 
-/// What prose says where nothing is recorded.
-pub const NOT_RECORDED: &str = "not recorded";
-
 impl Figures {
     /// Everything that has a name.
     pub fn of(analysis: &Analysis<'_>, plots: &[Plot], emulated: &Emulated) -> Self {

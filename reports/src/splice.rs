@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::figures::{Figure, Figures, NOT_RECORDED};
+use crate::figures::{Figure, Figures};
+use crate::text::NOT_RECORDED;
 
 /// Prose with figures spliced in, below the top of the workspace.
 pub const FINDINGS: &str = "reports/findings.md";

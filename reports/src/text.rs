@@ -6,6 +6,9 @@ use harness_record::figures::upper_bound_of_none;
 use crate::stats::{self, Bound, CENSORED, Quantile};
 use crate::summary::{Knowing, Word};
 
+/// What prose says where nothing is recorded.
+pub const NOT_RECORDED: &str = "not recorded";
+
 /// A duration that may lie beyond the deadline.
 pub fn latency(value: u64) -> String {
     match value {

@@ -2,8 +2,9 @@
 //!
 //! One number of the range is taken by an exclusive lock on a byte of one file, which launcher and
 //! init hold open. It is free again when the end is proved, or when both are gone: init is the last
-//! process of a run. A number that a process has nevertheless is not taken. Sources: fcntl(2) `F_OFD_SETLK`,
-//! getpriority(2) `PRIO_USER`, and for the ranges <https://systemd.io/UIDS-GIDS/>.
+//! process of a run. A number that a process has nevertheless is not taken. Sources: fcntl(2)
+//! `F_OFD_SETLK`, getpriority(2) `PRIO_USER`, and for the ranges
+//! <https://systemd.io/UIDS-GIDS/>.
 //!
 //! What a run leaves in files, keyrings or System V objects belongs to the number and not to the
 //! run. A number is taken again as late as possible: the search begins at a place of its own.

@@ -6,7 +6,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, html};
 use super::super::csv;
 use super::super::plot::Plot;
 use super::{drawing, escaped};
-use crate::figures::NOT_RECORDED;
+use crate::text::NOT_RECORDED;
 
 /// A table with more lines than this is folded.
 const LINES: usize = 8;

@@ -61,6 +61,7 @@ impl Ground {
             mount(None::<&str>, "/", None::<&str>, flags, None::<&str>),
         )?;
         own_cgroups()?;
+        kept_devices()?;
         own_files(order)?;
         Ok(Self { ns, payload })
     }
@@ -79,6 +80,21 @@ fn own_cgroups() -> Result<(), String> {
     let kind = Some("cgroup2");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mounted(at, mount(Some("cgroup2"), at, kind, flags, None::<&str>))
+}
+
+/// Devices can be used, and their directory stays as it is: a runtime that takes it for that of a
+/// container would put links where the machine has nodes (LXC does so with `/dev/ptmx`).
+fn kept_devices() -> Result<(), String> {
+    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mounted(
+        "/dev",
+        mount(Some("/dev"), "/dev", None::<&str>, bind, None::<&str>),
+    )?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID;
+    mounted(
+        "/dev",
+        mount(None::<&str>, "/dev", None::<&str>, flags, None::<&str>),
+    )
 }
 
 /// Gives the trial its own temporary directories, in which programs stay where they were.

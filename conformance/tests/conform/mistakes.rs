@@ -1,6 +1,7 @@
 //! Launchers and adapters that cannot be scored, or hardly: a row with the reason, never a hang.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use super::support::{cell, command, fixture, run, score, works};
 use conformance::score::Verdict;
@@ -86,6 +87,24 @@ fn a_launcher_that_forks_away_from_its_start_is_scored() {
             "{cell:?}"
         );
     }
+}
+
+#[test]
+fn a_launcher_that_changes_the_devices_changes_none_of_the_machine() {
+    if !works() {
+        return;
+    }
+    let number = || {
+        fs::symlink_metadata("/dev/ptmx")
+            .map(|node| node.ino())
+            .ok()
+    };
+    let before = number();
+    let (score, code) = score("links-devices", &["--promise", "status"]);
+    assert_eq!(cell(&score, "status", 0).verdict, Verdict::Kept);
+    assert_eq!(code, 0);
+    assert!(fs::symlink_metadata("/dev/conform-link").is_err());
+    assert_eq!(number(), before);
 }
 
 #[test]

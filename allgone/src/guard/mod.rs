@@ -39,7 +39,9 @@ use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
 use crate::cgroup::{Cgroup, CgroupError, remove_when_empty};
-use crate::error::{SysError, retry_eintr};
+use crate::error::{SysError, Target, retry_eintr};
+use crate::layout::V1Dir;
+use crate::limits::LimitSource;
 use crate::sys::guard::wire::{self, Header};
 use crate::sys::guard::{self, Birth, How, StartFailure};
 use crate::sys::pidfd;
@@ -59,6 +61,7 @@ pub struct GuardOptions {
     in_memory: bool,
     installed: Vec<PathBuf>,
     fork: bool,
+    limits: LimitSource,
 }
 
 impl Default for GuardOptions {
@@ -68,6 +71,7 @@ impl Default for GuardOptions {
             in_memory: true,
             installed: vec![PathBuf::from("/usr/libexec/allgone-guard")],
             fork: false,
+            limits: LimitSource::None,
         }
     }
 }
@@ -94,6 +98,14 @@ impl GuardOptions {
     #[must_use]
     pub fn fork(mut self, allowed: bool) -> Self {
         self.fork = allowed;
+        self
+    }
+
+    /// Where the limits of its jobs come from. In v1 hierarchies each job has directories, which
+    /// the guard removes with its cgroup.
+    #[must_use]
+    pub fn limits(mut self, source: &LimitSource) -> Self {
+        self.limits = source.clone();
         self
     }
 }
@@ -157,6 +169,8 @@ impl Guard {
         let host = pidfd::open(Pid::this()).map_err(sys("pidfd_open"))?;
         let lock = guard::locked().map_err(sys("lock a file in memory"))?;
         let home = home(base);
+        let limits = limits_of(&options.limits)?;
+        let limit = |place: usize| limits.get(place).map_or(base.as_fd(), AsFd::as_fd);
         let birth = Birth {
             socket: its_socket.as_fd(),
             base: base.as_fd(),
@@ -164,6 +178,7 @@ impl Guard {
             // A directory cannot be written to, so the guard goes on to the next cgroup by itself.
             home: home.as_ref().map_or(base.as_fd(), AsFd::as_fd),
             lock: lock.as_fd(),
+            limits: [limit(0), limit(1)],
             prefix: &prefix_name,
             own: &own_name,
         };
@@ -406,6 +421,18 @@ fn run(
         Some((pidfd, way)) => Ok((pidfd, way, attempts)),
         None => Err(GuardError::NotRun { attempts }),
     }
+}
+
+/// The directories of v1 hierarchies in which jobs have theirs.
+fn limits_of(source: &LimitSource) -> Result<Vec<File>, SysError> {
+    let LimitSource::V1 { pids, memory, .. } = source else {
+        return Ok(Vec::new());
+    };
+    let open = |dir: &V1Dir| {
+        let failed = |e| SysError::io("open", Target::Path(dir.path.clone()), &e);
+        File::open(&dir.path).map_err(failed)
+    };
+    std::iter::once(pids).chain(memory).map(open).collect()
 }
 
 /// `cgroup.procs` of the cgroup that this process is in, if it can be found from `base` and written

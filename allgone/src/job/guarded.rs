@@ -56,7 +56,8 @@ impl Guarded {
     pub fn start_with(base: &Base, options: &GuardOptions) -> Result<Self, GuardError> {
         // Its own prefix: what else this process has below the base is not for the guard to end.
         let prefix = format!("{}.", base.child_name()?);
-        let guard = Guard::start(base.cgroup(), &prefix, options)?;
+        let options = options.clone().limits(base.limits());
+        let guard = Guard::start(base.cgroup(), &prefix, &options)?;
         Ok(Self {
             base: base.clone(),
             started: Arc::new(Parent {

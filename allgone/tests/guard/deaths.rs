@@ -44,7 +44,7 @@ pub(crate) const TESTS: &[Test] = &[
 /// The promise.
 pub(crate) const ONE_SECOND: Duration = Duration::from_secs(1);
 
-fn host(base: &Base, args: &[&str]) -> Child {
+pub(crate) fn host(base: &Base, args: &[&str]) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .arg("host")
         .arg(base.path())

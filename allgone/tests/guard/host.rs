@@ -50,6 +50,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         "no-memfd" => no_memfd(&base),
         "fork" => fork(&base),
         "forks" => forks(&base),
+        "limited" => crate::limits::limited(&base, &rest[0]),
         "oom" => run_out_of_memory(&base, rest),
         end => die(&base, end, rest[0].parse().unwrap()),
     }
@@ -60,7 +61,7 @@ fn guard(base: &Cgroup) -> Guard {
     Guard::start(base, PREFIX, &GuardOptions::default()).unwrap()
 }
 
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout();
     writeln!(out, "{text}").unwrap();
     out.flush().unwrap();

@@ -14,6 +14,7 @@ mod guarded;
 mod host;
 mod jobs;
 mod ladder;
+mod limits;
 mod oom;
 mod points;
 mod protocol;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         guarded::TESTS,
         deaths::TESTS,
         ladder::TESTS,
+        limits::TESTS,
         oom::TESTS,
         points::TESTS,
         protocol::TESTS,
@@ -78,6 +80,9 @@ fn lacks(test: &str) -> bool {
     let why = match test {
         "a_guard_without_tasks_refuses_and_goes_on" if !has_a_limit_on_tasks() => {
             "no limit on tasks can be had here"
+        }
+        "directories_of_limits_go_with_a_dead_host" if !limits::are_v1() => {
+            "limits do not come from hierarchies of version 1 here"
         }
         "what_a_program_gets" if !root => "only root becomes another user",
         "memory_that_may_not_be_executed" if !root => "only root makes a PID namespace",

@@ -64,6 +64,7 @@ fn what_is_no_request_is_refused() {
         host: host.as_fd(),
         home: base.cgroup.as_fd(),
         lock: lock.as_fd(),
+        limits: [base.cgroup.as_fd(); 2],
         prefix: &prefix,
         own: c"test.guard",
     };

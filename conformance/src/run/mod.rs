@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use allgone::base::NoBase;
-use allgone::base::name::{Owner, OwnerId};
+use allgone::base::name::OwnerId;
 use allgone::job::{Guarded, Stdio};
 use allgone::limits::LimitSource;
 use allgone::sys::time::now;
@@ -33,27 +33,6 @@ const MEMORY_BYTES: u64 = 1 << 30;
 
 /// The prefix of the names of the suite's cgroups; the suite's process follows.
 const PREFIX: &str = "conform-";
-
-/// Removes what a suite that was killed has left: where limits are those of v1 hierarchies, the
-/// guard removes the cgroup of a job, and an empty directory for its limits stays.
-fn sweep(limits: &LimitSource) {
-    let LimitSource::V1 { pids, memory, .. } = limits else {
-        return;
-    };
-    for dir in std::iter::once(pids).chain(memory) {
-        let entries = std::fs::read_dir(&dir.path).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| OwnerId::parse(name, PREFIX));
-            if owner.is_some_and(|owner| owner.owner() == Owner::Gone) {
-                // One that has members is not removed by the kernel.
-                match std::fs::remove_dir(entry.path()) {
-                    Ok(()) | Err(_) => {}
-                }
-            }
-        }
-    }
-}
 
 /// What is asked of a run.
 #[derive(Clone, Debug)]
@@ -123,7 +102,6 @@ impl Suite {
         );
         let tools = Tools::find(payload)?;
         let base = Base::find().map_err(|e: NoBase| anyhow::anyhow!("{e}"))?;
-        sweep(base.limits());
         let name = format!("{PREFIX}{}", OwnerId::own()?);
         let own = Base::given(base.cgroup().try_clone()?, base.limits().clone(), name);
         Ok(Self {

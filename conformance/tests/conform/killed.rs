@@ -6,13 +6,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use allgone::base::name::{Owner, OwnerId};
 use allgone::sys::time::{now, sleep_until};
 
 use super::support::{command, fixture, works};
 
-/// Cgroups of the suite with this process number, in every hierarchy, except empty directories of
-/// v1 hierarchies: the next run removes those.
+/// Cgroups of the suite with this process number, in every hierarchy.
 fn cgroups(pid: u32) -> BTreeSet<String> {
     fn walk(dir: &Path, prefix: &str, depth: u32, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -21,11 +19,6 @@ fn cgroups(pid: u32) -> BTreeSet<String> {
                 continue;
             }
             if name.starts_with(prefix) {
-                let v2 = entry.path().join("cgroup.events").exists();
-                let procs = fs::read_to_string(entry.path().join("cgroup.procs"));
-                if !v2 && procs.is_ok_and(|procs| procs.is_empty()) {
-                    continue;
-                }
                 found.insert(entry.path().display().to_string());
             } else if depth > 0 {
                 walk(&entry.path(), prefix, depth - 1, found);
@@ -67,31 +60,4 @@ fn nothing_of_the_suite_is_left_when_it_is_killed() {
         }
         assert!(left.is_empty(), "after {after:?}: {left:?}");
     }
-    // The next run takes away what the first could not.
-    let next = command()
-        .arg(fixture("is-missing"))
-        .arg("--quiet")
-        .output()
-        .unwrap();
-    assert!(next.status.success());
-    assert_eq!(directories(), BTreeSet::new());
-}
-
-/// Directories for limits of suites that have ended.
-fn directories() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for hierarchy in ["pids", "memory"] {
-        let layout = allgone::layout::Layout::read(&allgone::layout::Paths::default()).unwrap();
-        let Ok((dir, _)) = layout.own_dir_v1(hierarchy) else {
-            continue;
-        };
-        for entry in fs::read_dir(dir).unwrap().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let owner = OwnerId::parse(&name, "conform-");
-            if owner.is_some_and(|owner| owner.owner() == Owner::Gone) {
-                found.insert(name);
-            }
-        }
-    }
-    found
 }

@@ -30,8 +30,9 @@
 //!
 //! - *The host's*: the pidfd, the socket's hang-up (exec closes it), or the end of a lock that the
 //!   host's process has (an exec, while a fork of it holds a copy of the socket). The guard kills
-//!   and removes every child of the base whose name begins with its prefix, goes to a cgroup that
-//!   stays, and removes its own.
+//!   and removes every child of the base whose name begins with its prefix, and the directories of
+//!   such names that limit jobs in v1 hierarchies; then it goes to a cgroup that stays, and removes
+//!   its own.
 //! - *The guard's*: its second (`program/second.rs`), a copy of it that does nothing else, does the
 //!   same at once. Channels and pidfd tell the host.
 //! - *The host's and the guard's*: the second does it, also if the guard is killed while it clears
@@ -114,6 +115,9 @@ pub struct Birth<'a> {
     pub home: BorrowedFd<'a>,
     /// What [`locked`] returned.
     pub lock: BorrowedFd<'a>,
+    /// Directories of v1 hierarchies, in which directories with the guard's prefix are removed when
+    /// the cgroups are; the base again where there are none.
+    pub limits: [BorrowedFd<'a>; 2],
     /// How the names of its cgroups begin.
     pub prefix: &'a CStr,
     /// The name of its own cgroup, a child of the base that does not exist yet.

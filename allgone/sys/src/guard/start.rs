@@ -27,8 +27,8 @@ const SIGCHLD: usize = 17;
 /// What host, go-between and guard share until the guard is executed. Numbers, because descriptors
 /// are the processes' own.
 struct Shared {
-    /// Socket, base, host, home, lock; see [`born`].
-    given: [i32; 5],
+    /// Socket, base, host, home, lock, limits; see [`born`].
+    given: [i32; 7],
     cgroup: i32,
     exe: Option<i32>,
     argv: [*const libc::c_char; 4],
@@ -52,8 +52,16 @@ pub fn start(birth: &Birth<'_>, how: How<'_>) -> Result<OwnedFd, StartFailure> {
     // shares this memory.
     let lasting = |text: &CStr| unsafe { CStr::from_ptr(text.as_ptr()) };
     let mut shared = Shared {
-        given: [birth.socket, birth.base, birth.host, birth.home, birth.lock]
-            .map(|fd| fd.as_raw_fd()),
+        given: [
+            birth.socket,
+            birth.base,
+            birth.host,
+            birth.home,
+            birth.lock,
+            birth.limits[0],
+            birth.limits[1],
+        ]
+        .map(|fd| fd.as_raw_fd()),
         cgroup: -1,
         exe: match how {
             How::Exec(file) => Some(file.as_raw_fd()),
@@ -188,8 +196,8 @@ fn become_guard(me: &mut Shared) -> (&'static str, raw::Errno) {
             call::copy_to(fd, target).map_err(at("dup3"))?;
         }
         let exe = exe.unwrap_or(-1);
-        let kept = [0, 1, 2, 3, 4, exe];
-        let kept = if exe < 0 { &kept[..5] } else { &kept[..] };
+        let kept = [0, 1, 2, 3, 4, 5, 6, exe];
+        let kept = if exe < 0 { &kept[..7] } else { &kept[..] };
         let closed = close_all_but(kept);
         closed.map_err(|errno| ("close_range", raw::Errno(errno as i32)))
     };

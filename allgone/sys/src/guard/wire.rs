@@ -5,7 +5,7 @@
 //! uses it. See the module's page for the conversation.
 
 /// Changes with every change of what follows.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Descriptors that a guard is born with.
 pub mod born {
@@ -21,8 +21,11 @@ pub mod born {
     /// A file of which the host's process has byte 0 locked (fcntl(2)): the lock ends with the
     /// host's death, and with its exec, whoever else has a copy of the socket.
     pub const LOCK: i32 = 4;
+    /// Directories of v1 hierarchies in which jobs have others for their limits, of the same names
+    /// as their cgroups. The base again where there are none.
+    pub const LIMITS: [i32; 2] = [5, 6];
     /// The number of the first that is the guard's own.
-    pub const FREE: i32 = 5;
+    pub const FREE: i32 = 7;
 }
 
 /// Kind of a request: start a program. All its descriptors come with it.

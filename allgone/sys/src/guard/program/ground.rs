@@ -1,4 +1,5 @@
-//! The cgroups that are the guard's to end: children of the base whose names begin with its prefix.
+//! The cgroups that are the guard's to end: children of the base whose names begin with its prefix;
+//! and to remove: directories of such names in v1 hierarchies.
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
@@ -24,14 +25,22 @@ impl Ground {
     /// base cannot be read.
     pub(crate) fn clear_once(self) -> Result<u32, Errno> {
         // All are killed before any is waited for.
-        self.each(|base, name| u32::from(kill_tree(base, name).is_err()))?;
-        self.each(|base, name| u32::from(remove_tree(base, name).is_err()))
+        self.each(born::BASE, |base, name| {
+            u32::from(kill_tree(base, name).is_err())
+        })?;
+        let mut left = 0;
+        for base in [born::BASE].into_iter().chain(born::LIMITS) {
+            left += self.each(base, |base, name| {
+                u32::from(remove_tree(base, name).is_err())
+            })?;
+        }
+        Ok(left)
     }
 
-    /// The sum of what `on` says of each.
-    fn each(self, mut on: impl FnMut(Fd, &CStr) -> u32) -> Result<u32, Errno> {
+    /// The sum of what `on` says of each in `base`.
+    fn each(self, base: Fd, mut on: impl FnMut(Fd, &CStr) -> u32) -> Result<u32, Errno> {
         // A description of its own: the host's has one offset for all who read it.
-        let base = call::open(born::BASE, c".", call::DIRECTORY)?;
+        let base = call::open(base, c".", call::DIRECTORY)?;
         let mut sum = 0;
         let read = each_dir(base, |entry| {
             let its = entry.name.to_bytes().starts_with(self.prefix.to_bytes());

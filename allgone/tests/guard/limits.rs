@@ -1,5 +1,5 @@
-//! Limits in v1 hierarchies: directories that are not below the base, and go with the jobs of a dead
-//! host all the same.
+//! Limits in v1 hierarchies: directories that are not below the base. They go with the jobs of a
+//! dead host all the same.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::sys::ptrace::{EVENT_STOP, listen};
-use allgone::sys::time::{now, sleep_until};
-use allgone::sys::wait::{Change, Whose, waitid};
-use nix::errno::Errno;
+use allgone::sys::time::now;
+use allgone::sys::wait::Change;
 use nix::libc;
-use nix::sys::ptrace::{self, Options};
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
+
+use super::tracees::{changed, code, ignore, parent, told, whole_tree};
 
 /// Which process it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,12 +84,7 @@ impl Life {
             .spawn()
             .unwrap();
         let host = Pid::from_raw(child.id().cast_signed());
-        let options = Options::PTRACE_O_TRACESYSGOOD
-            | Options::PTRACE_O_TRACEEXEC
-            | Options::PTRACE_O_TRACEFORK
-            | Options::PTRACE_O_TRACEVFORK
-            | Options::PTRACE_O_TRACECLONE;
-        ptrace::seize(host, options).unwrap();
+        ptrace::seize(host, whole_tree()).unwrap();
         ptrace::interrupt(host).unwrap();
         // The end of the pipe lets it go on.
         drop(child.stdin.take());
@@ -125,8 +120,7 @@ impl Life {
             self.held.remove(&pid);
             self.roles.remove(&pid);
             if pid == self.host {
-                let signal = || change.signal().map(|signal| 128 + signal);
-                self.code = change.exit_code().or_else(signal);
+                self.code = code(&change);
             }
             return None;
         }
@@ -256,45 +250,6 @@ impl Life {
     }
 }
 
-/// The next change of a child or tracee. `None`: there was none for so long. `ECHILD`: there is
-/// nothing left that could change.
-fn changed(limit: Duration) -> Option<Result<Change, Errno>> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL;
-    let deadline = now() + limit;
-    let mut looks = 0u32;
-    loop {
-        match waitid(Whose::Any, flags | WaitPidFlag::WNOHANG) {
-            Ok(Some(change)) => return Some(Ok(change)),
-            Ok(None) | Err(Errno::EINTR) => {}
-            Err(e) => return Some(Err(e)),
-        }
-        if deadline.has_passed() {
-            return None;
-        }
-        // The next stop is mostly a few microseconds away.
-        looks += 1;
-        if looks < 200 {
-            std::thread::yield_now();
-        } else {
-            sleep_until(now() + Duration::from_micros(100)).unwrap();
-        }
-    }
-}
-
-/// A process that has been killed meanwhile is no error.
-fn ignore(result: Result<(), Errno>) {
-    match result {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(e) => panic!("{e}"),
-    }
-}
-
-fn parent(pid: Pid) -> Option<Pid> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    line.trim().parse().ok().map(Pid::from_raw)
-}
-
 /// This process's; what they leave becomes its own.
 fn children() -> Vec<Pid> {
     let this = std::process::id();
@@ -302,12 +257,4 @@ fn children() -> Vec<Pid> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok());
     pids.map(Pid::from_raw).collect()
-}
-
-fn told(pid: Pid) -> String {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
-    let status = read("status").unwrap_or_default();
-    let state = status.lines().find(|line| line.starts_with("State:"));
-    let line = read("cmdline").unwrap_or_default().replace('\0', " ");
-    format!("{pid} {line:?} {}", state.unwrap_or_default())
 }

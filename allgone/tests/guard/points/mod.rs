@@ -12,6 +12,8 @@
 
 mod host;
 mod life;
+#[path = "../../support/tracees.rs"]
+mod tracees;
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitCode};

@@ -12,17 +12,16 @@ use std::time::Duration;
 
 use allgone::MonoNs;
 use allgone::sys::ptrace::{EVENT_STOP, listen};
-use allgone::sys::time::{now, sleep_until};
-use allgone::sys::wait::{Change, Whose, waitid};
-use nix::errno::Errno;
+use allgone::sys::time::now;
+use allgone::sys::wait::Change;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
 use super::kinds::Kind;
-use super::process::{descendants, parent, told};
+use super::process::descendants;
+use super::tracees::{changed, code, ignore, parent, told, whole_tree};
 
 /// Which process of a run it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,12 +76,7 @@ impl Life {
     /// Starts it, stopped at each boundary.
     pub(crate) fn start(kind: &Kind, binary: &str) -> Self {
         Self::begin(kind, binary, |launcher| {
-            let options = Options::PTRACE_O_TRACESYSGOOD
-                | Options::PTRACE_O_TRACEEXEC
-                | Options::PTRACE_O_TRACEFORK
-                | Options::PTRACE_O_TRACEVFORK
-                | Options::PTRACE_O_TRACECLONE;
-            ptrace::seize(launcher, options).unwrap();
+            ptrace::seize(launcher, whole_tree()).unwrap();
         })
     }
 
@@ -151,9 +145,7 @@ impl Life {
         if change.ended() {
             self.held.remove(&pid);
             if pid == self.launcher {
-                self.code = change
-                    .exit_code()
-                    .or_else(|| change.signal().map(|signal| 128 + signal));
+                self.code = code(&change);
             }
             if let Some(role) = self.roles.remove(&pid)
                 && self.alive.get(&role) == Some(&pid)
@@ -305,38 +297,5 @@ impl Life {
                 return;
             }
         }
-    }
-}
-
-/// The next change of a child or tracee. `None`: there was none for so long. `ECHILD`: there is
-/// nothing left that could change.
-fn changed(limit: Duration) -> Option<Result<Change, Errno>> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL;
-    let deadline = now() + limit;
-    let mut looks = 0u32;
-    loop {
-        match waitid(Whose::Any, flags | WaitPidFlag::WNOHANG) {
-            Ok(Some(change)) => return Some(Ok(change)),
-            Ok(None) | Err(Errno::EINTR) => {}
-            Err(e) => return Some(Err(e)),
-        }
-        if deadline.has_passed() {
-            return None;
-        }
-        // The next stop is mostly a few microseconds away.
-        looks += 1;
-        if looks < 200 {
-            std::thread::yield_now();
-        } else {
-            sleep_until(now() + Duration::from_micros(100)).unwrap();
-        }
-    }
-}
-
-/// A process that has been killed meanwhile is no error.
-fn ignore(result: Result<(), Errno>) {
-    match result {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(e) => panic!("{e}"),
     }
 }

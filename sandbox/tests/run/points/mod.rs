@@ -20,6 +20,8 @@ mod moments;
 mod process;
 mod sample;
 mod stopped;
+#[path = "../../../../allgone/tests/support/tracees.rs"]
+mod tracees;
 mod world;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,8 @@ use nix::unistd::Pid;
 
 use super::kinds::Kind;
 use super::life::{Life, Next};
-use super::process::{descendants, is_dead, told};
+use super::process::{descendants, is_dead};
+use super::tracees::told;
 use super::world::World;
 use crate::support::within;
 

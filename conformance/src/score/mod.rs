@@ -29,6 +29,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What follows from the claim and from how many trials kept it, did not, and say nothing.
+    pub fn of(claimed: bool, kept: usize, broken: usize, unknown: usize) -> Self {
+        match (claimed, broken, unknown, kept) {
+            (_, 0, 0, 0) => Self::Skipped,
+            (false, ..) => Self::NotClaimed,
+            (true, 1.., ..) => Self::Broken,
+            (true, 0, 1.., _) => Self::Unknown,
+            (true, 0, 0, _) => Self::Kept,
+        }
+    }
+
     /// In a word.
     pub fn word(self) -> &'static str {
         match self {
@@ -218,17 +229,10 @@ fn cell(
         }
         Judged::Kept => String::new(),
     });
-    let verdict = match (claimed, broken, unknown, kept) {
-        (_, 0, 0, 0) => Verdict::Skipped,
-        (false, ..) => Verdict::NotClaimed,
-        (true, 1.., ..) => Verdict::Broken,
-        (true, 0, 1.., _) => Verdict::Unknown,
-        (true, 0, 0, _) => Verdict::Kept,
-    };
     Cell {
         promise: promise.id().to_owned(),
         level,
-        verdict,
+        verdict: Verdict::of(claimed, kept, broken, unknown),
         kept,
         broken,
         unknown,

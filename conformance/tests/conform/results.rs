@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::support::command;
-use conformance::adapter::SHIPPED;
-use conformance::score::Scores;
+use conformance::adapter::{Adapter, SHIPPED};
+use conformance::score::{Scores, Verdict};
 
 #[test]
 fn the_page_says_what_was_recorded() {
@@ -41,5 +41,35 @@ fn every_launcher_that_was_recorded_is_shipped() {
             "{}",
             score.launcher
         );
+    }
+}
+
+/// Cells are made of trials, and verdicts of cells and of what the adapters claim now.
+#[test]
+fn every_recorded_verdict_follows_from_its_trials() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/scores.json");
+    let scores = Scores::read(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for score in &scores.launchers {
+        let adapter = Adapter::load(&score.launcher).unwrap();
+        for cell in &score.cells {
+            let at = format!("{} {} {}", score.launcher, cell.promise, cell.level);
+            let claimed = adapter.claims.has(&cell.promise, cell.level);
+            if cell.judged() + cell.unknown == 0 {
+                assert!(cell.why.is_some(), "{at}");
+                continue;
+            }
+            let verdict = Verdict::of(claimed, cell.kept, cell.broken, cell.unknown);
+            assert_eq!(cell.verdict, verdict, "{at}");
+            let its = |case: &str| case.split('/').next() == Some(&cell.promise);
+            let trials = score.trials.iter().filter(|trial| its(&trial.case));
+            let count = |judged: &str| trials.clone().filter(|t| t.judged == judged).count();
+            let of_all = |counted: fn(&conformance::score::Cell) -> usize| {
+                let cells = score.cells.iter().filter(|c| c.promise == cell.promise);
+                cells.map(counted).sum::<usize>()
+            };
+            assert_eq!(of_all(|c| c.kept), count("kept"), "{at}");
+            assert_eq!(of_all(|c| c.broken), count("broken"), "{at}");
+            assert_eq!(of_all(|c| c.unknown), count("unknown"), "{at}");
+        }
     }
 }

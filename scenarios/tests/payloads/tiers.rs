@@ -203,8 +203,8 @@ fn args(case: &Case, code: i32, report: PathBuf) -> Vec<String> {
 }
 
 /// How long what a killed launcher leaves may take to end: a second where nothing else is done on
-/// the machine, which the long form takes for granted. In the short form those are counted that take
-/// longer.
+/// the machine, which the long form takes for granted. In the short form those that take longer are
+/// counted.
 fn patience_ms() -> u64 {
     if tools::rounds().is_some() {
         1_000

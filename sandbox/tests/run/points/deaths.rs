@@ -163,14 +163,21 @@ pub(crate) fn play(
         Death::Then(first, role, after) => played.then(first, role, after),
     }?;
     let launcher_dead = played.dead.contains(&Role::Launcher);
-    let both = launcher_dead && played.dead.contains(&Role::Init);
     let took = played.life.end(played.at, limit);
+    // The launcher kills init if that is late for the deadline.
+    let both = launcher_dead && (played.dead.contains(&Role::Init) || played.life.init_killed);
     // Nobody is left to remove a cgroup if both are killed; a later run does it.
     let left = world.clean(played.life.launcher, both);
     let (took, empty_cgroups) = match (took, left) {
         // Nothing is promised then.
         (Err(_), Ok(left)) if both && !kind.bears_both => (limit, left),
-        (took, left) => (took?, left?),
+        (Ok(took), Ok(left)) => (took, left),
+        (took, left) => {
+            let (dead, code, counts) = (&played.dead, played.life.code, &played.life.counts);
+            return Err(format!(
+                "processes: {took:?}; {left:?}; killed: {dead:?}; exit code {code:?}; {counts:?}"
+            ));
+        }
     };
     let code = played.life.code;
     if !launcher_dead && code == Some(123) {

@@ -57,6 +57,8 @@ pub(crate) struct Life {
     pub(crate) launcher: Pid,
     /// How the launcher ended, as a shell says it.
     pub(crate) code: Option<i32>,
+    /// Whether init was ended by SIGKILL: a test's, or the launcher's if init was late.
+    pub(crate) init_killed: bool,
     /// How many boundaries there have been.
     pub(crate) counts: BTreeMap<Role, u32>,
     /// How many the launcher had when init was born.
@@ -114,6 +116,7 @@ impl Life {
         Self {
             launcher,
             code: None,
+            init_killed: false,
             counts: BTreeMap::new(),
             born_at: None,
             alive: BTreeMap::new(),
@@ -151,6 +154,7 @@ impl Life {
                 && self.alive.get(&role) == Some(&pid)
             {
                 self.alive.remove(&role);
+                self.init_killed |= role == Role::Init && change.code == libc::CLD_KILLED;
             }
             return None;
         }

@@ -104,8 +104,8 @@ fn lives() {
     let mut failures = play_all(&world, kind, "alone", &alone, all);
     let (pairs, all) = sample::pairs(&counts);
     failures.extend(play_all(&world, kind, "pairs", &pairs, all));
-    drop(world);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    drop(world);
 }
 
 /// The calls that are refused for all that this thread starts.

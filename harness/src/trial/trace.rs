@@ -21,9 +21,11 @@ use crate::record::Stages;
 use crate::sys::perf::Tracepoint;
 use crate::tracepoint::{Tracefs, online_cpus};
 
-/// Pages of events kept for each processor. A machine on which thousands of processes end in a
-/// second fills half of them in about a tenth of one.
+/// Pages of events kept for each processor. Those of one process are few; those of all exits are
+/// not: where thousands of processes end in a second, the second half lasts for about one, and so
+/// long may the harness wait for a processor on a machine that is that busy.
 const PAGES: usize = 8;
+const EXIT_PAGES: usize = 64;
 
 /// Listens to one trial.
 #[derive(Debug)]
@@ -61,13 +63,13 @@ impl Tracer {
     ) -> Result<Self, SysError> {
         let tracefs = Tracefs::mount()?;
         let cpus = online_cpus()?;
-        let listen = |name: &str, filter: Option<String>| -> Result<Heard, SysError> {
+        let listen = |name: &str, filter: Option<String>, pages| -> Result<Heard, SysError> {
             let number = tracefs.number(name)?;
             let filter = filter.map(CString::new).transpose();
             let filter = filter.map_err(|_| SysError::plain("write a filter", Errno::EINVAL))?;
             let mut all = Vec::new();
             for cpu in &cpus {
-                match Tracepoint::stamped(number, *cpu, filter.as_deref(), PAGES) {
+                match Tracepoint::stamped(number, *cpu, filter.as_deref(), pages) {
                     Ok(one) => all.push(one),
                     // The processor went offline: nothing happens there.
                     Err(Errno::ENODEV) => {}
@@ -84,7 +86,7 @@ impl Tracer {
         };
         let populated = |id: u64| format!("id == {id} && val == 0");
         Ok(Self {
-            exits: listen("sched/sched_process_exit", None)?,
+            exits: listen("sched/sched_process_exit", None, EXIT_PAGES)?,
             flips: match flip_of(spec) {
                 None => Heard {
                     points: Vec::new(),
@@ -95,20 +97,26 @@ impl Tracer {
                     let id = site.cgroup.id().map_err(|e| {
                         SysError::path("fstat", site.cgroup.path(), e.errno().unwrap_or(Errno::EIO))
                     })?;
-                    listen("cgroup/cgroup_notify_populated", Some(populated(id)))?
+                    listen("cgroup/cgroup_notify_populated", Some(populated(id)), PAGES)?
                 }
                 Some(Flip::Parent) => {
                     let signal = nix::libc::SIGCHLD;
                     listen(
                         "signal/signal_generate",
                         Some(format!("sig == {signal} && pid == {observer}")),
+                        PAGES,
                     )?
                 }
             },
-            wakings: listen("sched/sched_waking", Some(format!("pid == {observer}")))?,
+            wakings: listen(
+                "sched/sched_waking",
+                Some(format!("pid == {observer}")),
+                PAGES,
+            )?,
             switches: listen(
                 "sched/sched_switch",
                 Some(format!("next_pid == {observer}")),
+                PAGES,
             )?,
         })
     }

@@ -12,6 +12,7 @@
 #              preemption model of the tree
 #   tips       both tips linked and booted: HZ 100 with full, 250 with lazy, 1000 with real-time
 #              preemption
+#   boots      the base, then the tree after every single patch: built as user-mode Linux and booted
 #   patches    the base, then the tree after every single patch: built as user-mode Linux, booted,
 #              the tree's own selftests and the project's integration tests run
 #   selftests  those of cgroup and pidfd, several times on base and tip: old cases must end alike,
@@ -23,6 +24,7 @@
 #              hierarchy, mounted as v1, hybrid and v2; the emulated kernel: every scenario of the
 #              project, and selftests. The lab sees to it that lockdep is on at the end of each boot
 #   compare    base and patched, boots taking turns, virtual time: the table of the cover letters
+#   cost       what a job that nothing watches costs with series A alone, in instructions
 #   rt         the same questions to PREEMPT_RT
 #
 # Writes kernel-patch/results/series/draft-3/validation/STAGE.txt, and ends with the first stage
@@ -34,18 +36,25 @@
 # patches.failed.txt.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-A=kernel-patch/series/a-prompt-depopulation
-B=kernel-patch/series/b-job-handle
+A='kernel-patch/series/a-prompt-depopulation'
+B='kernel-patch/series/b-job-handle'
 OUT=${OUT:-kernel-patch/results/series/draft-3/validation}
 SOURCE=${SOURCE:-7.3}
 SPARSE=${SPARSE:-sparse}
-KNOWN=kernel-patch/config/known-failures.txt
+KNOWN='kernel-patch/config/known-failures.txt'
+stages=("$@")
+((${#stages[@]} > 0)) || stages=(check sparse compile tips boots patches selftests storm \
+    debug compare cost rt)
+for stage in "${stages[@]}"; do
+    case $stage in check | sparse | compile | tips | boots | patches | selftests | storm | debug \
+        | compare | cost | rt) ;; *) echo "unknown stage: $stage" >&2; exit 2 ;; esac
+done
 mkdir -p "$OUT"
 cargo build --release --quiet --package lab --bin lab
 lab=${CARGO_TARGET_DIR:-target}/release/lab
 
 # Without the cover letters.
-series_files() { ls "$1"/0*.patch | grep -v cover-letter; }
+series_files() { find "$1" -maxdepth 1 -name '0*.patch' ! -name '*cover-letter*' | sort; }
 patch_files() { series_files "$A"; series_files "$B"; }
 count=$(patch_files | wc -l)
 read -r first last <<<"${RANGE:-0 $count}"
@@ -86,7 +95,7 @@ git_tree() {
 }
 
 check() {
-    local base want patch status=0
+    local base want patch status=0 files
     header check
     git_tree
     base=$(git -C "$scratch" rev-parse HEAD)
@@ -95,7 +104,8 @@ check() {
         || echo "the cover letter has $want"))"
     [ "$base" = "$want" ] || status=1
     for series in "$A" "$B"; do
-        if git -C "$scratch" am -q $(series_files "$PWD/$series"); then
+        mapfile -t files < <(series_files "$PWD/$series")
+        if git -C "$scratch" am -q "${files[@]}"; then
             echo "git am $(basename "$series"): applies, $(git -C "$scratch" rev-list \
                 --count "$base"..HEAD) commits above the base"
         else
@@ -122,8 +132,9 @@ check() {
     rm -f "$OUT/checkpatch.tmp"
     for series in "$A" "$B"; do
         echo "== get_maintainer.pl $(basename "$series"), beside the Cc list of its cover letter"
+        mapfile -t files < <(series_files "$PWD/$series")
         (cd "$scratch" && scripts/get_maintainer.pl --no-git --no-git-fallback --no-fixes \
-            --no-rolestats $(series_files "$OLDPWD/$series")) |
+            --no-rolestats "${files[@]}") |
             sed 's/.*<\(.*\)>.*/\1/' | sort -u | while read -r address; do
             grep -qF "$address" "$series"/0000-*.patch && echo "in the list       $address" \
                 || echo "NOT in the list   $address"
@@ -168,7 +179,7 @@ warnings() {
 }
 
 sparse() {
-    local said status=0
+    local said status=0 files
     header sparse
     # This tree wants a sparse that knows __typeof_unqual__: 0.6.5~rc1 (Debian testing; `make CC=gcc
     # sparse` in its source package) or later.
@@ -182,13 +193,17 @@ sparse() {
         -e '$a int lab_fault(int __user *p) { return *p; }' "$scratch/kernel/cgroup/freezer.c"
     warnings hz250 >"$said/fault"
     git -C "$scratch" checkout -q kernel/cgroup/freezer.c
-    grep -q 'freezer.c.*dereference of noderef' "$said/fault" \
-        && echo 'a fault that was put in is found' \
-        || { echo 'a fault that was put in is NOT found'; status=1; }
+    if grep -q 'freezer.c.*dereference of noderef' "$said/fault"; then
+        echo 'a fault that was put in is found'
+    else
+        echo 'a fault that was put in is NOT found'
+        status=1
+    fi
     warnings hz250 >"$said/base"
     echo "base: $(wc -l <"$said/base") warnings"
     for series in "$A" "$B"; do
-        git -C "$scratch" am -q $(series_files "$PWD/$series")
+        mapfile -t files < <(series_files "$PWD/$series")
+        git -C "$scratch" am -q "${files[@]}"
         warnings hz250 >"$said/tip"
         echo "with $(basename "$series"): $(wc -l <"$said/tip") warnings, $(comm -13 "$said/base" \
             "$said/tip" | wc -l) of them new"
@@ -215,6 +230,13 @@ tips() {
             "$lab" boot -k "$kernel" 2>/dev/null
         done
     done
+}
+
+# --- Boots after every patch ----------------------------------------------------------------------
+
+boots() {
+    header boots
+    "$lab" each --source "$SOURCE" --series "$A" --series "$B" --config um
 }
 
 # --- Tests after every patch ----------------------------------------------------------------------
@@ -265,7 +287,7 @@ after_ring() {
     echo "$name: $(colour "$status"): ring: $(grep '^test result:' <<<"$line" \
         || tail -n 3 <<<"$line")"
     grep -E '^test .* \.\.\. FAILED' <<<"$line" | sed 's/^/    /' || true
-    [ "$status" = 0 ] || sed 's/^/    /' <<<"$line" >>"$OUT/patches.failed.txt"
+    [ "$status" = 0 ] || printf '    %s\n' "${line//$'\n'/$'\n'    }" >>"$OUT/patches.failed.txt"
     return "$status"
 }
 
@@ -375,17 +397,18 @@ compare() {
     [ "$status" = 3 ]
 }
 
+cost() {
+    header cost
+    "$lab" cost --source "$SOURCE" --series "$A" --config lean --raw "$OUT/cost.jsonl"
+}
+
 rt() {
     header rt
     "$lab" compare --source "$SOURCE" --series "$A" --series "$B" --config hz1000,preempt-rt \
         --boots 3 -n 50 --out "$OUT/compare-rt"
 }
 
-stages=("$@")
-((${#stages[@]} > 0)) || stages=(check sparse compile tips patches selftests storm debug compare rt)
 for stage in "${stages[@]}"; do
-    case $stage in check | sparse | compile | tips | patches | selftests | storm | debug | compare \
-        | rt) ;; *) echo "unknown stage: $stage" >&2; exit 2 ;; esac
     "$stage" 2>&1 | if [ "$stage" = patches ] \
         && [ "$first" -gt 0 ]; then tee -a "$OUT/$stage.txt"; else tee "$OUT/$stage.txt"; fi
 done

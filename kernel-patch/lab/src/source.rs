@@ -345,7 +345,10 @@ impl Tree {
 
 /// The patches of a series: `*.patch` in the directory (and not below it), by name, without the
 /// cover letter.
-fn patch_files(series: &[PathBuf]) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When a directory cannot be listed, or has none.
+pub fn patch_files(series: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for dir in series {
         let dir = dir

@@ -12,6 +12,7 @@
     reason = "a command speaks to its user"
 )]
 
+mod cost;
 mod freeze;
 mod hierarchies;
 mod latency;
@@ -32,7 +33,7 @@ use serde::Serialize;
 /// Measure the behaviour of the running kernel; one JSON line per answer.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// What to measure [default: everything but hierarchies]
+    /// What to measure [default: everything but cost, hierarchies and replay]
     #[arg(value_enum)]
     probes: Vec<Probe>,
     /// How often to repeat each measurement
@@ -71,6 +72,8 @@ enum Probe {
     Freeze,
     /// How many wake-ups a watcher gets while a cgroup flips between empty and not
     Storm,
+    /// What a job costs that nothing watches: instructions, in virtual time with one CPU
+    Cost,
     /// A process enters and leaves a cgroup of each mounted hierarchy, version 1 included
     Hierarchies,
     /// A counter-example of the model, driven step by step (needs `--steps`)
@@ -135,9 +138,9 @@ fn clock_is_fine() -> Result<()> {
 fn run(cli: &Cli) -> Result<()> {
     let probes = if cli.probes.is_empty() {
         // Hierarchies measures nothing, and makes cgroups in hierarchies that this process need not
-        // be in; a replay needs its steps.
+        // be in; a replay needs its steps; the cost has a meaning in one kind of machine only.
         let all = Probe::value_variants().iter().copied();
-        all.filter(|probe| !matches!(probe, Probe::Hierarchies | Probe::Replay))
+        all.filter(|probe| !matches!(probe, Probe::Cost | Probe::Hierarchies | Probe::Replay))
             .collect()
     } else {
         cli.probes.clone()
@@ -152,6 +155,7 @@ fn run(cli: &Cli) -> Result<()> {
             Probe::Reuse => reuse::ask(&own, cli.tries),
             Probe::Lost => lost::ask(&own, cli.tries),
             Probe::Freeze => freeze::ask(&own, cli.tries, cli.tasks),
+            Probe::Cost => cost::ask(&own, cli.tries),
             Probe::Hierarchies => hierarchies::ask(cli.tries),
             Probe::Replay => {
                 let steps = cli.steps.as_deref().context("replay needs --steps")?;

@@ -46,6 +46,12 @@ impl Row {
         all
     }
 
+    /// Whether it has millions of states: two watchers, all interleavings.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.expected == Expected::None && self.watchers[1] != "NONE"
+    }
+
     /// Whether a process that waits for ever isn't what this one is after: where an assertion must
     /// be violated, a hang doesn't count.
     #[must_use]
@@ -230,6 +236,19 @@ pub const ROWS: [Row; 62] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_are_those_that_search_two_watchers_to_the_end() {
+        let large: Vec<&str> = ROWS
+            .iter()
+            .filter(|row| row.is_large())
+            .map(|r| r.name)
+            .collect();
+        assert_eq!(
+            large,
+            ["two-polls", "two-exclusive", "poll-inotify", "two-inotify"]
+        );
+    }
 
     #[test]
     fn names_are_unique_and_switches_are_those_of_the_model() {

@@ -1,4 +1,4 @@
-//! One boot of a kernel in which `lab-probe` answers all questions.
+//! One boot of a kernel in which `lab-probe` answers questions.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use lab::kernel::Kernel;
 use lab::protocol::{Message, Step};
 use lab::suite::answers::Answers;
 use lab::suite::record::Record;
+use lab::vm::{Accelerator, Boot};
 
 use crate::machine::Options;
 use crate::say;
@@ -23,11 +24,29 @@ pub(crate) fn ask(
     tries: usize,
     (out, suffix): (&Path, &str),
 ) -> Result<Record> {
-    let argv = ["lab-probe", "-n", &tries.to_string()]
-        .map(str::to_owned)
-        .to_vec();
+    let (boot, accelerator, answers) = probe(
+        cache,
+        options,
+        programs,
+        kernel,
+        &["-n", &tries.to_string()],
+    )?;
+    let record = Record::new(kernel, &boot, accelerator, answers)?;
+    record.keep(out, kernel, &boot.console, suffix)?;
+    Ok(record)
+}
+
+/// Boots `kernel` and runs `lab-probe` with these arguments.
+pub(crate) fn probe(
+    cache: &Cache,
+    options: &Options,
+    programs: &Programs,
+    kernel: &Kernel,
+    arguments: &[&str],
+) -> Result<(Boot, Accelerator, Answers)> {
+    let argv = std::iter::once("lab-probe").chain(arguments.iter().copied());
     let step = Step {
-        argv,
+        argv: argv.map(str::to_owned).collect(),
         dir: "/".to_owned(),
         limit_s: options.limit,
     };
@@ -44,7 +63,6 @@ pub(crate) fn ask(
     if let Some((ended, _)) = boot.steps.iter().find(|(ended, _)| !ended.is_success()) {
         bail!("lab-probe ended with {ended:?} in {}", kernel.name);
     }
-    let record = Record::new(kernel, &boot, accelerator, Answers::parse(&lines)?)?;
-    record.keep(out, kernel, &boot.console, suffix)?;
-    Ok(record)
+    let answers = Answers::parse(&lines)?;
+    Ok((boot, accelerator, answers))
 }

@@ -10,7 +10,7 @@ use lab::image::workspace_root;
 use lab::kernel::Origin;
 use lab::source::Tree;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 // Commands that build have a group of this name, too.
 #[group(skip)]
 pub(crate) struct Args {
@@ -56,6 +56,27 @@ impl Args {
         &self.config
     }
 
+    pub(crate) fn series(&self) -> &[PathBuf] {
+        &self.series
+    }
+
+    /// How many patches to apply at most.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.patches
+    }
+
+    /// The same with the first `count` patches of the series; the base if that is none.
+    pub(crate) fn with_patches(&self, count: usize) -> Self {
+        Self {
+            series: match count {
+                0 => Vec::new(),
+                _ => self.series.clone(),
+            },
+            patches: (count > 0).then_some(count),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn outcome(&self, cache: &Cache) -> Result<(Tree, Outcome)> {
         let tree = self.tree(cache)?;
         let outcome = self.build(&tree, &fragments()?).run(cache)?;
@@ -94,4 +115,30 @@ pub(crate) fn build(cache: &Cache, CommandArgs { only, args }: &CommandArgs) -> 
     say!("  objects  {}", outcome.directory.display());
     say!("  tree     {}", tree.path.display());
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn no_patch_is_the_base_and_a_count_is_kept() {
+        let args = Cli::parse_from(["x", "--series", "a", "--config", "um"]).args;
+        let base = args.with_patches(0);
+        assert!(base.series().is_empty() && base.limit().is_none());
+        let third = args.with_patches(3);
+        assert_eq!(third.series(), [PathBuf::from("a")]);
+        assert_eq!(
+            (third.limit(), third.variants()),
+            (Some(3), args.variants())
+        );
+    }
 }

@@ -11,7 +11,9 @@ mod say;
 mod ask;
 mod build;
 mod compare;
+mod cost;
 mod doctor;
+mod each;
 mod fetch;
 mod machine;
 mod matrix;
@@ -58,6 +60,10 @@ enum Command {
     Run(run::RunArgs),
     /// Compare the base with a patch series: same configuration, boots taking turns, one table
     Compare(compare::Args),
+    /// Count the instructions of a job that nothing watches, on the base and with a patch series
+    Cost(cost::Args),
+    /// Build and boot the kernel after each patch of a series, one after another
+    Each(each::Args),
     /// Run the kernel's selftests of a tree and the project's integration tests in a kernel
     Test(test::Args),
     /// Run every scenario with every mechanism on a row of kernels, and compare with what is known
@@ -96,6 +102,8 @@ fn go(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&cache()?, &args),
         Command::Test(args) => test::test(&cache()?, &args),
         Command::Scenarios(args) => scenarios::scenarios(&cache()?, &args),
+        Command::Cost(args) => cost::cost(&cache()?, &args),
+        Command::Each(args) => each::each(&cache()?, &args),
         Command::Compare(args) => compare::compare(&cache()?, &args),
         Command::Matrix(args) => matrix::matrix(&cache()?, &args),
         Command::Model(args) => model::model(&args),

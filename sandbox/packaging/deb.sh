@@ -23,7 +23,8 @@ build() {
     trap 'rm -rf "$root"' EXIT
     chmod 755 "$root"
     install -D -m 755 "$binary" "$root/usr/bin/allgone"
-    install -D -m 644 "$here/apparmor/allgone" "$root/etc/apparmor.d/allgone"
+    # Not in /etc: a parser before 4.0 would refuse it, and all of AppArmor's start with it.
+    install -D -m 644 "$here/apparmor/allgone" "$root/usr/share/allgone/apparmor/allgone"
     doc=$root/usr/share/doc/allgone
     install -D -m 644 "$here/../README.md" "$doc/README.md"
     install -m 644 "$here/../THREATS.md" "$here/../report.schema.json" "$doc/"
@@ -49,16 +50,31 @@ Description: run a program, and know when all that it started is gone
  when asked to, and proves it. With --closed the program leaves no file behind
  and reaches no local network.
 CONTROL
-    echo /etc/apparmor.d/allgone > "$root/DEBIAN/conffiles"
-    # Where AppArmor is there, the profile is loaded at once; elsewhere there is nothing to do.
+    # Where the parser knows the profile's rules it is put in force. Elsewhere AppArmor restricts no
+    # user namespaces, and there is nothing to do. /etc/apparmor.d/local/allgone is the site's.
     cat > "$root/DEBIAN/postinst" <<'POSTINST'
 #!/bin/sh
 set -e
-if [ "$1" = configure ] && [ -d /sys/kernel/security/apparmor ] &&
-    command -v apparmor_parser > /dev/null; then
-    apparmor_parser -r -T -W /etc/apparmor.d/allgone || true
+profile=$DPKG_ROOT/usr/share/allgone/apparmor/allgone
+if [ "$1" = configure ] && command -v apparmor_parser > /dev/null &&
+    apparmor_parser -Q -K "$profile" 2> /dev/null; then
+    install -D -m 644 "$profile" "$DPKG_ROOT/etc/apparmor.d/allgone"
+    if [ -z "$DPKG_ROOT" ] && [ -d /sys/kernel/security/apparmor ]; then
+        apparmor_parser -r -T -W /etc/apparmor.d/allgone || true
+    fi
 fi
 POSTINST
+    cat > "$root/DEBIAN/prerm" <<'PRERM'
+#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -f "$DPKG_ROOT/etc/apparmor.d/allgone" ]; then
+    if [ -z "$DPKG_ROOT" ] && [ -d /sys/kernel/security/apparmor ]; then
+        apparmor_parser -R /etc/apparmor.d/allgone || true
+    fi
+    rm "$DPKG_ROOT/etc/apparmor.d/allgone"
+fi
+PRERM
+    chmod 755 "$root/DEBIAN/prerm"
     chmod 755 "$root/DEBIAN/postinst"
     package=$out/allgone_$(version)_$arch.deb
     dpkg-deb --root-owner-group --build "$root" "$package" > /dev/null

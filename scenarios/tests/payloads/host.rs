@@ -13,6 +13,9 @@ use super::marks::Marks;
 #[derive(Debug)]
 pub(crate) struct Host(Marks);
 
+/// Where its POSIX message queues are listed, and its POSIX shared memory.
+const POSIX: [&str; 2] = ["/queues-of-the-test", "/dev/shm"];
+
 /// What is in it as on the machine.
 const MACHINE: &[&str] = &["/proc", "/sys", "/dev"];
 
@@ -44,6 +47,11 @@ impl Host {
             let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
             mount(Some(path), &inside(path), none, bind, none).map_err(said("bind"))?;
         }
+        let [queues, shared] = POSIX.map(|path| inside(Path::new(path)));
+        fs::create_dir(&queues).map_err(|e| e.to_string())?;
+        for (kind, at) in [("mqueue", &queues), ("tmpfs", &shared)] {
+            mount(Some(kind), at, Some(kind), MsFlags::empty(), none).map_err(said(kind))?;
+        }
         std::env::set_current_dir(&root).map_err(|e| e.to_string())?;
         nix::unistd::pivot_root(".", ".").map_err(said("pivot_root"))?;
         umount2(".", MntFlags::MNT_DETACH).map_err(said("umount"))?;
@@ -54,7 +62,18 @@ impl Host {
         if marks.events().is_empty() {
             return Err("the mark sees nothing".to_owned());
         }
-        Ok(Self(marks))
+        let host = Self(marks);
+        for path in POSIX {
+            let file = Path::new(path).join("of-the-test");
+            fs::write(&file, "").map_err(|e| e.to_string())?;
+            let seen = host.changes()?;
+            if !seen.contains(&format!("of-the-test in {path}")) {
+                return Err(format!("what is made in {path} is not seen: {seen:?}"));
+            }
+            fs::remove_file(&file).map_err(|e| e.to_string())?;
+        }
+        host.changes()?;
+        Ok(host)
     }
 
     /// What has been done to it since, and what is left of messages and shared memory.
@@ -64,6 +83,12 @@ impl Host {
             let path = format!("/proc/sysvipc/{kind}");
             let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
             changes.extend(text.lines().skip(1).map(|line| format!("{kind} {line}")));
+        }
+        for path in POSIX {
+            for entry in fs::read_dir(path).map_err(|e| format!("{path}: {e}"))? {
+                let name = entry.map_err(|e| format!("{path}: {e}"))?.file_name();
+                changes.push(format!("{} in {path}", name.to_string_lossy()));
+            }
         }
         Ok(changes)
     }

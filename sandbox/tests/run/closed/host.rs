@@ -126,6 +126,64 @@ fn the_host_sees_nothing_of_a_closed_run() {
     );
 }
 
+/// Says of a message queue, a set of semaphores, shared memory, a POSIX queue and a POSIX segment
+/// whether there is one of `%N`, or can be made with the flags `%F`; with `%R` it then removes them.
+const IPC: &str = r#"
+    my ($key, $name, $file) = (%K, "%N", "/dev/shm/%N");
+    my ($flags, $open, $remove) = (%F ? 01600 : 0, %F ? 0102 : 0, %R);
+    my ($msg, $sem) = (msgget($key, $flags), semget($key, 1, $flags));
+    my ($shm, $queue) = (shmget($key, 4096, $flags), syscall(%OPEN, $name, $open, 0600, 0));
+    open(my $made, ">", $file) if %F;
+    print join " ", (map { defined $_ ? 1 : 0 } $msg, $sem, $shm), $queue >= 0 ? 1 : 0,
+        -e $file ? 1 : 0;
+    if ($remove) {
+        msgctl($msg, 0, 0); semctl($sem, 0, 0, 0); shmctl($shm, 0, 0);
+        syscall(%UNLINK, $name); unlink $file;
+    }
+"#;
+
+fn ipc(name: &str, make: bool, remove: bool) -> String {
+    use nix::libc::{SYS_mq_open, SYS_mq_unlink};
+    let bit = |on: bool| if on { "1" } else { "0" };
+    let key = 0x0a12_0000 + (std::process::id() & 0xffff);
+    let script = IPC
+        .replace("%K", &key.to_string())
+        .replace("%N", name)
+        .replace("%F", bit(make))
+        .replace("%R", bit(remove))
+        .replace("%OPEN", &SYS_mq_open.to_string())
+        .replace("%UNLINK", &SYS_mq_unlink.to_string());
+    format!("exec perl -e '{script}'")
+}
+
+#[test]
+fn queues_and_shared_memory_of_a_run_are_not_the_hosts() {
+    let name = format!("allgone-ipc-{}", std::process::id());
+    let here = |make, remove| {
+        let script = ipc(&name, make, remove);
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(here(false, false), "0 0 0 0 0");
+    for whose in users() {
+        let output = closed(*whose, &[], &ipc(&name, true, false));
+        assert_eq!(super::printed(&output), "1 1 1 1 1", "{whose:?}");
+        assert_eq!(here(false, false), "0 0 0 0 0", "{whose:?}");
+    }
+    // What the host has is seen, so that nothing seen means that there is nothing.
+    assert_eq!(here(true, false), "1 1 1 1 1");
+    let found = users().iter().map(|whose| {
+        let output = closed(*whose, &[], &ipc(&name, false, false));
+        super::printed(&output)
+    });
+    let found: Vec<_> = found.collect();
+    assert_eq!(here(false, true), "1 1 1 1 1");
+    assert_eq!(here(false, false), "0 0 0 0 0");
+    assert!(found.iter().all(|found| found == "0 0 0 0 0"), "{found:?}");
+}
+
 /// Plants what is hoped to be followed on the way out: by `--rw` (`%R`), and by `--keep` of
 /// /tmp/keep. `%V` is the victim outside.
 const PLANTED: &str = r#"

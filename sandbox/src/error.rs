@@ -63,6 +63,23 @@ pub enum RunError {
          root (--ro PATH shows it)"
     )]
     NotShown(OsString),
+    /// The program is there, and the policy does not let it be executed in its context.
+    #[error(
+        "could not execute {program:?} as {context}: {errno}; the SELinux policy lacks: {missing}"
+    )]
+    Context {
+        /// The program.
+        program: OsString,
+        /// The context.
+        context: String,
+        /// The kernel's answer.
+        errno: Errno,
+        /// The line of policy that would allow it.
+        missing: String,
+    },
+    /// SELinux cannot confine it as asked.
+    #[error("could not confine the program by SELinux: {0}")]
+    SeLinux(String),
     /// A path that the program cannot be shown.
     #[error("could not show {path:?} to the program: {why}")]
     Show {
@@ -245,7 +262,7 @@ impl RunError {
         match self {
             Self::Usage(_) => "usage",
             Self::NotFound(_) | Self::NotShown(_) => "not-found",
-            Self::NotExecutable(..) => "not-executable",
+            Self::NotExecutable(..) | Self::Context { .. } => "not-executable",
             Self::Sys(_) => "system",
             Self::Step { .. } => "set-up",
             Self::Namespaces { .. } | Self::NoTier(_) | Self::NoCgroup(_) => "tier",
@@ -259,6 +276,7 @@ impl RunError {
             | Self::Explain(_)
             | Self::NotByLandlock(_)
             | Self::Landlock(_)
+            | Self::SeLinux(_)
             | Self::Public { .. }
             | Self::NotRoot(_)
             | Self::RootInside
@@ -274,7 +292,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound(_) | Self::NotShown(_) => 127,
-            Self::NotExecutable(..) => 126,
+            Self::NotExecutable(..) | Self::Context { .. } => 126,
             Self::Unproved(_) => UNPROVED,
             _ => FAILED,
         }

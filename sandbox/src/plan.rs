@@ -305,7 +305,7 @@ impl Plan {
             groups: &steps.groups,
             memory: self.group_limits.memory(&self.place),
             lifts: &steps.lifts,
-            held: None,
+            held: [None; 2],
             orders,
         }
     }

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitPidFlag;
 
-use crate::closed::explain::Tracer;
+use crate::closed::{self, explain::Tracer};
 use crate::control::Control;
 use crate::end::{Ending, Exit, Proof};
 use crate::error::RunError;
@@ -220,7 +220,8 @@ impl<'a> Ground<'a> {
         let mut orders = orders(options, self.lease.as_ref(), self.began);
         orders.tell_birth = self.events.wanted();
         let mut launch = plan.launch(&steps, self.mask, self.signals.as_fd(), orders);
-        launch.held = self.held.map(|held| held.lock.as_fd());
+        let of_ground = plan.closed.as_ref().and_then(closed::Ground::held);
+        launch.held = [self.held.map(|held| held.lock.as_fd()), of_ground];
         let results = Results::new().map_err(|e| SysError::plain("mmap", e))?;
         let strays = match plan.tier {
             Tier::Traced | Tier::Cgroup => Some(Strays::begin()?),
@@ -295,6 +296,9 @@ impl<'a> Ground<'a> {
             ended: time::now(),
         };
         let mut answer = ending.exit(options, &launch, &results);
+        if let Some(closed) = &plan.closed {
+            answer = answer.map_err(|e| closed.explained(e));
+        }
         if let (Some(closed), Ok(code)) = (&plan.closed, &answer)
             && let Err(lost) = closed.keep()
         {

@@ -9,13 +9,13 @@ use nix::errno::Errno;
 
 use crate::check;
 
-/// Reads the attribute `name` of the file at `path`, at most 64 bytes of it.
+/// Reads the attribute `name` of the file at `path`, at most 256 bytes of it.
 ///
 /// Errors: `ENODATA` it has none, `EOPNOTSUPP` the file system has no attributes, `ERANGE` it is
 /// longer, `EINVAL` a NUL in the path. `user.*` on cgroup v2: Linux 5.7. Source: getxattr(2).
 pub fn get(path: &Path, name: &CStr) -> Result<Vec<u8>, Errno> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    let mut value = vec![0u8; 64];
+    let mut value = vec![0u8; 256];
     // SAFETY: both strings end with a NUL and outlive the call; the kernel writes at most the
     // length of `value`, which is given, and keeps no reference.
     let length = check(unsafe {

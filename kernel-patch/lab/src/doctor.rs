@@ -29,7 +29,7 @@ pub enum What {
 }
 
 /// Everything that any command of the lab uses.
-pub const NEEDS: [Need; 26] = [
+pub const NEEDS: [Need; 27] = [
     need(
         What::Program("qemu-system-x86_64"),
         "qemu-system-x86",
@@ -64,6 +64,11 @@ pub const NEEDS: [Need; 26] = [
         What::Program("zstd"),
         "zstd",
         "compresses the records that `lab scenarios` keeps",
+    ),
+    need(
+        What::Program("secilc"),
+        "secilc",
+        "builds the policy of the tests under SELinux",
     ),
     need(What::Header("gelf.h"), "libelf-dev", "builds objtool"),
     need(

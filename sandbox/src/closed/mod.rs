@@ -20,12 +20,14 @@ mod neighbours;
 pub mod options;
 mod owned;
 mod public;
+mod selinux;
 mod special;
 mod steps;
 mod tree;
 mod user;
 
 use std::ffi::{CString, OsStr};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,7 @@ pub use options::{Closed, OPTIONS};
 use options::{Net, Preset};
 use owned::{Owned, Step, text};
 pub(crate) use public::Public;
+use selinux::Confinement;
 use steps::Builder;
 use tree::{Surroundings, Tree};
 
@@ -62,6 +65,8 @@ pub struct Ground {
     keep: Option<Keep>,
     root: Vec<Step>,
     locks: Locks,
+    /// The context of the program.
+    selinux: Confinement,
     env: Vec<CString>,
     user: Option<(u32, u32)>,
     /// What of the host is passed in by descriptors.
@@ -89,6 +94,7 @@ impl Ground {
         if !namespaced {
             fallback::check(closed)?;
         }
+        let selinux = Confinement::of(closed, paths, best_effort)?;
         let user = user::of(user)?;
         let public = (closed.net == Net::Public).then(|| Public::of(closed));
         let public = public.transpose()?;
@@ -126,7 +132,7 @@ impl Ground {
         let mut builder = Builder::new(&tree, user);
         let (mut keep, mut root) = (None, Vec::new());
         if namespaced {
-            builder.fill(space, proc)?;
+            builder.fill(space, proc, selinux.files())?;
             builder.include(include::of(&closed.include)?)?;
             keep = Keep::of(&closed.keep, |path| builder.location(path), space)?;
             root = builder.root();
@@ -155,6 +161,7 @@ impl Ground {
             keep,
             root,
             locks,
+            selinux,
             env,
             user,
             inherited,
@@ -231,7 +238,18 @@ impl Ground {
 
     /// What main does, last of all.
     pub(crate) fn after(&self) -> impl Iterator<Item = (Setup<'_>, Need)> {
-        self.locks.steps()
+        // First: under Landlock alone main cannot write in /proc later.
+        self.selinux.step().into_iter().chain(self.locks.steps())
+    }
+
+    /// What launcher and init hold open until all is over.
+    pub(crate) fn held(&self) -> Option<BorrowedFd<'_>> {
+        self.selinux.held()
+    }
+
+    /// What an exec that failed means in this run.
+    pub(crate) fn explained(&self, error: RunError) -> RunError {
+        self.selinux.explained(error)
     }
 
     /// The program's environment.
@@ -251,6 +269,7 @@ impl Ground {
         )];
         lines.extend(self.tree.describe());
         lines.extend(self.locks.describe());
+        lines.extend(self.selinux.describe());
         let names = self.env.iter().filter_map(|line| {
             let line = line.to_bytes();
             let end = line.iter().position(|byte| *byte == b'=')?;
@@ -265,6 +284,7 @@ impl Ground {
     /// What is outside of the promise in this run.
     pub(crate) fn outside(&self) -> Vec<String> {
         let mut lines = self.inherited.clone();
+        lines.extend_from_slice(self.selinux.lacks());
         if !self.namespaced {
             lines.extend(fallback::OUTSIDE.iter().map(ToString::to_string));
         }

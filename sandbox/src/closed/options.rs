@@ -80,6 +80,16 @@ pub const OPTIONS: &[Opt] = &[
         "FILE",
         "A further filter of system calls, as seccomp_export_bpf(3) writes it",
     ),
+    valued(
+        "selinux-type",
+        "TYPE",
+        "Execute it in this SELinux type, with two categories of its own",
+    ),
+    valued(
+        "selinux-level",
+        "LEVEL",
+        "Execute it at this SELinux level, such as s0:c1,c2",
+    ),
     Opt {
         values: Net::NAMES,
         ..valued(
@@ -204,6 +214,10 @@ pub struct Closed {
     pub deny_net: Vec<String>,
     /// `--seccomp`.
     pub seccomp: Option<PathBuf>,
+    /// `--selinux-type`.
+    pub selinux_type: Option<String>,
+    /// `--selinux-level`.
+    pub selinux_level: Option<String>,
     /// `--explain`.
     pub explain: bool,
 }
@@ -237,6 +251,14 @@ impl Closed {
             }
             "host-root" => {
                 self.host_root = true;
+                Some(())
+            }
+            "selinux-type" => {
+                self.selinux_type = Some(word(value, "")?);
+                Some(())
+            }
+            "selinux-level" => {
+                self.selinux_level = Some(word(value, ":,.-")?);
                 Some(())
             }
             "explain" => {
@@ -314,6 +336,13 @@ impl Closed {
         }
         Ok(())
     }
+}
+
+/// A part of a context: letters, digits and `_`, and what else belongs to it.
+fn word(value: &OsStr, further: &str) -> Option<String> {
+    let text = value.to_str()?;
+    let belongs = |c: char| c.is_ascii_alphanumeric() || c == '_' || further.contains(c);
+    (!text.is_empty() && text.chars().all(belongs)).then(|| text.to_owned())
 }
 
 /// `PATH=DEST`.

@@ -50,12 +50,21 @@ impl<'a> Builder<'a> {
     }
 
     /// Those that make and fill it. `space`: how large it may become, in bytes. `proc`: whether it
-    /// goes without.
-    pub(crate) fn fill(&mut self, space: u64, proc: Need) -> Result<(), RunError> {
+    /// goes without. `context`: of all that is in it.
+    pub(crate) fn fill(
+        &mut self,
+        space: u64,
+        proc: Need,
+        context: Option<&str>,
+    ) -> Result<(), RunError> {
         let alone = libc::MS_REC | libc::MS_PRIVATE;
         self.mount(c"none", c"/", None, alone, None);
         let inodes = (space / 4096).max(64);
-        let options = text(format!("mode=0755,size={space},nr_inodes={inodes}"))?;
+        // A level has commas in it.
+        let context = context.map_or(String::new(), |it| format!(",context=\"{it}\""));
+        let options = text(format!(
+            "mode=0755,size={space},nr_inodes={inodes}{context}"
+        ))?;
         let protect = libc::MS_NOSUID | libc::MS_NODEV;
         self.mount(c"tmpfs", c"/proc", Some(c"tmpfs"), protect, Some(options));
         self.push(Owned::Enter(c"/proc".to_owned()));

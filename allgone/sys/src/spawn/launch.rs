@@ -85,8 +85,8 @@ pub struct Launch<'a> {
     pub memory: Option<Memory<'a>>,
     /// What is written before everything is killed: a quota that would make it slow.
     pub lifts: &'a [File<'a>],
-    /// What init holds open as long as it lives: a lock.
-    pub held: Option<BorrowedFd<'a>>,
+    /// What init holds open as long as it lives: locks.
+    pub held: [Option<BorrowedFd<'a>>; 2],
     /// What init does.
     pub orders: Orders,
 }
@@ -304,7 +304,7 @@ fn environment() -> Vec<*const libc::c_char> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Main<'a> {
     orders: Orders,
-    held: Option<BorrowedFd<'a>>,
+    held: [Option<BorrowedFd<'a>>; 2],
     socket: RawFd,
     signals: RawFd,
     cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
@@ -329,17 +329,21 @@ impl<'a> Main<'a> {
         if let Some(gate) = gate {
             gate.open_for(main)?;
         }
+        let [lock, further] = self
+            .held
+            .map(|held| held.map_or(-1, |held| held.as_raw_fd()));
         let own = [
             self.socket,
             self.signals,
             self.orders.lease.unwrap_or(-1),
             self.cgroup.map_or(-1, |(parent, _)| parent.as_raw_fd()),
             made.cpu_stat,
-            self.held.map_or(-1, |held| held.as_raw_fd()),
+            lock,
+            further,
             self.memory.map_or(-1, |memory| memory.dir.as_raw_fd()),
         ];
         let groups = self.groups.iter().map(|(parent, _)| parent.as_raw_fd());
-        let mut kept = [-1; 7 + GROUPS];
+        let mut kept = [-1; 8 + GROUPS];
         for (room, number) in kept.iter_mut().zip(own.into_iter().chain(groups)) {
             *room = number;
         }

@@ -24,6 +24,8 @@ pub enum Suite {
     Kernel,
     /// The guard of jobs, its host and their deaths (package allgone, test guard).
     Guard,
+    /// Closed runs under enforcing SELinux (package sandbox, test selinux).
+    Selinux,
 }
 
 impl Suite {
@@ -31,6 +33,7 @@ impl Suite {
         match self {
             Self::Kernel => "scenarios",
             Self::Guard => "allgone",
+            Self::Selinux => "sandbox",
         }
     }
 
@@ -40,6 +43,7 @@ impl Suite {
         match self {
             Self::Kernel => "kernel",
             Self::Guard => "guard",
+            Self::Selinux => "selinux",
         }
     }
 }

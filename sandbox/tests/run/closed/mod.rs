@@ -11,6 +11,7 @@ mod locks;
 mod net;
 mod public;
 mod registries;
+mod selinux;
 mod writable;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //! kernel.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use lab::build::{Build, Outcome as BuildOutcome};
@@ -11,6 +11,7 @@ use lab::doctor::{NEEDS, What};
 use lab::image::{Programs, Suite, workspace_root};
 use lab::kernel::Kernel;
 use lab::ktap::Outcome;
+use lab::process;
 use lab::protocol::{Ended, Message, Step};
 use lab::source::Tree;
 use lab::suite::selftests::{Collector, Results, Selftests};
@@ -222,6 +223,28 @@ fn read_known(path: &Path) -> Result<Vec<String>> {
 /// What a machine of the lab has: a test that lacks it there fails instead of being ignored.
 const HAS: &str = "root,cgroup2-write,cgroup2-memory,pidfd,clone-into-cgroup";
 
+/// Newest version of a policy that every kernel of the lab reads (Linux 5.9).
+const POLICY_VERSION: &str = "33";
+
+/// A machine with SELinux on and the policy of its tests at hand, which the tests load.
+fn selinux(suites: &[Suite], options: &mut Options) -> Result<Option<tempfile::TempDir>> {
+    if !suites.contains(&Suite::Selinux) {
+        return Ok(None);
+    }
+    let dir = tempfile::tempdir().context("cannot make a directory")?;
+    let policy = dir.path().join("policy");
+    let source = workspace_root()?.join("sandbox/tests/selinux/policy.cil");
+    let mut secilc = Command::new("secilc");
+    secilc.args(["-c", POLICY_VERSION, "-f", "/dev/null", "-o"]);
+    process::output(secilc.arg(&policy).arg(&source))
+        .context("cannot build the policy: secilc is of the package secilc")?;
+    const TARGET: &str = "/etc/selinux-policy";
+    options.with.push(format!("{}:{TARGET}", policy.display()));
+    options.env.push(format!("SELINUX_POLICY={TARGET}"));
+    options.append.push("security=selinux".to_owned());
+    Ok(Some(dir))
+}
+
 /// The project's integration tests, one suite after the other, in one machine.
 fn ring(
     cache: &Cache,
@@ -246,7 +269,9 @@ fn ring(
         });
     }
     let mut options = args.options.clone();
-    options.env.push(format!("HARNESS_REQUIRE={HAS}"));
+    let policy = selinux(suites, &mut options)?;
+    let further = policy.as_ref().map_or("", |_| ",selinux");
+    options.env.push(format!("HARNESS_REQUIRE={HAS}{further}"));
     // The tests of the command find it in the machine, not where it was built.
     options.env.push("SCENARIO=/bin/scenario".to_owned());
     for tool in NEEDS

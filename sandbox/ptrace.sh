@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a tracer of every system call costs beside mounts: ptrace.sh BINARY [RUNS]. BINARY is the
-# shipped build. Prints the median of each in milliseconds and its ratio to the same alone. Run it
-# on a machine that does nothing else.
+# shipped build. Prints the median of each in milliseconds, and of its ratios to the same alone, turn
+# by turn.
 set -eu
 binary=$1
 runs=${2:-20}
@@ -28,6 +28,11 @@ timed() {
     echo $((end - begin))
 }
 
+# The median of a column of numbers.
+middle() {
+    sort -g "$1" | sed -n "$((runs / 2 + 1))p"
+}
+
 # All of them by turns, so that what else happens hits all of them alike.
 measure() {
     name=$1
@@ -40,10 +45,11 @@ measure() {
         n=$((n + 1))
     done
     for way in alone closed explain; do
-        median=$(sort -n "$dir/$name.$way" | sed -n "$((runs / 2 + 1))p")
-        [ "$way" = alone ] && base=$median
-        awk -v n="$name" -v w="$way" -v m="$median" -v b="$base" \
-            'BEGIN { printf "%s %s %.1f ms, %.2f of alone\n", n, w, m / 1e6, m / b }'
+        # Each is compared with the one alone of its own turn: other load hits both of them.
+        paste "$dir/$name.$way" "$dir/$name.alone" | awk '{ print $1 / $2 }' > "$dir/ratios"
+        echo "$name $way $(middle "$dir/$name.$way") $(middle "$dir/ratios")" |
+            awk -v n="$runs" \
+                '{ printf "%s %s %.1f ms, %.2f of alone (n = %d)\n", $1, $2, $3 / 1e6, $4, n }'
     done
 }
 

@@ -20,6 +20,10 @@ pub(crate) const TESTS: &[Named] = &[
         a_program_that_may_not_be_signalled_ends,
     ),
     (
+        "a_level_above_the_launchers_is_refused",
+        a_level_above_the_launchers_is_refused,
+    ),
+    (
         "an_ordinary_user_has_contexts_too",
         an_ordinary_user_has_contexts_too,
     ),
@@ -134,8 +138,14 @@ fn an_ordinary_user_has_contexts_too() {
     let level = ["--selinux-type", "sandbox_t", "--selinux-level", "s0:c1"];
     let args = [&level[..], &["--", "/bin/sh", "-c", &script]].concat();
     said(start(LAUNCHER, true, &args)).is("x\nu:r:sandbox_t:s0:c1");
-    let above = ["--selinux-type", "sandbox_t", "--selinux-level", "s0:c1"];
-    closed_as("u:r:launcher_t:s0", &above, CONTEXT).refused(126, &["a constraint"]);
+}
+
+fn a_level_above_the_launchers_is_refused() {
+    let above = |kind| ["--selinux-type", kind, "--selinux-level", "s0:c1"];
+    let low = |options: &[&str]| closed_as("u:r:launcher_t:s0", options, CONTEXT);
+    // Its files have the level, too; bounded_t has no files of its own.
+    low(&above("sandbox_t")).refused(125, &["does not let u:r:launcher_t:s0 write private files"]);
+    low(&above("bounded_t")).refused(126, &["a constraint that lets u:r:launcher_t:s0"]);
     let own = ["--selinux-type", "sandbox_t"];
-    closed_as("u:r:launcher_t:s0", &own, CONTEXT).is("u:r:sandbox_t:s0");
+    low(&own).is("u:r:sandbox_t:s0");
 }

@@ -31,6 +31,7 @@ pub(crate) fn prepare() -> Result<(), String> {
         // Never over a policy that something else has loaded.
         return Err(format!("SELinux is off or has a policy: {own:?}"));
     }
+    leave_initramfs();
     let policy = fs::read(policy).unwrap();
     mount_selinuxfs();
     fs::write(format!("{SELINUXFS}/load"), policy).unwrap();
@@ -38,6 +39,19 @@ pub(crate) fn prepare() -> Result<(), String> {
     fs::create_dir(CASES).unwrap();
     fs::set_permissions(CASES, PermissionsExt::from_mode(0o755)).unwrap();
     Ok(())
+}
+
+/// Gives this process, and all that it starts, a root that is a mount of its own: from the very first
+/// one, in which a machine of the lab stays, there is no pivot_root(2) (before Linux 7.0).
+fn leave_initramfs() {
+    const ROOT: &str = "/mnt/root";
+    let none = None::<&str>;
+    fs::create_dir_all(ROOT).unwrap();
+    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some("/"), ROOT, none, bind, none).unwrap();
+    std::env::set_current_dir(ROOT).unwrap();
+    mount(Some("."), "/", none, MsFlags::MS_MOVE, none).unwrap();
+    nix::unistd::chroot(".").unwrap();
 }
 
 pub(crate) fn mount_selinuxfs() {

@@ -125,7 +125,7 @@ impl Confinement {
         &self.lacks
     }
 
-    /// What an exec that failed means: with what of the policy is missing, if that is why.
+    /// What an exec or another step that failed means, if the policy is why.
     pub(crate) fn explained(&self, error: RunError) -> RunError {
         match (error, &self.label) {
             (RunError::NotExecutable(program, errno), Some(label)) => match label.missing(errno) {
@@ -137,6 +137,14 @@ impl Confinement {
                 },
                 None => RunError::NotExecutable(program, errno),
             },
+            (RunError::Step { step, errno, .. }, Some(label))
+                if errno == Errno::EACCES && label.cannot_fill() =>
+            {
+                let (caller, files) = (&label.caller, label.files.as_deref().unwrap_or_default());
+                RunError::SeLinux(format!(
+                    "{step}: {errno}: the policy does not let {caller} write private files of {files}"
+                ))
+            }
             (error, _) => error,
         }
     }
@@ -207,6 +215,12 @@ impl Label {
             )),
             Err(e) => Some(unanswered(&e)),
         }
+    }
+
+    /// Whether the launcher may not write what it labels.
+    fn cannot_fill(&self) -> bool {
+        let may = |files: &String| policy::allows(&self.caller, files, "file", "write");
+        matches!(self.files.as_ref().map(may), Some(Ok(false)))
     }
 
     /// What the policy lacks for an exec that ended with this error; `None`: that is not why.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a tracer of every system call costs beside mounts: ptrace.sh BINARY [RUNS]. BINARY is the
-# shipped build. Prints the median of each in milliseconds, and of its ratios to the same alone, turn
-# by turn.
+# shipped build. Prints the median of each in milliseconds, and of its ratios to the same alone,
+# turn by turn.
 set -eu
 binary=$1
 runs=${2:-20}

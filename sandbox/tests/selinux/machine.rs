@@ -41,8 +41,8 @@ pub(crate) fn prepare() -> Result<(), String> {
     Ok(())
 }
 
-/// Gives this process, and all that it starts, a root that is a mount of its own: from the very first
-/// one, in which a machine of the lab stays, there is no pivot_root(2) (before Linux 7.0).
+/// Gives this process, and all that it starts, a root that is a mount of its own: from the very
+/// first one, in which a machine of the lab stays, there is no pivot_root(2) (before Linux 7.0).
 fn leave_initramfs() {
     const ROOT: &str = "/mnt/root";
     let none = None::<&str>;

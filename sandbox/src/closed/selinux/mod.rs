@@ -141,9 +141,9 @@ impl Confinement {
                 if errno == Errno::EACCES && label.cannot_fill() =>
             {
                 let (caller, files) = (&label.caller, label.files.as_deref().unwrap_or_default());
-                RunError::SeLinux(format!(
-                    "{step}: {errno}: the policy does not let {caller} write private files of {files}"
-                ))
+                let why =
+                    format!("the policy does not let {caller} write private files of {files}");
+                RunError::SeLinux(format!("{step}: {errno}: {why}"))
             }
             (error, _) => error,
         }

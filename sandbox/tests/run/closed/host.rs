@@ -127,7 +127,7 @@ fn the_host_sees_nothing_of_a_closed_run() {
 }
 
 /// Says of a message queue, a set of semaphores, shared memory, a POSIX queue and a POSIX segment
-/// whether there is one of `%N`, or can be made with the flags `%F`; with `%R` it then removes them.
+/// whether there is one of `%N`, or with `%F` whether it can be made; with `%R` it removes them.
 const IPC: &str = r#"
     my ($key, $name, $file) = (%K, "%N", "/dev/shm/%N");
     my ($flags, $open, $remove) = (%F ? 01600 : 0, %F ? 0102 : 0, %R);

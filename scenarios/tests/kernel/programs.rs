@@ -301,23 +301,31 @@ fn played(real: &Real) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let log = dir.path().join("log");
     let log = log.to_str().ok_or("not UTF-8")?;
-    let deadline = match real.kept {
-        Kept::Forever => "5s",
-        Kept::Nothing | Kept::Ending => "60s",
+    // One that lives for ever takes all of the time. A busy machine gets as much as for the others.
+    let deadlines: &[&str] = match real.kept {
+        Kept::Forever => &["5s", "60s"],
+        Kept::Nothing | Kept::Ending => &["60s"],
     };
-    let watched = [
-        "--detector",
-        "cgroup-events-poll",
-        "--deadline",
-        deadline,
-        "--output",
-        log,
-    ];
-    let (code, text, records) = exec(&watched, &program)?;
-    let code = without_segments(code, &text)?;
-    let said = std::fs::read_to_string(log).unwrap_or_default();
-    held(code, &format!("{text} {said}"), &records)?;
-    let first = records[0].program.as_ref().and_then(|p| p.main.clone());
+    let (mut records, mut said, mut first) = (Vec::new(), String::new(), None);
+    for deadline in deadlines {
+        let watched = [
+            "--detector",
+            "cgroup-events-poll",
+            "--deadline",
+            deadline,
+            "--output",
+            log,
+        ];
+        let (code, text, seen) = exec(&watched, &program)?;
+        let code = without_segments(code, &text)?;
+        said = std::fs::read_to_string(log).unwrap_or_default();
+        held(code, &format!("{text} {said}"), &seen)?;
+        first = seen[0].program.as_ref().and_then(|p| p.main.clone());
+        records = seen;
+        if first.is_some() {
+            break;
+        }
+    }
     ensure(first.as_deref() == Some("exited with 0"), || {
         format!("it did not do what it was to do: {first:?} {said}")
     })?;

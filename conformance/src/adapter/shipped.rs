@@ -7,6 +7,14 @@ pub const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../adapters/allgone-cgroup.toml"),
     ),
     (
+        "allgone-job",
+        include_str!("../../adapters/allgone-job.toml"),
+    ),
+    (
+        "allgone-job-kill",
+        include_str!("../../adapters/allgone-job-kill.toml"),
+    ),
+    (
         "allgone-namespace",
         include_str!("../../adapters/allgone-namespace.toml"),
     ),

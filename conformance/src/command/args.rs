@@ -30,13 +30,30 @@ pub(super) enum Verb {
         /// The promise
         promise: String,
     },
-    /// Print recorded scores (a file of --out) as a page of Markdown
+    /// Print recorded scores (a file of --out) as a page of Markdown, with what is written of them
     Render {
         /// The file
         file: String,
+        /// A page of HTML, in which each place of the table leads to its trials
+        #[arg(long)]
+        html: bool,
     },
+    /// Score launchers again and again, and say which verdicts are always the same
+    Repeat(RepeatArgs),
     /// Write a first adapter, from questions or from options
     New(NewArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RepeatArgs {
+    /// So many rounds
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub(super) times: u32,
+    /// And as many more while so many threads do nothing but compute
+    #[arg(long, value_name = "THREADS", default_value_t = 0)]
+    pub(super) busy: usize,
+    #[command(flatten)]
+    pub(super) play: PlayArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +81,14 @@ pub(super) struct PlayArgs {
     /// Run launchers as this user
     #[arg(long, value_name = "UID")]
     pub(super) user: Option<u32>,
+    /// Run launchers at a terminal, as from a shell with job control: streams that a case does not
+    /// read are the terminal, and the SIGINT to a process group is a Ctrl-C
+    #[arg(long)]
+    pub(super) terminal: bool,
+    /// Run launchers in a container of runc with Docker's default profile, as by docker exec;
+    /// `strangers` is not played
+    #[arg(long, conflicts_with = "terminal")]
+    pub(super) container: bool,
     /// Fail only on what was kept in this earlier --out
     #[arg(long, value_name = "FILE")]
     pub(super) baseline: Option<String>,
@@ -73,6 +98,10 @@ pub(super) struct PlayArgs {
     /// Write the scores as JSON to this file as well
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<String>,
+    /// Do not play again what --out has already, and write it after each launcher: a run that was
+    /// interrupted goes on
+    #[arg(long, requires = "out")]
+    pub(super) resume: bool,
     /// The program that launchers start [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     pub(super) payload: Option<String>,
@@ -87,6 +116,12 @@ impl PlayArgs {
         let mut text = String::new();
         if let Some(user) = self.user {
             text += &format!(" --user {user}");
+        }
+        if self.terminal {
+            text += " --terminal";
+        }
+        if self.container {
+            text += " --container";
         }
         if self.thorough {
             text += " --thorough";

@@ -1,7 +1,5 @@
 //! Scores for people and for programs.
 
-use std::collections::BTreeSet;
-
 use anyhow::Context;
 use scenarios::formats::table::plain;
 use scenarios::formats::{Case, Ended, Suite};
@@ -67,12 +65,19 @@ pub(super) fn table(scores: &Scores) -> String {
     text
 }
 
-fn is_bad(verdict: Verdict) -> bool {
+pub(super) fn is_bad(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Broken | Verdict::Unknown)
 }
 
 fn detailed(score: &Score) -> String {
-    let head = format!("{}: {} {}\n\n", score.launcher, score.about, score.version);
+    let took = score.took_ms.map(|ms| format!(", {} s", ms / 1_000));
+    let head = format!(
+        "{}: {} {}{}\n\n",
+        score.launcher,
+        score.about,
+        score.version,
+        took.unwrap_or_default()
+    );
     if let Some(why) = &score.skipped {
         return format!("{head}skipped: {why}\n");
     }
@@ -98,7 +103,7 @@ fn detailed(score: &Score) -> String {
 }
 
 /// `kept of judged`, and what is not known.
-fn counts(cell: &Cell) -> String {
+pub(super) fn counts(cell: &Cell) -> String {
     let mut text = match cell.judged() {
         0 => "-".to_owned(),
         judged => format!("{} of {judged}", cell.kept),
@@ -110,11 +115,11 @@ fn counts(cell: &Cell) -> String {
 }
 
 /// The promises of all, in their order.
-fn promises(scores: &Scores) -> Vec<&str> {
+pub(super) fn promises(scores: &Scores) -> Vec<&str> {
     scores.promises.iter().map(String::as_str).collect()
 }
 
-fn rows(scores: &Scores) -> Vec<Vec<String>> {
+pub(super) fn rows(scores: &Scores) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for score in &scores.launchers {
         let mut row = vec![score.launcher.clone()];
@@ -130,7 +135,7 @@ fn rows(scores: &Scores) -> Vec<Vec<String>> {
 
 /// One launcher and promise in a few characters: for each level `+` kept in all trials, `-` in
 /// none, `~` in some, `?` not known, `.` not played; `!` after what is claimed and not kept.
-fn short(score: &Score, promise: &str) -> String {
+pub(super) fn short(score: &Score, promise: &str) -> String {
     let cells: Vec<&Cell> = score
         .cells
         .iter()
@@ -153,7 +158,7 @@ fn short(score: &Score, promise: &str) -> String {
 }
 
 /// What the signs in the tables mean.
-const LEGEND: &str = "A sign for each level, from 0: + kept in every trial, ~ in some, - in none, \
+pub(super) const LEGEND: &str = "A sign for each level, from 0: + kept in every trial, ~ in some, - in none, \
     ? not known, . not played. A ! follows what the adapter claims and the launcher did not keep. \
     An empty place: the launcher has nothing of the kind.";
 
@@ -170,88 +175,6 @@ fn side_by_side(scores: &Scores) -> String {
         }
     }
     format!("{table}\n\n{LEGEND}\n\n{skipped}")
-}
-
-/// A page of Markdown: the table, and what was seen of each launcher where it did not keep
-/// something.
-pub(super) fn markdown(scores: &Scores) -> String {
-    let mut text = format!(
-        "{}, {} launchers. {LEGEND}\n\n",
-        scores.kernel,
-        scores.launchers.len()
-    );
-    let mut line = |text_of_line: &str| {
-        text.push_str(text_of_line);
-        text.push('\n');
-    };
-    let header = promises(scores).join(" | ");
-    line(&format!("| launcher | version | {header} |"));
-    line(&format!(
-        "|---|---|{}",
-        "---|".repeat(promises(scores).len())
-    ));
-    for (row, score) in rows(scores).into_iter().zip(&scores.launchers) {
-        if score.skipped.is_none() && score.unusable.is_none() {
-            let cells = row.iter().skip(1).map(|cell| match cell.as_str() {
-                "" => String::new(),
-                cell => format!("`{cell}`"),
-            });
-            let cells: Vec<String> = cells.collect();
-            line(&format!(
-                "| {} | {} | {} |",
-                score.launcher,
-                score.version,
-                cells.join(" | ")
-            ));
-        }
-    }
-    line("");
-    for score in &scores.launchers {
-        paragraph(score, &mut line);
-    }
-    text
-}
-
-/// What was seen of one launcher: the first counter-example of each promise that was not kept.
-fn paragraph(score: &Score, line: &mut impl FnMut(&str)) {
-    line(&format!("### {}\n", score.launcher));
-    line(&format!("{}. {}\n", score.about, score.version));
-    if !score.says.is_empty() {
-        line(&format!("Its documentation: {}\n", score.says));
-    }
-    if let Some(why) = &score.skipped {
-        line(&format!("Not played: {why}.\n"));
-    }
-    if let Some(why) = &score.unusable {
-        line(&format!("Not known: {why}.\n"));
-    }
-    let mut told = BTreeSet::new();
-    for cell in &score.cells {
-        let not_kept = cell.broken > 0 || cell.unknown > 0;
-        if !not_kept || !told.insert(cell.promise.as_str()) {
-            continue;
-        }
-        let claimed = match cell.verdict {
-            Verdict::NotClaimed => "",
-            _ => ", which the adapter claims",
-        };
-        line(&format!(
-            "- `{}`, level {}: kept in {}{claimed}. {}",
-            cell.promise,
-            cell.level,
-            counts(cell),
-            one_line(cell.why.as_deref().unwrap_or_default())
-        ));
-    }
-    line("");
-}
-
-fn one_line(text: &str) -> String {
-    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.chars()
-        .take(220)
-        .collect::<String>()
-        .replace('<', "&lt;")
 }
 
 /// One launcher is a suite, and a promise at a level is a test of it.
@@ -296,6 +219,7 @@ fn case(cell: &Cell) -> Case {
 
 #[cfg(test)]
 mod tests {
+    use super::super::markdown;
     use super::*;
 
     fn cell(verdict: Verdict, kept: usize, broken: usize, unknown: usize) -> Cell {
@@ -324,6 +248,8 @@ mod tests {
                 about: "x".to_owned(),
                 says: String::new(),
                 version: "1".to_owned(),
+                load: String::new(),
+                took_ms: None,
                 skipped: None,
                 unusable: None,
                 cells,
@@ -351,7 +277,7 @@ mod tests {
                 Ended::Skipped(_) => None,
             };
             assert_eq!(result, passed, "{verdict:?}");
-            let page = markdown(&scores);
+            let page = markdown::page(&scores, &markdown::Written::default());
             assert!(page.contains(&format!("| `{sign}` |")), "{page}");
             assert!(!page.contains("it\nlived"), "{page}");
         }

@@ -22,6 +22,9 @@ use crate::trial::{Case, Payload, Seen, Way};
 
 pub use order::Tools;
 
+/// The option of env(1) that makes no signal ignored.
+const DEFAULT_SIGNALS: &str = "--default-signal";
+
 /// The command line argument that makes the program the process of a trial.
 pub const TRIAL: &str = "--trial-of-the-suite";
 
@@ -51,6 +54,10 @@ pub struct Asked {
     pub parallel: usize,
     /// The user that launchers run as.
     pub user: Option<u32>,
+    /// Whether launchers have a terminal.
+    pub terminal: bool,
+    /// Whether launchers are executed in a container.
+    pub container: bool,
 }
 
 /// A played case.
@@ -131,6 +138,10 @@ impl Suite {
                 random: ChaCha8Rng::seed_from_u64(asked.seed),
             };
             if promise.lacks(adapter).is_some() {
+                continue;
+            }
+            // A container has a session and a group of its own for each command.
+            if asked.container && promise.id() == "strangers" {
                 continue;
             }
             for case in promise.cases(&mut plan) {
@@ -218,14 +229,20 @@ impl Suite {
         if bomb && !self.limited {
             return trouble("no limit on tasks can be had here: no bomb is started".to_owned());
         }
-        let order = self.tools.order(adapter, case, asked.user);
+        let order = self.tools.order(adapter, case, asked);
         let patience = case.patience_ms + case.settle_ms + order.start_ms + 60_000;
         let order = match serde_json::to_string(&order) {
             Ok(order) => order,
             Err(e) => return trouble(format!("the order: {e}")),
         };
-        let mut command = Command::new(self.tools.own());
-        command.args([TRIAL, order.as_str()]).stdin(Stdio::null());
+        // Signals that this process ignores (by nohup, or in the background of a shell script) would
+        // be ignored by launchers and payloads, too.
+        let mut command = Command::new(self.tools.env());
+        command
+            .arg(DEFAULT_SIGNALS)
+            .arg(self.tools.own())
+            .args([TRIAL, order.as_str()])
+            .stdin(Stdio::null());
         if self.limited {
             command.limit_memory(MEMORY_BYTES);
             command.limit_tasks(match case.crowd {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context;
 
+use super::{Asked, DEFAULT_SIGNALS};
 use crate::adapter::{Adapter, Template, Values, fill, find, path};
 use crate::payload::BARE_ENVIRONMENT;
 use crate::trial::{Case, DIR, Order, Payload, Way};
@@ -18,6 +19,7 @@ const START_MS: u64 = 10_000;
 pub struct Tools {
     own: PathBuf,
     payload: PathBuf,
+    env: PathBuf,
     path: Vec<String>,
 }
 
@@ -39,12 +41,24 @@ impl Tools {
             payload.display(),
             own.display()
         );
+        let usable = |env: &PathBuf| {
+            let tried = Command::new(env).args([DEFAULT_SIGNALS, "true"]).status();
+            tried.is_ok_and(|status| status.success())
+        };
+        let env = find("env").filter(usable).context(
+            "the suite needs env of GNU coreutils, since 8.31, for its option --default-signal",
+        )?;
         let path = path().into_iter();
         Ok(Self {
+            env,
             own,
             payload,
             path: path.map(|dir| dir.to_string_lossy().into_owned()).collect(),
         })
+    }
+
+    pub(super) fn env(&self) -> &std::path::Path {
+        &self.env
     }
 
     pub(super) fn own(&self) -> &std::path::Path {
@@ -72,7 +86,7 @@ impl Tools {
     }
 
     /// The order for one trial.
-    pub(super) fn order(&self, adapter: &Adapter, case: &Case, user: Option<u32>) -> Order {
+    pub(super) fn order(&self, adapter: &Adapter, case: &Case, asked: &Asked) -> Order {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = format!("conform-{}-{number}", std::process::id());
         let limit_ms = match case.way {
@@ -130,7 +144,9 @@ impl Tools {
             files: adapter.files.iter().map(file).collect(),
             payload: self.payload.display().to_string(),
             path: self.path.clone(),
-            user,
+            user: asked.user,
+            terminal: asked.terminal,
+            container: asked.container,
             broker: adapter.broker,
             start_ms: START_MS,
             case: case.clone(),

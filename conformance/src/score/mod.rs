@@ -1,7 +1,9 @@
 //! Verdicts, and what they are compared with.
 
 mod baseline;
+pub mod known;
 mod report;
+pub mod steady;
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +97,13 @@ pub struct Score {
     /// Its version.
     #[serde(default)]
     pub version: String,
+    /// The load of the machine over a minute, when its first trial began and when its last was
+    /// over.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub load: String,
+    /// How long its trials took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
     /// Why it was not played.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
@@ -137,6 +146,8 @@ pub fn score(
         about: adapter.about.clone(),
         says: adapter.says.clone(),
         version: String::new(),
+        load: String::new(),
+        took_ms: None,
         skipped: None,
         unusable: None,
         cells: Vec::new(),

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::processes::{self, Group, Started, Streams};
+use super::terminal::Terminal;
 use super::watch::Watch;
 use super::{Act, DIR, Order};
 
@@ -20,6 +21,7 @@ pub(super) fn act(
     order: &Order,
     launcher: &Started,
     watch: &mut Watch,
+    terminal: Option<&mut Terminal>,
     started: MonoNs,
     ready: Option<MonoNs>,
 ) -> Result<Option<MonoNs>, String> {
@@ -37,6 +39,10 @@ pub(super) fn act(
             wait(watch, from + Duration::from_micros(after_us));
             let signal = Signal::try_from(number).map_err(|e| e.to_string())?;
             if watch.end(launcher).is_none() {
+                if let Some(terminal) = terminal.filter(|_| group && signal == Signal::SIGINT) {
+                    terminal.interrupt()?;
+                    return Ok(Some(now()));
+                }
                 let sent = match group {
                     true => killpg(Pid::from_raw(launcher.pid), signal),
                     false => pidfd::send_signal(launcher.pidfd.as_fd(), Some(signal)),

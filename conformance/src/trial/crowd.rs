@@ -7,6 +7,7 @@ use allgone::sys::pidfd;
 use allgone::sys::time::now;
 use nix::sys::signal::Signal;
 
+use super::container;
 use super::keeper::wait_idle;
 use super::oracle::Oracle;
 use super::processes::{self, Group, Started, Streams};
@@ -27,7 +28,10 @@ pub(super) fn play(
     let mut all: Vec<Started> = Vec::new();
     for words in &order.launch {
         let streams = Streams::quiet(&format!("{DIR}/errors"))?;
-        all.push(processes::start(words, order, Group::Own, streams)?);
+        all.push(match order.container {
+            true => container::execute(words, order, &mut watch.ended, streams, all.len())?,
+            false => processes::start(words, order, Group::Own, streams)?,
+        });
     }
     let everybody: Vec<&Started> = all.iter().collect();
     let ready = |at: usize| is_ready(&format!("{DIR}/ready.{at}"));

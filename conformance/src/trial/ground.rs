@@ -61,6 +61,9 @@ impl Ground {
             mount(None::<&str>, "/", None::<&str>, flags, None::<&str>),
         )?;
         own_cgroups()?;
+        if let Some(user) = order.user {
+            delegate(user)?;
+        }
         kept_devices()?;
         own_files(order)?;
         Ok(Self { ns, payload })
@@ -80,6 +83,18 @@ fn own_cgroups() -> Result<(), String> {
     let kind = Some("cgroup2");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mounted(at, mount(Some("cgroup2"), at, kind, flags, None::<&str>))
+}
+
+/// Gives the launcher's cgroup to its user, as a session of systemd with `Delegate=` is given: it
+/// may make cgroups there and move its own processes among them.
+fn delegate(user: u32) -> Result<(), String> {
+    let files = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+    let files = files.map(|file| format!("{LAUNCHER}/{file}"));
+    for path in std::iter::once(LAUNCHER.to_owned()).chain(files) {
+        std::os::unix::fs::chown(&path, Some(user), Some(user))
+            .map_err(|e| format!("could not give {path} to user {user}: {e}"))?;
+    }
+    Ok(())
 }
 
 /// Devices can be used, and their directory stays as it is: a runtime that takes it for that of a

@@ -9,11 +9,13 @@ use allgone::sys::time::now;
 use nix::sys::prctl;
 
 use super::act::act;
+use super::container;
 use super::crowd;
 use super::ground::{Ground, LAUNCHER};
 use super::oracle::Oracle;
 use super::processes::{self, Group, Started, Streams, alive, tail};
 use super::residue;
+use super::terminal::{self, Terminal};
 use super::watch::{Watch, is_ready};
 use super::{Case, DIR, Life, Order, Payload, Returned, Seen, Stream};
 
@@ -56,7 +58,14 @@ fn play(order: &Order) -> Result<Seen, String> {
     }
     let mut watch = Watch::new()?;
     let mut seen = Seen::default();
-    let played = prepared(order, &oracle, &mut watch, &mut seen);
+    let mut terminal = None;
+    if order.terminal {
+        terminal = Some(Terminal::open(&mut watch)?);
+    }
+    let played = prepared(order, &oracle, &mut watch, &mut seen, terminal.as_mut());
+    if terminal.is_some() {
+        terminal::outlive()?;
+    }
     let clean = clean(&ground, &oracle, &mut watch);
     seen.errors = tail(&format!("{DIR}/errors"));
     seen.trouble = played.and(clean).err();
@@ -68,16 +77,22 @@ fn prepared(
     oracle: &Oracle,
     watch: &mut Watch,
     seen: &mut Seen,
+    terminal: Option<&mut Terminal>,
 ) -> Result<(), String> {
     for words in &order.before {
         processes::finish(words, order, &mut watch.ended, PATIENCE)?;
     }
+    let first = match order.container {
+        true => Some(container::start(order, &mut watch.ended)?),
+        false => None,
+    };
     let before = residue::snapshot(!order.broker);
     if order.case.crowd > 0 {
         return crowd::play(order, watch, oracle, seen);
     }
-    let (strangers, group) = strangers(order)?;
-    one(order, oracle, watch, seen, group, &strangers)?;
+    let (mut strangers, group) = strangers(order)?;
+    strangers.extend(first.map(|first| ("the first process of its container", first)));
+    one(order, oracle, watch, seen, (group, &strangers), terminal)?;
     let settled = now() + Duration::from_millis(order.case.settle_ms);
     if seen.settled != Some(Life::Idle) {
         seen.left = members(&strangers, |_| true);
@@ -124,7 +139,8 @@ type Stranger = (&'static str, Started);
 fn strangers(order: &Order) -> Result<(Vec<Stranger>, Group), String> {
     let mut all = Vec::new();
     let mut group = Group::Own;
-    if !order.case.leads {
+    // In a container it leads a session of its own.
+    if !order.case.leads && !order.container {
         let leader = processes::stranger(order, Group::Own, false)?;
         group = Group::Of(leader.pid);
         all.push(("the leader of its process group", leader));
@@ -144,20 +160,32 @@ fn one(
     oracle: &Oracle,
     watch: &mut Watch,
     seen: &mut Seen,
-    group: Group,
-    strangers: &[Stranger],
+    (group, strangers): (Group, &[Stranger]),
+    mut terminal: Option<&mut Terminal>,
 ) -> Result<(), String> {
     let case = &order.case;
     let words = order.launch.first().ok_or("there is nothing to start")?;
-    let streams = streams(case, watch)?;
-    let launcher = processes::start(words, order, group, streams)?;
+    let mut streams = streams(case, watch)?;
+    let launcher = match &terminal {
+        Some(terminal) => {
+            if case.feed == 0 {
+                streams.stdin = terminal.stream()?;
+            }
+            if case.output == Stream::File {
+                streams.stdout = terminal.stream()?;
+            }
+            processes::start_in_front(words, order, group, streams)?
+        }
+        None if order.container => container::execute(words, order, &mut watch.ended, streams, 0)?,
+        None => processes::start(words, order, group, streams)?,
+    };
     let start = now() + Duration::from_millis(order.start_ms);
     let inside = |pid: i32| {
         let procs = std::fs::read_to_string(format!("{LAUNCHER}/cgroup.procs"));
         procs.is_ok_and(|text| text.lines().any(|line| line == pid.to_string()))
     };
     watch.until(start, &[&launcher], |w| {
-        w.end(&launcher).is_some() || inside(launcher.pid)
+        order.container || w.end(&launcher).is_some() || inside(launcher.pid)
     });
     let started = now();
     let mut beside = Vec::new();
@@ -177,7 +205,14 @@ fn one(
         seen.ready_us = Some(us(ready, started));
         seen.executed_at_ready = Some(oracle.look() != Life::Idle);
     }
-    let acted = act(order, &launcher, watch, started, ready)?;
+    let acted = act(
+        order,
+        &launcher,
+        watch,
+        terminal.as_deref_mut(),
+        started,
+        ready,
+    )?;
     let reference = acted.or(ready).unwrap_or(started);
     let deadline = match says && ready.is_none() {
         // It has had its time.

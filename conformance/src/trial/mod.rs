@@ -5,12 +5,14 @@
 //! its own, so what is left behind by one trial is not seen by another.
 
 mod act;
+mod container;
 mod crowd;
 mod ground;
 mod keeper;
 mod oracle;
 mod processes;
 mod residue;
+mod terminal;
 mod watch;
 
 use serde::{Deserialize, Serialize};
@@ -160,6 +162,10 @@ pub struct Order {
     pub path: Vec<String>,
     /// The user that the launcher runs as, if not this one.
     pub user: Option<u32>,
+    /// Whether the launcher has a terminal, as from a shell with job control.
+    pub terminal: bool,
+    /// Whether the launcher is executed in an ordinary container.
+    pub container: bool,
     /// Whether `/run` stays the machine's.
     pub broker: bool,
     /// How long the launcher may take to start the payload.

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
 use super::ground::LAUNCHER;
+use super::terminal::FOREGROUND;
 use super::{DIR, Order};
 
 /// Children that have ended, by their numbers.
@@ -81,7 +82,28 @@ pub(super) fn start(
     group: Group,
     streams: Streams,
 ) -> Result<Started, String> {
-    let mut command = Command::new("/bin/sh");
+    enter(Command::new("/bin/sh"), words, order, group, streams)
+}
+
+/// The same, in the foreground of the terminal.
+pub(super) fn start_in_front(
+    words: &[String],
+    order: &Order,
+    group: Group,
+    streams: Streams,
+) -> Result<Started, String> {
+    let mut command = Command::new("python3");
+    command.args(["-c", FOREGROUND, "/bin/sh"]);
+    enter(command, words, order, group, streams)
+}
+
+fn enter(
+    mut command: Command,
+    words: &[String],
+    order: &Order,
+    group: Group,
+    streams: Streams,
+) -> Result<Started, String> {
     command.args(["-c", ENTER, &format!("{LAUNCHER}/cgroup.procs")]);
     if let Some(user) = order.user {
         command.args(["setpriv", "--clear-groups", "--inh-caps=-all"]);
@@ -144,7 +166,20 @@ pub(super) fn finish(
     patience: Duration,
 ) -> Result<(), String> {
     let errors = format!("{DIR}/commands");
-    let started = start(words, order, Group::Own, Streams::quiet(&errors)?)?;
+    let streams = Streams::quiet(&errors)?;
+    finish_with(words, order, ended, patience, streams)
+}
+
+/// The same with these streams; errors are told if they go to the file of all commands.
+pub(super) fn finish_with(
+    words: &[String],
+    order: &Order,
+    ended: &mut Ended,
+    patience: Duration,
+    streams: Streams,
+) -> Result<(), String> {
+    let errors = format!("{DIR}/commands");
+    let started = start(words, order, Group::Own, streams)?;
     let deadline = now() + patience;
     loop {
         ended.reap();

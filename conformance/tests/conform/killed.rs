@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use allgone::sys::time::{now, sleep_until};
+use rand::RngExt;
 
 use super::support::{command, fixture, works};
 
@@ -31,7 +32,7 @@ fn cgroups(pid: u32) -> BTreeSet<String> {
     found
 }
 
-/// Ten moments; `CONFORM_KILLS=100` is the long form.
+/// Ten random moments; `CONFORM_KILLS=100` is the long form. They are printed with what is left.
 #[test]
 fn nothing_of_the_suite_is_left_when_it_is_killed() {
     if !works() {
@@ -39,6 +40,7 @@ fn nothing_of_the_suite_is_left_when_it_is_killed() {
     }
     let kills = std::env::var("CONFORM_KILLS").ok();
     let kills: u64 = kills.map_or(10, |kills| kills.parse().unwrap());
+    let mut random = rand::rng();
     for round in 0..kills {
         let mut suite = command()
             .arg(fixture("sound"))
@@ -47,8 +49,8 @@ fn nothing_of_the_suite_is_left_when_it_is_killed() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Not to synchronise: any moment will do.
-        let after = Duration::from_millis(20 + round * 1_600 / kills);
+        // Not to synchronise: any moment will do. The first is before the suite has begun.
+        let after = Duration::from_micros(random.random_range(0..3_000_000));
         sleep_until(now() + after).unwrap();
         suite.kill().unwrap();
         suite.wait().unwrap();
@@ -58,6 +60,6 @@ fn nothing_of_the_suite_is_left_when_it_is_killed() {
             sleep_until(now() + Duration::from_millis(5)).unwrap();
             left = cgroups(suite.id());
         }
-        assert!(left.is_empty(), "after {after:?}: {left:?}");
+        assert!(left.is_empty(), "round {round}, after {after:?}: {left:?}");
     }
 }

@@ -6,7 +6,9 @@
     reason = "the whole program is a test"
 )]
 
+mod again;
 mod broken;
+mod contexts;
 mod killed;
 mod mistakes;
 mod results;

@@ -1,0 +1,225 @@
+//! A launcher inside an ordinary container, started there as by `docker exec`.
+//!
+//! runc makes it, with the capabilities and the seccomp profile that Docker gives a container by
+//! default, a PID namespace, and a cgroup file system that cannot be written to. Its first process
+//! sleeps, as that of a container in which steps of a CI are executed.
+//!
+//! Sources: the OCI runtime specification (config.md, config-linux.md); Docker's documentation,
+//! "Runtime privilege and Linux capabilities" and "Seccomp security profiles for Docker".
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use allgone::sys::pidfd;
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::processes::{self, Ended, Started, Streams};
+use super::{DIR, Order};
+
+const NAME: &str = "container";
+
+/// How long runc may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const CAPABILITIES: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+/// Starts it; returns its first process, which has to live as long as it.
+pub(super) fn start(order: &Order, ended: &mut Ended) -> Result<Started, String> {
+    let dir = format!("{DIR}/{NAME}");
+    write(Path::new(&dir), order).map_err(|e| format!("could not write {dir}: {e}"))?;
+    let file = format!("{dir}/init");
+    let words = [
+        "run",
+        "--detach",
+        "--pid-file",
+        &file,
+        "--bundle",
+        &dir,
+        NAME,
+    ];
+    let quiet = Streams::quiet(&format!("{DIR}/commands"))?;
+    processes::finish_with(&runc(&words), &as_root(order), ended, PATIENCE, quiet)?;
+    started(&file, ended)
+}
+
+/// Executes a command in it; returns when it is executed.
+pub(super) fn execute(
+    words: &[String],
+    order: &Order,
+    ended: &mut Ended,
+    streams: Streams,
+    number: usize,
+) -> Result<Started, String> {
+    let [file, description] =
+        ["pid", "process"].map(|name| format!("{DIR}/{NAME}/{name}.{number}"));
+    fs::write(&description, process(order, words).to_string())
+        .map_err(|e| format!("could not write {description}: {e}"))?;
+    let words = [
+        "exec",
+        "--detach",
+        "--pid-file",
+        &file,
+        "--process",
+        &description,
+        NAME,
+    ];
+    processes::finish_with(&runc(&words), &as_root(order), ended, PATIENCE, streams)?;
+    started(&file, ended)
+}
+
+fn runc(words: &[&str]) -> Vec<String> {
+    let state = format!("{DIR}/{NAME}/state");
+    let own = ["runc", "--root", &state];
+    own.iter()
+        .chain(words)
+        .map(|word| (*word).to_owned())
+        .collect()
+}
+
+fn as_root(order: &Order) -> Order {
+    Order {
+        user: None,
+        ..order.clone()
+    }
+}
+
+/// runc has ended, so this process, which is a subreaper, is the parent now.
+fn started(file: &str, ended: &mut Ended) -> Result<Started, String> {
+    let text = fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+    let pid: i32 = text.trim().parse().map_err(|e| format!("{file}: {e}"))?;
+    let pidfd = match pidfd::open(Pid::from_raw(pid)) {
+        Ok(pidfd) => pidfd,
+        // It has ended already, and is not waited for any more.
+        Err(_) if ended.of(pid).is_some() => File::open("/dev/null")
+            .map_err(|e| format!("/dev/null: {e}"))?
+            .into(),
+        Err(e) => return Err(format!("pidfd_open: {e}")),
+    };
+    Ok(Started { pid, pidfd })
+}
+
+/// A root that is read-only, made of this machine's programs, in which the directory of the trial
+/// is where it is outside.
+fn write(dir: &Path, order: &Order) -> std::io::Result<()> {
+    let root = dir.join("rootfs");
+    for inner in ["proc", "sys", "dev", "tmp", "usr", "etc"] {
+        fs::create_dir_all(root.join(inner))?;
+    }
+    let fresh = |at: &str, kind: &str, options: &[&str]| {
+        json!({"destination": at, "type": kind,
+        "source": kind, "options": options})
+    };
+    let bind = |at: &str, options: &[&str]| {
+        json!({"destination": at, "type": "bind",
+        "source": at, "options": options})
+    };
+    let mut mounts = vec![
+        fresh("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        fresh(
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        fresh(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666"],
+        ),
+        fresh(
+            "/dev/shm",
+            "tmpfs",
+            &["nosuid", "noexec", "nodev", "mode=1777"],
+        ),
+        fresh("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
+        fresh("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        fresh(
+            "/sys/fs/cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+        ),
+        bind("/usr", &["rbind", "ro"]),
+        bind("/etc", &["rbind", "ro"]),
+        bind(DIR, &["bind", "rw"]),
+    ];
+    for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+        let outer = Path::new("/").join(name);
+        if let Ok(target) = fs::read_link(&outer) {
+            std::os::unix::fs::symlink(target, root.join(name))?;
+        } else if outer.is_dir() {
+            mounts.push(bind(&outer.display().to_string(), &["rbind", "ro"]));
+        }
+    }
+    let seen = |dir: &&String| {
+        ["/usr", "/bin", "/sbin"]
+            .iter()
+            .any(|at| dir.starts_with(at))
+    };
+    for dir in order.path.iter().filter(|dir| !seen(dir)) {
+        if Path::new(dir).is_dir() {
+            mounts.push(bind(dir, &["rbind", "ro"]));
+        }
+    }
+    let kinds = ["pid", "ipc", "uts", "mount", "network"];
+    let namespaces: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
+    let sleep = ["sleep", "1000000"].map(String::from);
+    let config = json!({
+        "ociVersion": "1.0.2",
+        "process": process(&as_root(order), &sleep),
+        "root": {"path": "rootfs", "readonly": true},
+        "hostname": NAME,
+        "mounts": mounts,
+        "linux": {
+            "cgroupsPath": format!("/{NAME}"),
+            "namespaces": namespaces,
+            "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys",
+                "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+                "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+                "/proc/sysrq-trigger"],
+            "seccomp": seccomp()?,
+        },
+    });
+    fs::write(dir.join("config.json"), config.to_string())
+}
+
+fn process(order: &Order, args: &[String]) -> Value {
+    let user = order.user.unwrap_or(0);
+    let held: &[&str] = if user == 0 { &CAPABILITIES } else { &[] };
+    json!({
+        "terminal": false,
+        "user": {"uid": user, "gid": user},
+        "args": args,
+        "env": [format!("PATH={}", order.path.join(":")), format!("HOME={DIR}/home"),
+            "LANG=C.UTF-8"],
+        "cwd": DIR,
+        "capabilities": {"bounding": CAPABILITIES, "effective": held, "permitted": held},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 4096, "hard": 4096}],
+    })
+}
+
+/// Docker's default profile, without the member that runc does not know.
+fn seccomp() -> std::io::Result<Value> {
+    let text = include_str!("../../../scenarios/tests/payloads/container/docker-seccomp.json");
+    let mut profile: Value = serde_json::from_str(text)?;
+    if let Some(members) = profile.as_object_mut() {
+        members.remove("source");
+    }
+    Ok(profile)
+}

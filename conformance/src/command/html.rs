@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::markdown::{KNOWN, Written, agreement, measured};
 use super::output::{LEGEND, counts, is_bad, promises, short};
-use crate::score::{Cell, Score, Scores};
+use crate::score::{Cell, Score, Scores, Verdict};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:80em;padding:0 1em;color:#222}\
@@ -12,7 +12,7 @@ table{border-collapse:collapse;font-size:13px}\
 td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left;vertical-align:top}\
 .matrix{overflow-x:auto}.matrix th{position:sticky;top:0;background:#fff}\
 code{font-family:ui-monospace,monospace}td a{text-decoration:none;color:inherit}\
-.kept{background:#dff2df}.some{background:#fdf3cd}.none{background:#f7dcdc}\
+.kept{background:#dff2df}.some{background:#fdf3cd}.none{background:#eee}.broken{background:#f7d0d0}\
 .unknown{background:#e4e4f4}:target{outline:2px solid #36c}\
 summary{cursor:pointer}p{max-width:50em}";
 
@@ -25,7 +25,8 @@ pub(super) fn page(scores: &Scores, written: &Written) -> String {
          <h1>What launchers keep of what they promise</h1>\n\
          <p>{}, suite {}, seed {}{}. {}</p>\n\
          <p>A row is a launcher, a column a promise, a sign a level, from 0 (polite) to 4 (cgroups \
-         of its own). {LEGEND} A place leads to its trials.</p>\n",
+         of its own). {LEGEND} What is not claimed is not broken, and \
+         not red. A place leads to its trials.</p>\n",
         text(&scores.kernel),
         text(&scores.suite),
         scores.seed,
@@ -88,8 +89,11 @@ fn played(score: &Score) -> bool {
     score.skipped.is_none() && score.unusable.is_none()
 }
 
-/// The colour of some cells.
+/// The colour of some cells. What is not claimed cannot be broken.
 fn class(cells: &[&Cell]) -> &'static str {
+    if cells.iter().any(|cell| cell.verdict == Verdict::Broken) {
+        return "broken";
+    }
     let sum = |of: fn(&Cell) -> usize| cells.iter().map(|cell| of(cell)).sum::<usize>();
     match (sum(|c| c.kept), sum(|c| c.broken), sum(|c| c.unknown)) {
         (0, 0, 0) => "",

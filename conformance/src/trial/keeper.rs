@@ -60,7 +60,7 @@ fn play(order: &Order) -> Result<Seen, String> {
     let mut seen = Seen::default();
     let mut terminal = None;
     if order.terminal {
-        terminal = Some(Terminal::open(&mut watch)?);
+        terminal = Some(Terminal::open(order, &mut watch)?);
     }
     let played = prepared(order, &oracle, &mut watch, &mut seen, terminal.as_mut());
     if terminal.is_some() {

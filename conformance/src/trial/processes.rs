@@ -114,7 +114,7 @@ fn enter(
     spawn(command, group, streams).map_err(|e| format!("could not start {words:?}: {e}"))
 }
 
-fn environment(command: &mut Command, order: &Order) {
+pub(super) fn environment(command: &mut Command, order: &Order) {
     command
         .env_clear()
         .env("PATH", order.path.join(":"))

@@ -12,8 +12,9 @@ use std::time::Duration;
 use allgone::sys::time::now;
 use nix::sys::signal::{SigSet, Signal};
 
-use super::DIR;
+use super::processes::environment;
 use super::watch::{Watch, is_ready};
+use super::{DIR, Order};
 
 /// Makes a terminal, writes its name into the file that is named, reads what is written to it, and
 /// types Ctrl-C for each line of its input.
@@ -60,10 +61,12 @@ impl Terminal {
         clippy::zombie_processes,
         reason = "`Ended::reap` takes in every child"
     )]
-    pub(super) fn open(watch: &mut Watch) -> Result<Self, String> {
+    pub(super) fn open(order: &Order, watch: &mut Watch) -> Result<Self, String> {
         let failed = |e: std::io::Error| format!("could not make a terminal: {e}");
         let file = format!("{DIR}/terminal");
-        let holder = Command::new("python3")
+        let mut command = Command::new("python3");
+        environment(&mut command, order);
+        let holder = command
             .args(["-c", HOLD, &file])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

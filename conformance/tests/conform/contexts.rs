@@ -107,7 +107,7 @@ fn the_library_keeps_what_its_adapters_claim() {
         return;
     }
     for id in ["allgone-job", "allgone-job-kill"] {
-        let promises = "end-kill,end-wait,exhausted,limit,no-start,status,term";
+        let promises = "end-kill,end-wait,limit,no-start,status,term";
         let score = shipped(id, &["--promise", promises, "--runs", "1"]);
         only_broken(&score, &[]);
         let term = cell(&score, "term", 4);

@@ -5,7 +5,13 @@ use std::path::Path;
 use super::support::command;
 use conformance::adapter::{Adapter, PROMISE_IDS, SHIPPED};
 use conformance::score::known::{notes, truths};
-use conformance::score::{Scores, Verdict};
+use conformance::score::{Score, Scores, Verdict};
+
+fn recorded(name: &str) -> Vec<Score> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let text = std::fs::read_to_string(dir.join(name)).unwrap();
+    Scores::read(&text).unwrap().launchers
+}
 
 #[test]
 fn the_page_says_what_was_recorded() {
@@ -59,10 +65,9 @@ fn the_page_in_html_says_what_was_recorded_and_each_place_leads_to_its_trials() 
 /// What did not keep something is explained by hand, and nothing else is.
 #[test]
 fn there_is_a_note_for_each_launcher_that_did_not_keep_something() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/scores.json");
-    let scores = Scores::read(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let launchers: Vec<Score> = ["scores.json", "allgone.json"].map(recorded).concat();
     let notes = notes().unwrap();
-    for score in &scores.launchers {
+    for score in &launchers {
         let bad = score.cells.iter().any(|c| c.broken + c.unknown > 0);
         let note = notes.contains_key(&score.launcher);
         assert_eq!(
@@ -71,7 +76,7 @@ fn there_is_a_note_for_each_launcher_that_did_not_keep_something() {
             score.launcher
         );
     }
-    let known = |id: &String| scores.launchers.iter().any(|s| s.launcher == *id);
+    let known = |id: &String| launchers.iter().any(|s| s.launcher == *id);
     assert!(notes.keys().all(known), "{:?}", notes.keys());
 }
 
@@ -142,12 +147,7 @@ fn allgone_keeps_everything_that_it_claims() {
 /// Cells are made of trials, and verdicts of cells and of what the adapters claim now.
 #[test]
 fn every_recorded_verdict_follows_from_its_trials() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(dir.join(name)).unwrap();
-        Scores::read(&text).unwrap().launchers
-    };
-    for score in [read("scores.json"), read("allgone.json")].iter().flatten() {
+    for score in &["scores.json", "allgone.json"].map(recorded).concat() {
         let adapter = Adapter::load(&score.launcher).unwrap();
         for cell in &score.cells {
             let at = format!("{} {} {}", score.launcher, cell.promise, cell.level);

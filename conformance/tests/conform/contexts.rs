@@ -110,7 +110,7 @@ fn the_library_keeps_what_its_adapters_claim() {
         let promises = "end-kill,end-wait,limit,no-start,status,term";
         let score = shipped(id, &["--promise", promises, "--runs", "1"]);
         only_broken(&score, &[]);
-        let term = cell(&score, "term", 4);
+        let term = cell(&score, "term", 1);
         assert_eq!(term.verdict, Verdict::Kept, "{term:?}");
     }
 }

@@ -140,8 +140,8 @@ fn go_on(scores: &mut Scores, earlier: Scores) -> Result<(), Failure> {
     };
     if about(scores) != about(&earlier) {
         return Err(Failure::usage(anyhow::anyhow!(
-            "--resume would mix two ways of playing: the file has {}; asked for is {}; name another \
-             file",
+            "--resume would mix two ways of playing: the file has {}; asked for is {}; name \
+             another file",
             about(&earlier),
             about(scores)
         )));

@@ -235,8 +235,8 @@ impl Suite {
             Ok(order) => order,
             Err(e) => return trouble(format!("the order: {e}")),
         };
-        // Signals that this process ignores (by nohup, or in the background of a shell script) would
-        // be ignored by launchers and payloads, too.
+        // Signals that this process ignores (by nohup, or in the background of a shell script)
+        // would be ignored by launchers and payloads, too.
         let mut command = Command::new(self.tools.env());
         command
             .arg(DEFAULT_SIGNALS)

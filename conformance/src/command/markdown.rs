@@ -81,8 +81,8 @@ pub(super) fn page(scores: &Scores, written: &Written) -> String {
 
 /// What the table of truths is.
 pub(super) const KNOWN: &str = "Before this suite existed, 75 ways of launching were tried by \
-    hand. What was found then of launchers that are recorded here, and whether every trial of the record \
-    says the same:";
+    hand. What was found then of launchers that are recorded here, and whether every trial of the \
+    record says the same:";
 
 /// Whether the record says what was known, and if not, why.
 pub(super) fn agreement(truth: &Truth, scores: &Scores) -> String {

@@ -159,8 +159,8 @@ pub(super) fn short(score: &Score, promise: &str) -> String {
 
 /// What the signs in the tables mean.
 pub(super) const LEGEND: &str = "A sign for each level, from 0: + kept in every trial, ~ in some, \
-    - in none, ? not known, . not played. A ! follows what the adapter claims and the launcher did not keep. \
-    An empty place: the launcher has nothing of the kind.";
+    - in none, ? not known, . not played. A ! follows what the adapter claims and the launcher did \
+    not keep. An empty place: the launcher has nothing of the kind.";
 
 fn side_by_side(scores: &Scores) -> String {
     let header: Vec<&str> = ["launcher"].into_iter().chain(promises(scores)).collect();

@@ -86,6 +86,7 @@ def main():
     for row in rate:
         row["command"] = short_name(row["command"])
     bare, default, traced = "allgone run --bare", "allgone run --timeout", "allgone run --tier traced"
+    closed = "allgone run --closed"
     document = {
         "kernel": text("uname", "-r"),
         "processors": os.cpu_count(),
@@ -99,6 +100,7 @@ def main():
         "ratios": [
             ratio("--bare of `timeout 30 true`", short, bare, "timeout", 0.95),
             ratio("default of bwrap", short, default, "bwrap", 0.55),
+            ratio("closed of bwrap", short, closed, "bwrap", 0.70),
             ratio("traced of `timeout 30 true`", short, traced, "timeout", None),
             ratio("traced, a shell's loop of 500 `true`", loop, traced, "sh -c", 2.5),
             ratio("--bare, the same loop", loop, bare, "sh -c", None),
@@ -109,6 +111,7 @@ def main():
         ],
         "at_50_a_second": rate,
         "known": known,
+        "the_same_calls_in_c": lines("floor"),
         "commands": figures(short) + figures(loop) + figures(compiled),
     }
     print(json.dumps(document, indent=1))

@@ -7,7 +7,8 @@
 # hyperfine runs blocks of a tenth of the runs of each command, by turns, so that all commands have
 # the same machine. `launches` (sandbox/examples) does what hyperfine does not: launches at a rate
 # that does not wait for the end of others, and the time at which the launcher knows the end. Both
-# are built as the command is shipped: static, at a fixed address, optimised as a whole.
+# are built as the command is shipped: static, with musl, at a fixed address, optimised as a whole.
+# `floor.c` makes the same system calls in C, step by step: what of it is the kernel's.
 # sandbox/bench.py makes ratios of medians from it, with an interval by resampling the blocks.
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,17 +16,22 @@ runs=${1:-500}
 case $PWD in
 /tmp/*) echo "not below /tmp, which a run has for itself" >&2; exit 125 ;;
 esac
-for tool in hyperfine bwrap python3 cc; do
+for tool in hyperfine bwrap python3 cc findmnt; do
     command -v $tool >/dev/null || { echo "needs $tool" >&2; exit 125; }
 done
-target=$(rustc -vV | sed -n 's/^host: //p')
+target=$(uname -m)-unknown-linux-musl
+if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+    echo "needs rustup target add $target" >&2
+    exit 125
+fi
 RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
     cargo build --quiet --locked --profile shipped --target "$target" \
-    --bin allgone --example launches
+    -p sandbox --bin allgone --example launches
 built=$PWD/target/$target/shipped
 allgone=$built/allgone launches=$built/examples/launches
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+cc -O2 -static -o "$out/floor" sandbox/floor.c
 
 # Something to compile that takes a second.
 i=0
@@ -52,6 +58,7 @@ while [ $block -lt 10 ]; do
     echo "block $block of 10" >&2
     set -- "true" "timeout 30 true" "$bwrap" \
         "$allgone run --bare --timeout 30 -- true" "$allgone run --timeout 30 -- true" \
+        "$allgone run --closed --timeout 30 -- true" \
         "$allgone run --tier traced --timeout 30 -- true"
     turn=0
     while [ $turn -lt $block ]; do
@@ -68,6 +75,9 @@ while [ $block -lt 10 ]; do
 done
 echo "the end is known" >&2
 "$launches" known "$allgone" "$runs" > "$out/known.lines"
+cgroups=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)
+own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+"$out/floor" "$runs" "$cgroups$own" > "$out/floor.lines"
 echo "50 launches a second, all processors busy" >&2
 # shellcheck disable=SC2086
 "$launches" rate 50 "$((runs / 25 > 2 ? runs / 25 : 2))" "$(nproc)" -- timeout 30 true \

@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
 
 use allgone::sys::spawn::launch::die_of;
 
@@ -13,16 +12,16 @@ use crate::end::Exit;
 use crate::error::{FAILED, RunError};
 use crate::{help, launch, options, run, timeout};
 
-/// The whole command: from the arguments of this process to its exit code. Where the program was
-/// ended by a signal it does not return.
+/// The whole command: from the arguments, its own name included, to the exit code. Where the
+/// program was ended by a signal it does not return.
 ///
 /// For a process with one thread, which has done nothing else before.
-pub fn main() -> ExitCode {
-    if let Some(code) = launch::serve_if_asked() {
+pub fn main(args: Vec<OsString>) -> u8 {
+    let mut args = args.into_iter();
+    let name = args.next().unwrap_or_default();
+    if let Some(code) = launch::served(&name) {
         return code;
     }
-    let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
     let as_timeout = Path::new(&name).file_name() == Some(OsStr::new("timeout"));
     let mut args = args.peekable();
     let answer = if as_timeout {
@@ -41,18 +40,18 @@ pub fn main() -> ExitCode {
         return other(args);
     };
     match answer.and_then(|options| run::run(&options)) {
-        Ok(Exit::Code(code)) => ExitCode::from(code),
+        Ok(Exit::Code(code)) => code,
         Ok(Exit::Signal(signal)) => die_of(signal),
         Err(e) => {
             say(&format!("allgone: {e}"));
-            ExitCode::from(e.exit_code())
+            e.exit_code()
         }
     }
 }
 
 /// The conformance suite, a program of its own: it is executed if it is beside this one, or in
 /// `PATH`.
-fn conform(args: impl Iterator<Item = OsString>) -> ExitCode {
+fn conform(args: impl Iterator<Item = OsString>) -> u8 {
     const NAME: &str = "allgone-conform";
     let beside = std::env::current_exe().map(|own| own.with_file_name(NAME));
     let program = match beside {
@@ -64,11 +63,11 @@ fn conform(args: impl Iterator<Item = OsString>) -> ExitCode {
         "allgone: could not execute {NAME}: {error}; it is looked for beside this program and in \
          PATH, and comes with `cargo install --path conformance`"
     ));
-    ExitCode::from(FAILED)
+    FAILED
 }
 
 /// Everything but a run, which may take its time.
-fn other(args: impl Iterator<Item = OsString>) -> ExitCode {
+fn other(args: impl Iterator<Item = OsString>) -> u8 {
     let words = std::iter::once(OsString::from("allgone")).chain(args);
     let matches = match help::command().try_get_matches_from(words) {
         Ok(matches) => matches,
@@ -92,13 +91,14 @@ fn other(args: impl Iterator<Item = OsString>) -> ExitCode {
     })
 }
 
-fn answer(good: std::io::Result<bool>) -> ExitCode {
-    match good {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
+fn answer(good: std::io::Result<bool>) -> u8 {
+    // Nothing does it later: this process ends without the C library's exit.
+    match good.and_then(|good| std::io::stdout().flush().map(|()| good)) {
+        Ok(true) => 0,
+        Ok(false) => FAILED,
         Err(e) => {
             say(&format!("allgone: could not write the answer: {e}"));
-            ExitCode::from(FAILED)
+            FAILED
         }
     }
 }

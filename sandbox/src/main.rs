@@ -1,5 +1,4 @@
 //! The command `allgone`.
+#![no_main]
 
-fn main() -> std::process::ExitCode {
-    sandbox::command::main()
-}
+allgone::sys::entry!(sandbox::command::main);

@@ -6,11 +6,11 @@ use std::time::Duration;
 use allgone::MonoNs;
 use allgone::SysError;
 use allgone::error::retry_eintr;
-use allgone::sys::spawn::launch::{Hold, Launched, Orders, block_all};
+use allgone::sys::spawn::launch::{Hold, Launched, Orders, block_all, every, namespaces};
 use allgone::sys::spawn::results::Results;
 use allgone::sys::wait::{Whose, waitid};
 use allgone::sys::{descriptor, pidfd, time};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitPidFlag;
 
@@ -168,8 +168,8 @@ impl<'a> Ground<'a> {
         });
         let lease = lease.transpose()?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let signals = SignalFd::with_flags(&SigSet::all(), flags)
-            .map_err(|e| SysError::plain("signalfd", e))?;
+        let signals =
+            SignalFd::with_flags(&every(), flags).map_err(|e| SysError::plain("signalfd", e))?;
         Ok(Self {
             options,
             control,
@@ -230,6 +230,11 @@ impl<'a> Ground<'a> {
         let launched = launch
             .start(&results)
             .map_err(|e| RunError::start(plan.tier, e))?;
+        // To take down what is mounted in it, the last process of a mount namespace waits for every
+        // processor (RCU). With this it is not init, whose end is waited for, but this process.
+        let mounts = (plan.namespaces & namespaces::MOUNT != 0)
+            .then(|| pidfd::mount_namespace(launched.pidfd.as_fd()).ok())
+            .flatten();
         let tracer = match plan
             .closed
             .as_ref()
@@ -250,7 +255,6 @@ impl<'a> Ground<'a> {
             events: &mut self.events,
             plan,
             control: self.control,
-            listens: true,
             hung_up: false,
             lifts: &steps.lifts,
             backstop: launch
@@ -318,6 +322,7 @@ impl<'a> Ground<'a> {
             held.release()?;
         }
         self.events.all_ended(&ending);
+        drop(mounts);
         if self.report.is_some() || self.control.is_some() {
             let parts = Parts {
                 options,

@@ -1,6 +1,6 @@
 //! The launcher while the program runs: passes on signals, and keeps what init does not.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use allgone::MonoNs;
@@ -15,6 +15,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SignalFd, siginfo};
+use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
@@ -43,8 +44,6 @@ pub(crate) struct Watch<'a> {
     pub(crate) tracer: Option<Tracer<'a>>,
     /// What a library's caller says; `None`: there is none, or it is gone.
     pub(crate) control: Option<&'a Control>,
-    /// Whether init may still say something.
-    pub(crate) listens: bool,
     /// What is written before init is killed.
     pub(crate) lifts: &'a [File<'a>],
     /// When init is killed if it has not ended by itself.
@@ -117,13 +116,11 @@ impl Watch<'_> {
     fn poll(&self, due: Option<MonoNs>) -> Result<[bool; 5], RunError> {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let nothing = || PollFd::new(self.signals.as_fd(), PollFlags::empty());
-        // A hang-up is told again and again, while init waits for the last of its namespace.
-        let told = self.listens.then(|| self.launched.socket.as_fd());
         let asked = self.control.map(Control::as_fd);
         let moved = self.public().map(Public::changes);
         let mut fds = [
             readable(self.launched.pidfd.as_fd()),
-            told.map_or_else(nothing, readable),
+            readable(self.launched.bell.as_fd()),
             readable(self.signals.as_fd()),
             asked.map_or_else(nothing, readable),
             moved.map_or_else(nothing, readable),
@@ -140,19 +137,28 @@ impl Watch<'_> {
         Ok(fds.map(|fd| fd.any().unwrap_or(false)))
     }
 
+    /// What init has said since it was last heard.
     fn hear(&mut self) -> Result<(), RunError> {
-        let mut bytes = [0; MESSAGE_BYTES];
-        match nix::unistd::read(&self.launched.socket, &mut bytes) {
-            // Its end is told by the pidfd; until then there is nothing more to hear.
-            Ok(0) | Err(Errno::ECONNRESET) => {
-                self.listens = false;
-                return Ok(());
-            }
-            Err(Errno::EINTR) => return Ok(()),
-            Ok(_) => {}
-            Err(e) => return Err(SysError::plain("read from init", e).into()),
+        let failed = |e| SysError::plain("read from init", e);
+        match nix::unistd::read(&self.launched.bell, &mut [0; 8]) {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(e) => return Err(failed(e).into()),
         }
-        match Message::parse(bytes) {
+        let socket = self.launched.socket.as_raw_fd();
+        loop {
+            let mut bytes = [0; MESSAGE_BYTES];
+            match recv(socket, &mut bytes, MsgFlags::MSG_DONTWAIT) {
+                // Its end is told by the pidfd.
+                Ok(0) | Err(Errno::EAGAIN | Errno::ECONNRESET) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Ok(_) => self.take_in(Message::parse(bytes)),
+                Err(e) => return Err(failed(e).into()),
+            }
+        }
+    }
+
+    fn take_in(&mut self, message: Option<Message>) {
+        match message {
             Some(Message::Born(_)) => self.events.started(self.launched.pid, self.plan),
             Some(Message::Stopped(signal)) => {
                 self.main_stopped = true;
@@ -167,7 +173,6 @@ impl Watch<'_> {
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// What the library's caller asks for. If it is gone, so is what it started.

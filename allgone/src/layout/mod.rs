@@ -5,6 +5,8 @@
 pub mod mountinfo;
 mod paths;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
@@ -66,7 +68,7 @@ impl Layout {
     pub fn read(paths: &Paths) -> Result<Self, LayoutError> {
         let read = |name: &'static str| {
             let path = paths.file(name);
-            std::fs::read(&path).map_err(|e| SysError::io("read", Target::Path(path), &e))
+            read_at_once(&path).map_err(|e| SysError::io("read", Target::Path(path), &e))
         };
         let cgroup = match read("/proc/self/cgroup") {
             // A kernel without CONFIG_CGROUPS has no such file: no hierarchy, which is a fact and
@@ -152,6 +154,14 @@ impl Layout {
         let relative = below(mount, &own.path)?;
         Ok((at(mount, &relative), relative))
     }
+}
+
+/// A file of /proc. It says that its length is 0; `std::fs::read` begins with 32 bytes then, and the
+/// kernel makes the text again from where it was for each of many calls.
+fn read_at_once(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(8 * 1024);
+    File::open(path)?.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// A directory below a mount. Joining an empty path would add a slash, which then stands in every

@@ -26,6 +26,7 @@ pub mod bpf;
 #[cfg(feature = "instrument")]
 pub mod bpf_map;
 pub mod descriptor;
+pub mod entry;
 #[cfg(feature = "instrument")]
 pub mod exec;
 #[cfg(feature = "instrument")]

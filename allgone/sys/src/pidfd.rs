@@ -101,7 +101,7 @@ const INFO_PID: u64 = 1 << 0;
 const INFO_CREDS: u64 = 1 << 1;
 const INFO_CGROUPID: u64 = 1 << 2;
 /// `_IOWR(PIDFS_IOCTL_MAGIC = 0xFF, 11, struct pidfd_info)` with the 64-byte structure.
-const PIDFD_GET_INFO: libc::c_ulong = 0xC040_FF0B;
+const PIDFD_GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
 
 /// The kernel's information about the process behind a pidfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,22 @@ pub fn info(pidfd: BorrowedFd<'_>) -> Result<Info, Errno> {
     })
 }
 
+/// `_IO(PIDFS_IOCTL_MAGIC = 0xFF, 3)`.
+const PIDFD_GET_MNT_NAMESPACE: libc::Ioctl = 0xFF03;
+
+/// The mount namespace of the process behind `pidfd` (`PIDFD_GET_MNT_NAMESPACE`, Linux 6.11). It
+/// stays, with all that is mounted in it, as long as this descriptor is open.
+///
+/// Errors: `ENOTTY` an older kernel, `ESRCH` the process has ended. Privilege as `ptrace` read.
+/// Source: fs/pidfs.c `pidfd_ioctl()`.
+pub fn mount_namespace(pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: the request takes no argument.
+    let ret = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_MNT_NAMESPACE, 0usize) };
+    let fd = check(libc::c_long::from(ret))?;
+    // SAFETY: the kernel has just returned this descriptor to us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?) })
+}
+
 /// Asks the kernel to reclaim the memory of a process that has a fatal signal pending
 /// (`process_mrelease`, Linux 5.15).
 ///
@@ -170,6 +186,20 @@ mod tests {
         match info(me.as_fd()) {
             Ok(info) => assert_eq!(info.tgid, Pid::this().as_raw()),
             Err(errno) => assert_eq!(errno, Errno::ENOTTY, "only a kernel before 6.13 may refuse"),
+        }
+    }
+
+    #[test]
+    fn a_mount_namespace_is_that_of_the_process() {
+        use std::os::unix::fs::MetadataExt;
+        let me = open(Pid::this()).unwrap();
+        match mount_namespace(me.as_fd()) {
+            Ok(of_me) => {
+                let of_me = std::fs::File::from(of_me).metadata().unwrap();
+                let named = std::fs::metadata("/proc/self/ns/mnt").unwrap();
+                assert_eq!((of_me.dev(), of_me.ino()), (named.dev(), named.ino()));
+            }
+            Err(errno) => assert_eq!(errno, Errno::ENOTTY, "only a kernel before 6.11 may refuse"),
         }
     }
 

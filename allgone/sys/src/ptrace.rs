@@ -6,7 +6,14 @@ use nix::unistd::Pid;
 
 use crate::check;
 
-fn request(request: libc::c_uint, pid: Pid, data: libc::c_long) -> Result<(), Errno> {
+/// As the C library declares it.
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+/// As the C library declares it.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+
+fn request(request: Request, pid: Pid, data: libc::c_long) -> Result<(), Errno> {
     // SAFETY: for the requests used here the address is ignored or must be null, and the data is an
     // integer.
     let ret = unsafe {
@@ -90,7 +97,7 @@ struct CallInfo {
 /// `PTRACE_GET_SYSCALL_INFO` (Linux 5.3). Errors: `ESRCH` it was killed in the stop; `EIO` before
 /// Linux 5.3.
 pub fn call_stop(pid: Pid) -> Result<CallStop, Errno> {
-    const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+    const GET_SYSCALL_INFO: Request = 0x420e;
     let mut info = CallInfo::default();
     // SAFETY: the structure is writable, and its size is passed: the kernel writes no more.
     let ret = unsafe {

@@ -81,6 +81,7 @@ pub use error::LaunchError;
 pub use launcher::{Launcher, Program};
 pub use running::Run;
 pub use serve::serve_if_asked;
+pub(crate) use serve::served;
 
 /// How the launchers' parent is called.
 const NAME: &str = "allgone-launchers";

@@ -30,14 +30,18 @@ use crate::options::{Hosted, parse_hosted};
 /// its `main`, before it has made any thread, and returns the code if there is one. The command
 /// `allgone` does.
 pub fn serve_if_asked() -> Option<ExitCode> {
-    let name = std::env::args_os().next()?;
+    served(&std::env::args_os().next()?).map(ExitCode::from)
+}
+
+/// As [`serve_if_asked`], in a process that has been started by this name.
+pub(crate) fn served(name: &OsStr) -> Option<u8> {
     if name != OsStr::new(NAME) {
         return None;
     }
     Some(match serve() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         // Nothing reads what it would say: its host sees it end.
-        Err(_) => ExitCode::from(FAILED),
+        Err(_) => FAILED,
     })
 }
 

@@ -16,6 +16,7 @@ mod mistakes;
 mod points;
 mod refusals;
 mod schema;
+mod start;
 mod support;
 mod terminal;
 mod tmux;

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     scenarios::actor::main_if_actor();
     let name = std::env::args_os().next().unwrap_or_default();
     match Path::new(&name).file_name().and_then(OsStr::to_str) {
-        Some("allgone") => return sandbox::command::main(),
+        Some("allgone") => return sandbox::command::main(std::env::args_os().collect()).into(),
         Some("keeper") => return keeper::main(),
         Some("reaper") => return container::reaper(),
         _ => {}

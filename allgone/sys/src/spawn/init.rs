@@ -36,6 +36,8 @@ pub(super) struct Init<'a> {
     pub(super) orders: Orders,
     /// To the launcher; the other end is closed when that is gone.
     pub(super) socket: RawFd,
+    /// An eventfd that wakes the launcher.
+    pub(super) bell: RawFd,
     /// A signalfd with SIGCHLD in its set.
     pub(super) signals: RawFd,
     /// `cpu.stat`, or -1.
@@ -294,12 +296,15 @@ impl Init<'_> {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: the bytes are live for the call.
         unsafe { libc::send(self.socket, bytes.as_ptr().cast(), bytes.len(), flags) };
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: as above. It never sleeps.
+        unsafe { libc::write(self.bell, one.as_ptr().cast(), one.len()) };
     }
 }
 
 pub(super) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec {
-        tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+        tv_sec: (ns / 1_000_000_000).try_into().unwrap_or(i32::MAX.into()),
         tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
     }
 }

@@ -12,6 +12,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
@@ -30,7 +31,7 @@ pub use super::filter::{Instruction, answer, instruction, jump, load, refusing_u
 pub use super::locks::LockStep;
 pub use super::orders::{MESSAGE_BYTES, Message, Orders};
 pub use super::setup::{File, Setup, remove_cgroup};
-pub use super::signals::{block_all, die_of};
+pub use super::signals::{block_all, die_of, every};
 pub use super::steps::{Need, Rlimit};
 
 /// `CLONE_NEW…` flags, as they are passed.
@@ -126,6 +127,9 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// To it; while this is open, it lives.
     pub socket: OwnedFd,
+    /// An eventfd that is readable when it has said something. The socket would be so at its end,
+    /// too, which wakes the launcher a moment before it can be told of that.
+    pub bell: OwnedFd,
 }
 
 impl<'a> Launch<'a> {
@@ -195,6 +199,9 @@ impl<'a> Launch<'a> {
     pub fn start(&self, results: &Results) -> Result<Launched, Errno> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        let bell = OwnedFd::from(EventFd::from_flags(
+            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+        )?);
         let seen = match self.hold {
             Hold::Trace => Some(Mapping::anonymous(tracees::BYTES)?),
             Hold::Namespace(_) | Hold::Cgroup(_) => None,
@@ -203,6 +210,7 @@ impl<'a> Launch<'a> {
             orders: self.orders,
             held: self.held,
             socket: theirs.as_raw_fd(),
+            bell: bell.as_raw_fd(),
             signals: self.signals.as_raw_fd(),
             cgroup: self.cgroup,
             groups: self.groups,
@@ -244,7 +252,12 @@ impl<'a> Launch<'a> {
             unsafe { libc::close(socket.as_raw_fd()) };
             self.become_init(sequence)
         };
-        Ok(Launched { pid, pidfd, socket })
+        Ok(Launched {
+            pid,
+            pidfd,
+            socket,
+            bell,
+        })
     }
 }
 
@@ -306,6 +319,7 @@ pub(super) struct Main<'a> {
     orders: Orders,
     held: [Option<BorrowedFd<'a>>; 2],
     socket: RawFd,
+    bell: RawFd,
     signals: RawFd,
     cgroup: Option<(BorrowedFd<'a>, &'a CStr)>,
     groups: &'a [(BorrowedFd<'a>, &'a CStr)],
@@ -334,6 +348,7 @@ impl<'a> Main<'a> {
             .map(|held| held.map_or(-1, |held| held.as_raw_fd()));
         let own = [
             self.socket,
+            self.bell,
             self.signals,
             self.orders.lease.unwrap_or(-1),
             self.cgroup.map_or(-1, |(parent, _)| parent.as_raw_fd()),
@@ -357,6 +372,7 @@ impl<'a> Main<'a> {
         Init {
             orders: self.orders,
             socket: self.socket,
+            bell: self.bell,
             signals: self.signals,
             cpu_stat: made.cpu_stat,
             cgroup: removed,

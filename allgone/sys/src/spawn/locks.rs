@@ -108,8 +108,9 @@ fn loopback() -> Result<(), Errno> {
     // SAFETY: integers.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     check(socket.into())?;
+    let request = libc::SIOCSIFFLAGS as libc::Ioctl;
     // SAFETY: a live structure, as large as the kernel's.
-    let ret = unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, std::ptr::from_ref(&interface)) };
+    let ret = unsafe { libc::ioctl(socket, request, std::ptr::from_ref(&interface)) };
     let raised = check(ret.into());
     // SAFETY: made above; nothing else has the number.
     unsafe { libc::close(socket) };

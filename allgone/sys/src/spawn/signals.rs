@@ -6,6 +6,7 @@
 //! rt_sigprocmask(2), rt_sigaction(2); glibc does the same in posix_spawn(3).
 
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 
 use crate::check;
 
@@ -63,6 +64,16 @@ pub(crate) fn reset_cleared() -> Result<(), Errno> {
 /// Blocks every signal, for good; returns the mask before. Errors: none on Linux.
 pub fn block_all() -> Result<u64, Errno> {
     set_mask(Mask::MAX)
+}
+
+/// The set of every signal, for signalfd(2). What `SigSet::all` makes lacks those that the C library
+/// keeps to itself: with glibc 32 and 33, with musl 34 too, which is others' `SIGRTMIN`.
+pub fn every() -> SigSet {
+    let every = [u8::MAX; size_of::<libc::sigset_t>()];
+    // SAFETY: it is an array of integers as large, of which the kernel reads the first 64 bits.
+    let every = unsafe { std::mem::transmute::<[u8; _], libc::sigset_t>(every) };
+    // SAFETY: any bits are a set of signals to the kernel, and to the C library.
+    unsafe { SigSet::from_sigset_t_unchecked(every) }
 }
 
 /// Ends this process by `signal`, as if that had been sent to it, without a core dump. If the
@@ -152,7 +163,7 @@ fn set_mask(mask: Mask) -> Result<Mask, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::{SigSet, Signal};
+    use nix::sys::signal::Signal;
 
     #[test]
     fn a_mask_comes_back_as_it_was() {

@@ -63,8 +63,8 @@ fn summary(mut times: Vec<u64>) -> Value {
         times.get(rank).map(|ns| *ns as f64 / 1_000.0)
     };
     json!({
-        "n": times.len(), "median_us": at(500), "p90_us": at(900), "p99_us": at(990),
-        "max_us": at(1_000),
+        "n": times.len(), "p10_us": at(100), "median_us": at(500), "p90_us": at(900),
+        "p99_us": at(990), "max_us": at(1_000),
     })
 }
 

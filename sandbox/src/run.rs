@@ -270,11 +270,16 @@ impl<'a> Ground<'a> {
         };
         let init = watch.until_the_end()?;
         let denials = watch.tracer.take().map(Tracer::denials);
-        drop(launched.socket);
+        // Closing it takes its time, so not before the end is known, unless something may hear it.
+        let socket = launched.socket;
         let proof = match (init, strays) {
-            (None, _) => Proof::init_lives(launched.pid),
+            (None, _) => {
+                drop(socket);
+                Proof::init_lives(launched.pid)
+            }
             (Some(_), None) => Proof::of(plan, &launch, &results),
             (Some(_), Some(strays)) => {
+                drop(socket);
                 // Init has done it, unless it was killed.
                 if let Hold::Cgroup(kill) = launch.hold {
                     match kill.write() {

@@ -1,9 +1,9 @@
 //! The only unsafe code of the workspace.
 //!
 //! Each function is one system call that [`nix`] lacks, behind a safe signature with owned or
-//! borrowed descriptors. Two modules are more than that, because their code runs where ordinary
-//! Rust code may not: [`spawn`], the code between `clone3` and `execveat`, and [`ledger`], the page
-//! that observer, oracle and actors share.
+//! borrowed descriptors. Three modules are more than that: [`spawn`], the code between `clone3` and
+//! `execveat`, and [`ledger`], the page that observer, oracle and actors share, because their code
+//! runs where ordinary Rust code may not; and [`entry`], a program's `main`.
 //!
 //! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave
 //! it.

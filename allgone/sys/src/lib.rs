@@ -3,7 +3,7 @@
 //! Each function is one system call that [`nix`] lacks, behind a safe signature with owned or
 //! borrowed descriptors. Three modules are more than that: [`spawn`], the code between `clone3` and
 //! `execveat`, and [`ledger`], the page that observer, oracle and actors share, because their code
-//! runs where ordinary Rust code may not; and [`entry`], a program's `main`.
+//! runs where ordinary Rust code may not; and [`entry`](mod@entry), a program's `main`.
 //!
 //! What this crate does not do: retry, log, interpret. An `Errno` is returned as the kernel gave
 //! it.

@@ -156,8 +156,8 @@ impl Layout {
     }
 }
 
-/// A file of /proc. It says that its length is 0; `std::fs::read` begins with 32 bytes then, and the
-/// kernel makes the text again from where it was for each of many calls.
+/// A file of /proc. It says that its length is 0; `std::fs::read` begins with 32 bytes then, and
+/// makes many calls.
 fn read_at_once(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(8 * 1024);
     File::open(path)?.read_to_end(&mut text)?;

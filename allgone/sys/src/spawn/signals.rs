@@ -66,8 +66,8 @@ pub fn block_all() -> Result<u64, Errno> {
     set_mask(Mask::MAX)
 }
 
-/// The set of every signal, for signalfd(2). What `SigSet::all` makes lacks those that the C library
-/// keeps to itself: with glibc 32 and 33, with musl 34 too, which is others' `SIGRTMIN`.
+/// The set of every signal, for signalfd(2). What `SigSet::all` makes lacks those that the C
+/// library keeps to itself: with glibc 32 and 33, with musl 34 too, which is others' `SIGRTMIN`.
 pub fn every() -> SigSet {
     let every = [u8::MAX; size_of::<libc::sigset_t>()];
     // SAFETY: it is an array of integers as large, of which the kernel reads the first 64 bits.

@@ -162,7 +162,7 @@ fn stale_number() -> Result<(), String> {
         says_ready: true,
         ..Stage::default()
     };
-    let one = |faulty| {
+    let once = |faulty| {
         play(&TrialSpec {
             deadline: Duration::from_secs(5),
             ..trial(
@@ -173,6 +173,17 @@ fn stale_number() -> Result<(), String> {
                 Expected::Kill(KillExpectation::Empties),
             )?
         })
+    };
+    // On a machine where others fork, one of them may get each of the numbers. Then the moment
+    // never comes, and there is nothing to judge.
+    let one = |faulty| {
+        let mut record = once(faulty)?;
+        for _ in 0..4 {
+            if record.outcome == Outcome::Broken {
+                record = once(faulty)?;
+            }
+        }
+        Ok(record)
     };
     convict(one, |record| {
         record.outcome == Outcome::Emptied && record.canaries_hit == [Canary::ReusedPid]

@@ -134,8 +134,9 @@ impl Build<'_> {
         Ok(directory)
     }
 
-    /// A make command for this tree and these object files. User, host and time are fixed, so that
-    /// nothing of the machine gets into the image and equal content gives equal images.
+    /// A make command for this tree and these object files. User, host, number and time are
+    /// fixed, so that nothing of the machine gets into the image and equal content gives equal
+    /// images.
     #[must_use]
     pub fn make(&self, directory: &Path) -> Command {
         let mut make = Command::new("make");
@@ -148,6 +149,8 @@ impl Build<'_> {
             .env("LC_ALL", "C")
             .env("KBUILD_BUILD_USER", "lab")
             .env("KBUILD_BUILD_HOST", "lab")
+            // Else a number that each build counts up is in the image.
+            .env("KBUILD_BUILD_VERSION", "1")
             .env("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970");
         make
     }

@@ -79,6 +79,8 @@ fn begin(dir: &str) -> Vec<&str> {
         "100us",
         "--warm-up",
         "2",
+        "--deadline",
+        "30s",
     ]);
     words.extend(["--out", dir]);
     words
@@ -317,6 +319,9 @@ fn traced() -> Result<(), String> {
         "--detector",
         "waitpid-main,cgroup-events-poll",
         "--trace",
+        // There are more processes that want a processor than processors.
+        "--deadline",
+        "30s",
         "--out",
         &name,
     ];

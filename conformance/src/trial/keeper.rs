@@ -161,7 +161,7 @@ fn one(
     watch: &mut Watch,
     seen: &mut Seen,
     (group, strangers): (Group, &[Stranger]),
-    mut terminal: Option<&mut Terminal>,
+    terminal: Option<&mut Terminal>,
 ) -> Result<(), String> {
     let case = &order.case;
     let words = order.launch.first().ok_or("there is nothing to start")?;
@@ -205,14 +205,7 @@ fn one(
         seen.ready_us = Some(us(ready, started));
         seen.executed_at_ready = Some(oracle.look() != Life::Idle);
     }
-    let acted = act(
-        order,
-        &launcher,
-        watch,
-        terminal.as_deref_mut(),
-        started,
-        ready,
-    )?;
+    let acted = act(order, &launcher, watch, terminal, started, ready)?;
     let reference = acted.or(ready).unwrap_or(started);
     let deadline = match says && ready.is_none() {
         // It has had its time.

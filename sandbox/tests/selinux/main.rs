@@ -20,7 +20,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "run") {
-        return sandbox::command::main();
+        return sandbox::command::main(std::env::args_os().collect()).into();
     }
     let missing = machine::prepare().err();
     if let Some(why) = &missing {

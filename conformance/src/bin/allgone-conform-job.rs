@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use allgone::job::{Guarded, JobError, Leftovers, StartError, Stdio};
+use allgone::job::{Guarded, Leftovers, StartError, Stdio};
 use allgone::sys::time::now;
 use allgone::{Base, Command, Completion};
 use nix::errno::Errno;
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Ok(None) => job.kill().map(|done| proved(&done, TIMED_OUT)),
         other => other.map(|done| done.map_or(FAILED, |done| proved(&done, code(&done)))),
     };
-    ExitCode::from(done.unwrap_or_else(|_: JobError| FAILED))
+    ExitCode::from(done.unwrap_or(FAILED))
 }
 
 fn not_started(error: &StartError) -> u8 {

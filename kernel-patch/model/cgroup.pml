@@ -238,7 +238,7 @@ active proctype Owner()
 	/* kernfs_drain(), dir.c:508: wait_event(), dir.c:537 */
 #ifndef NO_DRAIN_WAIT
 	do
-	:: atomic { !actives -> break }
+	:: atomic { !actives -> drain_woken = 0; break }	/* of no use any more */
 	:: atomic { else -> skip }
 	   atomic { drain_woken -> drain_woken = 0 }
 	od;

@@ -99,6 +99,8 @@ fn compile(out: &Path, linker: Linker) -> Result<(), String> {
         "relocation-model=static",
         "target-feature=+crt-static",
         "force-unwind-tables=no",
+        // With musl rustc brings its own start of a program, and this one has one.
+        "link-self-contained=no",
     ] {
         rustc.args(["-C", option]);
     }

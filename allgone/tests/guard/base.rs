@@ -106,6 +106,13 @@ pub(crate) fn strings(words: &[&str]) -> Vec<CString> {
         .collect()
 }
 
+/// What a script may name: its cgroup, and this program.
+pub(crate) fn environment(cgroup: &Cgroup) -> Vec<CString> {
+    let home = format!("CGROUP={}", cgroup.path().display());
+    let this = format!("THIS={}", std::env::current_exe().unwrap().display());
+    strings(&["PATH=/usr/bin:/bin", &home, &this])
+}
+
 /// A cgroup with a shell in it that does what `script` says.
 pub(crate) struct Shell {
     pub(crate) cgroup: Cgroup,
@@ -116,8 +123,7 @@ impl Shell {
     pub(crate) fn start(guard: &Guard, base: &Cgroup, number: usize, script: &str) -> Self {
         let cgroup = base.create(&format!("{}{number}", guard.prefix())).unwrap();
         let (paths, argv) = (strings(&["/bin/sh"]), strings(&["sh", "-c", script]));
-        let home = format!("CGROUP={}", cgroup.path().display());
-        let envp = strings(&["PATH=/usr/bin:/bin", &home]);
+        let envp = environment(&cgroup);
         let nothing = std::fs::File::options()
             .read(true)
             .write(true)

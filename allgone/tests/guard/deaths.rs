@@ -18,6 +18,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("hosts_die", hosts_die),
     ("guards_die", guards_die),
     (
+        "a_process_without_its_first_thread_dies_as_well",
+        a_process_without_its_first_thread_dies_as_well,
+    ),
+    (
         "a_second_that_dies_is_replaced",
         a_second_that_dies_is_replaced,
     ),
@@ -101,6 +105,27 @@ fn hosts_die() {
         child.wait().unwrap();
     }
     println!("after a host's death all was gone within {longest:?}");
+}
+
+/// Its host dies when there is such a process.
+fn a_process_without_its_first_thread_dies_as_well() {
+    let base = Base::must();
+    let mut child = host(&base, &["kill", "0"]);
+    let is_leaderless = |pid: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains("State:\tZ") && status.contains("Threads:\t2")
+    };
+    let there = || {
+        let cgroups = std::fs::read_dir(base.path()).unwrap().flatten();
+        let lists = cgroups
+            .filter_map(|entry| std::fs::read_to_string(entry.path().join("cgroup.procs")).ok());
+        let mut leaderless = lists.filter(|list| list.lines().any(is_leaderless));
+        leaderless.next().map(|_| ())
+    };
+    until(PATIENCE, there).unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    base.wait_clear(ONE_SECOND);
 }
 
 /// `GUARD_DEATHS` / 3 guards, 10 without.

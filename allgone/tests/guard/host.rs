@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use allgone::Base;
 use allgone::cgroup::Cgroup;
 use allgone::guard::{Guard, GuardOptions, RefusedError, Request, Said};
 use allgone::job::{Guarded, Job, Place, Pool, Proof, Stdio};
@@ -18,22 +17,37 @@ use allgone::sys::fork::{Worker, worker};
 use allgone::sys::privilege::{Credentials, become_user};
 use allgone::sys::spawn::exit_now;
 use allgone::sys::time::{now, sleep_until};
+use allgone::{Base, MonoNs};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-use crate::base::{PATIENCE, PREFIX, Shell, next, pid_of, strings, until};
+use crate::base::{PATIENCE, PREFIX, Shell, environment, next, pid_of, strings, until};
 
 /// Jobs that do not want to end.
-const HOSTILE: [&str; 5] = [
+const HOSTILE: [&str; 6] = [
     "sleep 1000 & setsid sleep 1000 & wait",
     "trap '' TERM INT HUP; while :; do sleep 0.01; done",
     "setsid sh -c 'sleep 1000 & exit' & exit 0",
     "mkdir -p $CGROUP/a/b; sh -c 'echo $$ > $CGROUP/a/b/cgroup.procs; exec sleep 1000'",
     "hop() { (sleep 0.005; hop) & }; hop; exit 0",
+    // `cgroup.kill` spares it on many kernels.
+    "exec $THIS leaderless",
 ];
+
+/// A process whose first thread has ended, and whose second one sleeps for ever.
+pub(crate) fn without_leader() -> ExitCode {
+    let _failed = allgone::sys::actor::without_leader(&mut (), |()| {
+        loop {
+            match sleep_until(MonoNs(u64::MAX >> 1)) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    });
+    ExitCode::FAILURE
+}
 
 pub(crate) fn main(args: &[String]) -> ExitCode {
     let [base, mode, rest @ ..] = args else {
@@ -163,9 +177,14 @@ fn lose(base: &Cgroup) {
         let Ok(cgroup) = cgroup else { break };
         let (paths, argv) = (
             strings(&["/bin/sh"]),
-            strings(&["sh", "-c", HOSTILE[number % 5]]),
+            strings(&["sh", "-c", HOSTILE[number % HOSTILE.len()]]),
         );
-        match guard.spawn(cgroup.as_fd(), &Request::new(&paths, &argv)) {
+        let envp = environment(&cgroup);
+        let request = Request {
+            envp: &envp,
+            ..Request::new(&paths, &argv)
+        };
+        match guard.spawn(cgroup.as_fd(), &request) {
             Ok(spawned) => jobs.push(spawned),
             // On its way to exec it was killed by the second, which is not told apart from exec.
             Err(_) => {

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let of_mode = || args.collect::<Vec<_>>();
     match mode.as_str() {
         "host" => return host::main(&of_mode()),
+        "leaderless" => return host::without_leader(),
         "points" => return points::main(&of_mode()),
         "points-host" => return points::host_main(&of_mode()),
         _ => {}

@@ -120,6 +120,8 @@ pub(crate) mod number {
         PRLIMIT64 302 261
         EXECVEAT 322 281
         STATX 332 291
+        PIDFD_SEND_SIGNAL 424 424
+        PIDFD_OPEN 434 434
         CLONE3 435 435
         CLOSE_RANGE 436 436
     }

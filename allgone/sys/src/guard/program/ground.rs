@@ -21,12 +21,12 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Kills whatever is there and removes what is empty. Returns how many are left. Errors: the
-    /// base cannot be read.
-    pub(crate) fn clear_once(self) -> Result<u32, Errno> {
+    /// Kills whatever is there and removes what is empty; with `one_by_one` each process besides
+    /// the write to `cgroup.kill`. Returns how many are left. Errors: the base cannot be read.
+    pub(crate) fn clear_once(self, one_by_one: bool) -> Result<u32, Errno> {
         // All are killed before any is waited for.
         self.each(born::BASE, |base, name| {
-            u32::from(kill_tree(base, name).is_err())
+            u32::from(kill_tree(base, name, one_by_one).is_err())
         })?;
         let mut left = 0;
         for base in [born::BASE].into_iter().chain(born::LIMITS) {
@@ -78,24 +78,27 @@ fn enter(procs: Fd) -> bool {
 }
 
 /// SIGKILL to every process in a cgroup and below.
-fn kill_tree(parent: Fd, name: &CStr) -> Result<(), Errno> {
+///
+/// `cgroup.kill` sends it to the first thread of each. On many kernels that spares a process whose
+/// first thread has ended: `one_by_one` reaches it.
+fn kill_tree(parent: Fd, name: &CStr, one_by_one: bool) -> Result<(), Errno> {
     let top = call::open(parent, name, call::DIRECTORY)?;
-    let killed = match call::open(top, c"cgroup.kill", call::WRITE_ONLY) {
-        Ok(file) => {
-            let killed = call::write(file, b"1").map(|_| ());
-            call::close(file);
-            killed
-        }
+    let killed = call::open(top, c"cgroup.kill", call::WRITE_ONLY).and_then(|file| {
+        let killed = call::write(file, b"1");
+        call::close(file);
+        killed.map(|_| ())
+    });
+    let killed = match killed {
         // Linux 5.14 has it first.
         Err(Errno::NOENT) => kill_listed(top),
-        Err(errno) => Err(errno),
+        Ok(()) if one_by_one => kill_listed(top),
+        other => other,
     };
     call::close(top);
     killed
 }
 
-/// The same, process by process, for kernels without `cgroup.kill`. One pass: who forks meanwhile
-/// is for the next.
+/// The same, process by process. One pass: who forks meanwhile is for the next.
 fn kill_listed(top: Fd) -> Result<(), Errno> {
     let mut here = call::open(top, c".", call::DIRECTORY)?;
     kill_members(here)?;
@@ -121,8 +124,69 @@ fn kill_listed(top: Fd) -> Result<(), Errno> {
     Ok(())
 }
 
+const SIGKILL: i32 = 9;
+/// How many descriptors of processes are open at a time.
+const CHUNK: usize = 64;
+
+/// Processes that have been opened by a number of the list, and whether the number was listed
+/// after that, too.
+struct Opened {
+    processes: [(i32, Fd, bool); CHUNK],
+    count: usize,
+}
+
+/// SIGKILL to each process of a cgroup.
 fn kill_members(dir: Fd) -> Result<(), Errno> {
-    const SIGKILL: i32 = 9;
+    let mut opened = Opened {
+        processes: [(0, 0, false); CHUNK],
+        count: 0,
+    };
+    each_member(dir, |pid| match process::open(pid) {
+        Ok(process) => {
+            if let Some(free) = opened.processes.get_mut(opened.count) {
+                *free = (pid, process, false);
+                opened.count += 1;
+            }
+            if opened.count == CHUNK {
+                opened.kill(dir);
+            }
+        }
+        // Linux 5.3 has it first, and some containers refuse it.
+        Err(Errno::NOSYS | Errno::PERM) => match process::kill(pid, SIGKILL) {
+            Ok(()) | Err(_) => {}
+        },
+        // It has ended; or there is no descriptor free, and the next pass has one.
+        Err(_) => {}
+    })?;
+    opened.kill(dir);
+    Ok(())
+}
+
+impl Opened {
+    /// SIGKILL to those that are members, and forgets all. A number may have been another's by the
+    /// time that it was opened; if it is listed after that, it was not.
+    fn kill(&mut self, dir: Fd) {
+        let opened = self.processes.get_mut(..self.count).unwrap_or_default();
+        let read = each_member(dir, |pid| {
+            for process in opened.iter_mut().filter(|process| process.0 == pid) {
+                process.2 = true;
+            }
+        });
+        for (_, process, listed) in opened {
+            if read.is_ok() && *listed {
+                match process::send(*process, SIGKILL) {
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            call::close(*process);
+        }
+        self.count = 0;
+    }
+}
+
+/// Calls `on` with each number of `cgroup.procs`, but for 0: that stands for a process of another
+/// PID namespace, and to kill it would be to kill this process's own group.
+fn each_member(dir: Fd, mut on: impl FnMut(i32)) -> Result<(), Errno> {
     let file = call::open(dir, c"cgroup.procs", call::READ_ONLY)?;
     let mut room = [0u8; 1024];
     let mut pid = 0i32;
@@ -135,12 +199,8 @@ fn kill_members(dir: Fd) -> Result<(), Errno> {
                         let digit = i32::from(*byte - b'0');
                         pid = pid.wrapping_mul(10).wrapping_add(digit);
                     } else {
-                        // 0 stands for one of another PID namespace; to kill it would be to kill
-                        // this process's own group.
                         if pid > 0 {
-                            match process::kill(pid, SIGKILL) {
-                                Ok(()) | Err(_) => {}
-                            }
+                            on(pid);
                         }
                         pid = 0;
                     }

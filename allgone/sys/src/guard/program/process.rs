@@ -44,6 +44,19 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     unsafe { syscall(number::KILL, [int(pid), int(signal), 0, 0, 0, 0]) }.map(|_| ())
 }
 
+/// A descriptor of a process: pidfd_open(2), Linux 5.3. It is closed at exec.
+pub(crate) fn open(pid: i32) -> Result<Fd, Errno> {
+    // SAFETY: integers.
+    unsafe { syscall(number::PIDFD_OPEN, [int(pid), 0, 0, 0, 0, 0]) }.and_then(fd)
+}
+
+/// To the process behind a descriptor: pidfd_send_signal(2), Linux 5.1.
+pub(crate) fn send(process: Fd, signal: i32) -> Result<(), Errno> {
+    let args = [int(process), int(signal), 0, 0, 0, 0];
+    // SAFETY: integers, and no `siginfo_t`.
+    unsafe { syscall(number::PIDFD_SEND_SIGNAL, args) }.map(|_| ())
+}
+
 /// getppid(2).
 pub(crate) fn parent() -> i32 {
     // SAFETY: no arguments.

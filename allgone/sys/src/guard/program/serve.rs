@@ -290,7 +290,8 @@ pub(crate) fn clear(ground: Ground, poll: Poll, mut guard: Option<(Second, Fd)>,
                 second.has_died(&ended);
             }
         }
-        let left = ground.clear_once();
+        // Not while what was killed at first may still be on its way out.
+        let left = ground.clear_once(pause_ms > 4);
         if left == Ok(0) || call::now_ns().wrapping_sub(begun) > CLEARING_NS {
             if let Some((second, _)) = &mut guard {
                 second.dismiss();

@@ -177,7 +177,7 @@ impl Ending {
         }
         let by_limit = matches!(self.cause, Cause::Timeout | Cause::CpuTime | Cause::Lease);
         if by_limit && !options.preserve_status {
-            let killed = self.killed && options.killed_is_137;
+            let killed = self.killed && options.as_timeout;
             return Ok(Exit::Code(if killed { 137 } else { TIMED_OUT }));
         }
         Ok(match (self.main, self.init) {

@@ -186,8 +186,9 @@ pub struct Options {
     pub dry_run: bool,
     /// The exit code is the program's also when it was ended (`timeout --preserve-status`).
     pub preserve_status: bool,
-    /// Exit code 137 when SIGKILL was needed, as timeout(1).
-    pub killed_is_137: bool,
+    /// As timeout(1): exit code 137 when SIGKILL was needed; and a signal to end that is passed on
+    /// is followed by SIGKILL when the grace is over.
+    pub as_timeout: bool,
     /// `--cgroup`.
     pub cgroup: Above,
     /// The user that the program becomes.
@@ -233,7 +234,7 @@ impl Default for Options {
             verbose: false,
             dry_run: false,
             preserve_status: false,
-            killed_is_137: false,
+            as_timeout: false,
             cgroup: Above::Own,
             user: None,
             user_range: None,

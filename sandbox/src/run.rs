@@ -257,6 +257,7 @@ impl<'a> Ground<'a> {
             control: self.control,
             hung_up: false,
             lifts: &steps.lifts,
+            kill_after: options.grace.filter(|_| options.as_timeout),
             backstop: launch
                 .orders
                 .deadline

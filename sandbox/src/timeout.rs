@@ -18,7 +18,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Usage>
     let mut options = Options {
         bare: true,
         wait_main: true,
-        killed_is_137: true,
+        as_timeout: true,
         ..Options::default()
     };
     let mut signal = libc::SIGTERM;

@@ -46,6 +46,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) control: Option<&'a Control>,
     /// What is written before init is killed.
     pub(crate) lifts: &'a [File<'a>],
+    /// How long after a signal to end that was passed on init is killed.
+    pub(crate) kill_after: Option<Duration>,
     /// When init is killed if it has not ended by itself.
     pub(crate) backstop: Option<MonoNs>,
     /// When to take away what others have left: not before a short run would have ended.
@@ -101,6 +103,7 @@ impl Watch<'_> {
                 if self.killed.is_some() {
                     return Ok(None);
                 }
+                self.results.set_killed();
                 self.kill(Cause::Timeout);
             }
         }
@@ -221,7 +224,14 @@ impl Watch<'_> {
                 }
             }
             _ if from_terminal => {}
-            _ => self.tell(Message::Signal(signal)),
+            _ => {
+                self.tell(Message::Signal(signal));
+                if let Some(grace) = self.kill_after
+                    && asks_to_end.contains(&signal)
+                {
+                    self.end_by(time::now() + grace);
+                }
+            }
         }
     }
 
@@ -230,7 +240,10 @@ impl Watch<'_> {
     fn end_soon(&mut self) {
         self.results.set_cause(Cause::Asked);
         self.tell(Message::Signal(libc::SIGHUP));
-        let at = time::now() + AFTER_HANG_UP;
+        self.end_by(time::now() + AFTER_HANG_UP);
+    }
+
+    fn end_by(&mut self, at: MonoNs) {
         self.backstop = Some(self.backstop.map_or(at, |due| due.min(at)));
     }
 

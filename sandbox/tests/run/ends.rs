@@ -272,6 +272,38 @@ fn called_as_timeout_it_is_timeout() {
     }
 }
 
+/// A request to end that is passed on and not followed: as timeout(1) does, it kills after `-k`,
+/// and without `-k` it waits.
+#[test]
+fn called_as_timeout_it_kills_what_ignores_a_request() {
+    let deaf = "trap '' TERM INT; echo ready; while :; do sleep 0.01; done";
+    let begin = |command: &mut std::process::Command| {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.as_mut().unwrap());
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        child
+    };
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let args = ["-k", "0.1", "1000", "sh", "-c", deaf];
+        let mut run = named(Whose::Own, "timeout", &args);
+        let mut child = begin(&mut run.command);
+        kill(pid(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(137), "{signal}");
+        run.nothing_left();
+    }
+    let mut run = named(Whose::Own, "timeout", &["1", "sh", "-c", deaf]);
+    let mut waits = begin(&mut run.command);
+    kill(pid(&waits), Signal::SIGTERM).unwrap();
+    assert!(!within(Duration::from_millis(500), || {
+        waits.try_wait().unwrap().is_some()
+    }));
+    kill(pid(&waits), Signal::SIGKILL).unwrap();
+    waits.wait().unwrap();
+    run.nothing_left();
+}
+
 #[test]
 fn events_tell_the_end_of_main_and_of_all() {
     let script = "(setsid sleep 0.1 &)";

@@ -250,7 +250,8 @@ impl Results {
         }
     }
 
-    pub(crate) fn set_killed(&self) {
+    /// Notes that SIGKILL was needed.
+    pub fn set_killed(&self) {
         self.shared().killed.store(1, Ordering::Release);
     }
 

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -104,21 +105,27 @@ fn keep(order: &Order) -> Result<Found, String> {
     for tasks in &order.v1_tasks {
         enter(tasks)?;
     }
-    // The launcher is born where this process is.
+    // The launcher is born where this process is, and begins when this one has left.
     enter(&order.program)?;
-    let mut command = Command::new(order.tools.join("allgone"));
+    let (gate, key) = UnixStream::pair().map_err(|e| e.to_string())?;
+    let mut command = Command::new("/bin/sh");
     command
+        .args(["-c", "read -r go <&1; exec \"$0\" \"$@\" >/dev/null"])
+        .arg(order.tools.join("allgone"))
         .args(&order.args)
         .env_clear()
         .env("PATH", &order.tools)
         .current_dir(&order.directory)
-        .stdout(File::create("/dev/null").map_err(|e| e.to_string())?)
+        .stdout(OwnedFd::from(gate))
         .stderr(errors);
     if let Some(uid) = order.uid {
         command.uid(uid).gid(uid);
     }
     let mut launcher = command.spawn().map_err(|e| format!("start: {e}"))?;
+    drop(command);
     enter(&order.keeper)?;
+    (&key).write_all(b"\n").map_err(|e| format!("begin: {e}"))?;
+    drop(key);
     if let Some(at_the_latest) = order.kills {
         let ledger = Ledger::open(std::io::stdin().as_fd()).map_err(said("ledger"))?;
         ledger.wait_ready(now() + Duration::from_millis(at_the_latest));

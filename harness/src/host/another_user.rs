@@ -99,7 +99,7 @@ pub(crate) fn attempt(
     .map_err(|e| SysError::io("start a process", Target::Nothing, &e))?;
     let failed = |op| move |errno| SysError::pid(op, spawned.pid.as_raw(), errno);
     let mut fds = [PollFd::new(spawned.exec_signal(), PollFlags::POLLIN)];
-    let heard = retry_eintr(|| poll(&mut fds, PollTimeout::from(5_000u16)));
+    let heard = retry_eintr(|| poll(&mut fds, PollTimeout::from(30_000u16)));
     let ended = match pidfd::send_signal(spawned.pidfd.as_fd(), Some(Signal::SIGKILL)) {
         Ok(()) | Err(Errno::ESRCH) => {
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;

@@ -7,7 +7,7 @@ use allgone::MonoNs;
 use allgone::SysError;
 use allgone::error::retry_eintr;
 use allgone::sys::spawn::launch::{Hold, Launched, Orders, block_all, every, namespaces};
-use allgone::sys::spawn::results::Results;
+use allgone::sys::spawn::results::{Cause, Results};
 use allgone::sys::wait::{Whose, waitid};
 use allgone::sys::{descriptor, pidfd, time};
 use nix::sys::signal::Signal;
@@ -261,7 +261,8 @@ impl<'a> Ground<'a> {
             backstop: launch
                 .orders
                 .deadline
-                .map(|at| at + options.grace.unwrap_or_default() + BEHIND),
+                .map(|at| at + options.grace.unwrap_or_default() + BEHIND)
+                .map(|at| (at, Cause::Timeout)),
             // With a thousand runs beside it, each would look at all the others.
             sweep: self.control.is_none().then(|| time::now() + SWEEP_AFTER),
             main_ended: false,

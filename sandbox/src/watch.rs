@@ -48,8 +48,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) lifts: &'a [File<'a>],
     /// How long after a signal to end that was passed on init is killed.
     pub(crate) kill_after: Option<Duration>,
-    /// When init is killed if it has not ended by itself.
-    pub(crate) backstop: Option<MonoNs>,
+    /// When init is killed if it has not ended by itself, and why.
+    pub(crate) backstop: Option<(MonoNs, Cause)>,
     /// When to take away what others have left: not before a short run would have ended.
     pub(crate) sweep: Option<MonoNs>,
     pub(crate) main_ended: bool,
@@ -68,7 +68,7 @@ impl Watch<'_> {
         loop {
             let due = match self.killed {
                 Some(at) => Some(at + END_LIMIT),
-                None => self.backstop,
+                None => self.backstop.map(|(at, _)| at),
             };
             let more = self.tracer.as_mut().is_some_and(Tracer::take_in);
             let at_once = more.then(time::now);
@@ -100,11 +100,13 @@ impl Watch<'_> {
                 self.plan.sweep();
             }
             if due.is_some_and(MonoNs::has_passed) {
-                if self.killed.is_some() {
-                    return Ok(None);
+                match self.backstop {
+                    Some((_, cause)) if self.killed.is_none() => {
+                        self.results.set_killed();
+                        self.kill(cause);
+                    }
+                    _ => return Ok(None),
                 }
-                self.results.set_killed();
-                self.kill(Cause::Timeout);
             }
         }
     }
@@ -229,7 +231,7 @@ impl Watch<'_> {
                 if let Some(grace) = self.kill_after
                     && asks_to_end.contains(&signal)
                 {
-                    self.end_by(time::now() + grace);
+                    self.kill_at(time::now() + grace);
                 }
             }
         }
@@ -240,11 +242,14 @@ impl Watch<'_> {
     fn end_soon(&mut self) {
         self.results.set_cause(Cause::Asked);
         self.tell(Message::Signal(libc::SIGHUP));
-        self.end_by(time::now() + AFTER_HANG_UP);
+        self.kill_at(time::now() + AFTER_HANG_UP);
     }
 
-    fn end_by(&mut self, at: MonoNs) {
-        self.backstop = Some(self.backstop.map_or(at, |due| due.min(at)));
+    /// As asked for, unless it is killed before that.
+    fn kill_at(&mut self, at: MonoNs) {
+        if self.backstop.is_none_or(|(due, _)| at < due) {
+            self.backstop = Some((at, Cause::Asked));
+        }
     }
 
     fn tell(&self, message: Message) {

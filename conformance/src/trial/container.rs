@@ -23,23 +23,6 @@ const NAME: &str = "container";
 /// How long runc may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-
 /// Starts it; returns its first process, which has to live as long as it.
 pub(super) fn start(order: &Order, ended: &mut Ended) -> Result<Started, String> {
     let dir = format!("{DIR}/{NAME}");
@@ -69,7 +52,8 @@ pub(super) fn execute(
 ) -> Result<Started, String> {
     let [file, description] =
         ["pid", "process"].map(|name| format!("{DIR}/{NAME}/{name}.{number}"));
-    fs::write(&description, process(order, words).to_string())
+    process(order, words)
+        .and_then(|process| fs::write(&description, process.to_string()))
         .map_err(|e| format!("could not write {description}: {e}"))?;
     let words = [
         "exec",
@@ -122,42 +106,17 @@ fn write(dir: &Path, order: &Order) -> std::io::Result<()> {
     for inner in ["proc", "sys", "dev", "tmp", "usr", "etc"] {
         fs::create_dir_all(root.join(inner))?;
     }
-    let fresh = |at: &str, kind: &str, options: &[&str]| {
-        json!({"destination": at, "type": kind,
-        "source": kind, "options": options})
-    };
     let bind = |at: &str, options: &[&str]| {
         json!({"destination": at, "type": "bind",
         "source": at, "options": options})
     };
-    let mut mounts = vec![
-        fresh("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-        fresh(
-            "/dev",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"],
-        ),
-        fresh(
-            "/dev/pts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666"],
-        ),
-        fresh(
-            "/dev/shm",
-            "tmpfs",
-            &["nosuid", "noexec", "nodev", "mode=1777"],
-        ),
-        fresh("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
-        fresh("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        fresh(
-            "/sys/fs/cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", "ro"],
-        ),
+    let docker = docker()?;
+    let mut mounts: Vec<Value> = docker["mounts"].as_array().cloned().unwrap_or_default();
+    mounts.extend([
         bind("/usr", &["rbind", "ro"]),
         bind("/etc", &["rbind", "ro"]),
         bind(DIR, &["bind", "rw"]),
-    ];
+    ]);
     for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
         let outer = Path::new("/").join(name);
         if let Ok(target) = fs::read_link(&outer) {
@@ -176,42 +135,48 @@ fn write(dir: &Path, order: &Order) -> std::io::Result<()> {
             mounts.push(bind(dir, &["rbind", "ro"]));
         }
     }
-    let kinds = ["pid", "ipc", "uts", "mount", "network"];
-    let namespaces: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
     let sleep = ["sleep", "1000000"].map(String::from);
     let config = json!({
         "ociVersion": "1.0.2",
-        "process": process(&as_root(order), &sleep),
+        "process": process(&as_root(order), &sleep)?,
         "root": {"path": "rootfs", "readonly": true},
         "hostname": NAME,
         "mounts": mounts,
         "linux": {
             "cgroupsPath": format!("/{NAME}"),
-            "namespaces": namespaces,
-            "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys",
-                "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
-                "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
-                "/proc/sysrq-trigger"],
+            "namespaces": docker["namespaces"],
+            "maskedPaths": docker["maskedPaths"],
+            "readonlyPaths": docker["readonlyPaths"],
             "seccomp": seccomp()?,
         },
     });
     fs::write(dir.join("config.json"), config.to_string())
 }
 
-fn process(order: &Order, args: &[String]) -> Value {
+fn process(order: &Order, args: &[String]) -> std::io::Result<Value> {
     let user = order.user.unwrap_or(0);
-    let held: &[&str] = if user == 0 { &CAPABILITIES } else { &[] };
-    json!({
+    let bounding = docker()?["capabilities"].take();
+    let held = if user == 0 {
+        bounding.clone()
+    } else {
+        json!([])
+    };
+    Ok(json!({
         "terminal": false,
         "user": {"uid": user, "gid": user},
         "args": args,
         "env": [format!("PATH={}", order.path.join(":")), format!("HOME={DIR}/home"),
             "LANG=C.UTF-8"],
         "cwd": DIR,
-        "capabilities": {"bounding": CAPABILITIES, "effective": held, "permitted": held},
+        "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 4096, "hard": 4096}],
-    })
+    }))
+}
+
+/// What `docker run` gives a container, but for its filter.
+fn docker() -> std::io::Result<Value> {
+    let text = include_str!("../../../scenarios/tests/payloads/container/docker-defaults.json");
+    Ok(serde_json::from_str(text)?)
 }
 
 /// Docker's default profile, without the member that runc does not know.

@@ -117,6 +117,8 @@ pub enum Hold<'a> {
 
 /// How many further cgroups there may be: one for each v1 controller that limits something.
 pub const GROUPS: usize = 4;
+/// How many descriptors init keeps besides those.
+const OWN: usize = 9;
 
 /// The init that was started.
 #[derive(Debug)]
@@ -346,7 +348,7 @@ impl<'a> Main<'a> {
         let [lock, further] = self
             .held
             .map(|held| held.map_or(-1, |held| held.as_raw_fd()));
-        let own = [
+        let own: [RawFd; OWN] = [
             self.socket,
             self.bell,
             self.signals,
@@ -358,7 +360,7 @@ impl<'a> Main<'a> {
             self.memory.map_or(-1, |memory| memory.dir.as_raw_fd()),
         ];
         let groups = self.groups.iter().map(|(parent, _)| parent.as_raw_fd());
-        let mut kept = [-1; 8 + GROUPS];
+        let mut kept = [-1; OWN + GROUPS];
         for (room, number) in kept.iter_mut().zip(own.into_iter().chain(groups)) {
             *room = number;
         }

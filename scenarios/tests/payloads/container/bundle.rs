@@ -11,24 +11,6 @@ use serde_json::{Value, json};
 
 use crate::tools;
 
-/// Docker's default capabilities.
-const CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-
 /// What may run in it.
 const TASKS: u64 = 200;
 const MEMORY_BYTES: u64 = 512 << 20;
@@ -42,22 +24,8 @@ pub(super) fn write(dir: &Path, name: &str) -> std::io::Result<()> {
     for inner in ["proc", "sys", "dev", "tmp", "usr", "etc", "opt/tools"] {
         fs::create_dir_all(root.join(inner))?;
     }
-    let mut mounts = vec![
-        json!({"destination": "/proc", "type": "proc", "source": "proc",
-            "options": ["nosuid", "noexec", "nodev"]}),
-        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
-        json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]}),
-        json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-            "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]}),
-        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
-            "options": ["nosuid", "nodev", "mode=1777"]}),
-        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
-            "options": ["nosuid", "noexec", "nodev", "ro"]}),
-        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-            "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}),
-    ];
+    let docker = docker()?;
+    let mut mounts: Vec<Value> = docker["mounts"].as_array().cloned().unwrap_or_default();
     let bind = |from: &str, to: &str| {
         let options = ["rbind", "ro"];
         json!({"destination": to, "type": "bind", "source": from, "options": options})
@@ -76,57 +44,57 @@ pub(super) fn write(dir: &Path, name: &str) -> std::io::Result<()> {
             ));
         }
     }
-    let kinds = ["pid", "ipc", "uts", "mount", "network"];
-    let namespaces: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
     let config = json!({
         "ociVersion": "1.0.2",
-        "process": process(0, &["reaper"]),
+        "process": process(0, &["reaper"])?,
         "root": {"path": "rootfs", "readonly": true},
         "hostname": "container",
         "mounts": mounts,
         "linux": {
             "cgroupsPath": format!("/{name}"),
-            "namespaces": namespaces,
+            "namespaces": docker["namespaces"],
             "resources": {
                 "devices": [{"allow": false, "access": "rwm"}],
                 "pids": {"limit": TASKS},
                 "memory": {"limit": MEMORY_BYTES},
             },
-            "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys",
-                "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
-                "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
-                "/proc/sysrq-trigger"],
-            "seccomp": seccomp(),
+            "maskedPaths": docker["maskedPaths"],
+            "readonlyPaths": docker["readonlyPaths"],
+            "seccomp": seccomp()?,
         },
     });
     fs::write(dir.join("config.json"), config.to_string())
 }
 
 /// A process in it.
-pub(super) fn process(uid: u32, args: &[&str]) -> Value {
-    let held: &[&str] = if uid == 0 { &CAPABILITIES } else { &[] };
-    json!({
+pub(super) fn process(uid: u32, args: &[&str]) -> std::io::Result<Value> {
+    let bounding = docker()?["capabilities"].take();
+    let held = if uid == 0 {
+        bounding.clone()
+    } else {
+        json!([])
+    };
+    Ok(json!({
         "terminal": false,
         "user": {"uid": uid, "gid": uid},
         "args": args,
         "env": [format!("PATH={TOOLS}:/usr/bin:/bin")],
         "cwd": "/",
-        "capabilities": {
-            "bounding": CAPABILITIES,
-            "effective": held,
-            "permitted": held,
-        },
+        "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 4096, "hard": 4096}],
-    })
+    }))
 }
 
-/// Docker's default profile.
-fn seccomp() -> Value {
-    let text = include_str!("docker-seccomp.json");
-    let mut profile: Value = serde_json::from_str(text).expect("it is JSON");
-    if let Some(fields) = profile.as_object_mut() {
-        fields.remove("source");
+/// What `docker run` gives a container, but for its filter.
+fn docker() -> std::io::Result<Value> {
+    Ok(serde_json::from_str(include_str!("docker-defaults.json"))?)
+}
+
+/// Docker's default profile, without the member that says where it is from.
+fn seccomp() -> std::io::Result<Value> {
+    let mut profile: Value = serde_json::from_str(include_str!("docker-seccomp.json"))?;
+    if let Some(members) = profile.as_object_mut() {
+        members.remove("source");
     }
-    profile
+    Ok(profile)
 }

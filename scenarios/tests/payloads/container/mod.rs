@@ -213,7 +213,8 @@ impl Container {
     fn start_in(&self, uid: u32, args: &[&str]) -> Result<Child, String> {
         let path = |name: &str| self.dir.path().join(name);
         let said = |e: std::io::Error| e.to_string();
-        fs::write(path("process.json"), bundle::process(uid, args).to_string()).map_err(said)?;
+        let process = bundle::process(uid, args).map_err(said)?;
+        fs::write(path("process.json"), process.to_string()).map_err(said)?;
         runc(self.dir.path())
             .args(["exec", "--process"])
             .arg(path("process.json"))

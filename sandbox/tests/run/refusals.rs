@@ -98,6 +98,7 @@ fn everything_is_refused() {
 /// In a mount namespace of its own, in which `script` has changed something, as root or as what
 /// looks like root to itself.
 fn in_mounts(script: &str, options: &[&str]) -> Output {
+    let binary = binary();
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
@@ -105,7 +106,7 @@ fn in_mounts(script: &str, options: &[&str]) -> Output {
     command
         .args(["--mount", "sh", "-c"])
         .arg(format!("({script}) >&2 || exit 99; exec \"$0\" run \"$@\""))
-        .arg(binary())
+        .arg(binary.path())
         .args(options)
         .args(["--wait", "main"])
         .args(RAN)

@@ -15,13 +15,14 @@ use crate::support::{Whose, allgone, binary};
 
 #[test]
 fn a_stream_that_is_closed_is_an_empty_one() {
+    let binary = binary();
     for stream in ["0", "1", "2"] {
         for tier in ["--bare", "--tier=traced"] {
             // Nor is it what the launcher opens first.
             let program = format!("exec 8>&{stream}; readlink /proc/self/fd/8 >&9");
             let closed = format!("exec \"$0\" run {tier} -- sh -c '{program}' 9>&1 {stream}>&-");
             let mut command = Command::new("sh");
-            command.arg("-c").arg(closed).arg(binary());
+            command.arg("-c").arg(closed).arg(binary.path());
             let output = command.stderr(Stdio::inherit()).output().unwrap();
             let said = String::from_utf8(output.stdout).unwrap();
             assert_eq!(said, "/dev/null\n", "{stream} {tier}");
@@ -33,7 +34,8 @@ fn a_stream_that_is_closed_is_an_empty_one() {
 fn what_is_written_for_a_reader_that_is_gone_is_an_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = Command::new(binary());
+    let binary = binary();
+    let mut command = Command::new(binary.path());
     let output = command.arg("man").stdout(writer).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("could not write the answer"), "{said}");

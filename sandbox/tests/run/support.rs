@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use allgone::layout::{Layout, Paths};
@@ -42,6 +42,8 @@ pub(crate) fn users() -> &'static [Whose] {
 pub(crate) struct Marked {
     pub(crate) command: Command,
     mark: String,
+    /// For as long as it may be started.
+    _executable: Arc<Executable>,
 }
 
 /// `allgone run ARGS`.
@@ -53,7 +55,8 @@ pub(crate) fn allgone(whose: Whose, args: &[&str]) -> Marked {
 pub(crate) fn named(whose: Whose, name: &str, args: &[&str]) -> Marked {
     let mark = format!("ALLGONE_MARK={}-{}", std::process::id(), now().0);
     let (key, value) = mark.split_once('=').unwrap();
-    let mut command = Command::new(binary());
+    let executable = binary();
+    let mut command = Command::new(executable.path());
     command
         .arg0(name)
         .args(args)
@@ -62,20 +65,52 @@ pub(crate) fn named(whose: Whose, name: &str, args: &[&str]) -> Marked {
     if whose == Whose::Ordinary && nix::unistd::geteuid().is_root() {
         command.uid(65_534).gid(65_534);
     }
-    Marked { command, mark }
+    Marked {
+        command,
+        mark,
+        _executable: executable,
+    }
 }
 
-/// A copy that every user may execute.
-pub(crate) fn binary() -> &'static PathBuf {
-    static BINARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = BINARY.get_or_init(|| {
+/// The command as every user may execute it.
+#[derive(Debug)]
+pub(crate) struct Executable {
+    path: PathBuf,
+    /// Where a copy is; a static one would never be removed.
+    _copy: Option<tempfile::TempDir>,
+}
+
+impl Executable {
+    fn find() -> Self {
+        let path = PathBuf::from(env!("CARGO_BIN_EXE_allgone"));
+        let everyone_may = |part: &Path| fs::metadata(part).unwrap().permissions().mode() & 1 == 1;
+        if path.ancestors().all(everyone_may) {
+            return Self { path, _copy: None };
+        }
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let path = dir.path().join("allgone");
-        fs::copy(env!("CARGO_BIN_EXE_allgone"), &path).unwrap();
-        (dir, path)
-    });
-    path
+        let copy = dir.path().join("allgone");
+        fs::copy(path, &copy).unwrap();
+        Self {
+            path: copy,
+            _copy: Some(dir),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+/// The same one for all that hold it at a time.
+pub(crate) fn binary() -> Arc<Executable> {
+    static HELD: Mutex<Weak<Executable>> = Mutex::new(Weak::new());
+    let mut held = HELD.lock().unwrap();
+    held.upgrade().unwrap_or_else(|| {
+        let found = Arc::new(Executable::find());
+        *held = Arc::downgrade(&found);
+        found
+    })
 }
 
 impl Marked {

@@ -3,17 +3,19 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use allgone::sys::time::now;
 
-use crate::support::{bearing, binary, within};
+use crate::support::{Executable, bearing, binary, within};
 
 /// A server of its own, with a shell.
 struct Screen {
     server: String,
     mark: String,
+    executable: Arc<Executable>,
 }
 
 impl Screen {
@@ -22,7 +24,11 @@ impl Screen {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let server = format!("allgone-{}-{number}", std::process::id());
         let mark = format!("ALLGONE_MARK={server}-{}", now().0);
-        let screen = Self { server, mark };
+        let screen = Self {
+            server,
+            mark,
+            executable: binary(),
+        };
         // A test that runs in the background of a script has SIGINT ignored.
         let shell = format!(
             "env --default-signal {} bash --norc --noprofile -i",
@@ -95,7 +101,7 @@ impl Screen {
     fn run(&self, options: &str, command: &str) {
         self.line(&format!(
             "clear; {} run {options} -- {command}",
-            binary().display()
+            self.executable.path()
         ));
     }
 

@@ -42,7 +42,7 @@ fn a_part_of_a_context_is_a_word() {
         ["--selinux-type", "x_t\" rw"],
         ["--selinux-level", "s0 u"],
     ] {
-        let output = Command::new(crate::support::binary())
+        let output = Command::new(crate::support::binary().path())
             .arg("run")
             .args(options)
             .args(["--", "true"])

@@ -48,9 +48,9 @@ fn limit() -> Duration {
 fn play_all(world: &World, kind: &Kind, what: &str, deaths: &[Death], of: usize) -> Vec<String> {
     let mut failures = Vec::new();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    let binary = binary().to_str().unwrap();
+    let binary = binary();
     for death in deaths {
-        match play(world, kind, binary, *death, limit()) {
+        match play(world, kind, binary.path(), *death, limit()) {
             Ok(outcome) => outcomes.push(outcome),
             Err(why) => failures.push(format!("{}: {death:?}: {why}", kind.name)),
         }
@@ -94,8 +94,8 @@ fn entered() -> (&'static Kind, World) {
 fn lives() {
     let (kind, world) = entered();
     refuse(kind.refused);
-    let binary = binary().to_str().unwrap();
-    let counts = match Counts::of(&world, kind, binary) {
+    let binary = binary();
+    let counts = match Counts::of(&world, kind, binary.path()) {
         Ok(counts) => counts,
         Err(why) => panic!("{}: {why}", kind.name),
     };
@@ -129,8 +129,8 @@ fn random_moments() {
     } else {
         promised * 10
     };
-    let binary = binary().to_str().unwrap();
-    let took = match moments::play(&world, kind, binary, count, limit) {
+    let binary = binary();
+    let took = match moments::play(&world, kind, binary.path(), count, limit) {
         Ok(took) => took,
         Err(why) => panic!("{}: {why}", kind.name),
     };
@@ -156,9 +156,10 @@ fn random_moments() {
 #[ignore = "it is what the tests below run, in a process of its own"]
 fn one_is_stopped() {
     let (kind, world) = entered();
-    let binary = binary().to_str().unwrap();
+    let binary = binary();
+    let limit = Duration::from_secs(10);
     for happens in stopped::ALL {
-        if let Err(why) = stopped::play(&world, kind, binary, happens, Duration::from_secs(10)) {
+        if let Err(why) = stopped::play(&world, kind, binary.path(), happens, limit) {
             panic!("{} {happens:?}: {why}", kind.name);
         }
     }

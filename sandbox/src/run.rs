@@ -9,7 +9,7 @@ use allgone::error::retry_eintr;
 use allgone::sys::spawn::launch::{Hold, Launched, Orders, block_all, every, namespaces};
 use allgone::sys::spawn::results::{Cause, Results};
 use allgone::sys::wait::{Whose, waitid};
-use allgone::sys::{descriptor, pidfd, time};
+use allgone::sys::{descriptor, pidfd, sched, time};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitPidFlag;
@@ -230,6 +230,7 @@ impl<'a> Ground<'a> {
         let launched = launch
             .start(&results)
             .map_err(|e| RunError::start(plan.tier, e))?;
+        let _slices = self.control.is_none().then(Slices::shorten);
         // To take down what is mounted in it, the last process of a mount namespace waits for every
         // processor (RCU). With this it is not init, whose end is waited for, but this process.
         let mounts = (plan.namespaces & namespaces::MOUNT != 0)
@@ -386,4 +387,28 @@ fn orders(options: &Options, lease: Option<&OwnedFd>, began: MonoNs) -> Orders {
 /// How many processors it may run on at a time, at most.
 fn processors() -> u64 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u64)
+}
+
+/// Shorter slices of this process, until it is dropped: whatever the program does to keep the
+/// processors busy, the launcher hears soon of what it waits for, and dies soon if it is killed,
+/// for which a process has to run as well. Not while it starts the program, which would inherit
+/// them.
+struct Slices(Option<u64>);
+
+impl Slices {
+    fn shorten() -> Self {
+        let before = sched::slice_ns().ok();
+        let shortened = before.filter(|_| sched::set_slice_ns(sched::SHORTEST_SLICE_NS).is_ok());
+        Self(shortened)
+    }
+}
+
+impl Drop for Slices {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            match sched::set_slice_ns(before) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
 }

@@ -57,6 +57,7 @@ pub mod privilege;
 #[cfg(feature = "instrument")]
 pub mod probe;
 pub mod ptrace;
+pub mod sched;
 pub mod spawn;
 pub mod time;
 #[cfg(feature = "instrument")]

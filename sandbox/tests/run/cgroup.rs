@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use allgone::sys::sched;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -91,4 +92,54 @@ fn launcher_or_init_is_killed_and_nothing_stays() {
         assert!(removed, "{:?}", cgroups(number));
         assert_eq!(cgroups(number), Vec::<PathBuf>::new());
     }
+}
+
+/// The session of a process.
+fn session(pid: Pid) -> Option<Pid> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = text.rsplit_once(')')?.1.split_whitespace();
+    fields.into_iter().nth(3)?.parse().ok().map(Pid::from_raw)
+}
+
+/// Its slice, where the kernel has such and tells of them (Linux 6.12, `CONFIG_SCHED_DEBUG`).
+fn slice_ns(pid: Pid) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/sched")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("se.slice"))?;
+    line.rsplit_once(':')?.1.trim().parse().ok()
+}
+
+/// Launcher and init run soon after what wakes them: the one that may in a session of its own, and
+/// both in short slices. What the program has is as it was.
+#[test]
+fn a_busy_program_does_not_keep_init_from_the_processor() {
+    if !has("cgroup2-write", available()) {
+        return;
+    }
+    let options = [&TIER[..], &["--", "sleep", "1000"]].concat();
+    let mut run = allgone(Whose::Own, &options);
+    run.command.stdin(Stdio::null());
+    let mut child = run.command.spawn().unwrap();
+    let launcher = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let own = |pid: &Pid| session(*pid) == Some(*pid);
+    let has_own = within(Duration::from_secs(10), || {
+        init_of(&child).is_some_and(|init| own(&init))
+    });
+    assert!(has_own, "init has no session of its own");
+    let init = init_of(&child).unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
+    let main = Pid::from_raw(children.trim().parse().unwrap());
+    let this = Pid::this();
+    assert_eq!(session(main), session(this));
+    assert_eq!(session(launcher), session(this));
+    // Where a kernel has no slices, or does not tell, there is nothing to compare.
+    let of_this = slice_ns(this);
+    let shortest = of_this.map(|_| sched::SHORTEST_SLICE_NS);
+    for pid in [launcher, init] {
+        let short = within(Duration::from_secs(10), || slice_ns(pid) == shortest);
+        assert!(short, "{pid}: {:?}", slice_ns(pid));
+    }
+    assert_eq!(slice_ns(main), of_this);
+    kill(launcher, Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    run.nothing_left();
 }

@@ -1,0 +1,90 @@
+//! How soon a process runs again, without a larger share of the processor.
+//!
+//! Sources: sched(7) "The autogroup feature", setsid(2), sched_setattr(2),
+//! Documentation/scheduler/sched-eevdf.rst, `__setparam_fair()` (kernel/sched/syscalls.c).
+
+use nix::errno::Errno;
+
+use crate::check;
+
+/// The shortest slice that the kernel takes.
+pub const SHORTEST_SLICE_NS: u64 = 100_000;
+/// `SCHED_FLAG_KEEP_POLICY`, include/uapi/linux/sched.h.
+const KEEP_POLICY: u64 = 0x08;
+
+/// `struct sched_attr` in its first size, include/uapi/linux/sched/types.h.
+#[repr(C)]
+#[derive(Debug)]
+struct Attr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+const SIZE: u32 = 48;
+const _: () = assert!(size_of::<Attr>() == 48);
+
+/// The slice of the calling thread, in nanoseconds: for so long it runs at a time while others want
+/// the processor. 0 before Linux 6.12. Async-signal-safe. Errors: `ENOSYS`.
+pub fn slice_ns() -> Result<u64, Errno> {
+    get().map(|attr| attr.runtime)
+}
+
+/// Sets it: the same share of the processor in smaller pieces, and therefore sooner; 0 is the
+/// kernel's own. Children inherit it.
+///
+/// Before Linux 6.12 it changes nothing. Needs no privilege. Async-signal-safe. Errors: `EINVAL`
+/// under a real-time policy, which needs no slices; `EPERM` by a seccomp filter.
+pub fn set_slice_ns(slice_ns: u64) -> Result<(), Errno> {
+    let attr = Attr {
+        size: SIZE,
+        flags: KEEP_POLICY,
+        runtime: slice_ns,
+        ..get()?
+    };
+    // SAFETY: the structure is live and as long as it says; 0 is the calling thread.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(|_| ())
+}
+
+fn get() -> Result<Attr, Errno> {
+    let mut attr = Attr {
+        size: SIZE,
+        policy: 0,
+        flags: 0,
+        nice: 0,
+        priority: 0,
+        runtime: 0,
+        deadline: 0,
+        period: 0,
+    };
+    let room = &raw mut attr;
+    // SAFETY: room of that size; 0 is the calling thread.
+    check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, room, SIZE, 0) })?;
+    Ok(attr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_what_was_set() {
+        // In a thread of its own: it is a thread's.
+        let thread = std::thread::spawn(|| {
+            let (before, nice) = (slice_ns().unwrap(), get().unwrap().nice);
+            set_slice_ns(SHORTEST_SLICE_NS).unwrap();
+            let after = slice_ns().unwrap();
+            // Before Linux 6.12 there is none.
+            assert_eq!(after, if before == 0 { 0 } else { SHORTEST_SLICE_NS });
+            set_slice_ns(before).unwrap();
+            assert_eq!(slice_ns().unwrap(), before);
+            assert_eq!(get().unwrap().nice, nice);
+        });
+        thread.join().unwrap();
+    }
+}

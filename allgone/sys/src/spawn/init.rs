@@ -317,14 +317,14 @@ pub(super) fn timespec(ns: u64) -> libc::timespec {
 /// the program makes.
 ///
 /// Without both, on two processors that two dozen copies of a fork bomb and an emulator kept busy,
-/// an init has run 1.28 s after the launcher's death had woken it (Linux 6.18.44). A higher priority
-/// is not taken: how much an init has to do is up to the program, which must not keep others from
-/// the processor in init's name.
+/// an init has run 1.28 s after the launcher's death had woken it (Linux 6.18.44). A higher
+/// priority is not taken: how much an init has to do is up to the program, which must not keep
+/// others from the processor in init's name.
 fn be_prompt(reach: &Reach<'_>) {
     match set_slice_ns(SHORTEST_SLICE_NS) {
         Ok(()) | Err(_) => {}
     }
-    // A tracer has one already. The end of PID 1 is the kernel's to tell, and 8 us are 1 % of a run.
+    // A tracer has one already. PID 1 does without: it costs 8 us, 1 % of a run that does nothing.
     if let Reach::Cgroup(_) = reach {
         // SAFETY: no arguments.
         unsafe { libc::setsid() };

@@ -134,7 +134,11 @@ pub(super) const CLIENT: &str = r#"
         my $protocol = $how eq "raw" ? $p : $how eq "ping" ? ($v6 ? 58 : 1) : 0;
         socket(my $s, $f, $kind, $protocol) or return 0 + $!;
         if ($how eq "bind") { return bind($s, $at) ? "ok" : 0 + $! }
-        if ($how eq "tcp") { return connect($s, $at) ? "ok" : 0 + $! }
+        # An address that is refused while its answer is awaited leaves a call that does not end.
+        if ($how eq "tcp") {
+            local $SIG{ALRM} = sub {}; alarm 10;
+            my $answer = connect($s, $at) ? "ok" : 0 + $!; alarm 0; return $answer;
+        }
         my $text = $how eq "big" ? "x" x 4000
                    : $how eq "ping" ? pack("C C n n n", $v6 ? 128 : 8, 0, 0, 0, 1) : "x";
         defined send($s, $text, 0, $at) or return 0 + $!;

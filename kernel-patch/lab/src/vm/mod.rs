@@ -192,9 +192,10 @@ impl Machine<'_> {
         let started = now();
         let mut running = Running::start(match self.accelerator {
             Accelerator::UserMode => uml::command(self, &initramfs, &channel)?,
-            Accelerator::Emulation | Accelerator::VirtualTime | Accelerator::Kvm => {
-                qemu::command(self, &initramfs, &channel)
-            }
+            Accelerator::Emulation
+            | Accelerator::TakingTurns
+            | Accelerator::VirtualTime
+            | Accelerator::Kvm => qemu::command(self, &initramfs, &channel),
         })?;
         let heard = self.listen(&mut running.0, &from_init, &signals, started, &mut hear);
         let closed = matches!(&heard, Ok(heard) if !heard.limit);

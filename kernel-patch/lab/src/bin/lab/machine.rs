@@ -17,9 +17,9 @@ pub(crate) struct Options {
     /// How cgroups are mounted in the machine
     #[arg(long, value_enum, default_value = "v2")]
     pub cgroup: CgroupMode,
-    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation; `compare`
-    /// takes virtual time instead of plain emulation, because its figures must not depend on how
-    /// busy the host is]
+    /// Force one accelerator [default: KVM if this kernel boots in it, else emulation; without KVM
+    /// `compare` takes virtual time, because its figures must not depend on how busy the host is,
+    /// and `scenarios` CPUs that take turns, because it runs for long]
     #[arg(long, value_enum)]
     pub accel: Option<Accelerator>,
     /// The emulation to use without KVM

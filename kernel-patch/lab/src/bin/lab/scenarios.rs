@@ -12,6 +12,7 @@ use lab::kernel::Kernel;
 use lab::process;
 use lab::protocol::{Ended, Message, Step};
 use lab::suite::scenarios::{Known, Outcome, Run, read_all, read_known, table};
+use lab::vm::Accelerator;
 
 use crate::machine::Options;
 use crate::say;
@@ -87,7 +88,10 @@ fn one(
 ) -> Result<Outcome> {
     let place = tempfile::tempdir().context("cannot make a temporary directory")?;
     let records = place.path().join("records");
-    let mut options = args.options.clone();
+    let mut options = Options {
+        otherwise: Accelerator::TakingTurns,
+        ..args.options.clone()
+    };
     options.take.push(format!("{INSIDE}:{}", records.display()));
     let console = place.path().join("console");
     options.console.get_or_insert(console.clone());

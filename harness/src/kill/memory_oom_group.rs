@@ -66,7 +66,7 @@ impl BlockingStrategy for MemoryOomGroup {
             Some(parent) if !has_limit(set.cgroup())? => (parent.clone(), true),
             _ => (set.cgroup().clone(), false),
         };
-        target.write("memory.oom.group", "1")?;
+        // Not before the kill: an OOM kill that the program brings about is not this strategy's.
         Ok(acting(move |_, _, report| kill(&target, is_parent, report)))
     }
 }
@@ -87,12 +87,15 @@ fn kill(target: &Cgroup, is_parent: bool, report: &mut KillReport) -> Result<(),
             "the site has no memory limit of its own: used its parent's",
         ));
     }
-    let before = target.read("memory.max")?;
+    let group = target.read("memory.oom.group")?;
+    let limit = target.read("memory.max")?;
     report.passes = 1;
+    target.write("memory.oom.group", "1")?;
     report.about_to_signal();
     target.write("memory.max", "0")?;
     report.sent(Ok(()), 0);
-    // The limit as it was: what comes after the kill needs memory too.
-    target.write("memory.max", before.trim())?;
+    // Both as they were: what comes after the kill needs memory too, and a parent has others.
+    target.write("memory.max", limit.trim())?;
+    target.write("memory.oom.group", group.trim())?;
     Ok(())
 }

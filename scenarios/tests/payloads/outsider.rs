@@ -14,7 +14,7 @@ use harness::trial::Beside;
 /// One that waits to be asked.
 #[derive(Debug)]
 pub(crate) struct Outsider {
-    waiting: JoinHandle<Option<Child>>,
+    waiting: JoinHandle<Option<Started>>,
     over: Arc<AtomicBool>,
     ledger: Arc<Ledger>,
 }
@@ -39,9 +39,9 @@ impl Outsider {
             if cancelled.load(Ordering::SeqCst) {
                 return None;
             }
-            let child = start(beside, &program, user);
+            let started = start(beside, &program, user);
             asked.answer();
-            Some(child)
+            Some(started)
         });
         Some(Self {
             waiting,
@@ -50,36 +50,56 @@ impl Outsider {
         })
     }
 
-    /// After the run: the number of what it started, and whether that is alive. It ends it. `None`:
-    /// it was not asked.
-    pub(crate) fn end(self) -> Option<(u32, bool)> {
+    /// After the run: what became of what it started. It ends it. `None`: it was not asked.
+    pub(crate) fn end(self) -> Option<Ended> {
         self.over.store(true, Ordering::SeqCst);
         // As the tree would, if it has not.
         self.ledger.wait_asked();
-        let mut child = self.waiting.join().unwrap()?;
-        let alive = child.try_wait().unwrap().is_none();
+        let Started { mut child, joined } = self.waiting.join().unwrap()?;
+        let lives = child.try_wait().unwrap().is_none();
         child.kill().unwrap();
         child.wait().unwrap();
-        Some((child.id(), alive))
+        let pid = child.id();
+        Some(Ended { pid, lives, joined })
     }
 }
 
+/// What it has started.
+#[derive(Debug)]
+struct Started {
+    child: Child,
+    joined: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) pid: u32,
+    pub(crate) lives: bool,
+    /// Whether it was moved into the cgroup of the run: on a busy machine that may be over, and its
+    /// cgroup gone, before the process that is to join it has been made.
+    pub(crate) joined: bool,
+}
+
 /// Starts what lives on, and moves it where it belongs.
-fn start(beside: Beside, program: &Path, user: Option<u32>) -> Child {
+fn start(beside: Beside, program: &Path, user: Option<u32>) -> Started {
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null()).current_dir("/");
     if let Some(uid) = user {
         command.uid(uid).gid(uid);
     }
     let child = command.spawn().unwrap();
-    if beside != Beside::Broker {
-        // The cgroup that the launcher has made, or else the one that it is in.
+    let moved = |place: &Path| fs::write(place.join("cgroup.procs"), child.id().to_string());
+    let joined = beside != Beside::Broker && {
         let made = fs::read_dir(program).unwrap().flatten().find(|entry| {
             let name = entry.file_name();
             name.to_string_lossy().starts_with("allgone-")
         });
-        let place = made.map_or_else(|| program.to_owned(), |entry| entry.path());
-        fs::write(place.join("cgroup.procs"), child.id().to_string()).unwrap();
+        made.is_some_and(|entry| moved(&entry.path()).is_ok())
+    };
+    if beside != Beside::Broker && !joined {
+        // The one that the launcher is in.
+        moved(program).unwrap();
     }
-    child
+    Started { child, joined }
 }

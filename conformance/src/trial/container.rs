@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use super::processes::{self, Ended, Started, Streams};
 use super::{DIR, Order};
 
+#[path = "../../../scenarios/tests/payloads/container/docker.rs"]
+mod docker;
+
 const NAME: &str = "container";
 
 /// How long runc may take.
@@ -110,8 +113,8 @@ fn write(dir: &Path, order: &Order) -> std::io::Result<()> {
         json!({"destination": at, "type": "bind",
         "source": at, "options": options})
     };
-    let docker = docker()?;
-    let mut mounts: Vec<Value> = docker["mounts"].as_array().cloned().unwrap_or_default();
+    let defaults = docker::defaults()?;
+    let mut mounts: Vec<Value> = defaults["mounts"].as_array().cloned().unwrap_or_default();
     mounts.extend([
         bind("/usr", &["rbind", "ro"]),
         bind("/etc", &["rbind", "ro"]),
@@ -144,47 +147,20 @@ fn write(dir: &Path, order: &Order) -> std::io::Result<()> {
         "mounts": mounts,
         "linux": {
             "cgroupsPath": format!("/{NAME}"),
-            "namespaces": docker["namespaces"],
-            "maskedPaths": docker["maskedPaths"],
-            "readonlyPaths": docker["readonlyPaths"],
-            "seccomp": seccomp()?,
+            "namespaces": defaults["namespaces"],
+            "maskedPaths": defaults["maskedPaths"],
+            "readonlyPaths": defaults["readonlyPaths"],
+            "seccomp": docker::seccomp()?,
         },
     });
     fs::write(dir.join("config.json"), config.to_string())
 }
 
 fn process(order: &Order, args: &[String]) -> std::io::Result<Value> {
-    let user = order.user.unwrap_or(0);
-    let bounding = docker()?["capabilities"].take();
-    let held = if user == 0 {
-        bounding.clone()
-    } else {
-        json!([])
-    };
-    Ok(json!({
-        "terminal": false,
-        "user": {"uid": user, "gid": user},
-        "args": args,
-        "env": [format!("PATH={}", order.path.join(":")), format!("HOME={DIR}/home"),
-            "LANG=C.UTF-8"],
-        "cwd": DIR,
-        "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
-        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 4096, "hard": 4096}],
-    }))
-}
-
-/// What `docker run` gives a container, but for its filter.
-fn docker() -> std::io::Result<Value> {
-    let text = include_str!("../../../scenarios/tests/payloads/container/docker-defaults.json");
-    Ok(serde_json::from_str(text)?)
-}
-
-/// Docker's default profile, without the member that runc does not know.
-fn seccomp() -> std::io::Result<Value> {
-    let text = include_str!("../../../scenarios/tests/payloads/container/docker-seccomp.json");
-    let mut profile: Value = serde_json::from_str(text)?;
-    if let Some(members) = profile.as_object_mut() {
-        members.remove("source");
-    }
-    Ok(profile)
+    let env = [
+        format!("PATH={}", order.path.join(":")),
+        format!("HOME={DIR}/home"),
+        "LANG=C.UTF-8".to_owned(),
+    ];
+    docker::process(order.user.unwrap_or(0), args, &env, DIR)
 }

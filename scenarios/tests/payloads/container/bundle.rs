@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::docker;
 use crate::tools;
 
 /// What may run in it.
@@ -24,8 +25,8 @@ pub(super) fn write(dir: &Path, name: &str) -> std::io::Result<()> {
     for inner in ["proc", "sys", "dev", "tmp", "usr", "etc", "opt/tools"] {
         fs::create_dir_all(root.join(inner))?;
     }
-    let docker = docker()?;
-    let mut mounts: Vec<Value> = docker["mounts"].as_array().cloned().unwrap_or_default();
+    let defaults = docker::defaults()?;
+    let mut mounts: Vec<Value> = defaults["mounts"].as_array().cloned().unwrap_or_default();
     let bind = |from: &str, to: &str| {
         let options = ["rbind", "ro"];
         json!({"destination": to, "type": "bind", "source": from, "options": options})
@@ -52,15 +53,15 @@ pub(super) fn write(dir: &Path, name: &str) -> std::io::Result<()> {
         "mounts": mounts,
         "linux": {
             "cgroupsPath": format!("/{name}"),
-            "namespaces": docker["namespaces"],
+            "namespaces": defaults["namespaces"],
             "resources": {
                 "devices": [{"allow": false, "access": "rwm"}],
                 "pids": {"limit": TASKS},
                 "memory": {"limit": MEMORY_BYTES},
             },
-            "maskedPaths": docker["maskedPaths"],
-            "readonlyPaths": docker["readonlyPaths"],
-            "seccomp": seccomp()?,
+            "maskedPaths": defaults["maskedPaths"],
+            "readonlyPaths": defaults["readonlyPaths"],
+            "seccomp": docker::seccomp()?,
         },
     });
     fs::write(dir.join("config.json"), config.to_string())
@@ -68,33 +69,5 @@ pub(super) fn write(dir: &Path, name: &str) -> std::io::Result<()> {
 
 /// A process in it.
 pub(super) fn process(uid: u32, args: &[&str]) -> std::io::Result<Value> {
-    let bounding = docker()?["capabilities"].take();
-    let held = if uid == 0 {
-        bounding.clone()
-    } else {
-        json!([])
-    };
-    Ok(json!({
-        "terminal": false,
-        "user": {"uid": uid, "gid": uid},
-        "args": args,
-        "env": [format!("PATH={TOOLS}:/usr/bin:/bin")],
-        "cwd": "/",
-        "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
-        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 4096, "hard": 4096}],
-    }))
-}
-
-/// What `docker run` gives a container, but for its filter.
-fn docker() -> std::io::Result<Value> {
-    Ok(serde_json::from_str(include_str!("docker-defaults.json"))?)
-}
-
-/// Docker's default profile, without the member that says where it is from.
-fn seccomp() -> std::io::Result<Value> {
-    let mut profile: Value = serde_json::from_str(include_str!("docker-seccomp.json"))?;
-    if let Some(members) = profile.as_object_mut() {
-        members.remove("source");
-    }
-    Ok(profile)
+    docker::process(uid, args, &[format!("PATH={TOOLS}:/usr/bin:/bin")], "/")
 }

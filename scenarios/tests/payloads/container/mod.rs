@@ -2,6 +2,7 @@
 //! launcher is started in it as by `docker exec`, and what is left is counted from outside.
 
 mod bundle;
+mod docker;
 mod table;
 
 use std::collections::BTreeSet;

@@ -27,11 +27,9 @@ impl Outsider {
         program: PathBuf,
         user: Option<u32>,
     ) -> Option<Self> {
-        let user = match beside {
-            Beside::Broker | Beside::Joiner => user,
-            // The last one is not of a payload that is played.
-            Beside::Nobody | Beside::ReusedPid | Beside::Holder => return None,
-        };
+        if !takes_part(beside) {
+            return None;
+        }
         let over = Arc::new(AtomicBool::new(false));
         let (asked, cancelled) = (Arc::clone(ledger), Arc::clone(&over));
         let waiting = std::thread::spawn(move || {
@@ -61,6 +59,14 @@ impl Outsider {
         child.wait().unwrap();
         let pid = child.id();
         Some(Ended { pid, lives, joined })
+    }
+}
+
+/// Whether a payload has one. That of a holder is not played.
+pub(crate) fn takes_part(beside: Beside) -> bool {
+    match beside {
+        Beside::Broker | Beside::Joiner => true,
+        Beside::Nobody | Beside::ReusedPid | Beside::Holder => false,
     }
 }
 

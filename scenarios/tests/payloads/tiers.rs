@@ -15,7 +15,7 @@ use super::cells::{Played, cell};
 use super::expected::{Case, Expected, Kind, TIMED_OUT, Tier, User, not_alone};
 use super::ground::{Ground, base};
 use super::keeper::{Found, Order};
-use super::outsider::Outsider;
+use super::outsider::{self, Outsider};
 use super::payload::{Payload, ids};
 use super::seats::Seat;
 use super::tools;
@@ -27,6 +27,8 @@ const TIMEOUT: &str = "300ms";
 const BUSY_TIMEOUT: &str = "150ms";
 /// The deadline of those that do, on however busy a machine.
 const NEVER_REACHED: &str = "25s";
+/// How often one is played if the process from outside comes too late.
+const ATTEMPTS: u32 = 5;
 /// When an actor ends itself, should everything else fail.
 const BELT: &str = "--deadline=30s";
 
@@ -63,7 +65,7 @@ fn test(turn: usize, id: &'static str, tier: Tier, counts: &mut Tally) -> Result
             kind,
             user,
         };
-        let problems = play(&case, counts)?;
+        let problems = play_whole(&case, counts)?;
         if !problems.is_empty() {
             let problems = problems.join("; ");
             wrong.push(format!("{kind:?} as {user:?}: {problems}\n{text}"));
@@ -99,8 +101,29 @@ fn runs(turn: usize, id: &'static str) -> Vec<(Kind, Payload, User)> {
         .collect()
 }
 
-/// Plays one; returns what was not as expected.
-fn play(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
+/// What became of one run.
+struct Run {
+    /// What was not as expected.
+    problems: Vec<String>,
+    /// Whether all that the payload consists of was there, the process from outside as well.
+    whole: bool,
+}
+
+/// Plays one until all of the payload has been there: on a busy machine the deadline may come
+/// before the process from outside. Returns what was not as expected in any of these runs.
+fn play_whole(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
+    for _ in 0..ATTEMPTS {
+        let run = play(case, counts)?;
+        if run.whole || !run.problems.is_empty() {
+            return Ok(run.problems);
+        }
+    }
+    Ok(vec![format!(
+        "in {ATTEMPTS} runs the process from outside was too late"
+    )])
+}
+
+fn play(case: &Case, counts: &mut Tally) -> Result<Run, String> {
     let _seat = Seat::take(case.payload.busy);
     let expected = case.expected();
     let said = |e: std::io::Error| e.to_string();
@@ -170,11 +193,12 @@ fn play(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
     }
     let report = fs::read_to_string(path("report")).map_err(said)?;
     let mut otherwise = otherwise(case, &expected, &found, &report);
-    // One that comes after the deadline to join a run, finds none.
-    let by_time = matches!(case.kind, Kind::Deadline | Kind::Main);
+    // In a cgroup of the run, unless it is to be out of reach.
+    let in_place = outsider.is_some_and(|it| it.joined || expected.outsider_lives);
+    let whole = !outsider::takes_part(payload.beside) || in_place;
     if let Some(outsider) = outsider
+        && whole
         && outsider.lives != expected.outsider_lives
-        && (outsider.joined || expected.outsider_lives || !by_time)
     {
         otherwise.push(format!("from outside: {outsider:?}"));
     }
@@ -183,7 +207,7 @@ fn play(case: &Case, counts: &mut Tally) -> Result<Vec<String>, String> {
         let errors = fs::read_to_string(path("errors")).unwrap_or_default();
         problems.push(format!("{}: {errors}", otherwise.join(", ")));
     }
-    Ok(problems)
+    Ok(Run { problems, whole })
 }
 
 fn args(case: &Case, code: i32, report: PathBuf) -> Vec<String> {

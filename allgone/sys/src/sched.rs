@@ -30,25 +30,39 @@ const SIZE: u32 = 48;
 const _: () = assert!(size_of::<Attr>() == 48);
 
 /// The slice of the calling thread, in nanoseconds: for so long it runs at a time while others want
-/// the processor. 0 before Linux 6.12. Async-signal-safe. Errors: `ENOSYS`.
+/// the processor. 0 before Linux 6.12, and under a policy that has none. Async-signal-safe. Errors:
+/// `ENOSYS`; `EPERM` by a seccomp filter.
 pub fn slice_ns() -> Result<u64, Errno> {
-    get().map(|attr| attr.runtime)
+    get().map(|attr| if attr.has_slices() { attr.runtime } else { 0 })
 }
 
 /// Sets it: the same share of the processor in smaller pieces, and therefore sooner; 0 is the
 /// kernel's own. Children inherit it.
 ///
-/// Before Linux 6.12 it changes nothing. Needs no privilege. Async-signal-safe. Errors: `EINVAL`
-/// under a real-time policy, which needs no slices; `EPERM` by a seccomp filter.
+/// Changes nothing before Linux 6.12, nor under a real-time, deadline or idle policy. Needs no
+/// privilege. Async-signal-safe. Errors: `EINVAL` before Linux 5.3, which knows no policy that is
+/// kept; `ENOSYS`; `EPERM` by a seccomp filter.
 pub fn set_slice_ns(slice_ns: u64) -> Result<(), Errno> {
+    let own = get()?;
+    if !own.has_slices() {
+        return Ok(());
+    }
     let attr = Attr {
-        size: SIZE,
         flags: KEEP_POLICY,
         runtime: slice_ns,
-        ..get()?
+        ..own
     };
     // SAFETY: the structure is live and as long as it says; 0 is the calling thread.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(|_| ())
+}
+
+impl Attr {
+    /// Under a deadline policy the same field is the budget of a period.
+    fn has_slices(&self) -> bool {
+        let fair = [libc::SCHED_OTHER, libc::SCHED_BATCH];
+        fair.iter()
+            .any(|policy| u32::try_from(*policy) == Ok(self.policy))
+    }
 }
 
 fn get() -> Result<Attr, Errno> {
@@ -81,9 +95,30 @@ mod tests {
             let after = slice_ns().unwrap();
             // Before Linux 6.12 there is none.
             assert_eq!(after, if before == 0 { 0 } else { SHORTEST_SLICE_NS });
+            let inherited = std::thread::spawn(|| slice_ns().unwrap());
+            assert_eq!(inherited.join().unwrap(), after);
             set_slice_ns(before).unwrap();
             assert_eq!(slice_ns().unwrap(), before);
             assert_eq!(get().unwrap().nice, nice);
+        });
+        thread.join().unwrap();
+    }
+    #[cfg(feature = "instrument")]
+    #[test]
+    fn a_real_time_policy_is_left_as_it_is() {
+        let thread = std::thread::spawn(|| {
+            // Not everybody may have one, and then there is nothing to leave.
+            if crate::actor::set_realtime(nix::unistd::Pid::from_raw(0)).is_err() {
+                return;
+            }
+            let before = get().unwrap();
+            assert_eq!(slice_ns(), Ok(0));
+            assert_eq!(set_slice_ns(SHORTEST_SLICE_NS), Ok(()));
+            let after = get().unwrap();
+            assert_eq!(
+                (after.policy, after.priority),
+                (before.policy, before.priority)
+            );
         });
         thread.join().unwrap();
     }

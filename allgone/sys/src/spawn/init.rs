@@ -317,9 +317,9 @@ pub(super) fn timespec(ns: u64) -> libc::timespec {
 /// the program makes.
 ///
 /// Without both, on two processors that two dozen copies of a fork bomb and an emulator kept busy,
-/// an init has run 1.28 s after the launcher's death had woken it (Linux 6.18.44). A higher
-/// priority is not taken: how much an init has to do is up to the program, which must not keep
-/// others from the processor in init's name.
+/// an init has run 1.28 s after the launcher's death had woken it (Linux 6.18.44). Slices are of
+/// Linux 6.12. A higher priority is not taken: how much an init has to do is up to the program,
+/// which could keep others from the processor by it.
 fn be_prompt(reach: &Reach<'_>) {
     match set_slice_ns(SHORTEST_SLICE_NS) {
         Ok(()) | Err(_) => {}

@@ -92,10 +92,14 @@ fn kill(target: &Cgroup, is_parent: bool, report: &mut KillReport) -> Result<(),
     report.passes = 1;
     target.write("memory.oom.group", "1")?;
     report.about_to_signal();
-    target.write("memory.max", "0")?;
-    report.sent(Ok(()), 0);
-    // Both as they were: what comes after the kill needs memory too, and a parent has others.
-    target.write("memory.max", limit.trim())?;
-    target.write("memory.oom.group", group.trim())?;
+    let killed = target.write("memory.max", "0");
+    if killed.is_ok() {
+        report.sent(Ok(()), 0);
+    }
+    // Both as they were, in any case: what comes later needs memory too, and a parent has others.
+    let restored = [("memory.max", limit), ("memory.oom.group", group)]
+        .map(|(file, before)| target.write(file, before.trim()));
+    killed?;
+    restored.into_iter().collect::<Result<(), _>>()?;
     Ok(())
 }

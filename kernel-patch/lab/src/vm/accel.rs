@@ -24,7 +24,7 @@ pub enum Accelerator {
     Emulation,
     /// TCG, all CPUs in one thread, which takes turns: slower, but code that the kernel rewrites
     /// while another CPU executes it (tracepoints, BPF) is whole at any time. With a thread a CPU,
-    /// QEMU 7.2 has run into a breakpoint that had been taken away.
+    /// QEMU 7.2 has executed a breakpoint where memory had the instruction again.
     #[value(name = "tcg-turns")]
     TakingTurns,
     /// TCG with `-icount`: one instruction takes one virtual nanosecond, the CPUs take turns, and
@@ -41,8 +41,9 @@ pub enum Accelerator {
     UserMode,
 }
 
-/// Every instruction but cmpxchg16b, behind which QEMU 7.2 has once lost the flags: a kernel then
-/// died of a double fault in `kmem_cache_alloc()`, after 40 minutes of scenarios.
+/// Every instruction but cmpxchg16b. Behind one in `kmem_cache_alloc()`, QEMU 7.2 has once had the
+/// lower half of an address for flags, and a kernel died of a double fault after 2 628 rows of
+/// scenarios. Without the instruction one such run had no fault, which is no proof.
 const WITHOUT_CX16: &str = "max,-cx16";
 
 /// The self-test's limit: an emulated boot takes a few seconds, so an accelerated one that has not

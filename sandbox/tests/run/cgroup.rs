@@ -115,9 +115,11 @@ fn a_busy_program_does_not_keep_init_from_the_processor() {
     if !has("cgroup2-write", available()) {
         return;
     }
-    let options = [&TIER[..], &["--", "sleep", "1000"]].concat();
+    // A test that fails leaves it, and without a pipe of the test's.
+    let options = [&TIER[..], &["-t", "60s", "--", "sleep", "60"]].concat();
     let mut run = allgone(Whose::Own, &options);
-    run.command.stdin(Stdio::null());
+    let command = run.command.stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = run.command.spawn().unwrap();
     let launcher = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let own = |pid: &Pid| session(*pid) == Some(*pid);

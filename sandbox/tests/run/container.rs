@@ -18,7 +18,7 @@ use seccompiler::{
 };
 
 use crate::ends::HOSTILE;
-use crate::support::{Whose, allgone, code, errors, users};
+use crate::support::{Whose, binary, code, errors, users};
 use crate::traced::{BOMB, HOP, HOPPERS};
 
 const CAPABILITIES: &str = "-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,\
@@ -169,8 +169,8 @@ fn inside(whose: Whose, command: &[&str], env: &[(&str, &str)]) -> Output {
 }
 
 fn launcher(whose: Whose, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let binary = allgone(whose, &[]).command.get_program().to_owned();
-    let command = [&[binary.to_str().unwrap(), "run"], args].concat();
+    let binary = binary();
+    let command = [&[binary.path(), "run"], args].concat();
     inside(whose, &command, env)
 }
 

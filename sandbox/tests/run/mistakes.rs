@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Whose, allgone, code, errors, named};
+use crate::support::{Whose, allgone, binary, code, errors, named};
 
 fn told(args: &[&str]) -> (i32, String) {
     let output = allgone(Whose::Own, args).output();
@@ -63,13 +63,13 @@ fn the_directory_is_gone() {
 
 #[test]
 fn descriptors_are_exhausted() {
-    let binary = allgone(Whose::Own, &[]).command.get_program().to_owned();
+    let binary = binary();
     for limit in 4..12 {
         let script = format!("ulimit -n {limit}; exec \"$0\" run --bare -- sh -c 'exit 4'");
         let mut command = std::process::Command::new("sh");
         command
             .args(["-c", &script])
-            .arg(&binary)
+            .arg(binary.path())
             .stdin(Stdio::null());
         let output = command.output().unwrap();
         let said = errors(&output);

@@ -5,19 +5,19 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::{Whose, allgone, within};
+use crate::support::{Executable, binary, within};
 
 struct Session {
     child: Child,
     keys: ChildStdin,
     seen: Arc<Mutex<Vec<u8>>>,
     from: usize,
-    binary: String,
+    executable: Arc<Executable>,
 }
 
 impl Session {
     fn start() -> Self {
-        let binary = allgone(Whose::Own, &[]).command.get_program().to_owned();
+        let binary = binary();
         // A test that runs in the background of a script has SIGINT ignored, and so would the shell
         // and all that it starts.
         let shell = "env --default-signal bash --norc --noprofile -i";
@@ -43,7 +43,7 @@ impl Session {
             keys,
             seen,
             from: 0,
-            binary: binary.to_string_lossy().into_owned(),
+            executable: binary,
         };
         // In two parts, so that the echo of what is typed is not taken for the prompt.
         session.press("PS1='rea''dy> '\r");
@@ -69,7 +69,7 @@ impl Session {
     }
 
     fn run(&mut self, options: &str) {
-        let line = format!("{} run {options}\r", self.binary);
+        let line = format!("{} run {options}\r", self.executable.path());
         self.press(&line);
     }
 }

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::crash::{init_of, moments};
-use crate::support::{Marked, Whose, allgone, code, errors, users, within};
+use crate::support::{Marked, Whose, allgone, binary, code, errors, users, within};
 
 /// Each process makes the next one, in a session of its own, and ends.
 pub(crate) const HOP: &str = "setsid sh -c \"$HOP\" & sleep 0.01";
@@ -65,13 +65,13 @@ fn the_end_is_proved_and_the_price_is_told() {
 
 #[test]
 fn children_from_before_do_not_keep_it() {
-    let binary = allgone(Whose::Own, &[]).command.get_program().to_owned();
+    let binary = binary();
     let mut shell = Command::new("sh")
         .args([
             "-c",
             "sleep 1000 & echo $!; exec \"$0\" run --tier traced -- true",
         ])
-        .arg(binary)
+        .arg(binary.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -159,15 +159,8 @@ fn nothing_can_be_born_out_of_the_trace() {
         ]
     );
     // Nor can a run within a run be traced by its own.
-    let binary = allgone(Whose::Own, &[]).command.get_program().to_owned();
-    let inner = [
-        "--",
-        binary.to_str().unwrap(),
-        "run",
-        "--tier",
-        "traced",
-        "true",
-    ];
+    let binary = binary();
+    let inner = ["--", binary.path(), "run", "--tier", "traced", "true"];
     let output = traced(Whose::Own, &inner).output();
     assert_eq!(code(&output), 125);
     assert_eq!(errors(&output).lines().count(), 1, "{}", errors(&output));

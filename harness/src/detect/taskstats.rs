@@ -100,6 +100,10 @@ fn command(command: u8, attribute: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// Sends one command and returns the answer's payload; empty for a bare acknowledgement.
+///
+/// Exits may be told to this socket before it has registered: a registration outlives its socket
+/// until the next exit, and belongs to whichever socket has the same port, which is the process's
+/// number.
 fn ask(socket: &Socket, family: u16, payload: &[u8]) -> Result<Vec<u8>, Errno> {
     socket.send(&netlink::message(
         family,
@@ -110,22 +114,31 @@ fn ask(socket: &Socket, family: u16, payload: &[u8]) -> Result<Vec<u8>, Errno> {
     let mut buffer = [0u8; 8192];
     // The kernel answers within the system call, so everything is there already.
     loop {
-        for message in netlink::messages(socket.receive(&mut buffer)?) {
-            if message.kind != NLMSG_ERROR {
-                answer = message.payload.to_vec();
-                continue;
-            }
+        let datagram = socket.receive(&mut buffer)?;
+        if let Some(done) = collect(datagram, family, &mut answer) {
+            return done.map(|()| answer);
+        }
+    }
+}
+
+/// Takes the answer of `family` from a datagram. `Some`: the acknowledgement was in it, or the
+/// refusal.
+fn collect(datagram: &[u8], family: u16, answer: &mut Vec<u8>) -> Option<Result<(), Errno>> {
+    for message in netlink::messages(datagram) {
+        if message.kind == family {
+            *answer = message.payload.to_vec();
+        } else if message.kind == NLMSG_ERROR {
             let code = message
                 .payload
                 .first_chunk::<4>()
                 .map_or(-nix::libc::EIO, |c| i32::from_ne_bytes(*c));
-            return if code == 0 {
-                Ok(answer)
-            } else {
-                Err(Errno::from_raw(-code))
-            };
+            return Some(match code {
+                0 => Ok(()),
+                _ => Err(Errno::from_raw(-code)),
+            });
         }
     }
+    None
 }
 
 /// The value of attribute `kind` behind a generic netlink header.
@@ -207,6 +220,22 @@ impl Source for Listening {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exit_that_is_told_meanwhile_is_no_answer() {
+        const OTHER: u16 = CONTROLLER + 7;
+        let mut answer = Vec::new();
+        for (kind, payload) in [(CONTROLLER, b"mine"), (OTHER, b"exit")] {
+            let told = netlink::message(kind, 0, payload);
+            assert_eq!(collect(&told, CONTROLLER, &mut answer), None);
+        }
+        let done = netlink::message(NLMSG_ERROR, 0, &0i32.to_ne_bytes());
+        assert_eq!(collect(&done, CONTROLLER, &mut answer), Some(Ok(())));
+        assert_eq!(answer, b"mine");
+        let refused = netlink::message(NLMSG_ERROR, 0, &(-1i32).to_ne_bytes());
+        let refused = collect(&refused, CONTROLLER, &mut answer);
+        assert_eq!(refused, Some(Err(Errno::EPERM)));
+    }
 
     #[test]
     fn attributes_are_found_behind_others() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use allgone::Base as JobBase;
 use allgone::job::{Command, Guarded, Job, Pool, Proof, StartError, ToldBy};
 use allgone::limits::LimitSource;
+use allgone::sys::sched::SHORTEST_SLICE_NS;
 use allgone::sys::time::now;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,6 +29,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "without_guard_and_second_only_the_host_acts",
         without_guard_and_second_only_the_host_acts,
+    ),
+    (
+        "guard_and_second_run_soon_and_jobs_as_before",
+        guard_and_second_run_soon_and_jobs_as_before,
     ),
     (
         "unguarded_jobs_of_the_base_are_let_alone",
@@ -69,6 +74,33 @@ fn a_guarded_job_is_proved() {
     drop(job);
     drop(guarded);
     assert!(base.is_clear());
+}
+
+/// The slice of a process, where the kernel has such and tells of them (Linux 6.12,
+/// `CONFIG_SCHED_DEBUG`).
+fn slice_ns(sched: &str) -> Option<u64> {
+    let line = sched.lines().find(|line| line.starts_with("se.slice"))?;
+    line.rsplit_once(':')?.1.trim().parse().ok()
+}
+
+/// However busy a job keeps the processors.
+fn guard_and_second_run_soon_and_jobs_as_before() {
+    let of = |pid: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/sched"));
+        slice_ns(&text.unwrap_or_default())
+    };
+    let base = Base::must();
+    let own = of("thread-self");
+    let guarded = Guarded::start(&jobs(&base)).unwrap();
+    let mut command = shell("cat /proc/self/sched 2>/dev/null || true");
+    let (_, output) = command.output(&guarded, now() + PATIENCE).unwrap();
+    let of_job = slice_ns(&String::from_utf8_lossy(&output.stdout));
+    // The job was served, so the guard has tried.
+    let guard = pid_of(guarded.guard());
+    let second = until(PATIENCE, || second_of(guard)).unwrap();
+    let shortest = own.map(|_| SHORTEST_SLICE_NS);
+    let found = [guard, second].map(|pid| of(&pid.to_string()));
+    assert_eq!((found, of_job), ([shortest; 2], own));
 }
 
 fn a_program_that_is_not_there() {

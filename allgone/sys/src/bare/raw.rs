@@ -118,6 +118,8 @@ pub(crate) mod number {
         EPOLL_CREATE1 291 20
         DUP3 292 24
         PRLIMIT64 302 261
+        SCHED_SETATTR 314 274
+        SCHED_GETATTR 315 275
         EXECVEAT 322 281
         STATX 332 291
         PIDFD_SEND_SIGNAL 424 424

@@ -46,10 +46,12 @@ pub enum Step {
     Mask,
     /// write to `oom_score_adj`.
     OomScore,
+    /// `sched_setattr`.
+    Slice,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Signals,
         Self::Affinity,
         Self::JoinCgroup,
@@ -71,6 +73,7 @@ impl Step {
         Self::Main,
         Self::Mask,
         Self::OomScore,
+        Self::Slice,
     ];
 
     /// The name used in messages and records.
@@ -97,6 +100,7 @@ impl Step {
             Self::Main => "clone3",
             Self::Mask => "rt_sigprocmask",
             Self::OomScore => "write oom_score_adj",
+            Self::Slice => "sched_setattr",
         }
     }
 }

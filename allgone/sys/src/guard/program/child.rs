@@ -7,6 +7,7 @@
 use super::call::{self, Fd};
 use super::oom::Spared;
 use super::process;
+use super::prompt::Prompt;
 use super::raw::Errno;
 use super::step::Step;
 use super::wire::{self, Limit, Spawn};
@@ -68,10 +69,10 @@ impl<'a> Request<'a> {
     }
 
     /// Makes all steps; the last is exec. In the child only. `join`: it is not in its cgroup yet.
-    /// `spared`: it has the guard's score adjustment.
-    pub(crate) fn run(mut self, join: bool, spared: Option<&Spared>) -> ! {
+    /// `spared` and `prompt`: it has the guard's score adjustment and slice.
+    pub(crate) fn run(mut self, join: bool, spared: Option<&Spared>, prompt: Option<&Prompt>) -> ! {
         let mut index = 0;
-        let Err((step, errno)) = self.steps(join, spared, &mut index);
+        let Err((step, errno)) = self.steps(join, spared, prompt, &mut index);
         let mut message = [step as u8; 9];
         message[1..5].copy_from_slice(&u32::to_ne_bytes(index));
         message[5..].copy_from_slice(&i32::to_ne_bytes(errno.0));
@@ -85,6 +86,7 @@ impl<'a> Request<'a> {
         &mut self,
         join: bool,
         spared: Option<&Spared>,
+        prompt: Option<&Prompt>,
         index: &mut u32,
     ) -> Result<core::convert::Infallible, (Step, Errno)> {
         let mut step = |kind: Step, done: Result<(), Errno>| {
@@ -98,6 +100,9 @@ impl<'a> Request<'a> {
         // Before it becomes another user, who may not.
         if let Some(spared) = spared {
             step(Step::OomScore, spared.give_back())?;
+        }
+        if let Some(prompt) = prompt {
+            step(Step::Slice, prompt.give_back())?;
         }
         if join {
             step(Step::JoinCgroup, enter(self.fd(CGROUP)))?;

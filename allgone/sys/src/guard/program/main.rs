@@ -21,6 +21,7 @@ mod jobs;
 mod oom;
 mod poll;
 mod process;
+mod prompt;
 mod second;
 mod serve;
 

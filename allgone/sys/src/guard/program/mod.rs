@@ -13,5 +13,6 @@ mod jobs;
 mod oom;
 mod poll;
 pub(super) mod process;
+mod prompt;
 mod second;
 pub(super) mod serve;

@@ -9,6 +9,7 @@ use super::jobs::Jobs;
 use super::oom::Spared;
 use super::poll::{self, Event, Poll};
 use super::process::{self, Disposition};
+use super::prompt::Prompt;
 use super::raw::Errno;
 use super::second::{self, Second};
 use super::wire::{self, Header, Notice, born};
@@ -44,6 +45,8 @@ pub(crate) struct Guard<'a> {
     second: Second,
     /// Set if the OOM killer spares this process.
     spared: Option<Spared>,
+    /// Set if this process has the shortest slices.
+    prompt: Option<Prompt>,
     /// No descriptor of a job has a number from here on. So there is always room for the first that
     /// comes with a request, through which a refusal is told.
     files: Fd,
@@ -80,6 +83,7 @@ impl<'a> Guard<'a> {
         process::set_name(c"allgone-guard");
         // Before the second is forked, which is to be spared, too.
         let spared = if spare { Spared::from_now_on() } else { None };
+        let prompt = Prompt::from_now_on();
         // Two descriptors a job. What a job may have is said with each request.
         let [_, hard] = process::limit(process::NOFILE, None)?;
         process::limit(process::NOFILE, Some([hard, hard]))?;
@@ -96,6 +100,7 @@ impl<'a> Guard<'a> {
             signals,
             second: Second::start(ground)?,
             spared,
+            prompt,
             files,
         })
     }
@@ -238,7 +243,10 @@ impl<'a> Guard<'a> {
             forked => forked,
         };
         match forked {
-            Ok((0, _)) => request.run(refused != Errno(0), self.spared.as_ref()),
+            Ok((0, _)) => {
+                let (spared, prompt) = (self.spared.as_ref(), self.prompt.as_ref());
+                request.run(refused != Errno(0), spared, prompt)
+            }
             Ok((pid, pidfd)) => {
                 let notice = Notice {
                     kind: wire::STARTED,

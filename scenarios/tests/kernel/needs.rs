@@ -37,6 +37,11 @@ pub(crate) const V2_CPU: Need = "v2-cpu";
 /// A loop-mounted file system that can be frozen (FIFREEZE): a sleep that no signal ends.
 pub(crate) const FILE_SYSTEM_FREEZE: Need = "file-system-freeze";
 
+/// Kernel threads: they are seen and moved in the initial PID namespace alone.
+pub(crate) const KERNEL_THREADS: Need = "kernel-threads";
+/// This process can be stopped: the first one of a PID namespace cannot, from within.
+pub(crate) const STOPPABLE: Need = "stoppable";
+
 /// Programs that are real workloads, and can be executed by any user.
 const PROGRAMS: [Need; 14] = [
     "program:cc",
@@ -102,6 +107,11 @@ impl Machine {
             ),
             (OWN_LIMITS, super::fleet::no_own_limits()),
             (FILE_SYSTEM_FREEZE, super::place::FrozenFiles::make().err()),
+            (KERNEL_THREADS, no_kernel_threads()),
+            (
+                STOPPABLE,
+                (std::process::id() == 1).then(|| "this is PID 1".to_owned()),
+            ),
         ]);
         for feature in FEATURES.iter() {
             has.insert(feature.name, support(feature.probe(&host)));
@@ -172,6 +182,11 @@ fn mount() -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(e) => Some(format!("unshare: {e}")),
     }
+}
+
+fn no_kernel_threads() -> Option<String> {
+    let comm = std::fs::read_to_string("/proc/2/comm").unwrap_or_default();
+    (comm != "kthreadd\n").then(|| "there is no kthreadd".to_owned())
 }
 
 fn v1_cpu() -> Option<String> {

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use scenarios::script::{Op, Script};
 
 use super::common::{Test, ensure, play, reference, spec, told, wait_until};
-use super::needs::{CGROUP2_WRITE, PIDS_LIMIT};
+use super::needs::{CGROUP2_WRITE, PIDS_LIMIT, STOPPABLE};
 use super::outside::{begin, members, note_of, records};
 
 /// All tests of this area.
@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         Test::new(
             "stopped::a_harness_that_does_not_run_blames_no_mechanism_for_being_late",
-            &[CGROUP2_WRITE],
+            &[CGROUP2_WRITE, STOPPABLE],
             harness_stopped,
         ),
     ]

@@ -17,8 +17,8 @@ use scenarios::script::FOREVER;
 
 use super::common::{Test, ensure, wait_until};
 use super::needs::{
-    CGROUP2_WRITE, CLONE_INTO_CGROUP, FILE_SYSTEM_FREEZE, PID_NAMESPACE, ROOT, V1_CPU, V1_FREEZER,
-    V2_CPU,
+    CGROUP2_WRITE, CLONE_INTO_CGROUP, FILE_SYSTEM_FREEZE, KERNEL_THREADS, PID_NAMESPACE, ROOT,
+    V1_CPU, V1_FREEZER, V2_CPU,
 };
 use super::place::{FrozenFiles, Place, V1Dir, sleep_for_ever, state_of, workload};
 
@@ -57,7 +57,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         Test::new(
             "survivors::a_kernel_thread",
-            &[CGROUP2_WRITE, ROOT, FILE_SYSTEM_FREEZE],
+            &[CGROUP2_WRITE, ROOT, FILE_SYSTEM_FREEZE, KERNEL_THREADS],
             kernel_thread,
         ),
         Test::new("survivors::waiting_for_its_child_in_vfork", needs, in_vfork),

@@ -92,7 +92,7 @@ fn guard_and_second_run_soon_and_jobs_as_before() {
     let base = Base::must();
     let own = of("thread-self");
     let guarded = Guarded::start(&jobs(&base)).unwrap();
-    let mut command = shell("cat /proc/self/sched 2>/dev/null || true");
+    let command = shell("cat /proc/self/sched 2>/dev/null || true");
     let (_, output) = command.output(&guarded, now() + PATIENCE).unwrap();
     let of_job = slice_ns(&String::from_utf8_lossy(&output.stdout));
     // The job was served, so the guard has tried.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
+use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
 use super::Site;
@@ -14,12 +15,14 @@ use crate::error::SysError;
 use crate::expect::Canary;
 use crate::sys::fork::{Worker, worker, worker_as};
 use crate::sys::spawn::{CLONE_PARENT, Credentials, exit_now};
-use crate::sys::wait::Change;
+use crate::sys::wait::{Change, Whose, waitid};
 use crate::sys::{pidfd, privilege, time};
 use crate::{MonoNs, proc};
 
 /// Signals that strategies send, or that the kernel sends when they end the leader of a session.
-const OF_STRATEGIES: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGHUP];
+/// SIGKILL is the last: the kernel adds it to any other one that ends a process (`complete_signal()`
+/// in kernel/signal.c), so it tells the sender's only where it is alone.
+const OF_STRATEGIES: [Signal; 3] = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGKILL];
 
 /// What happened to a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +35,19 @@ pub(super) enum Fate {
     Lost(&'static str),
 }
 
-/// What ended a canary. If another process sends it the strategy's signal while the strategy acts,
-/// that cannot be told from a hit.
+/// What ended a canary: the signal, or `Some(None)` if it ended by itself; `None`: not known. If
+/// another process sends it the strategy's signal while the strategy acts, that cannot be told from
+/// a hit.
+///
+/// SIGHUP counts whenever it comes after the first act: the kernel sends it to a process group in
+/// which the strategy has left a stopped member, once the parent of the main process has ended.
 pub(super) fn judge(
-    status: Option<Change>,
+    by: Option<Option<i32>>,
     ended: Option<MonoNs>,
     spared: bool,
     begun: Option<MonoNs>,
 ) -> Fate {
-    match (status.map(signal_of), begun) {
+    match (by, begun) {
         (Some(None), _) => Fate::Lost("by itself"),
         (Some(Some(signal)), _) if !OF_STRATEGIES.iter().any(|known| *known as i32 == signal) => {
             Fate::Lost("by a signal that no strategy sends")
@@ -49,7 +56,9 @@ pub(super) fn judge(
         (_, Some(begun)) if ended.is_some_and(|ended| ended < begun) => {
             Fate::Lost("before the strategy's first act")
         }
-        _ if spared => Fate::Lost("after the strategy's last act"),
+        _ if spared && by != Some(Some(Signal::SIGHUP as i32)) => {
+            Fate::Lost("after the strategy's last act")
+        }
         _ => Fate::Hit,
     }
 }
@@ -187,8 +196,8 @@ impl LiveCanary {
     /// that has taken a fatal one does not sleep again before it is marked as exiting. The signals
     /// are read before the state.
     pub(super) fn issued(&mut self) -> Result<(), SysError> {
-        self.spared = match (self.is_dying()?, proc::stat(self.pid.as_raw())) {
-            (dying, Ok(stat)) => !dying && stat.state == 'S' && !stat.is_exiting(),
+        self.spared = match (self.pending()?, proc::stat(self.pid.as_raw())) {
+            (pending, Ok(stat)) => pending.is_none() && stat.state == 'S' && !stat.is_exiting(),
             (_, Err(e)) if proc::vanished(&e) => false,
             (_, Err(e)) => return Err(e),
         };
@@ -200,15 +209,27 @@ impl LiveCanary {
             .map_err(|e| SysError::pid("poll pidfd", self.pid.as_raw(), e))
     }
 
-    /// It has a signal pending and has not acted on it yet. It is our own child: the pid is its own
-    /// until it is reaped, and then it has ended.
-    fn is_dying(&self) -> Result<bool, SysError> {
+    /// The signal that is pending, on which it has not acted yet. It is our own child: the pid is
+    /// its own until it is reaped, and then it has ended.
+    fn pending(&self) -> Result<Option<Signal>, SysError> {
         match proc::status(self.pid.as_raw()) {
-            Ok(status) => Ok(OF_STRATEGIES
-                .iter()
-                .any(|signal| status.has_pending(*signal))),
-            Err(e) if proc::vanished(&e) => Ok(false),
+            Ok(status) => {
+                let mut known = OF_STRATEGIES.into_iter();
+                Ok(known.find(|signal| status.has_pending(*signal)))
+            }
+            Err(e) if proc::vanished(&e) => Ok(None),
             Err(e) => Err(e),
+        }
+    }
+
+    /// How it has ended, if it has not been reaped since.
+    fn unreaped(&self) -> Result<Option<Change>, SysError> {
+        let ended = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
+        let look = WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Whose::Pidfd(self.pidfd.as_fd()), ended | look) {
+            Ok(change) => Ok(change),
+            Err(Errno::ECHILD) => Ok(None),
+            Err(errno) => Err(SysError::pid("waitid", self.pid.as_raw(), errno)),
         }
     }
 
@@ -219,11 +240,13 @@ impl LiveCanary {
         status: Option<Change>,
         begun: Option<MonoNs>,
     ) -> Result<Fate, SysError> {
-        let dying = self.is_dying()?;
-        if !dying && !self.has_ended()? {
+        let pending = self.pending()?;
+        if pending.is_none() && !self.has_ended()? {
             return Ok(Fate::Unharmed);
         }
-        Ok(judge(status, self.ended, self.spared, begun))
+        let pending = pending.map(|signal| Some(signal as i32));
+        let by = status.or(self.unreaped()?).map(signal_of).or(pending);
+        Ok(judge(by, self.ended, self.spared, begun))
     }
 
     /// Ends it. The harness reaps.
@@ -275,7 +298,12 @@ mod tests {
     #[test]
     fn a_strategy_is_blamed_for_what_was_ended_while_it_acted() {
         assert_eq!(
-            judge(Some(signalled(9)), Some(MonoNs(150)), false, BEGUN),
+            judge(
+                Some(signal_of(signalled(9))),
+                Some(MonoNs(150)),
+                false,
+                BEGUN
+            ),
             Fate::Hit
         );
         assert_eq!(
@@ -285,7 +313,7 @@ mod tests {
         );
         let polite = signalled(15);
         assert_eq!(
-            judge(Some(polite), Some(MonoNs(100)), false, BEGUN),
+            judge(Some(signal_of(polite)), Some(MonoNs(100)), false, BEGUN),
             Fate::Hit
         );
     }
@@ -294,25 +322,55 @@ mod tests {
     fn a_strategy_is_not_blamed_for_others() {
         let lost = |fate| matches!(fate, Fate::Lost(_));
         assert!(
-            lost(judge(Some(signalled(9)), Some(MonoNs(99)), false, BEGUN)),
+            lost(judge(
+                Some(signal_of(signalled(9))),
+                Some(MonoNs(99)),
+                false,
+                BEGUN
+            )),
             "before its first act"
         );
         assert!(
-            lost(judge(Some(signalled(9)), Some(MonoNs(500)), true, BEGUN)),
+            lost(judge(
+                Some(signal_of(signalled(9))),
+                Some(MonoNs(500)),
+                true,
+                BEGUN
+            )),
             "after its last"
         );
         assert!(
-            lost(judge(Some(signalled(9)), Some(MonoNs(500)), false, None)),
+            lost(judge(
+                Some(signal_of(signalled(9))),
+                Some(MonoNs(500)),
+                false,
+                None
+            )),
             "there was no act"
         );
         let hung_up = exited(129);
         assert_eq!(
-            judge(Some(hung_up), Some(MonoNs(150)), false, BEGUN),
+            judge(Some(signal_of(hung_up)), Some(MonoNs(150)), false, BEGUN),
             Fate::Hit
         );
+        assert_eq!(
+            judge(Some(Some(1)), Some(MonoNs(500)), true, BEGUN),
+            Fate::Hit,
+            "the kernel's SIGHUP, for a member that the strategy has left stopped"
+        );
         let crashed = signalled(11);
-        assert!(lost(judge(Some(crashed), Some(MonoNs(150)), false, BEGUN)));
+        assert!(lost(judge(
+            Some(signal_of(crashed)),
+            Some(MonoNs(150)),
+            false,
+            BEGUN
+        )));
         let failed = exited(1);
-        assert!(lost(judge(Some(failed), Some(MonoNs(150)), false, BEGUN)));
+        assert!(lost(judge(
+            Some(signal_of(failed)),
+            Some(MonoNs(150)),
+            false,
+            BEGUN
+        )));
     }
 }

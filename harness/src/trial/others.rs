@@ -167,7 +167,7 @@ fn hit(settled: &Settled<'_, '_>, oom: OomKills) -> Result<Vec<Canary>, Broken> 
         fates.push((
             *kind,
             Some(*status),
-            super::canary::judge(Some(*status), None, false, begun),
+            super::canary::judge(Some(signal_of(*status)), None, false, begun),
         ));
     }
     let mut hit = Vec::new();

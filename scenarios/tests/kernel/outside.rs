@@ -17,7 +17,7 @@ use super::common::{
     Test, base, binary, cgroups_of, ensure, play, reference, scenario, spec, told, wait_until,
 };
 use super::needs::{CGROUP2_WRITE, PID_NAMESPACE, PIDS_LIMIT, ROOT};
-use super::stand_ins::{Exhausted, Vandal};
+use super::stand_ins::{Exhausted, Stopper, Vandal};
 
 const USER_NAMESPACE: &str = "userns";
 const MEMORY_LIMIT: &str = "memory-limit";
@@ -49,6 +49,11 @@ pub(crate) fn tests() -> Vec<Test> {
             "outside::a_canary_that_the_strategy_killed_is_a_hit",
             &[CGROUP2_WRITE, PIDS_LIMIT],
             hit_canary,
+        ),
+        Test::new(
+            "outside::a_canary_that_the_kernel_hangs_up_after_a_stop_is_a_hit",
+            &[CGROUP2_WRITE, PIDS_LIMIT],
+            hung_up_canary,
         ),
         Test::new(
             "outside::the_oom_killer_is_named",
@@ -255,6 +260,18 @@ fn hit_canary() -> Result<(), String> {
         )?;
     }
     Ok(())
+}
+
+/// The observer ends, which leaves the group of a stopped main process an orphan: the kernel sends
+/// SIGHUP to all of it, a moment after the strategy's last act.
+fn hung_up_canary() -> Result<(), String> {
+    let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
+    let stopper = Some(AnyStrategy::Blocking(&Stopper));
+    let record = play(&spec(scenario, reference(), stopper))?;
+    ensure(
+        record.outcome != Outcome::Broken && record.canaries_hit == [Canary::SameGroup],
+        || format!("{record:?}"),
+    )
 }
 
 fn oom() -> Result<(), String> {

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use allgone::host::{Host, ProbeError, Support};
+use allgone::kill::signal::by_number;
 use allgone::spawn::{Child, SpawnOptions};
 use allgone::{MonoNs, ProcessSet};
 use harness::detect::{
@@ -50,6 +51,43 @@ impl BlockingKiller for Vandal {
 
     fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
         Ok(KillReport::begin().issued())
+    }
+}
+
+/// Stops the main process, and gives up.
+#[derive(Debug)]
+pub(crate) struct Stopper;
+
+impl BlockingStrategy for Stopper {
+    fn spec(&self) -> &'static KillSpec {
+        kill::by_id("stop-then-kill")
+            .expect("it is registered")
+            .spec()
+    }
+
+    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
+        Ok(Support::Available)
+    }
+
+    fn prepare(
+        &self,
+        _: &ProcessSet,
+        _: &mut SpawnOptions,
+    ) -> Result<Box<dyn BlockingKiller>, KillError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl BlockingKiller for Stopper {
+    fn attach(&mut self, _: &Child) -> Result<(), KillError> {
+        Ok(())
+    }
+
+    fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
+        let mut report = KillReport::begin();
+        by_number(&mut report, child.pid.as_raw(), Signal::SIGSTOP);
+        report.gave_up = true;
+        Ok(report.issued())
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use harness::detect::{self, AnyDetector};
 use harness::expect::Plane;
+use harness::host::name::{OwnerId, RunName, own_pidns};
 use harness::host::{Base, Detected, Options, Surveyed, detect};
 use harness::kill::AnyStrategy;
 use harness::param;
@@ -197,8 +198,11 @@ pub(crate) fn told(output: &Output) -> (Option<i32>, String, String) {
     )
 }
 
-/// Cgroups of runs of the process `pid` below the base.
+/// Cgroups of runs of the process `pid` below the base. Its number is of this PID namespace, which
+/// others share the base with.
 pub(crate) fn cgroups_of(pid: u32) -> Vec<PathBuf> {
+    let pidns = own_pidns().expect("/proc is here");
+    let is_its = |id: OwnerId| id.pid.unsigned_abs() == pid && id.pidns == pidns;
     let mut found = Vec::new();
     for entry in std::fs::read_dir(base().cgroup().path()).expect("the base can be listed") {
         let path = entry.expect("the base can be listed").path();
@@ -207,7 +211,7 @@ pub(crate) fn cgroups_of(pid: u32) -> Vec<PathBuf> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if name.starts_with(&format!("scenario-{pid}-")) {
+        if RunName::parse(&name).is_some_and(|RunName(id)| is_its(id)) {
             found.push(path);
         }
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use harness::cgroup::Cgroup;
 use harness::host::leftovers;
-use harness::host::name::RunName;
+use harness::host::name::{Owner, RunName, own_pidns};
 use harness::host::named::{self, Named};
 use harness::host::{Layout, LimitSource, Paths};
 use harness::sys::fork::worker;
@@ -173,9 +173,10 @@ fn killed_observer() -> Result<(), String> {
         .into_iter()
         .filter(|dir| !before.contains(dir))
         .collect();
-    // Other runs may be going on; those of this test are over.
+    // Other runs may be going on, also in other PID namespaces; those of this test are over.
+    let pidns = own_pidns().map_err(text)?;
     let ours = |dir: &&String| {
-        RunName::parse(dir).is_none_or(|run| run.owner() != harness::host::name::Owner::Alive)
+        RunName::parse(dir).is_none_or(|run| run.0.pidns == pidns && run.owner() != Owner::Alive)
     };
     ensure(new.iter().filter(ours).count() == 0, || {
         format!("{new:?}: {out} {err}")

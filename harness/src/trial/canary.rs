@@ -20,8 +20,8 @@ use crate::sys::{pidfd, privilege, time};
 use crate::{MonoNs, proc};
 
 /// Signals that strategies send, or that the kernel sends when they end the leader of a session.
-/// SIGKILL is the last: the kernel adds it to any other one that ends a process (`complete_signal()`
-/// in kernel/signal.c), so it tells the sender's only where it is alone.
+/// SIGKILL is the last: the kernel adds it to any other one that ends a process
+/// (`complete_signal()` in kernel/signal.c), so it is the sender's only where it is alone.
 const OF_STRATEGIES: [Signal; 3] = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGKILL];
 
 /// What happened to a canary.

@@ -74,8 +74,8 @@
 //!
 //! Directory, limits, descriptors, and, if asked for, user and umask come with the request. All
 //! else is the host's as it was when the guard was started: umask, namespaces, root directory,
-//! slice, `oom_score_adj`, ignored signals but `SIGCHLD` and `SIGPIPE` (default), user, capabilities,
-//! seccomp filter, priority, affinity, keyring. No signal is blocked.
+//! slice, `oom_score_adj`, ignored signals but `SIGCHLD` and `SIGPIPE` (default), user,
+//! capabilities, seccomp filter, priority, affinity, keyring. No signal is blocked.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod program;

@@ -1,9 +1,8 @@
 //! Running soon after being woken, while jobs keep the processors busy.
 //!
 //! A bomb of sessions has a scheduler's group for each of them (sched(7), "The autogroup feature"),
-//! and a guard has waited behind them for a second before it ran (Linux 6.18.44). It has a session
-//! of its own, and takes the shortest slices: the same share of the processor, in pieces that are
-//! due sooner. Slices are of Linux 6.12. What the guard starts gets the host's value back.
+//! and a guard waits behind them. It has a session of its own, and takes the shortest slices: the
+//! same share of the processor, in pieces that are due sooner. Slices are of Linux 6.12. What the guard starts gets the host's value back.
 //!
 //! As `crate::sched`, which has a C library. Sources: sched_setattr(2),
 //! Documentation/scheduler/sched-eevdf.rst.

@@ -12,7 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    for watched in ["build.rs", "src/bare", "src/guard", "src/spawn/step.rs"] {
+    for watched in [
+        "build.rs",
+        "src/bare",
+        "src/guard",
+        "src/sched/attr.rs",
+        "src/spawn/step.rs",
+    ] {
         println!("cargo::rerun-if-changed={watched}");
     }
     println!("cargo::rustc-check-cfg=cfg(guard_program)");

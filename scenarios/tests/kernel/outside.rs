@@ -17,7 +17,7 @@ use super::common::{
     Test, base, binary, cgroups_of, ensure, play, reference, scenario, spec, told, wait_until,
 };
 use super::needs::{CGROUP2_WRITE, PID_NAMESPACE, PIDS_LIMIT, ROOT};
-use super::stand_ins::{Exhausted, Stopper, Vandal};
+use super::stand_ins::{Exhausted, STOPPER, VANDAL};
 
 const USER_NAMESPACE: &str = "userns";
 const MEMORY_LIMIT: &str = "memory-limit";
@@ -236,7 +236,7 @@ fn killed_before() -> Result<(), String> {
     let record = play(&spec(
         scenario,
         reference(),
-        Some(AnyStrategy::Blocking(&Vandal)),
+        Some(AnyStrategy::Blocking(&VANDAL)),
     ))?;
     ensure(
         record.outcome == Outcome::Broken
@@ -266,7 +266,7 @@ fn hit_canary() -> Result<(), String> {
 /// SIGHUP to all of it, a moment after the strategy's last act.
 fn hung_up_canary() -> Result<(), String> {
     let scenario = scenarios::by_id("exit-now").ok_or("not registered")?;
-    let stopper = Some(AnyStrategy::Blocking(&Stopper));
+    let stopper = Some(AnyStrategy::Blocking(&STOPPER));
     let record = play(&spec(scenario, reference(), stopper))?;
     ensure(
         record.outcome != Outcome::Broken && record.canaries_hit == [Canary::SameGroup],

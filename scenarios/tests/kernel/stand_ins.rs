@@ -17,52 +17,43 @@ use nix::sys::signal::{Signal, kill as send};
 
 use super::common::{reference, wait_until};
 
-/// Ends the main process before the strategy is asked to act, as a kill from outside would.
+/// A strategy under the name of another one.
 #[derive(Debug)]
-pub(crate) struct Vandal;
-
-impl BlockingStrategy for Vandal {
-    fn spec(&self) -> &'static KillSpec {
-        kill::by_id("cgroup-kill").expect("it is registered").spec()
-    }
-
-    fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
-        Ok(Support::Available)
-    }
-
-    fn prepare(
-        &self,
-        _: &ProcessSet,
-        _: &mut SpawnOptions,
-    ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Self))
-    }
+pub(crate) struct StandIn {
+    of: &'static str,
+    attach: fn(&Child) -> Result<(), KillError>,
+    kill: fn(&Child) -> KillReport,
 }
 
-impl BlockingKiller for Vandal {
-    fn attach(&mut self, child: &Child) -> Result<(), KillError> {
+/// Ends the main process before the strategy is asked to act, as a kill from outside would.
+pub(crate) static VANDAL: StandIn = StandIn {
+    of: "cgroup-kill",
+    attach: |child| {
         let entered = || ledger().is_some_and(|ledger| ledger.entries().count() > 0);
         let failed = |errno| SysError::pid("end", child.pid.as_raw(), errno);
         wait_until("it plays", entered).map_err(|_| failed(Errno::ETIMEDOUT))?;
         send(child.pid, Signal::SIGKILL).map_err(failed)?;
         let ended = || harness::sys::pidfd::has_exited(child.pidfd.as_fd()) == Ok(true);
         wait_until("it has ended", ended).map_err(|_| failed(Errno::ETIMEDOUT).into())
-    }
-
-    fn kill(&mut self, _: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        Ok(KillReport::begin().issued())
-    }
-}
+    },
+    kill: |_| KillReport::begin().issued(),
+};
 
 /// Stops the main process, and gives up.
-#[derive(Debug)]
-pub(crate) struct Stopper;
+pub(crate) static STOPPER: StandIn = StandIn {
+    of: "stop-then-kill",
+    attach: |_| Ok(()),
+    kill: |child| {
+        let mut report = KillReport::begin();
+        by_number(&mut report, child.pid.as_raw(), Signal::SIGSTOP);
+        report.gave_up = true;
+        report.issued()
+    },
+};
 
-impl BlockingStrategy for Stopper {
+impl BlockingStrategy for StandIn {
     fn spec(&self) -> &'static KillSpec {
-        kill::by_id("stop-then-kill")
-            .expect("it is registered")
-            .spec()
+        kill::by_id(self.of).expect("it is registered").spec()
     }
 
     fn probe(&self, _: &Host) -> Result<Support, ProbeError> {
@@ -74,20 +65,17 @@ impl BlockingStrategy for Stopper {
         _: &ProcessSet,
         _: &mut SpawnOptions,
     ) -> Result<Box<dyn BlockingKiller>, KillError> {
-        Ok(Box::new(Self))
+        Ok(Box::new(Self { ..*self }))
     }
 }
 
-impl BlockingKiller for Stopper {
-    fn attach(&mut self, _: &Child) -> Result<(), KillError> {
-        Ok(())
+impl BlockingKiller for StandIn {
+    fn attach(&mut self, child: &Child) -> Result<(), KillError> {
+        (self.attach)(child)
     }
 
     fn kill(&mut self, child: &Child, _: MonoNs) -> Result<KillReport, KillError> {
-        let mut report = KillReport::begin();
-        by_number(&mut report, child.pid.as_raw(), Signal::SIGSTOP);
-        report.gave_up = true;
-        Ok(report.issued())
+        Ok((self.kill)(child))
     }
 }
 

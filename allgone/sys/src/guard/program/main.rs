@@ -7,6 +7,8 @@
 #![no_std]
 #![no_main]
 
+#[path = "../../sched/attr.rs"]
+mod attr;
 #[path = "../../bare/mod.rs"]
 mod bare;
 #[path = "../../spawn/step.rs"]

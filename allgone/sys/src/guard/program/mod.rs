@@ -4,6 +4,7 @@
 
 use super::wire;
 use crate::bare::{call, raw, tree};
+use crate::sched::attr;
 use crate::spawn::step;
 
 mod channel;

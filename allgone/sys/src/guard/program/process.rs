@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 
+use super::attr::Attr;
 use super::call::{Fd, fd, int};
 use super::raw::{Errno, number, syscall};
 
@@ -236,44 +237,19 @@ pub(crate) fn set_umask(mask: u32) {
     }
 }
 
-/// `struct sched_attr` in its first size, include/uapi/linux/sched/types.h.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Scheduling {
-    size: u32,
-    pub(crate) policy: u32,
-    pub(crate) flags: u64,
-    nice: i32,
-    priority: u32,
-    /// Of a fair policy: the slice; 0 before Linux 6.12.
-    pub(crate) runtime: u64,
-    deadline: u64,
-    period: u64,
-}
-
 /// How this process is scheduled: sched_getattr(2).
-pub(crate) fn scheduling() -> Result<Scheduling, Errno> {
-    const SIZE: usize = size_of::<Scheduling>();
-    let mut found = Scheduling {
-        size: 0,
-        policy: 0,
-        flags: 0,
-        nice: 0,
-        priority: 0,
-        runtime: 0,
-        deadline: 0,
-        period: 0,
-    };
-    let at = core::ptr::from_mut(&mut found) as usize;
+pub(crate) fn scheduling() -> Result<Attr, Errno> {
+    let mut found = Attr::room();
+    let (at, size) = (core::ptr::from_mut(&mut found) as usize, size_of::<Attr>());
     // SAFETY: room of the size that is passed.
-    unsafe { syscall(number::SCHED_GETATTR, [0, at, SIZE, 0, 0, 0]) }?;
+    unsafe { syscall(number::SCHED_GETATTR, [0, at, size, 0, 0, 0]) }?;
     Ok(found)
 }
 
 /// Changes that: sched_setattr(2).
-pub(crate) fn set_scheduling(new: &Scheduling) -> Result<(), Errno> {
+pub(crate) fn set_scheduling(new: &Attr) -> Result<(), Errno> {
     let at = core::ptr::from_ref(new) as usize;
-    // SAFETY: a live structure of the size that it says, which the kernel has filled in.
+    // SAFETY: a live structure of the size that it says.
     unsafe { syscall(number::SCHED_SETATTR, [0, at, 0, 0, 0, 0]) }.map(|_| ())
 }
 

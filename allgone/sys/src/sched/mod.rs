@@ -1,84 +1,43 @@
 //! How soon a process runs again, without a larger share of the processor.
 //!
-//! Sources: sched(7) "The autogroup feature", setsid(2), sched_setattr(2),
-//! Documentation/scheduler/sched-eevdf.rst, `__setparam_fair()` (kernel/sched/syscalls.c).
+//! Sources: sched(7) "The autogroup feature", setsid(2), sched_setattr(2).
 
 use nix::errno::Errno;
 
 use crate::check;
 
-/// The shortest slice that the kernel takes.
-pub const SHORTEST_SLICE_NS: u64 = 100_000;
-/// `SCHED_FLAG_KEEP_POLICY`, include/uapi/linux/sched.h.
-const KEEP_POLICY: u64 = 0x08;
+pub(crate) mod attr;
 
-/// `struct sched_attr` in its first size, include/uapi/linux/sched/types.h.
-#[repr(C)]
-#[derive(Debug)]
-struct Attr {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    runtime: u64,
-    deadline: u64,
-    period: u64,
-}
-
-const SIZE: u32 = 48;
-const _: () = assert!(size_of::<Attr>() == 48);
+use attr::Attr;
+pub use attr::SHORTEST_SLICE_NS;
 
 /// The slice of the calling thread, in nanoseconds: for so long it runs at a time while others want
 /// the processor. 0 before Linux 6.12, and under a policy that has none. Async-signal-safe. Errors:
 /// `ENOSYS`; `EPERM` by a seccomp filter.
 pub fn slice_ns() -> Result<u64, Errno> {
-    get().map(|attr| if attr.has_slices() { attr.runtime } else { 0 })
+    get().map(|attr| attr.slice_ns().unwrap_or(0))
 }
 
 /// Sets it: the same share of the processor in smaller pieces, and therefore sooner; 0 is the
 /// kernel's own. Children inherit it.
 ///
 /// Changes nothing before Linux 6.12, nor under a real-time, deadline or idle policy. Needs no
-/// privilege. Async-signal-safe. Errors: `EINVAL` before Linux 5.3, which knows no policy that is
-/// kept; `ENOSYS`; `EPERM` by a seccomp filter.
+/// privilege. Async-signal-safe. Errors: `ENOSYS`; `EPERM` by a seccomp filter.
 pub fn set_slice_ns(slice_ns: u64) -> Result<(), Errno> {
     let own = get()?;
-    if !own.has_slices() {
+    if own.slice_ns().is_none() {
         return Ok(());
     }
-    let attr = Attr {
-        flags: KEEP_POLICY,
-        runtime: slice_ns,
-        ..own
-    };
+    let attr = own.with_slice(slice_ns);
     // SAFETY: the structure is live and as long as it says; 0 is the calling thread.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(|_| ())
 }
 
-impl Attr {
-    /// Under a deadline policy the same field is the budget of a period.
-    fn has_slices(&self) -> bool {
-        let fair = [libc::SCHED_OTHER, libc::SCHED_BATCH];
-        fair.iter()
-            .any(|policy| u32::try_from(*policy) == Ok(self.policy))
-    }
-}
-
 fn get() -> Result<Attr, Errno> {
-    let mut attr = Attr {
-        size: SIZE,
-        policy: 0,
-        flags: 0,
-        nice: 0,
-        priority: 0,
-        runtime: 0,
-        deadline: 0,
-        period: 0,
-    };
+    let mut attr = Attr::room();
     let room = &raw mut attr;
     // SAFETY: room of that size; 0 is the calling thread.
-    check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, room, SIZE, 0) })?;
+    check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, room, Attr::SIZE, 0) })?;
     Ok(attr)
 }
 

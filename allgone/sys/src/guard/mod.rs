@@ -66,9 +66,10 @@
 //!
 //! Guard and second have a session of their own, and so an autogroup (sched(7)), and the shortest
 //! slices (Linux 6.12): the same share of the processor, sooner. A job gets the host's slice back.
-//! Without that a bomb of 120 sessions kept a guard waiting after its host's death: 107 ms in the
-//! median, 144 ms in the ninth decile, with it 41 and 56 ms; until all were dead it took 137 and
-//! 57 ms in the median (Linux 6.18.44, two busy processors, n = 20 each, by turns).
+//! Without short slices a bomb of 120 sessions kept a guard waiting for 140 ms after its host's
+//! death in the median and 158 ms in the ninth decile, with them for 36 and 65 ms; nothing was left
+//! after 152 and 59 ms in the median, and after 587 and 331 ms at most (`allgone/examples/busy.rs`
+//! with a build of either kind, by turns, n = 40 each; Linux 6.18.44, two processors).
 //!
 //! # What a job gets from the guard
 //!
